@@ -1,0 +1,74 @@
+# `make test` is what CI runs. `make check` is the loop to run while writing; `make test` begins with it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+GO ?= go
+# Two packages at a time: real parts are started by tests, and a small machine must carry them.
+PARALLEL ?= 2
+FUZZTIME ?= 10s
+SOAK ?= 30m
+DEMO ?= tools/demo
+export GO FUZZTIME
+
+# Every folder that holds Go of this module.
+SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
+TESTSUMMARY = $(GO) run ./tools/testsummary
+
+.PHONY: help check test lint fmt unit sim demo fuzz bench soak generate verify-generated build parts
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check: ## the fast loop: format, lint, vet, unit tests, simulation of single faults and 50 secrets
+	@start=$$(date +%s)
+	$(MAKE) --no-print-directory lint unit
+	echo "check took $$(( $$(date +%s) - start )) s"
+
+# The simulation is one goroutine by design, and the acceptance tests measure processes: neither gains by -race.
+UNRACED = ./internal/sim ./internal/acceptance
+
+test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $(UNRACED)
+	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/internal/(sim|acceptance)$$')
+
+lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet
+	@unformatted=$$(gofmt -l $(SOURCES))
+	if [ -n "$$unformatted" ]; then echo "error: not formatted:" $$unformatted; echo "hint: make fmt"; exit 1; fi
+	linter=$$(tools/linter)
+	"$$linter" run ./...
+	$(GO) vet ./...
+
+fmt: ## format every Go file
+	gofmt -w $(SOURCES)
+
+unit: ## unit tests and the short simulation, no real parts
+	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m ./...
+
+parts: ## install the real parts that tests start, where this account may
+	tools/install-parts
+
+sim: ## the whole simulation: every crash point, pairs of faults, thousands of secrets
+	$(TESTSUMMARY) -timeout 60m -count 1 ./internal/sim/...
+
+demo: build ## a guided tour on this machine, in a folder of its own
+	$(DEMO) bin/custody
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	tools/fuzz
+
+bench: ## benchmarks, each printed with what it is a ratio to
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 30m ./...
+
+soak: ## the long runs, for SOAK (30m); tests read CUSTODY_SOAK
+	CUSTODY_SOAK=$(SOAK) $(TESTSUMMARY) -timeout 24h -count 1 -run Soak ./internal/...
+
+generate: ## write generated files
+	$(GO) generate ./...
+
+verify-generated: ## generate again; fail when a file changes
+	tools/verify-generated
+
+build: ## bin/custody, reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/custody ./cmd/custody

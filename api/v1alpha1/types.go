@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package v1alpha1 defines the documents of an estate, apiVersion custody.dev/v1alpha1. The Go types are the source of
+// the reference in docs/. They carry intent only: no field of any of them holds a plaintext secret.
+package v1alpha1
+
+// APIVersion is the apiVersion of every document in this package.
+const APIVersion = "custody.dev/v1alpha1"
+
+// The kinds of document.
+const (
+	KindPlatform        = "Platform"
+	KindManagedSecret   = "ManagedSecret"
+	KindRotationPolicy  = "RotationPolicy"
+	KindUpstream        = "Upstream"
+	KindBootstrapSecret = "BootstrapSecret"
+	KindHost            = "Host"
+)
+
+// Header is what every document begins with.
+type Header struct {
+	// Always custody.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// One of the kinds.
+	Kind string `json:"kind"`
+	// Name and labels of the document.
+	Metadata Metadata `json:"metadata"`
+}
+
+// Metadata names a document.
+type Metadata struct {
+	// Unique within its kind: lower-case letters, digits and hyphens, 63 at most.
+	Name string `json:"name"`
+	// Kubernetes namespace; on a host only a label of ownership.
+	Namespace string `json:"namespace,omitempty"`
+	// Free labels, for selecting.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Free annotations.
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Platform is the estate's own document; there is exactly one.
+type Platform struct {
+	Header `json:",inline"`
+	// What holds for the whole estate.
+	Spec PlatformSpec `json:"spec"`
+}
+
+// PlatformSpec says what holds for the whole estate.
+type PlatformSpec struct {
+	// Environments this estate is run in; a host is one of them.
+	Environments []string `json:"environments"`
+	// Age public keys (X25519) of the offline root: everything encrypted is readable by them.
+	RootRecipients []string `json:"rootRecipients"`
+	// Age public key of each environment's bootstrap identity.
+	BootstrapRecipients map[string]string `json:"bootstrapRecipients,omitempty"`
+	// Which authority holds the values.
+	Authority AuthoritySpec `json:"authority"`
+	// Limits on timed work.
+	Rotation PlatformRotation `json:"rotation,omitempty"`
+}
+
+// AuthoritySpec chooses the runtime authority.
+type AuthoritySpec struct {
+	// "embedded" (one machine).
+	Type string `json:"type"`
+}
+
+// PlatformRotation bounds what the clock alone may start.
+type PlatformRotation struct {
+	// Timed runs started in any hour, at most. Default (and 0) 100.
+	MaxTimedRunsPerHour int `json:"maxTimedRunsPerHour,omitempty"`
+}
+
+// ManagedSecret declares one secret: why it exists, whose it is, where it comes from, who consumes it.
+type ManagedSecret struct {
+	Header `json:",inline"`
+	// The intent for this secret.
+	Spec ManagedSecretSpec `json:"spec"`
+}
+
+// ManagedSecretSpec is the intent for one secret.
+type ManagedSecretSpec struct {
+	// What the secret is for, in a sentence a stranger understands.
+	Purpose string `json:"purpose"`
+	// Who answers for it.
+	Owner Owner `json:"owner"`
+	// bootstrap, runtime or derived.
+	Class string `json:"class"`
+	// Where its value lives in the authority. Immutable.
+	Path string `json:"path"`
+	// Exactly one way by which the first value comes to be.
+	Origin Origin `json:"origin"`
+	// When the issuer says it ends, RFC 3339, where the issuer says so.
+	ExpiresAt string `json:"expiresAt,omitempty"`
+	// How it is rotated; absent means static.
+	Rotation *RotationSpec `json:"rotation,omitempty"`
+	// Who consumes it.
+	Consumers []ConsumerSpec `json:"consumers,omitempty"`
+	// Names this secret had before; the path stays.
+	FormerNames []string `json:"formerNames,omitempty"`
+	// No new run starts while true. A live run finishes.
+	Suspend bool `json:"suspend,omitempty"`
+	// JSON merge patch over this spec per environment. path, class and origin cannot be changed.
+	Environments map[string]RawPatch `json:"environments,omitempty"`
+}
+
+// RawPatch is a JSON merge patch (RFC 7396).
+type RawPatch map[string]any
+
+// Owner answers for a secret.
+type Owner struct {
+	// Team that owns it.
+	Team string `json:"team"`
+	// How to reach them.
+	Contact string `json:"contact"`
+}
+
+// Origin says how the first value comes to be; exactly one field is set.
+type Origin struct {
+	// Custody generates it by rule.
+	Generated *GenerateRule `json:"generated,omitempty"`
+	// It is handed over from an encrypted document in Git.
+	Bootstrap *BootstrapOrigin `json:"bootstrap,omitempty"`
+}
+
+// GenerateRule says what to generate.
+type GenerateRule struct {
+	// password, token, ed25519 or rsa.
+	Type string `json:"type"`
+	// Characters (password, 8 to 256) or random bytes before encoding (token, 16 to 512). Default 32.
+	Length int `json:"length,omitempty"`
+	// Character classes of a password, each of which it then holds: lower, upper, digit, symbol. Default lower, upper,
+	// digit.
+	Classes []string `json:"classes,omitempty"`
+	// Encoding of a token: base64url (default) or hex.
+	Encoding string `json:"encoding,omitempty"`
+	// Bits of an RSA key: 2048, 3072 (default) or 4096.
+	Bits int `json:"bits,omitempty"`
+	// Name of the field that receives it. Default "value"; key pairs add FIELD.pub.
+	Field string `json:"field,omitempty"`
+}
+
+// BootstrapOrigin points at the encrypted document.
+type BootstrapOrigin struct {
+	// Name of the BootstrapSecret.
+	SecretRef string `json:"secretRef"`
+}
+
+// RotationSpec says by which policy, where, and by whom a secret is rotated.
+type RotationSpec struct {
+	// Name of the RotationPolicy.
+	PolicyRef string `json:"policyRef"`
+	// Name of the Upstream that honours the credential; absent means nothing outside checks it.
+	UpstreamRef string `json:"upstreamRef,omitempty"`
+	// Parameters of the account at that upstream.
+	Postgres *PostgresAccount `json:"postgres,omitempty"`
+	// The one platform and environment that rotates it, as PLATFORM/ENVIRONMENT. Default: wherever the estate is run.
+	RotatedBy string `json:"rotatedBy,omitempty"`
+	// Allows kinds whose rotation refuses sign-ins for a moment (overwrite).
+	AllowInterruption bool `json:"allowInterruption,omitempty"`
+}
+
+// PostgresAccount names the role or roles of one secret.
+type PostgresAccount struct {
+	// alternate (two login users that take turns) or overwrite (one login user).
+	Mode string `json:"mode"`
+	// alternate: the role both users become and that owns the objects; it cannot log in. Created if absent.
+	Owner string `json:"owner,omitempty"`
+	// alternate: the two login users. Default OWNER_a and OWNER_b. Created if absent.
+	Users []string `json:"users,omitempty"`
+	// overwrite: the login user. It must exist.
+	User string `json:"user,omitempty"`
+}
+
+// ConsumerSpec is one consumer of a secret.
+type ConsumerSpec struct {
+	// Unique within the secret.
+	Name string `json:"name"`
+	// Delivery to a file on this host.
+	File *FileConsumer `json:"file,omitempty"`
+	// Proof level that revocation needs: delivered, rolled or observed. Default: the highest the consumer can give. A
+	// file without a check can give delivered, with one all three.
+	Proof string `json:"proof,omitempty"`
+}
+
+// FileConsumer delivers to one file beneath a folder that the host's own configuration names.
+type FileConsumer struct {
+	// Name of a folder in the host's configuration.
+	Folder string `json:"folder"`
+	// Path beneath it. No "..", no symlinks.
+	Path string `json:"path"`
+	// env, json, properties or raw.
+	Format string `json:"format"`
+	// raw: the field to write. Default "value".
+	Field string `json:"field,omitempty"`
+	// Key written for each field (env, json, properties). Default: the field name (env: in upper case).
+	Keys map[string]string `json:"keys,omitempty"`
+	// Key under which the version's identity is written as well (env, json, properties); absent: not written.
+	VersionKey string `json:"versionKey,omitempty"`
+	// Octal mode. Default "0600"; never writable by group or others.
+	Mode string `json:"mode,omitempty"`
+	// Owner by name or number; changing it needs privilege.
+	User string `json:"user,omitempty"`
+	// Group by name or number; changing it needs privilege.
+	Group string `json:"group,omitempty"`
+	// Name of a reload in the host's configuration (a signal or a command).
+	Reload string `json:"reload,omitempty"`
+	// Name of a check in the host's configuration: it proves that the reloaded process runs on the version.
+	Check string `json:"check,omitempty"`
+}
+
+// RotationPolicy is the policy as data.
+type RotationPolicy struct {
+	Header `json:",inline"`
+	// The policy.
+	Spec RotationPolicySpec `json:"spec"`
+}
+
+// RotationPolicySpec holds the six attributes and their refinements. Durations are Go's, and "d" for 24 hours.
+type RotationPolicySpec struct {
+	// static, time or event. Manual requests are taken under each.
+	RotationType string `json:"rotationType"`
+	// How long a version is meant to live (time; required there, refused elsewhere).
+	TTL string `json:"ttl,omitempty"`
+	// How long before the end of the TTL the run begins (time).
+	RotateBefore string `json:"rotateBefore,omitempty"`
+	// Whether the old credential is revoked at all. Default true.
+	RevokeOld *bool `json:"revokeOld,omitempty"`
+	// How long both may be valid before missing proofs are a failure. Default 24h.
+	MaxOverlap string `json:"maxOverlap,omitempty"`
+	// retry, alert or hold. None of them revokes. Default alert.
+	FailureStrategy string `json:"failureStrategy,omitempty"`
+	// Time between the last proof and revocation, for clients that read the old value and have not yet signed in. Default 1m.
+	Settle string `json:"settle,omitempty"`
+	// Timed runs begin only within these windows.
+	Windows []MaintenanceWindow `json:"windows,omitempty"`
+	// Timed runs begin earlier by a stable share of this, so that many secrets do not rotate at once. Default 0.
+	Jitter string `json:"jitter,omitempty"`
+}
+
+// MaintenanceWindow is a weekly window in a named zone.
+type MaintenanceWindow struct {
+	// Days: Mon to Sun. Default all.
+	Days []string `json:"days,omitempty"`
+	// Local start, HH:MM.
+	Start string `json:"start"`
+	// How long it lasts.
+	Duration string `json:"duration"`
+	// IANA zone. Default UTC.
+	Zone string `json:"zone,omitempty"`
+}
+
+// Upstream is a system that honours credentials.
+type Upstream struct {
+	Header `json:",inline"`
+	// Where it is, and which managed secret opens it.
+	Spec UpstreamSpec `json:"spec"`
+}
+
+// UpstreamSpec says where it is and which managed secret opens it; exactly one type is set.
+type UpstreamSpec struct {
+	// A PostgreSQL server, 14 or later.
+	Postgres *PostgresUpstream `json:"postgres,omitempty"`
+}
+
+// PostgresUpstream is a PostgreSQL server.
+type PostgresUpstream struct {
+	// Host name, address, or folder of the Unix socket.
+	Host string `json:"host"`
+	// Port. Default 5432.
+	Port int `json:"port,omitempty"`
+	// Database for administration. Default postgres.
+	Database string `json:"database,omitempty"`
+	// Name of the ManagedSecret with fields username and password that holds the admin credential.
+	AdminRef string `json:"adminRef"`
+	// TLS: verify-full (default), verify-ca, require, disable. disable is refused unless the host is loopback or a socket.
+	TLS string `json:"tls,omitempty"`
+	// PEM of the certificate authority; default the system's.
+	CACertificate string `json:"caCertificate,omitempty"`
+	// Send the password itself instead of a SCRAM verifier, for servers whose password policy must see it.
+	SendPassword bool `json:"sendPassword,omitempty"`
+}
+
+// BootstrapSecret is a SOPS document, alone in its file; sops itself encrypts everything under data, including the
+// binding. Its keys are in alphabetical order (sops, which SOPS writes last, aside), so that the MAC survives tools that
+// sort them.
+type BootstrapSecret struct {
+	Header `json:",inline"`
+	// Plain: what the document is for.
+	Spec BootstrapSecretSpec `json:"spec"`
+	// Encrypted by SOPS: the values, and what they are bound to.
+	Data BootstrapData `json:"data"`
+	// SOPS's own metadata.
+	Sops map[string]any `json:"sops"`
+}
+
+// BootstrapSecretSpec is plain: what the document is for.
+type BootstrapSecretSpec struct {
+	// The managed secret that this document seeds.
+	Seeds string `json:"seeds"`
+	// Who needs the value before the authority exists.
+	NeededBy []string `json:"neededBy,omitempty"`
+}
+
+// BootstrapData is encrypted. The binding is compared after decryption with where the document was found.
+type BootstrapData struct {
+	// What this document is bound to.
+	Binding Binding `json:"binding"`
+	// The fields of the value, each encrypted as a string; not UTF-8 is written "base64:…" under a key that ends in
+	// ".base64".
+	Values map[string]string `json:"values"`
+}
+
+// Binding says where an encrypted document belongs, so that a copy elsewhere is refused.
+type Binding struct {
+	// Name of the Platform.
+	Platform string `json:"platform"`
+	// Name of the managed secret that the document seeds.
+	Secret string `json:"secret"`
+	// Namespace of the document, when it has one.
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// Host is the host's own configuration. It is not part of the estate: what Git may not say is said here.
+type Host struct {
+	Header `json:",inline"`
+	// What is where on this machine, and what an estate may make it do.
+	Spec HostSpec `json:"spec"`
+}
+
+// HostSpec says where things are on this machine, and what an estate may make it do. Relative paths are relative to the
+// file.
+type HostSpec struct {
+	// Name of the Platform this host runs.
+	Platform string `json:"platform"`
+	// The environment this host is.
+	Environment string `json:"environment"`
+	// Folder of the estate.
+	Estate string `json:"estate"`
+	// Folder of the embedded authority, the audit log and the socket; 0700.
+	State string `json:"state"`
+	// File with the bootstrap identity (age). May be absent once nothing in Git is left to hand over.
+	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
+	// How the authority is unsealed; exactly one.
+	Unseal Unseal `json:"unseal"`
+	// Loopback address of health, metrics and console. Default 127.0.0.1:8470.
+	Listen string `json:"listen,omitempty"`
+	// Folders under which files may be written, by name. None overlaps the state folder or the estate.
+	Folders map[string]string `json:"folders,omitempty"`
+	// Ways to make a process take a new version, by name.
+	Reloads map[string]Reload `json:"reloads,omitempty"`
+	// Checks that a process runs on a version, by name.
+	Checks map[string]Command `json:"checks,omitempty"`
+	// Files, best on another machine's disk, to which signed checkpoints are copied.
+	Checkpoints []string `json:"checkpoints,omitempty"`
+}
+
+// Unseal names the one source of the authority's key.
+type Unseal struct {
+	// File with 32 random bytes in hexadecimal.
+	KeyFile string `json:"keyFile,omitempty"`
+	// File with an age identity.
+	Identity string `json:"identity,omitempty"`
+	// Name of a systemd credential (read beneath $CREDENTIALS_DIRECTORY) that holds either of them.
+	Credential string `json:"credential,omitempty"`
+}
+
+// Reload is one way to make a process take a new version; exactly one of signal and argv is set.
+type Reload struct {
+	// Signal by name: HUP, USR1 or USR2. Needs pidFile.
+	Signal string `json:"signal,omitempty"`
+	// File with the process id to signal.
+	PIDFile string `json:"pidFile,omitempty"`
+	// Command, as an absolute path, and arguments; no shell.
+	Argv []string `json:"argv,omitempty"`
+	// How long the command may take. Default 30s.
+	Timeout string `json:"timeout,omitempty"`
+}
+
+// Command is a locally configured program; no shell.
+type Command struct {
+	// Command, as an absolute path, and arguments.
+	Argv []string `json:"argv"`
+	// How long it may take. Default 30s.
+	Timeout string `json:"timeout,omitempty"`
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command custody looks after the secrets that machines use. All of it is in internal/cli.
+package main
+
+import (
+	"os"
+
+	"custody.dev/custody/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// The test binary plays other parts too: it re-executes itself as a client process and as that process's check.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case "play-client":
+			os.Exit(playClient(os.Args[2]))
+		case "play-check":
+			os.Exit(playCheck(os.Args[2]))
+		}
+	}
+	code := m.Run()
+	if binary.dir != "" {
+		_ = os.RemoveAll(binary.dir)
+	}
+	os.Exit(code)
+}
+
+// built is the custody binary, built once.
+type built struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+var binary built
+
+// custody returns the path of the built binary.
+func custody(t *testing.T) string {
+	t.Helper()
+	binary.once.Do(func() {
+		if binary.dir, binary.err = os.MkdirTemp("", "custody-binary-"); binary.err != nil {
+			return
+		}
+		binary.path = filepath.Join(binary.dir, "custody")
+		build := exec.Command("go", "build", "-o", binary.path, "custody.dev/custody/cmd/custody")
+		if out, err := build.CombinedOutput(); err != nil {
+			binary.err = fmt.Errorf("building custody: %w\n%s", err, out)
+		}
+	})
+	if binary.err != nil {
+		t.Fatal(binary.err)
+	}
+	return binary.path
+}

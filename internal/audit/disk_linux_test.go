@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/audit/audittest"
+)
+
+// limitFiles lets no file of this process grow beyond size, as a full disk would not: a write is cut short and errors.
+func limitFiles(t *testing.T, size uint64) (lift func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	lift = func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(lift)
+	return lift
+}
+
+func TestAppendOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(t, dir)
+	cfg.SegmentBytes = 1 << 20
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for i := range 3 {
+		if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := contents(t, dir)
+	lift := limitFiles(t, uint64(len(before["00000001.jsonl"])+100)) // room for a part of a line
+	for range 2 {
+		if err := log.Append(t.Context(), audittest.Event(3)); !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("appending to a full disk: %v", err)
+		}
+	}
+	if !maps.EqualFunc(before, contents(t, dir), bytes.Equal) {
+		t.Error("a failed append left something behind")
+	}
+	lift()
+	for i := range 5 {
+		if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report := verify(t, dir, log.Checkpoint()); !report.Sound() || report.Size != 5 {
+		t.Errorf("report %+v, want 5 events", report)
+	}
+}
+
+// asNobody runs f with the file rights of an account that owns nothing. Root may write where no right is given, so
+// the calling thread alone gives up its rights; it is not used again.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+		f()
+	}()
+	<-done
+}
+
+func TestReadOnlyFolder(t *testing.T) {
+	dir := t.TempDir()
+	checkpoint := fill(t, dir, 5)
+	for name := range contents(t, dir) {
+		if err := os.Chmod(dir+"/"+name, 0o444); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+	cfg := config(t, dir)
+	verifying := audit.VerifyConfig{Folder: cfg.Folder, Verifier: cfg.Signer.Verifier(), Checkpoints: [][]byte{checkpoint}}
+	asNobody(t, func() {
+		if log, err := audit.Open(cfg); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("opening a read-only log: got %v, %v, want a refused permission", log, err)
+		}
+		report, err := audit.Verify(t.Context(), verifying)
+		if err != nil || !report.Sound() || report.OutsideSize != 5 {
+			t.Errorf("verifying a read-only log: %+v, %v", report, err)
+		}
+	})
+}

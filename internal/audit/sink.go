@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"custody.dev/custody/internal/durable"
+)
+
+// sinkDeadline bounds one offer of a checkpoint to one place.
+const sinkDeadline = 10 * time.Second
+
+// Sink is somewhere else that keeps checkpoints, best where whoever writes the log cannot rewrite them. It gets the
+// newest, not each: it never holds up an append, and its failure is a finding.
+type Sink interface {
+	// Name tells this place from others, for people.
+	Name() string
+	// Put keeps a checkpoint. It may be called again with the same one.
+	Put(ctx context.Context, checkpoint []byte) error
+}
+
+// Rememberer is an optional power of a Sink: it gives back what it keeps, which Open holds against the log.
+type Rememberer interface {
+	// Last returns the checkpoint kept last, nil when there is none.
+	Last(ctx context.Context) ([]byte, error)
+}
+
+// FileSink is a Sink: one file in a folder, such as a mount of another host.
+type FileSink struct {
+	Folder *durable.Folder
+	// As is the file's name within Folder.
+	As string
+}
+
+var (
+	_ Sink       = FileSink{}
+	_ Rememberer = FileSink{}
+)
+
+// Name is the file's path.
+func (f FileSink) Name() string { return f.Folder.Dir() + "/" + f.As }
+
+// Put replaces the file.
+func (f FileSink) Put(_ context.Context, checkpoint []byte) error {
+	return f.Folder.Replace(f.As, checkpoint, durable.Private)
+}
+
+// Last reads the file.
+func (f FileSink) Last(context.Context) ([]byte, error) {
+	data, err := f.Folder.Read(f.As)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// lastOf reads what a place keeps. Only a checkpoint with the log's signature counts: a place that somebody else can
+// write must not be able to stop the log.
+func lastOf(place Sink, verifier note.Verifier) (checkpoint, bool) {
+	remembers, ok := place.(Rememberer)
+	if !ok {
+		return checkpoint{}, false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
+	defer cancel()
+	data, err := remembers.Last(ctx)
+	if err != nil || len(data) == 0 {
+		return checkpoint{}, false
+	}
+	kept, err := readCheckpoint("the checkpoint in "+place.Name(), data, verifier)
+	return kept, err == nil
+}
+
+// sink offers the newest checkpoint to one place, one at a time, in its own goroutine.
+type sink struct {
+	place Sink
+	wake  chan struct{}
+	done  chan struct{}
+
+	mu     sync.Mutex
+	newest []byte
+	failed error
+	ended  bool
+}
+
+func startSink(place Sink, first []byte) *sink {
+	s := &sink{place: place, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go s.work()
+	s.offer(first)
+	return s
+}
+
+func (s *sink) offer(checkpoint []byte) {
+	s.mu.Lock()
+	s.newest = checkpoint
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default: // awake already, and it will see the newest
+	}
+}
+
+func (s *sink) work() {
+	defer close(s.done)
+	for {
+		<-s.wake
+		s.mu.Lock()
+		checkpoint, ended := s.newest, s.ended
+		s.newest = nil
+		s.mu.Unlock()
+		if checkpoint != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
+			err := s.place.Put(ctx, checkpoint)
+			cancel()
+			s.mu.Lock()
+			s.failed = err
+			s.mu.Unlock()
+		}
+		if ended {
+			return
+		}
+	}
+}
+
+// stop waits until the last checkpoint was offered, or the place's deadline has passed.
+func (s *sink) stop() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*sinkDeadline)
+	defer cancel()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+	}
+}
+
+func (s *sink) findings() []Finding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		return nil
+	}
+	return []Finding{{Unsent, s.place.Name(), fmt.Sprintf("it did not take the newest checkpoint: %v", s.failed)}}
+}

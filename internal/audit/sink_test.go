@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/audit/audittest"
+)
+
+func sprintf(verb string, of any) string { return fmt.Sprintf(verb, of) }
+
+func openWith(t *testing.T, dir string, sinks ...audit.Sink) *audit.Log {
+	t.Helper()
+	cfg := config(t, dir)
+	cfg.Sinks = sinks
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+func TestSinkGetsTheNewestCheckpointAndGuardsTheLog(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	sink := audit.FileSink{Folder: folder(t, elsewhere), As: "custody.checkpoint"}
+	log := openWith(t, dir, sink)
+	for i := range 5 {
+		if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept := contents(t, elsewhere)["custody.checkpoint"]
+	if !bytes.Equal(kept, log.Checkpoint()) {
+		t.Errorf("the sink holds %q, want %q", kept, log.Checkpoint())
+	}
+	// The tail and the checkpoint are cut; the sink remembers.
+	lines := linesOf(contents(t, dir))[:3]
+	cfg := config(t, rewrite(t, lines, sign(t, lines)))
+	cfg.Sinks = []audit.Sink{sink}
+	wantTampered(t, cfg, "older than its sink")
+	if !bytes.Equal(contents(t, elsewhere)["custody.checkpoint"], kept) {
+		t.Error("a log that did not open has changed its sink")
+	}
+	// Whoever can write the sink cannot stop the log with it.
+	write(t, elsewhere, "custody.checkpoint", []byte("rubbish"))
+	again := openWith(t, dir, sink)
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(contents(t, elsewhere)["custody.checkpoint"], kept) {
+		t.Error("the sink was not put right")
+	}
+}
+
+type double struct {
+	put func(ctx context.Context, checkpoint []byte) error
+}
+
+func (double) Name() string                                       { return "double" }
+func (d double) Put(ctx context.Context, checkpoint []byte) error { return d.put(ctx, checkpoint) }
+
+func TestFailingSinkIsAFinding(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var fails atomic.Bool
+		fails.Store(true)
+		log := openWith(t, dir, double{func(context.Context, []byte) error {
+			if fails.Load() {
+				return errors.New("the mount is gone")
+			}
+			return nil
+		}})
+		defer log.Close()
+		if err := log.Append(t.Context(), audittest.Event(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := log.Findings(); len(got) != 1 || got[0].Kind != audit.Unsent || got[0].Where != "double" {
+			t.Errorf("findings %v, want one of the sink", got)
+		}
+		fails.Store(false)
+		if err := log.Append(t.Context(), audittest.Event(2)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := log.Findings(); len(got) != 0 {
+			t.Errorf("findings %v, want none once the sink takes", got)
+		}
+	})
+}
+
+func TestHangingSinkHoldsNothingUp(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		log := openWith(t, dir, double{func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }})
+		for i := range 10 {
+			if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("appending waited %v for the sink", took)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("closing waited %v", took)
+		}
+	})
+}
+
+func TestSinkFolderThatIsGone(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "mount")
+	sink := audit.FileSink{Folder: folder(t, elsewhere), As: "checkpoint"}
+	if err := os.RemoveAll(elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	log := openWith(t, t.TempDir(), sink)
+	if err := log.Append(t.Context(), audittest.Event(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := log.Findings(); len(got) != 1 || got[0].Kind != audit.Unsent {
+		t.Errorf("findings %v, want one of the sink", got)
+	}
+}

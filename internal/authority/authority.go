@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package authority holds the words that every authority shares: paths, versions, records, and the errors by which
+// callers decide. Adapters live in its subfolders; callers declare the interfaces they need over these types.
+//
+// An authority keeps two kinds of thing. Values are what consumers are given, versioned and written by compare-and-set.
+// Records are Custody's own documents (journal, requests, checkpoints), written by compare-and-set on a revision and
+// readable by the orchestrator alone.
+package authority
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+)
+
+// Errors that callers branch on; adapters wrap them.
+var (
+	// ErrNotFound: nothing is stored there, or its value has been destroyed.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: compare-and-set lost; what is stored is not what the caller based its change on. Nothing was written.
+	ErrConflict = errors.New("conflicting write")
+	// ErrSealed: the authority's key is not available.
+	ErrSealed = errors.New("authority is sealed")
+	// ErrUnavailable: no answer; the call may or may not have taken effect. Repeating it settles which.
+	ErrUnavailable = errors.New("authority unavailable")
+)
+
+// Path names a managed secret's place in the authority: lower-case segments of letters, digits and hyphens.
+type Path string
+
+var segments = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$`)
+
+// ReservedPrefix begins the paths of Custody's own values.
+const ReservedPrefix = "custody/"
+
+// ParsePath checks the form of a managed secret's path.
+func ParsePath(s string) (Path, error) {
+	switch {
+	case len(s) > 255 || !segments.MatchString(s):
+		return "", fmt.Errorf("parsing path %q: want lower-case segments of letters, digits and single hyphens, joined by '/', 255 bytes at most", s)
+	case strings.HasPrefix(s, ReservedPrefix):
+		return "", fmt.Errorf("parsing path %q: %q is reserved for Custody's own records", s, ReservedPrefix)
+	}
+	return Path(s), nil
+}
+
+// PendingPath is where a run keeps the old value and the candidate until the candidate is promoted.
+func PendingPath(path Path, run RunID) Path {
+	return Path(ReservedPrefix + "pending/" + string(path) + "/" + string(run))
+}
+
+// Version counts the writes to one path from 1; 0 is the version of nothing.
+type Version uint64
+
+// Incarnation tells one initialisation (or restore) of an authority from every other.
+type Incarnation string
+
+// RunID names one run of a workflow. It is unique over all time and says nothing.
+type RunID string
+
+// VersionID identifies a version. The number alone repeats after a restore or a metadata delete.
+type VersionID struct {
+	Incarnation Incarnation `json:"incarnation"`
+	Run         RunID       `json:"run"`
+	Number      Version     `json:"number"`
+}
+
+// String is the form shown to people and handed to consumers' checks: NUMBER.RUN.INCARNATION.
+func (id VersionID) String() string {
+	return fmt.Sprintf("%d.%s.%s", id.Number, id.Run, id.Incarnation)
+}
+
+// Versioned is a value as the authority holds it.
+type Versioned struct {
+	Path    Path
+	ID      VersionID
+	Created time.Time // UTC, by the authority's clock
+	Value   secret.Value
+}
+
+// Revision counts the writes to one record from 1; 0 is the revision of nothing.
+type Revision uint64
+
+// Record is one of Custody's own documents.
+type Record struct {
+	Key      string
+	Revision Revision
+	Data     []byte
+}
+
+// Store is the whole of what an authority can do. Callers narrow it to what they need.
+// Every method may be called again with the same arguments after a crash or a lost reply.
+type Store interface {
+	// Incarnation identifies this initialisation of the authority. It never changes while the store is open.
+	Incarnation() Incarnation
+
+	// Read returns the newest version at path: ErrNotFound when nothing was ever written, or its value was destroyed.
+	Read(ctx context.Context, path Path) (Versioned, error)
+	// ReadVersion returns one version; ErrNotFound once it was destroyed.
+	ReadVersion(ctx context.Context, path Path, number Version) (Versioned, error)
+	// Write stores v as the version after base, made by run, durably before it returns. Repeating it with the same
+	// base, run and value returns the version it made the first time; anything else newer than base is ErrConflict.
+	Write(ctx context.Context, path Path, base Version, run RunID, v secret.Value) (VersionID, error)
+	// Destroy makes one version's value unreadable for ever and keeps that it existed. Idempotent.
+	Destroy(ctx context.Context, path Path, number Version) error
+	// Remove forgets a path altogether. It is for pending entries only. Idempotent.
+	Remove(ctx context.Context, path Path) error
+	// Paths yields the paths below prefix ("" for all) that hold at least one version, in order.
+	Paths(ctx context.Context, prefix string) ([]Path, error)
+
+	// Get returns a record, or ErrNotFound.
+	Get(ctx context.Context, key string) (Record, error)
+	// Put stores data as the revision after base, durably before it returns. Repeating it with the same base and data
+	// returns the revision it made the first time; anything else newer than base is ErrConflict.
+	Put(ctx context.Context, key string, base Revision, data []byte) (Revision, error)
+	// Delete removes a record whatever its revision. Idempotent.
+	Delete(ctx context.Context, key string) error
+	// List returns the records whose key begins with prefix, in key order.
+	List(ctx context.Context, prefix string) ([]Record, error)
+
+	// DigestKey returns the key for digests of values at path. It is made on first use and never leaves the process.
+	DigestKey(ctx context.Context, path Path) ([]byte, error)
+}

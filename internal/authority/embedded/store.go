@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package embedded is the authority of a single machine: one bbolt file whose content is sealed with one tink keyset.
+//
+// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times, records and digest keys
+// are sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and record keys are plain. Damage
+// to the file is found when it is opened or read, and is never answered with a wrong value. One process at a time. A
+// destroyed or removed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too.
+//
+// Not guaranteed: that overwritten blocks are gone from the medium below the file system, or from copies of the file;
+// that a whole older file put back after a crash is recognised (after a proper close it is); that damage to the very
+// last commit's meta page is told from a commit that the crash cut short; that an entry which damage took out of the
+// tree while the store was open is missed before the next opening.
+//
+// Cost: a write is one bbolt transaction with two fsyncs; a read is a tree look-up and one decryption; Destroy and
+// Remove also read every free page; Open reads and checks the whole file.
+package embedded
+
+import (
+	"context"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
+	bolt "go.etcd.io/bbolt"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/durable"
+)
+
+// Errors that callers branch on, beside those of package authority.
+var (
+	// ErrUninitialised: the folder holds no authority yet.
+	ErrUninitialised = errors.New("the authority is not initialised")
+	// ErrInitialised: the folder holds an authority already; nothing was changed.
+	ErrInitialised = errors.New("the authority is already initialised")
+	// ErrInUse: another process holds the folder.
+	ErrInUse = errors.New("the authority is in use")
+	// ErrForeign: the authority belongs to another platform or environment.
+	ErrForeign = errors.New("the authority belongs to another platform or environment")
+	// ErrSchema: the file's schema is not one this program can use.
+	ErrSchema = errors.New("unusable schema")
+	// ErrCorrupt: the file is damaged, or is not the one that was closed last.
+	ErrCorrupt = errors.New("the authority's file is damaged")
+)
+
+// Error is an error with the operator's next move.
+type Error struct {
+	Err  error
+	Next string
+}
+
+// Error says what went wrong.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do next.
+func (e *Error) Hint() string { return e.Next }
+
+// Config is all that an embedded authority depends on.
+type Config struct {
+	// Folder holds the authority's files and nothing else.
+	Folder string
+	// Key wraps and unwraps the keyset.
+	Key Sealer
+	// Clock stamps writes.
+	Clock func() time.Time
+	// Random makes incarnations and digest keys. Tink reads the operating system's own.
+	Random io.Reader
+	// Timeout is how long to wait for another process to let go; 0 means not at all.
+	Timeout time.Duration
+	// Platform and Environment are fixed at Initialise and compared at Open.
+	Platform, Environment string
+
+	migrations map[int]migration // nil means the package's own
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Folder == "":
+		return errors.New("configuring embedded authority: no folder")
+	case c.Key == nil:
+		return errors.New("configuring embedded authority: no key")
+	case c.Clock == nil || c.Random == nil:
+		return errors.New("configuring embedded authority: no clock or no source of randomness")
+	case c.Platform == "" || c.Environment == "":
+		return errors.New("configuring embedded authority: no platform or no environment")
+	}
+	return nil
+}
+
+// Store is an open embedded authority. It is safe for concurrent use.
+type Store struct {
+	config   Config
+	folder   *durable.Folder
+	lock     *lock
+	db       *bolt.DB
+	aead     tink.AEAD
+	identity identity
+
+	// ops is held for reading by every call, for writing by what needs the file at rest: scrub and Close.
+	ops    sync.RWMutex
+	closed bool
+	// broken is set when memory and disk may disagree; only opening again settles what was written.
+	broken atomic.Bool
+}
+
+var _ authority.Store = (*Store)(nil)
+
+// Incarnation identifies this initialisation of the authority.
+func (s *Store) Incarnation() authority.Incarnation { return s.identity.current() }
+
+// Sealed reports whether the keyset is out of reach: from Close on.
+func (s *Store) Sealed() bool {
+	s.ops.RLock()
+	defer s.ops.RUnlock()
+	return s.closed
+}
+
+// Close waits for running calls and lets the file go. Later calls answer authority.ErrSealed. Idempotent.
+func (s *Store) Close() error {
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed, s.aead = true, nil
+	err := s.db.Close()
+	if err == nil && !s.broken.Load() {
+		// Without this note the next Open only checks less strictly: a full disk must not fail a close.
+		_ = writeCloseNote(s.folder)
+	}
+	s.lock.release()
+	_ = s.folder.Close()
+	if err != nil {
+		return fmt.Errorf("closing authority: %w", err)
+	}
+	return nil
+}
+
+// errUnchanged ends a transaction that turned out to have nothing to write.
+var errUnchanged = errors.New("unchanged")
+
+func (s *Store) view(ctx context.Context, read func(*bolt.Tx) error) (err error) {
+	s.ops.RLock()
+	defer s.ops.RUnlock()
+	defer s.guard(&err)()
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	return s.db.View(read)
+}
+
+// update runs change in one transaction that is on disk when update returns nil.
+func (s *Store) update(ctx context.Context, change func(*batch) error) (err error) {
+	s.ops.RLock()
+	defer s.ops.RUnlock()
+	defer s.guard(&err)()
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	number, committing := 0, false
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		if err := s.ready(ctx); err != nil { // again: the wait for the turn may have been long
+			return err
+		}
+		b, err := s.begin(tx)
+		if err != nil {
+			return err
+		}
+		if err := change(b); err != nil {
+			return err
+		}
+		number, committing = tx.ID(), true
+		return b.finish()
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return nil
+	case err == nil || !committing:
+		return err
+	}
+	return s.uncommitted(number, err)
+}
+
+// uncommitted sorts what a failed commit means: before the meta page, nothing was written; from there on, only the disk knows.
+func (s *Store) uncommitted(number int, cause error) error {
+	visible := true
+	if err := s.db.View(func(tx *bolt.Tx) error { visible = tx.ID() >= number; return nil }); err != nil || visible {
+		s.broken.Store(true)
+		return &Error{fmt.Errorf("committing: %w: %w", authority.ErrUnavailable, cause),
+			"the disk failed while the change was being recorded; restart, and repeat the operation to learn whether it took effect"}
+	}
+	next := "nothing was written; look at the disk and repeat the operation"
+	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
+		next = "nothing was written; free space on the file system of " + s.config.Folder + " and repeat the operation"
+	}
+	return &Error{fmt.Errorf("committing: %w: %w", authority.ErrUnavailable, cause), next}
+}
+
+func (s *Store) ready(ctx context.Context) error {
+	switch {
+	case s.closed:
+		return fmt.Errorf("using a closed authority: %w", authority.ErrSealed)
+	case s.broken.Load():
+		return &Error{fmt.Errorf("%w: an earlier commit or read failed half-way", authority.ErrUnavailable), "restart: opening checks the file"}
+	}
+	return ctx.Err()
+}
+
+// guard turns a panic or a memory fault under the mapped file into ErrCorrupt. What was panicked with is not quoted.
+func (s *Store) guard(err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if recover() != nil {
+			s.broken.Store(true)
+			*err = corrupt("reading the file failed inside the database")
+		}
+	}
+}
+
+func corrupt(format string, args ...any) error {
+	return &Error{fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...)),
+		"keep the folder for examination and restore the newest export into an empty one"}
+}
+
+// verify compares everything in the file with the sealed ledger of the last commit.
+func (s *Store) verify() error {
+	return s.db.View(func(tx *bolt.Tx) error {
+		held, err := s.readLedger(tx)
+		if err != nil {
+			return err
+		}
+		var counted ledger
+		for _, name := range sealedBuckets {
+			bucket := tx.Bucket(name)
+			if bucket == nil {
+				return corrupt("bucket %s is missing", name)
+			}
+			if err := bucket.ForEach(func(k, v []byte) error { counted.add(s.fingerprint(name, k, v)); return nil }); err != nil {
+				return corrupt("bucket %s cannot be read", name)
+			}
+		}
+		if counted.Entries-held.Entries != 0 || !hmac.Equal(counted.Sum[:], held.Sum[:]) {
+			return corrupt("it holds %d entries that do not match the %d recorded with the last change", counted.Entries, held.Entries)
+		}
+		return nil
+	})
+}
+
+func exists(folder *durable.Folder, name string) (bool, error) {
+	info, err := folder.Stat(name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for %s: %w", name, err)
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("looking for %s: it is not a regular file", name)
+	}
+	return true, nil
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package memory is the in-memory double of authority.Store, for tests and the simulator only.
+//
+// It keeps every promise of the port except durability: it starts no goroutine, asks nothing but the clock and the
+// incarnation it is given, and so replays exactly. Snapshot and Restore stand in for a backup put back under a new
+// incarnation. Values are kept by reference (secret.Value is immutable); record bytes are copied on the way in and out.
+// Cost: a map access per call; a first write to a path or record also moves a sorted list of names.
+package memory
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+)
+
+// Config is all that a Store depends on.
+type Config struct {
+	Incarnation authority.Incarnation
+	// Clock stamps writes.
+	Clock func() time.Time
+}
+
+// Store is an authority.Store in memory. It is safe for concurrent use.
+type Store struct {
+	config Config
+	mu     sync.Mutex
+	state  state
+}
+
+var _ authority.Store = (*Store)(nil)
+
+type version struct {
+	authority.Versioned
+	destroyed bool
+}
+
+type record struct {
+	revision authority.Revision
+	data     []byte
+}
+
+type state struct {
+	seed    []byte // of the digest keys; it outlives a restore, as sealed keys do
+	values  map[authority.Path][]version
+	paths   []authority.Path // sorted
+	records map[string]record
+	keys    []string // sorted
+}
+
+// Snapshot is a Store's whole content at one moment. It never changes.
+type Snapshot struct{ state state }
+
+// New returns an empty Store.
+func New(config Config) *Store {
+	seed := sha256.Sum256([]byte("digest keys of " + string(config.Incarnation)))
+	return &Store{config: config, state: state{
+		seed:    seed[:],
+		values:  map[authority.Path][]version{},
+		records: map[string]record{},
+	}}
+}
+
+// Restore returns a Store with the snapshot's content under config's incarnation. Versions written before keep theirs.
+func Restore(config Config, from Snapshot) *Store {
+	return &Store{config: config, state: from.state.clone()}
+}
+
+// Snapshot copies the Store's content.
+func (s *Store) Snapshot() Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Snapshot{s.state.clone()}
+}
+
+func (st state) clone() state {
+	copied := state{
+		seed:    st.seed,
+		values:  make(map[authority.Path][]version, len(st.values)),
+		paths:   slices.Clone(st.paths),
+		records: maps.Clone(st.records), // data is replaced, never changed in place
+		keys:    slices.Clone(st.keys),
+	}
+	for path, versions := range st.values {
+		copied.values[path] = slices.Clone(versions)
+	}
+	return copied
+}
+
+// Incarnation identifies this Store.
+func (s *Store) Incarnation() authority.Incarnation { return s.config.Incarnation }
+
+// Read implements authority.Store.
+func (s *Store) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read(ctx, path, authority.Version(len(s.state.values[path])))
+}
+
+// ReadVersion implements authority.Store.
+func (s *Store) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read(ctx, path, number)
+}
+
+func (s *Store) read(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
+	if err := ctx.Err(); err != nil {
+		return authority.Versioned{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	versions := s.state.values[path]
+	if number == 0 || number > authority.Version(len(versions)) || versions[number-1].destroyed {
+		return authority.Versioned{}, fmt.Errorf("reading version %d of %s: %w", number, path, authority.ErrNotFound)
+	}
+	return versions[number-1].Versioned, nil
+}
+
+// Write implements authority.Store.
+func (s *Store) Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return authority.VersionID{}, fmt.Errorf("writing %s: %w", path, ctx.Err())
+	case path == "":
+		return authority.VersionID{}, errors.New("writing value: the path is empty")
+	}
+	versions := s.state.values[path]
+	newest := authority.Version(len(versions))
+	if base < newest {
+		made := versions[base]
+		if !made.destroyed && made.ID.Run == run && made.Value.Equal(v) {
+			return made.ID, nil
+		}
+	}
+	if base != newest {
+		return authority.VersionID{}, fmt.Errorf("writing %s on version %d, which is at %d: %w", path, base, newest, authority.ErrConflict)
+	}
+	if newest == 0 {
+		at, _ := slices.BinarySearch(s.state.paths, path)
+		s.state.paths = slices.Insert(s.state.paths, at, path)
+	}
+	made := version{Versioned: authority.Versioned{
+		Path:    path,
+		ID:      authority.VersionID{Incarnation: s.config.Incarnation, Run: run, Number: base + 1},
+		Created: s.config.Clock().UTC(),
+		Value:   v,
+	}}
+	s.state.values[path] = append(versions, made)
+	return made.ID, nil
+}
+
+// Destroy implements authority.Store.
+func (s *Store) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("destroying version %d of %s: %w", number, path, err)
+	}
+	if versions := s.state.values[path]; number > 0 && number <= authority.Version(len(versions)) {
+		versions[number-1].destroyed = true
+		versions[number-1].Value = secret.Value{}
+	}
+	return nil
+}
+
+// Remove implements authority.Store.
+func (s *Store) Remove(ctx context.Context, path authority.Path) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	if at, found := slices.BinarySearch(s.state.paths, path); found {
+		s.state.paths = slices.Delete(s.state.paths, at, at+1)
+		delete(s.state.values, path)
+	}
+	return nil
+}
+
+// Paths implements authority.Store.
+func (s *Store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("listing paths below %q: %w", prefix, err)
+	}
+	return slices.Clone(span(s.state.paths, prefix)), nil
+}
+
+// Get implements authority.Store.
+func (s *Store) Get(ctx context.Context, key string) (authority.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return authority.Record{}, fmt.Errorf("getting record %s: %w", key, err)
+	}
+	found, ok := s.state.records[key]
+	if !ok {
+		return authority.Record{}, fmt.Errorf("getting record %s: %w", key, authority.ErrNotFound)
+	}
+	return authority.Record{Key: key, Revision: found.revision, Data: bytes.Clone(found.data)}, nil
+}
+
+// Put implements authority.Store.
+func (s *Store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("putting record %s: %w", key, ctx.Err())
+	case key == "":
+		return 0, errors.New("putting record: the key is empty")
+	}
+	held := s.state.records[key]
+	switch {
+	case held.revision == base+1 && bytes.Equal(held.data, data):
+		return held.revision, nil
+	case held.revision != base:
+		return 0, fmt.Errorf("putting record %s on revision %d, which is at %d: %w", key, base, held.revision, authority.ErrConflict)
+	case held.revision == 0:
+		at, _ := slices.BinarySearch(s.state.keys, key)
+		s.state.keys = slices.Insert(s.state.keys, at, key)
+	}
+	s.state.records[key] = record{revision: base + 1, data: append([]byte{}, data...)}
+	return base + 1, nil
+}
+
+// Delete implements authority.Store.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("deleting record %s: %w", key, err)
+	}
+	if at, found := slices.BinarySearch(s.state.keys, key); found {
+		s.state.keys = slices.Delete(s.state.keys, at, at+1)
+		delete(s.state.records, key)
+	}
+	return nil
+}
+
+// List implements authority.Store.
+func (s *Store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("listing records below %q: %w", prefix, err)
+	}
+	keys := span(s.state.keys, prefix)
+	found := make([]authority.Record, 0, len(keys))
+	for _, key := range keys {
+		held := s.state.records[key]
+		found = append(found, authority.Record{Key: key, Revision: held.revision, Data: bytes.Clone(held.data)})
+	}
+	return found, nil
+}
+
+// DigestKey implements authority.Store.
+func (s *Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("making digest key of %s: %w", path, err)
+	}
+	mac := hmac.New(sha256.New, s.state.seed)
+	mac.Write([]byte(path))
+	return mac.Sum(nil), nil
+}
+
+// span returns the part of a sorted list that begins with prefix.
+func span[S ~string](sorted []S, prefix string) []S {
+	from, _ := slices.BinarySearch(sorted, S(prefix))
+	to := from
+	for to < len(sorted) && strings.HasPrefix(string(sorted[to]), prefix) {
+		to++
+	}
+	return sorted[from:to]
+}

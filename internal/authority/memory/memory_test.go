@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package memory_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/authoritytest"
+	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/secret"
+)
+
+func config(incarnation authority.Incarnation) memory.Config {
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	return memory.Config{Incarnation: incarnation, Clock: func() time.Time { return at }}
+}
+
+func TestConformance(t *testing.T) {
+	authoritytest.Run(t, func(*testing.T) authority.Store { return memory.New(config("first")) })
+	t.Run("Restored", func(t *testing.T) {
+		authoritytest.Run(t, func(*testing.T) authority.Store {
+			return memory.Restore(config("second"), memory.New(config("first")).Snapshot())
+		})
+	})
+}
+
+func text(t testing.TB, s string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{secret.SingleField: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestRestoreGoesBackUnderNewIncarnation(t *testing.T) {
+	s := memory.New(config("first"))
+	first, err := s.Write(t.Context(), "a", 0, "run-1", text(t, "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "journal/a", 0, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	digest, _ := s.DigestKey(t.Context(), "a")
+	snapshot := s.Snapshot()
+
+	// What happens after the snapshot must reach neither it nor what is restored from it.
+	if err := s.Destroy(t.Context(), "a", 1); err != nil {
+		t.Fatal(err)
+	}
+	lost, err := s.Write(t.Context(), "a", 1, "run-2", text(t, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "journal/a", 1, []byte("two")); err != nil {
+		t.Fatal(err)
+	}
+
+	for range 2 { // a snapshot serves more than once
+		restored := memory.Restore(config("second"), snapshot)
+		got, err := restored.Read(t.Context(), "a")
+		if err != nil || got.ID != first || !got.Value.Equal(text(t, "one")) {
+			t.Fatalf("Read after restore = %s, %v; want %s", got.ID, err, first)
+		}
+		again, err := restored.Write(t.Context(), "a", 1, "run-2", text(t, "two"))
+		if err != nil || again.Number != lost.Number || again == lost {
+			t.Errorf("Write after restore = %s, %v; want number %d in another incarnation than %s", again, err, lost.Number, lost)
+		}
+		if record, err := restored.Get(t.Context(), "journal/a"); err != nil || record.Revision != 1 || string(record.Data) != "one" {
+			t.Errorf("Get after restore = %d %q, %v", record.Revision, record.Data, err)
+		}
+		if key, _ := restored.DigestKey(t.Context(), "a"); !bytes.Equal(key, digest) {
+			t.Error("the digest key changed with the restore")
+		}
+	}
+}
+
+func BenchmarkWriteReadPut(b *testing.B) {
+	s, v := memory.New(config("first")), text(b, "x")
+	for n := range authority.Version(b.N) {
+		if _, err := s.Write(b.Context(), "a/b", n, "run", v); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Read(b.Context(), "a/b"); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Put(b.Context(), "journal/a", authority.Revision(n), []byte("data")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) auditVerifyCommand() *cobra.Command {
+	folder, key, checkpoints := "", "", []string(nil)
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "check that the record is what was signed",
+		Long: `Reads the whole record, computes every hash again, compares it with every checkpoint, and says which checkpoint it
+trusted. It needs neither the authority nor a running server, only the record's folder, its public key, and best a
+checkpoint that was kept elsewhere: without one, whoever can write the folder could have cut off the newest events.
+
+Where no folder or key is given, they are this host's, and the checkpoints are those that its host file names.
+Exit code 3 means that something was found.`,
+		Example: `  custody audit verify
+  custody audit verify --folder copy/audit --key audit.pub --checkpoint /mnt/elsewhere/custody-checkpoint`,
+		Args:        takes(),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			if folder == "" || key == "" {
+				host, err := wire.LoadHost(a.hostFile())
+				if err != nil {
+					return err
+				}
+				folder, key = or(folder, wire.AuditFolder(host.State)), or(key, wire.AuditKeyPath(host.State))
+				if len(checkpoints) == 0 {
+					checkpoints = present(host.Checkpoints)
+				}
+			}
+			return a.verify(ctx, folder, key, checkpoints)
+		}),
+	}
+	cmd.Flags().StringVar(&folder, "folder", "", "`folder` of the record, or of a copy")
+	cmd.Flags().StringVar(&key, "key", "", "`file` with the record's public key, best from elsewhere")
+	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`file` with a checkpoint that was kept elsewhere; may be repeated")
+	return cmd
+}
+
+// present are the files that are there: a host's sinks are written while it serves.
+func present(files []string) []string {
+	var there []string
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil {
+			there = append(there, file)
+		}
+	}
+	return there
+}
+
+// verified is the answer of audit verify.
+type verified struct {
+	audit.Report
+	Sound bool `json:"sound"`
+	// Checkpoints are the files that were compared, in the order in which findings number them.
+	Checkpoints []string `json:"checkpoints"`
+}
+
+func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string) error {
+	config := audit.VerifyConfig{}
+	text, err := os.ReadFile(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &server.Problem{Class: server.NotFound, Text: "there is no public key " + key, Hint: "custody serve writes it when it first runs; give another with --key"}
+	}
+	if err != nil {
+		return fmt.Errorf("reading the public key: %w", err)
+	}
+	config.Verifier = strings.TrimSpace(string(text))
+	for _, file := range checkpoints {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("reading checkpoint: %w", err)
+		}
+		config.Checkpoints = append(config.Checkpoints, data)
+	}
+	if config.Folder, err = durable.Open(dir); err != nil {
+		return fmt.Errorf("opening the record: %w", err)
+	}
+	defer func() { _ = config.Folder.Close() }()
+	report, err := audit.Verify(ctx, config)
+	if err != nil {
+		return err
+	}
+	if report.Findings == nil {
+		report.Findings = []audit.Finding{}
+	}
+	err = a.answer(verified{report, report.Sound(), append([]string{}, checkpoints...)}, func(p *printer) { p.report(report, checkpoints) })
+	if err == nil && !report.Sound() {
+		return &server.Problem{Class: server.Found, Text: plural(len(report.Findings), "finding") + " in the record", Hint: "keep the folder as it is, and compare it with a copy and with checkpoints kept elsewhere"}
+	}
+	return err
+}
+
+func (p *printer) report(r audit.Report, checkpoints []string) {
+	events := plural(int(r.Size), "event")
+	if !r.First.IsZero() {
+		events += ", from " + p.when(r.First) + " to " + p.when(r.Last)
+	}
+	trusted := "none"
+	if r.Trusted != "" {
+		trusted = fmt.Sprintf("%s, which vouches for %s", r.Trusted, plural(int(r.TrustedSize), "event"))
+	}
+	outside := fmt.Sprintf("checkpoints kept elsewhere vouch for %s", plural(int(r.OutsideSize), "event"))
+	if len(checkpoints) == 0 {
+		outside = "no checkpoint kept elsewhere was given: a tail that was cut off would not show"
+	}
+	p.fields("record", r.Origin, "holds", events, "trusted", trusted, "beyond this folder", outside)
+	for i, file := range checkpoints {
+		p.fields(fmt.Sprintf("outside checkpoint %d", i+1), file)
+	}
+	found := make([]string, 0, len(r.Findings))
+	for _, finding := range r.Findings {
+		found = append(found, finding.String())
+	}
+	p.list("findings:", found)
+	if len(found) == 0 {
+		p.linef("sound: the record is what was signed")
+	}
+}

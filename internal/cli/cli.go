@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command line. Each command stands in a file of its own: its flags, its words, and what it calls.
+//
+// Guaranteed: what a command answers goes to standard output, everything else to standard error; an error is one line
+// `error:` and, where there is a next move, a line `hint:`; exit codes come from the one table that --help prints; no
+// flag and no argument takes the value of a secret, and none is ever printed. Not guaranteed: that tables keep their
+// columns between versions; -o json is for programs.
+//
+// Commands that ask a platform call its running server, or open the platform in their own process while they run.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"custody.dev/custody/internal/scaffold"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+// Places of the host file, when nobody names one.
+const (
+	hostEnv       = "CUSTODY_HOST"
+	localHostFile = "custody.yaml"
+	etcHostFile   = "/etc/custody/custody.yaml"
+)
+
+// Main runs the command line args, without the program's name, and returns the exit code.
+func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, err: errOut, env: os.Getenv}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	command, err := root.ExecuteContextC(context.Background())
+	if err == nil {
+		return 0
+	}
+	problem := a.problem(err, command)
+	_, _ = fmt.Fprintf(errOut, "error: %s\n", problem.Text)
+	if problem.Hint != "" {
+		_, _ = fmt.Fprintf(errOut, "hint: %s\n", problem.Hint)
+	}
+	return server.Exit(problem)
+}
+
+// Command returns the whole tree, for the generator of the documentation.
+func Command() *cobra.Command {
+	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, env: func(string) string { return "" }}
+	root := a.root()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+// app is one run of the program.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+
+	host, output string
+	// ran says that a command's own code has begun: what fails before is the command line's fault.
+	ran bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "custody",
+		Short: "look after the secrets that machines use",
+		Long: `Custody looks after the secrets that machines use. Git says which secrets exist, why, whose they are and who consumes
+them; an authority on this machine holds their values; Custody takes each from its bootstrap document into the
+authority, rotates it, delivers it and proves every step.
+
+Exit codes:
+` + exitCodes(),
+		Example: `  custody init platform                   # a platform with an example, in a new folder
+  cd platform && custody lint             # is everything declared as it should be?
+  custody serve                           # run it
+  custody inventory                       # what is there, whose is it, who needs it, when does it end?
+  custody rotate example-token --reason "trying it out" --wait`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args:              noSuchCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: a.prepare,
+	}
+	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then ./custody.yaml, then /etc/custody/custody.yaml)")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the answer: table, json or yaml (default table)")
+	root.AddCommand(
+		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
+		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
+		a.rotateCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// exitCodes is the table for --help.
+func exitCodes() string {
+	var b strings.Builder
+	for _, outcome := range server.Outcomes {
+		fmt.Fprintf(&b, "  %d  %s\n", outcome.Exit, outcome.Means)
+	}
+	return b.String()
+}
+
+// answers marks a command that has an answer to format.
+const answers = "answers"
+
+// prepare runs before every command.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	switch a.output {
+	case "", "table", "text":
+		return nil
+	case "json", "yaml":
+		if cmd.Annotations[answers] == "" {
+			return fmt.Errorf("%s prints text for people only", cmd.CommandPath())
+		}
+		return nil
+	}
+	return errors.New("-o is table, json or yaml")
+}
+
+// run wraps a command's own code.
+func (a *app) run(fn func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a.ran = true
+		return fn(cmd.Context(), args)
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short, long, example string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example, Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// takes wants exactly the arguments named.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		wanted := "no arguments"
+		if len(names) > 0 {
+			wanted = strings.Join(names, " ") + " and nothing else"
+		}
+		return usage(fmt.Sprintf("%s takes %s", cmd.CommandPath(), wanted), "see `"+cmd.CommandPath()+" --help`")
+	}
+}
+
+// noSuchCommand refuses what is not the name of a command.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see `" + cmd.CommandPath() + " --help`"
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
+	}
+	return usage(fmt.Sprintf("there is no command %q", visible(cmd.CommandPath()+" "+args[0])), hint)
+}
+
+// problem gives an error its class.
+func (a *app) problem(err error, cmd *cobra.Command) *server.Problem {
+	problem := server.Problems(err)
+	if problem.Class != server.Failure {
+		return problem
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		problem.Text, problem.Hint = "interrupted", "what was begun goes on under `custody serve`"
+	case !a.ran:
+		problem.Class, problem.Hint = server.Usage, "see `"+cmd.CommandPath()+" --help`"
+	case errors.Is(err, scaffold.ErrInput):
+		problem.Class = server.Usage
+	case errors.Is(err, scaffold.ErrExists), errors.Is(err, fs.ErrExist):
+		problem.Class = server.Refused
+	case errors.Is(err, scaffold.ErrNotDeclared), errors.Is(err, fs.ErrNotExist):
+		problem.Class = server.NotFound
+	}
+	return problem
+}
+
+func usage(text, hint string) error {
+	return &server.Problem{Class: server.Usage, Text: text, Hint: hint}
+}
+
+// hostFile is the host's own configuration: the one named, else the first that is there.
+func (a *app) hostFile() string {
+	for _, named := range []string{a.host, a.env(hostEnv)} {
+		if named != "" {
+			return named
+		}
+	}
+	if _, err := os.Stat(localHostFile); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(etcHostFile); err == nil {
+			return etcHostFile
+		}
+	}
+	return localHostFile
+}
+
+// hostNamed reports whether somebody named the host file.
+func (a *app) hostNamed() bool { return a.host != "" || a.env(hostEnv) != "" }
+
+// options are how the host's platform is opened. Warnings go to standard error.
+func (a *app) options(level slog.Level) wire.Options {
+	return wire.Options{HostFile: a.hostFile(), Log: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))}
+}
+
+// ask calls fn with a way to ask the platform. An interrupt ends what fn waits for.
+func (a *app) ask(ctx context.Context, fn func(ctx context.Context, platform *wire.Connection) error) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program
+	platform, err := wire.Connect(ctx, a.options(slog.LevelError))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, platform.Close()) }()
+	return fn(ctx, platform)
+}
+
+// terminal reports whether a stream is one.
+func terminal(stream any) (fd int, ok bool) {
+	file, ok := stream.(interface{ Fd() uintptr })
+	if !ok {
+		return 0, false
+	}
+	fd = int(file.Fd())
+	return fd, term.IsTerminal(fd)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/server"
+)
+
+func (a *app) lintCommand() *cobra.Command {
+	environment, explain := "", ""
+	cmd := &cobra.Command{
+		Use:   "lint [DIR]",
+		Short: "say everything that is wrong with an estate",
+		Long: `Reads the estate in DIR and says every fault in it: where, which rule, why, and what to do. Without DIR it reads the
+estate of this host, and the host file itself; with DIR the host file counts only when it is named. Every environment
+is looked at unless one is chosen.
+
+Exit code 3 means faults; any other but 0 means that it could not look.`,
+		Example: `  custody lint
+  custody lint estate -o json
+  custody lint --explain path-duplicate`,
+		Args:        cobra.MaximumNArgs(1),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(_ context.Context, args []string) error {
+			if explain != "" {
+				return a.explainRule(explain)
+			}
+			return a.lint(args, environment)
+		}),
+	}
+	cmd.Flags().StringVar(&environment, "environment", "", "look at this `environment` only")
+	cmd.Flags().StringVar(&explain, "explain", "", "say what a `rule` is for, and do nothing else")
+	return cmd
+}
+
+// linted is the answer of lint.
+type linted struct {
+	Estate string         `json:"estate"`
+	Faults []intent.Fault `json:"faults"`
+}
+
+func (a *app) lint(args []string, environment string) error {
+	result := linted{Faults: []intent.Fault{}}
+	host, err := a.lintedHost(args, &result)
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		result.Estate = args[0]
+	}
+	if result.Estate != "" {
+		if err := result.estate(host, environment); err != nil {
+			return err
+		}
+	}
+	err = a.answer(result, func(p *printer) {
+		for _, fault := range result.Faults {
+			p.linef("%s", fault)
+			p.linef("    fix: %s", fault.Fix)
+		}
+		if len(result.Faults) == 0 {
+			p.linef("%s: no faults", result.Estate)
+		}
+	})
+	if err == nil && len(result.Faults) > 0 {
+		return &server.Problem{Class: server.Found, Text: plural(len(result.Faults), "fault"), Hint: "`custody lint --explain RULE` says what a rule is for"}
+	}
+	return err
+}
+
+// lintedHost reads the host file where it counts, and takes the estate's place from it. A host that has faults is no use
+// for judging the estate.
+func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, error) {
+	if len(args) == 1 && !a.hostNamed() {
+		return nil, nil
+	}
+	file := a.hostFile()
+	host, faults, err := intent.LoadHost(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &server.Problem{Class: server.NotFound, Text: "there is no host file " + file, Hint: "name the estate's folder: custody lint DIR"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	result.Faults = append(result.Faults, faults...)
+	result.Estate = near(host.Spec.Estate)
+	if len(faults) > 0 {
+		return nil, nil
+	}
+	return &host.Spec, nil
+}
+
+// estate adds the estate's faults: in every environment as declared, and on this host in the host's own.
+func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
+	looks := []intent.Options{{Environment: environment}}
+	if host != nil {
+		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Host: host, Privileged: os.Geteuid() == 0})
+	}
+	for _, options := range looks {
+		_, faults, err := intent.Load(l.Estate, options)
+		if err != nil {
+			return fmt.Errorf("linting %s: %w", l.Estate, err)
+		}
+		for _, fault := range faults {
+			fault.File = filepath.Join(l.Estate, fault.File)
+			if !slices.ContainsFunc(l.Faults, func(f intent.Fault) bool { return same(f, fault) }) {
+				l.Faults = append(l.Faults, fault)
+			}
+		}
+	}
+	return nil
+}
+
+// same tells one fault that was found in two looks, which may word its environment differently.
+func same(a, b intent.Fault) bool {
+	a.Reason, b.Reason = "", ""
+	return a == b
+}
+
+// near is a path from the working folder where that is shorter.
+func near(path string) string {
+	if working, err := os.Getwd(); err == nil {
+		if relative, err := filepath.Rel(working, path); err == nil && len(relative) < len(path) {
+			return relative
+		}
+	}
+	return path
+}
+
+func (a *app) explainRule(id string) error {
+	rule, ok := intent.FindRule(id)
+	if !ok {
+		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("there is no rule %q", visible(id)), Hint: "docs/lint.md lists them"}
+	}
+	return a.answer(rule, func(p *printer) {
+		p.linef("%s (%s)", rule.ID, rule.Group)
+		p.fields("checks", rule.Checks, "why", rule.Why, "fix", rule.Fix)
+	})
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/server"
+)
+
+// progress shows a run as it goes, on standard error: a line for each step, and on a terminal one that is overwritten
+// for what it waits for.
+type progress struct {
+	p       *printer
+	tty     bool
+	waiting string
+}
+
+func newProgress(a *app) *progress {
+	_, tty := terminal(a.err)
+	return &progress{p: a.printer(a.err), tty: tty}
+}
+
+// show prints the events from the one numbered from, and what is waited for if that is new.
+func (g *progress) show(run server.Run, from int, waiting string) {
+	for _, event := range run.Events[min(from, len(run.Events)):] {
+		g.clear()
+		text := fmt.Sprintf("%s  %s", event.At.UTC().Format(time.TimeOnly), event.Step)
+		if event.Detail != "" {
+			text += ": " + event.Detail
+		}
+		g.p.linef("%s", visible(text))
+	}
+	if waiting == g.waiting {
+		return
+	}
+	g.clear()
+	g.waiting = waiting
+	switch {
+	case waiting == "":
+	case g.tty:
+		_, _ = fmt.Fprintf(g.p.w, "          waiting for %s", visible(waiting))
+	default:
+		g.p.linef("          waiting for %s", visible(waiting))
+	}
+}
+
+// clear takes the line that is overwritten away.
+func (g *progress) clear() {
+	if g.tty && g.waiting != "" {
+		_, _ = fmt.Fprint(g.p.w, "\r\x1b[2K")
+		g.waiting = ""
+	}
+}

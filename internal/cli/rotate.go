@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+// again is how often a run that waits is looked at.
+const again = 200 * time.Millisecond
+
+func (a *app) rotateCommand() *cobra.Command {
+	ask, wait, timeout := server.RotateRequest{}, false, time.Duration(0)
+	cmd := &cobra.Command{
+		Use:   "rotate SECRET --reason TEXT",
+		Short: "ask for a secret to be rotated",
+		Long: `Asks for a new version of a secret. The request is on disk before it is acknowledged, and takes the same steps as a
+timed one: made, applied, verified, promoted, delivered, and the old one revoked once every consumer proved that it
+runs on the new one. Asking again with the same --id changes nothing.
+
+With --wait it shows each step, and ends when the run does. Without a running server it does the work itself.`,
+		Example: `  custody rotate example-token --reason "trying it out" --wait
+  custody rotate db-password --reason "left the team: case 4711" --id case-4711`,
+		Args:        takes("SECRET"),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			ask.Secret, ask.ID = args[0], or(ask.ID, wire.NewID())
+			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				request, err := platform.Rotate(ctx, ask)
+				if err != nil {
+					return err
+				}
+				if wait {
+					return a.follow(ctx, platform, request.Secret, request.ID, timeout)
+				}
+				return a.answer(request, func(p *printer) {
+					p.linef("request %s is on record", request.ID)
+					if !platform.Serving() {
+						p.linef("no server runs: it is served once `custody serve` does")
+					}
+				})
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().StringVar(&ask.ID, "id", "", "`name` of the request, so that it can be repeated safely (default: a new one)")
+	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}
+
+// watcher follows the run that serves a request.
+type watcher struct {
+	app      *app
+	platform *wire.Connection
+	progress *progress
+	secret   string
+	request  string
+	shown    int
+	run      server.Run
+	waiting  string
+	failed   error
+}
+
+// follow shows the steps of the run that serves a request until it ended.
+func (a *app) follow(ctx context.Context, platform *wire.Connection, secretName, request string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	w := &watcher{app: a, platform: platform, secret: secretName, request: request, progress: newProgress(a)}
+	defer w.progress.clear()
+	for {
+		err := platform.Settle(ctx, func() bool { return w.look(ctx) })
+		switch {
+		case ctx.Err() != nil && !w.done():
+			return w.late(ctx)
+		case w.failed != nil:
+			return w.failed
+		case err != nil:
+			return err
+		case w.look(ctx):
+			return w.end(ctx)
+		}
+		pause(ctx, again)
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+func (w *watcher) done() bool { return w.run.Result != "" && w.run.Result != "live" }
+
+// look shows what is new and reports whether there is nothing more to wait for.
+func (w *watcher) look(ctx context.Context) bool {
+	e, err := w.platform.Explain(ctx, w.secret)
+	if err != nil {
+		w.failed = err
+		return true
+	}
+	waiting := e.Waiting
+	switch {
+	case e.Live != nil && slices.Contains(e.Live.Trigger.Requests, w.request):
+		w.run, err = w.platform.Run(ctx, e.Live.ID)
+		waiting = or(w.run.Waiting, e.Waiting)
+	case e.Last != nil && slices.Contains(e.Last.Trigger.Requests, w.request):
+		w.run, err = w.platform.Run(ctx, e.Last.Run)
+	case e.Live != nil:
+		waiting = fmt.Sprintf("run %s, which was there before, to end", e.Live.ID)
+	default:
+		waiting = or(waiting, "the request to be taken up")
+	}
+	if err != nil {
+		w.failed = err
+		return true
+	}
+	w.progress.show(w.run, w.shown, waiting)
+	w.shown, w.waiting = len(w.run.Events), waiting
+	return w.done()
+}
+
+// late says that the wait is over, not the run.
+func (w *watcher) late(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	text := "the run has not ended yet"
+	if w.waiting != "" {
+		text += ": it waits for " + w.waiting
+	}
+	return &server.Problem{Class: server.Unavailable, Text: text, Hint: "it goes on under `custody serve`; see `custody explain " + w.secret + "`"}
+}
+
+// end answers with the run. In this process the request is closed by one tick more.
+func (w *watcher) end(ctx context.Context) error {
+	w.progress.clear()
+	looks := 0
+	if err := w.platform.Settle(ctx, func() bool { looks++; return w.platform.Serving() || looks > 1 }); err != nil {
+		return err
+	}
+	err := w.app.answer(w.run, func(p *printer) {
+		p.linef("run %s %s after %s", w.run.ID, w.run.Result, span(w.run.Ended.Sub(w.run.Started)))
+	})
+	if err == nil && w.run.Result != "completed" {
+		return &server.Problem{Class: server.Failure, Text: "the run was " + w.run.Result + ": " + or(w.run.Detail, "no reason on record"),
+			Hint: "see `custody run show " + string(w.run.ID) + "`"}
+	}
+	return err
+}

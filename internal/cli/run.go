@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return group("run", "look at runs, take one back, or waive what it waits for",
+		`A run is one execution of a workflow: the handover of a secret, or its rotation. Each step is on record before the next
+begins, and a run that was cut off goes on where it was.`,
+		`  custody run list
+  custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77
+  custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
+		a.runListCommand(), a.runShowCommand(), a.runAbortCommand(), a.runForceCommand())
+}
+
+// reasoned is a command that does something to a run and wants to know why.
+func (a *app) reasoned(cmd *cobra.Command, act func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) error, done string) *cobra.Command {
+	reason := ""
+	cmd.Args = takes("RUN")
+	cmd.RunE = a.run(func(ctx context.Context, args []string) error {
+		return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+			if err := act(ctx, platform, authority.RunID(args[0]), reason); err != nil {
+				return err
+			}
+			p := a.printer(a.out)
+			p.linef("run %s: %s", args[0], done)
+			if !platform.Serving() {
+				p.linef("no server runs: it goes on once `custody serve` does")
+			}
+			return p.failed
+		})
+	})
+	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}
+
+func (p *printer) runRow(run server.Run) []string {
+	return []string{string(run.ID), run.Secret, string(run.Workflow), run.Result, run.Step, p.when(run.Started), or(run.Reason, "-")}
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/scaffold"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) sealCommand() *cobra.Command {
+	s := scaffold.Sealing{}
+	from, identity := "", ""
+	cmd := &cobra.Command{
+		Use:   "seal SECRET [-]",
+		Short: "seal a value into the estate",
+		Long: `Encrypts one field of a managed secret's first value to the root and to the platform, and writes it as the secret's
+bootstrap document. The value is asked for on the terminal without being shown, or read from standard input with -, or
+from a file. It is never an argument: arguments stand in process lists and in the shell's history.
+
+The line break at the end of a value of one line is not part of it. Other fields of the document are kept, for which an
+identity that opens it is needed: the host's own, or the one in --identity.
+
+A value that was handed over already lives in the authority; sealing another one then changes nothing.`,
+		Example: `  custody seal db-password
+  pass show db | custody seal db-admin --field password -
+  custody seal tls-key --from-file server.key --estate estate`,
+		Args: sealArgs,
+		RunE: a.run(func(ctx context.Context, args []string) (err error) {
+			s.Secret = args[0]
+			if s.Estate, s.Identities, err = a.sealPlace(s.Estate, identity); err != nil {
+				return err
+			}
+			if s.Value, err = a.sealValue(s, from, len(args) == 2); err != nil {
+				return err
+			}
+			return a.seal(ctx, s)
+		}),
+	}
+	// What follows an unknown flag could be a value: it is not repeated.
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, _ error) error {
+		return usage("an option is unknown or lacks its argument; values are never options", "see `"+cmd.CommandPath()+" --help`")
+	})
+	cmd.Flags().StringVar(&s.Field, "field", secret.SingleField, "`name` of the value's field")
+	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
+	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
+	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
+	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
+	return cmd
+}
+
+// sealArgs never repeats what it refuses: it may be the value.
+func sealArgs(_ *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return usage("which secret?", "custody seal SECRET")
+	case len(args) > 2 || (len(args) == 2 && args[1] != "-"):
+		return usage("a value cannot be given as an argument: process lists and the shell's history would keep it",
+			"leave it out to be asked for it, or use - for standard input, or --from-file; if it was a real value, change it where it came from")
+	}
+	return nil
+}
+
+// sealPlace finds the estate, and the identities that open what is sealed there.
+func (a *app) sealPlace(estate, identity string) (string, []root.Identity, error) {
+	if estate == "" || (identity == "" && !a.noHost()) {
+		host, err := wire.LoadHost(a.hostFile())
+		if err != nil {
+			return "", nil, err
+		}
+		if estate == "" {
+			estate = near(host.Estate)
+		}
+		if identity == "" && host.BootstrapIdentity != "" {
+			identities, err := root.Load(host.BootstrapIdentity)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", nil, err
+			}
+			return estate, identities, nil
+		}
+	}
+	if identity == "" {
+		return estate, nil, nil
+	}
+	identities, err := root.Load(identity)
+	return estate, identities, err
+}
+
+// noHost reports that nobody named a host file and none is there.
+func (a *app) noHost() bool {
+	_, err := os.Stat(a.hostFile())
+	return !a.hostNamed() && errors.Is(err, fs.ErrNotExist)
+}
+
+// sealValue takes the value from where the user said.
+func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, error) {
+	var value []byte
+	var err error
+	switch {
+	case stdin && from != "":
+		return nil, usage("the value comes from standard input or from a file, not both", "")
+	case stdin:
+		value, err = io.ReadAll(io.LimitReader(a.in, secret.MaxBytes+1))
+	case from != "":
+		value, err = readValue(from)
+	default:
+		value, err = a.prompt(fmt.Sprintf("value of %s, field %s", s.Secret, s.Field))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the value: %w", err)
+	}
+	if line, rest, _ := bytes.Cut(value, []byte("\n")); len(rest) == 0 && len(line) < len(value) {
+		value = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	switch {
+	case len(value) == 0:
+		return nil, usage("the value is empty", "")
+	case len(value) > secret.MaxBytes:
+		return nil, usage(fmt.Sprintf("the value is larger than %d bytes", secret.MaxBytes), "")
+	}
+	return value, nil
+}
+
+func readValue(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return io.ReadAll(io.LimitReader(file, secret.MaxBytes+1))
+}
+
+// prompt asks twice on the terminal, without showing what is typed.
+func (a *app) prompt(what string) ([]byte, error) {
+	fd, ok := terminal(a.in)
+	if !ok {
+		return nil, usage("there is no terminal to ask on", "use - for standard input, or --from-file")
+	}
+	var typed [2][]byte
+	for i, text := range []string{what + ": ", "the same again: "} {
+		_, _ = io.WriteString(a.err, text)
+		line, err := term.ReadPassword(fd)
+		_, _ = io.WriteString(a.err, "\n")
+		if err != nil {
+			return nil, err
+		}
+		typed[i] = line
+	}
+	if !bytes.Equal(typed[0], typed[1]) {
+		return nil, usage("the two were not the same; nothing was sealed", "try again")
+	}
+	return typed[0], nil
+}
+
+func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
+	sealed, err := scaffold.Seal(ctx, scaffold.Config{Codec: wire.Codec(), Random: wire.Random(), Now: wire.Now}, s)
+	if err != nil {
+		return err
+	}
+	p := a.printer(a.out)
+	verb := "wrote"
+	if sealed.New {
+		verb = "made"
+	}
+	p.linef("%s %s, which seeds %s (%s)", verb, sealed.File, s.Secret, strings.Join(sealed.Fields, ", "))
+	if len(sealed.Faults) > 0 {
+		p.linef("the estate still has %s beside it: see `custody lint`", plural(len(sealed.Faults), "fault"))
+	}
+	return p.failed
+}

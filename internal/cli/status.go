@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "say which phase the platform is in, and what it waits for",
+		Long: `Says which phase the platform is in, on what evidence, what the next one waits for, and who holds authority over each
+secret: Git until it was handed over, the authority from then on.`,
+		Example: `  custody status
+  custody status -o json | jq -r .standing.phase`,
+		Args:        takes(),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				status, err := platform.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return a.answer(status, func(p *printer) { p.status(status) })
+			})
+		}),
+	}
+}
+
+func (p *printer) status(s server.Status) {
+	phase := "none entered yet"
+	if s.Standing.Phase >= 0 {
+		phase = s.Standing.Phase.String()
+	}
+	serving := "no"
+	if s.Serving {
+		serving = "yes"
+	}
+	estate := s.Estate
+	if since := p.when(s.EstateSince); since != "" {
+		estate += ", since " + since
+	}
+	p.fields("platform", s.Platform, "environment", s.Environment, "phase", phase, "estate", estate,
+		"authority", s.Authority, "incarnation", s.Incarnation, "serving", serving)
+	p.list("evidence:", s.Standing.Evidence)
+	p.list("the next phase waits for:", s.Standing.WaitsFor)
+	p.list("findings:", s.Findings)
+	if len(s.Secrets) == 0 {
+		return
+	}
+	p.linef("")
+	rows := make([][]string, 0, len(s.Secrets))
+	for _, row := range s.Secrets {
+		rows = append(rows, []string{row.Secret, row.Authority, row.State, or(row.Waiting, "-")})
+	}
+	p.table("STATE", []string{"SECRET", "AUTHORITY", "STATE", "WAITS FOR"}, rows)
+	p.linef("")
+	p.linef("%s", fmt.Sprintf("%s; `custody inventory` says whose they are and when they end", plural(len(s.Secrets), "secret")))
+}

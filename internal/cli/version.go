@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// build says what this program was made of.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:         "version",
+		Short:       "say which custody this is",
+		Long:        `Says which version this is, from which commit it was built, and by which Go.`,
+		Example:     `  custody version -o json`,
+		Args:        takes(),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(context.Context, []string) error {
+			b := built()
+			return a.answer(b, func(p *printer) {
+				p.linef("custody %s (%s, %s)", b.Version, b.Go, b.Platform)
+				if b.Revision != "" {
+					p.linef("commit %s", b.Revision)
+				}
+			})
+		}),
+	}
+}
+
+func built() build {
+	b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	b.Version = or(info.Main.Version, b.Version)
+	for _, setting := range info.Settings {
+		switch setting.Key {
+		case "vcs.revision":
+			b.Revision = setting.Value
+		case "vcs.modified":
+			b.Modified = setting.Value == "true"
+		}
+	}
+	return b
+}

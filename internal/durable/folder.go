@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package durable holds the verbs that change files so that a crash leaves the old content or the new, never half.
+//
+// Each verb works beneath one open folder, follows no symlinks, and has synced the file and its folder when it returns
+// nil. An error leaves the old content, save one: when the last sync of the folder fails, the new content is in place
+// and only a crash could still take it back. Repeating the call settles it.
+//
+// A crash may leave a temporary file behind, named .NAME.SIXTEENHEX.tmp, that no verb reads; Sweep removes them.
+// Not guaranteed: that a link put on the way by somebody else between the look and the act is refused; even then nothing
+// outside the folder is reached. Cost: one write, two fsyncs and a rename per call.
+package durable
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ErrSymlink: a symbolic link stands where a folder or a regular file is expected.
+var ErrSymlink = errors.New("a symbolic link is in the way")
+
+// ErrNotRegular: something that is no regular file stands where one is expected.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrOutside: the name would leave the folder.
+var ErrOutside = errors.New("the path leaves its folder")
+
+// Keep leaves a file's owner or group as the process makes it.
+const Keep = -1
+
+// Attributes of a file that Replace makes.
+type Attributes struct {
+	Mode fs.FileMode
+	// UID and GID are numbers, or Keep.
+	UID, GID int
+}
+
+// Private is 0600, owned by the process.
+var Private = Attributes{Mode: 0o600, UID: Keep, GID: Keep}
+
+// Folder is an open folder; nothing outside it can be reached through it.
+type Folder struct{ root *os.Root }
+
+// Open opens an existing folder.
+func Open(dir string) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening folder: %w", err)
+	}
+	return &Folder{root}, nil
+}
+
+// Make opens a folder, making it (0700) and its parents when absent.
+func Make(dir string) (*Folder, error) {
+	var absent []string
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		absent = append(absent, at)
+	}
+	for _, at := range slices.Backward(absent) {
+		if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("making folder: %w", err)
+		}
+		parent, err := os.Open(filepath.Dir(at))
+		if err != nil {
+			return nil, fmt.Errorf("making folder: %w", err)
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return nil, fmt.Errorf("making folder: %w", err)
+		}
+	}
+	return Open(dir)
+}
+
+// Close releases the folder.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Dir is the path the folder was opened with.
+func (f *Folder) Dir() string { return f.root.Name() }
+
+// Read returns a file's content.
+func (f *Folder) Read(name string) ([]byte, error) {
+	if err := f.plain(name); err != nil {
+		return nil, err
+	}
+	if info, err := f.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("reading %s: %w", name, ErrNotRegular) // a pipe would wait for ever
+	}
+	data, err := f.root.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading file: %w", err)
+	}
+	return data, nil
+}
+
+// Stat describes a file without following a link.
+func (f *Folder) Stat(name string) (fs.FileInfo, error) {
+	if err := f.plain(filepath.Dir(name)); err != nil {
+		return nil, err
+	}
+	return f.root.Lstat(name)
+}
+
+// Create writes a file that must not exist yet (fs.ErrExist), mode 0600.
+func (f *Folder) Create(name string, data []byte) error {
+	if _, err := f.Stat(name); err == nil {
+		return fmt.Errorf("creating %s: %w", name, fs.ErrExist)
+	}
+	temporary, err := f.write(name, data, Private)
+	if err != nil {
+		return err
+	}
+	if err := f.root.Link(temporary, name); err != nil {
+		_ = f.root.Remove(temporary)
+		return fmt.Errorf("creating %s: %w", name, err)
+	}
+	_ = f.root.Remove(temporary) // the file is made; a second name of it is Sweep's to remove
+	return f.syncParent(name)
+}
+
+// Replace writes a file whether or not it exists. Readers see the old content or the new.
+func (f *Folder) Replace(name string, data []byte, as Attributes) error {
+	temporary, err := f.write(name, data, as)
+	if err != nil {
+		return err
+	}
+	if err := f.root.Rename(temporary, name); err != nil {
+		_ = f.root.Remove(temporary)
+		return fmt.Errorf("replacing %s: %w", name, err)
+	}
+	return f.syncParent(name)
+}
+
+// Rename gives a file another name, in place of whatever file has that name. The content must be synced already.
+func (f *Folder) Rename(from, to string) error {
+	if err := f.plain(from); err != nil {
+		return err
+	}
+	if err := f.plain(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := f.root.Rename(from, to); err != nil {
+		return fmt.Errorf("renaming %s: %w", from, err)
+	}
+	return errors.Join(f.syncParent(to), f.syncParent(from))
+}
+
+// Remove deletes a file, or the link itself where a link has its name; one that is absent is no error.
+func (f *Folder) Remove(name string) error {
+	if err := f.plain(filepath.Dir(name)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	info, err := f.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // an earlier call may have died before its sync
+		return f.syncParent(name)
+	case err != nil:
+		return fmt.Errorf("removing %s: %w", name, err)
+	case info.IsDir():
+		return fmt.Errorf("removing %s: %w", name, ErrNotRegular)
+	}
+	if err := f.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing %s: %w", name, err)
+	}
+	return f.syncParent(name)
+}
+
+// MakeParents makes the folders above name (0700), refusing links on the way.
+func (f *Folder) MakeParents(name string) error {
+	parent := filepath.Dir(name)
+	if err := f.plain(parent); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := f.MakeParents(parent); err != nil {
+		return err
+	}
+	if err := f.root.Mkdir(parent, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making folders: %w", err)
+	}
+	return f.syncParent(parent)
+}
+
+var temporaries = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
+
+// Sweep removes the temporary files that crashed calls left in one folder (not in those below it). Nobody may be
+// writing there: a live call would lose its file and fail.
+func (f *Folder) Sweep(dir string) error {
+	if err := f.plain(dir); err != nil {
+		return err
+	}
+	entries, err := fs.ReadDir(f.root.FS(), filepath.ToSlash(filepath.Clean(dir)))
+	if err != nil {
+		return fmt.Errorf("sweeping %s: %w", dir, err)
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() || !temporaries.MatchString(entry.Name()) {
+			continue
+		}
+		if err := f.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write makes a synced temporary file beside name and returns its name; on an error there is none.
+func (f *Folder) write(name string, data []byte, as Attributes) (_ string, err error) {
+	if err := f.plain(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var suffix [8]byte
+	_, _ = rand.Read(suffix[:]) // never fails
+	temporary := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(suffix[:])+".tmp")
+	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("writing %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+			_ = f.root.Remove(temporary)
+		}
+	}()
+	if as.UID != Keep || as.GID != Keep {
+		if err := file.Chown(as.UID, as.GID); err != nil {
+			return "", fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	if err := file.Chmod(as.Mode); err != nil {
+		return "", fmt.Errorf("writing %s: %w", name, err)
+	}
+	if _, err := file.Write(data); err != nil {
+		return "", fmt.Errorf("writing %s: %w", name, err)
+	}
+	if err := file.Sync(); err != nil {
+		return "", fmt.Errorf("syncing %s: %w", name, err)
+	}
+	if err := file.Close(); err != nil {
+		return "", fmt.Errorf("closing %s: %w", name, err)
+	}
+	return temporary, nil
+}
+
+// plain refuses names that leave the folder and any link on the way, the last element included.
+func (f *Folder) plain(name string) error {
+	if !filepath.IsLocal(name) {
+		return fmt.Errorf("%w: %s", ErrOutside, name)
+	}
+	walked := ""
+	for _, part := range strings.Split(filepath.Clean(name), string(filepath.Separator)) {
+		walked = filepath.Join(walked, part)
+		info, err := f.root.Lstat(walked)
+		if err != nil {
+			return fmt.Errorf("looking at %s: %w", name, err)
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%w: %s", ErrSymlink, walked)
+		}
+	}
+	return nil
+}
+
+func (f *Folder) syncParent(name string) error {
+	dir, err := f.root.Open(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("syncing folder of %s: %w", name, err)
+	}
+	defer func() { _ = dir.Close() }()
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("syncing folder of %s: %w", name, err)
+	}
+	return nil
+}

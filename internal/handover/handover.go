@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package handover moves the authority over one secret from its encrypted document in Git to the runtime authority,
+// once: read, verified at its upstream if it has one, planned, written, read back, tombstoned, consumed.
+//
+// Guaranteed: a failure before the write leaves Git authoritative and the authority unchanged; after the write a run
+// only goes forward; once the tombstone is set, nothing here ever writes the secret's path again, whatever Git, a
+// restart or a deleted value says. Cost: one decryption, one sign-in, one value write and read, three journal writes.
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Authority is what handover needs of the authority; see authority.Store for each method's promise.
+type Authority interface {
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
+	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
+}
+
+// Journal is one entry per secret under compare-and-set.
+type Journal interface {
+	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
+	Save(ctx context.Context, entry *journal.Entry) error
+}
+
+// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+}
+
+// Source decrypts a secret's bootstrap document in memory. It changes nothing and may be called again.
+type Source interface {
+	Value(ctx context.Context, secretName string) (secret.Value, error)
+}
+
+// Verifier signs in with a credential; see upstream.Upstream.
+type Verifier interface {
+	Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error)
+}
+
+// Subject is one secret to hand over.
+type Subject struct {
+	Secret   string
+	Path     authority.Path
+	Document string
+	// Upstream is nil when nothing outside checks the value.
+	Upstream Verifier
+	Policy   journal.Policy
+}
+
+// Config wires an Engine.
+type Config struct {
+	Authority Authority
+	Journal   Journal
+	Record    Record
+	Source    Source
+	Now       func() time.Time
+	NewRun    func() authority.RunID
+}
+
+// Engine hands secrets over.
+type Engine struct{ Config }
+
+// New returns an engine.
+func New(config Config) *Engine { return &Engine{config} }
+
+var (
+	// ErrOccupied: a value that no handover wrote stands at the path; a person decides which is right.
+	ErrOccupied = errors.New("the authority already holds a value that no handover wrote")
+	// ErrRefused: the upstream refuses the bootstrap value; Git stays authoritative.
+	ErrRefused = errors.New("the upstream refuses the bootstrap value")
+	// ErrUndecided: the upstream could not say whether it honours the bootstrap value; try again later.
+	ErrUndecided = errors.New("the upstream cannot say whether it honours the bootstrap value")
+	// ErrInFlight: the document changed while an earlier write of it may still land; try again within a minute.
+	ErrInFlight = errors.New("the document changed while its earlier value may still be on its way to the authority")
+)
+
+const askTimeout = 30 * time.Second
+
+// Run hands s over, or resumes, or does nothing when the tombstone stands. It returns nil once the secret is handed
+// over. Any error leaves a state from which calling it again is safe.
+func (e *Engine) Run(ctx context.Context, s Subject) error {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	if entry.Tombstone == nil {
+		if err := e.place(ctx, s, entry); err != nil {
+			return fmt.Errorf("handing over %s: %w", s.Secret, err)
+		}
+	}
+	if entry.Live == nil || entry.Live.Workflow != journal.Handover {
+		return nil
+	}
+	return e.consume(ctx, s, entry)
+}
+
+// place brings the value to the authority and sets the tombstone.
+func (e *Engine) place(ctx context.Context, s Subject, entry *journal.Entry) error {
+	held, err := e.Authority.Read(ctx, s.Path)
+	occupied := err == nil
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return err
+	}
+	key, err := e.Authority.DigestKey(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	resumed := entry.Live != nil && occupied && held.ID.Number == 1 && held.ID.Run == entry.Live.ID &&
+		slices.Equal(held.Value.Digest(key), entry.Live.Digest)
+	if occupied && !resumed {
+		return ErrOccupied
+	}
+	if !resumed {
+		if held, err = e.write(ctx, s, entry, key); err != nil {
+			return err
+		}
+	}
+	for _, step := range []journal.Step{journal.Planned, journal.Verified, journal.Written, journal.ReadBack} {
+		if err := e.audit(ctx, s, entry.Live, step, held.ID); err != nil {
+			return err
+		}
+	}
+	entry.Tombstone = &journal.Tombstone{Run: entry.Live.ID, Document: s.Document, At: e.Now()}
+	entry.Rotated, entry.Current, entry.Live.Step = held.Created, &held.ID, journal.Tombstoned
+	return e.Journal.Save(ctx, entry)
+}
+
+// write reads the document, journals the intent, writes the value and reads it back.
+func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key []byte) (authority.Versioned, error) {
+	value, err := e.Source.Value(ctx, s.Secret)
+	if err != nil {
+		return authority.Versioned{}, err
+	}
+	if err := e.verify(ctx, s, value); err != nil {
+		return authority.Versioned{}, err
+	}
+	if err := e.plan(ctx, s, entry, value.Digest(key)); err != nil {
+		return authority.Versioned{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := e.Authority.Write(bounded, s.Path, 0, entry.Live.ID, value); err != nil {
+		return authority.Versioned{}, err
+	}
+	held, err := e.Authority.Read(ctx, s.Path)
+	if err != nil {
+		return authority.Versioned{}, err
+	}
+	if held.ID.Run != entry.Live.ID || !held.Value.Equal(value) {
+		return authority.Versioned{}, fmt.Errorf("reading back: %w", ErrOccupied)
+	}
+	return held, nil
+}
+
+func (e *Engine) verify(ctx context.Context, s Subject, value secret.Value) error {
+	if s.Upstream == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	switch verdict, err := s.Upstream.Verify(ctx, value); {
+	case verdict == upstream.Accepted:
+		return nil
+	case verdict == upstream.Refused:
+		return ErrRefused
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUndecided, err)
+	default:
+		return ErrUndecided
+	}
+}
+
+// plan journals that this value is about to be written. A document that changed before its write is planned anew, but
+// not while the write of the earlier value may still land.
+func (e *Engine) plan(ctx context.Context, s Subject, entry *journal.Entry, digest []byte) error {
+	if entry.Live != nil && slices.Equal(entry.Live.Digest, digest) {
+		return nil
+	}
+	if entry.Live != nil && !e.Now().After(entry.Live.CallBy) {
+		return ErrInFlight
+	}
+	policy := s.Policy
+	entry.Secret, entry.Policy = s.Secret, &policy
+	entry.Live = &journal.Run{
+		ID: e.NewRun(), Workflow: journal.Handover, Step: journal.Planned, Started: e.Now(), Policy: policy, Digest: digest,
+		CallBy:  e.Now().Add(askTimeout),
+		Trigger: journal.Trigger{Kind: "handover", By: "estate", Reason: "declared in " + s.Document},
+	}
+	return e.Journal.Save(ctx, entry)
+}
+
+// consume records the tombstone and closes the run.
+func (e *Engine) consume(ctx context.Context, s Subject, entry *journal.Entry) error {
+	run := entry.Live
+	for _, step := range []journal.Step{journal.Tombstoned, journal.Consumed} {
+		if err := e.audit(ctx, s, run, step, *entry.Current); err != nil {
+			return err
+		}
+	}
+	entry.Last = &journal.Outcome{
+		Run: run.ID, Workflow: run.Workflow, Result: "completed", Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
+	}
+	entry.Live = nil
+	return e.Journal.Save(ctx, entry)
+}
+
+func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step journal.Step, version authority.VersionID) error {
+	event := audit.Event{
+		Run: run.ID, Step: string(step), Workflow: string(run.Workflow), Secret: s.Secret, Path: s.Path, Version: &version,
+		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: "ok", At: e.Now(),
+	}
+	if err := e.Record.Append(ctx, event); err != nil {
+		return fmt.Errorf("recording step %s of run %s: %w", step, run.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+// rotationCatalogue are the rules of the group "Rotation".
+func rotationCatalogue() []Rule {
+	return grouped("Rotation", []Rule{
+		{
+			ID:     "policy-type",
+			Checks: "The rotationType is static, time or event.",
+			Why:    "It says what starts a run.",
+			Fix:    "Write one of static, time, event.",
+		},
+		{
+			ID:     "policy-failure-strategy",
+			Checks: "The failureStrategy is retry, alert or hold.",
+			Why:    "It says what happens when proofs are missing.",
+			Fix:    "Write one of retry, alert, hold.",
+		},
+		{
+			ID:     "policy-ttl",
+			Checks: "A timed policy has a ttl.",
+			Why:    "Without one nothing is ever due.",
+			Fix:    "Add a ttl such as 30d.",
+		},
+		{
+			ID:     "policy-no-clock",
+			Checks: "Only timed policies have ttl, rotateBefore, windows and jitter.",
+			Why:    "They have no effect elsewhere, and look as if they had.",
+			Fix:    "Remove the field, or write rotationType: time.",
+		},
+		{
+			ID:     "policy-arithmetic",
+			Checks: "rotateBefore and jitter leave time within the ttl; maxOverlap and settle together are less than the ttl.",
+			Why:    "Otherwise a run would be due again before it can end.",
+			Fix:    "Lengthen the ttl, or shorten the others; maxOverlap is 24h unless said.",
+		},
+		{
+			ID:     "window-form",
+			Checks: "Windows have known days and zones, a start of HH:MM, and last a week at most.",
+			Why:    "A window that never opens lets every secret expire.",
+			Fix:    "Write days as Mon to Sun, the start as 02:00, an IANA zone such as Europe/Berlin.",
+		},
+		{
+			ID:     "policy-dangling",
+			Checks: "A policyRef names a RotationPolicy.",
+			Why:    "Without its policy a secret is never due.",
+			Fix:    "Correct the name, or add the RotationPolicy.",
+		},
+		{
+			ID:     "upstream-dangling",
+			Checks: "An upstreamRef names an Upstream.",
+			Why:    "Without it the new value would not be honoured.",
+			Fix:    "Correct the name, or add the Upstream.",
+		},
+		{
+			ID:     "rotated-by",
+			Checks: "rotatedBy is PLATFORM/ENVIRONMENT, the environment a known one.",
+			Why:    "Otherwise nobody rotates the secret.",
+			Fix:    "Write the platform's name, a slash, and one of its environments.",
+		},
+		{
+			ID:     "account-kind",
+			Checks: "An account is given for the kind of the upstream, and only then.",
+			Why:    "Custody must know which role to change.",
+			Fix:    "Give rotation.postgres together with a PostgreSQL upstreamRef.",
+		},
+		{
+			ID:     "account-mode",
+			Checks: "The mode is alternate or overwrite.",
+			Why:    "It says whether old and new can be valid together.",
+			Fix:    "Write one of alternate, overwrite.",
+		},
+		{
+			ID:     "account-alternate",
+			Checks: "Mode alternate has an owner and two different users besides it.",
+			Why:    "Two users take turns; the owner keeps the objects.",
+			Fix:    "Name the owner; leave users out, or name two.",
+		},
+		{
+			ID:     "account-overwrite",
+			Checks: "Mode overwrite has a user alone, and allowInterruption: true.",
+			Why:    "Sign-ins are refused from the change until delivery; somebody must have accepted that.",
+			Fix:    "Name the user and set allowInterruption: true, or use mode alternate.",
+		},
+		{
+			ID:     "account-role",
+			Checks: "Role names are 63 bytes at most and do not begin with pg_.",
+			Why:    "PostgreSQL cuts longer names off and reserves that prefix.",
+			Fix:    "Choose another role name.",
+		},
+		{
+			ID:     "account-shared",
+			Checks: "No two secrets share a role on one server.",
+			Why:    "Each rotation would break the other's credential.",
+			Fix:    "Give each secret its own role.",
+		},
+	})
+}
+
+// upstreamsCatalogue are the rules of the group "Upstreams".
+func upstreamsCatalogue() []Rule {
+	return grouped("Upstreams", []Rule{
+		{
+			ID:     "upstream-type",
+			Checks: "An upstream has a type.",
+			Why:    "Without one nobody knows how to speak to it.",
+			Fix:    "Add postgres.",
+		},
+		{
+			ID:     "upstream-form",
+			Checks: "Host, port and certificates are well-formed.",
+			Why:    "A misread address sends an admin credential to the wrong place.",
+			Fix:    "Write a host name, an address or the folder of a socket; a port up to 65535; certificates in PEM.",
+		},
+		{
+			ID:     "upstream-tls",
+			Checks: "The TLS mode is known, and disabled only to loopback or a socket.",
+			Why:    "Without TLS the admin credential crosses the network in the open.",
+			Fix:    "Write verify-full, and caCertificate for a private authority.",
+		},
+		{
+			ID:     "admin-dangling",
+			Checks: "An adminRef names a ManagedSecret.",
+			Why:    "Without it the upstream cannot be changed.",
+			Fix:    "Correct the name, or add the ManagedSecret.",
+		},
+		{
+			ID:     "admin-cycle",
+			Checks: "Admin credentials do not need each other, except one that rotates itself.",
+			Why:    "When one of them is lost, none can be replaced.",
+			Fix:    "Let one of the admin credentials rotate itself, or not at all.",
+		},
+	})
+}
+
+// consumersCatalogue are the rules of the group "Consumers".
+func consumersCatalogue() []Rule {
+	return grouped("Consumers", []Rule{
+		{
+			ID:     "consumer-name",
+			Checks: "Consumer names are well-formed and unique within the secret.",
+			Why:    "Proofs are recorded under them.",
+			Fix:    "Choose another name.",
+		},
+		{
+			ID:     "consumer-kind",
+			Checks: "A consumer says where to deliver to.",
+			Why:    "Otherwise nothing is delivered.",
+			Fix:    "Add file.",
+		},
+		{
+			ID:     "consumer-field",
+			Checks: "Fields that a consumer names are fields of the value.",
+			Why:    "The file would lack what its reader looks for.",
+			Fix:    "Name a field that the origin makes.",
+		},
+		{
+			ID:     "proof-level",
+			Checks: "The proof level is delivered, rolled or observed.",
+			Why:    "Revocation waits for it.",
+			Fix:    "Write one of delivered, rolled, observed.",
+		},
+		{
+			ID:     "proof-unreachable",
+			Checks: "The consumer can give the proof that is asked for.",
+			Why:    "Revocation would wait for ever.",
+			Fix:    "Add a check, or ask for delivered.",
+		},
+		{
+			ID:     "host-name",
+			Checks: "Folders, reloads and checks are named in the host's configuration.",
+			Why:    "Git picks from what the host allows and adds nothing to it.",
+			Fix:    "Correct the name, or have the host's administrator add it.",
+		},
+		{
+			ID:     "file-path",
+			Checks: "The folder is a name, the path a plain one beneath it.",
+			Why:    "Git must not say where else files are written.",
+			Fix:    "Write a relative path without dots.",
+		},
+		{
+			ID:     "file-shared",
+			Checks: "No two consumers write one file, or one beneath another's file.",
+			Why:    "Each would overwrite the other.",
+			Fix:    "Give one of them another path.",
+		},
+		{
+			ID:     "file-mode",
+			Checks: "The mode is octal, readable by its owner and writable by nobody else.",
+			Why:    "Whoever can write the file can replace the credential.",
+			Fix:    `Write a mode such as "0600" or "0640".`,
+		},
+		{
+			ID:     "file-owner",
+			Checks: "Owner and group are set only where the host's process may change them.",
+			Why:    "Delivery would fail on every run.",
+			Fix:    "Remove user and group, or run Custody with the privilege.",
+		},
+		{
+			ID:     "format-unknown",
+			Checks: "The format is env, json, properties or raw.",
+			Why:    "The reader must find what it can parse.",
+			Fix:    "Write one of env, json, properties, raw.",
+		},
+		{
+			ID:     "format-keys",
+			Checks: "Settings belong to the format; no key is empty or written twice.",
+			Why:    "A setting without effect is a misunderstanding; of two equal keys one is lost.",
+			Fix:    "Remove the setting, or change the key.",
+		},
+		{
+			ID:     "env-key",
+			Checks: "Keys of an env file are letters, digits and underscores and do not begin with a digit.",
+			Why:    "No shell or service manager would take the line.",
+			Fix:    "Map the field under keys, for example value: APP_PASSWORD.",
+		},
+	})
+}
+
+// bootstrapDocumentsCatalogue are the rules of the group "Bootstrap documents".
+func bootstrapDocumentsCatalogue() []Rule {
+	return grouped("Bootstrap documents", []Rule{
+		{
+			ID:     "bootstrap-seeds",
+			Checks: "A BootstrapSecret seeds a secret that names it as its origin.",
+			Why:    "It would never be handed over, and stay in Git for nothing.",
+			Fix:    "Correct spec.seeds, or the secret's origin, or remove the document.",
+		},
+		{
+			ID:     "bootstrap-twice",
+			Checks: "No two BootstrapSecrets seed one secret.",
+			Why:    "Nobody could say which value is meant.",
+			Fix:    "Remove one of the two.",
+		},
+		{
+			ID:     "sops-alone",
+			Checks: "A BootstrapSecret is alone in its file.",
+			Why:    "SOPS encrypts and signs whole files.",
+			Fix:    "Move it to a file of its own.",
+		},
+		{
+			ID:     "sops-plaintext",
+			Checks: "Everything under data is encrypted.",
+			Why:    "Whatever was once in Git stays readable in its history.",
+			Fix:    "Revoke the value where it is honoured, replace it, and run sops encrypt -i on the file before it is committed.",
+		},
+		{
+			ID:     "sops-type",
+			Checks: "Values were text when they were encrypted.",
+			Why:    "A number loses its zeros, and a truth value its spelling.",
+			Fix:    "Run sops on the file and put the value in quotes.",
+		},
+		{
+			ID:     "sops-mac",
+			Checks: "The document has a MAC over its encrypted values alone.",
+			Why:    "Without a MAC values can be exchanged; a MAC over plain fields breaks when a tool reorders them.",
+			Fix:    "Set mac_only_encrypted: true in .sops.yaml and encrypt again.",
+		},
+		{
+			ID:     "sops-order",
+			Checks: "Keys are in alphabetical order, sops aside.",
+			Why:    "The MAC depends on the order, and the API server sorts.",
+			Fix:    "Sort the keys before encrypting: apiVersion, data, kind, metadata, spec.",
+		},
+		{
+			ID:     "sops-recipients",
+			Checks: "Every root recipient and the environment's bootstrap recipient can decrypt it.",
+			Why:    "Without the root a rebuild fails; without the other the host cannot start.",
+			Fix:    "Add the recipient to .sops.yaml and run sops updatekeys on the file.",
+		},
+		{
+			ID:     "sops-foreign",
+			Checks: "Nobody else can decrypt it.",
+			Why:    "A key the platform does not know belongs to somebody the platform does not know.",
+			Fix:    "Run sops updatekeys with the platform's recipients alone, then rotate the value.",
+		},
+	})
+}
+
+// hostConfigurationCatalogue are the rules of the group "Host configuration".
+func hostConfigurationCatalogue() []Rule {
+	return grouped("Host configuration", []Rule{
+		{
+			ID:     "host-single",
+			Checks: "A host's configuration is exactly one Host document.",
+			Why:    "What a host allows is said in one place.",
+			Fix:    "Keep one Host document in the file.",
+		},
+		{
+			ID:     "host-folders",
+			Checks: "Folders for delivery overlap neither the state, nor the estate, nor a key, nor the configuration; the state is outside the estate.",
+			Why:    "A delivery could overwrite what Custody lives on, or publish it.",
+			Fix:    "Choose a folder apart from those.",
+		},
+		{
+			ID:     "host-unseal",
+			Checks: "Exactly one source of the authority's key is named.",
+			Why:    "With two, nobody knows which one is needed in an emergency.",
+			Fix:    "Keep one of keyFile, identity, credential (a plain name).",
+		},
+		{
+			ID:     "host-listen",
+			Checks: "The address is loopback.",
+			Why:    "Health, metrics and console are not for the network.",
+			Fix:    "Write an address such as 127.0.0.1:8470.",
+		},
+		{
+			ID:     "host-reload",
+			Checks: "A reload is exactly one of a signal with its pidFile and a command.",
+			Why:    "Otherwise nobody can say whether it was done.",
+			Fix:    "Keep one of the two; a timeout belongs to a command.",
+		},
+		{
+			ID:     "host-signal",
+			Checks: "The signal is HUP, USR1 or USR2.",
+			Why:    "Others stop the process.",
+			Fix:    "Write one of HUP, USR1, USR2.",
+		},
+		{
+			ID:     "host-command",
+			Checks: "Commands are absolute paths.",
+			Why:    "A search path decides otherwise which program runs.",
+			Fix:    "Write the full path of the program.",
+		},
+	})
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"custody.dev/custody/api/v1alpha1"
+)
+
+// checker applies the rules that look at decoded documents.
+type checker struct {
+	*reader
+	options Options
+}
+
+func newChecker(r *reader, options Options) *checker { return &checker{r, options} }
+
+// view is the estate as it holds in one environment.
+type view struct {
+	environment string
+	platform    *document
+	// each in order of file and line; a name that is taken twice is kept twice.
+	secrets, policies, upstreams, bootstraps []*document
+	secret, policy, upstream, bootstrap      map[string]*document
+}
+
+// run applies every rule and returns the estate, nil when a rule is broken.
+func (c *checker) run() *Estate {
+	base := c.view("")
+	c.identity(base)
+	if base.platform == nil {
+		c.environmentRules(base)
+		return nil
+	}
+	if c.options.Environment != "" {
+		v := c.view(c.options.Environment)
+		c.environmentRules(v)
+		c.overrides(base)
+		return c.result(v)
+	}
+	c.environmentRules(base)
+	c.overrides(base)
+	result := c.result(base)
+	for _, environment := range overridden(base) {
+		apart := newFaults()
+		sub := &checker{&reader{documents: c.documents, faults: apart, shapes: c.shapes, lost: c.lost}, c.options}
+		sub.environmentRules(sub.view(environment))
+		c.faults.only(environment, apart.sorted())
+	}
+	if len(c.faults.list) > 0 {
+		return nil
+	}
+	return result
+}
+
+func (c *checker) result(v *view) *Estate {
+	if len(c.faults.list) > 0 {
+		return nil
+	}
+	return build(v, c.documents)
+}
+
+// environmentRules are those whose answer may differ between environments.
+func (c *checker) environmentRules(v *view) {
+	if v.platform != nil {
+		c.platformRules(v)
+	}
+	paths := newClaims()
+	names := newClaims()
+	for _, d := range v.secrets {
+		c.secretRules(v, d, paths, names)
+	}
+	for _, d := range v.policies {
+		_, problems := parsePolicy(d.value.(*v1alpha1.RotationPolicy).Spec)
+		for _, p := range problems {
+			c.fault(d, p.rule, p.at, p.reason, "")
+		}
+	}
+	for _, d := range v.upstreams {
+		c.upstreamRules(v, d)
+	}
+	c.adminCycles(v)
+	c.accountRules(v)
+	c.consumerRules(v)
+	c.bootstrapRules(v)
+}
+
+// view sorts the documents and merges the overrides of an environment.
+func (c *checker) view(environment string) *view {
+	v := &view{
+		environment: environment,
+		secret:      map[string]*document{}, policy: map[string]*document{},
+		upstream: map[string]*document{}, bootstrap: map[string]*document{},
+	}
+	keep := func(list *[]*document, index map[string]*document, d *document) {
+		*list = append(*list, d)
+		if index[d.name] == nil {
+			index[d.name] = d
+		}
+	}
+	for _, d := range c.documents {
+		switch d.kind {
+		case v1alpha1.KindPlatform:
+			if v.platform == nil {
+				v.platform = d
+			}
+		case v1alpha1.KindManagedSecret:
+			keep(&v.secrets, v.secret, c.merged(d, environment))
+		case v1alpha1.KindRotationPolicy:
+			keep(&v.policies, v.policy, d)
+		case v1alpha1.KindUpstream:
+			keep(&v.upstreams, v.upstream, d)
+		case v1alpha1.KindBootstrapSecret:
+			keep(&v.bootstraps, v.bootstrap, d)
+		}
+	}
+	return v
+}
+
+// environments are those the platform declares, nil when it declares none that can be read.
+func (v *view) environments() []string {
+	if v.platform == nil {
+		return nil
+	}
+	return v.platform.value.(*v1alpha1.Platform).Spec.Environments
+}
+
+// overridden lists the declared environments that some secret overrides.
+func overridden(v *view) []string {
+	var out []string
+	for _, environment := range v.environments() {
+		for _, d := range v.secrets {
+			if _, ok := d.value.(*v1alpha1.ManagedSecret).Spec.Environments[environment]; ok && !slices.Contains(out, environment) {
+				out = append(out, environment)
+			}
+		}
+	}
+	return out
+}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// wellNamed reports whether s can name a document.
+func wellNamed(s string) bool { return len(s) <= 63 && nameForm.MatchString(s) }
+
+// identity checks what documents are called, and that there is one platform.
+func (c *checker) identity(v *view) {
+	if len(c.documents) == 0 {
+		if len(c.faults.list) == 0 {
+			c.faults.add(Fault{Rule: "estate-empty", Reason: "there is no document in the folder"})
+		}
+		return
+	}
+	taken := newClaims()
+	var platforms []*document
+	for _, d := range c.documents {
+		if d.kind == v1alpha1.KindHost {
+			c.fault(d, "kind-unknown", at("kind"), "a Host document is not part of an estate",
+				"Move it out of the estate's folder: the host's configuration is the host's own.")
+			continue
+		}
+		if d.kind == v1alpha1.KindPlatform {
+			platforms = append(platforms, d)
+		}
+		if d.name != "" && !wellNamed(d.name) {
+			c.fault(d, "name-form", at("metadata", "name"), fmt.Sprintf("the name %s is not well-formed", show(d.name)), "")
+		}
+		if namespace := textAt(d.root, "metadata", "namespace"); namespace != "" && !wellNamed(namespace) {
+			c.fault(d, "name-form", at("metadata", "namespace"), fmt.Sprintf("the namespace %s is not well-formed", show(namespace)), "")
+		}
+		if d.kind == v1alpha1.KindPlatform || d.name == "" {
+			continue
+		}
+		if first := taken.claim(d.kind+"/"+d.name, d); first != nil {
+			c.fault(d, "name-duplicate", at("metadata", "name"), "the name is taken by "+first.position(), "")
+		}
+	}
+	switch {
+	case len(platforms) == 0 && !c.lost:
+		c.faults.add(Fault{Rule: "platform-single", Reason: "there is no Platform document"})
+	case len(platforms) > 1:
+		for _, d := range platforms[1:] {
+			c.fault(d, "platform-single", nil, "there is another Platform at "+platforms[0].position(), "")
+		}
+	}
+	former := newClaims()
+	for _, d := range v.secrets {
+		for i, name := range d.value.(*v1alpha1.ManagedSecret).Spec.FormerNames {
+			t := at("spec", "formerNames", i)
+			switch other, first := v.secret[name], former.claim(name, d); {
+			case !wellNamed(name):
+				c.fault(d, "name-form", t, fmt.Sprintf("the former name %s is not well-formed", show(name)), "")
+			case other != nil:
+				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is the name of the secret at %s", show(name), other.position()), "")
+			case first != nil:
+				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is claimed at %s too", show(name), first.position()), "")
+			}
+		}
+	}
+}
+
+// overrides checks what overrides may say at all.
+func (c *checker) overrides(v *view) {
+	for _, d := range v.secrets {
+		for environment, patch := range d.value.(*v1alpha1.ManagedSecret).Spec.Environments {
+			t := at("spec", "environments", environment)
+			if !slices.Contains(v.environments(), environment) {
+				c.fault(d, "override-environment", t, fmt.Sprintf("the platform has no environment %s", show(environment)), "")
+			}
+			for _, fixed := range []string{"path", "class", "origin", "formerNames", "environments"} {
+				if _, ok := patch[fixed]; ok {
+					c.fault(d, "override-fixed", t.to(fixed), fixed+" is the same in every environment", "")
+				}
+			}
+		}
+	}
+}
+
+// position is FILE:LINE of a document.
+func (d *document) position() string { return fmt.Sprintf("%s:%d", d.file, d.root.Line) }
+
+// claims remembers who took a name first.
+type claims struct{ by map[string]*document }
+
+func newClaims() *claims { return &claims{map[string]*document{}} }
+
+// claim returns whoever took key before, nil when d is the first.
+func (c *claims) claim(key string, d *document) *document {
+	if first, ok := c.by[key]; ok {
+		return first
+	}
+	c.by[key] = d
+	return nil
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"cmp"
+	"slices"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/secret"
+)
+
+// Values that documents may leave out.
+const (
+	defaultListen       = "127.0.0.1:8470"
+	defaultTimeout      = "30s"
+	defaultPostgresPort = 5432
+	defaultLength       = 32
+	modeAlternate       = "alternate"
+	modeOverwrite       = "overwrite"
+)
+
+func platformDefaults(spec v1alpha1.PlatformSpec) v1alpha1.PlatformSpec {
+	spec.Rotation.MaxTimedRunsPerHour = cmp.Or(spec.Rotation.MaxTimedRunsPerHour, 100)
+	return spec
+}
+
+func upstreamDefaults(spec v1alpha1.UpstreamSpec) v1alpha1.UpstreamSpec {
+	if spec.Postgres != nil {
+		p := *spec.Postgres
+		p.Port = cmp.Or(p.Port, defaultPostgresPort)
+		p.Database = cmp.Or(p.Database, "postgres")
+		p.TLS = cmp.Or(p.TLS, "verify-full")
+		spec.Postgres = &p
+	}
+	return spec
+}
+
+// secretDefaults leaves spec's own parts as they are and returns a copy.
+func secretDefaults(spec v1alpha1.ManagedSecretSpec) v1alpha1.ManagedSecretSpec {
+	spec.Environments = nil
+	if spec.Origin.Generated != nil {
+		rule := generateDefaults(*spec.Origin.Generated)
+		spec.Origin.Generated = &rule
+	}
+	if spec.Rotation != nil {
+		rotation := *spec.Rotation
+		if rotation.Postgres != nil {
+			account := accountDefaults(*rotation.Postgres)
+			rotation.Postgres = &account
+		}
+		spec.Rotation = &rotation
+	}
+	spec.Consumers = slices.Clone(spec.Consumers)
+	for i, c := range spec.Consumers {
+		if c.File == nil {
+			continue
+		}
+		file := *c.File
+		file.Mode = cmp.Or(file.Mode, "0600")
+		if file.Format == "raw" {
+			file.Field = cmp.Or(file.Field, secret.SingleField)
+		}
+		spec.Consumers[i].File = &file
+	}
+	return spec
+}
+
+func generateDefaults(rule v1alpha1.GenerateRule) v1alpha1.GenerateRule {
+	rule.Field = cmp.Or(rule.Field, secret.SingleField)
+	switch rule.Type {
+	case "password":
+		rule.Length = cmp.Or(rule.Length, defaultLength)
+		if len(rule.Classes) == 0 {
+			rule.Classes = []string{"lower", "upper", "digit"}
+		}
+	case "token":
+		rule.Length = cmp.Or(rule.Length, defaultLength)
+		rule.Encoding = cmp.Or(rule.Encoding, "base64url")
+	case "rsa":
+		rule.Bits = cmp.Or(rule.Bits, 3072)
+	}
+	return rule
+}
+
+func accountDefaults(account v1alpha1.PostgresAccount) v1alpha1.PostgresAccount {
+	if account.Mode == modeAlternate && len(account.Users) == 0 && account.Owner != "" {
+		account.Users = []string{account.Owner + "_a", account.Owner + "_b"}
+	}
+	return account
+}
+
+// hostDefaults fills in what a host document may leave out.
+func hostDefaults(spec *v1alpha1.HostSpec) {
+	spec.Listen = cmp.Or(spec.Listen, defaultListen)
+	for name, reload := range spec.Reloads {
+		if len(reload.Argv) > 0 {
+			reload.Timeout = cmp.Or(reload.Timeout, defaultTimeout)
+			spec.Reloads[name] = reload
+		}
+	}
+	for name, check := range spec.Checks {
+		check.Timeout = cmp.Or(check.Timeout, defaultTimeout)
+		spec.Checks[name] = check
+	}
+}

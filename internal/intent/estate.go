@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package intent loads an estate and says everything that is wrong with it.
+//
+// Guaranteed: an estate is returned only when no rule is broken; what is returned has every default applied, every
+// reference resolved and every override of its environment merged; each fault names its place and what to do; no fault
+// holds text that looks like a secret; the same documents give the same digest wherever they stand in whichever files.
+//
+// Not guaranteed: that names of the host (folders, reloads, checks) exist, unless a host is given; that a path on the
+// host is free of symbolic links (the adapter that writes sees to that); that encrypted documents decrypt, or are bound
+// to where they were found (that takes the key). Plaintext is recognised by form: what looks like a word passes.
+//
+// Loading reads every file once and holds all documents in memory: about twenty times their size while it works. Rules
+// are applied once for each environment that is looked at, each time in a time near linear in the number of documents.
+package intent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/materialize"
+)
+
+// Estate is what Git declares for one environment. It is read-only once loaded.
+type Estate struct {
+	// Environment is the one that the overrides were merged for; "" when none was.
+	Environment string
+	// Platform is the estate's own document, defaults applied.
+	Platform v1alpha1.Platform
+	// Secrets by name.
+	Secrets map[string]*Secret
+	// Policies by name.
+	Policies map[string]Policy
+	// Upstreams by name, defaults applied.
+	Upstreams map[string]v1alpha1.Upstream
+	// Bootstrap documents by name.
+	Bootstrap map[string]Bootstrap
+	// Digest is SHA-256 over the documents, in hexadecimal. It depends neither on files and order nor on Environment.
+	Digest string
+
+	byPath  map[authority.Path]*Secret
+	byOlder map[string]*Secret
+}
+
+// Source is where a document begins.
+type Source struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+}
+
+// Secret is one managed secret as it holds in the estate's environment.
+type Secret struct {
+	Name      string
+	Namespace string
+	Labels    map[string]string
+	Path      authority.Path
+	// Spec has its override merged and its defaults applied; its Environments are left out.
+	Spec v1alpha1.ManagedSecretSpec
+	// ExpiresAt is zero when the issuer says nothing.
+	ExpiresAt time.Time
+	Consumers []Consumer
+	Source    Source
+}
+
+// Consumer is one consumer of a secret.
+type Consumer struct {
+	v1alpha1.ConsumerSpec
+	// Needs is the proof level that revocation waits for; materialize.None means the highest the consumer can give.
+	Needs materialize.Level
+}
+
+// Bootstrap is one encrypted document.
+type Bootstrap struct {
+	Name     string
+	Document v1alpha1.BootstrapSecret
+	// Raw is the file as it was read: decryption needs the exact bytes.
+	Raw    []byte
+	Source Source
+}
+
+// SecretNames returns the names of all secrets, in order.
+func (e *Estate) SecretNames() []string { return slices.Sorted(maps.Keys(e.Secrets)) }
+
+// ByPath returns the secret whose value lives at path.
+func (e *Estate) ByPath(path authority.Path) (*Secret, bool) {
+	s, ok := e.byPath[path]
+	return s, ok
+}
+
+// ByName returns the secret that has this name, or had it before.
+func (e *Estate) ByName(name string) (*Secret, bool) {
+	if s, ok := e.Secrets[name]; ok {
+		return s, true
+	}
+	s, ok := e.byOlder[name]
+	return s, ok
+}
+
+// PolicyOf returns the secret's policy: StaticPolicy when it names none.
+func (e *Estate) PolicyOf(s *Secret) Policy {
+	if s.Spec.Rotation == nil {
+		return StaticPolicy()
+	}
+	return e.Policies[s.Spec.Rotation.PolicyRef]
+}
+
+// UpstreamOf returns the upstream that honours the secret, false when nothing outside does.
+func (e *Estate) UpstreamOf(s *Secret) (v1alpha1.Upstream, bool) {
+	if s.Spec.Rotation == nil || s.Spec.Rotation.UpstreamRef == "" {
+		return v1alpha1.Upstream{}, false
+	}
+	u, ok := e.Upstreams[s.Spec.Rotation.UpstreamRef]
+	return u, ok
+}
+
+// AdminOf returns the secret that opens the upstream.
+func (e *Estate) AdminOf(u v1alpha1.Upstream) (*Secret, bool) {
+	if u.Spec.Postgres == nil {
+		return nil, false
+	}
+	s, ok := e.Secrets[u.Spec.Postgres.AdminRef]
+	return s, ok
+}
+
+// Opens returns the names of the upstreams that the secret is the admin of, in order.
+func (e *Estate) Opens(secret string) []string {
+	var out []string
+	for name, u := range e.Upstreams {
+		if u.Spec.Postgres != nil && u.Spec.Postgres.AdminRef == secret {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// BootstrapOf returns the encrypted document that seeds the secret, false when its origin is another.
+func (e *Estate) BootstrapOf(s *Secret) (Bootstrap, bool) {
+	if s.Spec.Origin.Bootstrap == nil {
+		return Bootstrap{}, false
+	}
+	b, ok := e.Bootstrap[s.Spec.Origin.Bootstrap.SecretRef]
+	return b, ok
+}
+
+// RotatedHere reports whether this platform in this environment is the one that rotates the secret.
+func (e *Estate) RotatedHere(s *Secret) bool {
+	if s.Spec.Rotation == nil {
+		return false
+	}
+	by := s.Spec.Rotation.RotatedBy
+	return by == "" || by == e.Platform.Metadata.Name+"/"+e.Environment
+}
+
+// Order returns the names of all secrets such that the admin of an upstream comes before the secrets it opens the
+// upstream for, and in the order of names otherwise.
+func (e *Estate) Order() []string {
+	var out []string
+	done := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if done[name] {
+			return
+		}
+		done[name] = true // before its admin: a secret may be its own
+		if u, ok := e.UpstreamOf(e.Secrets[name]); ok {
+			if admin, ok := e.AdminOf(u); ok {
+				visit(admin.Name)
+			}
+		}
+		out = append(out, name)
+	}
+	for _, name := range e.SecretNames() {
+		visit(name)
+	}
+	return out
+}
+
+// digest hashes the documents as JSON, sorted by kind and name, each with its length before it.
+func digest(documents []*document) string {
+	parts := make([]string, 0, len(documents))
+	for _, d := range documents {
+		encoded, err := json.Marshal(d.value)
+		if err != nil {
+			panic("intent: encoding a decoded document cannot fail: " + err.Error())
+		}
+		parts = append(parts, d.kind+"/"+d.name+"\n"+string(encoded))
+	}
+	slices.Sort(parts)
+	encoded, err := json.Marshal(append([]string{v1alpha1.APIVersion}, parts...))
+	if err != nil {
+		panic("intent: encoding strings cannot fail: " + err.Error())
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:])
+}
+
+// build makes the estate of documents in which no rule is broken.
+func build(v *view, all []*document) *Estate {
+	e := &Estate{
+		Environment: v.environment,
+		Platform:    *v.platform.value.(*v1alpha1.Platform),
+		Secrets:     map[string]*Secret{},
+		Policies:    map[string]Policy{},
+		Upstreams:   map[string]v1alpha1.Upstream{},
+		Bootstrap:   map[string]Bootstrap{},
+		Digest:      digest(all),
+		byPath:      map[authority.Path]*Secret{},
+		byOlder:     map[string]*Secret{},
+	}
+	e.Platform.Spec = platformDefaults(e.Platform.Spec)
+	for _, d := range v.policies {
+		policy, _ := parsePolicy(d.value.(*v1alpha1.RotationPolicy).Spec)
+		policy.Name = d.name
+		e.Policies[d.name] = policy
+	}
+	for _, d := range v.upstreams {
+		upstream := *d.value.(*v1alpha1.Upstream)
+		upstream.Spec = upstreamDefaults(upstream.Spec)
+		e.Upstreams[d.name] = upstream
+	}
+	for _, d := range v.bootstraps {
+		e.Bootstrap[d.name] = Bootstrap{d.name, *d.value.(*v1alpha1.BootstrapSecret), d.raw, d.source()}
+	}
+	for _, d := range v.secrets {
+		s := newSecret(d)
+		e.Secrets[d.name], e.byPath[s.Path] = s, s
+		for _, older := range s.Spec.FormerNames {
+			e.byOlder[older] = s
+		}
+	}
+	return e
+}
+
+func newSecret(d *document) *Secret {
+	declared := d.value.(*v1alpha1.ManagedSecret)
+	s := &Secret{
+		Name:      d.name,
+		Namespace: declared.Metadata.Namespace,
+		Labels:    declared.Metadata.Labels,
+		Path:      authority.Path(declared.Spec.Path),
+		Spec:      secretDefaults(declared.Spec),
+		Source:    d.source(),
+	}
+	if declared.Spec.ExpiresAt != "" {
+		s.ExpiresAt, _ = time.Parse(time.RFC3339, declared.Spec.ExpiresAt) // checked by its rule
+		s.ExpiresAt = s.ExpiresAt.UTC()
+	}
+	for _, spec := range s.Spec.Consumers {
+		c := Consumer{ConsumerSpec: spec}
+		if spec.Proof != "" {
+			c.Needs, _ = materialize.ParseLevel(spec.Proof) // checked by its rule
+		}
+		s.Consumers = append(s.Consumers, c)
+	}
+	return s
+}
+
+func (d *document) source() Source { return Source{d.file, d.root.Line} }

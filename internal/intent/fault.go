@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Fault is one thing that is wrong with an estate or a host file. It never holds the text of a value that could be a
+// secret.
+type Fault struct {
+	// File is relative to the estate's folder, with slashes; for a host file it is the file as it was named.
+	File string `json:"file,omitempty"`
+	// Line and Column count from 1; 0 means the fault is about the file or the estate as a whole.
+	Line   int `json:"line,omitempty"`
+	Column int `json:"column,omitempty"`
+	// Rule is the id of the broken rule.
+	Rule string `json:"rule"`
+	// Subject is the document, as KIND/NAME; "" when the fault is about no single document.
+	Subject string `json:"subject,omitempty"`
+	// Reason says what is wrong here.
+	Reason string `json:"reason"`
+	// Fix says what to do next.
+	Fix string `json:"fix"`
+}
+
+// Position is FILE:LINE:COLUMN, as far as it is known.
+func (f Fault) Position() string {
+	switch {
+	case f.Line > 0:
+		return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
+	case f.File != "":
+		return f.File
+	}
+	return "estate"
+}
+
+// String is one line for people, without the fix.
+func (f Fault) String() string {
+	var b strings.Builder
+	b.WriteString(f.Position() + ": ")
+	if f.Subject != "" {
+		b.WriteString(f.Subject + ": ")
+	}
+	b.WriteString(f.Reason + " [" + f.Rule + "]")
+	return b.String()
+}
+
+// faults collects, once each, what is wrong.
+type faults struct {
+	list []Fault
+	seen map[Fault]bool
+}
+
+func newFaults() *faults { return &faults{seen: map[Fault]bool{}} }
+
+// add keeps f unless it is known already. A rule's own fix is used where f has none.
+func (l *faults) add(f Fault) {
+	if f.Fix == "" {
+		f.Fix = fixOf(f.Rule)
+	}
+	if !l.seen[f] {
+		l.seen[f] = true
+		l.list = append(l.list, f)
+	}
+}
+
+// only adds those of others that l does not have yet, and says that they hold in one environment alone.
+func (l *faults) only(environment string, others []Fault) {
+	for _, f := range others {
+		if l.seen[f] {
+			continue
+		}
+		f.Reason += fmt.Sprintf(" (in environment %s)", environment)
+		l.add(f)
+	}
+}
+
+func (l *faults) sorted() []Fault {
+	slices.SortStableFunc(l.list, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
+	})
+	return l.list
+}

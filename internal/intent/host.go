@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"custody.dev/custody/api/v1alpha1"
+)
+
+// Signals are the names a reload may send.
+func Signals() []string { return []string{"HUP", "USR1", "USR2"} }
+
+// LoadHost reads the host's own configuration. Relative paths are made absolute against the file's folder, and defaults
+// are applied. The host is to be used only when there is no fault. The error is for a file that cannot be read. A host
+// file may be a symbolic link: it is the machine's own.
+func LoadHost(file string) (v1alpha1.Host, []Fault, error) {
+	absolute, err := filepath.Abs(file)
+	if err != nil {
+		return v1alpha1.Host{}, nil, fmt.Errorf("finding host configuration: %w", err)
+	}
+	dir := filepath.Dir(absolute)
+	data, err := readLimited(os.DirFS(dir), filepath.Base(absolute))
+	if err != nil {
+		return v1alpha1.Host{}, nil, fmt.Errorf("reading host configuration: %w", unquoted(err))
+	}
+	r := newReader()
+	r.read(file, data)
+	host := v1alpha1.Host{}
+	var hosts []*document
+	for _, d := range r.documents {
+		if d.kind == v1alpha1.KindHost {
+			hosts = append(hosts, d)
+		} else {
+			r.fault(d, "kind-unknown", at("kind"), "a host's configuration holds a Host document alone", "Move the document to the estate.")
+		}
+	}
+	switch {
+	case len(hosts) == 1:
+		host = *hosts[0].value.(*v1alpha1.Host)
+		resolve(&host.Spec, dir)
+		hostDefaults(&host.Spec)
+		(&hostChecker{r, hosts[0], absolute}).run(host.Spec)
+	case len(hosts) > 1:
+		r.fault(hosts[1], "host-single", nil, "there is another Host at "+hosts[0].position(), "")
+	case len(r.faults.list) == 0:
+		r.file("host-single", file, "there is no Host document", "")
+	}
+	return host, r.faults.sorted(), nil
+}
+
+// unquoted is err without the path, which callers name themselves.
+func unquoted(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// resolve makes every path absolute, against dir. Commands are left as they are: theirs must be absolute as written.
+func resolve(spec *v1alpha1.HostSpec, dir string) {
+	against := func(p string) string {
+		if p == "" || filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(dir, p)
+	}
+	spec.Estate, spec.State = against(spec.Estate), against(spec.State)
+	spec.BootstrapIdentity = against(spec.BootstrapIdentity)
+	spec.Unseal.KeyFile, spec.Unseal.Identity = against(spec.Unseal.KeyFile), against(spec.Unseal.Identity)
+	for name, folder := range spec.Folders {
+		spec.Folders[name] = against(folder)
+	}
+	for name, reload := range spec.Reloads {
+		reload.PIDFile = against(reload.PIDFile)
+		spec.Reloads[name] = reload
+	}
+	for i, file := range spec.Checkpoints {
+		spec.Checkpoints[i] = against(file)
+	}
+}
+
+// hostChecker applies the rules for a host.
+type hostChecker struct {
+	*reader
+	d *document
+	// file is the absolute path of the configuration itself.
+	file string
+}
+
+func (c *hostChecker) bad(rule string, t trail, reason string, args ...any) {
+	c.fault(c.d, rule, t, fmt.Sprintf(reason, args...), "")
+}
+
+func (c *hostChecker) run(spec v1alpha1.HostSpec) {
+	for _, n := range []struct{ step, name string }{{"platform", spec.Platform}, {"environment", spec.Environment}} {
+		if n.name != "" && !wellNamed(n.name) {
+			c.bad("name-form", at("spec", n.step), "the name %s is not well-formed", show(n.name))
+		}
+	}
+	if c.d.name != "" && !wellNamed(c.d.name) {
+		c.bad("name-form", at("metadata", "name"), "the name %s is not well-formed", show(c.d.name))
+	}
+	c.folders(spec)
+	c.unseal(spec.Unseal)
+	c.listen(spec.Listen)
+	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
+		t := at("spec", "reloads", name)
+		c.name(t, name)
+		c.reload(t, spec.Reloads[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Checks)) {
+		t := at("spec", "checks", name)
+		c.name(t, name)
+		c.command(t, spec.Checks[name].Argv)
+		c.timeout(t, spec.Checks[name].Timeout)
+	}
+}
+
+func (c *hostChecker) name(t trail, name string) {
+	if !wellNamed(name) {
+		c.bad("name-form", t, "the name %s is not well-formed", show(name))
+	}
+}
+
+// folders keeps what is delivered apart from what Custody itself lives on. Symbolic links are not followed here.
+func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
+	if spec.State != "" && within(spec.State, spec.Estate) {
+		c.bad("host-folders", at("spec", "state"), "the state folder is inside the estate")
+	}
+	private := []struct{ what, path string }{
+		{"the state folder", spec.State}, {"the estate", spec.Estate}, {"the bootstrap identity", spec.BootstrapIdentity},
+		{"the unseal key", spec.Unseal.KeyFile}, {"the unseal identity", spec.Unseal.Identity}, {"the host's configuration", c.file},
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Folders)) {
+		folder, t := spec.Folders[name], at("spec", "folders", name)
+		c.name(t, name)
+		if folder == "" {
+			c.bad("host-folders", t, "the folder has no path")
+			continue
+		}
+		for _, p := range private {
+			if p.path == "" || !filepath.IsAbs(p.path) {
+				continue
+			}
+			if within(p.path, folder) || within(folder, p.path) {
+				c.bad("host-folders", t, "the folder and %s lie one inside the other", p.what)
+			}
+		}
+	}
+}
+
+// within reports whether path is folder or lies beneath it.
+func within(path, folder string) bool {
+	relative, err := filepath.Rel(folder, path)
+	return folder != "" && err == nil && filepath.IsLocal(relative)
+}
+
+func (c *hostChecker) unseal(spec v1alpha1.Unseal) {
+	count := 0
+	for _, source := range []string{spec.KeyFile, spec.Identity, spec.Credential} {
+		if source != "" {
+			count++
+		}
+	}
+	if count != 1 && lookup(c.d.root, at("spec", "unseal")) != nil {
+		c.bad("host-unseal", at("spec", "unseal"), "%d sources of the key are named", count)
+	}
+	if spec.Credential != "" && (strings.Contains(spec.Credential, "/") || !filepath.IsLocal(spec.Credential)) {
+		c.bad("host-unseal", at("spec", "unseal", "credential"), "the credential is not a plain name")
+	}
+}
+
+func (c *hostChecker) listen(text string) {
+	t := at("spec", "listen")
+	host, port, err := net.SplitHostPort(text)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || portErr != nil || strconv.FormatUint(number, 10) != port {
+		c.bad("host-listen", t, "not ADDRESS:PORT")
+		return
+	}
+	if address, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !address.Unmap().IsLoopback()) {
+		c.bad("host-listen", t, "the address is not loopback")
+	}
+}
+
+func (c *hostChecker) reload(t trail, reload v1alpha1.Reload) {
+	signal := reload.Signal != "" || reload.PIDFile != ""
+	command := len(reload.Argv) > 0
+	switch {
+	case signal == command:
+		c.bad("host-reload", t, "not exactly one of a signal with its pidFile and a command")
+		return
+	case command:
+		c.command(t, reload.Argv)
+		c.timeout(t, reload.Timeout)
+		return
+	case reload.Signal == "" || reload.PIDFile == "":
+		c.bad("host-reload", t, "signal and pidFile belong together")
+	case reload.Timeout != "":
+		c.bad("host-reload", t.to("timeout"), "a signal has no timeout")
+	}
+	if reload.Signal != "" && !slices.Contains(Signals(), reload.Signal) {
+		c.bad("host-signal", t.to("signal"), "there is no signal %s to send", show(reload.Signal))
+	}
+}
+
+func (c *hostChecker) command(t trail, argv []string) {
+	if len(argv) == 0 {
+		return // a missing field, reported as such
+	}
+	if !filepath.IsAbs(argv[0]) || filepath.Clean(argv[0]) != argv[0] {
+		c.bad("host-command", t.to("argv", 0), "the command is not an absolute path without dots")
+	}
+}
+
+func (c *hostChecker) timeout(t trail, text string) {
+	if text == "" {
+		return
+	}
+	if d, err := ParseDuration(text); err != nil || d <= 0 {
+		c.bad("duration-form", t.to("timeout"), "the timeout is not a duration of more than nothing")
+	}
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"custody.dev/custody/api/v1alpha1"
+)
+
+// maxFile bounds one file of an estate.
+const maxFile = 1 << 20
+
+// Options say for whom an estate is loaded.
+type Options struct {
+	// Environment chooses the overrides that are merged. With "" the estate holds what is declared without any, and the
+	// rules are applied to every environment in turn.
+	Environment string
+	// Host is the host that will run the estate; nil leaves out the rules that need one.
+	Host *v1alpha1.HostSpec
+	// Privileged says that the host's process may change the owner of files. It counts only with a Host.
+	Privileged bool
+}
+
+// Load reads the estate in dir and reports everything that is wrong with it, in order of file and line. The estate is nil
+// when there is any fault. The error is for what is no property of the estate: a folder that cannot be read.
+func Load(dir string, options Options) (*Estate, []Fault, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening estate: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	return loadFS(root.FS(), options)
+}
+
+// loadFS is Load on any file system.
+func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
+	r := newReader()
+	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil && name == ".":
+			return err
+		case err != nil:
+			r.file("file-unreadable", name, "the folder cannot be read", "")
+			return fs.SkipDir
+		case name != "." && strings.HasPrefix(path.Base(name), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.Type()&fs.ModeSymlink != 0:
+			r.file("file-symlink", name, "a symbolic link", "")
+			return nil
+		case entry.IsDir() || (path.Ext(name) != ".yaml" && path.Ext(name) != ".yml"):
+			return nil
+		case !entry.Type().IsRegular():
+			r.file("file-unreadable", name, "not a regular file", "")
+			return nil
+		}
+		data, err := readLimited(fsys, name)
+		if err != nil {
+			r.file("file-unreadable", name, "the file cannot be read", "")
+			return nil
+		}
+		r.read(name, data)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading estate: %w", err)
+	}
+	estate := newChecker(r, options).run()
+	if list := r.faults.sorted(); len(list) > 0 {
+		return nil, list, nil
+	}
+	return estate, nil, nil
+}
+
+// readLimited reads at most one byte more than a file may have.
+func readLimited(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// document is one YAML document of a known kind, decoded as far as it could be.
+type document struct {
+	file string
+	place
+	kind, name string
+	// value points to the API type.
+	value any
+	// raw is the whole file, for kinds that stand alone in theirs.
+	raw []byte
+	// siblings counts the documents in the file.
+	siblings int
+}
+
+// subject names the document in faults; a name that is not well-formed could be anything and is left out.
+func (d *document) subject() string {
+	if wellNamed(d.name) && plain(d.name) == d.name {
+		return d.kind + "/" + d.name
+	}
+	return d.kind
+}
+
+// reader turns files into documents.
+type reader struct {
+	documents []*document
+	faults    *faults
+	shapes    map[reflect.Type][]field
+	// lost says that some document could not be taken in: what others refer to may have been in it.
+	lost bool
+}
+
+func newReader() *reader {
+	return &reader{faults: newFaults(), shapes: map[reflect.Type][]field{}}
+}
+
+func (r *reader) file(rule, name, reason, fix string) {
+	r.lost = true
+	r.faults.add(Fault{File: name, Rule: rule, Reason: reason, Fix: fix})
+}
+
+// read takes in one file.
+func (r *reader) read(name string, data []byte) {
+	switch {
+	case len(data) > maxFile:
+		r.file("file-too-large", name, fmt.Sprintf("more than %d bytes", maxFile), "")
+		return
+	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
+		r.file("file-not-text", name, "not UTF-8 text", "")
+		return
+	}
+	r.lines(name, data)
+	before := len(r.documents)
+	count := 0
+	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var n yaml.Node
+		err := decoder.Decode(&n)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			r.syntax(name, err)
+			break
+		}
+		if len(n.Content) == 0 || (isNull(n.Content[0]) && n.Content[0].Value == "") {
+			continue
+		}
+		count++
+		r.document(name, n.Content[0])
+	}
+	for _, d := range r.documents[before:] {
+		d.raw, d.siblings = data, count
+	}
+}
+
+// lines looks for known forms of credentials in the text itself, comments and all.
+func (r *reader) lines(name string, data []byte) {
+	if credential(string(data)) == "" {
+		return // no pattern spans lines, so that one look at the whole is enough for most files
+	}
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		if kind := credential(line); kind != "" {
+			r.faults.add(Fault{File: name, Line: number, Column: 1, Rule: "plaintext", Reason: "the line holds what looks like " + kind})
+		}
+	}
+}
+
+// secretKeys looks for text that is too random to be a name under keys that name secrets.
+func (r *reader) secretKeys(d *document, n *yaml.Node, t trail) {
+	if d.kind == v1alpha1.KindBootstrapSecret && len(t) == 1 && (t[0] == "data" || t[0] == "sops") {
+		return
+	}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		key, part := n.Content[i].Value, n.Content[i+1]
+		if part.Kind == yaml.ScalarNode && suspicious(key, part.Value) {
+			r.fault(d, "plaintext", t.to(key), "the text under a key that names a secret looks like one", "")
+		}
+		r.secretKeys(d, part, t.to(key))
+	}
+	for i := 0; n.Kind == yaml.SequenceNode && i < len(n.Content); i++ {
+		r.secretKeys(d, n.Content[i], t.to(i))
+	}
+}
+
+var (
+	syntaxLine = regexp.MustCompile(`^yaml: line ([0-9]+): `)
+	// wordInQuotes tells a message that may repeat the file's own text: the parser's own quotes hold single characters.
+	wordInQuotes = regexp.MustCompile(`['"\x60][^'"\x60\s]{2,}['"\x60]`)
+)
+
+// syntax reports what the parser says. The parser has no typed errors: the line is taken from the text, for display
+// alone, and a text that may quote the file is replaced.
+func (r *reader) syntax(name string, err error) {
+	r.lost = true
+	text, line := err.Error(), 0
+	if found := syntaxLine.FindStringSubmatch(text); found != nil {
+		line, _ = strconv.Atoi(found[1])
+		text = text[len(found[0]):]
+	}
+	text = strings.TrimPrefix(text, "yaml: ")
+	if wordInQuotes.MatchString(text) {
+		text = "an alias names no anchor"
+	}
+	column := 0
+	if line > 0 {
+		column = 1
+	}
+	r.faults.add(Fault{File: name, Line: line, Column: column, Rule: "yaml-syntax", Reason: "reading YAML: " + text})
+}
+
+// document takes in one document.
+func (r *reader) document(file string, n *yaml.Node) {
+	d := &document{file: file, place: place{root: n}}
+	sound := scan(n, func(rule string, n *yaml.Node, reason string) {
+		r.faults.add(Fault{File: file, Line: n.Line, Column: n.Column, Rule: rule, Reason: reason})
+	})
+	if sound && n.Kind != yaml.MappingNode {
+		r.faults.add(Fault{File: file, Line: n.Line, Column: n.Column, Rule: "document-form", Reason: "the document is not a mapping"})
+		sound = false
+	}
+	if !sound {
+		r.lost = true
+		return
+	}
+	d.kind, d.name = textAt(n, "kind"), textAt(n, "metadata", "name")
+	r.secretKeys(d, n, nil)
+	d.value = blankOf(d.kind)
+	if d.value == nil {
+		r.unknownKind(d)
+		return
+	}
+	if version := textAt(n, "apiVersion"); version != "" && version != v1alpha1.APIVersion {
+		r.fault(d, "api-version", at("apiVersion"), "the apiVersion is "+show(version), "")
+	}
+	r.decode(d, n, reflect.ValueOf(d.value).Elem(), nil)
+	r.documents = append(r.documents, d)
+}
+
+// decode fills v from n, reporting at d's place; under says where in the document n stands.
+func (r *reader) decode(d *document, n *yaml.Node, v reflect.Value, under trail) {
+	(&decoder{shapes: r.shapes, report: func(rule string, t trail, reason, fix string) {
+		r.fault(d, rule, t, reason, fix)
+	}}).value(n, v, under)
+}
+
+func (r *reader) unknownKind(d *document) {
+	r.lost = true
+	fix, reason := "", "the kind is "+show(d.kind)
+	t := at("kind")
+	switch {
+	case d.kind == "":
+		reason = "the document has no kind"
+	case encrypted.MatchString(d.kind):
+		reason, fix = "the kind is encrypted", "Encrypt data alone: set encrypted_regex: ^data$ in .sops.yaml, then encrypt again."
+	}
+	m := d.find(t)
+	r.faults.add(Fault{File: d.file, Line: m.line, Column: m.column, Rule: "kind-unknown", Reason: reason, Fix: fix})
+}
+
+func (r *reader) fault(d *document, rule string, t trail, reason, fix string) {
+	m := d.find(t)
+	r.faults.add(Fault{File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason, Fix: fix})
+}
+
+// missing reports a reference to what is not there. While something could not be read, nobody can tell.
+func (r *reader) missing(d *document, rule string, t trail, reason string) {
+	if !r.lost {
+		r.fault(d, rule, t, reason, "")
+	}
+}
+
+// blankOf returns a pointer to the zero document of a kind, nil when there is no such kind.
+func blankOf(kind string) any {
+	switch kind {
+	case v1alpha1.KindPlatform:
+		return &v1alpha1.Platform{}
+	case v1alpha1.KindManagedSecret:
+		return &v1alpha1.ManagedSecret{}
+	case v1alpha1.KindRotationPolicy:
+		return &v1alpha1.RotationPolicy{}
+	case v1alpha1.KindUpstream:
+		return &v1alpha1.Upstream{}
+	case v1alpha1.KindBootstrapSecret:
+		return &v1alpha1.BootstrapSecret{}
+	case v1alpha1.KindHost:
+		return &v1alpha1.Host{}
+	}
+	return nil
+}
+
+// textAt returns the text of the scalar that steps lead to, or "".
+func textAt(n *yaml.Node, steps ...any) string {
+	found := lookup(n, steps)
+	if found == nil || found.Kind != yaml.ScalarNode || !textual(found) {
+		return ""
+	}
+	return found.Value
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// pattern is one form by which an issuer's credentials can be told.
+type pattern struct {
+	name string
+	form *regexp.Regexp
+}
+
+// patterns are written as concatenations where the whole would itself look like a credential to a scanner.
+var patterns = []pattern{
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----`)},
+	{"an age identity", regexp.MustCompile(`(?i)AGE-` + `SECRET-KEY-(PQ-)?1[0-9A-Z]{8,}`)},
+	{"an AWS access key", regexp.MustCompile(`\b(AKIA|ASIA)[0-9A-Z]{16}\b`)},
+	{"a GitHub token", regexp.MustCompile(`\b(gh[pousr]_[0-9A-Za-z]{30,}|github_pat_[0-9A-Za-z_]{30,})`)},
+	{"a GitLab token", regexp.MustCompile(`\bgl[a-z]{2,6}-[0-9A-Za-z_-]{20,}`)},
+	{"a Slack token", regexp.MustCompile(`\bxox[a-z]-[0-9A-Za-z-]{10,}`)},
+	{"a Google API key", regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
+	{"a payment key", regexp.MustCompile(`\b[rs]k_live_[0-9A-Za-z]{16,}`)},
+	{"a mail relay key", regexp.MustCompile(`\bSG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}`)},
+	{"a Vault token", regexp.MustCompile(`\bhv[sbr]\.[0-9A-Za-z_-]{20,}`)},
+	{"a signed token", regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.`)},
+	{"a password in an address", regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]{3,}@`)},
+}
+
+// credential names the form of credential that text holds, or "".
+func credential(text string) string {
+	for _, p := range patterns {
+		if p.form.MatchString(text) {
+			return p.name
+		}
+	}
+	return ""
+}
+
+var (
+	secretKey = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|api[-_.]?key|private[-_.]?key|access[-_.]?key|credential)s?$`)
+	encrypted = regexp.MustCompile(`^ENC\[AES256_GCM,data:[^,\]]*,iv:[^,\]]+,tag:[^,\]]+,type:(str|int|float|bytes|bool|comment)\]$`)
+	separator = regexp.MustCompile(`[-_./:]+`)
+)
+
+// suspicious reports whether the text under a key that names a secret looks as if it were one: not a name or a path made
+// of words, but a mix of characters. It errs towards silence; the patterns above do not depend on the key.
+func suspicious(key, text string) bool {
+	if len(text) < 10 || !secretKey.MatchString(key) || strings.ContainsAny(text, " \n") || encrypted.MatchString(text) {
+		return false
+	}
+	return mixed(text)
+}
+
+// mixed reports whether text without spaces is more random than a name.
+func mixed(text string) bool {
+	longest := ""
+	for _, run := range separator.Split(text, -1) {
+		if len(run) > len(longest) {
+			longest = run
+		}
+	}
+	switch lower, upper, digit, symbol := classes(longest); {
+	case lower+upper+digit+symbol >= 3:
+		return len(longest) >= 10 && entropy(longest) >= 2.8
+	case digit == 1 && lower+upper == 1:
+		return len(longest) >= 16 && entropy(longest) >= 3
+	}
+	return false
+}
+
+func classes(s string) (lower, upper, digit, symbol int) {
+	for _, r := range s {
+		switch {
+		case unicode.IsLower(r):
+			lower = 1
+		case unicode.IsUpper(r):
+			upper = 1
+		case unicode.IsDigit(r):
+			digit = 1
+		default:
+			symbol = 1
+		}
+	}
+	return lower, upper, digit, symbol
+}
+
+// entropy is Shannon's, in bits for each character.
+func entropy(s string) float64 {
+	count := map[rune]int{}
+	total := 0
+	for _, r := range s {
+		count[r]++
+		total++
+	}
+	bits := 0.0
+	for _, n := range count {
+		p := float64(n) / float64(total)
+		bits -= p * math.Log2(p)
+	}
+	return bits
+}
+
+// plain is show without the quotes where they tell nothing.
+func plain(text string) string {
+	shown := show(text)
+	if shown == `"`+text+`"` && text != "" && !strings.Contains(text, " ") {
+		return text
+	}
+	return shown
+}
+
+// show quotes text from a document for a fault. What could be a secret in the wrong place is withheld, and so is what
+// is too long to be a name.
+func show(text string) string {
+	if len(text) > 128 || credential(text) != "" || (len(text) >= 10 && mixed(text)) {
+		return "[withheld]"
+	}
+	return strconv.Quote(text)
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+	_ "time/tzdata" // a zone that loads on one host loads on every host
+
+	"custody.dev/custody/api/v1alpha1"
+)
+
+// RotationType says what starts a run. Manual requests are taken under each.
+type RotationType string
+
+// The rotation types.
+const (
+	// Static: nothing but a person.
+	Static RotationType = "static"
+	// Timed: the clock.
+	Timed RotationType = "time"
+	// Event: something that happened outside.
+	Event RotationType = "event"
+)
+
+// FailureStrategy says what happens when proofs are missing at the end of the overlap. None of them revokes.
+type FailureStrategy string
+
+// The failure strategies.
+const (
+	Retry FailureStrategy = "retry"
+	Alert FailureStrategy = "alert"
+	Hold  FailureStrategy = "hold"
+)
+
+// Defaults of a policy.
+const (
+	DefaultMaxOverlap = 24 * time.Hour
+	DefaultSettle     = time.Minute
+)
+
+// Policy is a RotationPolicy, parsed and with its defaults applied.
+type Policy struct {
+	// Name is "" for the policy of a secret that names none.
+	Name            string
+	Type            RotationType
+	TTL             time.Duration
+	RotateBefore    time.Duration
+	RevokeOld       bool
+	MaxOverlap      time.Duration
+	FailureStrategy FailureStrategy
+	Settle          time.Duration
+	// Windows in which timed runs may begin; none means always.
+	Windows []Window
+	Jitter  time.Duration
+}
+
+// Window is a weekly maintenance window.
+type Window struct {
+	// Days on which the window begins; none means every day.
+	Days         []time.Weekday
+	Hour, Minute int
+	Duration     time.Duration
+	Zone         *time.Location
+}
+
+// StaticPolicy is the policy of a secret without one.
+func StaticPolicy() Policy {
+	p, _ := ParsePolicy("", v1alpha1.RotationPolicySpec{RotationType: string(Static)})
+	return p
+}
+
+// ParsePolicy parses spec and applies the defaults. The error joins everything that is wrong.
+func ParsePolicy(name string, spec v1alpha1.RotationPolicySpec) (Policy, error) {
+	p, problems := parsePolicy(spec)
+	p.Name = name
+	var errs []error
+	for _, problem := range problems {
+		errs = append(errs, fmt.Errorf("%s: %s", problem.rule, problem.reason))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Policy{}, fmt.Errorf("parsing policy: %w", err)
+	}
+	return p, nil
+}
+
+// Open reports whether a timed run may begin at t.
+func (p Policy) Open(t time.Time) bool {
+	return len(p.Windows) == 0 || slices.ContainsFunc(p.Windows, func(w Window) bool { return w.Open(t) })
+}
+
+// Open reports whether t lies in the window. A start that the zone's clock skips (in spring) is moved as time.Date moves
+// it; the window always lasts its duration.
+func (w Window) Open(t time.Time) bool {
+	local := t.In(w.Zone)
+	for back := 0; back <= int(w.Duration/day)+1; back++ {
+		start := time.Date(local.Year(), local.Month(), local.Day()-back, w.Hour, w.Minute, 0, 0, w.Zone)
+		// The weekday is the calendar's: a moved start does not change it.
+		weekday := time.Date(local.Year(), local.Month(), local.Day()-back, 12, 0, 0, 0, time.UTC).Weekday()
+		if len(w.Days) > 0 && !slices.Contains(w.Days, weekday) {
+			continue
+		}
+		if !t.Before(start) && t.Before(start.Add(w.Duration)) {
+			return true
+		}
+	}
+	return false
+}
+
+// problem is a fault without its document.
+type problem struct {
+	rule   string
+	at     trail
+	reason string
+}
+
+// policyParser collects problems on the way.
+type policyParser struct{ problems []problem }
+
+func (p *policyParser) problem(rule string, t trail, reason string, args ...any) {
+	p.problems = append(p.problems, problem{rule, t, fmt.Sprintf(reason, args...)})
+}
+
+// duration parses one field; "" is what absent means.
+func (p *policyParser) duration(t trail, text string, absent time.Duration) time.Duration {
+	if text == "" {
+		return absent
+	}
+	d, err := ParseDuration(text)
+	if err != nil {
+		p.problem("duration-form", t, "%s is not a duration", t.describe())
+		return absent
+	}
+	return d
+}
+
+func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
+	var parse policyParser
+	out := Policy{
+		Type:            RotationType(spec.RotationType),
+		TTL:             parse.duration(at("spec", "ttl"), spec.TTL, 0),
+		RotateBefore:    parse.duration(at("spec", "rotateBefore"), spec.RotateBefore, 0),
+		RevokeOld:       spec.RevokeOld == nil || *spec.RevokeOld,
+		MaxOverlap:      parse.duration(at("spec", "maxOverlap"), spec.MaxOverlap, DefaultMaxOverlap),
+		FailureStrategy: FailureStrategy(spec.FailureStrategy),
+		Settle:          parse.duration(at("spec", "settle"), spec.Settle, DefaultSettle),
+		Jitter:          parse.duration(at("spec", "jitter"), spec.Jitter, 0),
+	}
+	if out.FailureStrategy == "" {
+		out.FailureStrategy = Alert
+	}
+	if !slices.Contains([]FailureStrategy{Retry, Alert, Hold}, out.FailureStrategy) {
+		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", show(spec.FailureStrategy))
+	}
+	for i, window := range spec.Windows {
+		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))
+	}
+	switch out.Type {
+	case Timed:
+		parse.clock(spec, out)
+	case Static, Event:
+		unused := []struct {
+			name string
+			set  bool
+		}{
+			{"ttl", spec.TTL != ""}, {"rotateBefore", spec.RotateBefore != ""},
+			{"windows", len(spec.Windows) > 0}, {"jitter", spec.Jitter != ""},
+		}
+		for _, field := range unused {
+			if field.set {
+				parse.problem("policy-no-clock", at("spec", field.name), "%s has no effect with rotationType %s", field.name, out.Type)
+			}
+		}
+	case "":
+	default:
+		parse.problem("policy-type", at("spec", "rotationType"), "the rotationType is %s", show(spec.RotationType))
+	}
+	return out, parse.problems
+}
+
+// clock checks that a timed policy can be kept.
+func (p *policyParser) clock(spec v1alpha1.RotationPolicySpec, policy Policy) {
+	if spec.TTL == "" {
+		p.problem("policy-ttl", at("spec"), "rotationType time without a ttl")
+		return
+	}
+	if len(p.problems) > 0 {
+		return
+	}
+	switch {
+	case policy.TTL <= 0:
+		p.problem("policy-ttl", at("spec", "ttl"), "the ttl is nothing")
+		return
+	case policy.RotateBefore >= policy.TTL:
+		p.problem("policy-arithmetic", at("spec", "rotateBefore"), "rotateBefore (%s) is not less than the ttl (%s)",
+			FormatDuration(policy.RotateBefore), FormatDuration(policy.TTL))
+	case policy.Jitter >= policy.TTL-policy.RotateBefore:
+		p.problem("policy-arithmetic", at("spec", "jitter"), "jitter (%s) is not less than the ttl less rotateBefore (%s)",
+			FormatDuration(policy.Jitter), FormatDuration(policy.TTL-policy.RotateBefore))
+	}
+	if policy.MaxOverlap+policy.Settle >= policy.TTL {
+		p.problem("policy-arithmetic", at("spec", "maxOverlap"), "maxOverlap (%s) and settle (%s) together are not less than the ttl (%s)",
+			FormatDuration(policy.MaxOverlap), FormatDuration(policy.Settle), FormatDuration(policy.TTL))
+	}
+}
+
+var (
+	weekdays = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
+	clock    = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
+)
+
+func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {
+	out := Window{Zone: time.UTC, Duration: p.duration(t.to("duration"), spec.Duration, 0)}
+	if out.Duration <= 0 && spec.Duration != "" || out.Duration > 7*day {
+		p.problem("window-form", t.to("duration"), "a window lasts more than nothing and at most a week")
+	}
+	if parts := clock.FindStringSubmatch(spec.Start); parts != nil {
+		out.Hour, _ = strconv.Atoi(parts[1])
+		out.Minute, _ = strconv.Atoi(parts[2])
+	} else if spec.Start != "" {
+		p.problem("window-form", t.to("start"), "the start is not HH:MM")
+	}
+	if spec.Zone != "" {
+		zone, err := time.LoadLocation(spec.Zone)
+		if err != nil || spec.Zone == "Local" {
+			p.problem("window-form", t.to("zone"), "there is no zone %s", show(spec.Zone))
+		} else {
+			out.Zone = zone
+		}
+	}
+	for i, name := range spec.Days {
+		number := slices.Index(weekdays, name)
+		switch {
+		case number < 0:
+			p.problem("window-form", t.to("days", i), "there is no day %s", show(name))
+		case slices.Contains(out.Days, time.Weekday(number)):
+			p.problem("window-form", t.to("days", i), "%s is given twice", name)
+		default:
+			out.Days = append(out.Days, time.Weekday(number))
+		}
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package invariant states what must hold of every secret at every moment, as pure predicates over a snapshot. The
+// simulator checks them after every effect; `custody doctor` checks the same ones on a live estate.
+package invariant
+
+import (
+	"fmt"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Credential is one value that Custody knows of, with what its upstream says of it now.
+type Credential struct {
+	Known   bool
+	ID      authority.VersionID
+	Verdict upstream.Verdict
+	// FromGit: it equals the value in the secret's bootstrap document.
+	FromGit bool
+}
+
+// Consumer is what one declared consumer runs on.
+type Consumer struct {
+	Name string
+	// Runs is the version its process runs on; zero when nothing was ever delivered.
+	Runs authority.VersionID
+	// Verdict is what the upstream says of the value its process runs on.
+	Verdict upstream.Verdict
+}
+
+// Secret is a snapshot of one secret.
+type Secret struct {
+	Name       string
+	Capability upstream.Capability
+	// Record is the value at the secret's path, Candidate the pending value of the live run, Old what that run replaces.
+	Record, Candidate, Old Credential
+	// Promoted: the live run's candidate is the value of record.
+	Promoted bool
+	// Forced: a person waived the live run's missing proofs.
+	Forced     bool
+	Consumers  []Consumer
+	Tombstoned bool
+	// RecordAtTombstone is the version that handover wrote.
+	RecordAtTombstone authority.VersionID
+	// Transitions are the steps on record of the last closed run, and Due those it should have.
+	Transitions, Due []string
+	// Touched is the run whose change just landed upstream, if one did; Latest the live run, else the last one.
+	Touched, Latest authority.RunID
+}
+
+// Violation says which invariant does not hold and how.
+type Violation struct {
+	Invariant string
+	Secret    string
+	Detail    string
+}
+
+// String is one line for people.
+func (v Violation) String() string { return v.Invariant + ": " + v.Secret + ": " + v.Detail }
+
+// Invariant is a named predicate: "" when it holds, else how it is broken.
+type Invariant struct {
+	Name  string
+	Means string
+	Holds func(Secret) string
+}
+
+// All are the invariants that hold at every moment.
+var All = []Invariant{
+	{"working-credential", "some credential that Custody knows is honoured upstream", workingCredential},
+	{"record-is-honoured", "the value of record is honoured upstream (for overwrite kinds: it or the live run's candidate)", recordIsHonoured},
+	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused},
+	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation},
+	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone},
+	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition},
+	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun},
+}
+
+// Check returns every violation in s.
+func Check(s Secret) []Violation {
+	var found []Violation
+	for _, invariant := range All {
+		if detail := invariant.Holds(s); detail != "" {
+			found = append(found, Violation{invariant.Name, s.Name, detail})
+		}
+	}
+	return found
+}
+
+func workingCredential(s Secret) string {
+	if !s.Record.Known && !s.Old.Known {
+		return "" // never issued: nothing depends on it yet
+	}
+	for _, credential := range []Credential{s.Record, s.Candidate, s.Old} {
+		if credential.Known && credential.Verdict != upstream.Refused {
+			return ""
+		}
+	}
+	return "the upstream refuses every credential that is known"
+}
+
+func recordIsHonoured(s Secret) string {
+	if !s.Record.Known || s.Record.Verdict != upstream.Refused {
+		return ""
+	}
+	if s.Capability == upstream.Overwrite && s.Candidate.Known && !s.Promoted && s.Candidate.Verdict != upstream.Refused {
+		return ""
+	}
+	return fmt.Sprintf("the upstream refuses version %s, the value of record", s.Record.ID)
+}
+
+func consumersNotRefused(s Secret) string {
+	if s.Capability == upstream.Overwrite || s.Forced {
+		return ""
+	}
+	for _, consumer := range s.Consumers {
+		if consumer.Runs != (authority.VersionID{}) && consumer.Verdict == upstream.Refused {
+			return fmt.Sprintf("consumer %s runs on version %s, which the upstream refuses", consumer.Name, consumer.Runs)
+		}
+	}
+	return ""
+}
+
+func proofBeforeRevocation(s Secret) string {
+	if s.Capability == upstream.Overwrite || s.Forced || !s.Old.Known || s.Old.Verdict != upstream.Refused {
+		return ""
+	}
+	if !s.Promoted {
+		return fmt.Sprintf("the upstream refuses version %s before its successor was promoted", s.Old.ID)
+	}
+	for _, consumer := range s.Consumers {
+		if consumer.Runs != s.Record.ID {
+			return fmt.Sprintf("the upstream refuses version %s while consumer %s runs on %s", s.Old.ID, consumer.Name, consumer.Runs)
+		}
+	}
+	return ""
+}
+
+func gitNeverAfterTombstone(s Secret) string {
+	if s.Tombstoned && s.Record.Known && s.Record.FromGit && s.Record.ID != s.RecordAtTombstone {
+		return fmt.Sprintf("version %s holds the bootstrap value", s.Record.ID)
+	}
+	return ""
+}
+
+func oneRecordPerTransition(s Secret) string {
+	count := map[string]int{}
+	for _, step := range s.Transitions {
+		count[step]++
+	}
+	for _, step := range s.Due {
+		if count[step] != 1 {
+			return fmt.Sprintf("step %s of the last closed run is on record %d times", step, count[step])
+		}
+	}
+	return ""
+}
+
+func oneLiveRun(s Secret) string {
+	if s.Touched != "" && s.Latest != "" && s.Touched != s.Latest {
+		return fmt.Sprintf("a change of run %s landed while %s is the latest", s.Touched, s.Latest)
+	}
+	return ""
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inventory is the read model: what secrets exist, who owns each, which services depend on it, which expire and
+// when, and what is going on with each. It is built from three sources that it never changes: the estate in force, the
+// journal in the authority, and what the orchestrator last saw. Nothing in it is a value. Building it is linear in the
+// number of secrets and asks nobody outside.
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+)
+
+// Sources is what the read model is built from.
+type Sources struct {
+	Estate  *intent.Estate
+	Entries []*journal.Entry
+	States  map[authority.Path]orchestrator.State
+	Now     time.Time
+}
+
+// Row is one secret.
+type Row struct {
+	Secret  string `json:"secret"`
+	Purpose string `json:"purpose"`
+	Class   string `json:"class"`
+	Path    string `json:"path"`
+	// Team and Contact own it.
+	Team    string `json:"team"`
+	Contact string `json:"contact"`
+	// Consumers depend on it.
+	Consumers []string `json:"consumers"`
+	// Opens are the upstreams that it is the admin credential of.
+	Opens    []string `json:"opens,omitempty"`
+	Origin   string   `json:"origin"`
+	Upstream string   `json:"upstream,omitempty"`
+	Policy   string   `json:"policy,omitempty"`
+	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
+	Authority string `json:"authority"`
+	// State is waiting-handover, waiting-issue, steady, rotating, waiting or suspended.
+	State string `json:"state"`
+	// Version of record.
+	Version string `json:"version,omitempty"`
+	// Rotated is when that version became the value of record; Expires when its lifetime ends; Due when the clock starts
+	// the next run. Zero: never.
+	Rotated time.Time `json:"rotated,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	// ExpiresBy says what Expires rests on: policy or issuer.
+	ExpiresBy string    `json:"expiresBy,omitempty"`
+	Due       time.Time `json:"due,omitzero"`
+	// Waiting says what it waits for and Drift how consumers were found to differ, "" when nothing.
+	Waiting string `json:"waiting,omitempty"`
+	Drift   string `json:"drift,omitempty"`
+	// Expired: its lifetime is over and nothing has replaced it.
+	Expired bool `json:"expired,omitempty"`
+	// Live and Last are its runs.
+	Live *journal.Run     `json:"live,omitempty"`
+	Last *journal.Outcome `json:"last,omitempty"`
+}
+
+// Build returns a row per declared secret, by name, then one per secret that the authority remembers but the estate no
+// longer declares.
+func Build(s Sources) []Row {
+	entries := make(map[authority.Path]*journal.Entry, len(s.Entries))
+	for _, entry := range s.Entries {
+		entries[entry.Path] = entry
+	}
+	var rows []Row
+	if s.Estate != nil {
+		for _, name := range s.Estate.SecretNames() {
+			declared := s.Estate.Secrets[name]
+			entry := entries[declared.Path]
+			delete(entries, declared.Path)
+			if entry == nil {
+				entry = &journal.Entry{Path: declared.Path}
+			}
+			rows = append(rows, row(s, declared, entry))
+		}
+	}
+	var undeclared []Row
+	for path, entry := range entries {
+		undeclared = append(undeclared, Row{
+			Secret: entry.Secret, Path: string(path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
+			Live: entry.Live, Last: entry.Last, Waiting: "no document of the estate declares it any more",
+		})
+	}
+	slices.SortFunc(undeclared, func(a, b Row) int { return strings.Compare(a.Path, b.Path) })
+	return append(rows, undeclared...)
+}
+
+func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
+	spec := declared.Spec
+	r := Row{
+		Secret: declared.Name, Purpose: spec.Purpose, Class: spec.Class, Path: string(declared.Path),
+		Team: spec.Owner.Team, Contact: spec.Owner.Contact, Opens: s.Estate.Opens(declared.Name),
+		Consumers: []string{}, Origin: "generated", Rotated: entry.Rotated, Live: entry.Live, Last: entry.Last,
+	}
+	for _, consumer := range declared.Consumers {
+		r.Consumers = append(r.Consumers, consumer.Name)
+	}
+	if bootstrap, ok := s.Estate.BootstrapOf(declared); ok {
+		r.Origin = "bootstrap " + bootstrap.Name
+	}
+	if spec.Rotation != nil {
+		r.Upstream, r.Policy = spec.Rotation.UpstreamRef, spec.Rotation.PolicyRef
+	}
+	if entry.Current != nil {
+		r.Version = entry.Current.String()
+	}
+	lifetime(&r, declared, entry, JournalPolicy(s.Estate.PolicyOf(declared)), s.Now)
+	seen := s.States[declared.Path]
+	r.Waiting, r.Drift = seen.Waiting, seen.Drift
+	if entry.Live != nil && entry.Live.Waiting != nil && r.Waiting == "" {
+		r.Waiting = entry.Live.Waiting.For
+	}
+	r.Authority, r.State = standing(declared, entry, r.Waiting)
+	return r
+}
+
+// lifetime fills in when the secret ends and when the clock replaces it.
+func lifetime(r *Row, declared *intent.Secret, entry *journal.Entry, policy journal.Policy, now time.Time) {
+	if ends := rotation.Ends(*entry, policy); !ends.IsZero() {
+		r.Expires, r.ExpiresBy = ends, "policy"
+	}
+	if at := declared.ExpiresAt; !at.IsZero() && (r.Expires.IsZero() || at.Before(r.Expires)) {
+		r.Expires, r.ExpiresBy = at, "issuer"
+	}
+	if due, ok := rotation.NextDue(*entry, policy); ok {
+		r.Due = due
+	}
+	r.Expired = !r.Expires.IsZero() && !now.Before(r.Expires)
+}
+
+// standing says who holds authority (exactly one at any moment) and what state the secret is in.
+func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (holder, state string) {
+	bootstrap := declared.Spec.Origin.Bootstrap != nil
+	switch {
+	case bootstrap && entry.Tombstone == nil:
+		return "git", "waiting-handover"
+	case entry.Current == nil && entry.Live == nil:
+		return "nobody", "waiting-issue"
+	case entry.Current == nil:
+		return "nobody", "issuing"
+	case entry.Live != nil && entry.Live.Workflow == journal.Rotation:
+		return "authority", "rotating"
+	case declared.Spec.Suspend:
+		return "authority", "suspended"
+	case waiting != "":
+		return "authority", "waiting"
+	}
+	return "authority", "steady"
+}
+
+// JournalPolicy is the policy in the form that the journal pins and enforces.
+func JournalPolicy(p intent.Policy) journal.Policy {
+	policy := journal.Policy{
+		Name: p.Name, RotationType: string(p.Type), TTL: p.TTL, RotateBefore: p.RotateBefore, RevokeOld: p.RevokeOld,
+		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, Jitter: p.Jitter,
+	}
+	for _, window := range p.Windows {
+		policy.Windows = append(policy.Windows, journal.Window{
+			Days: window.Days, Start: time.Duration(window.Hour)*time.Hour + time.Duration(window.Minute)*time.Minute,
+			Duration: window.Duration, Zone: window.Zone.String(),
+		})
+	}
+	return policy
+}
+
+// Next says in a sentence what happens next with a secret, and when.
+func Next(r Row, now time.Time) string {
+	switch {
+	case r.State == "undeclared":
+		return "nothing: declare it again, or retire it"
+	case r.State == "suspended":
+		return "nothing until suspend is taken out of its document"
+	case r.State == "waiting-handover":
+		return "handover, as soon as its bootstrap document can be read" + waitingFor(r)
+	case r.State == "waiting-issue", r.State == "issuing":
+		return "its first value is made" + waitingFor(r)
+	case r.Live != nil:
+		return fmt.Sprintf("run %s goes on from step %s%s", r.Live.ID, r.Live.Step, waitingFor(r))
+	case r.Waiting != "":
+		return "it waits for " + r.Waiting
+	case r.Due.IsZero():
+		return "nothing until somebody asks: its policy does not rotate by time"
+	case !r.Due.After(now):
+		return "rotation, which is due now"
+	}
+	return "rotation at " + r.Due.UTC().Format(time.RFC3339)
+}
+
+func waitingFor(r Row) string {
+	if r.Waiting == "" {
+		return ""
+	}
+	return "; it waits for " + r.Waiting
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package journal keeps what Custody itself must remember about each secret: one Entry per secret, in the authority,
+// changed by compare-and-set alone.
+//
+// Because there is one entry, there is at most one live run per secret, and closing a run, its outcome and the next
+// due time change together or not at all. A writer that lost the race is told ErrSuperseded and must load again.
+//
+// Cost: Load is one read, Save one write of about a kilobyte, All one listing.
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+)
+
+// Schema is the number every entry carries. Newer ones are refused.
+const Schema = 1
+
+const keyPrefix = "secret/"
+
+var (
+	// ErrSuperseded: another engine changed the entry since it was loaded. Nothing was written.
+	ErrSuperseded = errors.New("superseded by another engine")
+	// ErrNewerSchema: the entry was written by a newer Custody.
+	ErrNewerSchema = errors.New("written by a newer version of custody")
+)
+
+// Entry is everything remembered about one secret. It never holds a value.
+type Entry struct {
+	Schema int            `json:"schema"`
+	Secret string         `json:"secret"` // its name when last written
+	Path   authority.Path `json:"path"`
+
+	// Tombstone says that handover happened. It outranks Git for ever.
+	Tombstone *Tombstone `json:"tombstone,omitempty"`
+	// Policy is the copy that is enforced.
+	Policy *Policy `json:"policy,omitempty"`
+	// Rotated is when the current version was promoted or handed over.
+	Rotated time.Time `json:"rotated,omitzero"`
+	// Current is the version of record.
+	Current *authority.VersionID `json:"current,omitempty"`
+	// Onboarded: a credential that was never given to the upstream was refused there.
+	Onboarded bool `json:"onboarded,omitempty"`
+	// Last is how the last run ended.
+	Last *Outcome `json:"last,omitempty"`
+	// Live is the run in hand.
+	Live *Run `json:"live,omitempty"`
+	// QuietUntil: a call of an ended run may still land until then; no run touches the account before.
+	QuietUntil time.Time `json:"quietUntil,omitzero"`
+	// Retry is the back-off after failed runs.
+	Retry *Retry `json:"retry,omitempty"`
+
+	revision authority.Revision
+}
+
+// Tombstone is the proof that a bootstrap value was handed over.
+type Tombstone struct {
+	Run      authority.RunID `json:"run"`
+	Document string          `json:"document"`
+	At       time.Time       `json:"at"`
+}
+
+// Policy is a rotation policy as enforced. Durations are nanoseconds.
+type Policy struct {
+	Name            string        `json:"name,omitempty"`
+	RotationType    string        `json:"rotationType"` // static, time or event
+	TTL             time.Duration `json:"ttl,omitempty"`
+	RotateBefore    time.Duration `json:"rotateBefore,omitempty"`
+	RevokeOld       bool          `json:"revokeOld"`
+	MaxOverlap      time.Duration `json:"maxOverlap,omitempty"`
+	FailureStrategy string        `json:"failureStrategy,omitempty"` // retry, alert or hold
+	Settle          time.Duration `json:"settle,omitempty"`
+	Jitter          time.Duration `json:"jitter,omitempty"`
+	Windows         []Window      `json:"windows,omitempty"`
+}
+
+// Window is a weekly maintenance window.
+type Window struct {
+	Days     []time.Weekday `json:"days,omitempty"` // none means all
+	Start    time.Duration  `json:"start"`          // after local midnight
+	Duration time.Duration  `json:"duration"`
+	Zone     string         `json:"zone"` // IANA name
+}
+
+// Workflow is what a run carries out.
+type Workflow string
+
+// The workflows.
+const (
+	Handover Workflow = "handover"
+	Rotation Workflow = "rotation"
+)
+
+// Step is how far a run has come. Each names what is done.
+type Step string
+
+// The steps of a rotation in order, those of a handover, and Undoing, which a rotation may take instead of Promoted.
+const (
+	Planned   Step = "planned"
+	Staged    Step = "staged"
+	Applied   Step = "applied"
+	Verified  Step = "verified"
+	Promoted  Step = "promoted"
+	Delivered Step = "delivered"
+	Revoked   Step = "revoked"
+	Completed Step = "completed"
+
+	Undoing Step = "undoing"
+	Undone  Step = "undone"
+
+	Written    Step = "written"
+	ReadBack   Step = "read-back"
+	Tombstoned Step = "tombstoned"
+	Consumed   Step = "consumed"
+)
+
+// Run is the live run. The step in the journal may lag behind the real one wherever the parts themselves tell.
+type Run struct {
+	ID       authority.RunID `json:"id"`
+	Workflow Workflow        `json:"workflow"`
+	Step     Step            `json:"step"`
+	Trigger  Trigger         `json:"trigger"`
+	Started  time.Time       `json:"started"`
+	// Policy is pinned when the run is planned; later changes may only tighten it.
+	Policy Policy `json:"policy"`
+	// Base is the version that the candidate follows, 0 for none.
+	Base authority.Version `json:"base"`
+	// Digest of the candidate under the path's digest key.
+	Digest []byte `json:"digest,omitempty"`
+	// CallBy: no effect of any call begun so far can land after it.
+	CallBy time.Time `json:"callBy,omitzero"`
+	// Undo says why the run is taken back.
+	Undo string `json:"undo,omitempty"`
+	// Forced names who waived the missing proofs.
+	Forced string `json:"forced,omitempty"`
+	// Waiting says what the run waits for, when it waits for long.
+	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is a reason to wait and since when.
+type Waiting struct {
+	For   string    `json:"for"`
+	Since time.Time `json:"since"`
+}
+
+// Trigger is why a run began.
+type Trigger struct {
+	Kind     string   `json:"kind"` // time, event, manual, first or handover
+	By       string   `json:"by"`
+	Reason   string   `json:"reason"`
+	Requests []string `json:"requests,omitempty"`
+}
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Run      authority.RunID `json:"run"`
+	Workflow Workflow        `json:"workflow"`
+	Result   string          `json:"result"` // completed or undone
+	Trigger  Trigger         `json:"trigger"`
+	Detail   string          `json:"detail,omitempty"`
+	// Forced names who waived the missing proofs.
+	Forced  string    `json:"forced,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+}
+
+// Retry is a persisted back-off.
+type Retry struct {
+	Attempts  int       `json:"attempts"`
+	NotBefore time.Time `json:"notBefore"`
+	Reason    string    `json:"reason"`
+	// Held: only a person's request starts another run.
+	Held bool `json:"held,omitempty"`
+}
+
+// Records is what the journal needs of an authority.
+type Records interface {
+	Get(ctx context.Context, key string) (authority.Record, error)
+	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
+	List(ctx context.Context, prefix string) ([]authority.Record, error)
+}
+
+// Journal loads and saves entries.
+type Journal struct{ records Records }
+
+// New returns the journal kept in records.
+func New(records Records) *Journal { return &Journal{records} }
+
+// Load returns the entry for path; one that was never saved comes back fresh.
+func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error) {
+	record, err := j.records.Get(ctx, keyPrefix+string(path))
+	if errors.Is(err, authority.ErrNotFound) {
+		return &Entry{Schema: Schema, Path: path}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading journal of %s: %w", path, err)
+	}
+	return decode(record)
+}
+
+// Save stores the entry if nobody changed it since it was loaded, else ErrSuperseded. After any other error the entry
+// may or may not be stored: load it again.
+func (j *Journal) Save(ctx context.Context, entry *Entry) error {
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
+	}
+	revision, err := j.records.Put(ctx, keyPrefix+string(entry.Path), entry.revision, data)
+	if errors.Is(err, authority.ErrConflict) {
+		return fmt.Errorf("saving journal of %s: %w", entry.Path, ErrSuperseded)
+	}
+	if err != nil {
+		return fmt.Errorf("saving journal of %s: %w", entry.Path, err)
+	}
+	entry.revision = revision
+	return nil
+}
+
+// All returns every entry in path order.
+func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
+	records, err := j.records.List(ctx, keyPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing journal: %w", err)
+	}
+	entries := make([]*Entry, 0, len(records))
+	for _, record := range records {
+		entry, err := decode(record)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+func decode(record authority.Record) (*Entry, error) {
+	entry := &Entry{revision: record.Revision}
+	decoder := json.NewDecoder(bytes.NewReader(record.Data))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(entry)
+	if err == nil && entry.Schema <= Schema {
+		return entry, nil
+	}
+	var head struct {
+		Schema int `json:"schema"`
+	}
+	if json.Unmarshal(record.Data, &head) == nil && head.Schema > Schema {
+		err = fmt.Errorf("schema %d, this custody knows %d: %w", head.Schema, Schema, ErrNewerSchema)
+	}
+	return nil, fmt.Errorf("decoding journal record %s: %w", record.Key, err)
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package file delivers one secret to one file beneath a folder that the host's own configuration names, makes a process
+// take it, and proves what the file holds.
+//
+// Guaranteed: readers see the old content or the new, never half, and never with a wider mode or another owner than
+// declared. No link is followed and nothing outside the folder is touched. A version older than the one delivered is
+// refused, a crash at any point included. After the content changed, the reload is done at least once; when nothing
+// changed, nothing is written and nobody is reloaded. Leftovers of a crashed write are removed by the next delivery.
+//
+// Not guaranteed: that a process which was reloaded has taken the file. A signal has no answer and a command may lie, so
+// a reload alone proves only that the version is delivered; a check proves the rest. Somebody with the same rights on
+// the folder can undo all of this, and the next proof says so.
+//
+// Beside the file NAME lies a stamp, .NAME.custody: which version was delivered and how far that went, never a value or
+// a digest of one. It is derived: losing it costs one more reload and the memory of which version is newest. While a
+// delivery runs there is a lock, .NAME.custody.lock, and any number of engines may call at once.
+//
+// Cost: a proof or an unneeded delivery reads two small files and runs the check, if any; a delivery writes three files,
+// each with two fsyncs.
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/materialize/format"
+)
+
+// ErrInTheWay: what stands at the path is neither absent nor a regular file. A person has to look; nothing was changed.
+var ErrInTheWay = errors.New("not a regular file")
+
+// ErrNewerStamp: the stamp was written by a newer Custody; nothing was changed.
+var ErrNewerStamp = errors.New("the stamp has a newer schema than this program knows")
+
+// Config describes one file consumer.
+type Config struct {
+	// Name of the consumer within its secret; it appears in records.
+	Name string
+	// Folder is an absolute path from the host's configuration. It must exist. It is opened anew for each call, so that
+	// one which a service manager makes again at each start is found.
+	Folder string
+	// Path beneath Folder. Folders on the way must exist: their owners and modes are the host's business.
+	Path string
+	// Format, Field, Keys and VersionKey are as in format.Layout.
+	Format     format.Name
+	Field      string
+	Keys       map[string]string
+	VersionKey string
+	// Mode of the file; 0 is 0600. Writable by group or others and executable are refused.
+	Mode fs.FileMode
+	// UID and GID as LookupOwner returns them; durable.Keep leaves what the process makes.
+	UID, GID int
+	// Reload makes a process take a new version; nil when it reads the file each time it needs it.
+	Reload Reloader
+	// Check asks the process; nil when nothing can be asked.
+	Check Checker
+	// Clock dates proofs.
+	Clock func() time.Time
+}
+
+// Event tells a reloader or a checker what was delivered. It holds no value.
+type Event struct {
+	Secret   authority.Path
+	Consumer string
+	File     string // absolute
+	Version  authority.VersionID
+}
+
+// Reloader makes a process take what was delivered. It may be called again for the same version.
+type Reloader interface {
+	Reload(ctx context.Context, e Event) error
+}
+
+// Checker asks whether the process runs on a version. A nil error says that it does.
+type Checker interface {
+	Check(ctx context.Context, e Event) (Report, error)
+}
+
+// Report is what a passed check said.
+type Report struct {
+	// Version is the first line that the check printed. When it is the version's own string, the process itself is
+	// taken to have reported it.
+	Version string
+}
+
+// Consumer delivers to one file.
+type Consumer struct {
+	config Config
+	layout format.Layout
+	as     declaration
+	base   string // the file's name
+	// effect is called before each change outside; a test lets it fail.
+	effect func(what string) error
+}
+
+var _ materialize.Consumer = (*Consumer)(nil)
+
+// New checks config. It touches no file.
+func New(config Config) (*Consumer, error) {
+	config.Keys = maps.Clone(config.Keys)
+	if config.Mode == 0 {
+		config.Mode = 0o600
+	}
+	layout := format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey}
+	base := filepath.Base(config.Path)
+	var problem error
+	switch {
+	case config.Name == "":
+		problem = errors.New("a name is required")
+	case config.Clock == nil:
+		problem = errors.New("a clock is required")
+	case !filepath.IsAbs(config.Folder):
+		problem = fmt.Errorf("folder %q must be absolute", config.Folder)
+	case !filepath.IsLocal(config.Path) || filepath.Clean(config.Path) != config.Path || base == ".":
+		problem = fmt.Errorf("%w: path %q", durable.ErrOutside, config.Path)
+	case strings.HasPrefix(base, ".") && (strings.HasSuffix(base, stampSuffix) ||
+		strings.HasSuffix(base, lockSuffix) || strings.HasSuffix(base, temporarySuffix)):
+		problem = fmt.Errorf("path %q is a name that Custody keeps for itself", config.Path)
+	case config.Mode&^fs.ModePerm != 0 || config.Mode&0o133 != 0:
+		problem = fmt.Errorf("mode %#o: a secret's file is never executable, nor writable by group or others", config.Mode)
+	case config.UID < durable.Keep || config.GID < durable.Keep:
+		problem = errors.New("owner and group are numbers from 0, or durable.Keep")
+	default:
+		problem = layout.Check()
+	}
+	if problem != nil {
+		return nil, fmt.Errorf("making file consumer %q: %w", config.Name, problem)
+	}
+	return &Consumer{
+		config: config, layout: layout, base: base,
+		as: declaration{
+			Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey,
+			Mode: config.Mode, UID: config.UID, GID: config.GID,
+		},
+		effect: func(string) error { return nil },
+	}, nil
+}
+
+// Name tells this consumer from the secret's others.
+func (c *Consumer) Name() string { return c.config.Name }
+
+// Highest is Rolled with a check and Delivered without: a reload says that a process was told, not that it listened.
+// With a check that prints the version, a proof may still come back as Observed.
+func (c *Consumer) Highest() materialize.Level {
+	if c.config.Check != nil {
+		return materialize.Rolled
+	}
+	return materialize.Delivered
+}
+
+// Deliver writes v to the file and has the process take it.
+//
+// The stamp names v before the file holds it, so that from then on an older version is refused; and it says that the
+// reload was done only after it was, so that a crash in between costs a second reload and never a missing one.
+func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
+	err := c.deliver(ctx, v)
+	if err != nil {
+		return fmt.Errorf("delivering to file consumer %q: %w", c.config.Name, err)
+	}
+	return nil
+}
+
+func (c *Consumer) deliver(ctx context.Context, v authority.Versioned) error {
+	want, err := c.layout.Render(v.Value, v.ID.String())
+	if err != nil {
+		return err
+	}
+	folder, err := durable.Open(c.config.Folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.Close() }()
+	// In the steady state nothing is locked and nothing written.
+	seen, err := c.look(folder, want)
+	if err != nil {
+		return err
+	}
+	if done, err := c.settled(seen, v); done || err != nil {
+		return err
+	}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if seen, err = c.look(folder, want); err != nil {
+		return err
+	}
+	if done, err := c.settled(seen, v); done || err != nil {
+		return err
+	}
+	return c.write(ctx, folder, v, want, seen)
+}
+
+// settled reports that nothing is to be done for v, or that v may not be delivered.
+func (c *Consumer) settled(seen sight, v authority.Versioned) (bool, error) {
+	held := seen.stamp
+	if held.olderThanHeld(v) {
+		return false, fmt.Errorf("%w: version %d is held, %d was offered", materialize.ErrStale, held.Version.Number, v.ID.Number)
+	}
+	return held.names(v) && c.taken(held) && held.As.equal(c.as) && seen.content && seen.attributes, nil
+}
+
+// taken reports that the stamp's delivery came to its end.
+func (c *Consumer) taken(s stamp) bool {
+	return s.Stage == stageReloaded || (c.config.Reload == nil && s.Stage == stageWritten)
+}
+
+func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authority.Versioned, want []byte, seen sight) error {
+	// A process that has taken this very content is not disturbed when only the file's mode or owner, or the declared
+	// layout without effect on the content, is put right.
+	reloaded := seen.stamp.names(v) && seen.stamp.Stage == stageReloaded && seen.content
+	begun := stamp{Schema: schema, Secret: v.Path, Version: v.ID, Stage: stageBegun, As: c.as}
+	if reloaded {
+		begun.Stage = stageReloaded
+	}
+	if !seen.stamp.equal(begun) {
+		if err := c.putStamp(folder, begun); err != nil {
+			return err
+		}
+	}
+	if err := c.sweep(); err != nil {
+		return err
+	}
+	if !seen.content || !seen.attributes {
+		if err := c.effect("replace the file"); err != nil {
+			return err
+		}
+		as := durable.Attributes{Mode: c.config.Mode, UID: c.config.UID, GID: c.config.GID}
+		if err := folder.Replace(c.config.Path, want, as); err != nil {
+			return err
+		}
+	}
+	final := begun
+	switch {
+	case reloaded:
+		return nil
+	case c.config.Reload == nil:
+		final.Stage = stageWritten
+	case seen.content && c.reports(ctx, v):
+		// Only the version itself, from the process, spares a reload. A check that merely passes might not look at the
+		// version, and believing it would lose the reload that a crash left undone.
+		final.Stage = stageReloaded
+	default:
+		if err := c.effect("reload"); err != nil {
+			return err
+		}
+		if err := c.config.Reload.Reload(ctx, c.event(v)); err != nil {
+			return fmt.Errorf("the file is in place, reloading: %w", err)
+		}
+		final.Stage = stageReloaded
+	}
+	return c.putStamp(folder, final)
+}
+
+func (c *Consumer) reports(ctx context.Context, v authority.Versioned) bool {
+	if c.config.Check == nil {
+		return false
+	}
+	report, err := c.config.Check.Check(ctx, c.event(v))
+	return err == nil && report.Version == v.ID.String()
+}
+
+// Withdraw removes the file, then the stamp, and what a crashed write left. An absent folder has nothing to withdraw.
+// No process is reloaded. A link or a folder in the file's place is left alone and is an error.
+func (c *Consumer) Withdraw(ctx context.Context) error {
+	if err := c.withdraw(ctx); err != nil {
+		return fmt.Errorf("withdrawing from file consumer %q: %w", c.config.Name, err)
+	}
+	return nil
+}
+
+func (c *Consumer) withdraw(ctx context.Context) error {
+	folder, err := durable.Open(c.config.Folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.Close() }()
+	if _, err := folder.Stat(filepath.Dir(c.config.Path)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := c.look(folder, nil); err != nil && !errors.Is(err, ErrNewerStamp) {
+		return err
+	}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, name := range []string{c.config.Path, c.stampPath()} {
+		if err := c.effect("remove"); err != nil {
+			return err
+		}
+		if err := folder.Remove(name); err != nil {
+			return err
+		}
+	}
+	return c.sweep()
+}
+
+func (c *Consumer) event(v authority.Versioned) Event {
+	return Event{
+		Secret: v.Path, Consumer: c.config.Name, Version: v.ID,
+		File: filepath.Join(c.config.Folder, c.config.Path),
+	}
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"custody.dev/custody/internal/durable"
+)
+
+const (
+	lockSuffix      = stampSuffix + ".lock"
+	temporarySuffix = ".tmp"
+	// temporaryRandom is the length of what durable puts between a name and temporarySuffix.
+	temporaryRandom = 16
+	lockInterval    = 10 * time.Millisecond
+)
+
+// lock takes the file's lock for this process and against others, waiting until ctx ends. The kernel frees it when a
+// process dies. The lock's file is removed on release; whoever then holds a lock on a removed file starts over.
+func (c *Consumer) lock(ctx context.Context) (unlock func(), err error) {
+	root, err := os.OpenRoot(c.config.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("locking: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = root.Close()
+		}
+	}()
+	name := filepath.Join(filepath.Dir(c.config.Path), "."+c.base+lockSuffix)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("locking: another delivery to this file is under way: %w", err)
+		}
+		file, err := tryLock(root, name)
+		if err != nil {
+			return nil, err
+		}
+		if file != nil {
+			return func() {
+				_ = root.Remove(name) // while still held; a leftover would do no harm
+				_ = file.Close()
+				_ = root.Close()
+			}, nil
+		}
+		pause, cancel := context.WithTimeout(ctx, lockInterval)
+		<-pause.Done()
+		cancel()
+	}
+}
+
+// tryLock returns nil and no error when somebody else holds the lock.
+func tryLock(root *os.Root, name string) (*os.File, error) {
+	if info, err := root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("locking: %w: %s", ErrInTheWay, name)
+	}
+	file, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking: %w", err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		var held, named fs.FileInfo
+		if held, err = file.Stat(); err == nil {
+			if named, err = root.Lstat(name); err == nil && os.SameFile(held, named) {
+				return file, nil
+			}
+		}
+	}
+	_ = file.Close()
+	switch {
+	case err == nil, errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR), errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("locking: %w", err)
+	}
+}
+
+// sweep removes what writes left that a crash cut short: such a leftover may hold a value. The lock must be held.
+func (c *Consumer) sweep() error {
+	root, err := os.OpenRoot(c.config.Folder)
+	if err != nil {
+		return fmt.Errorf("sweeping: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	dir := filepath.Dir(c.config.Path)
+	entries, err := fs.ReadDir(root.FS(), filepath.ToSlash(dir))
+	if err != nil {
+		return fmt.Errorf("sweeping: %w", err)
+	}
+	for _, entry := range entries {
+		if !c.leftover(entry.Name()) || !entry.Type().IsRegular() {
+			continue
+		}
+		if err := root.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("sweeping: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Consumer) leftover(name string) bool {
+	for _, of := range []string{"." + c.base + ".", ".." + c.base + stampSuffix + "."} {
+		rest, ok := strings.CutPrefix(name, of)
+		if !ok {
+			continue
+		}
+		random, ok := strings.CutSuffix(rest, temporarySuffix)
+		if ok && len(random) == temporaryRandom && strings.Trim(random, "0123456789abcdef") == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// ownerOf returns a file's owner and group.
+func ownerOf(info fs.FileInfo) (uid, gid int) {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid), int(stat.Gid)
+	}
+	return durable.Keep, durable.Keep
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package file
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/materialize"
+)
+
+// sight is what was found at the path.
+type sight struct {
+	present    bool
+	content    bool // equals the rendering asked for
+	attributes bool // mode and owner are as declared
+	stamp      stamp
+}
+
+// look compares what is there with want. It reads no more than want's length and changes nothing.
+func (c *Consumer) look(folder *durable.Folder, want []byte) (sight, error) {
+	var seen sight
+	var err error
+	if seen.stamp, err = c.readStamp(folder); err != nil {
+		return sight{}, err
+	}
+	info, err := folder.Stat(c.config.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := folder.Stat(filepath.Dir(c.config.Path)); err != nil {
+			return sight{}, fmt.Errorf("looking at the file's folder (it must exist): %w", err)
+		}
+		return seen, nil
+	case err != nil:
+		return sight{}, err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return sight{}, fmt.Errorf("%w: %s", durable.ErrSymlink, c.config.Path)
+	case !info.Mode().IsRegular():
+		return sight{}, fmt.Errorf("%w: %s", ErrInTheWay, c.config.Path)
+	}
+	seen.present = true
+	uid, gid := ownerOf(info)
+	seen.attributes = info.Mode() == c.config.Mode &&
+		(c.config.UID == durable.Keep || c.config.UID == uid) && (c.config.GID == durable.Keep || c.config.GID == gid)
+	if info.Size() != int64(len(want)) {
+		return seen, nil
+	}
+	held, err := folder.Read(c.config.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sight{stamp: seen.stamp}, nil
+	}
+	if err != nil {
+		return sight{}, err
+	}
+	seen.content = subtle.ConstantTimeCompare(held, want) == 1
+	return seen, nil
+}
+
+// Prove compares the file with what v renders to, and asks the check if there is one.
+//
+// Equal content is Delivered. Rolled needs the check to pass and, where a reload is configured, the stamp to say that it
+// was done for this version: a check may be cruder than it should be. A check that prints the version is Observed,
+// reload or not. Drift is named only where the stamp says that this very version was delivered as declared now; the
+// proof then has no version.
+func (c *Consumer) Prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	proof, err := c.prove(ctx, v)
+	if err != nil {
+		return materialize.Proof{}, fmt.Errorf("proving file consumer %q: %w", c.config.Name, err)
+	}
+	return proof, nil
+}
+
+func (c *Consumer) prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	want, err := c.layout.Render(v.Value, v.ID.String())
+	if err != nil {
+		return materialize.Proof{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return materialize.Proof{}, err
+	}
+	folder, err := durable.Open(c.config.Folder)
+	if err != nil {
+		return materialize.Proof{}, err
+	}
+	defer func() { _ = folder.Close() }()
+	seen, err := c.look(folder, want)
+	if err != nil {
+		return materialize.Proof{}, err
+	}
+	again, err := c.readStamp(folder)
+	if err != nil {
+		return materialize.Proof{}, err
+	}
+	proof := materialize.Proof{At: c.config.Clock().UTC()}
+	if !again.equal(seen.stamp) {
+		proof.Evidence = "a delivery ran while the file was looked at"
+		proof.Missing = "the end of that delivery"
+		return proof, nil
+	}
+	if !seen.content || !seen.attributes {
+		c.explain(&proof, seen, v)
+		return proof, nil
+	}
+	proof.Version, proof.Level = v.ID, materialize.Delivered
+	proof.Evidence = "the file holds this version, with its mode and owner"
+	return proof, c.ask(ctx, &proof, seen.stamp, v)
+}
+
+// explain fills in a proof of nothing: what is held instead, and whether that is somebody else's doing.
+func (c *Consumer) explain(proof *materialize.Proof, seen sight, v authority.Versioned) {
+	held := seen.stamp
+	switch {
+	case !held.names(v):
+		if held.Secret == v.Path && held.Stage != stageBegun {
+			proof.Version = held.Version
+			proof.Evidence = "the stamp names another version; its content was not compared"
+		} else {
+			proof.Evidence = "no stamp of a finished delivery of this secret"
+		}
+		proof.Missing = "delivery"
+	case held.Stage == stageBegun:
+		proof.Evidence = "the stamp says that delivery was begun and not finished"
+		proof.Missing = "the end of the delivery"
+	case !held.As.equal(c.as):
+		proof.Evidence = "the version was delivered under another declaration of the file"
+		proof.Missing = "delivery as it is declared now"
+	default:
+		proof.Drift = "the file was changed from elsewhere"
+		switch {
+		case !seen.present:
+			proof.Drift = "the file was removed from elsewhere"
+		case seen.content:
+			proof.Drift = "the file's mode or owner was changed from elsewhere"
+		}
+		proof.Evidence = "the stamp says that this version was delivered"
+		proof.Missing = proof.Drift
+	}
+}
+
+// ask raises a proof of Delivered as far as reload and check allow. Only the end of ctx is an error.
+func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, held stamp, v authority.Versioned) error {
+	reloaded := c.config.Reload == nil || (held.names(v) && held.Stage == stageReloaded)
+	if c.config.Check == nil {
+		if !reloaded {
+			proof.Missing = "the reload"
+		}
+		return nil
+	}
+	report, err := c.config.Check.Check(ctx, c.event(v))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		proof.Missing = "a passing check: " + err.Error()
+	case report.Version == v.ID.String():
+		proof.Level = materialize.Observed
+		proof.Evidence += "; the check reported the version itself"
+	case !reloaded:
+		proof.Missing = "the reload"
+	default:
+		proof.Level = materialize.Rolled
+		proof.Evidence += "; the check passed"
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package format turns a secret value into the bytes of a file and back.
+//
+// Guaranteed: reading what was written yields the same keys and the same bytes (fuzzed per format), a value that a
+// format cannot carry exactly is refused rather than changed, the same input always gives the same bytes, and no error
+// quotes a value: errors name keys and fields only. What each format refuses is said at its constant.
+//
+// Not guaranteed: that Read takes what another program wrote in the same format. Everything is pure; the cost is linear
+// in the value, which is 64 KiB at most.
+package format
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"custody.dev/custody/internal/secret"
+)
+
+// Name of a format, as documents write it.
+type Name string
+
+const (
+	// Env is lines of KEY=value that a POSIX shell (set -a; . file), systemd's EnvironmentFile= (248 or later) and
+	// dotenv libraries read alike. What needs no quotes has none, so docker's --env-file, which knows no quotes, reads
+	// those lines too. Refused, because the readers disagree: NUL, what is not UTF-8 and Unicode's noncharacters, CR
+	// followed by LF, a value that ends in a backslash, and one that holds a single and ends in a double quote.
+	Env Name = "env"
+	// JSON is one object of strings; a field that is not UTF-8 becomes {"base64": "..."}, as wherever Custody writes
+	// bytes into text. Nothing is refused.
+	JSON Name = "json"
+	// Properties is Java's .properties in ISO-8859-1 with \uXXXX escapes; beyond the basic plane that is a surrogate
+	// pair, as java.util.Properties has it. Refused: what is not UTF-8. A reader that expands ${...} must be told not to.
+	Properties Name = "properties"
+	// Raw is one field's exact bytes. Nothing is refused.
+	Raw Name = "raw"
+)
+
+// ErrUnfit: the format cannot carry this value exactly. Another format, or another value, is needed.
+var ErrUnfit = errors.New("the format cannot carry the value")
+
+// errMalformed stands for what libraries say, which may quote what they read.
+var errMalformed = errors.New("the content is malformed")
+
+// Layout says how a value is laid out in a file. The zero Layout is invalid: Format is required.
+type Layout struct {
+	Format Name
+	// Field is the one field that Raw writes; "" is secret.SingleField. Other formats write every field.
+	Field string
+	// Keys gives the key for a field where it is not the default: the field's name; for Env in upper case with '_' for
+	// '.' and '-'. A field named here that the value lacks is an error.
+	Keys map[string]string
+	// VersionKey is the key under which the version is written as well, "" for none.
+	VersionKey string
+}
+
+var (
+	plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
+	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	// steering are variables by which an environment file would run code or change how the reading shell works. An
+	// estate may choose keys but not commands. The list is the shell's, the loader's and the common interpreters'; a
+	// program that runs what some other variable says is beyond it.
+	steering = regexp.MustCompile(`^(_|PATH|IFS|ENV|BASH.*|SHELLOPTS|PROMPT_COMMAND|PS[0-4]|OPTIND|CDPATH|` +
+		`UID|EUID|PPID|LD_.*|DYLD_.*|GCONV_PATH|PYTHON(PATH|HOME|STARTUP)|PERL5(LIB|OPT|DB)|PERLLIB|RUBY(LIB|OPT)|` +
+		`NODE_(OPTIONS|PATH)|(JAVA_TOOL|JDK_JAVA|_JAVA)_OPTIONS|GIT_SSH_COMMAND|GIT_EXEC_PATH)$`)
+)
+
+// Check reports what is wrong with the layout itself, before there is a value.
+func (l Layout) Check() error {
+	switch l.Format {
+	case Env, JSON, Properties:
+		if l.Field != "" {
+			return fmt.Errorf("checking layout: a field can be chosen for format %q only", Raw)
+		}
+	case Raw:
+		if len(l.Keys) > 0 || l.VersionKey != "" {
+			return fmt.Errorf("checking layout: format %q has no keys", Raw)
+		}
+		return nil
+	default:
+		return fmt.Errorf("checking layout: unknown format %q: want env, json, properties or raw", l.Format)
+	}
+	owners := map[string]string{}
+	if l.VersionKey != "" {
+		if err := l.checkKey(l.VersionKey); err != nil {
+			return err
+		}
+		owners[l.VersionKey] = "the version"
+	}
+	for _, field := range slices.Sorted(maps.Keys(l.Keys)) {
+		key := l.Keys[field]
+		if err := l.checkKey(key); err != nil {
+			return err
+		}
+		if other, taken := owners[key]; taken {
+			return fmt.Errorf("checking layout: key %q is used for %s and for field %q", key, other, field)
+		}
+		owners[key] = fmt.Sprintf("field %q", field)
+	}
+	return nil
+}
+
+// Render returns the file's bytes for v. version is written under VersionKey when there is one.
+func (l Layout) Render(v secret.Value, version string) ([]byte, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
+	}
+	if l.Format == Raw {
+		if !v.Has(l.rawField()) {
+			return nil, fmt.Errorf("rendering raw: the value has no field %q", l.rawField())
+		}
+		return v.Expose(l.rawField()), nil
+	}
+	for _, field := range slices.Sorted(maps.Keys(l.Keys)) {
+		if !v.Has(field) {
+			return nil, fmt.Errorf("rendering %s: a key is given for field %q, which the value lacks", l.Format, field)
+		}
+	}
+	entries := map[string][]byte{}
+	if l.VersionKey != "" {
+		entries[l.VersionKey] = []byte(version)
+	}
+	for _, field := range v.Names() {
+		key := l.Key(field)
+		if err := l.checkKey(key); err != nil {
+			return nil, fmt.Errorf("rendering field %q: %w", field, err)
+		}
+		if _, taken := entries[key]; taken {
+			return nil, fmt.Errorf("rendering %s: two fields share the key %q", l.Format, key)
+		}
+		entries[key] = v.Expose(field)
+	}
+	write := writers[l.Format]
+	var out []byte
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		var err error
+		if out, err = write(out, key, entries[key]); err != nil {
+			return nil, fmt.Errorf("rendering key %q as %s: %w", key, l.Format, err)
+		}
+	}
+	if l.Format == JSON {
+		out = closeJSON(out)
+	}
+	return out, nil
+}
+
+// Key returns the key under which field is written.
+func (l Layout) Key(field string) string {
+	if key, ok := l.Keys[field]; ok {
+		return key
+	}
+	if l.Format == Env {
+		return strings.Map(func(r rune) rune {
+			if r == '.' || r == '-' {
+				return '_'
+			}
+			return r
+		}, strings.ToUpper(field))
+	}
+	return field
+}
+
+// Read returns what Render wrote, by key (Raw: by the field). A version key is among the keys. Its errors never quote
+// the content.
+func (l Layout) Read(data []byte) (secret.Value, error) {
+	if err := l.Check(); err != nil {
+		return secret.Value{}, err
+	}
+	entries, err := map[Name]func([]byte) (map[string][]byte, error){
+		Env: readEnv, JSON: readJSON, Properties: readProperties,
+		Raw: func(data []byte) (map[string][]byte, error) { return map[string][]byte{l.rawField(): data}, nil },
+	}[l.Format](data)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, err)
+	}
+	for key := range entries {
+		if !plainKey.MatchString(key) {
+			return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, errMalformed)
+		}
+	}
+	return secret.New(entries)
+}
+
+// writers append one entry; keys have been checked and come in order.
+var writers = map[Name]func(out []byte, key string, data []byte) ([]byte, error){
+	Env: appendEnv, JSON: appendJSON, Properties: appendProperty,
+}
+
+func (l Layout) rawField() string {
+	if l.Field == "" {
+		return secret.SingleField
+	}
+	return l.Field
+}
+
+func (l Layout) checkKey(key string) error {
+	pattern := plainKey
+	if l.Format == Env {
+		pattern = envKey
+	}
+	if !pattern.MatchString(key) {
+		return fmt.Errorf("checking key %q: must match %s", key, pattern)
+	}
+	if l.Format == Env && steering.MatchString(key) {
+		return fmt.Errorf("checking key %q: it steers the shell or the program that reads it; choose another key", key)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package materialize holds the words that every consumer adapter shares: delivery, proof and its levels.
+// What a consumer holds is derived and replaceable; it is never an authority.
+//
+// Guaranteed by every adapter that passes materializetest: a version older than the one held is refused, a version that
+// is there and taken is left alone, a proof says no more than what was found, and no error, proof or name holds a value.
+// Not guaranteed: that what was proved is still so a moment later. Whoever revokes on a proof asks again first.
+package materialize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+)
+
+// Level orders how much a proof shows.
+type Level int
+
+const (
+	// None: not even delivered.
+	None Level = iota
+	// Delivered: the version is where the consumer reads it.
+	Delivered
+	// Rolled: every replica was started on it, or reloaded and its check passed.
+	Rolled
+	// Observed: the workload itself reports the version.
+	Observed
+	// UpstreamSeen: sign-ins with it were seen upstream.
+	UpstreamSeen
+)
+
+var levels = []string{"none", "delivered", "rolled", "observed", "upstream-seen"}
+
+// String returns the level's name as documents write it.
+func (l Level) String() string {
+	if l < 0 || int(l) >= len(levels) {
+		return fmt.Sprintf("level(%d)", int(l))
+	}
+	return levels[l]
+}
+
+// ParseLevel reads a level as documents write it.
+func ParseLevel(s string) (Level, error) {
+	for i, name := range levels {
+		if i > 0 && name == s {
+			return Level(i), nil
+		}
+	}
+	return None, fmt.Errorf("parsing proof level %q: want one of %v", s, levels[1:])
+}
+
+// MarshalText writes the level's name.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a level's name.
+func (l *Level) UnmarshalText(text []byte) error {
+	if string(text) == levels[0] {
+		*l = None
+		return nil
+	}
+	parsed, err := ParseLevel(string(text))
+	*l = parsed
+	return err
+}
+
+// Proof is what a consumer can show about the version it runs on.
+type Proof struct {
+	// Version is the identity the evidence is about; the zero VersionID when nothing is known.
+	Version authority.VersionID
+	Level   Level
+	At      time.Time
+	// Evidence says for people what was looked at. It never holds a value.
+	Evidence string
+	// Missing says what the next level waits for, "" when nothing.
+	Missing string
+	// Drift says what was changed from elsewhere since the last delivery, "" when nothing shows it. It never holds a
+	// value. A proof with Drift shows no level; delivering again repairs it.
+	Drift string
+}
+
+// ErrStale: the consumer already holds a newer version of the same secret and incarnation; nothing was changed.
+var ErrStale = errors.New("consumer holds a newer version")
+
+// Consumer receives versions of one secret and can show what it runs on.
+type Consumer interface {
+	// Name tells this consumer from the secret's others, and is stable: it appears in records.
+	Name() string
+	// Highest is the highest level this consumer can prove as configured.
+	Highest() Level
+	// Deliver puts v where the consumer reads it and makes the consumer take it (reload, restart). Delivering what is
+	// already there, and taken, changes nothing and disturbs nobody. A version older than the one held is ErrStale;
+	// one of another incarnation is taken whatever its number. After any other error the consumer may hold the old
+	// version or v; calling again settles it.
+	Deliver(ctx context.Context, v authority.Versioned) error
+	// Prove looks, changes nothing, and says which version the consumer runs on. v is the version hoped for, with its
+	// value, so that what is held can be compared with it; the proof carries the identity actually found. A check that
+	// says no is no error: it is what the proof is missing.
+	Prove(ctx context.Context, v authority.Versioned) (Proof, error)
+	// Withdraw takes the secret away from the consumer. Idempotent.
+	Withdraw(ctx context.Context) error
+}

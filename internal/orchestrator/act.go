@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/trigger"
+)
+
+// act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
+func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Request, jumped string, seen *State) error {
+	if s.Handover != nil && !seen.handedOver {
+		if err := o.Handover.Run(ctx, *s.Handover); err != nil {
+			return err
+		}
+		seen.handedOver = true // a tombstone is never taken back
+	}
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	if requests, err = o.served(ctx, entry, requests); err != nil {
+		return err
+	}
+	if entry.Live == nil {
+		if err := o.enforce(ctx, s, entry); err != nil {
+			return err
+		}
+		if err := o.start(ctx, s, entry, requests, jumped, seen); err != nil {
+			return err
+		}
+	}
+	outlook, err := o.Rotation.Advance(ctx, s.Subject)
+	if err != nil {
+		return err
+	}
+	if outlook.Run != "" {
+		seen.kept = time.Time{}
+		seen.Again = outlook.Again
+		if outlook.Ended != "" {
+			seen.Again = o.Now() // close its requests, keep its consumers
+		} else {
+			seen.Waiting = outlook.Waiting
+		}
+		return nil
+	}
+	return o.keep(ctx, s, seen)
+}
+
+// served closes the requests that the last completed run took and returns the others.
+func (o *Orchestrator) served(ctx context.Context, entry *journal.Entry, requests []trigger.Request) ([]trigger.Request, error) {
+	if entry.Last == nil || entry.Last.Result != "completed" || entry.Last.Workflow != journal.Rotation {
+		return requests, nil
+	}
+	taken := map[string]bool{}
+	for _, id := range entry.Last.Trigger.Requests {
+		taken[id] = true
+	}
+	var open []trigger.Request
+	for _, request := range requests {
+		if !taken[request.ID] {
+			open = append(open, request)
+			continue
+		}
+		if err := o.Queue.Close(ctx, request.ID, entry.Last.Run); err != nil {
+			return nil, err
+		}
+	}
+	return open, nil
+}
+
+// enforce brings the enforced policy up to the declared one.
+func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Entry) error {
+	if entry.Current == nil || entry.Policy != nil && reflect.DeepEqual(*entry.Policy, s.Policy) && entry.Secret == s.Secret {
+		return nil
+	}
+	policy := s.Policy
+	entry.Policy, entry.Secret = &policy, s.Secret
+	if err := o.Journal.Save(ctx, entry); err != nil {
+		return err
+	}
+	return o.Record.Append(ctx, audit.Event{
+		Run: o.NewRun(), Step: "policy-enforced", Workflow: "operation", Secret: s.Secret, Path: s.Path,
+		By: "estate", Reason: "declared policy " + s.Policy.Name, Result: "ok", At: o.Now(),
+	})
+}
+
+// start plans a run when one is due and may begin.
+func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, jumped string, seen *State) error {
+	if s.Elsewhere || s.Suspended {
+		return nil
+	}
+	reason := rotation.Due(rotation.Situation{
+		Entry: *entry, Policy: s.Policy, Generated: s.Generated, Requested: newest(requests), Now: o.Now(),
+	})
+	if reason == nil {
+		if entry.Retry != nil {
+			seen.Waiting = retryText(entry.Retry)
+		}
+		return nil
+	}
+	why := journal.Trigger{Kind: reason.Kind, By: "policy " + s.Policy.Name, Reason: reason.Text}
+	for _, request := range requests {
+		why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
+		why.Requests = append(why.Requests, request.ID)
+	}
+	if why.Kind == trigger.Time {
+		hold, until := o.holdTimed(jumped)
+		if hold != "" {
+			seen.Waiting, seen.Again = hold, until
+			return nil
+		}
+	}
+	_, err := o.Rotation.Plan(ctx, s.Subject, why)
+	if errors.Is(err, rotation.ErrNotNow) || errors.Is(err, rotation.ErrNotAllowed) {
+		seen.Waiting = err.Error()
+		seen.Again = o.soon(entry.QuietUntil)
+		return nil
+	}
+	return err
+}
+
+func (o *Orchestrator) soon(at time.Time) time.Time {
+	if now := o.Now(); at.Before(now) {
+		return now.Add(time.Minute)
+	}
+	return at.Add(time.Millisecond)
+}
+
+// holdTimed says why the clock alone may start nothing now, and until when if that is known, or counts one start.
+func (o *Orchestrator) holdTimed(jumped string) (string, time.Time) {
+	if jumped != "" {
+		return jumped + "; timed rotation is held until `custody clock confirm`", time.Time{}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.Now()
+	var recent []time.Time
+	for _, at := range o.timed {
+		if now.Sub(at) < time.Hour {
+			recent = append(recent, at)
+		}
+	}
+	o.timed = recent
+	if len(recent) >= o.MaxTimedPerHour {
+		return fmt.Sprintf("%d timed runs began within the last hour, the most that is allowed", len(recent)), slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)
+	}
+	o.timed = append(o.timed, now)
+	return "", time.Time{}
+}
+
+func newest(requests []trigger.Request) time.Time {
+	var at time.Time
+	for _, request := range requests {
+		if request.At.After(at) {
+			at = request.At
+		}
+	}
+	return at
+}
+
+func retryText(retry *journal.Retry) string {
+	if retry.Held {
+		return fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then `custody rotate`", retry.Attempts, retry.Reason)
+	}
+	return fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason)
+}
+
+// keep has every consumer hold the version of record, and names what was found to differ.
+func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
+	now := o.Now()
+	if !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
+		seen.Again = o.again(ctx, s, seen)
+		return nil
+	}
+	held, err := o.Values.Read(ctx, s.Path)
+	lost := errors.Is(err, authority.ErrNotFound)
+	if err != nil && !lost {
+		return err
+	}
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	if lost {
+		if entry.Current != nil && entry.Live == nil {
+			seen.Waiting = fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)
+		}
+		seen.Again = o.again(ctx, s, seen)
+		return nil
+	}
+	if entry.Live != nil || entry.Current == nil || *entry.Current != held.ID {
+		if entry.Live == nil {
+			return fmt.Errorf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
+		}
+		return nil
+	}
+	if err := o.sweep(ctx, s.Path); err != nil {
+		return err
+	}
+	seen.Drift = ""
+	var faults []string
+	for _, consumer := range s.Consumers {
+		proof, err := consumer.Prove(ctx, held)
+		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
+			continue
+		}
+		if err == nil {
+			seen.Drift = consumer.Name() + " differs from the record" + suffix(proof.Missing)
+		}
+		if err := consumer.Deliver(ctx, held); err != nil {
+			faults = append(faults, consumer.Name()+": "+err.Error())
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("delivering %s: %s", s.Secret, strings.Join(faults, "; "))
+	}
+	seen.kept = now
+	seen.Again = o.again(ctx, s, seen)
+	return nil
+}
+
+// sweep removes pending entries that no run owns: an engine that was overtaken may have written one late.
+func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
+	left, err := o.Values.Paths(ctx, string(authority.PendingPath(path, "")))
+	if err != nil {
+		return err
+	}
+	for _, pending := range left {
+		if err := o.Values.Remove(ctx, pending); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func suffix(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// again is the earliest of what start asked for, the next look at consumers, and the next due time.
+func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Time {
+	now := o.Now()
+	next := now.Add(o.Reconcile)
+	if !seen.Again.IsZero() && seen.Again.Before(next) {
+		next = seen.Again
+	}
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return now.Add(time.Second)
+	}
+	if due, ok := rotation.NextDue(*entry, s.Policy); ok && due.After(now) && due.Before(next) {
+		next = due
+	}
+	if entry.Retry != nil && entry.Retry.NotBefore.After(now) && entry.Retry.NotBefore.Before(next) {
+		next = entry.Retry.NotBefore
+	}
+	return next
+}

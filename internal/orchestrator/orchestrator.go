@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package orchestrator sequences everything that changes a secret: handover, then runs of rotation, then keeping
+// consumers on the version of record. It is the only caller of handover and rotation.
+//
+// It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each.
+// A tick costs one listing of open requests, and one journal read for each secret whose time has come.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/handover"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Secret is one declared secret with everything that acting on it needs.
+type Secret struct {
+	rotation.Subject
+	// Handover is set when the first value comes from an encrypted document in Git.
+	Handover *handover.Subject
+	// Generated: Custody makes the first value.
+	Generated bool
+	// Elsewhere: another platform or environment rotates it; here it is only delivered.
+	Elsewhere bool
+}
+
+// Journal is one entry per secret under compare-and-set.
+type Journal interface {
+	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
+	Save(ctx context.Context, entry *journal.Entry) error
+	All(ctx context.Context) ([]*journal.Entry, error)
+}
+
+// Values reads the value of record, and clears away pending entries that no run owns any more.
+type Values interface {
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	Paths(ctx context.Context, prefix string) ([]authority.Path, error)
+	Remove(ctx context.Context, path authority.Path) error
+}
+
+// Queue is the durable queue of requests; see trigger.
+type Queue interface {
+	Open(ctx context.Context) ([]trigger.Request, error)
+	Close(ctx context.Context, id string, run authority.RunID) error
+}
+
+// Clock says "" while the wall clock can be believed.
+type Clock interface {
+	Check(ctx context.Context) (string, error)
+}
+
+// Record keeps transitions; see audit.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+}
+
+// Config wires an Orchestrator.
+type Config struct {
+	Journal  Journal
+	Values   Values
+	Queue    Queue
+	Clock    Clock
+	Record   Record
+	Handover *handover.Engine
+	Rotation *rotation.Engine
+	Now      func() time.Time
+	NewRun   func() authority.RunID
+	// MaxTimedPerHour caps what the clock alone starts. 0 means 100.
+	MaxTimedPerHour int
+	// Reconcile is how often consumers are looked at when nothing else happens. 0 means 10 minutes.
+	Reconcile time.Duration
+	// Workers act on different secrets at once. 0 means 1, in order of path.
+	Workers int
+	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering).
+	Barred func() string
+}
+
+// State is what the orchestrator last saw of one secret.
+type State struct {
+	Secret string         `json:"secret"`
+	Path   authority.Path `json:"path"`
+	// Waiting says what the secret waits for, "" when nothing.
+	Waiting string `json:"waiting,omitempty"`
+	// Drift says how consumers were found to differ from the record, "" when they did not.
+	Drift string `json:"drift,omitempty"`
+	// Looked is when it was last looked at, Again when it will be.
+	Looked time.Time `json:"looked,omitzero"`
+	Again  time.Time `json:"again,omitzero"`
+
+	handedOver bool
+	failures   int
+	kept       time.Time       // consumers were last found right
+	asked      map[string]bool // the open requests that the last look knew of
+	woken      bool            // somebody wants it looked at again, though a look may be under way
+}
+
+// Orchestrator drives all secrets of one estate.
+type Orchestrator struct {
+	Config
+
+	mu      sync.Mutex
+	secrets map[authority.Path]Secret
+	states  map[authority.Path]*State
+	timed   []time.Time // starts of timed runs within the last hour
+	primed  bool
+}
+
+// New returns an orchestrator without secrets; Use gives it some.
+func New(config Config) *Orchestrator {
+	if config.MaxTimedPerHour == 0 {
+		config.MaxTimedPerHour = 100
+	}
+	if config.Reconcile == 0 {
+		config.Reconcile = 10 * time.Minute
+	}
+	if config.Barred == nil {
+		config.Barred = func() string { return "" }
+	}
+	return &Orchestrator{Config: config, secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}}
+}
+
+// Use swaps the declared secrets. Secrets that are new or changed are looked at on the next tick.
+func (o *Orchestrator) Use(secrets []Secret) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.secrets = make(map[authority.Path]Secret, len(secrets))
+	for _, s := range secrets {
+		o.secrets[s.Path] = s
+		if o.states[s.Path] == nil {
+			o.states[s.Path] = &State{}
+		}
+		state := o.states[s.Path]
+		state.Secret, state.Path, state.woken, state.kept = s.Secret, s.Path, true, time.Time{}
+	}
+	for path := range o.states {
+		if _, declared := o.secrets[path]; !declared {
+			delete(o.states, path)
+		}
+	}
+}
+
+// Secret returns the declared secret of that name.
+func (o *Orchestrator) Secret(name string) (Secret, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.secrets {
+		if s.Secret == name {
+			return s, true
+		}
+	}
+	return Secret{}, false
+}
+
+// Abort asks for the live run of the secret at path to be taken back; see rotation.Engine.Abort.
+func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, by, reason string) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, by, reason) })
+}
+
+// Force waives the proofs that the live run of the secret at path is missing; see rotation.Engine.Force.
+func (o *Orchestrator) Force(ctx context.Context, path authority.Path, by, reason string) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, by, reason) })
+}
+
+// onLive repeats a change of a journal entry that a tick may be changing too, and has the secret looked at.
+func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change func(Secret) error) error {
+	o.mu.Lock()
+	s, declared := o.secrets[path]
+	o.mu.Unlock()
+	if !declared {
+		return fmt.Errorf("no secret is declared at %s: %w", path, authority.ErrNotFound)
+	}
+	var err error
+	for range 5 {
+		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
+			break
+		}
+	}
+	o.Wake(path)
+	return err
+}
+
+// Wake has the secret looked at on the next tick.
+func (o *Orchestrator) Wake(path authority.Path) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if state := o.states[path]; state != nil {
+		state.woken = true
+	}
+}
+
+// States returns what was last seen of each secret, by path.
+func (o *Orchestrator) States() map[authority.Path]State {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	states := make(map[authority.Path]State, len(o.states))
+	for path, state := range o.states {
+		states[path] = *state
+	}
+	return states
+}
+
+// Tick looks at every secret whose time has come and returns when the next one's does. Faults of one secret are kept
+// in its State and never stop the others; the error is of what all need: the queue, the journal, the clock.
+func (o *Orchestrator) Tick(ctx context.Context) (time.Time, error) {
+	next := o.Now().Add(o.Reconcile)
+	if o.Barred() != "" {
+		return next, nil
+	}
+	if err := o.prime(ctx); err != nil {
+		return next, err
+	}
+	jumped, err := o.Clock.Check(ctx)
+	if err != nil {
+		return next, err
+	}
+	open, err := o.Queue.Open(ctx)
+	if err != nil {
+		return next, err
+	}
+	requests := map[authority.Path][]trigger.Request{}
+	for _, request := range open {
+		requests[request.Path] = append(requests[request.Path], request)
+	}
+	work := o.ready(requests)
+	turn := func(s Secret) { o.look(ctx, s, requests[s.Path], jumped) }
+	if o.Workers <= 1 {
+		for _, s := range work {
+			turn(s)
+		}
+	} else {
+		slots := make(chan struct{}, o.Workers)
+		var all sync.WaitGroup
+		for _, s := range work {
+			slots <- struct{}{}
+			all.Go(func() { defer func() { <-slots }(); turn(s) })
+		}
+		all.Wait()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, state := range o.states {
+		if state.woken {
+			next = o.Now()
+		} else if state.Again.Before(next) {
+			next = state.Again
+		}
+	}
+	return next, ctx.Err()
+}
+
+// ready returns the secrets whose time has come, which were woken, or for which there is a request that the last look
+// did not know of. Requests are told apart by id: one that is stored late carries a time from before the look.
+func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Secret {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.Now()
+	var work []Secret
+	for _, path := range slices.Sorted(maps.Keys(o.secrets)) {
+		state := o.states[path]
+		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
+		if state.woken || unknown || !now.Before(state.Again) {
+			work = append(work, o.secrets[path])
+		}
+	}
+	return work
+}
+
+// prime counts the timed runs that earlier processes started within the last hour.
+func (o *Orchestrator) prime(ctx context.Context) error {
+	o.mu.Lock()
+	primed := o.primed
+	o.mu.Unlock()
+	if primed {
+		return nil
+	}
+	entries, err := o.Journal.All(ctx)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, entry := range entries {
+		if entry.Live != nil && entry.Live.Trigger.Kind == trigger.Time {
+			o.timed = append(o.timed, entry.Live.Started)
+		}
+		if entry.Last != nil && entry.Last.Trigger.Kind == trigger.Time {
+			o.timed = append(o.timed, entry.Last.Started)
+		}
+	}
+	o.primed = true
+	return nil
+}
+
+// look does what one secret needs now and notes when to look again.
+func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Request, jumped string) {
+	o.mu.Lock()
+	state, declared := o.states[s.Path]
+	if !declared {
+		o.mu.Unlock()
+		return
+	}
+	state.woken = false
+	seen := *state
+	o.mu.Unlock()
+
+	seen.Looked, seen.Waiting, seen.Again = o.Now(), "", time.Time{}
+	seen.asked = make(map[string]bool, len(requests))
+	for _, request := range requests {
+		seen.asked[request.ID] = true
+	}
+	err := o.act(ctx, s, requests, jumped, &seen)
+	switch {
+	case errors.Is(err, journal.ErrSuperseded): // another engine is at it: look again soon, nothing is wrong
+		seen.Again = o.Now().Add(time.Second)
+	case err != nil:
+		seen.failures++
+		seen.Waiting = err.Error()
+		seen.Again = o.Now().Add(min(5*time.Minute, time.Second<<min(seen.failures, 9)))
+	default:
+		seen.failures = 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if state := o.states[s.Path]; state != nil {
+		seen.woken = state.woken
+		*state = seen
+	}
+}

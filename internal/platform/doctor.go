@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/invariant"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/upstream"
+)
+
+// askTimeout bounds each question that doctor asks outside.
+const askTimeout = 15 * time.Second
+
+// Doctor implements server.Service: it takes a snapshot of every secret, as the simulator does, and checks the same
+// invariants on it. It signs in with the value of record, and with the candidate and the old value of a live run; it
+// never tries a credential that should be refused otherwise.
+func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return server.Diagnosis{}, err
+	}
+	var diagnosis server.Diagnosis
+	for _, name := range estate.SecretNames() {
+		bound, ok := p.Orchestrator.Secret(name)
+		if !ok {
+			continue
+		}
+		snapshot, doubts, err := p.snapshot(ctx, bound)
+		if err != nil {
+			return server.Diagnosis{}, err
+		}
+		diagnosis.Violations = append(diagnosis.Violations, invariant.Check(snapshot)...)
+		diagnosis.Findings = append(diagnosis.Findings, doubts...)
+	}
+	status, err := p.Status(ctx)
+	if err != nil {
+		return server.Diagnosis{}, err
+	}
+	diagnosis.Findings = append(diagnosis.Findings, status.Findings...)
+	for _, invariant := range invariant.All {
+		diagnosis.Checked = append(diagnosis.Checked, fmt.Sprintf("%s: %s, over %d secrets", invariant.Name, invariant.Means, len(estate.Secrets)))
+	}
+	diagnosis.Checked = append(diagnosis.Checked, "consumers hold the version of record", "the record's checkpoints are kept elsewhere", "the clock")
+	return diagnosis, nil
+}
+
+func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invariant.Secret, []string, error) {
+	entry, err := p.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return invariant.Secret{}, nil, err
+	}
+	snapshot := invariant.Secret{Name: s.Subject.Secret, Tombstoned: entry.Tombstone != nil}
+	if s.Upstream != nil {
+		snapshot.Capability = s.Upstream.Kind().Capability
+	}
+	var doubts []string
+	held, err := p.Authority.Read(ctx, s.Path)
+	if err == nil {
+		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
+	}
+	if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
+		snapshot.Forced, snapshot.Promoted = run.Forced != "", held.ID.Run == run.ID
+		if old, err := p.Authority.ReadVersion(ctx, s.Path, run.Base); run.Base > 0 && err == nil {
+			snapshot.Old = p.judge(ctx, s, old.ID, old.Value, &doubts)
+		}
+		if pending, err := p.Authority.Read(ctx, authority.PendingPath(s.Path, run.ID)); err == nil {
+			if candidate, err := rotation.Candidate(pending.Value); err == nil {
+				snapshot.Candidate = p.judge(ctx, s, pending.ID, candidate, &doubts)
+			}
+		}
+	}
+	if entry.Live == nil && entry.Last != nil && entry.Last.Workflow == journal.Rotation {
+		snapshot.Due = []string{string(journal.Planned), string(journal.Undone)}
+		if entry.Last.Result == "completed" {
+			snapshot.Due[1] = string(journal.Completed)
+		}
+		events, err := p.Audit(ctx, audit.Filter{Run: entry.Last.Run})
+		if err != nil {
+			return snapshot, nil, err
+		}
+		for _, event := range events {
+			snapshot.Transitions = append(snapshot.Transitions, event.Step)
+		}
+	}
+	for _, consumer := range s.Consumers {
+		ask, cancel := context.WithTimeout(ctx, askTimeout)
+		proof, err := consumer.Prove(ask, held)
+		cancel()
+		if err != nil {
+			doubts = append(doubts, fmt.Sprintf("%s: consumer %s cannot be asked: %s", s.Subject.Secret, consumer.Name(), err))
+			continue
+		}
+		seen := invariant.Consumer{Name: consumer.Name(), Runs: proof.Version, Verdict: upstream.Unknown}
+		if proof.Version == held.ID {
+			seen.Verdict = snapshot.Record.Verdict
+		} else if entry.Live == nil && entry.Current != nil {
+			doubts = append(doubts, fmt.Sprintf("%s: consumer %s does not hold the version of record", s.Subject.Secret, consumer.Name()))
+		}
+		snapshot.Consumers = append(snapshot.Consumers, seen)
+	}
+	return snapshot, doubts, nil
+}
+
+// judge asks the upstream about one credential.
+func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authority.VersionID, v secret.Value, doubts *[]string) invariant.Credential {
+	credential := invariant.Credential{Known: true, ID: id, Verdict: upstream.Unknown}
+	if s.Upstream == nil {
+		return credential
+	}
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	verdict, err := s.Upstream.Verify(ask, v)
+	if err == nil {
+		credential.Verdict = verdict
+	}
+	if credential.Verdict == upstream.Unknown {
+		text := ""
+		if err != nil {
+			text = ": " + err.Error()
+		}
+		*doubts = append(*doubts, fmt.Sprintf("%s: its upstream cannot say whether version %d is honoured%s", s.Subject.Secret, id.Number, text))
+	}
+	return credential
+}

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package platform answers for one running estate: it holds the estate in force and puts together what the orchestrator,
+// the journal, the queue and the record know. It is the server's Service. It keeps no state of its own beyond which
+// estate is in force.
+//
+// Cost: status and inventory are one listing of the journal; runs and audit read the record through; doctor signs in
+// with each credential it knows (three at most a secret) and asks every consumer once.
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Authority is what the platform reads of the authority.
+type Authority interface {
+	Incarnation() authority.Incarnation
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error)
+}
+
+// Record reads and keeps transitions; see audit.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+	Events(ctx context.Context, filter audit.Filter) iter.Seq2[audit.Event, error]
+	Findings() []audit.Finding
+}
+
+// Config wires a Platform.
+type Config struct {
+	Name, Environment string
+	AuthorityType     string
+	Authority         Authority
+	Journal           *journal.Journal
+	Queue             *trigger.Queue
+	Clock             *trigger.Clock
+	Record            Record
+	Orchestrator      *orchestrator.Orchestrator
+	Now               func() time.Time
+	NewRun            func() authority.RunID
+	// Load reads and checks the estate, and Bind makes what acting on it needs.
+	Load func() (*intent.Estate, error)
+	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
+	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps the one that is.
+	Kept func() (*intent.Estate, error)
+	Keep func() error
+	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
+	Readable func(ctx context.Context, secretName string) error
+	// Identity: the bootstrap identity is at hand.
+	Identity bool
+	// Recovering says why the authority may not be acted on, "" when it may.
+	Recovering string
+}
+
+// Platform is one running estate.
+type Platform struct {
+	Config
+
+	woken chan struct{}
+
+	mu      sync.Mutex
+	estate  *intent.Estate
+	since   time.Time
+	fault   string
+	serving bool
+}
+
+var _ server.Service = (*Platform)(nil)
+
+// New returns a platform with no estate in force; Reload puts one in force.
+func New(config Config) *Platform {
+	return &Platform{Config: config, woken: make(chan struct{}, 1)}
+}
+
+// Woken yields when somebody asked for something that a tick should look at.
+func (p *Platform) Woken() <-chan struct{} { return p.woken }
+
+func (p *Platform) wake(path authority.Path) {
+	p.Orchestrator.Wake(path)
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Fault says why the newest estate is not in force, "" when it is.
+func (p *Platform) Fault() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault
+}
+
+// Serving marks that a server answers for the platform.
+func (p *Platform) Serving() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serving = true
+}
+
+// Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
+// it, and the reason is a finding. It reports whether the estate in force changed.
+func (p *Platform) Reload() bool {
+	estate, err := p.Load()
+	current := p.Estate()
+	switch {
+	case err != nil && current == nil:
+		changed, kerr := p.fallBack()
+		p.note(errors.Join(err, kerr).Error())
+		return changed
+	case err != nil:
+		p.note(err.Error())
+		return false
+	case current != nil && current.Digest == estate.Digest:
+		p.note("")
+		return false
+	}
+	if err := p.use(estate, true); err != nil {
+		p.note(err.Error())
+		return false
+	}
+	return true
+}
+
+// fallBack puts the copy of the last estate in force, if one is kept.
+func (p *Platform) fallBack() (bool, error) {
+	kept, err := p.Kept()
+	if err != nil || kept == nil {
+		return false, err
+	}
+	if err := p.use(kept, false); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (p *Platform) note(fault string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = fault
+}
+
+func (p *Platform) use(estate *intent.Estate, keep bool) error {
+	secrets, err := p.Bind(estate)
+	if err != nil {
+		return err
+	}
+	if keep {
+		if err := p.Keep(); err != nil {
+			return fmt.Errorf("keeping a copy of the estate: %w", err)
+		}
+	}
+	p.Orchestrator.Use(secrets)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.estate, p.since, p.fault = estate, p.Now(), ""
+	return nil
+}
+
+// Estate in force, nil when none is.
+func (p *Platform) Estate() *intent.Estate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.estate
+}
+
+func (p *Platform) inForce() (*intent.Estate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.estate == nil {
+		return nil, &server.Problem{Class: server.Refused, Text: "no estate is in force: " + p.fault, Hint: "run `custody lint` and mend what it says"}
+	}
+	return p.estate, nil
+}
+
+// Status implements server.Service.
+func (p *Platform) Status(ctx context.Context) (server.Status, error) {
+	rows, err := p.Inventory(ctx)
+	if err != nil {
+		return server.Status{}, err
+	}
+	p.mu.Lock()
+	status := server.Status{
+		Platform: p.Name, Environment: p.Environment, Authority: p.AuthorityType,
+		Incarnation: string(p.Authority.Incarnation()), Secrets: rows, EstateSince: p.since, Serving: p.serving,
+	}
+	fault, estate := p.fault, p.estate
+	p.mu.Unlock()
+	facts := phase.Facts{
+		EstateFault: fault, BootstrapIdentity: p.Identity, Initialised: true, Unsealed: true, Recovering: p.Recovering,
+	}
+	if estate != nil {
+		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
+		facts.RootRecipients, facts.Documents = len(estate.Platform.Spec.RootRecipients), len(estate.Bootstrap)
+	}
+	for _, row := range rows {
+		p.gather(ctx, row, &facts)
+		status.Findings = append(status.Findings, findings(row)...)
+	}
+	status.Standing = phase.Of(facts)
+	if fault != "" {
+		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault)
+	}
+	for _, finding := range p.Record.Findings() {
+		status.Findings = append(status.Findings, "record: "+finding.String())
+	}
+	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
+		status.Findings = append(status.Findings, jump+"; timed rotation is held until `custody clock confirm`")
+	}
+	return status, nil
+}
+
+func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.Facts) {
+	if row.State == "undeclared" {
+		return
+	}
+	facts.Declared++
+	switch row.Authority {
+	case "git":
+		facts.ToHandOver = append(facts.ToHandOver, row.Secret)
+		if p.Readable(ctx, row.Secret) != nil {
+			facts.Unreadable = append(facts.Unreadable, row.Secret)
+		}
+	case "nobody":
+		facts.ToIssue = append(facts.ToIssue, row.Secret)
+	default:
+		facts.Issued++
+		if strings.HasPrefix(row.Origin, "bootstrap ") {
+			facts.HandedOver++
+		}
+		if row.Drift != "" || row.State == "waiting" && len(row.Consumers) > 0 {
+			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
+		}
+	}
+}
+
+func findings(row inventory.Row) []string {
+	var found []string
+	if row.Expired {
+		found = append(found, fmt.Sprintf("%s expired at %s (%s)", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy))
+	}
+	if row.Waiting != "" {
+		found = append(found, row.Secret+" waits for "+row.Waiting)
+	}
+	if row.Drift != "" {
+		found = append(found, row.Secret+": "+row.Drift)
+	}
+	return found
+}
+
+// Inventory implements server.Service.
+func (p *Platform) Inventory(ctx context.Context) ([]inventory.Row, error) {
+	entries, err := p.Journal.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return inventory.Build(inventory.Sources{Estate: p.Estate(), Entries: entries, States: p.Orchestrator.States(), Now: p.Now()}), nil
+}
+
+// Explain implements server.Service.
+func (p *Platform) Explain(ctx context.Context, secretName string) (server.Explanation, error) {
+	if estate := p.Estate(); estate != nil {
+		if s, ok := estate.ByName(secretName); ok {
+			secretName = s.Name
+		}
+	}
+	rows, err := p.Inventory(ctx)
+	if err != nil {
+		return server.Explanation{}, err
+	}
+	i := slices.IndexFunc(rows, func(row inventory.Row) bool { return row.Secret == secretName || row.Path == secretName })
+	if i < 0 {
+		return server.Explanation{}, missing("secret", secretName)
+	}
+	explanation := server.Explanation{Row: rows[i], Next: inventory.Next(rows[i], p.Now())}
+	entry, err := p.Journal.Load(ctx, authority.Path(rows[i].Path))
+	if err != nil {
+		return server.Explanation{}, err
+	}
+	explanation.Enforced = entry.Policy
+	run := authority.RunID("")
+	if entry.Last != nil {
+		run = entry.Last.Run
+	}
+	if entry.Live != nil {
+		run = entry.Live.ID
+	}
+	if run != "" {
+		explanation.Events, err = p.Audit(ctx, audit.Filter{Run: run})
+	}
+	return explanation, err
+}
+
+func missing(what, name string) error {
+	return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("no %s is called %q", what, name), Hint: "see what there is with `custody inventory` and `custody run list`"}
+}
+
+// Plan implements server.Service: what would happen now, and the next thing the clock would start for each secret.
+func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
+	rows, err := p.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open, err := p.Queue.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var steps []server.Step
+	for _, row := range rows {
+		step := server.Step{Secret: row.Secret, Held: row.Waiting}
+		asked := slices.IndexFunc(open, func(request trigger.Request) bool { return string(request.Path) == row.Path })
+		switch {
+		case row.State == "undeclared", row.State == "suspended":
+			continue
+		case row.Authority == "git":
+			step.What, step.Why = "hand over", "declared as "+row.Origin
+		case row.Live != nil:
+			step.What, step.Why = "continue run "+string(row.Live.ID)+" from "+string(row.Live.Step), row.Live.Trigger.Reason
+		case row.Authority == "nobody":
+			step.What, step.Why = "make the first value", "never issued"
+		case asked >= 0:
+			step.What, step.Why = "rotate", "asked for by "+open[asked].By+": "+open[asked].Reason
+		case !row.Due.IsZero():
+			step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
+		default:
+			continue
+		}
+		steps = append(steps, step)
+	}
+	slices.SortStableFunc(steps, func(a, b server.Step) int { return a.When.Compare(b.When) })
+	return steps, nil
+}
+
+// Rotate implements server.Service.
+func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateRequest) (trigger.Request, error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return trigger.Request{}, err
+	}
+	declared, ok := estate.ByName(ask.Secret)
+	if !ok {
+		return trigger.Request{}, missing("secret", ask.Secret)
+	}
+	bound, _ := p.Orchestrator.Secret(declared.Name)
+	switch {
+	case bound.Elsewhere:
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
+	case bound.Suspended:
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " is suspended", Hint: "take suspend out of its document first"}
+	case bound.Upstream == nil:
+		return trigger.Request{}, &server.Problem{
+			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
+			Hint: "declare rotation.upstreamRef, or the origin generated",
+		}
+	}
+	request, err := p.Queue.Submit(ctx, trigger.Request{
+		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,
+	})
+	if err == nil {
+		p.wake(declared.Path)
+	}
+	return request, err
+}
+
+// Settle implements server.Service. It ends when done says so, or when nothing is left that time alone would not bring.
+func (p *Platform) Settle(ctx context.Context, done func() bool) error {
+	const idle = 2 * time.Minute // waits longer than this are left to a server
+	for !done() {
+		next, err := p.Orchestrator.Tick(ctx)
+		if err != nil {
+			return err
+		}
+		wait := next.Sub(p.Now())
+		if done() || wait > idle {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.after(max(wait, time.Millisecond)):
+		}
+	}
+	return nil
+}
+
+func (p *Platform) after(d time.Duration) <-chan struct{} {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	context.AfterFunc(ctx, cancel)
+	return ctx.Done()
+}
+
+// Ready implements server.Service.
+func (p *Platform) Ready(context.Context) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.Recovering != "":
+		return "recovering: " + p.Recovering
+	case p.estate == nil:
+		return "no estate is in force"
+	}
+	return ""
+}
+
+// ConfirmClock implements server.Service.
+func (p *Platform) ConfirmClock(ctx context.Context, by string) error {
+	if err := p.Clock.Confirm(ctx); err != nil {
+		return err
+	}
+	return p.operation(ctx, "clock-confirmed", by, "the time shown is right", "", "")
+}
+
+func (p *Platform) operation(ctx context.Context, step, by, reason, secretName string, path authority.Path) error {
+	return p.Record.Append(ctx, audit.Event{
+		Run: p.NewRun(), Step: step, Workflow: "operation", Secret: secretName, Path: path, By: by, Reason: reason, Result: "ok", At: p.Now(),
+	})
+}
+
+// Audit implements server.Service.
+func (p *Platform) Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error) {
+	var events []audit.Event
+	for event, err := range p.Record.Events(ctx, filter) {
+		if err != nil {
+			return nil, errors.Join(errors.New("reading the record"), err)
+		}
+		events = append(events, event)
+	}
+	return events, nil
+}

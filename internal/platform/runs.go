@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"context"
+	"slices"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/server"
+)
+
+// Runs implements server.Service: newest first, put together from the record, and from the journal for live ones.
+func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, error) {
+	events, err := p.Audit(ctx, audit.Filter{Secret: secretName})
+	if err != nil {
+		return nil, err
+	}
+	var runs []*server.Run
+	byID := map[authority.RunID]*server.Run{}
+	for _, event := range events {
+		if event.Workflow != string(journal.Handover) && event.Workflow != string(journal.Rotation) {
+			continue
+		}
+		run := byID[event.Run]
+		if run == nil {
+			run = &server.Run{
+				ID: event.Run, Secret: event.Secret, Path: event.Path, Workflow: journal.Workflow(event.Workflow),
+				By: event.By, Reason: event.Reason, Started: event.At, Result: "live",
+			}
+			byID[event.Run] = run
+			runs = append(runs, run)
+		}
+		run.Step = event.Step
+		if event.Detail != "" {
+			run.Detail = event.Detail
+		}
+		run.Events = append(run.Events, event)
+		switch journal.Step(event.Step) {
+		case journal.Completed, journal.Consumed:
+			run.Result, run.Ended = "completed", event.At
+		case journal.Undone:
+			run.Result, run.Ended = "undone", event.At
+		}
+	}
+	if err := p.markLive(ctx, byID); err != nil {
+		return nil, err
+	}
+	list := make([]server.Run, 0, len(runs))
+	for _, run := range slices.Backward(runs) {
+		list = append(list, *run)
+	}
+	return list, nil
+}
+
+// markLive adds what the journal knows of the runs in hand.
+func (p *Platform) markLive(ctx context.Context, byID map[authority.RunID]*server.Run) error {
+	entries, err := p.Journal.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Live == nil || byID[entry.Live.ID] == nil {
+			continue
+		}
+		run := byID[entry.Live.ID]
+		run.Result = "live"
+		if entry.Live.Waiting != nil {
+			run.Waiting = entry.Live.Waiting.For
+		}
+	}
+	return nil
+}
+
+// Run implements server.Service.
+func (p *Platform) Run(ctx context.Context, id authority.RunID) (server.Run, error) {
+	runs, err := p.Runs(ctx, "")
+	if err != nil {
+		return server.Run{}, err
+	}
+	i := slices.IndexFunc(runs, func(run server.Run) bool { return run.ID == id })
+	if i < 0 {
+		return server.Run{}, missing("run", string(id))
+	}
+	return runs[i], nil
+}
+
+// Abort implements server.Service.
+func (p *Platform) Abort(ctx context.Context, by string, id authority.RunID, reason string) error {
+	return p.onLive(ctx, id, "abort", by, reason, p.Orchestrator.Abort)
+}
+
+// Force implements server.Service.
+func (p *Platform) Force(ctx context.Context, by string, id authority.RunID, reason string) error {
+	return p.onLive(ctx, id, "force", by, reason, p.Orchestrator.Force)
+}
+
+type verb func(ctx context.Context, path authority.Path, by, reason string) error
+
+func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, reason string, do verb) error {
+	entries, err := p.Journal.All(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(entries, func(entry *journal.Entry) bool { return entry.Live != nil && entry.Live.ID == id })
+	if i < 0 {
+		if _, err := p.Run(ctx, id); err != nil {
+			return err
+		}
+		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended"}
+	}
+	entry := entries[i]
+	if err := p.operation(ctx, name, by, reason, entry.Secret, entry.Path); err != nil {
+		return err
+	}
+	defer p.wake(entry.Path)
+	return do(ctx, entry.Path, by, reason)
+}

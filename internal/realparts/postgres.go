@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package realparts
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// startTimeout bounds initdb, and each start until the server answers a sign-in.
+	startTimeout = 90 * time.Second
+	stopTimeout  = 30 * time.Second
+	pollInterval = 25 * time.Millisecond
+	portAttempts = 5
+	loopback     = "127.0.0.1"
+
+	superuser = "custody_test_root"
+	// signedOnly asks everybody for a SCRAM password, on every way in.
+	signedOnly = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256\n"
+)
+
+// ErrNoPostgres: no PostgreSQL server is installed here.
+var ErrNoPostgres = errors.New("no PostgreSQL server found in PATH or /usr/lib/postgresql: install the package postgresql")
+
+// PostgresOptions of a throw-away cluster. The zero value is a plain server that asks everybody for a SCRAM password.
+type PostgresOptions struct {
+	// Settings for postgresql.conf, by name.
+	Settings map[string]string
+	// HBA replaces pg_hba.conf; the default asks for scram-sha-256 on every way in.
+	HBA string
+	// Bin is the folder of initdb and postgres. Default: that of the newest installed.
+	Bin string
+}
+
+// Server is a throw-away PostgreSQL cluster on loopback. Its methods are not for concurrent use.
+type Server struct {
+	Host string
+	Port int
+	// SocketDir is the folder of the Unix socket.
+	SocketDir string
+	// Admin is the superuser's credential: fields username and password.
+	Admin secret.Value
+
+	dir     string
+	bin     string
+	as      *syscall.Credential
+	options PostgresOptions
+
+	mu      sync.Mutex
+	process *os.Process
+	exited  chan struct{} // closed when process has been waited for
+}
+
+// Postgres starts a cluster that ends with the test. Without a PostgreSQL server installed, the test fails.
+func Postgres(t testing.TB, options PostgresOptions) *Server {
+	t.Helper()
+	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
+	dir, err := os.MkdirTemp("", "custody-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing the cluster: %v", err)
+		}
+	})
+	server, err := StartPostgres(t.Context(), dir, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stopping the cluster: %v", err)
+		}
+	})
+	return server
+}
+
+// StartPostgres makes a cluster in dir, which must be empty, and starts it. The server runs as the calling user, or as
+// postgres when that is root; dir is then given to postgres, who must be able to reach it. The caller stops the server;
+// should the calling process die first, the server is told to quit.
+func StartPostgres(ctx context.Context, dir string, options PostgresOptions) (*Server, error) {
+	bin, err := findPostgres(options.Bin)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Host: loopback, SocketDir: dir, dir: dir, bin: bin, options: options}
+	if err := s.chooseUser(); err != nil {
+		return nil, err
+	}
+	if err := s.initialise(ctx); err != nil {
+		return nil, err
+	}
+	for range portAttempts { // another process may take the port between the choice and the start
+		if s.Port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// findPostgres returns the folder of the newest server.
+func findPostgres(bin string) (string, error) {
+	var candidates []string
+	if bin != "" {
+		candidates = []string{bin}
+	} else {
+		if path, err := exec.LookPath("initdb"); err == nil {
+			if path, err = filepath.EvalSymlinks(path); err == nil {
+				candidates = append(candidates, filepath.Dir(path))
+			}
+		}
+		installed, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+		if err != nil {
+			return "", fmt.Errorf("looking for PostgreSQL: %w", err)
+		}
+		slices.SortFunc(installed, func(a, b string) int { return major(b) - major(a) })
+		candidates = append(candidates, installed...)
+	}
+	for _, dir := range candidates {
+		if executable(filepath.Join(dir, "initdb")) && executable(filepath.Join(dir, "postgres")) {
+			return dir, nil
+		}
+	}
+	return "", ErrNoPostgres
+}
+
+func major(bin string) int {
+	number, err := strconv.Atoi(filepath.Base(filepath.Dir(bin)))
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// chooseUser: PostgreSQL refuses to run as root.
+func (s *Server) chooseUser() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	account, err := user.Lookup("postgres")
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w: install the package postgresql", err)
+	}
+	uid, err := strconv.ParseUint(account.Uid, 10, 32)
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w", err)
+	}
+	gid, err := strconv.ParseUint(account.Gid, 10, 32)
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w", err)
+	}
+	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
+		return fmt.Errorf("giving the folder to the server's user: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) initialise(ctx context.Context) error {
+	raw := make([]byte, 16)
+	if _, err := rand.Read(raw); err != nil {
+		return fmt.Errorf("drawing the superuser's password: %w", err)
+	}
+	password := hex.EncodeToString(raw)
+	admin, err := secret.Text(map[string]string{"username": superuser, "password": password})
+	if err != nil {
+		return err
+	}
+	s.Admin = admin
+	file := filepath.Join(s.dir, "pw")
+	if err := s.write(file, password+"\n"); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file) }() // the folder goes with the cluster
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
+		"--pgdata", s.data(), "--username", superuser, "--pwfile", file, "--auth", "scram-sha-256",
+		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	initdb.SysProcAttr = s.attributes()
+	initdb.Dir, initdb.Env = s.dir, environment()
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("running initdb: %w: %s", err, out)
+	}
+	hba := s.options.HBA
+	if hba == "" {
+		hba = signedOnly
+	}
+	return s.write(filepath.Join(s.data(), "pg_hba.conf"), hba)
+}
+
+// write makes a file that the server's user owns.
+func (s *Server) write(path, text string) error {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	if s.as != nil {
+		if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// environment leaves out PG* variables, which would change what initdb and postgres do.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PG") })
+}
+
+// attributes: the server dies with this process (SIGQUIT makes PostgreSQL stop at once, its children too), and has a
+// process group of its own, so that a terminal's interrupt does not reach it before this process has cleaned up.
+func (s *Server) attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
+}
+
+func freePort(ctx context.Context) (int, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return 0, fmt.Errorf("choosing a port: %w", err)
+	}
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if err := listener.Close(); err != nil || !ok {
+		return 0, fmt.Errorf("choosing a port: %w", err)
+	}
+	return address.Port, nil
+}
+
+var errExited = errors.New("the server exited while starting")
+
+// Start starts a stopped server on the same port and data, and returns when it takes sign-ins.
+func (s *Server) Start(ctx context.Context) error {
+	if s.running() {
+		return nil
+	}
+	settings := map[string]string{
+		"listen_addresses": loopback, "port": strconv.Itoa(s.Port), "unix_socket_directories": s.dir,
+		"password_encryption": "scram-sha-256", "fsync": "off", "logging_collector": "off", "log_line_prefix": "%m [%p] ",
+	}
+	for name, value := range s.options.Settings {
+		settings[name] = value
+	}
+	args := []string{"-D", s.data()}
+	for name, value := range settings {
+		args = append(args, "-c", name+"="+value)
+	}
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the server's log: %w", err)
+	}
+	defer func() { _ = log.Close() }() // the server has its own descriptor
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
+	cmd.SysProcAttr = s.attributes()
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, environment(), log, log
+
+	started, exited := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in the log
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("starting postgres: %w", err)
+	}
+	s.mu.Lock()
+	s.process, s.exited = cmd.Process, exited
+	s.mu.Unlock()
+	if err := s.awaitReady(ctx, exited); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	return nil
+}
+
+func (s *Server) awaitReady(ctx context.Context, exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		conn, err := s.Connect(ctx, s.Admin, "postgres")
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("%w: %s", errExited, s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for postgres: %w: %s", ctx.Err(), s.Log())
+		case <-tick.C:
+		}
+	}
+}
+
+// Connect signs in over TCP with a credential of fields username and password.
+func (s *Server) Connect(ctx context.Context, as secret.Value, database string) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(fmt.Sprintf(
+		"host=%s port=%d sslmode=disable user=unset dbname=unset password=unset target_session_attrs=any", s.Host, s.Port))
+	if err != nil {
+		return nil, errors.New("preparing a connection failed: unset the PG* environment variables")
+	}
+	config.User, config.Password, config.Database = as.ExposeText("username"), as.ExposeText("password"), database
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	return conn, nil
+}
+
+// Exec runs statements as the superuser, in the database postgres, and returns the first column of the last result.
+func (s *Server) Exec(ctx context.Context, sql string) ([]string, error) {
+	conn, err := s.Connect(ctx, s.Admin, "postgres")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("executing: %w", err)
+	}
+	var column []string
+	if len(results) > 0 {
+		for _, row := range results[len(results)-1].Rows {
+			column = append(column, string(row[0]))
+		}
+	}
+	return column, nil
+}
+
+// Stop ends the server, its sessions too, and returns when it is gone. Stopping a stopped server does nothing.
+func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
+
+// Kill ends the server as a crash does (PostgreSQL's immediate shutdown): nothing is flushed, the next start recovers.
+func (s *Server) Kill() error { return s.end(syscall.SIGQUIT) }
+
+// Restart stops and starts the server.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := s.Stop(); err != nil {
+		return err
+	}
+	return s.Start(ctx)
+}
+
+func (s *Server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return false
+	}
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// end asks with signal, then presses, so that no process is left behind.
+func (s *Server) end(signal syscall.Signal) error {
+	if !s.running() {
+		return nil
+	}
+	for _, signal := range []syscall.Signal{signal, syscall.SIGQUIT, syscall.SIGKILL} {
+		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("signalling postgres: %w", err)
+		}
+		timer := time.NewTimer(stopTimeout)
+		select {
+		case <-s.exited:
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+	return errors.New("stopping postgres: it is still there after SIGKILL")
+}
+
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
+
+// Log returns what the server has logged in its life.
+func (s *Server) Log() string {
+	data, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return "reading the log: " + err.Error()
+	}
+	return string(data)
+}

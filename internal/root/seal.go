@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package root
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"custody.dev/custody/internal/secret"
+)
+
+// Encrypt encrypts plain to every recipient; each can decrypt it alone. The result is age's binary form.
+func Encrypt(recipients []string, plain []byte) ([]byte, error) {
+	var out bytes.Buffer
+	if err := encrypt(&out, recipients, plain); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// EncryptArmored is Encrypt in age's printable form, for text files.
+func EncryptArmored(recipients []string, plain []byte) ([]byte, error) {
+	var out bytes.Buffer
+	armored := armor.NewWriter(&out)
+	if err := encrypt(armored, recipients, plain); err != nil {
+		return nil, err
+	}
+	if err := armored.Close(); err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func encrypt(out io.Writer, recipients []string, plain []byte) error {
+	if len(recipients) == 0 {
+		return &Error{Doing: "encrypting", Class: ErrMalformed, Detail: "no recipients", Next: "name one public key of age at least"}
+	}
+	var to []age.Recipient
+	for _, text := range recipients {
+		recipient, err := parseRecipient(text)
+		if err != nil {
+			return err
+		}
+		to = append(to, recipient)
+	}
+	writer, err := age.Encrypt(out, to...)
+	if err != nil { // post-quantum and other recipients do not mix in one message
+		return fmt.Errorf("encrypting: %w", err)
+	}
+	if _, err := writer.Write(plain); err != nil {
+		return fmt.Errorf("encrypting: %w", err)
+	}
+	if err := writer.Close(); err != nil {
+		return fmt.Errorf("encrypting: %w", err)
+	}
+	return nil
+}
+
+// Decrypt reads what Encrypt, EncryptArmored or stock age wrote, with the first identity that fits. It returns the
+// whole plaintext or an error: ErrWrongKey when no identity fits, ErrMalformed when the message is cut short or changed.
+func Decrypt(identities []Identity, sealed []byte) ([]byte, error) {
+	if len(identities) == 0 {
+		return nil, &Error{Doing: "decrypting", Class: ErrWrongKey, Detail: "no identity was given", Next: "give the file with the private key"}
+	}
+	var source io.Reader = bytes.NewReader(sealed)
+	if trimmed := bytes.TrimSpace(sealed); bytes.HasPrefix(trimmed, []byte(armor.Header)) {
+		source = armor.NewReader(bytes.NewReader(trimmed))
+	}
+	tried := make([]age.Identity, 0, len(identities))
+	for _, id := range identities {
+		tried = append(tried, id)
+	}
+	reader, err := age.Decrypt(source, tried...)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return nil, &Error{Doing: "decrypting", Class: ErrWrongKey, Detail: "tried " + PublicKeys(identities),
+			Next: "give the identity it was encrypted to; custody's own messages go to the root and say so where they are kept"}
+	}
+	var plain []byte
+	if err == nil {
+		plain, err = io.ReadAll(reader)
+	}
+	if err != nil { // age's own words may quote what it read
+		return nil, &Error{Doing: "decrypting", Class: ErrMalformed, Detail: "not an age message, or cut short or changed",
+			Next: "fetch it again from where it was stored"}
+	}
+	return plain, nil
+}
+
+// EncryptValue is EncryptArmored over the value's canonical form.
+func EncryptValue(recipients []string, v secret.Value) ([]byte, error) {
+	return EncryptArmored(recipients, v.Encode())
+}
+
+// DecryptValue reads what EncryptValue wrote; it errors as Decrypt does.
+func DecryptValue(identities []Identity, sealed []byte) (secret.Value, error) {
+	plain, err := Decrypt(identities, sealed)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	v, err := secret.Decode(plain)
+	if err != nil {
+		return secret.Value{}, &Error{Doing: "decrypting value", Class: ErrMalformed, Detail: "the message holds no value",
+			Next: "give a message that holds a value"}
+	}
+	return v, nil
+}
+
+// PublicKeys lists the public keys of identities for a message; they are not secret.
+func PublicKeys(identities []Identity) string {
+	if len(identities) == 0 {
+		return "none"
+	}
+	keys := make([]string, 0, len(identities))
+	for _, id := range identities {
+		keys = append(keys, id.Public())
+	}
+	return strings.Join(keys, ", ")
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	resultCompleted = "completed"
+	resultUndone    = "undone"
+	strategyHold    = "hold"
+
+	// redeliverAfter bounds how often a consumer that shows no proof is disturbed again.
+	redeliverAfter = 5 * time.Minute
+	// stepOverlap records that proofs were still missing at maxOverlap.
+	stepOverlap journal.Step = "overlap-exceeded"
+	stepForced  journal.Step = "forced"
+)
+
+// deliver brings the promoted version to every consumer declared now and collects their proofs.
+func (a *attempt) deliver(ctx context.Context) (*pause, error) {
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
+	}
+	if err := a.audit(ctx, journal.Promoted, ""); err != nil {
+		return nil, err
+	}
+	missing, err := a.missing(ctx, held)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 && a.mayDeliver(held) {
+		a.p.delivered = a.Now()
+		for i := range missing {
+			missing[i].fault = a.hand(ctx, missing[i].consumer, held)
+		}
+		again, err := a.missing(ctx, held)
+		if err != nil {
+			return nil, err
+		}
+		missing = carryFaults(again, missing)
+	}
+	if len(missing) > 0 {
+		return a.lacking(ctx, held, missing)
+	}
+	a.p.proven = a.Now()
+	a.reach(journal.Delivered)
+	return nil, a.audit(ctx, journal.Delivered, "")
+}
+
+// held returns the secret's value, which must be the one this run promoted.
+func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error) {
+	held, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return held, nil, err
+	}
+	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Base+1 {
+		return held, a.wait(foreignWrite), nil
+	}
+	return held, nil, nil
+}
+
+// mayDeliver says whether consumers are handed the version now: at once, then rarely, and not at all past maxOverlap
+// under the strategy hold.
+func (a *attempt) mayDeliver(held authority.Versioned) bool {
+	if a.run.Policy.FailureStrategy == strategyHold && a.overdue(held) {
+		return false
+	}
+	return a.p.delivered.IsZero() || a.Now().Sub(a.p.delivered) >= redeliverAfter
+}
+
+func (a *attempt) overdue(held authority.Versioned) bool {
+	return a.run.Policy.MaxOverlap > 0 && a.Now().Sub(held.Created) > a.run.Policy.MaxOverlap
+}
+
+func (a *attempt) hand(ctx context.Context, consumer Consumer, held authority.Versioned) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return consumer.Deliver(ctx, held)
+}
+
+// lack is a consumer without the proof that revocation needs.
+type lack struct {
+	consumer Consumer
+	why      string
+	fault    error
+}
+
+// missing asks every consumer and returns those that cannot yet show that they run on held.
+func (a *attempt) missing(ctx context.Context, held authority.Versioned) ([]lack, error) {
+	var lacking []lack
+	for _, consumer := range a.s.Consumers {
+		proof, err := a.prove(ctx, consumer, held)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			lacking = append(lacking, lack{consumer: consumer, why: err.Error()})
+			continue
+		}
+		if proof.Version == held.ID && proof.Level >= consumer.Needs {
+			continue
+		}
+		lacking = append(lacking, lack{consumer: consumer, why: describe(proof, held.ID, consumer.Needs)})
+	}
+	return lacking, nil
+}
+
+func (a *attempt) prove(ctx context.Context, consumer Consumer, held authority.Versioned) (materialize.Proof, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return consumer.Prove(ctx, held)
+}
+
+func describe(proof materialize.Proof, want authority.VersionID, needs materialize.Level) string {
+	if proof.Version != want {
+		return "does not run on this version yet" + because(proof.Missing)
+	}
+	return fmt.Sprintf("shows %s, %s is needed%s", proof.Level, needs, because(proof.Missing))
+}
+
+func because(missing string) string {
+	if missing == "" {
+		return ""
+	}
+	return " (" + missing + ")"
+}
+
+func carryFaults(now, before []lack) []lack {
+	for i := range now {
+		for _, earlier := range before {
+			if earlier.fault != nil && earlier.consumer.Name() == now[i].consumer.Name() {
+				now[i].why = earlier.fault.Error()
+			}
+		}
+	}
+	return now
+}
+
+// lacking waits for proofs, says whose, and at maxOverlap does what the policy's failure strategy says. It never
+// revokes; only a person's force goes past a missing proof.
+func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing []lack) (*pause, error) {
+	reasons := make([]string, len(missing))
+	for i, lack := range missing {
+		reasons[i] = fmt.Sprintf("%s %s", lack.consumer.Name(), lack.why)
+	}
+	said := strings.Join(reasons, "; ")
+	if a.run.Forced != "" {
+		if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+said); err != nil {
+			return nil, err
+		}
+		a.p.proven = a.Now()
+		a.reach(journal.Delivered)
+		return nil, nil
+	}
+	if a.overdue(held) {
+		said = "past maxOverlap (" + a.run.Policy.FailureStrategy + "): " + said
+		if err := a.audit(ctx, stepOverlap, said); err != nil {
+			return nil, err
+		}
+	}
+	return a.wait("proof from consumers: " + said), nil
+}
+
+// revoke makes the upstream refuse the old credential, after the settle time and one more look at every proof, and
+// checks that it does.
+func (a *attempt) revoke(ctx context.Context) (*pause, error) {
+	if a.run.Base == 0 || !a.run.Policy.RevokeOld || !a.kind.Verifies {
+		a.reach(journal.Revoked)
+		return nil, nil
+	}
+	kept, err := a.pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !kept && a.run.Step == journal.Delivered { // removed only after the old credential was seen refused
+		a.reach(journal.Revoked)
+		return nil, a.audit(ctx, journal.Revoked, "")
+	}
+	if !a.p.revoked.IsZero() && a.Now().Sub(a.p.revoked) < a.kind.Settle {
+		return a.refused(ctx)
+	}
+	if a.run.Step == journal.Delivered {
+		verdict, err := a.ask(ctx, a.p.old)
+		if verdict == upstream.Refused {
+			a.reach(journal.Revoked)
+			return nil, a.audit(ctx, journal.Revoked, "")
+		}
+		if verdict == upstream.Unknown {
+			return a.wait(unknown("the upstream to say whether the old credential is refused", err)), nil
+		}
+	}
+	if stop, err := a.settled(ctx); stop != nil || err != nil {
+		return stop, err
+	}
+	if a.p.at != journal.Delivered {
+		return nil, nil // a proof was lost while settling
+	}
+	if a.run.Step != journal.Delivered {
+		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
+		if err := a.Journal.Save(ctx, a.entry); err != nil {
+			return nil, err
+		}
+	}
+	err = a.call(ctx, func(ctx context.Context) error {
+		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, a.p.candidate)
+	})
+	switch {
+	case errors.Is(err, journal.ErrSuperseded):
+		return nil, err
+	case errors.Is(err, upstream.ErrSuperseded):
+		return a.wait("a person: " + err.Error()), nil
+	case err != nil:
+		return a.wait("the upstream to revoke the old credential: " + err.Error()), nil
+	}
+	a.p.revoked = a.Now()
+	return a.refused(ctx)
+}
+
+// refused checks that the old credential no longer opens anything.
+func (a *attempt) refused(ctx context.Context) (*pause, error) {
+	switch verdict, err := a.ask(ctx, a.p.old); verdict {
+	case upstream.Refused:
+		a.reach(journal.Revoked)
+		return nil, a.audit(ctx, journal.Revoked, "")
+	case upstream.Accepted:
+		return a.wait("the upstream to refuse the old credential, which it still honours"), nil
+	default:
+		return a.wait(unknown("the upstream to say whether the old credential is refused", err)), nil
+	}
+}
+
+// settled waits out the settle time since the last proof and then looks at the value and every proof once more.
+func (a *attempt) settled(ctx context.Context) (*pause, error) {
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
+	}
+	if a.p.proven.IsZero() { // resumed here: the proofs were in, but this process has not seen them
+		a.reach(journal.Promoted)
+		return nil, nil
+	}
+	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
+		return &pause{"the settle time after the last proof", left}, nil
+	}
+	missing, err := a.missing(ctx, held)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 && a.run.Forced == "" {
+		a.p.proven = time.Time{}
+		a.reach(journal.Promoted)
+	}
+	return nil, nil
+}
+
+// complete cleans up and closes the run, once every record of it is in.
+func (a *attempt) complete(ctx context.Context) error {
+	held, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil {
+		return err
+	}
+	for _, step := range a.steps() {
+		if err := a.audit(ctx, step, ""); err != nil {
+			return err
+		}
+	}
+	if a.revokes() {
+		if err := a.Authority.Destroy(ctx, a.s.Path, a.run.Base); err != nil {
+			return err
+		}
+	}
+	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
+		return err
+	}
+	a.entry.Rotated, a.entry.Current, a.entry.Retry = held.Created, &held.ID, nil
+	return a.close(ctx, resultCompleted, "")
+}
+
+// revokes says whether this run's old credential is refused at its end.
+func (a *attempt) revokes() bool {
+	return a.run.Base > 0 && a.run.Policy.RevokeOld
+}
+
+// steps are the transitions of a completed run, in order.
+func (a *attempt) steps() []journal.Step {
+	steps := []journal.Step{journal.Planned, journal.Staged, journal.Applied, journal.Verified, journal.Promoted}
+	if a.kind.Issues {
+		steps[1], steps[2] = steps[2], steps[1]
+	}
+	if a.run.Forced == "" {
+		steps = append(steps, journal.Delivered)
+	}
+	if a.revokes() {
+		steps = append(steps, journal.Revoked)
+	}
+	return append(steps, journal.Completed)
+}
+
+// close ends the run in the journal: outcome, next start and the end of the run change together.
+func (a *attempt) close(ctx context.Context, result, detail string) error {
+	a.entry.QuietUntil = a.run.CallBy
+	if a.kind.Fences {
+		a.entry.QuietUntil = time.Time{}
+	}
+	a.entry.Last = &journal.Outcome{
+		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail, Forced: a.run.Forced,
+		Started: a.run.Started, Ended: a.Now(),
+	}
+	a.entry.Live = nil
+	return a.Journal.Save(ctx, a.entry)
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation
+
+import (
+	"hash/fnv"
+	"math"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/journal"
+)
+
+const (
+	maxAttempts = 5
+	retryFirst  = time.Minute
+	retryCap    = 6 * time.Hour
+)
+
+// retryAfter doubles from a minute to six hours.
+func retryAfter(attempts int) time.Duration {
+	return min(retryCap, retryFirst<<min(attempts-1, 10))
+}
+
+// Situation is all that decides whether a secret is due.
+type Situation struct {
+	Entry  journal.Entry
+	Policy journal.Policy
+	// Generated: the first value is Custody's to make.
+	Generated bool
+	// Requested is when the newest request by a person or an event came in, zero when none is open.
+	Requested time.Time
+	Now       time.Time
+}
+
+// Reason says why a run is due. People read it in every place that shows a run.
+type Reason struct {
+	Kind string // first, time or requested
+	Text string
+}
+
+// check gives a reason to start a run, or nil.
+type check func(Situation) *Reason
+
+var due = []check{neverIssued, requested, pastDue}
+
+// Due returns the first reason to start a run now, or nil. It decides and changes nothing.
+func Due(s Situation) *Reason {
+	if s.Entry.Live != nil || backingOff(s) {
+		return nil
+	}
+	for _, check := range due {
+		if reason := check(s); reason != nil {
+			return reason
+		}
+	}
+	return nil
+}
+
+// backingOff: after failures only time passing, or a request newer than the last failure, starts another run.
+func backingOff(s Situation) bool {
+	retry := s.Entry.Retry
+	if retry == nil {
+		return false
+	}
+	if s.Entry.Last != nil && s.Requested.After(s.Entry.Last.Ended) {
+		return false
+	}
+	return retry.Held || s.Now.Before(retry.NotBefore)
+}
+
+func neverIssued(s Situation) *Reason {
+	if s.Generated && s.Entry.Current == nil {
+		return &Reason{"first", "never issued"}
+	}
+	return nil
+}
+
+func requested(s Situation) *Reason {
+	if s.Requested.IsZero() || s.Entry.Current == nil {
+		return nil
+	}
+	return &Reason{"requested", "requested"}
+}
+
+func pastDue(s Situation) *Reason {
+	next, ok := NextDue(s.Entry, s.Policy)
+	if !ok || s.Now.Before(next) || !open(s.Policy.Windows, s.Now) {
+		return nil
+	}
+	return &Reason{"time", "its lifetime of " + s.Policy.TTL.String() + " ends " + Ends(s.Entry, s.Policy).Format(time.RFC3339)}
+}
+
+// Ends is when the current version's declared lifetime ends; zero when it has none.
+func Ends(entry journal.Entry, policy journal.Policy) time.Time {
+	if policy.RotationType != "time" || policy.TTL <= 0 || entry.Rotated.IsZero() {
+		return time.Time{}
+	}
+	return entry.Rotated.Add(policy.TTL)
+}
+
+// NextDue is when the clock alone starts the next run, windows aside; false when it never does.
+func NextDue(entry journal.Entry, policy journal.Policy) (time.Time, bool) {
+	ends := Ends(entry, policy)
+	if ends.IsZero() {
+		return ends, false
+	}
+	return ends.Add(-policy.RotateBefore).Add(-share(string(entry.Path), policy.Jitter)), true
+}
+
+// share is a stable part of jitter for one path, so that secrets made together do not rotate together.
+func share(path string, jitter time.Duration) time.Duration {
+	if jitter <= 0 {
+		return 0
+	}
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(path))
+	return time.Duration(float64(jitter) * (float64(sum.Sum64()>>11) / math.Exp2(53)))
+}
+
+// open reports whether now lies in one of the windows; no windows means always.
+func open(windows []journal.Window, now time.Time) bool {
+	if len(windows) == 0 {
+		return true
+	}
+	for _, window := range windows {
+		zone, err := time.LoadLocation(window.Zone)
+		if err != nil {
+			continue // lint refuses unknown zones; one that vanished from the system opens nothing
+		}
+		local := now.In(zone)
+		for back := range 2 { // a window may have begun yesterday
+			day := local.AddDate(0, 0, -back)
+			if len(window.Days) > 0 && !slices.Contains(window.Days, day.Weekday()) {
+				continue
+			}
+			hours, minutes := int(window.Start.Hours()), int(window.Start.Minutes())%60
+			start := time.Date(day.Year(), day.Month(), day.Day(), hours, minutes, 0, 0, zone)
+			if !now.Before(start) && now.Before(start.Add(window.Duration)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+)
+
+const day = 24 * time.Hour
+
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// monthly is a secret of a thirty-day lifetime, rotated two days before its end, whose value is as old as epoch.
+func monthly() rotation.Situation {
+	return rotation.Situation{
+		Entry:  journal.Entry{Path: "app/db", Current: &authority.VersionID{Number: 3}, Rotated: epoch},
+		Policy: journal.Policy{RotationType: "time", TTL: 30 * day, RotateBefore: 2 * day},
+		Now:    epoch.Add(10 * day),
+	}
+}
+
+func TestDue(t *testing.T) {
+	failed := func(s *rotation.Situation, held bool) {
+		s.Now = epoch.Add(29 * day)
+		s.Entry.Last = &journal.Outcome{Result: "undone", Ended: s.Now.Add(-time.Minute)}
+		s.Entry.Retry = &journal.Retry{Attempts: 1, NotBefore: s.Now.Add(time.Minute), Held: held}
+	}
+	for name, c := range map[string]struct {
+		change func(*rotation.Situation)
+		want   string
+	}{
+		"before its time":         {func(*rotation.Situation) {}, ""},
+		"an instant before":       {func(s *rotation.Situation) { s.Now = epoch.Add(28*day - 1) }, ""},
+		"on time":                 {func(s *rotation.Situation) { s.Now = epoch.Add(28 * day) }, "time"},
+		"long past its end":       {func(s *rotation.Situation) { s.Now = epoch.Add(300 * day) }, "time"},
+		"static":                  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Now = epoch.Add(300 * day) }, ""},
+		"by event only":           {func(s *rotation.Situation) { s.Policy.RotationType = "event"; s.Now = epoch.Add(300 * day) }, ""},
+		"requested":               {func(s *rotation.Situation) { s.Requested = s.Now }, "requested"},
+		"requested while static":  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Requested = s.Now }, "requested"},
+		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requested = s.Now }, ""},
+		"generated, never issued": {func(s *rotation.Situation) { s.Generated = true; s.Entry.Current = nil }, "first"},
+		"not ours to issue":       {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
+		"a run is live":           {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},
+		"backing off":             {func(s *rotation.Situation) { failed(s, false) }, ""},
+		"back-off over":           {func(s *rotation.Situation) { failed(s, false); s.Now = s.Entry.Retry.NotBefore }, "time"},
+		"held":                    {func(s *rotation.Situation) { failed(s, true); s.Now = epoch.Add(300 * day) }, ""},
+		"held, an old request":    {func(s *rotation.Situation) { failed(s, true); s.Requested = s.Entry.Last.Ended }, ""},
+		"held, a new request":     {func(s *rotation.Situation) { failed(s, true); s.Requested = s.Now }, "requested"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := monthly()
+			c.change(&s)
+			got := ""
+			if reason := rotation.Due(s); reason != nil {
+				got = reason.Kind
+				if reason.Text == "" {
+					t.Error("the reason says nothing")
+				}
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDueOnlyInsideItsWindows(t *testing.T) {
+	night := journal.Window{Start: 23 * time.Hour, Duration: 4 * time.Hour, Zone: "Europe/Berlin"}
+	saturday := night
+	saturday.Days = []time.Weekday{time.Saturday}
+	early := journal.Window{Start: 2*time.Hour + 30*time.Minute, Duration: time.Hour, Zone: "Europe/Berlin"}
+	at := func(month time.Month, date, hour, minute int) time.Time {
+		return time.Date(2030, month, date, hour, minute, 0, 0, time.UTC)
+	}
+	for name, c := range map[string]struct {
+		window journal.Window
+		now    time.Time
+		want   bool
+	}{
+		"before midnight":                     {night, at(2, 5, 22, 30), true},
+		"over midnight":                       {night, at(2, 6, 1, 59), true},
+		"after its end":                       {night, at(2, 6, 2, 0), false},
+		"before its start":                    {night, at(2, 5, 21, 59), false},
+		"begun on Saturday, now Sunday":       {saturday, at(2, 10, 1, 0), true},
+		"begun on no Friday":                  {saturday, at(2, 9, 1, 0), false},
+		"summer time: an hour earlier in UTC": {night, at(7, 5, 21, 0), true},
+		"summer time: over":                   {night, at(7, 6, 1, 0), false},
+		"its start is skipped in March":       {early, at(3, 31, 1, 45), true}, // 02:30 does not exist that day
+		"it lasts its hour in March":          {early, at(3, 31, 2, 45), false},
+		"the hour comes twice in October":     {early, at(10, 27, 0, 45), true},
+		"a zone that is unknown opens never":  {journal.Window{Duration: day, Zone: "Nowhere/None"}, at(2, 5, 12, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := monthly()
+			s.Policy.Windows = []journal.Window{c.window}
+			s.Now = c.now
+			if got := rotation.Due(s) != nil; got != c.want {
+				t.Errorf("at %s: due %t, want %t", c.now, got, c.want)
+			}
+			s.Requested = c.now
+			if rotation.Due(s) == nil {
+				t.Error("a request waits for the window")
+			}
+		})
+	}
+}
+
+// A restart must neither move a due time nor bring secrets that were made together to rotate together.
+func TestJitterIsAStableShare(t *testing.T) {
+	policy := monthly().Policy
+	policy.Jitter = 2 * day
+	seen := map[time.Time]bool{}
+	for i := range 100 {
+		entry := monthly().Entry
+		entry.Path = authority.Path(fmt.Sprintf("app/db-%d", i))
+		first, _ := rotation.NextDue(entry, policy)
+		again, _ := rotation.NextDue(entry, policy)
+		if !first.Equal(again) {
+			t.Fatalf("%s: due at %s, then at %s", entry.Path, first, again)
+		}
+		if early := epoch.Add(28 * day).Sub(first); early < 0 || early >= 2*day {
+			t.Errorf("%s: moved by %s, want less than two days", entry.Path, early)
+		}
+		seen[first.Truncate(time.Hour)] = true
+	}
+	if len(seen) < 30 {
+		t.Errorf("100 secrets are due in %d different hours", len(seen))
+	}
+}

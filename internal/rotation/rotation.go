@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rotation decides when a secret is due and takes its run from planned to completed.
+//
+// Guaranteed, whatever crashes, hangs, or runs beside it: the journal tells of an effect before the effect; the old
+// credential is revoked only after every declared consumer proved the new version's identity at the level it needs and
+// the settle time passed; a value at a secret's path is one that its upstream honoured; a second engine loses every
+// compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
+// enforces none; the upstream's own page says so.
+//
+// The parts themselves are asked wherever they can tell how far a run came, so the journal is written five times in a
+// run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
+// pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to the authority and four reads, two
+// changing calls and three sign-ins at the upstream, and one delivery and two proofs for each consumer.
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Authority is what a run needs of the authority that holds the values. See authority.Store for each method's promise.
+type Authority interface {
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error)
+	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
+	Destroy(ctx context.Context, path authority.Path, number authority.Version) error
+	Remove(ctx context.Context, path authority.Path) error
+	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
+}
+
+// Journal is one entry per secret under compare-and-set.
+type Journal interface {
+	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
+	Save(ctx context.Context, entry *journal.Entry) error
+}
+
+// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+}
+
+// Escrow keeps a candidate, encrypted to the root, outside the authority. Keep is durable before it returns and
+// idempotent by run. Only candidates of admin credentials need it.
+type Escrow interface {
+	Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error
+}
+
+// Consumer is a declared consumer and the proof level that revocation needs of it.
+type Consumer struct {
+	materialize.Consumer
+	Needs materialize.Level
+}
+
+// Subject is one secret with everything a run of it touches.
+type Subject struct {
+	Secret string
+	Path   authority.Path
+	// Upstream is nil when nothing can make a successor; such a secret is only delivered.
+	Upstream  upstream.Upstream
+	Consumers []Consumer
+	Policy    journal.Policy
+	// AllowInterruption must be set for overwrite kinds.
+	AllowInterruption bool
+	// Escrow is set for admin credentials.
+	Escrow Escrow
+	// Suspended: no new run is planned.
+	Suspended bool
+}
+
+// Config wires an Engine.
+type Config struct {
+	Authority Authority
+	Journal   Journal
+	Record    Record
+	Now       func() time.Time
+	NewRun    func() authority.RunID
+	// Observe, when set, is told of each step as a process begins it: for logs and metrics, never for decisions.
+	Observe func(secret string, run authority.RunID, step journal.Step, resumed bool)
+}
+
+// Engine takes runs forward. It keeps no values beyond the run in hand and can be lost at any moment.
+type Engine struct {
+	Config
+
+	mu       sync.Mutex
+	progress map[authority.RunID]*progress
+}
+
+// New returns an engine.
+func New(config Config) *Engine {
+	return &Engine{Config: config, progress: map[authority.RunID]*progress{}}
+}
+
+// Outlook is where a run stands after Advance.
+type Outlook struct {
+	// Run is "" when the secret has no live rotation.
+	Run authority.RunID
+	// Ended is "completed" or "undone" when this call closed the run.
+	Ended string
+	// Waiting says what the run waits for, and Again when looking again is worth it.
+	Waiting string
+	Again   time.Time
+}
+
+// Errors of Plan. Each says that nothing was changed.
+var (
+	// ErrNotNow: a run may be planned later; the message says why.
+	ErrNotNow = errors.New("not now")
+	// ErrNotAllowed: this secret cannot be rotated as declared.
+	ErrNotAllowed = errors.New("not allowed")
+)
+
+// Plan opens a run and returns its id. It fails with ErrNotNow while another run is live or a dead one's call may
+// still land, and with journal.ErrSuperseded when another engine was quicker.
+func (e *Engine) Plan(ctx context.Context, s Subject, trigger journal.Trigger) (authority.RunID, error) {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	now := e.Now()
+	switch {
+	case s.Upstream == nil:
+		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor: %w", s.Secret, ErrNotAllowed)
+	case entry.Live != nil:
+		return "", fmt.Errorf("planning run of %s: run %s is live: %w", s.Secret, entry.Live.ID, ErrNotNow)
+	case now.Before(entry.QuietUntil):
+		return "", fmt.Errorf("planning run of %s: a call of the last run may still land until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
+	case s.Suspended:
+		return "", fmt.Errorf("planning run of %s: suspended: %w", s.Secret, ErrNotAllowed)
+	case s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
+		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
+	}
+	base := authority.Version(0)
+	switch held, err := e.Authority.Read(ctx, s.Path); {
+	case err == nil:
+		base = held.ID.Number
+	case !errors.Is(err, authority.ErrNotFound):
+		return "", err
+	case entry.Current != nil:
+		return "", fmt.Errorf("planning run of %s: version %s is on record but its value is gone; restore the authority: %w", s.Secret, entry.Current, ErrNotAllowed)
+	}
+	entry.Secret = s.Secret
+	policy := s.Policy
+	entry.Policy = &policy
+	entry.Live = &journal.Run{
+		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
+		Started: now, Policy: policy, Base: base,
+	}
+	if err := e.Journal.Save(ctx, entry); err != nil {
+		return "", err
+	}
+	return entry.Live.ID, nil
+}
+
+// Abort asks for the live run to be taken back. Once its candidate was verified a run only goes forward: ErrNotAllowed.
+func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error {
+	entry, run, err := e.live(ctx, s)
+	if err != nil {
+		return err
+	}
+	switch run.Step {
+	case journal.Undoing:
+		return nil
+	case journal.Planned, journal.Staged:
+	default:
+		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
+	}
+	run.Step, run.Undo = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason)
+	return e.Journal.Save(ctx, entry)
+}
+
+// Force waives the proofs that the live run is missing. It waives no compare-and-set, no tombstone and no verify.
+func (e *Engine) Force(ctx context.Context, s Subject, by, reason string) error {
+	entry, run, err := e.live(ctx, s)
+	if err != nil {
+		return err
+	}
+	run.Forced = by + ": " + reason
+	return e.Journal.Save(ctx, entry)
+}
+
+func (e *Engine) live(ctx context.Context, s Subject) (*journal.Entry, *journal.Run, error) {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if entry.Live == nil || entry.Live.Workflow != journal.Rotation {
+		return nil, nil, fmt.Errorf("%s has no live rotation: %w", s.Secret, ErrNotAllowed)
+	}
+	return entry, entry.Live, nil
+}
+
+// Advance takes the live run as far as it will go now. It is safe to call at any time, from any process: a run that
+// another engine moved on comes back as journal.ErrSuperseded.
+func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return Outlook{}, err
+	}
+	if entry.Live == nil || entry.Live.Workflow != journal.Rotation {
+		return Outlook{}, nil
+	}
+	if s.Upstream == nil {
+		return Outlook{}, fmt.Errorf("advancing run %s: the estate no longer declares the upstream of %s: %w", entry.Live.ID, s.Secret, ErrNotAllowed)
+	}
+	a := &attempt{Engine: e, s: s, entry: entry, run: entry.Live, kind: s.Upstream.Kind()}
+	a.p = e.remember(a.run)
+	outlook := Outlook{Run: a.run.ID}
+	pause, err := a.forward(ctx)
+	switch {
+	case err != nil:
+		e.forget(a.run.ID) // nothing in memory is believed after an error; the parts are asked again
+		return outlook, err
+	case pause == nil:
+		e.forget(a.run.ID)
+		outlook.Ended = a.entry.Last.Result
+		return outlook, nil
+	}
+	outlook.Waiting, outlook.Again = pause.reason, e.Now().Add(pause.after)
+	if err := a.tell(ctx, pause); err != nil {
+		e.forget(a.run.ID)
+		return outlook, err
+	}
+	return outlook, nil
+}
+
+// progress is what this process knows of a run beyond the journal.
+type progress struct {
+	at journal.Step // "" until the parts were asked
+	// prior: calls of which no reply was seen may land until then.
+	prior time.Time
+	// fresh: no call to apply can have been made before this process's own.
+	fresh          bool
+	old, candidate secret.Value
+	applied        time.Time
+	proven         time.Time
+	delivered      time.Time // last delivery to consumers without proof
+	polls          int
+	waiting        journal.Waiting
+	revoked        time.Time // when this process's call to revoke succeeded
+	recorded       map[journal.Step]bool
+}
+
+func (e *Engine) remember(run *journal.Run) *progress {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.progress[run.ID]
+	if p == nil {
+		p = &progress{prior: run.CallBy, recorded: map[journal.Step]bool{}}
+		e.progress[run.ID] = p
+	}
+	return p
+}
+
+func (e *Engine) forget(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.progress, run)
+}
+
+func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal.Run) (bool, error) {
+	if len(run.Digest) == 0 {
+		return false, nil
+	}
+	held, err := e.Authority.Read(ctx, path)
+	if errors.Is(err, authority.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	key, err := e.Authority.DigestKey(ctx, path)
+	if err != nil {
+		return false, err
+	}
+	return held.ID.Number == run.Base+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil
+}

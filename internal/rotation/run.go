@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	// askTimeout bounds calls that change nothing, and those to the authority and to consumers.
+	askTimeout = 30 * time.Second
+	// tellAfter is how long a run waits before its reason is journaled for others to read.
+	tellAfter = 10 * time.Second
+	// applyAttempts is how often one run applies the same candidate before it is taken back.
+	applyAttempts = 8
+)
+
+// attempt is one process's turn at one run.
+type attempt struct {
+	*Engine
+	s     Subject
+	kind  upstream.Kind
+	entry *journal.Entry
+	run   *journal.Run
+	p     *progress
+}
+
+// pause stops a turn: the run waits.
+type pause struct {
+	reason string
+	after  time.Duration
+}
+
+func (a *attempt) wait(reason string) *pause {
+	return &pause{reason, a.backoff()}
+}
+
+// backoff grows from a tenth of a second to a minute while a run keeps waiting at one step.
+func (a *attempt) backoff() time.Duration {
+	after := min(time.Minute, 100*time.Millisecond<<min(a.p.polls, 10))
+	a.p.polls++
+	return after
+}
+
+func (a *attempt) reach(step journal.Step) {
+	a.p.at, a.p.polls = step, 0
+	if a.Observe != nil {
+		a.Observe(a.s.Secret, a.run.ID, step, false)
+	}
+}
+
+// forward takes steps until the run is closed (nil, nil) or waits.
+func (a *attempt) forward(ctx context.Context) (*pause, error) {
+	if a.p.at == "" || a.run.Step == journal.Undoing {
+		if err := a.resume(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.audit(ctx, journal.Planned, ""); err != nil {
+		return nil, err
+	}
+	for a.entry.Live != nil {
+		var stop *pause
+		var err error
+		switch a.p.at {
+		case journal.Planned:
+			stop, err = a.stage(ctx)
+		case journal.Staged:
+			stop, err = a.apply(ctx)
+		case journal.Applied:
+			stop, err = a.verify(ctx)
+		case journal.Verified:
+			stop, err = a.promote(ctx)
+		case journal.Promoted:
+			stop, err = a.deliver(ctx)
+		case journal.Delivered:
+			stop, err = a.revoke(ctx)
+		case journal.Revoked:
+			err = a.complete(ctx)
+		case journal.Undoing:
+			stop, err = a.undo(ctx)
+		default:
+			err = fmt.Errorf("resuming run %s: unknown step %q", a.run.ID, a.p.at)
+		}
+		if err != nil || stop != nil {
+			return stop, err
+		}
+	}
+	return nil, nil
+}
+
+// resume asks the parts how far the run came.
+func (a *attempt) resume(ctx context.Context) error {
+	switch a.run.Step {
+	case journal.Planned, journal.Undoing:
+		a.p.at = a.run.Step
+	case journal.Delivered:
+		a.p.at = journal.Delivered
+	default:
+		promoted, err := a.promoted(ctx, a.s.Path, a.run)
+		if err != nil {
+			return err
+		}
+		switch {
+		case promoted:
+			a.p.at = journal.Promoted
+		case a.run.Step == journal.Staged:
+			a.p.at = journal.Staged
+		default:
+			a.p.at = journal.Verified
+		}
+	}
+	if a.Observe != nil {
+		a.Observe(a.s.Secret, a.run.ID, a.p.at, true)
+	}
+	return nil
+}
+
+// stage makes the candidate and keeps it, with the old value, where no reader of the secret's path sees it.
+func (a *attempt) stage(ctx context.Context) (*pause, error) {
+	old, err := a.base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.kind.Issues {
+		a.p.old, a.p.fresh = old, true
+		a.run.Step, a.run.CallBy = journal.Staged, a.Now().Add(a.kind.CallDeadline)
+		if err := a.Journal.Save(ctx, a.entry); err != nil {
+			return nil, err
+		}
+		a.reach(journal.Staged)
+		return nil, nil
+	}
+	if kept, err := a.pending(ctx); err != nil {
+		return nil, err
+	} else if !kept {
+		proposed, err := a.propose(ctx, old)
+		if err != nil {
+			return a.wait("the upstream to propose a candidate: " + err.Error()), nil
+		}
+		if stop, err := a.onboard(ctx, proposed); stop != nil || err != nil {
+			return stop, err
+		}
+		if err := a.keep(ctx, old, proposed); err != nil {
+			return nil, err
+		}
+	}
+	if a.s.Escrow != nil {
+		if err := a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate); err != nil {
+			return nil, fmt.Errorf("keeping admin candidate in escrow: %w", err)
+		}
+	}
+	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
+		return nil, err
+	}
+	a.p.fresh = true
+	a.run.Step, a.run.CallBy = journal.Staged, a.Now().Add(a.kind.CallDeadline)
+	if err := a.Journal.Save(ctx, a.entry); err != nil {
+		return nil, err
+	}
+	a.reach(journal.Staged)
+	return nil, a.audit(ctx, journal.Staged, "")
+}
+
+func (a *attempt) propose(ctx context.Context, old secret.Value) (secret.Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	proposed, err := a.s.Upstream.Propose(ctx, old)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return proposed, proposed.Fits()
+}
+
+// onboard shows once that verifying means something here: a credential the upstream was never given must be refused.
+func (a *attempt) onboard(ctx context.Context, never secret.Value) (*pause, error) {
+	if a.entry.Onboarded || !a.kind.Verifies {
+		return nil, nil
+	}
+	switch verdict, err := a.ask(ctx, never); verdict {
+	case upstream.Refused:
+		a.entry.Onboarded = true // saved with the staged step
+		return nil, nil
+	case upstream.Accepted:
+		return a.wait("the upstream accepts a credential that it was never given, so verifying proves nothing there; mend its authentication rules (trust, cached sign-ins)"), nil
+	default:
+		return a.wait(unknown("the upstream to refuse a random credential", err)), nil
+	}
+}
+
+// ask signs in with v.
+func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	verdict, err := a.s.Upstream.Verify(ctx, v)
+	if verdict == upstream.Accepted || verdict == upstream.Refused {
+		return verdict, nil
+	}
+	return upstream.Unknown, err
+}
+
+func unknown(what string, err error) string {
+	if err == nil {
+		return what
+	}
+	return what + ": " + err.Error()
+}
+
+// call runs fn, which may change something upstream, under a deadline that the journal already holds, and keeps count
+// of which calls may still land.
+func (a *attempt) call(ctx context.Context, fn func(context.Context) error) error {
+	left := a.run.CallBy.Sub(a.Now())
+	if left < a.kind.CallDeadline/2 {
+		a.run.CallBy = a.Now().Add(a.kind.CallDeadline)
+		if err := a.Journal.Save(ctx, a.entry); err != nil {
+			return err
+		}
+		left = a.run.CallBy.Sub(a.Now()) // the write may have taken long
+	}
+	if left <= 0 {
+		a.run.CallBy = a.p.prior
+		return fmt.Errorf("%w: the call's deadline passed before it began", upstream.ErrNotApplied)
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	err := fn(ctx)
+	if definite(err) {
+		a.run.CallBy = a.p.prior // this call can land no more; saved with the next step
+	} else {
+		a.p.prior = a.run.CallBy
+	}
+	return err
+}
+
+func definite(err error) bool {
+	return err == nil || errors.Is(err, upstream.ErrRefusedCandidate) || errors.Is(err, upstream.ErrNotApplied) || errors.Is(err, upstream.ErrSuperseded)
+}
+
+// base returns the value that the candidate follows, empty at first issue.
+func (a *attempt) base(ctx context.Context) (secret.Value, error) {
+	if a.run.Base == 0 {
+		return secret.Value{}, nil
+	}
+	held, err := a.Authority.ReadVersion(ctx, a.s.Path, a.run.Base)
+	return held.Value, err
+}
+
+// audit records a transition. It is idempotent by run and step, so what another process recorded may be repeated.
+func (a *attempt) audit(ctx context.Context, step journal.Step, detail string) error {
+	if a.p.recorded[step] {
+		return nil
+	}
+	event := audit.Event{
+		Run: a.run.ID, Step: string(step), Workflow: string(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path,
+		By: a.run.Trigger.By, Reason: a.run.Trigger.Reason, Result: "ok", Detail: detail, At: a.Now(),
+	}
+	if a.run.Step == journal.Undoing {
+		event.Result = "failed"
+	}
+	if err := a.Record.Append(ctx, event); err != nil {
+		return fmt.Errorf("recording step %s of run %s: %w", step, a.run.ID, err)
+	}
+	a.p.recorded[step] = true
+	return nil
+}
+
+// tell journals what a run waits for once it has waited for long.
+func (a *attempt) tell(ctx context.Context, stop *pause) error {
+	now := a.Now()
+	if a.p.waiting.For != stop.reason {
+		a.p.waiting = journal.Waiting{For: stop.reason, Since: now}
+	}
+	if now.Sub(a.p.waiting.Since) < tellAfter || (a.run.Waiting != nil && a.run.Waiting.For == stop.reason) {
+		return nil
+	}
+	waiting := a.p.waiting
+	a.run.Waiting = &waiting
+	if a.p.at == journal.Promoted {
+		a.run.Step = journal.Promoted
+	}
+	return a.Journal.Save(ctx, a.entry)
+}
+
+const (
+	oldField       = "old"
+	candidateField = "candidate"
+)
+
+// keep writes the pending entry of this run.
+func (a *attempt) keep(ctx context.Context, old, candidate secret.Value) error {
+	both, err := secret.New(map[string][]byte{oldField: old.Encode(), candidateField: candidate.Encode()})
+	if err != nil {
+		return err
+	}
+	if _, err := a.Authority.Write(ctx, authority.PendingPath(a.s.Path, a.run.ID), 0, a.run.ID, both); err != nil {
+		return err
+	}
+	a.p.old, a.p.candidate = old, candidate
+	return nil
+}
+
+// pending loads what keep wrote; false when nothing was.
+func (a *attempt) pending(ctx context.Context) (bool, error) {
+	if !a.p.candidate.Empty() {
+		return true, nil
+	}
+	held, err := a.Authority.Read(ctx, authority.PendingPath(a.s.Path, a.run.ID))
+	if errors.Is(err, authority.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if a.p.old, err = secret.Decode(held.Value.Expose(oldField)); err != nil {
+		return false, err
+	}
+	a.p.candidate, err = Candidate(held.Value)
+	return err == nil, err
+}
+
+func (a *attempt) digest(ctx context.Context, v secret.Value) ([]byte, error) {
+	key, err := a.Authority.DigestKey(ctx, a.s.Path)
+	if err != nil {
+		return nil, err
+	}
+	return v.Digest(key), nil
+}
+
+// Candidate returns the candidate that a run's pending entry holds: an upstream may honour it already.
+func Candidate(pending secret.Value) (secret.Value, error) {
+	return secret.Decode(pending.Expose(candidateField))
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package scaffold writes the documents and keys that people begin with: a whole platform in a folder, and sealed
+// documents for the secrets they already have.
+//
+// Guaranteed: what is written lints; nothing that exists is overwritten (a .gitignore gains lines, a sealed document is
+// replaced by one that holds the same fields and the new one); after an error the folder is as it was; no error holds a
+// value. Not guaranteed: that a crash leaves no folder named .custody-init-*; it is private, Git passes over it, and it
+// may be deleted.
+//
+// Cost: three key generations and, for each imported variable, one sealing and two fsyncs.
+package scaffold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/root"
+)
+
+// Classes of failure, found with errors.Is.
+var (
+	// ErrExists: something stands where a file would be written. Nothing was written.
+	ErrExists = errors.New("it exists already")
+	// ErrInput: what was given cannot be used. Nothing was written.
+	ErrInput = errors.New("it cannot be used as given")
+	// ErrNotDeclared: the estate does not declare it.
+	ErrNotDeclared = errors.New("it is not declared")
+)
+
+// Codec seals and opens bootstrap documents.
+type Codec interface {
+	Seal(ctx context.Context, doc root.Document, recipients []string) ([]byte, error)
+	Open(ctx context.Context, raw []byte, identities []root.Identity) (root.Document, error)
+}
+
+// Config is what the package needs from outside.
+type Config struct {
+	Codec  Codec
+	Random io.Reader
+	Now    func() time.Time
+}
+
+// Platform describes what Init makes.
+type Platform struct {
+	// Dir is the folder; it may exist.
+	Dir string
+	// Name and Environment of the platform.
+	Name, Environment string
+	// Team and Contact own every secret until somebody edits the documents.
+	Team, Contact string
+	// Import is sealed into the estate.
+	Import []Variable
+}
+
+// Made says what Init wrote.
+type Made struct {
+	// HostFile, Estate, RootKey, Imported and Example are paths that begin with the platform's Dir; Imported and Example
+	// are empty when there is none.
+	HostFile, Estate, RootKey string
+	Imported, Example         string
+	// RootRecipient is the public key of the root.
+	RootRecipient string
+	// GitIgnore says that lines were added to a .gitignore that was there.
+	GitIgnore bool
+}
+
+// Names of what Init writes in the platform's folder.
+const (
+	hostFile  = "custody.yaml"
+	estateDir = "estate"
+	keysDir   = "keys"
+	stateDir  = "state"
+	runDir    = "run"
+	sopsFile  = ".sops.yaml"
+	ignore    = ".gitignore"
+)
+
+// exampleName is the example's, unless an imported variable has that name.
+const exampleName = "example-token"
+
+// document is the mode of what is no key.
+var document = durable.Attributes{Mode: 0o644, UID: durable.Keep, GID: durable.Keep}
+
+// Init makes a platform. The folder is made when absent.
+func Init(ctx context.Context, c Config, p Platform) (Made, error) {
+	if err := p.check(); err != nil {
+		return Made{}, err
+	}
+	_, err := os.Lstat(p.Dir)
+	made := errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return Made{}, fmt.Errorf("making platform: %w", err)
+	}
+	result, err := initIn(ctx, c, p)
+	if err != nil && made {
+		_ = os.Remove(p.Dir) // empty again, or not ours
+	}
+	return result, err
+}
+
+func initIn(ctx context.Context, c Config, p Platform) (Made, error) {
+	if err := free(p.Dir); err != nil {
+		return Made{}, err
+	}
+	staging, err := os.MkdirTemp(p.Dir, ".custody-init-")
+	if err != nil {
+		return Made{}, fmt.Errorf("making platform: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(staging) }()
+	if err := os.WriteFile(filepath.Join(staging, ignore), []byte("*\n"), 0o600); err != nil {
+		return Made{}, fmt.Errorf("making platform: %w", err)
+	}
+	fresh := filepath.Join(staging, "new")
+	made, err := write(ctx, c, p, fresh)
+	if err != nil {
+		return Made{}, err
+	}
+	if err := lint(fresh, p); err != nil {
+		return Made{}, err
+	}
+	if made.GitIgnore, err = place(fresh, p.Dir); err != nil {
+		return Made{}, err
+	}
+	made.HostFile, made.Estate = filepath.Join(p.Dir, hostFile), filepath.Join(p.Dir, estateDir)
+	made.RootKey = filepath.Join(p.Dir, keysDir, "root.agekey")
+	return made, nil
+}
+
+func (p Platform) check() error {
+	for _, n := range []struct{ what, name string }{{"platform", p.Name}, {"environment", p.Environment}} {
+		if !wellNamed(n.name) {
+			return &root.Error{Doing: fmt.Sprintf("naming the %s %q", n.what, n.name), Class: ErrInput,
+				Next: "choose lower-case letters, digits and single hyphens, 63 at most"}
+		}
+	}
+	for _, text := range []string{p.Team, p.Contact} {
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+			return &root.Error{Doing: "naming the owner", Class: ErrInput, Detail: "team and contact are one line of text each",
+				Next: "give --team and --contact"}
+		}
+	}
+	return nil
+}
+
+// write makes all files in dir.
+func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) {
+	folder, err := durable.Make(dir)
+	if err != nil {
+		return Made{}, fmt.Errorf("making platform: %w", err)
+	}
+	defer func() { _ = folder.Close() }()
+	var failed error
+	put := func(name string, data []byte, as durable.Attributes) {
+		if failed == nil {
+			failed = folder.MakeParents(name)
+		}
+		if failed == nil {
+			failed = folder.Replace(name, data, as)
+		}
+	}
+	public := map[string]string{}
+	for _, name := range []string{"root", "bootstrap", "unseal"} {
+		identity, err := root.NewIdentity(c.Random)
+		if err != nil {
+			return Made{}, err
+		}
+		public[name] = identity.Public()
+		put(filepath.Join(keysDir, name+".agekey"), identity.ExposeFile(c.Now()), durable.Private)
+	}
+	made := Made{RootRecipient: public["root"]}
+	facts := facts{
+		Platform: p.Name, Environment: p.Environment, Team: p.Team, Contact: p.Contact,
+		Root: public["root"], Bootstrap: public["bootstrap"], Imports: len(p.Import) > 0,
+	}
+	for _, name := range []string{hostFile, estateDir + "/platform.yaml", estateDir + "/policies.yaml", sopsFile, ignore} {
+		put(name, render(filepath.Base(name), facts), document)
+	}
+	mkdir := func(name string) {
+		if failed == nil {
+			failed = folder.MakeParents(filepath.Join(runDir, name, "file"))
+		}
+	}
+	mkdir("app")
+	if !named(p.Import, exampleName) {
+		facts.Secret = exampleName
+		put(estateDir+"/secrets/"+exampleName+".yaml", render("example.yaml", facts), document)
+		made.Example = filepath.Join(p.Dir, runDir, "app", "example.env")
+	}
+	for _, variable := range p.Import {
+		sealed, err := c.Codec.Seal(ctx, root.Document{
+			Name: variable.Secret, Seeds: variable.Secret, Value: variable.Value,
+			Binding: v1alpha1.Binding{Platform: p.Name, Secret: variable.Secret},
+		}, []string{facts.Root, facts.Bootstrap})
+		if err != nil {
+			return Made{}, fmt.Errorf("sealing %s: %w", variable.Name, err)
+		}
+		facts.Secret, facts.Variable = variable.Secret, variable.Name
+		put(estateDir+"/secrets/"+variable.Secret+".yaml", render("imported.yaml", facts), document)
+		put(estateDir+"/bootstrap/"+variable.Secret+".yaml", sealed, document)
+		made.Imported = filepath.Join(p.Dir, runDir, "imported")
+	}
+	if made.Imported != "" {
+		mkdir("imported")
+	}
+	if failed != nil {
+		return Made{}, fmt.Errorf("making platform: %w", failed)
+	}
+	return made, nil
+}
+
+// lint holds what was written to the rules that users' estates are held to.
+func lint(dir string, p Platform) error {
+	host, faults, err := intent.LoadHost(filepath.Join(dir, hostFile))
+	if err != nil {
+		return fmt.Errorf("making platform: %w", err)
+	}
+	if len(faults) == 0 {
+		_, faults, err = intent.Load(filepath.Join(dir, estateDir), intent.Options{Environment: p.Environment, Host: &host.Spec})
+		if err != nil {
+			return fmt.Errorf("making platform: %w", err)
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	texts := make([]string, len(faults))
+	for i, fault := range faults {
+		texts[i] = fault.Subject + ": " + fault.Reason + " [" + fault.Rule + "]"
+	}
+	return &root.Error{Doing: "making platform", Class: ErrInput, Detail: "its documents would not lint: " + strings.Join(texts, "; "),
+		Next: "choose other names; " + faults[0].Fix}
+}

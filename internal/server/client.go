@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Client calls a Handler, over a socket or in this process.
+type Client struct{ http http.Client }
+
+// Dial returns a client of the server that listens on a Unix socket. It connects when first used.
+func Dial(socket string) *Client {
+	dialer := &net.Dialer{}
+	return &Client{http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// Local returns a client that calls handler in this process, as by.
+func Local(handler http.Handler, by string) *Client {
+	return &Client{http.Client{Transport: local{handler, by}}}
+}
+
+type local struct {
+	handler http.Handler
+	by      string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+	recorder := httptest.NewRecorder()
+	l.handler.ServeHTTP(recorder, r.WithContext(WithCaller(r.Context(), l.by)))
+	return recorder.Result(), nil
+}
+
+// Status returns the platform's status.
+func (c *Client) Status(ctx context.Context) (status Status, err error) {
+	return status, c.get(ctx, "/v1/status", &status)
+}
+
+// Inventory returns all secrets.
+func (c *Client) Inventory(ctx context.Context) (rows []inventory.Row, err error) {
+	return rows, c.get(ctx, "/v1/inventory", &rows)
+}
+
+// Explain returns all about one secret.
+func (c *Client) Explain(ctx context.Context, secretName string) (e Explanation, err error) {
+	return e, c.get(ctx, "/v1/inventory/"+url.PathEscape(secretName), &e)
+}
+
+// Plan returns what would happen next.
+func (c *Client) Plan(ctx context.Context) (steps []Step, err error) {
+	return steps, c.get(ctx, "/v1/plan", &steps)
+}
+
+// Rotate submits a request.
+func (c *Client) Rotate(ctx context.Context, ask RotateRequest) (request trigger.Request, err error) {
+	return request, c.post(ctx, "/v1/requests", ask, &request)
+}
+
+// Runs returns the runs of one secret, or of all with "".
+func (c *Client) Runs(ctx context.Context, secretName string) (runs []Run, err error) {
+	return runs, c.get(ctx, "/v1/runs?"+url.Values{"secret": {secretName}}.Encode(), &runs)
+}
+
+// Run returns one run with its transitions.
+func (c *Client) Run(ctx context.Context, id authority.RunID) (run Run, err error) {
+	return run, c.get(ctx, "/v1/runs/"+url.PathEscape(string(id)), &run)
+}
+
+// Abort asks for a run to be taken back.
+func (c *Client) Abort(ctx context.Context, id authority.RunID, reason string) error {
+	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/abort", reasoned{reason}, &struct{}{})
+}
+
+// Force waives the proofs that a run is missing.
+func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) error {
+	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &struct{}{})
+}
+
+// ConfirmClock says that the time shown now is right.
+func (c *Client) ConfirmClock(ctx context.Context) error {
+	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
+}
+
+// Doctor checks the live estate.
+func (c *Client) Doctor(ctx context.Context) (d Diagnosis, err error) {
+	return d, c.get(ctx, "/v1/doctor", &d)
+}
+
+// Audit returns events on record, oldest first.
+func (c *Client) Audit(ctx context.Context, secretName string, run authority.RunID) (events []audit.Event, err error) {
+	return events, c.get(ctx, "/v1/audit?"+url.Values{"secret": {secretName}, "run": {string(run)}}.Encode(), &events)
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	return c.do(ctx, http.MethodGet, path, nil, into)
+}
+
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding request: %w", err)
+	}
+	return c.do(ctx, http.MethodPost, path, bytes.NewReader(encoded), into)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://custody"+path, body)
+	if err != nil {
+		return fmt.Errorf("making request: %w", err)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return &Problem{Class: Unavailable, Text: "calling the server: " + err.Error(), Hint: "is `custody serve` running?", cause: err}
+	}
+	defer func() { _ = response.Body.Close() }()
+	decoder := json.NewDecoder(response.Body)
+	if response.StatusCode != http.StatusOK {
+		problem := &Problem{Class: Failure, Text: "the server answered " + response.Status}
+		if err := decoder.Decode(problem); err != nil {
+			return fmt.Errorf("reading the server's answer: %w", err)
+		}
+		return problem
+	}
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("reading the server's answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+)
+
+// maxBody bounds what a request may say.
+const maxBody = 64 << 10
+
+type callerKey struct{}
+
+// WithCaller notes who makes a request, for the record.
+func WithCaller(ctx context.Context, by string) context.Context {
+	return context.WithValue(ctx, callerKey{}, by)
+}
+
+func caller(r *http.Request) string {
+	if by, ok := r.Context().Value(callerKey{}).(string); ok {
+		return by
+	}
+	return "unknown"
+}
+
+type reasoned struct {
+	Reason string `json:"reason"`
+}
+
+// Handler serves the interface. It trusts its listener to let in only those who may.
+func Handler(service Service) http.Handler {
+	mux := http.NewServeMux()
+	get := func(pattern string, fn func(*http.Request) (any, error)) {
+		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			result, err := fn(r)
+			answer(w, result, err)
+		})
+	}
+	get("/v1/status", func(r *http.Request) (any, error) { return service.Status(r.Context()) })
+	get("/v1/inventory", func(r *http.Request) (any, error) { return service.Inventory(r.Context()) })
+	get("/v1/inventory/{secret}", func(r *http.Request) (any, error) {
+		return service.Explain(r.Context(), r.PathValue("secret"))
+	})
+	get("/v1/plan", func(r *http.Request) (any, error) { return service.Plan(r.Context()) })
+	get("/v1/runs", func(r *http.Request) (any, error) { return service.Runs(r.Context(), r.FormValue("secret")) })
+	get("/v1/runs/{run}", func(r *http.Request) (any, error) {
+		return service.Run(r.Context(), authority.RunID(r.PathValue("run")))
+	})
+	get("/v1/doctor", func(r *http.Request) (any, error) { return service.Doctor(r.Context()) })
+	get("/v1/audit", func(r *http.Request) (any, error) {
+		return service.Audit(r.Context(), audit.Filter{Secret: r.FormValue("secret"), Run: authority.RunID(r.FormValue("run"))})
+	})
+	mux.HandleFunc("POST /v1/requests", func(w http.ResponseWriter, r *http.Request) {
+		var ask RotateRequest
+		if err := decode(r, &ask); err != nil {
+			answer(w, nil, err)
+			return
+		}
+		request, err := service.Rotate(r.Context(), caller(r), ask)
+		answer(w, request, err)
+	})
+	act := func(verb string, do func(ctx context.Context, by string, id authority.RunID, reason string) error) {
+		mux.HandleFunc("POST /v1/runs/{run}/"+verb, func(w http.ResponseWriter, r *http.Request) {
+			var why reasoned
+			err := decode(r, &why)
+			if err == nil && why.Reason == "" {
+				err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+			}
+			if err == nil {
+				err = do(r.Context(), caller(r), authority.RunID(r.PathValue("run")), why.Reason)
+			}
+			answer(w, struct{}{}, err)
+		})
+	}
+	act("abort", service.Abort)
+	act("force", service.Force)
+	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
+	})
+	return mux
+}
+
+// Health serves /healthz, which answers while the process lives, /readyz, which says why it is not ready, and /metrics.
+func Health(service Service, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if why := service.Ready(r.Context()); why != "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "not ready: "+why+"\n")
+			return
+		}
+		_, _ = io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", metrics)
+	return mux
+}
+
+func decode(r *http.Request, into any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return &Problem{Class: Usage, Text: "the request's body is not what this call takes"}
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, result any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		problem := Problems(err)
+		w.WriteHeader(outcome(problem.Class).Status)
+		result = problem
+	}
+	_ = json.NewEncoder(w).Encode(result) // the caller is gone if this fails
+}

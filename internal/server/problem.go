@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Class of a problem decides its exit code and its HTTP status.
+type Class string
+
+// The classes.
+const (
+	Failure     Class = "failure"
+	Usage       Class = "usage"
+	Found       Class = "found"
+	NotFound    Class = "not-found"
+	Refused     Class = "refused"
+	Unavailable Class = "unavailable"
+)
+
+// Outcome is one line of the table that --help and the documentation print.
+type Outcome struct {
+	Class  Class
+	Exit   int
+	Status int
+	Means  string
+}
+
+// Outcomes is the one table of exit codes and HTTP statuses.
+var Outcomes = []Outcome{
+	{"", 0, http.StatusOK, "done"},
+	{Failure, 1, http.StatusInternalServerError, "something broke; the message says what"},
+	{Usage, 2, http.StatusBadRequest, "the command's words are wrong; nothing was done"},
+	{Found, 3, http.StatusOK, "the command worked and found something wrong (lint, doctor, audit verify)"},
+	{NotFound, 4, http.StatusNotFound, "no such secret, run or file"},
+	{Refused, 5, http.StatusConflict, "not allowed as things stand; the message says why"},
+	{Unavailable, 6, http.StatusServiceUnavailable, "the authority is sealed, in use by another process, or not there; try again"},
+}
+
+// Problem is an error with its class and the operator's next move.
+type Problem struct {
+	Class Class  `json:"class"`
+	Text  string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+	cause error
+}
+
+// Error is the message without the hint.
+func (p *Problem) Error() string { return p.Text }
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// Problems gives err a class and a hint. An error that names its own next move (a method Hint) keeps it.
+func Problems(err error) *Problem {
+	if err == nil {
+		return nil
+	}
+	var known *Problem
+	if errors.As(err, &known) {
+		return known
+	}
+	p := &Problem{Class: Failure, Text: err.Error(), cause: err}
+	for _, rule := range classes {
+		if errors.Is(err, rule.is) {
+			p.Class, p.Hint = rule.class, rule.hint
+			break
+		}
+	}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		p.Hint = hinted.Hint()
+	}
+	return p
+}
+
+var classes = []struct {
+	is    error
+	class Class
+	hint  string
+}{
+	{trigger.ErrMalformed, Usage, ""},
+	{authority.ErrNotFound, NotFound, "see what there is with `custody inventory`"},
+	{authority.ErrSealed, Unavailable, "give the authority its unseal key: see unseal in the host file"},
+	{authority.ErrUnavailable, Unavailable, ""},
+	{rotation.ErrNotAllowed, Refused, ""},
+	{rotation.ErrNotNow, Refused, "see `custody explain` for what it waits for"},
+	{journal.ErrSuperseded, Refused, "somebody else changed it at the same moment; try again"},
+	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
+	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
+	{context.DeadlineExceeded, Unavailable, ""},
+}
+
+// Exit is the exit code of an error, 0 for nil.
+func Exit(err error) int {
+	if err == nil {
+		return 0
+	}
+	return outcome(Problems(err).Class).Exit
+}
+
+func outcome(class Class) Outcome {
+	for _, outcome := range Outcomes {
+		if outcome.Class == class {
+			return outcome
+		}
+	}
+	return Outcomes[1]
+}

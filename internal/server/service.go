@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server is Custody's own interface: one HTTP handler over one Service. `custody serve` listens with it on a
+// Unix socket; a command that finds no server takes the state folder's lock and calls the same handler in its own
+// process, so both ways do the same. No answer ever holds a value. Health and metrics listen apart, on loopback.
+package server
+
+import (
+	"context"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/invariant"
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Service is what can be asked of a running platform. By names who asks, as the operating system knows them.
+type Service interface {
+	Status(ctx context.Context) (Status, error)
+	Inventory(ctx context.Context) ([]inventory.Row, error)
+	Explain(ctx context.Context, secretName string) (Explanation, error)
+	Plan(ctx context.Context) ([]Step, error)
+	// Rotate submits a request, durable before it returns; a repeated id changes nothing.
+	Rotate(ctx context.Context, by string, ask RotateRequest) (trigger.Request, error)
+	Runs(ctx context.Context, secretName string) ([]Run, error)
+	Run(ctx context.Context, id authority.RunID) (Run, error)
+	Abort(ctx context.Context, by string, id authority.RunID, reason string) error
+	Force(ctx context.Context, by string, id authority.RunID, reason string) error
+	ConfirmClock(ctx context.Context, by string) error
+	Doctor(ctx context.Context) (Diagnosis, error)
+	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)
+	// Settle takes the platform as far as it will go now: for commands that find no server. done is asked between ticks.
+	Settle(ctx context.Context, done func() bool) error
+	// Ready says why the platform is not ready, "" when it is.
+	Ready(ctx context.Context) string
+}
+
+// Status answers: which phase, on what evidence, what it waits for, who holds authority over each secret.
+type Status struct {
+	Platform    string         `json:"platform"`
+	Environment string         `json:"environment"`
+	Authority   string         `json:"authority"`
+	Incarnation string         `json:"incarnation,omitempty"`
+	Standing    phase.Standing `json:"standing"`
+	// Estate in force, and since when; Fault says why a newer one is not.
+	Estate      string    `json:"estate"`
+	EstateSince time.Time `json:"estateSince,omitzero"`
+	// Findings want a person's eye. They never hold a value.
+	Findings []string        `json:"findings,omitempty"`
+	Secrets  []inventory.Row `json:"secrets"`
+	Serving  bool            `json:"serving"`
+}
+
+// Explanation is all about one secret.
+type Explanation struct {
+	inventory.Row
+	Next string `json:"next"`
+	// Policy that is enforced, Events of its last run.
+	Enforced *journal.Policy `json:"enforced,omitempty"`
+	Events   []audit.Event   `json:"events,omitempty"`
+}
+
+// Step is one thing that would happen next.
+type Step struct {
+	Secret string    `json:"secret"`
+	What   string    `json:"what"`
+	Why    string    `json:"why"`
+	When   time.Time `json:"when,omitzero"` // zero: now
+	// Held says what stops it.
+	Held string `json:"held,omitempty"`
+}
+
+// RotateRequest asks for a rotation.
+type RotateRequest struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+	Reason string `json:"reason"`
+}
+
+// Run is one run, live or ended, with its transitions on record.
+type Run struct {
+	ID       authority.RunID  `json:"id"`
+	Secret   string           `json:"secret"`
+	Path     authority.Path   `json:"path"`
+	Workflow journal.Workflow `json:"workflow"`
+	// Result is live, completed or undone.
+	Result  string        `json:"result"`
+	Step    string        `json:"step"`
+	By      string        `json:"by"`
+	Reason  string        `json:"reason"`
+	Detail  string        `json:"detail,omitempty"`
+	Waiting string        `json:"waiting,omitempty"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended,omitzero"`
+	Events  []audit.Event `json:"events,omitempty"`
+}
+
+// Diagnosis is what doctor found.
+type Diagnosis struct {
+	// Checked says what was looked at, so that silence can be told from blindness.
+	Checked    []string              `json:"checked"`
+	Violations []invariant.Violation `json:"violations,omitempty"`
+	// Findings want a person's eye but break nothing.
+	Findings []string `json:"findings,omitempty"`
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/invariant"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+// check takes a snapshot of the secret at path and checks every invariant on it.
+func (w *World) check(path authority.Path, touched authority.RunID) {
+	s := w.secrets[path]
+	if s == nil {
+		return
+	}
+	w.Checks++
+	for _, violation := range invariant.Check(w.snapshot(s, touched)) {
+		if !slices.Contains(w.Violations, violation) {
+			w.Violations = append(w.Violations, violation)
+		}
+	}
+}
+
+func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
+	ctx := context.Background()
+	entry := w.entry(s.Path)
+	snapshot := invariant.Secret{
+		Name: s.Subject.Secret, Capability: s.kind().Capability, Tombstoned: entry.Tombstone != nil, Touched: touched,
+	}
+	judge := func(id authority.VersionID, v secret.Value) invariant.Credential {
+		return invariant.Credential{Known: true, ID: id, Verdict: verdict(s.Upstream, v), FromGit: w.isBootstrap(s, v)}
+	}
+	if held, err := w.store.Read(ctx, s.Path); err == nil {
+		snapshot.Record = judge(held.ID, held.Value)
+	}
+	if entry.Tombstone != nil {
+		snapshot.RecordAtTombstone = authority.VersionID{Incarnation: w.store.Incarnation(), Run: entry.Tombstone.Run, Number: 1}
+	}
+	if entry.Last != nil {
+		snapshot.Latest = entry.Last.Run
+		if entry.Live == nil {
+			snapshot.Forced = entry.Last.Forced != ""
+			snapshot.Transitions, snapshot.Due = w.log[entry.Last.Run], due(entry.Last, s)
+		}
+	}
+	if run := entry.Live; run != nil {
+		snapshot.Latest, snapshot.Forced = run.ID, run.Forced != ""
+		snapshot.Promoted = snapshot.Record.ID.Run == run.ID
+		if old, err := w.store.ReadVersion(ctx, s.Path, run.Base); err == nil && run.Workflow == journal.Rotation {
+			snapshot.Old = judge(old.ID, old.Value)
+		}
+		if pending, err := w.store.Read(ctx, authority.PendingPath(s.Path, run.ID)); err == nil {
+			if candidate := w.candidate(pending.Value); !candidate.Empty() {
+				snapshot.Candidate = judge(pending.ID, candidate)
+			}
+		}
+	}
+	for _, c := range s.Consumers {
+		id, v := c.Running()
+		seen := invariant.Consumer{Name: c.Name(), Runs: id}
+		if !v.Empty() {
+			seen.Verdict = verdict(s.Upstream, v)
+		}
+		snapshot.Consumers = append(snapshot.Consumers, seen)
+	}
+	return snapshot
+}
+
+func (w *World) isBootstrap(s *Secret, v secret.Value) bool {
+	is, known := w.fromGit[v]
+	if !known {
+		is = !s.Bootstrap.Empty() && v.Equal(s.Bootstrap)
+		w.fromGit[v] = is
+	}
+	return is
+}
+
+// candidate reads a pending entry; what is no pending entry holds none.
+func (w *World) candidate(pending secret.Value) secret.Value {
+	candidate, known := w.pending[pending]
+	if !known {
+		candidate, _ = rotation.Candidate(pending)
+		w.pending[pending] = candidate
+	}
+	return candidate
+}
+
+func verdict(u *upstreammemory.Upstream, v secret.Value) upstream.Verdict {
+	if u.Accepts(v) {
+		return upstream.Accepted
+	}
+	return upstream.Refused
+}
+
+// due are the steps that a closed run must have on record.
+func due(last *journal.Outcome, s *Secret) []string {
+	switch {
+	case last.Workflow == journal.Handover:
+		return []string{"planned", "verified", "written", "read-back", "tombstoned", "consumed"}
+	case last.Result == "completed" && last.Forced != "":
+		return []string{"planned", "staged", "applied", "verified", "promoted", "completed"}
+	case last.Result == "completed":
+		return []string{"planned", "staged", "applied", "verified", "promoted", "delivered", "completed"}
+	}
+	return []string{"planned", "undone"}
+}
+
+// violate notes that a named property does not hold.
+func (w *World) violate(name string, s *Secret, format string, args ...any) {
+	w.Violations = append(w.Violations, invariant.Violation{Invariant: name, Secret: s.Subject.Secret, Detail: fmt.Sprintf(format, args...)})
+}
+
+// Final checks what must hold once nothing is going on any more, beyond the invariants of every moment.
+func (w *World) Final() {
+	ctx := context.Background()
+	settled := w.Settled()
+	for id, path := range w.acknowledged {
+		if _, err := w.store.Get(ctx, "request/done/"+id); err != nil {
+			w.violate("request-kept", w.secrets[path], "acknowledged request %s was not served", id)
+		}
+	}
+	for path, s := range w.secrets {
+		if entry := w.entry(path); entry.Live != nil {
+			w.violate("converges", s, "run %s is still at %s after the time allowed: %+v", entry.Live.ID, entry.Live.Step, entry.Live.Waiting)
+		} else if !settled {
+			w.violate("converges", s, "the world is not settled after the time allowed")
+		}
+		held, err := w.store.Read(ctx, path)
+		if err != nil {
+			w.violate("converges", s, "no value of record")
+			continue
+		}
+		live := 0
+		for _, count := range s.Upstream.Credentials() {
+			live += count
+		}
+		if live != 1 {
+			w.violate("no-orphans", s, "%d credentials are honoured upstream, 1 is on record", live)
+		}
+		if !s.Upstream.Accepts(held.Value) {
+			w.violate("record-is-honoured", s, "the upstream refuses the value of record")
+		}
+		w.check(path, "")
+	}
+}

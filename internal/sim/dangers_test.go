@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+// The tests below play one danger each, without faults, over as much virtual time as it takes.
+
+// live is a world with one secret that was just issued.
+type live struct {
+	*World
+	t *testing.T
+	s *Secret
+}
+
+// within runs a test in a bubble, over a world with one secret as declared, and wants every invariant to hold.
+func within(t *testing.T, declared Declaration, test func(live)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := New(1)
+		w.reconcile = 10 * time.Minute
+		s, err := w.Declare(declared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.drive(time.Now().Add(time.Hour), w.Settled); !w.Settled() && !declared.Account.TrustsAll {
+			t.Fatal("the secret was not issued")
+		}
+		test(live{w, t, s})
+		for _, violation := range w.Violations {
+			t.Error(violation)
+		}
+		all.add(0, 1, w.Checks, len(w.Violations))
+	})
+}
+
+func (l live) request() {
+	l.t.Helper()
+	if err := l.Request(l.s); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// pass drives for d.
+func (l live) pass(d time.Duration) {
+	l.drive(time.Now().Add(d), func() bool { return false })
+}
+
+// settle drives until nothing is going on, for d at most.
+func (l live) settle(d time.Duration) {
+	l.t.Helper()
+	if l.drive(time.Now().Add(d), l.Settled); !l.Settled() {
+		l.t.Fatalf("not settled within %s: %s", d, l.waiting(l.s.Path))
+	}
+}
+
+func (l live) wantWaiting(part string) {
+	l.t.Helper()
+	if got := l.waiting(l.s.Path); !strings.Contains(got, part) {
+		l.t.Errorf("the secret waits for %q, want %q in it", got, part)
+	}
+}
+
+func (l live) wantEnded(step journal.Step, want int) {
+	l.t.Helper()
+	if got := l.ended(step); got != want {
+		l.t.Errorf("%d runs reached %s, want %d", got, step, want)
+	}
+}
+
+func dual() Declaration {
+	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
+	one.Reloads = one.Reloads[:1]
+	return one
+}
+
+// vault PR 28989: a password that the upstream refuses was retried for ever.
+func TestRefusedCandidateIsNotRetriedForEver(t *testing.T) {
+	declared := dual()
+	declared.RefuseFirst = 5
+	within(t, declared, func(l live) {
+		l.request()
+		l.pass(30 * day)
+		l.wantEnded(journal.Undone, 5)
+		l.wantWaiting("5 attempts failed")
+		if entry := l.entry(l.s.Path); entry.Retry == nil || !entry.Retry.Held {
+			t.Errorf("got retry %+v, want it held", entry.Retry)
+		}
+		l.request()
+		l.settle(time.Hour)
+		l.wantEnded(journal.Completed, 1)
+		l.Final()
+	})
+}
+
+func TestRefusedCandidateBacksOff(t *testing.T) {
+	declared := dual()
+	declared.RefuseFirst = 3
+	within(t, declared, func(l live) {
+		began := time.Now()
+		l.request()
+		l.settle(time.Hour)
+		if took := time.Since(began); took < 7*time.Minute || took > 9*time.Minute {
+			t.Errorf("three refusals were retried within %s, want 1 + 2 + 4 minutes", took)
+		}
+		l.Final()
+	})
+}
+
+func TestIgnoredReloadHoldsRevocationUntilForced(t *testing.T) {
+	declared := dual()
+	declared.Policy.TTL = 90 * day // no further run while this one waits
+	within(t, declared, func(l live) {
+		consumer := l.s.Consumers[0]
+		consumer.IgnoreReloads(true)
+		l.request()
+		l.pass(30 * day)
+		l.wantWaiting("past maxOverlap")
+		if !l.s.Upstream.Accepts(l.s.Bootstrap) {
+			t.Error("the old credential was revoked while a consumer runs on it")
+			return
+		}
+		force(l.World, l.s)
+		l.pass(time.Hour)
+		l.wantEnded(journal.Completed, 1)
+		if l.s.Upstream.Accepts(l.s.Bootstrap) {
+			t.Error("the old credential is honoured after a person forced the run")
+		}
+	})
+}
+
+func TestUpstreamDownForAnHour(t *testing.T) {
+	for _, at := range []journal.Step{journal.Planned, journal.Staged, journal.Applied, journal.Promoted, journal.Delivered} {
+		t.Run(string(at), func(t *testing.T) {
+			within(t, dual(), func(l live) {
+				l.counting = true
+				l.events = []Event{{of: l.s, When: recorded(at), Do: func(w *World, s *Secret) {
+					s.Upstream.SetDown(true)
+					w.At(time.Hour, func() { s.Upstream.SetDown(false) })
+				}}}
+				began := time.Now()
+				l.request()
+				l.settle(3 * time.Hour)
+				if took := time.Since(began); took < time.Hour {
+					t.Errorf("settled after %s, though the upstream was down for an hour", took)
+				}
+				l.wantEnded(journal.Undone, 0)
+				l.Final()
+			})
+		})
+	}
+}
+
+func TestUpstreamThatTrustsEverythingIsNeverTakenOn(t *testing.T) {
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Overwrite} {
+		t.Run(string(shape), func(t *testing.T) {
+			within(t, declare(shape, true, upstreammemory.Config{TrustsAll: true}), func(l live) {
+				before := fmt.Sprint(l.s.Upstream.Credentials())
+				l.request()
+				l.pass(30 * day)
+				l.wantWaiting("verifying proves nothing there")
+				l.wantEnded(journal.Staged, 0)
+				if after := fmt.Sprint(l.s.Upstream.Credentials()); after != before {
+					t.Errorf("credentials changed from %s to %s", before, after)
+				}
+				if l.entry(l.s.Path).Onboarded {
+					t.Error("the upstream was taken on")
+				}
+			})
+		})
+	}
+}
+
+func TestClockJumpHoldsTimedRuns(t *testing.T) {
+	for name, jump := range map[string]time.Duration{"forward": day, "backward": -day} {
+		t.Run(name, func(t *testing.T) {
+			within(t, dual(), func(l live) {
+				before := 28*day + 12*time.Hour // twelve hours before the run is due
+				l.At(before, func() { l.skew = jump })
+				l.pass(before + 3*day)
+				l.wantEnded(journal.Planned, 1) // the handover's
+				l.wantWaiting("held until")
+				l.request()
+				l.settle(time.Hour)
+				l.wantEnded(journal.Completed, 1)
+				l.pass(35 * day)
+				l.wantEnded(journal.Completed, 1)
+				if err := l.clock().Confirm(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				l.pass(time.Hour)
+				l.wantEnded(journal.Completed, 2)
+			})
+		})
+	}
+}
+
+func TestRequestsDuringARunBecomeOneFurtherRun(t *testing.T) {
+	within(t, dual(), func(l live) {
+		l.counting = true
+		l.events = []Event{{of: l.s, When: liveAt(journal.Staged), Do: func(*World, *Secret) { l.request(); l.request() }}}
+		l.request()
+		l.settle(time.Hour)
+		l.wantEnded(journal.Completed, 2)
+		for range 3 { // replays of all three
+			for id := range l.acknowledged {
+				if err := l.submit(l.s, id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.pass(time.Hour)
+		}
+		l.wantEnded(journal.Completed, 2)
+		l.Final()
+	})
+}
+
+func TestAbortAfterVerifyIsRefused(t *testing.T) {
+	within(t, dual(), func(l live) {
+		l.counting = true
+		l.events = []Event{{of: l.s, When: liveAt(journal.Verified), Do: abort}}
+		l.request()
+		l.settle(time.Hour)
+		if len(l.notes) != 1 || l.notes[0] != "not allowed" {
+			t.Errorf("got answers %v, want one refusal", l.notes)
+		}
+		l.wantEnded(journal.Completed, 1)
+		l.Final()
+	})
+}
+
+func TestLostValueIsReportedAndNeverMadeUp(t *testing.T) {
+	within(t, dual(), func(l live) {
+		loseValue(l.World, l.s)
+		l.pass(60 * day)
+		l.wantWaiting("its value is gone")
+		stillLost(l.World, l.s)
+	})
+}
+
+func TestPropagationIsNoRefusal(t *testing.T) {
+	declared := dual()
+	declared.Account = upstreammemory.Config{Propagation: 20 * time.Second}
+	within(t, declared, func(l live) {
+		l.request()
+		l.pass(time.Hour)
+		l.wantEnded(journal.Undone, 0)
+		l.Final()
+	})
+}
+
+// TestOverwriteGap measures how long a consumer of an overwriting upstream is refused: from apply to its reload.
+func TestOverwriteGap(t *testing.T) {
+	const latency = 50 * time.Millisecond
+	for _, reload := range []time.Duration{0, time.Second, 5 * time.Second} {
+		declared := declare(upstreammemory.Overwrite, true, upstreammemory.Config{})
+		declared.Reloads = []time.Duration{reload}
+		within(t, declared, func(l live) {
+			l.latency = latency
+			var gap, longest time.Duration
+			seen := time.Now()
+			l.watch = func() {
+				if _, v := l.s.Consumers[0].Running(); verdict(l.s.Upstream, v) == upstream.Refused {
+					gap += time.Since(seen)
+				} else {
+					gap = 0
+				}
+				seen, longest = time.Now(), max(longest, gap)
+			}
+			l.request()
+			l.settle(time.Hour)
+			calls := int((longest - reload) / latency)
+			fmt.Printf("sim: overwrite gap: refused for %s, with a reload of %s and %s a call: %d calls\n", longest, reload, latency, calls)
+			if longest < reload || calls > 12 {
+				t.Errorf("a consumer was refused for %s, want its reload of %s and 12 calls at most", longest, reload)
+			}
+		})
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"bytes"
+	"context"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+)
+
+// journals is the real journal, except that a record which has not changed is not decoded again.
+type journals struct {
+	*journal.Journal
+	w *World
+}
+
+// Load reads the record through the door, as the real journal does.
+func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
+	held, err := store{j.w}.Get(ctx, "secret/"+string(path))
+	entry, err := j.w.decode(ctx, path, held, err)
+	if err != nil {
+		return nil, err
+	}
+	own := *entry // engines change the entry and its live run in place, everything else is replaced
+	if own.Live != nil {
+		run := *own.Live
+		own.Live = &run
+	}
+	return &own, nil
+}
+
+// Save saves through the door and shows what was saved to whoever watches.
+func (j journals) Save(ctx context.Context, entry *journal.Entry) error {
+	err := j.Journal.Save(ctx, entry)
+	if err == nil && j.w.saved != nil {
+		j.w.saved(entry)
+	}
+	return err
+}
+
+// entry reads a secret's journal entry past the faults. Callers must not change it.
+func (w *World) entry(path authority.Path) *journal.Entry {
+	held, err := w.store.Get(context.Background(), "secret/"+string(path))
+	entry, err := w.decode(context.Background(), path, held, err)
+	if err != nil {
+		panic("sim: reading the double's journal: " + err.Error())
+	}
+	return entry
+}
+
+// version is a journal record as it was stored.
+type version struct {
+	revision authority.Revision
+	data     string
+}
+
+func (w *World) decode(ctx context.Context, path authority.Path, held authority.Record, err error) (*journal.Entry, error) {
+	if err != nil {
+		return journal.New(answer{held, err}).Load(ctx, path)
+	}
+	if last := w.entries[path]; last != nil && last.record.Revision == held.Revision && bytes.Equal(last.record.Data, held.Data) {
+		return last.entry, nil
+	}
+	key := version{held.Revision, string(held.Data)}
+	entry := w.decoded[key]
+	if entry == nil {
+		if entry, err = journal.New(answer{held, nil}).Load(ctx, path); err != nil {
+			return nil, err
+		}
+		w.decoded[key] = entry
+	}
+	w.entries[path] = &cachedEntry{held, entry}
+	return entry, nil
+}
+
+// answer is the reply that was had to reading one record.
+type answer struct {
+	record authority.Record
+	err    error
+}
+
+func (a answer) Get(context.Context, string) (authority.Record, error) { return a.record, a.err }
+
+func (a answer) Put(context.Context, string, authority.Revision, []byte) (authority.Revision, error) {
+	panic("sim: loading an entry writes nothing")
+}
+
+func (a answer) List(context.Context, string) ([]authority.Record, error) {
+	panic("sim: loading an entry lists nothing")
+}

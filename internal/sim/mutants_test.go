@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is an engine with one thing wrong.
+type mutant struct {
+	name string
+	// file, below internal, in which old stands once; new takes its place.
+	file, old, new string
+	// run are the tests that find it, and caught the invariant that they name.
+	run, caught string
+}
+
+func scenario(names ...string) string {
+	return "TestCrashEnumeration/scenarios/^(" + strings.Join(names, "|") + ")$"
+}
+
+// mutants are what each part of the engines is there to prevent.
+var mutants = []mutant{
+	{
+		name: "revoke-before-proof", file: "rotation/deliver.go",
+		old: "\treturn lacking, nil\n", new: "\treturn lacking[:0], nil\n",
+		run: scenario("dual"), caught: "proof-before-revocation",
+	},
+	{
+		name: "delivered-is-taken-for-rolled", file: "rotation/deliver.go",
+		old: "proof.Level >= consumer.Needs", new: "proof.Level >= materialize.Delivered",
+		run: "TestIgnoredReloadHoldsRevocationUntilForced", caught: "proof-before-revocation",
+	},
+	{
+		name: "proof-by-number", file: "rotation/deliver.go",
+		old: "if proof.Version == held.ID &&", new: "if proof.Version.Number == held.ID.Number &&",
+		run: scenario("restored"), caught: "proof-before-revocation",
+	},
+	{
+		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + err.Error()), nil\n\tcase a.p.polls",
+		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase a.p.polls",
+		run: scenario("overwrite"), caught: "working-credential",
+	},
+	{
+		name: "issue-again-without-collecting", file: "rotation/apply.go",
+		old: "if stop, err := a.collect(ctx); stop != nil || err != nil {", new: "if stop, err := a.collect(ctx); false {",
+		run: scenario("issued"), caught: "no-orphans",
+	},
+	{
+		name: "unknown-is-taken-for-refused", file: "rotation/run.go",
+		old: "\treturn upstream.Unknown, err\n", new: "\t_ = err\n\treturn upstream.Refused, nil\n",
+		run: "TestUpstreamDownForAnHour/delivered", caught: "no-orphans",
+	},
+	{
+		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
+		old: "left := a.p.applied.Add(a.kind.Settle).Sub(asked); left >= 0", new: "left := a.p.applied.Add(a.kind.Settle).Sub(asked); false",
+		run: "TestPropagationIsNoRefusal", caught: "request-kept",
+	},
+	{
+		name: "no-tombstone", file: "handover/handover.go",
+		old: "if entry.Tombstone == nil {", new: "if true {",
+		run: scenario("value-lost"), caught: "git-never-after-tombstone",
+	},
+	{
+		name: "promote-over-a-newer-version", file: "rotation/apply.go",
+		old: "\t_, err := a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, a.p.candidate)\n",
+		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\t_, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
+		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
+	},
+	{
+		name: "journal-without-compare-and-set", file: "journal/journal.go",
+		old: "\trevision, err := j.records.Put(",
+		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\tentry.revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
+		run: scenario("abort-applied-dual"), caught: "no-orphans",
+	},
+	{
+		name: "late-revoke-is-not-fenced", file: "rotation/deliver.go",
+		old: "a.entry.QuietUntil = a.run.CallBy", new: "a.entry.QuietUntil = time.Time{}",
+		run: scenario("dual"), caught: "one-live-run",
+	},
+	{
+		name: "request-acknowledged-before-it-is-durable", file: "trigger/queue.go",
+		old: "\t\t\treturn Request{}, fmt.Errorf(\"submitting request: %w\", err)\n\t\t}\n\t\tstored, err",
+		new: "\t\t\treturn request, nil\n\t\t}\n\t\tstored, err",
+		run: scenario("dual"), caught: "request-kept",
+	},
+	{
+		name: "undo-without-fence", file: "rotation/apply.go",
+		old: "\t\tif stop := a.fence(); stop != nil {\n\t\t\treturn stop, nil\n\t\t}\n\t\tif a.p.old",
+		new: "\t\tif a.p.old",
+		run: scenario("abort-staged-dual"), caught: "no-orphans",
+	},
+	{
+		name: "promote-without-journaling-the-decision", file: "rotation/apply.go",
+		old: "\tcase upstream.Accepted:\n\t\treturn nil, a.decide(ctx)\n\tcase upstream.Refused:",
+		new: "\tcase upstream.Accepted:\n\t\ta.reach(journal.Verified)\n\t\treturn nil, a.audit(ctx, journal.Verified, \"\")\n\tcase upstream.Refused:",
+		run: scenario("abort-applied-dual"), caught: "record-is-honoured",
+	},
+	{
+		name: "closed-before-its-records-are-in", file: "rotation/deliver.go",
+		old: "range a.steps() {", new: "range a.steps()[:0] {",
+		run: scenario("dual"), caught: "one-record-per-transition",
+	},
+	{
+		name: "deadline-measured-before-the-journal-write", file: "rotation/run.go",
+		old: "\t\tleft = a.run.CallBy.Sub(a.Now()) // the write may have taken long\n", new: "\t\tleft = a.kind.CallDeadline\n",
+		run: scenario("abort-staged-dual"), caught: "one-live-run",
+	},
+}
+
+// TestMutants shows that the simulator finds what it is there to find: each engine with one thing wrong breaks the
+// invariant that names it. The tree is not touched: the one changed file is laid over it. It compiles the engines once
+// for each mutant.
+func TestMutants(t *testing.T) {
+	if testing.Short() {
+		return // it starts a compiler for each
+	}
+	t.Run("control", func(t *testing.T) {
+		t.Parallel()
+		runs := make([]string, len(mutants))
+		for i, m := range mutants {
+			runs[i] = m.run
+		}
+		if output, err := overlaid(t, strings.Join(runs, "|"), nil); err != nil {
+			t.Errorf("the engines as they are fail: %v\n%s", err, output)
+		}
+	})
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			source, err := filepath.Abs(filepath.Join("..", m.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if count := strings.Count(string(text), m.old); count != 1 {
+				t.Fatalf("what the mutant replaces occurs %d times in %s, want once", count, m.file)
+			}
+			changed := filepath.Join(t.TempDir(), "mutant.go")
+			if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			output, err := overlaid(t, m.run, map[string]string{source: changed})
+			switch {
+			case err == nil:
+				t.Errorf("the mutant lives: %s pass", m.run)
+			case !strings.Contains(output, m.caught+": "):
+				t.Errorf("%s does not find it:\n%s", m.caught, head(output))
+			}
+		})
+	}
+}
+
+// overlaid runs tests of this package with files replaced.
+func overlaid(t *testing.T, run string, files map[string]string) (string, error) {
+	t.Helper()
+	overlay, err := json.Marshal(map[string]any{"Replace": files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=120s", "-run", run, ".").CombinedOutput()
+	return string(output), err
+}
+
+// head is the part of an output that tells the most.
+func head(output string) string {
+	if len(output) > 2000 {
+		output = output[:2000] + "\n..."
+	}
+	return output
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/handover"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	materializememory "custody.dev/custody/internal/materialize/memory"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+// Declaration is what a simulated secret is made from.
+type Declaration struct {
+	Name      string
+	Shape     upstreammemory.Shape
+	Bootstrap bool // handed over from Git, else generated
+	Policy    journal.Policy
+	// Consumers' reload delays; one consumer each.
+	Reloads []time.Duration
+	Needs   materialize.Level
+	// Upstream's behaviour; Shape, Clock and Random are filled in.
+	Account upstreammemory.Config
+	// RefuseFirst candidates break the upstream's rule.
+	RefuseFirst int
+}
+
+// Declare adds a secret to the world. A bootstrap value is honoured upstream from the start.
+func (w *World) Declare(d Declaration) (*Secret, error) {
+	d.Account.Shape, d.Account.Clock, d.Account.Random, d.Account.CallDeadline = d.Shape, time.Now, w.random, callDeadline
+	if d.RefuseFirst > 0 {
+		left := d.RefuseFirst
+		d.Account.Refuses = func(secret.Value) bool { left--; return left >= 0 }
+	}
+	account0, err := upstreammemory.New(d.Account)
+	if err != nil {
+		return nil, err
+	}
+	path := authority.Path("sim/" + d.Name)
+	s := &Secret{Upstream: account0}
+	wrapped := account{w, path, account0}
+	var consumers []rotation.Consumer
+	for i, delay := range d.Reloads {
+		double := materializememory.New(materializememory.Config{Name: fmt.Sprintf("consumer-%d", i+1), ReloadDelay: delay, Clock: time.Now})
+		s.Consumers = append(s.Consumers, double)
+		consumers = append(consumers, rotation.Consumer{Consumer: consumer{w, path, double}, Needs: d.Needs})
+	}
+	s.Secret = orchestrator.Secret{
+		Subject: rotation.Subject{
+			Secret: d.Name, Path: path, Upstream: wrapped, Consumers: consumers, Policy: d.Policy, AllowInterruption: true,
+		},
+		Generated: !d.Bootstrap,
+	}
+	if d.Bootstrap {
+		fields := map[string]string{upstreammemory.Username: "account-a", upstreammemory.Password: "bootstrap-" + d.Name}
+		switch d.Shape {
+		case upstreammemory.Dual, upstreammemory.Issued:
+			fields = map[string]string{upstreammemory.Key: "bootstrap-" + d.Name}
+		case upstreammemory.Overwrite:
+			fields[upstreammemory.Username] = "account"
+		}
+		if s.Bootstrap, err = secret.Text(fields); err != nil {
+			return nil, err
+		}
+		if err := account0.Seed(s.Bootstrap); err != nil {
+			return nil, err
+		}
+		s.Handover = &handover.Subject{Secret: d.Name, Path: path, Document: d.Name + ".yaml", Upstream: wrapped, Policy: d.Policy}
+	}
+	w.secrets[path] = s
+	return s, nil
+}
+
+// boot starts a process: fresh engines over the same outside.
+func (w *World) boot() *orchestrator.Orchestrator {
+	w.processes++
+	w.process = w.processes
+	outside := store{w}
+	entries := journals{journal.New(outside), w}
+	process := orchestrator.New(orchestrator.Config{
+		Journal: entries, Values: outside, Record: record{w}, Now: w.Now, NewRun: w.newRun,
+		Queue: w.queue(), Clock: w.clock(), Rotation: w.engine(),
+		Handover: handover.New(handover.Config{
+			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun,
+		}),
+		MaxTimedPerHour: w.maxTimed, Reconcile: w.reconcile,
+	})
+	var declared []orchestrator.Secret
+	for _, path := range slices.Sorted(maps.Keys(w.secrets)) {
+		declared = append(declared, w.secrets[path].Secret)
+	}
+	process.Use(declared)
+	return process
+}
+
+func (w *World) engine() *rotation.Engine {
+	outside := store{w}
+	return rotation.New(rotation.Config{
+		Authority: outside, Journal: journals{journal.New(outside), w}, Record: record{w}, Now: w.Now, NewRun: w.newRun,
+	})
+}
+
+func (w *World) clock() *trigger.Clock {
+	return trigger.NewClock(store{w}, w.Now, func() time.Duration { return time.Since(w.began) })
+}
+
+func (w *World) queue() *trigger.Queue { return trigger.New(store{w}, record{w}, w.Now) }
+
+// Request submits a manual request, again and again as a client does until it is acknowledged.
+func (w *World) Request(s *Secret) error {
+	w.requests++
+	id := fmt.Sprintf("request-%d", w.requests)
+	for range 20 {
+		err := w.submit(s, id)
+		if err == nil {
+			w.acknowledged[id] = s.Path
+			return nil
+		}
+		if errors.Is(err, trigger.ErrMalformed) {
+			return err
+		}
+		w.Sleep(time.Second)
+	}
+	return fmt.Errorf("request %s was never acknowledged", id)
+}
+
+func (w *World) submit(s *Secret, id string) error {
+	return w.once(func() error {
+		_, err := w.queue().Submit(context.Background(), trigger.Request{
+			ID: id, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "sim", Reason: "asked for",
+		})
+		return err
+	})
+}
+
+// once runs a process that does one thing and may die over it.
+func (w *World) once(do func() error) (err error) {
+	first := w.process
+	w.processes++
+	w.process = w.processes
+	defer func() {
+		w.process = first
+		if fault := recover(); fault != nil {
+			if _, is := fault.(crash); !is {
+				panic(fault)
+			}
+			err = errInjected
+		}
+	}()
+	return do()
+}
+
+// Settled reports whether nothing is going on: every acknowledged request closed, no live run, no late effect on its
+// way, every secret issued.
+func (w *World) Settled() bool {
+	if len(w.late) > 0 {
+		return false
+	}
+	if len(w.openRequests()) > 0 {
+		return false
+	}
+	for path, s := range w.secrets {
+		entry := w.entry(path)
+		if entry.Live != nil || entry.Current == nil {
+			return false
+		}
+		for _, c := range s.Consumers {
+			if running, _ := c.Running(); running != *entry.Current {
+				return false
+			}
+		}
+	}
+	pending, err := w.store.Paths(context.Background(), "custody/pending/")
+	return err == nil && len(pending) == 0
+}
+
+func (w *World) openRequests() []authority.Record {
+	open, err := w.store.List(context.Background(), "request/open/")
+	if err != nil {
+		panic("sim: listing the double's requests: " + err.Error())
+	}
+	return open
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package trigger holds the one queue of requests to rotate, whatever asked for them: the clock, an event, a person.
+//
+// A request is durable before it is acknowledged and is created once by its id, so a replay changes nothing. It stays
+// open until a run that began after it completes. Cost: Submit is two reads and a write, Close a write and a removal.
+package trigger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+)
+
+const (
+	schema     = 1
+	openPrefix = "request/open/"
+	donePrefix = "request/done/"
+	// remember is how long the id of a closed request is kept, so that a replay of it is recognised.
+	remember = 30 * 24 * time.Hour
+)
+
+// The kinds of request.
+const (
+	Manual = "manual"
+	Event  = "event"
+	Time   = "time"
+)
+
+// Request asks for one secret to be rotated.
+type Request struct {
+	Schema int            `json:"schema"`
+	ID     string         `json:"id"`
+	Path   authority.Path `json:"path"`
+	Secret string         `json:"secret"`
+	Kind   string         `json:"kind"`
+	By     string         `json:"by"`
+	Reason string         `json:"reason"`
+	At     time.Time      `json:"at"`
+	// Run is the run that served it; set when it is closed.
+	Run    authority.RunID `json:"run,omitempty"`
+	Closed time.Time       `json:"closed,omitzero"`
+}
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// ErrMalformed: the request lacks something; nothing was stored.
+var ErrMalformed = errors.New("malformed request")
+
+// Records is what the queue needs of an authority.
+type Records interface {
+	Get(ctx context.Context, key string) (authority.Record, error)
+	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
+	Delete(ctx context.Context, key string) error
+	List(ctx context.Context, prefix string) ([]authority.Record, error)
+}
+
+// Record keeps transitions; see audit.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+}
+
+// Queue is the durable queue.
+type Queue struct {
+	records Records
+	record  Record
+	now     func() time.Time
+}
+
+// New returns the queue kept in records.
+func New(records Records, record Record, now func() time.Time) *Queue {
+	return &Queue{records, record, now}
+}
+
+// Submit stores a request and returns it as stored: the earlier one when the id was seen before.
+func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
+	if !idForm.MatchString(request.ID) || request.Path == "" || request.Kind == "" || request.By == "" || request.Reason == "" {
+		return Request{}, fmt.Errorf("submitting request: id, path, kind, who and why are all needed: %w", ErrMalformed)
+	}
+	if done, err := q.records.Get(ctx, donePrefix+request.ID); err == nil {
+		return decode(done)
+	} else if !errors.Is(err, authority.ErrNotFound) {
+		return Request{}, fmt.Errorf("submitting request: %w", err)
+	}
+	request.Schema, request.At = schema, q.now().UTC()
+	data, err := json.Marshal(request)
+	if err != nil {
+		return Request{}, fmt.Errorf("submitting request: %w", err)
+	}
+	if _, err := q.records.Put(ctx, openPrefix+request.ID, 0, data); err != nil {
+		if !errors.Is(err, authority.ErrConflict) {
+			return Request{}, fmt.Errorf("submitting request: %w", err)
+		}
+		stored, err := q.records.Get(ctx, openPrefix+request.ID)
+		if err != nil {
+			return Request{}, fmt.Errorf("submitting request: %w", err)
+		}
+		if request, err = decode(stored); err != nil {
+			return Request{}, err
+		}
+	}
+	return request, q.record.Append(ctx, audit.Event{
+		Run: authority.RunID("request-" + request.ID), Step: "requested", Workflow: "request",
+		Secret: request.Secret, Path: request.Path, By: request.By, Reason: request.Reason, Result: "ok", At: q.now(),
+	})
+}
+
+// Open returns the requests that no completed run has served, in order of id.
+func (q *Queue) Open(ctx context.Context) ([]Request, error) {
+	records, err := q.records.List(ctx, openPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing requests: %w", err)
+	}
+	requests := make([]Request, 0, len(records))
+	for _, record := range records {
+		request, err := decode(record)
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, request)
+	}
+	return requests, nil
+}
+
+// Close marks a request as served by run. Idempotent.
+func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error {
+	open, err := q.records.Get(ctx, openPrefix+id)
+	if errors.Is(err, authority.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("closing request %s: %w", id, err)
+	}
+	request, err := decode(open)
+	if err != nil {
+		return err
+	}
+	request.Run, request.Closed = run, q.now().UTC()
+	data, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("closing request %s: %w", id, err)
+	}
+	if _, err := q.records.Put(ctx, donePrefix+id, 0, data); err != nil && !errors.Is(err, authority.ErrConflict) {
+		return fmt.Errorf("closing request %s: %w", id, err)
+	}
+	if err := q.records.Delete(ctx, openPrefix+id); err != nil {
+		return fmt.Errorf("closing request %s: %w", id, err)
+	}
+	return nil
+}
+
+// Prune forgets requests that were closed long ago.
+func (q *Queue) Prune(ctx context.Context) error {
+	records, err := q.records.List(ctx, donePrefix)
+	if err != nil {
+		return fmt.Errorf("pruning requests: %w", err)
+	}
+	for _, record := range records {
+		request, err := decode(record)
+		if err != nil {
+			return err
+		}
+		if q.now().Sub(request.Closed) > remember {
+			if err := q.records.Delete(ctx, record.Key); err != nil {
+				return fmt.Errorf("pruning requests: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func decode(record authority.Record) (Request, error) {
+	var request Request
+	if err := json.Unmarshal(record.Data, &request); err != nil {
+		return Request{}, fmt.Errorf("decoding request %s: %w", record.Key, err)
+	}
+	if request.Schema > schema {
+		return Request{}, fmt.Errorf("decoding request %s: schema %d is newer than this custody's %d", record.Key, request.Schema, schema)
+	}
+	return request, nil
+}

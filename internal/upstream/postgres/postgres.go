@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package postgres rotates the password of PostgreSQL roles, server 14 or later.
+//
+// # Modes
+//
+// alternate: two login users take turns. Both become one owner role at sign-in (ALTER ROLE … SET role), so objects
+// belong to the owner whoever made them. The owner cannot log in. All three are created when absent. Apply sets the
+// password of the user whose turn it is; Revoke takes LOGIN and the password from the other.
+//
+// overwrite: one existing login user. Applying a password revokes the one before it; Revoke does nothing. The admin may
+// be that user itself.
+//
+// # Guaranteed
+//
+// Each change is one transaction: a lock on the account, a check of its marker, the change, the new marker. The marker
+// is the comment of the owner (alternate) or of the user (overwrite); it names the claim (platform, environment,
+// secret), the current run and the runs before it. A run that a later one superseded changes nothing, nor does one
+// under a foreign claim; a comment written by a person is a foreign claim. Users of a pair carry the claim as well.
+// The server itself enforces the call's deadline: lock and statement timeouts lie below it, and the COMMIT travels with
+// a check of the server's clock, so that a message that arrives late commits nothing. One Verify is one sign-in attempt.
+// By default the server is sent a SCRAM-SHA-256 verifier, never the password.
+//
+// # Not guaranteed
+//
+// The deadline holds as far as the server's wall clock runs evenly during one call (20 s): the difference to Custody's
+// clock is measured at the call's beginning, a jump in between is not seen. The marker remembers the last 16 runs. The
+// lock is per database: whoever else manages the same roles with Custody must administer through the same database.
+// Connect to the server itself: poolers hide who signs in. Standbys and poolers that cache credentials may go on
+// honouring a revoked one. Sessions that are open when a credential is revoked stay open: see EndSessions.
+// With SendPassword the server sees the password and may show it: in its log under log_statement=all, log_duration or
+// log_min_duration_statement (these are turned off for the statement when the admin is a superuser), in
+// pg_stat_statements with track=all, and to whatever auditing extension is loaded. A user that rotates itself without
+// CREATEROLE (or, from PostgreSQL 16, without being a superuser) may not comment on itself: that account has lock and
+// deadline but no marker.
+//
+// # What the admin needs
+//
+// overwrite of itself: nothing. Otherwise LOGIN and CREATEROLE, on all versions: a superuser is not needed. Through
+// PostgreSQL 15 that suffices. From 16 on a CREATEROLE role manages only what it created or has ADMIN OPTION on, so for
+// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend.
+// A pair cannot administer itself from PostgreSQL 16 on (no role has ADMIN OPTION on itself): rotate the admin by overwrite.
+// The owner needs its own rights on schemas and objects, which Custody does not grant; the users need CONNECT on the
+// database named in the Upstream document, which Verify signs in to.
+//
+// # Cost
+//
+// Verify is one connection and one query; Apply and Revoke are one connection and about ten round trips. Nothing is
+// kept open between calls.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Mode says how many login users share the work.
+type Mode string
+
+const (
+	// Alternate has two login users that take turns.
+	Alternate Mode = "alternate"
+	// Overwrite has one.
+	Overwrite Mode = "overwrite"
+)
+
+// Fields of the values.
+const (
+	FieldUsername = "username"
+	FieldPassword = "password"
+)
+
+const (
+	defaultCallDeadline = 20 * time.Second
+	// maxName is the longest role name that PostgreSQL does not cut (NAMEDATALEN - 1).
+	maxName = 63
+)
+
+// Config describes one account or pair on one server.
+type Config struct {
+	Server Server
+	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
+	// tried only when the server refuses one.
+	Admin func(ctx context.Context) ([]secret.Value, error)
+	Mode  Mode
+	// Owner and Users are for Alternate.
+	Owner string
+	Users [2]string
+	// User is for Overwrite.
+	User string
+	// NewPassword draws a password from random by the secret's rule.
+	NewPassword func(random io.Reader) (string, error)
+	// SendPassword sends the password itself instead of a verifier, for servers whose password rule must see it.
+	SendPassword bool
+	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
+	Claim string
+	Clock func() time.Time
+	// CallDeadline bounds each change. Default 20 s.
+	CallDeadline time.Duration
+	// Random is drawn from for passwords and salts. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is one account or pair. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	base *pgconn.Config
+}
+
+var _ upstream.Upstream = (*Upstream)(nil)
+
+// New checks config. It does not connect.
+func New(config Config) (*Upstream, error) {
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("configuring postgres upstream: %w", err)
+	}
+	if config.CallDeadline == 0 {
+		config.CallDeadline = defaultCallDeadline
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	base, err := config.Server.connection()
+	if err != nil {
+		return nil, fmt.Errorf("configuring postgres upstream: %w", err)
+	}
+	return &Upstream{Config: config, base: base}, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Admin == nil || c.Clock == nil || c.NewPassword == nil:
+		return errors.New("an admin credential, a clock and a password rule are needed")
+	case c.CallDeadline < 0:
+		return errors.New("the call deadline is negative")
+	case c.Claim == "" || !utf8.ValidString(c.Claim) || len(c.Claim) > 512:
+		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
+	case c.Mode != Alternate && c.Mode != Overwrite:
+		return fmt.Errorf("mode %q: want alternate or overwrite", c.Mode)
+	}
+	roles := []string{c.User}
+	if c.Mode == Alternate {
+		roles = []string{c.Owner, c.Users[0], c.Users[1]}
+		if c.Owner == c.Users[0] || c.Owner == c.Users[1] || c.Users[0] == c.Users[1] {
+			return errors.New("the owner and the two users must be three different roles")
+		}
+	}
+	for _, role := range roles {
+		if err := checkRole(role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkRole(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a role name is missing")
+	case len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return fmt.Errorf("role name %q: want UTF-8 of %d bytes at most", name, maxName)
+	case strings.HasPrefix(name, "pg_"), name == "public", name == "none":
+		return fmt.Errorf("role name %q is reserved by PostgreSQL", name)
+	}
+	return nil
+}
+
+// Kind describes the mode.
+func (u *Upstream) Kind() upstream.Kind {
+	kind := upstream.Kind{
+		Name: "postgres", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Verifies: true, CallDeadline: u.CallDeadline, Fences: true,
+	}
+	if u.Mode == Overwrite { // a user that rotates itself may have no marker
+		kind.Capability, kind.Undo, kind.Fences = upstream.Overwrite, upstream.Reapply, false
+	}
+	return kind
+}
+
+// Propose draws a password for the user whose turn it is: of a pair, the one that current does not name.
+func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	password, err := u.NewPassword(u.Random)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	user := u.User
+	if u.Mode == Alternate {
+		user = u.Users[0]
+		if current.ExposeText(FieldUsername) == user {
+			user = u.Users[1]
+		}
+	}
+	v, err := current.With(FieldUsername, []byte(user))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	return v.With(FieldPassword, []byte(password))
+}
+
+// Apply makes candidate's user sign in with candidate's password.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
+	if err := u.ours(candidate); err != nil {
+		return secret.Value{}, &Error{Doing: "applying credential", Class: upstream.ErrNotApplied, Cause: err}
+	}
+	err := u.change(ctx, "applying credential", run, candidate.ExposeText(FieldUsername), func(s *session) error {
+		if u.Mode == Overwrite {
+			return u.overwrite(s, candidate)
+		}
+		return u.alternate(s, candidate)
+	})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return candidate, nil
+}
+
+// ours checks that v is a credential of a role this upstream may change.
+func (u *Upstream) ours(v secret.Value) error {
+	if !v.Has(FieldUsername) || !v.Has(FieldPassword) {
+		return errors.New("a credential needs the fields username and password")
+	}
+	if !u.manages(v.ExposeText(FieldUsername)) {
+		return fmt.Errorf("role %q is not one of this account's", v.ExposeText(FieldUsername))
+	}
+	password := v.ExposeText(FieldPassword)
+	if password == "" || !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
+		return errors.New("the password is empty or not text that PostgreSQL can hold")
+	}
+	return nil
+}
+
+func (u *Upstream) manages(user string) bool {
+	if u.Mode == Overwrite {
+		return user == u.User
+	}
+	return user == u.Users[0] || user == u.Users[1]
+}
+
+// Revoke takes LOGIN and the password from old's user, unless it is successor's user too. Its open sessions are left
+// alone. A user outside the pair (a credential from before Custody) is never changed: Revoke then succeeds only once
+// somebody has made the server refuse it.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	user := old.ExposeText(FieldUsername)
+	if u.Mode == Overwrite || user == successor.ExposeText(FieldUsername) && user != "" {
+		return nil // applying the successor replaced it
+	}
+	if !u.manages(user) {
+		verdict, err := u.Verify(ctx, old)
+		if verdict == upstream.Refused {
+			return nil
+		}
+		return &Error{
+			Doing: "revoking credential", Class: upstream.ErrNotApplied, Cause: err,
+			Detail: fmt.Sprintf("role %q is not one of this account's", user),
+			Next:   "take its login away by hand (ALTER ROLE … NOLOGIN); the run then goes on",
+		}
+	}
+	return u.change(ctx, "revoking credential", run, user, func(s *session) error { return u.disable(s, user) })
+}

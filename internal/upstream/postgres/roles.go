@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// role is what the server says about a role that exists.
+type role struct{ login, super bool }
+
+// role looks a role up; found is false when there is none.
+func (s *session) role(name string) (r role, found bool, err error) {
+	rows, err := s.query("SELECT rolcanlogin::text, rolsuper::text FROM pg_roles WHERE rolname = $1", name)
+	if err != nil || len(rows) == 0 {
+		return role{}, false, err
+	}
+	return role{login: rows[0][0] == "true", super: rows[0][1] == "true"}, true, nil
+}
+
+// alternate makes candidate's user, and the owner if absent, what the mode says, and sets the password.
+func (u *Upstream) alternate(s *session, candidate secret.Value) error {
+	user := candidate.ExposeText(FieldUsername)
+	if err := u.ensureOwner(s); err != nil {
+		return err
+	}
+	if err := u.ensureUser(s, user); err != nil {
+		return err
+	}
+	return u.setPassword(s, candidate)
+}
+
+func (u *Upstream) ensureOwner(s *session) error {
+	owner, found, err := s.role(u.Owner)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return s.exec("CREATE ROLE " + quoteName(u.Owner) + " NOLOGIN")
+	case owner.login:
+		return s.refuse(fmt.Sprintf("the owner %q can log in, which the pair would not revoke", u.Owner),
+			fmt.Sprintf("move its consumers to the pair, then ALTER ROLE %s NOLOGIN", quoteName(u.Owner)))
+	case owner.super:
+		return s.refuse(fmt.Sprintf("the owner %q is a superuser", u.Owner),
+			fmt.Sprintf("ALTER ROLE %s NOSUPERUSER, or name another owner", quoteName(u.Owner)))
+	}
+	return nil
+}
+
+func (u *Upstream) ensureUser(s *session, user string) error {
+	existing, found, err := s.role(user)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		err = s.exec("CREATE ROLE " + quoteName(user) + " LOGIN")
+	case existing.super:
+		return s.refuse(fmt.Sprintf("the user %q is a superuser", user),
+			fmt.Sprintf("ALTER ROLE %s NOSUPERUSER, or name other users", quoteName(user)))
+	case !existing.login:
+		err = s.exec("ALTER ROLE " + quoteName(user) + " LOGIN")
+	}
+	if err != nil {
+		return err
+	}
+	if err := u.ensureMember(s, user); err != nil {
+		return err
+	}
+	return s.exec("ALTER ROLE " + quoteName(user) + " SET role TO " + quoteName(u.Owner))
+}
+
+// ensureMember makes user a member of the owner, and refuses one who is a member of anything else: rights that only one
+// of the pair has would come and go with each run.
+func (u *Upstream) ensureMember(s *session, user string) error {
+	rows, err := s.query(`SELECT g.rolname FROM pg_auth_members m
+		JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = $1`, user)
+	if err != nil {
+		return err
+	}
+	member := false
+	for _, row := range rows {
+		if row[0] != u.Owner {
+			return s.refuse(fmt.Sprintf("the user %q is also a member of %q", user, row[0]),
+				fmt.Sprintf("grant that to the owner instead, then REVOKE %s FROM %s", quoteName(row[0]), quoteName(user)))
+		}
+		member = true
+	}
+	if member {
+		return nil
+	}
+	return s.exec("GRANT " + quoteName(u.Owner) + " TO " + quoteName(user))
+}
+
+// overwrite sets the password of a user that exists.
+func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
+	_, found, err := s.role(u.User)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return s.refuse(fmt.Sprintf("the user %q does not exist", u.User), "create it, or use the mode alternate, which does")
+	}
+	if err := u.setPassword(s, candidate); err != nil {
+		return err
+	}
+	return u.mayMark(s)
+}
+
+// mayMark finds out whether a user that changes itself may comment on itself. Others must be able to.
+func (u *Upstream) mayMark(s *session) error {
+	rows, err := s.query("SELECT (current_user = $1)::text", u.User)
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || rows[0][0] != "true" {
+		return nil
+	}
+	failure, err := s.attempt("COMMENT ON ROLE " + quoteName(u.User) + " IS NULL")
+	if err != nil {
+		return err
+	}
+	if failure != nil && failure.Code != statePrivilege {
+		return fromServer(s.doing, failure, true)
+	}
+	s.unmarked = failure != nil
+	return nil
+}
+
+// disable takes login and password from user, if it exists.
+func (u *Upstream) disable(s *session, user string) error {
+	existing, found, err := s.role(user)
+	if err != nil || !found {
+		return err
+	}
+	if existing.super {
+		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then goes on")
+	}
+	return s.exec("ALTER ROLE " + quoteName(user) + " NOLOGIN PASSWORD NULL")
+}
+
+// setPassword hands the password (or its verifier) and the user over as parameters and sets it inside a block that
+// swallows the statement on failure, so that neither the server's log nor an error repeats it.
+func (u *Upstream) setPassword(s *session, candidate secret.Value) error {
+	text := candidate.ExposeText(FieldPassword)
+	if u.SendPassword {
+		if err := s.hush(); err != nil {
+			return err
+		}
+	} else {
+		iterations, err := s.iterations()
+		if err != nil {
+			return err
+		}
+		if text, err = verifier(u.Random, text, iterations); err != nil {
+			return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the verifier", Cause: err}
+		}
+	}
+	_, failure, err := s.try(`SELECT 1 WHERE set_config('custody.user', $1, true) IS NULL
+		OR set_config('custody.password', $2, true) IS NULL`, candidate.ExposeText(FieldUsername), text)
+	if failure == nil && err == nil {
+		_, failure, err = s.try(`DO $custody$ BEGIN
+			EXECUTE format('ALTER ROLE %I PASSWORD %L', current_setting('custody.user'), current_setting('custody.password'));
+		EXCEPTION WHEN query_canceled OR OTHERS THEN
+			RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'setting the password failed';
+		END $custody$`)
+		if failure != nil && refusesCandidate(failure) {
+			return &Error{
+				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", State: failure.Code,
+				Next: "make the secret's generate rule at least as strict as the server's",
+			}
+		}
+	}
+	if failure != nil {
+		return fromServer(s.doing, failure, false)
+	}
+	return err
+}
+
+// hush keeps the password out of the server's log where the admin may say so: a superuser.
+func (s *session) hush() error {
+	rows, err := s.query("SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user")
+	if err != nil || len(rows) != 1 || rows[0][0] != "true" {
+		return err
+	}
+	return s.exec(`SELECT set_config('log_statement', 'none', true), set_config('log_duration', 'off', true),
+		set_config('log_min_duration_statement', '-1', true), set_config('log_min_duration_sample', '-1', true),
+		set_config('log_transaction_sample_rate', '0', true), set_config('log_parameter_max_length', '0', true),
+		set_config('log_parameter_max_length_on_error', '0', true), set_config('pg_stat_statements.track', 'none', true)`)
+}
+
+// iterations is the server's own choice where it has one (PostgreSQL 16).
+func (s *session) iterations() (int, error) {
+	rows, err := s.query("SELECT coalesce(current_setting('scram_iterations', true), '')")
+	if err != nil || len(rows) != 1 || rows[0][0] == "" {
+		return minIterations, err
+	}
+	chosen, err := strconv.Atoi(rows[0][0])
+	if err != nil {
+		return minIterations, nil //nolint:nilerr // not a number: not a choice
+	}
+	return min(max(chosen, minIterations), maxIterations), nil
+}
+
+// EndSessions ends the open sessions of one of the account's users and returns how many. It is for compromises: Revoke
+// leaves sessions alone.
+func (u *Upstream) EndSessions(ctx context.Context, user string) (int, error) {
+	const doing = "ending sessions"
+	if !u.manages(user) {
+		return 0, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("role %q is not one of this account's", user)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	conn, err := u.admin(ctx, doing)
+	if err != nil {
+		return 0, err
+	}
+	defer hangUp(conn)
+	s := &session{ctx: ctx, conn: conn, doing: doing}
+	rows, err := s.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE usename = $1 AND pid <> pg_backend_pid()`, user)
+	return len(rows), err
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package upstream holds the words that every upstream shares: what a kind can do, what a verdict means, which errors
+// decide. An upstream is a system that honours a credential. Adapters live in its subfolders.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+)
+
+// Capability says how old and new credentials can overlap.
+type Capability string
+
+const (
+	// Dual upstreams honour two credentials at once (a second key).
+	Dual Capability = "dual"
+	// Alternate upstreams have two accounts that take turns.
+	Alternate Capability = "alternate"
+	// Overwrite upstreams have one account and one credential: applying the new one is the revocation of the old.
+	Overwrite Capability = "overwrite"
+)
+
+// Undo says how a run is taken back before promotion.
+type Undo string
+
+const (
+	// Discard: the candidate is revoked, the current credential was never touched.
+	Discard Undo = "discard"
+	// Reapply: the current credential is applied again.
+	Reapply Undo = "reapply"
+	// Impossible: the upstream keeps no way back; the run can only go forward, or wait for a person.
+	Impossible Undo = "impossible"
+)
+
+// LostReply says what a lost reply to Apply means.
+type LostReply string
+
+const (
+	// Recover: the candidate was ours, so verifying it tells, and applying it again is harmless.
+	Recover LostReply = "recover"
+	// Reissue: what the lost call made is collected by its run id, and another is issued.
+	Reissue LostReply = "reissue"
+	// Person: nothing in the upstream can tell; a person decides.
+	Person LostReply = "person"
+)
+
+// Verdict is the three-valued answer to "is this credential honoured?".
+type Verdict string
+
+const (
+	// Accepted: a sign-in with it succeeded.
+	Accepted Verdict = "accepted"
+	// Refused: the upstream said that the credential itself is wrong.
+	Refused Verdict = "refused"
+	// Unknown decides nothing: unreachable, starting, rate-limited, locked out, still propagating.
+	Unknown Verdict = "unknown"
+)
+
+// Kind describes what an upstream can do. It is constant for a configured upstream.
+type Kind struct {
+	Name       string // as in the Upstream document, e.g. "postgres"
+	Capability Capability
+	Undo       Undo
+	LostReply  LostReply
+	// Issues: the upstream makes the credential. Propose is then not called, and Apply returns what was issued.
+	Issues bool
+	// Verifies is false only for values that no system checks (a generated signing key); Verify then always accepts.
+	Verifies bool
+	// CallDeadline bounds every call that changes something; after it, no effect of that call can land any more.
+	CallDeadline time.Duration
+	// Fences: the upstream itself refuses calls of a run that a later run superseded, however late they arrive. Without
+	// it no later run begins before the deadlines of earlier calls have passed.
+	Fences bool
+	// Settle is how long after a change Refused may still be propagation delay.
+	Settle time.Duration
+}
+
+// Errors that the run branches on; adapters wrap them. Any other error is ambiguous: the call may have taken effect.
+var (
+	// ErrRefusedCandidate: the upstream will never take this candidate (a password rule). Nothing was changed.
+	ErrRefusedCandidate = errors.New("the upstream refuses this candidate")
+	// ErrSuperseded: the account's marker names another run that came later, or a foreign owner. Nothing was changed.
+	ErrSuperseded = errors.New("the upstream account belongs to another run")
+	// ErrNotApplied: the call certainly had no effect (for example, the connection was never made). It may be retried.
+	ErrNotApplied = errors.New("not applied")
+)
+
+// Upstream changes and checks one account (or pair of accounts) of one managed secret.
+// Every method may be called again after a crash. No method retries for longer than its context's deadline.
+type Upstream interface {
+	// Kind says what this upstream can do.
+	Kind() Kind
+	// Propose makes a candidate to follow current (empty at first issue) and changes nothing outside.
+	Propose(ctx context.Context, current secret.Value) (secret.Value, error)
+	// Apply makes the upstream honour candidate beside (dual, alternate) or instead of (overwrite) current, and
+	// returns the credential in full. Applying the same candidate of the same run again changes nothing more.
+	// For a kind that Issues, candidate is empty, and what is issued carries the run id.
+	Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error)
+	// Verify signs in with v and changes nothing. What cannot be decided is Unknown with the reason as the error;
+	// Accepted and Refused come with a nil error.
+	Verify(ctx context.Context, v secret.Value) (Verdict, error)
+	// Revoke makes the upstream refuse old, whose successor is successor. Revoking what is already refused succeeds.
+	// It must not touch the successor. For overwrite kinds it does nothing.
+	Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error
+}
+
+// Collector is an optional power of kinds that Issue: it removes whatever Apply of this run left upstream.
+type Collector interface {
+	// Collect removes every credential that carries run. It is idempotent.
+	Collect(ctx context.Context, run authority.RunID) error
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/server"
+)
+
+const (
+	// reloadEvery is how often the estate's folder is looked at.
+	reloadEvery = 5 * time.Second
+	// stepGrace is how long a step in hand may take to finish after SIGTERM.
+	stepGrace = 45 * time.Second
+)
+
+// ServeOptions say how to serve.
+type ServeOptions struct {
+	// Once takes everything as far as it will go now, and ends.
+	Once bool
+}
+
+// Serve runs the platform of this host until SIGTERM or SIGINT, which let the step in hand finish.
+func Serve(ctx context.Context, o Options, s ServeOptions) error {
+	host, err := LoadHost(o.HostFile)
+	if err != nil {
+		return err
+	}
+	p, err := open(ctx, o, host)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			p.log.Error("closing", "error", err)
+		}
+	}()
+	p.reload()
+	if why := p.platform.Ready(ctx); why != "" {
+		p.log.Warn("not ready", "why", why)
+	}
+	if s.Once {
+		return p.platform.Settle(ctx, func() bool { return false })
+	}
+	return p.serve(ctx)
+}
+
+func (p *parts) reload() {
+	before := p.platform.Fault()
+	switch changed, fault := p.platform.Reload(), p.platform.Fault(); {
+	case changed:
+		p.log.Info("estate in force", "digest", p.platform.Estate().Digest[:12], "secrets", len(p.platform.Estate().Secrets))
+	case fault != "" && fault != before:
+		p.log.Error("estate not in force", "reason", fault)
+	}
+}
+
+// serve listens and ticks until it is told to stop.
+func (p *parts) serve(ctx context.Context) error {
+	stop, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	socket, err := listenSocket(ctx, SocketPath(p.host.State))
+	if err != nil {
+		return err
+	}
+	loopback, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.host.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listening for health and metrics: %w", err), socket.Close())
+	}
+	p.platform.Serving()
+	servers := []*http.Server{
+		{Handler: server.Handler(p.platform), ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second},
+		{Handler: server.Health(p.platform, metrics(p.platform, p.steps)), ReadHeaderTimeout: 10 * time.Second},
+	}
+	var listening sync.WaitGroup
+	for i, listener := range []net.Listener{socket, loopback} {
+		listening.Go(func() {
+			if err := servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				p.log.Error("listening", "address", listener.Addr().String(), "error", err)
+				cancel()
+			}
+		})
+	}
+	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
+	p.loop(ctx, stop)
+	p.log.Info("stopping")
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	for _, server := range servers {
+		err = errors.Join(err, server.Shutdown(closing))
+	}
+	listening.Wait()
+	return err
+}
+
+// loop ticks. A tick that is under way when stop comes may finish its step: it runs under ctx, not under stop.
+func (p *parts) loop(ctx, stop context.Context) {
+	working, abandon := context.WithCancel(ctx)
+	defer abandon()
+	context.AfterFunc(stop, func() {
+		timer := time.AfterFunc(stepGrace, abandon)
+		context.AfterFunc(working, func() { timer.Stop() })
+	})
+	checked := Now()
+	for stop.Err() == nil {
+		if Now().Sub(checked) >= reloadEvery {
+			p.reload()
+			checked = Now()
+		}
+		next, err := p.platform.Orchestrator.Tick(working)
+		if err != nil && stop.Err() == nil {
+			p.log.Error("tick", "error", err)
+			next = Now().Add(time.Second)
+		}
+		select {
+		case <-stop.Done():
+		case <-p.platform.Woken():
+		case <-time.After(min(max(time.Until(next), time.Millisecond), reloadEvery)):
+		}
+	}
+}
+
+// listenSocket listens on a Unix socket that only its owner can reach. A socket that a killed process left is replaced;
+// the state folder's lock says that no live one is there.
+func listenSocket(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replacing the socket: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on the socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("closing the socket to others: %w", err), listener.Close())
+	}
+	return listener, nil
+}
+
+// withPeer notes who connected, as the kernel knows them.
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	connection, ok := conn.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	by := "unknown"
+	_ = raw.Control(func(fd uintptr) {
+		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			by = "user " + userName(int(peer.Uid))
+		}
+	})
+	return server.WithCaller(ctx, by)
+}
+
+// steps logs each step as it begins, and counts them.
+type steps struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	counts map[journal.Step]int
+}
+
+func newSteps(log *slog.Logger) *steps { return &steps{log: log, counts: map[journal.Step]int{}} }
+
+func (s *steps) observe(secretName string, run authority.RunID, step journal.Step, resumed bool) {
+	s.log.Info("step", "secret", secretName, "run", string(run), "step", string(step), "resumed", resumed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[step]++
+}
+
+func (s *steps) snapshot() map[journal.Step]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[journal.Step]int, len(s.counts))
+	for step, count := range s.counts {
+		counts[step] = count
+	}
+	return counts
+}
