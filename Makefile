@@ -9,7 +9,6 @@ GO ?= go
 PARALLEL ?= 2
 FUZZTIME ?= 10s
 SOAK ?= 30m
-DEMO ?= tools/demo
 export GO FUZZTIME
 
 # Every folder that holds Go of this module.
@@ -50,10 +49,12 @@ parts: ## install the real parts that tests start, where this account may
 	tools/install-parts
 
 sim: ## the whole simulation: every crash point, pairs of faults, thousands of secrets
-	$(TESTSUMMARY) -timeout 60m -count 1 ./internal/sim/...
+	$(GO) test -timeout 60m -count 1 -v ./internal/sim 2>&1 | grep -E '^(sim:|FAIL|panic:)|--- FAIL|_test\.go:'
 
 demo: build ## a guided tour on this machine, in a folder of its own
-	$(DEMO) bin/custody
+	$(GO) build -o bin/custody-demo ./tools/demo
+	tools/install-parts || echo "going on without PostgreSQL" >&2
+	bin/custody-demo bin/custody
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	tools/fuzz

@@ -16,176 +16,84 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/root"
-	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
 // rig is a whole platform in a folder: a server, an estate, a host file, and the process that serves it.
 type rig struct {
+	setup
 	t        *testing.T
 	dir      string
-	postgres *realparts.Server
-	admin    credential
-	rootKey  root.Identity
-	client   *server.Client
+	database *realparts.Server
+	// admin is the bootstrap document's credential.
+	admin                 credential
+	rootKey, bootstrapKey root.Identity
+	client                *server.Client
 
 	serving *exec.Cmd
 	ended   chan struct{}
+	address string // of health and metrics
+	// watched is the secret whose steps are followed.
+	watched string
 	mu      sync.Mutex
 	steps   []string // of the run in hand, as the serving process logged them
 	seen    chan string
 	logs    strings.Builder
 }
 
-const adminUser = "custody_admin"
-
 // newRig makes the platform: an admin credential that is handed over and rotates itself, and an application credential
-// of two alternating users, delivered to two files.
-func newRig(t *testing.T, settle string) *rig {
+// of two alternating users, delivered to two files. Options change that.
+func newRig(t *testing.T, settle string, options ...func(*setup)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), postgres: realparts.Postgres(t, realparts.PostgresOptions{}), seen: make(chan string, 4096)}
-	identity := func(name string) root.Identity {
-		made, err := root.NewIdentity(wire.Random())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.write("keys/"+name, string(made.ExposeFile(time.Now())))
-		return made
+	r := &rig{t: t, dir: t.TempDir(), watched: "app-database", seen: make(chan string, 4096)}
+	r.setup = setup{settle: settle, state: "state", rule: "{type: password, length: 24}", tokenPath: "session.json"}
+	for _, option := range options {
+		option(&r.setup)
 	}
-	r.rootKey = identity("root")
-	boot := identity("bootstrap")
-	identity("unseal")
+	r.rootKey, r.bootstrapKey = r.identity("root"), r.identity("bootstrap")
+	r.identity("unseal")
 	for _, folder := range []string{"app", "client"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, folder), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.admin = credential{Username: adminUser, Password: "bootstrap-" + strings.Repeat("Zq9", 8)}
-	r.sql(fmt.Sprintf("CREATE ROLE %s LOGIN CREATEROLE PASSWORD '%s'", adminUser, r.admin.Password))
-	r.declare(settle, boot.Public())
-	r.seal(boot.Public())
-	r.client = server.Dial(wire.SocketPath(filepath.Join(r.dir, "state")))
+	r.admin = credential{Username: adminUser, Password: "bootstrap-" + strings.Repeat(marker, 3)}
+	if r.alone {
+		r.watched = "session-token"
+		r.seal("mail-password", r.admin)
+	} else {
+		r.database = realparts.Postgres(t, r.postgres)
+		r.sql(fmt.Sprintf("CREATE ROLE %s LOGIN CREATEROLE PASSWORD '%s'", adminUser, r.admin.Password))
+		r.seal("database-admin", r.admin)
+	}
+	r.declare()
+	r.client = server.Dial(wire.SocketPath(r.file(r.state)))
 	t.Cleanup(r.kill)
 	return r
 }
 
+// identity makes a key and writes it to its file.
+func (r *rig) identity(name string) root.Identity {
+	r.t.Helper()
+	made, err := root.NewIdentity()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("keys/"+name, string(made.ExposeFile(time.Now())))
+	return made
+}
+
 func (r *rig) sql(text string) []string {
 	r.t.Helper()
-	rows, err := r.postgres.Exec(context.Background(), text)
+	rows, err := r.database.Exec(context.Background(), text)
 	if err != nil {
 		r.t.Fatalf("%s: %v", text, err)
 	}
 	return rows
-}
-
-func (r *rig) write(name, content string) {
-	r.t.Helper()
-	file := filepath.Join(r.dir, name)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func (r *rig) declare(settle, bootstrapRecipient string) {
-	self, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.write("custody.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
-kind: Host
-metadata: {name: here}
-spec:
-  platform: acme
-  environment: production
-  estate: estate
-  state: state
-  bootstrapIdentity: keys/bootstrap
-  unseal: {identity: keys/unseal}
-  listen: 127.0.0.1:0
-  folders: {app: %[1]s/app}
-  reloads:
-    app: {signal: HUP, pidFile: %[1]s/client/pid}
-  checks:
-    app: {argv: [%[2]s, play-check, %[1]s/client]}
-`, r.dir, self))
-	r.write("estate/platform.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
-kind: Platform
-metadata: {name: acme}
-spec:
-  environments: [production]
-  rootRecipients: [%s]
-  bootstrapRecipients: {production: %s}
-  authority: {type: embedded}
-`, r.rootKey.Public(), bootstrapRecipient))
-	r.write("estate/policies.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
-kind: RotationPolicy
-metadata: {name: monthly}
-spec: {rotationType: time, ttl: 30d, rotateBefore: 5d, settle: %s}
-`, settle))
-	r.write("estate/database.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
-kind: Upstream
-metadata: {name: main-database}
-spec:
-  postgres: {host: %[1]s, port: %[2]d, adminRef: database-admin, tls: disable}
----
-apiVersion: custody.dev/v1alpha1
-kind: ManagedSecret
-metadata: {name: database-admin}
-spec:
-  purpose: Lets Custody administer the login roles of the main database
-  owner: {team: platform, contact: platform@example.org}
-  class: runtime
-  path: postgres/main/admin
-  origin: {bootstrap: {secretRef: database-admin}}
-  rotation:
-    policyRef: monthly
-    upstreamRef: main-database
-    allowInterruption: true
-    postgres: {mode: overwrite, user: %[3]s}
----
-apiVersion: custody.dev/v1alpha1
-kind: ManagedSecret
-metadata: {name: app-database}
-spec:
-  purpose: Lets the application sign in to the main database
-  owner: {team: shop, contact: shop@example.org}
-  class: runtime
-  path: postgres/main/app
-  origin: {generated: {type: password, length: 24}}
-  rotation:
-    policyRef: monthly
-    upstreamRef: main-database
-    postgres: {mode: alternate, owner: app, users: [app_a, app_b]}
-  consumers:
-    - name: polling
-      file: {folder: app, path: polled.json, format: json, versionKey: version}
-    - name: holding
-      file: {folder: app, path: held.json, format: json, versionKey: version, reload: app, check: app}
-`, r.postgres.Host, r.postgres.Port, adminUser))
-}
-
-// seal writes the admin's bootstrap document.
-func (r *rig) seal(bootstrapRecipient string) {
-	value, err := secret.Text(map[string]string{"username": r.admin.Username, "password": r.admin.Password})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	sealed, err := wire.Codec().Seal(context.Background(), root.Document{
-		Name: "database-admin", Seeds: "database-admin", Value: value,
-		Binding: v1alpha1.Binding{Platform: "acme", Secret: "database-admin"},
-	}, []string{r.rootKey.Public(), bootstrapRecipient})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.write("estate/bootstrap/database-admin.yaml", string(sealed))
 }
 
 // serve starts `custody serve` and waits until it answers.
@@ -197,24 +105,23 @@ func (r *rig) serve() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	command.Stdout = &lockedWriter{r}
 	if err := command.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	ended, up := make(chan struct{}), make(chan string, 1)
 	r.serving, r.ended = command, ended
-	up := make(chan struct{})
 	go func() {
 		defer close(ended)
 		lines := bufio.NewScanner(output)
+		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
-			r.mu.Lock()
-			r.logs.WriteString(lines.Text() + "\n")
-			r.mu.Unlock()
+			_, _ = (&lockedWriter{r}).Write([]byte(lines.Text() + "\n"))
 			attributes := logged(lines.Text())
 			switch {
 			case attributes["msg"] == "serving":
-				close(up)
-			case attributes["msg"] == "step" && attributes["secret"] == "app-database":
+				up <- attributes["address"]
+			case attributes["msg"] == "step" && attributes["secret"] == r.watched:
 				r.mu.Lock()
 				r.steps = append(r.steps, attributes["step"])
 				r.mu.Unlock()
@@ -223,10 +130,21 @@ func (r *rig) serve() {
 		}
 	}()
 	select {
-	case <-up:
+	case r.address = <-up:
+	case <-ended:
+		r.t.Fatalf("custody serve ended:\n%s", r.log())
 	case <-time.After(30 * time.Second):
 		r.t.Fatalf("custody serve did not come up:\n%s", r.log())
 	}
+}
+
+// lockedWriter keeps what the serving process says.
+type lockedWriter struct{ r *rig }
+
+func (w *lockedWriter) Write(data []byte) (int, error) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	return w.r.logs.Write(data)
 }
 
 // logged reads the attributes of a line that hold no spaces.
@@ -246,7 +164,7 @@ func (r *rig) log() string {
 	return r.logs.String()
 }
 
-// kill ends the serving process as a power cut would, and returns the last step that it logged.
+// kill ends the serving process as a power cut would.
 func (r *rig) kill() {
 	if r.serving == nil {
 		return
@@ -322,12 +240,12 @@ func (r *rig) current() credential {
 }
 
 func (r *rig) refused(c credential) bool {
-	return refused(signIn(r.postgres.Host, r.postgres.Port, c))
+	return refused(signIn(r.database.Host, r.database.Port, c))
 }
 
 func (r *rig) startClient(ignoresReload bool) *client {
 	return startClient(r.t, clientPlan{
-		Host: r.postgres.Host, Port: r.postgres.Port, Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
+		Host: r.database.Host, Port: r.database.Port, Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
 		Polled: filepath.Join(r.dir, "app", "polled.json"), Held: filepath.Join(r.dir, "app", "held.json"), IgnoresReload: ignoresReload,
 	})
 }

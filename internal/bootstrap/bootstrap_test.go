@@ -32,7 +32,7 @@ var codec = sops.Codec{Now: func() time.Time { return time.Date(2026, 3, 1, 12, 
 
 func newIdentity(t testing.TB) root.Identity {
 	t.Helper()
-	id, err := root.NewIdentity(rand.Reader)
+	id, err := root.NewIdentity()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -94,6 +95,10 @@ func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string)
 	}
 	defer func() { _ = config.Folder.Close() }()
 	report, err := audit.Verify(ctx, config)
+	for tries := 0; err == nil && tries < settleTries && underWay(report); tries++ {
+		pause(ctx, again)
+		report, err = audit.Verify(ctx, config)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,6 +110,14 @@ func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string)
 		return &server.Problem{Class: server.Found, Text: plural(len(report.Findings), "finding") + " in the record", Hint: "keep the folder as it is, and compare it with a copy and with checkpoints kept elsewhere"}
 	}
 	return err
+}
+
+// settleTries bounds how often a record that ends in an event without checkpoint is read again.
+const settleTries = 5
+
+// underWay reports whether all that was found may be an append that a running server has not finished yet.
+func underWay(r audit.Report) bool {
+	return !r.Sound() && !slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Kind != audit.Uncovered })
 }
 
 func (p *printer) report(r audit.Report, checkpoints []string) {

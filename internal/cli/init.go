@@ -64,7 +64,7 @@ func (a *app) init(ctx context.Context, dir string, p scaffold.Platform, dotenv 
 			return err
 		}
 	}
-	made, err := scaffold.Init(ctx, scaffold.Config{Codec: wire.Codec(), Random: wire.Random(), Now: wire.Now}, p)
+	made, err := scaffold.Init(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now}, p)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ rootRecipients of the Platform document.`,
 		Example: `  custody root new --out /media/stick/root.agekey`,
 		Args:    takes(),
 		RunE: a.run(func(context.Context, []string) error {
-			identity, err := root.NewIdentity(wire.Random())
+			identity, err := root.NewIdentity()
 			if err != nil {
 				return err
 			}

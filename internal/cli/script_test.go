@@ -18,6 +18,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/realparts"
 )
 
 func TestMain(m *testing.M) {
@@ -32,16 +34,33 @@ func TestScripts(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(scripts, "*.txtar")); err != nil || len(found) == 0 {
 		t.Fatalf("no scripts in %s: %v", scripts, err)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir: scripts,
+	testscript.Run(t, params(scripts, ""))
+}
+
+// TestStockSops needs a program that takes minutes to build; the short loop leaves it to the long one.
+func TestStockSops(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	testscript.Run(t, params("testdata/realparts", filepath.Dir(realparts.Sops(t))))
+}
+
+// params run the scripts of a folder, with one more folder to find programs in.
+func params(folder, programs string) testscript.Params {
+	return testscript.Params{
+		Dir: folder,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CUSTODY_HOST", "")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of hundreds of commands ends a second late
+			if programs != "" {
+				env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+programs)
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "canary": canary, "replace": replace, "await": await, "mode": mode, "flip": flip,
 		},
-	})
+	}
 }
 
 // Every command has its script, named after its words.

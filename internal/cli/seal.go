@@ -166,7 +166,7 @@ func (a *app) prompt(what string) ([]byte, error) {
 }
 
 func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
-	sealed, err := scaffold.Seal(ctx, scaffold.Config{Codec: wire.Codec(), Random: wire.Random(), Now: wire.Now}, s)
+	sealed, err := scaffold.Seal(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now}, s)
 	if err != nil {
 		return err
 	}

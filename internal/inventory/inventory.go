@@ -45,7 +45,7 @@ type Row struct {
 	Policy   string   `json:"policy,omitempty"`
 	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
 	Authority string `json:"authority"`
-	// State is waiting-handover, waiting-issue, steady, rotating, waiting or suspended.
+	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, waiting, suspended or undeclared.
 	State string `json:"state"`
 	// Version of record.
 	Version string `json:"version,omitempty"`
@@ -151,6 +151,8 @@ func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (ho
 		return "nobody", "issuing"
 	case entry.Live != nil && entry.Live.Workflow == journal.Rotation:
 		return "authority", "rotating"
+	case entry.Live != nil: // the tombstone stands, the record is not closed yet
+		return "authority", "handing-over"
 	case declared.Spec.Suspend:
 		return "authority", "suspended"
 	case waiting != "":

@@ -136,6 +136,9 @@ type Run struct {
 	Digest []byte `json:"digest,omitempty"`
 	// CallBy: no effect of any call begun so far can land after it.
 	CallBy time.Time `json:"callBy,omitzero"`
+	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
+	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
+	Turn authority.RunID `json:"turn,omitempty"`
 	// Undo says why the run is taken back.
 	Undo string `json:"undo,omitempty"`
 	// Forced names who waived the missing proofs.

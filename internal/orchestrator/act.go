@@ -210,6 +210,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if err := o.sweep(ctx, s.Path); err != nil {
 		return err
 	}
+	steady := !seen.kept.IsZero() // consumers held this version when they were last looked at
 	seen.Drift = ""
 	var faults []string
 	for _, consumer := range s.Consumers {
@@ -217,8 +218,8 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
 			continue
 		}
-		if err == nil {
-			seen.Drift = consumer.Name() + " differs from the record" + suffix(proof.Missing)
+		if err == nil && steady {
+			seen.Drift = consumer.Name() + " differed from the record and was given it again" + suffix(proof.Missing)
 		}
 		if err := consumer.Deliver(ctx, held); err != nil {
 			faults = append(faults, consumer.Name()+": "+err.Error())

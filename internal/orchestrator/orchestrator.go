@@ -82,6 +82,8 @@ type Config struct {
 	Reconcile time.Duration
 	// Workers act on different secrets at once. 0 means 1, in order of path.
 	Workers int
+	// Stopping, when set, says that the process is to end: no other secret is begun.
+	Stopping func() bool
 	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering).
 	Barred func() string
 }
@@ -92,7 +94,7 @@ type State struct {
 	Path   authority.Path `json:"path"`
 	// Waiting says what the secret waits for, "" when nothing.
 	Waiting string `json:"waiting,omitempty"`
-	// Drift says how consumers were found to differ from the record, "" when they did not.
+	// Drift says which consumer was found to have left the version that it held, "" when none. It was given it again.
 	Drift string `json:"drift,omitempty"`
 	// Looked is when it was last looked at, Again when it will be.
 	Looked time.Time `json:"looked,omitzero"`
@@ -233,7 +235,12 @@ func (o *Orchestrator) Tick(ctx context.Context) (time.Time, error) {
 		requests[request.Path] = append(requests[request.Path], request)
 	}
 	work := o.ready(requests)
-	turn := func(s Secret) { o.look(ctx, s, requests[s.Path], jumped) }
+	turn := func(s Secret) {
+		if o.Stopping != nil && o.Stopping() {
+			return
+		}
+		o.look(ctx, s, requests[s.Path], jumped)
+	}
 	if o.Workers <= 1 {
 		for _, s := range work {
 			turn(s)
@@ -325,7 +332,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		seen.Again = o.Now().Add(time.Second)
 	case err != nil:
 		seen.failures++
-		seen.Waiting = err.Error()
+		seen.Waiting = withHint(err)
 		seen.Again = o.Now().Add(min(5*time.Minute, time.Second<<min(seen.failures, 9)))
 	default:
 		seen.failures = 0
@@ -336,4 +343,13 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		seen.woken = state.woken
 		*state = seen
 	}
+}
+
+// withHint is err with the operator's next move, where an error in its chain names one (a method Hint).
+func withHint(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		return err.Error() + " (hint: " + hinted.Hint() + ")"
+	}
+	return err.Error()
 }

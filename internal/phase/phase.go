@@ -6,6 +6,7 @@ package phase
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -69,8 +70,11 @@ type gate struct {
 var gates = []gate{
 	{
 		RootOfTrust,
-		func(f Facts) string { return fmt.Sprintf("%d root recipients declared", f.RootRecipients) },
+		func(f Facts) string { return "root recipients declared: " + strconv.Itoa(f.RootRecipients) },
 		func(f Facts) []string {
+			if f.EstateDigest == "" { // nothing is known of the Platform document until an estate is in force
+				return []string{"a root recipient in an estate that lints" + because(f.EstateFault)}
+			}
 			return when(f.RootRecipients == 0, "a root recipient in the Platform document")
 		},
 	},
@@ -83,7 +87,7 @@ var gates = []gate{
 	},
 	{
 		Bootstrap,
-		func(f Facts) string { return fmt.Sprintf("%d bootstrap documents, none unreadable", f.Documents) },
+		func(f Facts) string { return fmt.Sprintf("bootstrap documents: %d, none unreadable", f.Documents) },
 		func(f Facts) []string {
 			return append(when(len(f.Unreadable) > 0 && !f.BootstrapIdentity, "the bootstrap identity"),
 				list("a readable bootstrap document", f.Unreadable)...)

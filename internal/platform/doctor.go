@@ -63,6 +63,9 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if s.Upstream != nil {
 		snapshot.Capability = s.Upstream.Kind().Capability
 	}
+	if entry.Live == nil && entry.Last != nil {
+		snapshot.Forced = entry.Last.Forced != ""
+	}
 	var doubts []string
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {

@@ -63,8 +63,10 @@ type Config struct {
 	Keep func() error
 	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
 	Readable func(ctx context.Context, secretName string) error
-	// Identity: the bootstrap identity is at hand.
-	Identity bool
+	// Identity reports whether a bootstrap identity is at hand.
+	Identity func() bool
+	// Initialised: the authority was made.
+	Initialised bool
 	// Recovering says why the authority may not be acted on, "" when it may.
 	Recovering string
 }
@@ -203,7 +205,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	fault, estate := p.fault, p.estate
 	p.mu.Unlock()
 	facts := phase.Facts{
-		EstateFault: fault, BootstrapIdentity: p.Identity, Initialised: true, Unsealed: true, Recovering: p.Recovering,
+		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering,
 	}
 	if estate != nil {
 		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
@@ -244,7 +246,7 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 		if strings.HasPrefix(row.Origin, "bootstrap ") {
 			facts.HandedOver++
 		}
-		if row.Drift != "" || row.State == "waiting" && len(row.Consumers) > 0 {
+		if (row.State == "waiting" || row.State == "handing-over") && len(row.Consumers) > 0 {
 			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
 		}
 	}
@@ -412,6 +414,8 @@ func (p *Platform) Ready(context.Context) string {
 	switch {
 	case p.Recovering != "":
 		return "recovering: " + p.Recovering
+	case !p.Initialised:
+		return "the authority was never initialised"
 	case p.estate == nil:
 		return "no estate is in force"
 	}

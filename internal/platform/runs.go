@@ -4,6 +4,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"custody.dev/custody/internal/audit"
@@ -109,12 +110,18 @@ func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, rea
 		if _, err := p.Run(ctx, id); err != nil {
 			return err
 		}
-		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended"}
+		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended", Hint: "see `custody run show` for how"}
 	}
 	entry := entries[i]
 	if err := p.operation(ctx, name, by, reason, entry.Secret, entry.Path); err != nil {
 		return err
 	}
 	defer p.wake(entry.Path)
-	return do(ctx, entry.Path, by, reason)
+	if err := do(ctx, entry.Path, by, reason); err != nil { // what was asked for is on record; so is that it did not happen
+		return errors.Join(err, p.Record.Append(ctx, audit.Event{
+			Run: p.NewRun(), Step: name + "-refused", Workflow: "operation", Secret: entry.Secret, Path: entry.Path,
+			By: by, Reason: reason, Result: "failed", Detail: err.Error(), At: p.Now(),
+		}))
+	}
+	return nil
 }

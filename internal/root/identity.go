@@ -8,8 +8,8 @@
 // from or into none. Files are readable by stock age, and stock age's identity files are readable here. No program is
 // started (age plugins are refused), no environment variable is read.
 //
-// Not guaranteed: memory is not wiped; age itself and the splitting draw randomness from the operating system, whatever
-// reader NewIdentity was given; age proves integrity, not who encrypted.
+// Not guaranteed: memory is not wiped; age and the splitting draw randomness from the operating system themselves; age
+// proves integrity, not who encrypted.
 //
 // Cost: an X25519 operation per recipient or identity tried; a post-quantum recipient costs about ten times that and
 // 1.5 KiB in each message.
@@ -43,21 +43,13 @@ type key struct {
 
 var _ age.Identity = Identity{}
 
-// NewIdentity makes an X25519 identity from 32 bytes of random.
-func NewIdentity(random io.Reader) (Identity, error) {
-	scalar := make([]byte, keyBytes)
-	if _, err := io.ReadFull(random, scalar); err != nil {
-		return Identity{}, fmt.Errorf("making identity: reading randomness: %w", err)
-	}
-	return identityOf(scalar)
-}
-
-func identityOf(scalar []byte) (Identity, error) {
-	id, err := parseLine(writeKey(scalar))
+// NewIdentity makes an X25519 identity. age draws it from the system's randomness.
+func NewIdentity() (Identity, error) {
+	made, err := age.GenerateX25519Identity()
 	if err != nil {
-		return Identity{}, &Error{Doing: "making identity", Class: ErrMalformed}
+		return Identity{}, fmt.Errorf("making identity: %w", err)
 	}
-	return id, nil
+	return parseLine(made.String())
 }
 
 // parseLine reads one private key. The error says nothing of the line.

@@ -4,7 +4,6 @@ package root_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ var created = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newIdentity(t testing.TB) root.Identity {
 	t.Helper()
-	id, err := root.NewIdentity(rand.Reader)
+	id, err := root.NewIdentity()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,27 +55,7 @@ func hint(err error) string {
 	return ""
 }
 
-func TestNewIdentityIsMadeOfTheRandomnessGiven(t *testing.T) {
-	for name, scalar := range map[string][]byte{
-		"zeros": make([]byte, 32), "ones": bytes.Repeat([]byte{0xff}, 32), "counting": []byte("0123456789abcdefghijklmnopqrstuv"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			one, err := root.NewIdentity(bytes.NewReader(scalar))
-			if err != nil {
-				t.Fatal(err)
-			}
-			two, err := root.NewIdentity(bytes.NewReader(scalar))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(one.ExposeFile(created)), string(two.ExposeFile(created))); diff != "" {
-				t.Errorf("same randomness, another identity:\n%s", diff)
-			}
-		})
-	}
-	if _, err := root.NewIdentity(strings.NewReader("short")); err == nil {
-		t.Error("an identity was made of 5 bytes")
-	}
+func TestNewIdentityIsNew(t *testing.T) {
 	if one, two := newIdentity(t), newIdentity(t); one.Public() == two.Public() {
 		t.Error("two identities are the same")
 	}

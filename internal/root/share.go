@@ -37,7 +37,7 @@ const (
 
 var (
 	shareCode = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-	shareForm = regexp.MustCompile(`^` + shareVersion + `\.([1-9][0-9]{0,2})of([1-9][0-9]{0,2})\.([1-9][0-9]{0,2})\.([a-z2-7]{8})\.([a-z2-7]{16})\.([a-z2-7]{52})\.([a-z2-7]{8})$`)
+	shareForm = regexp.MustCompile(`^` + shareVersion + `\.([1-9][0-9]{0,2})of([1-9][0-9]{0,2})\.([1-9][0-9]{0,2})\.([a-z2-7]{8})\.([a-z2-7]{16})\.([a-z2-7]{119,})\.([a-z2-7]{8})$`)
 )
 
 // Share is one part of a split identity. Fewer than the threshold of them tell nothing about it.
@@ -66,7 +66,7 @@ func digest(length int, purpose string, parts ...[]byte) string {
 	return shareCode.EncodeToString(hash.Sum(nil)[:length])
 }
 
-// Split splits an X25519 identity into total shares, any threshold of which give it back. Both lie between 2 and 255.
+// Split splits an identity into total shares, any threshold of which give it back. Both lie between 2 and 255.
 // The shares were combined once before they are returned. Splitting the same identity again makes another set, whose
 // shares do not mix with the first.
 func Split(identity Identity, total, threshold int) ([]Share, error) {
@@ -75,15 +75,11 @@ func Split(identity Identity, total, threshold int) ([]Share, error) {
 			Detail: fmt.Sprintf("%d of %d shares is not possible", threshold, total),
 			Next:   fmt.Sprintf("ask for 2 shares at least to be needed, and for no more than are made (%d at most)", maxShares)}
 	}
-	var scalar []byte
-	if identity.in != nil {
-		scalar = readKey((*identity.in).text)
+	if identity.in == nil {
+		return nil, &Error{Doing: "splitting identity", Class: ErrMalformed, Detail: "there is none", Next: "load one first"}
 	}
-	if scalar == nil {
-		return nil, &Error{Doing: "splitting identity", Class: ErrMalformed, Detail: "only X25519 identities can be split",
-			Next: "make the root with custody init, or with age-keygen without -pq"}
-	}
-	parts, err := shamir.Split(scalar, total, threshold)
+	text := []byte((*identity.in).text)
+	parts, err := shamir.Split(text, total, threshold)
 	if err != nil {
 		return nil, fmt.Errorf("splitting identity: %w", err) // speaks of counts and randomness only
 	}
@@ -91,7 +87,7 @@ func Split(identity Identity, total, threshold int) ([]Share, error) {
 	shares := make([]Share, 0, total)
 	for i, part := range parts {
 		shares = append(shares, keep(&share{
-			threshold: threshold, total: total, index: i + 1, set: set, key: Fingerprint(identity.Public()), data: part[:keyBytes],
+			threshold: threshold, total: total, index: i + 1, set: set, key: Fingerprint(identity.Public()), data: part[:len(text)],
 		}))
 	}
 	for _, some := range [][]Share{shares[:threshold], shares[total-threshold:]} {
@@ -175,11 +171,11 @@ func Combine(shares []Share) (Identity, error) {
 	}
 	mismatch := &Error{Doing: doing, Class: ErrDamagedShare, Detail: fmt.Sprintf("together they do not give key %s", first.key),
 		Next: "one of them was made to look right: try other shares of the set, leaving out one at a time"}
-	scalar, err := shamir.Combine(parts)
+	text, err := shamir.Combine(parts)
 	if err != nil {
 		return Identity{}, mismatch
 	}
-	id, err := identityOf(scalar)
+	id, err := parseLine(string(text))
 	if err != nil || Fingerprint(id.Public()) != first.key {
 		return Identity{}, mismatch
 	}

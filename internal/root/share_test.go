@@ -61,7 +61,7 @@ func TestShareSaysWhatItIs(t *testing.T) {
 	id := newIdentity(t)
 	share := split(t, id, 5, 3)[3]
 	text := share.Expose()
-	if strings.ContainsAny(text, " \n\t") || len(text) > 140 {
+	if strings.ContainsAny(text, " \n\t") || len(text) > 180 {
 		t.Errorf("a share must be one line without blanks that a person can type; it has %d characters", len(text))
 	}
 	back, err := root.ParseShare(text)

@@ -3,7 +3,8 @@
 package rotation
 
 import (
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 	"slices"
 	"time"
@@ -113,9 +114,8 @@ func share(path string, jitter time.Duration) time.Duration {
 	if jitter <= 0 {
 		return 0
 	}
-	sum := fnv.New64a()
-	_, _ = sum.Write([]byte(path))
-	return time.Duration(float64(jitter) * (float64(sum.Sum64()>>11) / math.Exp2(53)))
+	sum := sha256.Sum256([]byte(path)) // a weaker hash gives paths that differ in their last letter nearly the same share
+	return time.Duration(float64(jitter) * (float64(binary.BigEndian.Uint64(sum[:8])>>11) / math.Exp2(53)))
 }
 
 // open reports whether now lies in one of the windows; no windows means always.

@@ -88,6 +88,8 @@ type Config struct {
 	NewRun    func() authority.RunID
 	// Observe, when set, is told of each step as a process begins it: for logs and metrics, never for decisions.
 	Observe func(secret string, run authority.RunID, step journal.Step, resumed bool)
+	// Stopping, when set, says that the process is to end: the step in hand is finished and no other begun.
+	Stopping func() bool
 }
 
 // Engine takes runs forward. It keeps no values beyond the run in hand and can be lost at any moment.

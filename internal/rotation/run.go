@@ -69,6 +69,9 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	for a.entry.Live != nil {
+		if a.Stopping != nil && a.Stopping() {
+			return &pause{"custody to start again", time.Minute}, nil
+		}
 		var stop *pause
 		var err error
 		switch a.p.at {
@@ -133,7 +136,7 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 	}
 	if a.kind.Issues {
 		a.p.old, a.p.fresh = old, true
-		a.run.Step, a.run.CallBy = journal.Staged, a.Now().Add(a.kind.CallDeadline)
+		a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 		if err := a.Journal.Save(ctx, a.entry); err != nil {
 			return nil, err
 		}
@@ -163,7 +166,7 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	a.p.fresh = true
-	a.run.Step, a.run.CallBy = journal.Staged, a.Now().Add(a.kind.CallDeadline)
+	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,9 +45,8 @@ type Codec interface {
 
 // Config is what the package needs from outside.
 type Config struct {
-	Codec  Codec
-	Random io.Reader
-	Now    func() time.Time
+	Codec Codec
+	Now   func() time.Time
 }
 
 // Platform describes what Init makes.
@@ -171,7 +169,7 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 	}
 	public := map[string]string{}
 	for _, name := range []string{"root", "bootstrap", "unseal"} {
-		identity, err := root.NewIdentity(c.Random)
+		identity, err := root.NewIdentity()
 		if err != nil {
 			return Made{}, err
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"syscall"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
@@ -88,16 +89,18 @@ var classes = []struct {
 	class Class
 	hint  string
 }{
-	{trigger.ErrMalformed, Usage, ""},
+	{trigger.ErrMalformed, Usage, "give a reason, and an id of letters, digits, dots, dashes and underscores"},
 	{authority.ErrNotFound, NotFound, "see what there is with `custody inventory`"},
 	{authority.ErrSealed, Unavailable, "give the authority its unseal key: see unseal in the host file"},
 	{authority.ErrUnavailable, Unavailable, ""},
-	{rotation.ErrNotAllowed, Refused, ""},
+	{rotation.ErrNotAllowed, Refused, "see `custody explain` for where it stands"},
 	{rotation.ErrNotNow, Refused, "see `custody explain` for what it waits for"},
 	{journal.ErrSuperseded, Refused, "somebody else changed it at the same moment; try again"},
 	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
 	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
 	{context.DeadlineExceeded, Unavailable, ""},
+	{syscall.ENOSPC, Unavailable, "make room on the disk that is full; what was begun then goes on by itself"},
+	{syscall.EDQUOT, Unavailable, "raise the quota of the user that runs custody; what was begun then goes on by itself"},
 }
 
 // Exit is the exit code of an error, 0 for nil.

@@ -133,14 +133,15 @@ type Point struct {
 //
 // A call that only reads has no effect that could come late or without a reply: crashing after it is crashing before
 // it, losing its reply is its failing, and landing late after a crash or a hang is that crash or hang. And when nothing
-// lies between two calls, dying or standing still before the second is dying or standing still after the first.
+// lies between two calls, dying before the second is dying after the first. Standing still before a call is not
+// standing still after the one before it: by then its deadline has begun to run.
 func (p Point) Distinct() []Fault {
-	after := []Fault{CrashAfter, Failed, LostReply, Hang, LateCrash, LateHang, BriefAfter, LongAfter}
+	faults := Faults
 	if reading[p.Name] {
-		after = []Fault{CrashAfter, Failed, Hang, BriefAfter, LongAfter}
+		faults = []Fault{CrashBefore, Failed, Hang, BriefBefore, BriefAfter, LongBefore, LongAfter}
 	}
 	if p.Follows {
-		return after
+		faults = faults[1:] // without CrashBefore, which is CrashAfter at the call before
 	}
-	return append(after, CrashBefore, BriefBefore, LongBefore)
+	return faults
 }

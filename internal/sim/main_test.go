@@ -6,8 +6,31 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"testing"
 )
+
+// tally sums up over parallel tests.
+type tally struct {
+	sync.Mutex
+	points, schedules, checks, violations int
+	alike                                 int // faults left out because they are another's equal
+}
+
+func (s *tally) add(points, schedules, checks, violations int) {
+	s.Lock()
+	defer s.Unlock()
+	s.points += points
+	s.schedules += schedules
+	s.checks += checks
+	s.violations += violations
+}
+
+func (s *tally) leaveOut(faults int) {
+	s.Lock()
+	defer s.Unlock()
+	s.alike += faults
+}
 
 // all sums up what the tests of this package did, for the last line.
 var all tally

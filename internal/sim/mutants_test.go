@@ -112,6 +112,12 @@ var mutants = []mutant{
 		old: "\t\tleft = a.run.CallBy.Sub(a.Now()) // the write may have taken long\n", new: "\t\tleft = a.kind.CallDeadline\n",
 		run: scenario("abort-staged-dual"), caught: "one-live-run",
 	},
+	{
+		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",
+		old: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now()",
+		new: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.CallBy = journal.Staged, a.Now()",
+		run: "TestTwoEnginesStageAtOneInstant", caught: "no-orphans",
+	},
 }
 
 // TestMutants shows that the simulator finds what it is there to find: each engine with one thing wrong breaks the

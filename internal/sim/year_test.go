@@ -81,3 +81,26 @@ func TestYearReplays(t *testing.T) {
 		t.Errorf("the same seed gave\n%s\nand\n%s", got, want)
 	}
 }
+
+// TestSoakSeededYears plays years of further seeds for as long as CUSTODY_SOAK says.
+func TestSoakSeededYears(t *testing.T) {
+	soak := os.Getenv("CUSTODY_SOAK")
+	if soak == "" {
+		return // make soak sets it
+	}
+	length, err := time.ParseDuration(soak)
+	if err != nil {
+		t.Fatalf("reading CUSTODY_SOAK: %v", err)
+	}
+	var total Year
+	seed := 1000
+	for began := time.Now(); time.Since(began) < length; seed++ {
+		year := liveYear(t, seed)
+		total.add(year)
+		for _, violation := range year.Violations {
+			t.Errorf("%s\nreplay: CUSTODY_SIM_SEED=%d go test ./internal/sim -run TestSeededYear -count=1 -v", violation, seed)
+		}
+	}
+	all.add(0, seed-1000, total.Checks, len(total.Violations))
+	fmt.Printf("sim: soak: %d years of %d secrets, %d faults, %d rotations, violations: %d\n", seed-1000, perEstate, total.Faulted, total.Rotations, len(total.Violations))
+}

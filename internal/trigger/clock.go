@@ -33,6 +33,7 @@ type Clock struct {
 	wall     time.Time
 	at       time.Duration
 	state    clockState
+	durable  bool // the jump in state is in the record
 	revision authority.Revision
 }
 
@@ -52,36 +53,45 @@ func (c *Clock) Check(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, at := c.now(), c.steady()
-	if !c.started {
+	if !c.started || c.durable { // another process may have confirmed the time
 		if err := c.load(ctx); err != nil {
 			return "", err
 		}
+	}
+	if !c.started {
 		if back := c.state.Noted.Sub(wall); back > jumpAt {
+			c.durable = false
 			c.state.Jump = fmt.Sprintf("the clock shows %s, but %s was seen before", wall.UTC().Format(time.RFC3339), c.state.Noted.Format(time.RFC3339))
 		}
 		c.started = true
 	} else if off := wall.Round(0).Sub(c.wall.Round(0)) - (at - c.at); off.Abs() > jumpAt {
+		c.durable = false
 		c.state.Jump = fmt.Sprintf("the clock jumped by %s at %s", off.Round(time.Second), wall.UTC().Format(time.RFC3339))
 	}
 	c.wall, c.at = wall, at
-	if c.state.Jump != "" || wall.Sub(c.state.Noted) >= noteEvery {
-		return c.state.Jump, c.note(ctx, wall)
+	if !c.durable && (c.state.Jump != "" || wall.Sub(c.state.Noted) >= noteEvery) {
+		err := c.note(ctx, wall)
+		return c.state.Jump, err
 	}
-	return "", nil
+	return c.state.Jump, nil
 }
 
 // Confirm says that the time shown now is right.
 func (c *Clock) Confirm(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.started {
-		if err := c.load(ctx); err != nil {
-			return err
-		}
+	if err := c.load(ctx); err != nil {
+		return err
 	}
-	c.state.Jump, c.state.Noted = "", time.Time{}
+	c.state.Jump, c.state.Noted, c.durable = "", time.Time{}, false
 	c.started, c.wall, c.at = true, c.now(), c.steady()
-	return c.note(ctx, c.wall)
+	if err := c.note(ctx, c.wall); err != nil {
+		return err
+	}
+	if c.state.Jump != "" {
+		return fmt.Errorf("confirming the clock: another process noted meanwhile that %s; confirm again", c.state.Jump)
+	}
+	return nil
 }
 
 func (c *Clock) load(ctx context.Context) error {
@@ -92,14 +102,16 @@ func (c *Clock) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading clock record: %w", err)
 	}
-	c.revision = record.Revision
-	if err := json.Unmarshal(record.Data, &c.state); err != nil {
+	var state clockState
+	if err := json.Unmarshal(record.Data, &state); err != nil {
 		return fmt.Errorf("decoding clock record: %w", err)
 	}
+	c.revision, c.state, c.durable = record.Revision, state, state.Jump != ""
 	return nil
 }
 
-// note writes the state when it changed. Losing the compare-and-set to another process is no fault: its note counts.
+// note writes the state. Losing the compare-and-set to another process is no fault: its note counts, except that it
+// takes back no jump which this process saw and could not yet note.
 func (c *Clock) note(ctx context.Context, wall time.Time) error {
 	next := clockState{Schema: schema, Noted: c.state.Noted, Jump: c.state.Jump}
 	if next.Jump == "" {
@@ -112,15 +124,17 @@ func (c *Clock) note(ctx context.Context, wall time.Time) error {
 	revision, err := c.records.Put(ctx, clockKey, c.revision, data)
 	switch {
 	case errors.Is(err, authority.ErrConflict):
-		record, err := c.records.Get(ctx, clockKey)
-		if err != nil {
-			return fmt.Errorf("loading clock record: %w", err)
+		seen := c.state.Jump
+		if err := c.load(ctx); err != nil {
+			return err
 		}
-		c.revision = record.Revision
+		if seen != "" && c.state.Jump == "" {
+			c.state.Jump = seen // noted by the next check
+		}
 		return nil
 	case err != nil:
 		return fmt.Errorf("noting the clock: %w", err)
 	}
-	c.revision, c.state = revision, next
+	c.revision, c.state, c.durable = revision, next, next.Jump != ""
 	return nil
 }

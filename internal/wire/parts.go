@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -19,11 +20,9 @@ import (
 	"custody.dev/custody/internal/bootstrap"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/handover"
-	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/platform"
-	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
@@ -34,11 +33,25 @@ type parts struct {
 	host     v1alpha1.HostSpec
 	log      *slog.Logger
 	state    *durable.Folder
-	store    *embedded.Store
-	record   *audit.Log
+	store    store
+	record   record
 	platform *platform.Platform
+	seeds    *seeds
 	steps    *steps
 	closers  []func() error
+	stopping atomic.Bool
+}
+
+// store is the opened authority, or unborn.
+type store interface {
+	authority.Store
+	Close() error
+}
+
+// record is the opened record, or unborn.
+type record interface {
+	platform.Record
+	Close() error
 }
 
 // Close lets everything go, in reverse order of opening.
@@ -50,28 +63,35 @@ func (p *parts) Close() error {
 	return errors.Join(errs...)
 }
 
-// open opens the authority, the record and the engines. It initialises an authority that never was.
-func open(ctx context.Context, o Options, host v1alpha1.HostSpec) (*parts, error) {
+// open opens the authority, the record and the engines. An authority that never was is made if initialise says so; else
+// what can be told without it can still be asked.
+func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
 	p := &parts{host: host, log: o.Log, steps: newSteps(o.Log)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 		p.steps = newSteps(p.log)
 	}
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, initialise); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-func (p *parts) open(ctx context.Context) error {
+func (p *parts) open(ctx context.Context, initialise bool) error {
 	var err error
 	if p.state, err = durable.Make(p.host.State); err != nil {
 		return err
 	}
 	p.closers = append(p.closers, p.state.Close)
-	if p.store, err = p.openAuthority(ctx); err != nil {
+	opened, err := p.openAuthority(ctx, initialise)
+	if errors.Is(err, embedded.ErrUninitialised) {
+		p.store, p.record = unborn{}, unborn{}
+		return p.assemble(ctx)
+	}
+	if err != nil {
 		return err
 	}
+	p.store = opened
 	p.closers = append(p.closers, p.store.Close)
 	if p.record, err = p.openRecord(ctx); err != nil {
 		return err
@@ -84,7 +104,7 @@ func (p *parts) open(ctx context.Context) error {
 // one that never was.
 const initialised = "initialised"
 
-func (p *parts) openAuthority(ctx context.Context) (*embedded.Store, error) {
+func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.Store, error) {
 	config := embedded.Config{
 		Folder: filepath.Join(p.host.State, "authority"), Clock: Now, Random: Random(), Timeout: time.Second,
 		Platform: p.host.Platform, Environment: p.host.Environment,
@@ -114,6 +134,9 @@ func (p *parts) openAuthority(ctx context.Context) (*embedded.Store, error) {
 			Text:  "the authority of this state folder was initialised before and is gone; nothing is seeded anew in its place",
 			Hint:  "put " + config.Folder + " back from its newest copy. If it is lost for good, move the whole state folder away: what was rotated since handover is then lost with it",
 		}
+	}
+	if !initialise {
+		return nil, err
 	}
 	if err := embedded.Initialise(ctx, config); err != nil {
 		return nil, err
@@ -192,7 +215,7 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 }
 
 // anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows.
-type anchor struct{ store *embedded.Store }
+type anchor struct{ store authority.Store }
 
 // Name tells this place from others.
 func (a *anchor) Name() string { return "authority" }
@@ -216,9 +239,18 @@ func (a *anchor) Put(ctx context.Context, checkpoint []byte) error {
 	return err
 }
 
+// behind says how the authority is older than the record, "" when it is not.
+func (p *parts) behind(ctx context.Context) (string, error) {
+	known, err := journal.New(p.store).All(ctx)
+	if err != nil {
+		return "", err
+	}
+	return platform.Behind(known, p.record.Events(ctx, audit.Filter{}))
+}
+
 // assemble builds the engines over the opened parts.
-func (p *parts) assemble(_ context.Context) error {
-	identities, err := p.identities()
+func (p *parts) assemble(ctx context.Context) error {
+	behind, err := p.behind(ctx)
 	if err != nil {
 		return err
 	}
@@ -227,42 +259,31 @@ func (p *parts) assemble(_ context.Context) error {
 	entries := journal.New(p.store)
 	queue := trigger.New(p.store, p.record, Now)
 	clock := trigger.NewClock(p.store, Now, steady)
-	decryptor := bootstrap.New(bootstrap.Config{Open: Codec(), Identities: identities, Platform: p.host.Platform})
-	source := decryptor.Source(p.findBootstrap)
+	p.seeds = &seeds{parts: p}
+	p.seeds.changed()
 	engine := rotation.New(rotation.Config{
 		Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
+		Stopping: p.stopping.Load,
 	})
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.store, Queue: queue, Clock: clock, Record: p.record, Now: Now, NewRun: newRun, Workers: 4,
-		Rotation: engine,
+		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return behind },
 		Handover: handover.New(handover.Config{
-			Authority: p.store, Journal: entries, Record: p.record, Source: source, Now: Now, NewRun: newRun,
+			Authority: p.store, Journal: entries, Record: p.record, Source: p.seeds, Now: Now, NewRun: newRun,
 		}),
 	})
 	estates := &estates{parts: p}
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.store,
 		Journal: entries, Queue: queue, Clock: clock, Record: p.record, Orchestrator: conductor,
-		Now: Now, NewRun: newRun, Identity: len(identities) > 0,
+		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind,
 		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind,
 		Readable: func(ctx context.Context, secretName string) error {
-			_, err := source.Value(ctx, secretName)
+			_, err := p.seeds.Value(ctx, secretName)
 			return err
 		},
 	})
 	return nil
-}
-
-// identities loads the bootstrap identity; none is fine once nothing in Git is left to hand over.
-func (p *parts) identities() ([]root.Identity, error) {
-	if p.host.BootstrapIdentity == "" {
-		return nil, nil
-	}
-	identities, err := root.Load(p.host.BootstrapIdentity)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return identities, err
 }
 
 // findBootstrap finds a secret's encrypted document in the estate in force.
@@ -280,52 +301,4 @@ func (p *parts) findBootstrap(_ context.Context, secretName string) (bootstrap.F
 		return bootstrap.Found{}, fmt.Errorf("%s has no bootstrap document", secretName)
 	}
 	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace}, nil
-}
-
-// estates loads the estate, and keeps a copy of the last one that was in force.
-type estates struct{ parts *parts }
-
-const keptEstate = "estate"
-
-func (e *estates) load() (*intent.Estate, error) { return e.from(e.parts.host.Estate) }
-
-func (e *estates) from(dir string) (*intent.Estate, error) {
-	estate, faults, err := intent.Load(dir, intent.Options{
-		Environment: e.parts.host.Environment, Host: &e.parts.host, Privileged: os.Geteuid() == 0,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := faultsError(faults); err != nil {
-		return nil, err
-	}
-	if estate.Platform.Metadata.Name != e.parts.host.Platform {
-		return nil, fmt.Errorf("the estate declares platform %s, this host runs %s", estate.Platform.Metadata.Name, e.parts.host.Platform)
-	}
-	return estate, nil
-}
-
-func (e *estates) kept() (*intent.Estate, error) {
-	dir := filepath.Join(e.parts.host.State, keptEstate)
-	if _, err := os.Stat(dir); err != nil {
-		return nil, nil //nolint:nilerr // nothing kept is no fault
-	}
-	return e.from(dir)
-}
-
-// keep copies the estate's documents, which hold no plaintext, over the copy kept before. A crash in between leaves a
-// copy that does not lint, or an older one; both are only used when the estate itself does not lint.
-func (e *estates) keep() error {
-	next := filepath.Join(e.parts.host.State, keptEstate+".next")
-	if err := os.RemoveAll(next); err != nil {
-		return fmt.Errorf("clearing the copy: %w", err)
-	}
-	if err := os.CopyFS(next, os.DirFS(e.parts.host.Estate)); err != nil {
-		return fmt.Errorf("copying: %w", err)
-	}
-	kept := filepath.Join(e.parts.host.State, keptEstate)
-	if err := os.RemoveAll(kept); err != nil {
-		return fmt.Errorf("replacing the copy: %w", err)
-	}
-	return os.Rename(next, kept)
 }

@@ -42,7 +42,7 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := open(ctx, o, host)
+	p, err := open(ctx, o, host, true)
 	if err != nil {
 		return err
 	}
@@ -68,6 +68,12 @@ func (p *parts) reload() {
 		p.log.Info("estate in force", "digest", p.platform.Estate().Digest[:12], "secrets", len(p.platform.Estate().Secrets))
 	case fault != "" && fault != before:
 		p.log.Error("estate not in force", "reason", fault)
+	}
+	if estate := p.platform.Estate(); p.seeds.changed() && estate != nil {
+		p.log.Info("the bootstrap identity changed")
+		for _, declared := range estate.Secrets {
+			p.platform.Orchestrator.Wake(declared.Path)
+		}
 	}
 }
 
@@ -114,6 +120,7 @@ func (p *parts) loop(ctx, stop context.Context) {
 	working, abandon := context.WithCancel(ctx)
 	defer abandon()
 	context.AfterFunc(stop, func() {
+		p.stopping.Store(true)
 		timer := time.AfterFunc(stepGrace, abandon)
 		context.AfterFunc(working, func() { timer.Stop() })
 	})

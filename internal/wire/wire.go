@@ -114,7 +114,7 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 		_ = conn.Close()
 		return &Connection{Client: server.Dial(socket)}, nil
 	}
-	opened, err := open(ctx, o, host)
+	opened, err := open(ctx, o, host, false)
 	if err != nil {
 		return nil, err
 	}

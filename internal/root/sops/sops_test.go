@@ -36,7 +36,7 @@ func codec() sops.Codec {
 
 func newIdentity(t testing.TB) root.Identity {
 	t.Helper()
-	id, err := root.NewIdentity(rand.Reader)
+	id, err := root.NewIdentity()
 	if err != nil {
 		t.Fatal(err)
 	}

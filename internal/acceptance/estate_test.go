@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package acceptance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/wire"
+)
+
+// setup is what a platform is made of. declare writes it down, and may be called again after a change.
+type setup struct {
+	settle   string
+	postgres realparts.PostgresOptions
+	// alone: no server; one secret that is handed over, one that is generated, and nothing outside that checks either.
+	alone bool
+	// state is the state folder, checkpoint a file for checkpoints, "" for none.
+	state, checkpoint string
+	// rule makes the application's password, and sendPassword lets the server see it.
+	rule         string
+	sendPassword bool
+	// gated: the token's consumer has a check, which passes when client/running names the version.
+	gated bool
+	// tokenPath is where the token's file is, beneath the folder.
+	tokenPath string
+}
+
+// alone is a platform without a server.
+func alone(s *setup) { s.alone = true }
+
+// gated is one whose runs wait until a test lets the check pass.
+func gated(s *setup) { s.alone, s.gated = true, true }
+
+const (
+	adminUser = "custody_admin"
+	// marker is in every value that comes from Git, so that a leak of one is found by it.
+	marker = "Zq9xVb7"
+)
+
+// declare writes the host file and the estate.
+func (r *rig) declare() {
+	r.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	checkpoints := ""
+	if r.checkpoint != "" {
+		checkpoints = "\n  checkpoints: [" + r.checkpoint + "]"
+	}
+	r.write("custody.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: Host
+metadata: {name: here}
+spec:
+  platform: acme
+  environment: production
+  estate: estate
+  state: %[3]s
+  bootstrapIdentity: keys/bootstrap
+  unseal: {identity: keys/unseal}
+  listen: 127.0.0.1:0
+  folders: {app: %[1]s/app}
+  reloads:
+    app: {signal: HUP, pidFile: %[1]s/client/pid}
+  checks:
+    app: {argv: [%[2]s, play-check, %[1]s/client]}%[4]s
+`, r.dir, self, r.state, checkpoints))
+	r.write("estate/platform.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: Platform
+metadata: {name: acme}
+spec:
+  environments: [production]
+  rootRecipients: [%s]
+  bootstrapRecipients: {production: %s}
+  authority: {type: embedded}
+`, r.rootKey.Public(), r.bootstrapKey.Public()))
+	r.write("estate/policies.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: RotationPolicy
+metadata: {name: monthly}
+spec: {rotationType: time, ttl: 30d, rotateBefore: 5d, settle: %s}
+`, r.settle))
+	if r.alone {
+		r.declareAlone()
+	} else {
+		r.declareDatabase()
+	}
+}
+
+func (r *rig) declareDatabase() {
+	r.t.Helper()
+	r.write("estate/database.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: Upstream
+metadata: {name: main-database}
+spec:
+  postgres: {host: %[1]s, port: %[2]d, adminRef: database-admin, tls: disable, sendPassword: %[4]t}
+---
+apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata: {name: database-admin}
+spec:
+  purpose: Lets Custody administer the login roles of the main database
+  owner: {team: platform, contact: platform@example.org}
+  class: runtime
+  path: postgres/main/admin
+  origin: {bootstrap: {secretRef: database-admin}}
+  rotation:
+    policyRef: monthly
+    upstreamRef: main-database
+    allowInterruption: true
+    postgres: {mode: overwrite, user: %[3]s}
+`, r.database.Host, r.database.Port, adminUser, r.sendPassword))
+	r.write("estate/app.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata: {name: app-database}
+spec:
+  purpose: Lets the application sign in to the main database
+  owner: {team: shop, contact: shop@example.org}
+  class: runtime
+  path: postgres/main/app
+  origin: {generated: %s}
+  rotation:
+    policyRef: monthly
+    upstreamRef: main-database
+    postgres: {mode: alternate, owner: app, users: [app_a, app_b]}
+  consumers:
+    - name: polling
+      file: {folder: app, path: polled.json, format: json, versionKey: version}
+    - name: holding
+      file: {folder: app, path: held.json, format: json, versionKey: version, mode: "0640", reload: app, check: app}
+`, r.rule))
+}
+
+func (r *rig) declareAlone() {
+	r.t.Helper()
+	check := ""
+	if r.gated {
+		check = ", check: app"
+	}
+	r.write("estate/secrets.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata: {name: mail-password}
+spec:
+  purpose: Lets the shop send mail through the relay
+  owner: {team: shop, contact: shop@example.org}
+  class: runtime
+  path: mail/relay
+  origin: {bootstrap: {secretRef: mail-password}}
+  consumers:
+    - name: mailer
+      file: {folder: app, path: mail.json, format: json}
+---
+apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata: {name: session-token}
+spec:
+  purpose: Signs the shop's sessions
+  owner: {team: shop, contact: shop@example.org}
+  class: runtime
+  path: shop/session
+  origin: {generated: {type: token}}
+  rotation: {policyRef: monthly}
+  consumers:
+    - name: web
+      file: {folder: app, path: %s, format: json, versionKey: version%s}
+`, r.tokenPath, check))
+}
+
+// seal writes the bootstrap document of a secret.
+func (r *rig) seal(name string, c credential) {
+	r.t.Helper()
+	value, err := secret.Text(map[string]string{"username": c.Username, "password": c.Password})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sealed, err := wire.Codec().Seal(context.Background(), root.Document{
+		Name: name, Seeds: name, Value: value, Binding: v1alpha1.Binding{Platform: "acme", Secret: name},
+	}, []string{r.rootKey.Public(), r.bootstrapKey.Public()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("estate/bootstrap/"+name+".yaml", string(sealed))
+}
+
+func (r *rig) write(name, content string) {
+	r.t.Helper()
+	file := r.file(name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) read(name string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(r.file(name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// file is the path of a name beneath the rig's folder.
+func (r *rig) file(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(r.dir, name)
+}
+
+// replace edits a file of the rig.
+func (r *rig) replace(name, old, with string) {
+	r.t.Helper()
+	text := r.read(name)
+	if !strings.Contains(text, old) {
+		r.t.Fatalf("%s does not hold %q", name, old)
+	}
+	r.write(name, strings.ReplaceAll(text, old, with))
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	auditmemory "custody.dev/custody/internal/audit/memory"
+	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/handover"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	materializememory "custody.dev/custody/internal/materialize/memory"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+const day = 24 * time.Hour
+
+// rig is an estate over doubles that outlive the orchestrators.
+type rig struct {
+	t         *testing.T
+	store     *authoritymemory.Store
+	log       *auditmemory.Log
+	began     time.Time
+	runs      int
+	maxTimed  int
+	secrets   []orchestrator.Secret
+	consumers []*materializememory.Consumer
+	accounts  []*upstreammemory.Upstream
+}
+
+// estate makes count generated secrets with one consumer each.
+func estate(t *testing.T, count int, test func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, log: auditmemory.New(time.Now), began: time.Now()}
+		r.store = authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: time.Now})
+		for i := range count {
+			account, err := upstreammemory.New(upstreammemory.Config{Shape: upstreammemory.Dual, Clock: time.Now, Random: rand.Reader})
+			if err != nil {
+				t.Fatal(err)
+			}
+			consumer := materializememory.New(materializememory.Config{Name: "app", Clock: time.Now})
+			name := fmt.Sprintf("s%d", i)
+			r.accounts, r.consumers = append(r.accounts, account), append(r.consumers, consumer)
+			r.secrets = append(r.secrets, orchestrator.Secret{
+				Generated: true,
+				Subject: rotation.Subject{
+					Secret: name, Path: authority.Path("app/" + name), Upstream: account,
+					Consumers: []rotation.Consumer{{Consumer: consumer, Needs: materialize.Rolled}},
+					Policy:    journal.Policy{Name: "short", RotationType: "time", TTL: 2 * day, RotateBefore: day, RevokeOld: true, FailureStrategy: "retry"},
+				},
+			})
+		}
+		test(r)
+	})
+}
+
+func (r *rig) Value(context.Context, string) (secret.Value, error) {
+	return secret.Value{}, errors.New("there is no document")
+}
+
+// start is a new process.
+func (r *rig) start() *orchestrator.Orchestrator {
+	entries := journal.New(r.store)
+	newRun := func() authority.RunID { r.runs++; return authority.RunID(fmt.Sprintf("run-%d", r.runs)) }
+	process := orchestrator.New(orchestrator.Config{
+		Journal: entries, Values: r.store, Record: r.log, Now: time.Now, NewRun: newRun, MaxTimedPerHour: r.maxTimed,
+		Queue: r.queue(),
+		Clock: trigger.NewClock(r.store, time.Now, func() time.Duration { return time.Since(r.began) }),
+		Handover: handover.New(handover.Config{
+			Authority: r.store, Journal: entries, Record: r.log, Source: r, Now: time.Now, NewRun: newRun,
+		}),
+		Rotation: rotation.New(rotation.Config{Authority: r.store, Journal: entries, Record: r.log, Now: time.Now, NewRun: newRun}),
+	})
+	process.Use(r.secrets)
+	return process
+}
+
+func (r *rig) queue() *trigger.Queue { return trigger.New(r.store, r.log, time.Now) }
+
+// pass ticks for d.
+func (r *rig) pass(process *orchestrator.Orchestrator, d time.Duration) {
+	r.t.Helper()
+	until := time.Now().Add(d)
+	for time.Now().Before(until) {
+		next, err := process.Tick(r.t.Context())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		time.Sleep(min(max(time.Until(next), time.Millisecond), time.Until(until)))
+	}
+}
+
+// versions are the numbers of the values of record.
+func (r *rig) versions() string {
+	r.t.Helper()
+	var numbers []authority.Version
+	for _, s := range r.secrets {
+		held, err := r.store.Read(r.t.Context(), s.Path)
+		if err != nil && !errors.Is(err, authority.ErrNotFound) {
+			r.t.Fatal(err)
+		}
+		numbers = append(numbers, held.ID.Number)
+	}
+	return fmt.Sprint(numbers)
+}
+
+func (r *rig) wantVersions(want ...authority.Version) {
+	r.t.Helper()
+	if got := r.versions(); got != fmt.Sprint(want) {
+		r.t.Errorf("values are at versions %s, want %v", got, want)
+	}
+}
+
+// VSO #285, Reloader #1089, ESO #4231: a restart of the controller restarted every workload. vault PR 12563: it also
+// rotated before its time.
+func TestStartUpTouchesNothingThatIsRight(t *testing.T) {
+	estate(t, 5, func(r *rig) {
+		r.pass(r.start(), time.Hour)
+		r.wantVersions(1, 1, 1, 1, 1)
+		reloads := 0
+		for _, consumer := range r.consumers {
+			reloads += consumer.Reloads()
+		}
+		for range 10 {
+			r.pass(r.start(), 30*time.Minute)
+		}
+		for _, consumer := range r.consumers {
+			reloads -= consumer.Reloads()
+		}
+		if reloads != 0 {
+			t.Errorf("restarts of the orchestrator reloaded consumers %d times", -reloads)
+		}
+		r.wantVersions(1, 1, 1, 1, 1)
+	})
+}
+
+func TestNothingRotatesBeforeItsTimeAfterRestarts(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		for range 11 {
+			r.pass(r.start(), 2*time.Hour)
+		}
+		r.wantVersions(1)
+		r.pass(r.start(), 3*time.Hour)
+		r.wantVersions(2)
+	})
+}
+
+// Reloader #814: changes made while the controller was down were never acted on.
+func TestDriftWhileDownIsRepaired(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.pass(r.start(), time.Hour)
+		other, err := secret.Text(map[string]string{"key": "changed from elsewhere"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.consumers[0].Tamper(other)
+		process := r.start()
+		r.pass(process, time.Minute)
+		held, _ := r.store.Read(t.Context(), r.secrets[0].Path)
+		if id, v := r.consumers[0].Held(); id != held.ID || !v.Equal(held.Value) {
+			t.Errorf("the consumer holds %s, want %s", id, held.ID)
+		}
+	})
+}
+
+// A secret whose upstream is broken holds up no other one.
+func TestFaultOfOneSecretStopsNoOther(t *testing.T) {
+	estate(t, 3, func(r *rig) {
+		r.accounts[1].SetDown(true)
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.wantVersions(1, 0, 1)
+		states := process.States()
+		for i, s := range r.secrets {
+			if waits := states[s.Path].Waiting != ""; waits != (i == 1) {
+				t.Errorf("%s waits for %q", s.Secret, states[s.Path].Waiting)
+			}
+		}
+		r.accounts[1].SetDown(false)
+		r.pass(process, time.Hour)
+		r.wantVersions(1, 1, 1)
+	})
+}
+
+// ESO #1049: a missing value was shown as in order.
+func TestLostValueIsReported(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.secrets[0].Policy.RotationType = "static"
+		process := r.start()
+		r.pass(process, time.Hour)
+		if err := r.store.Remove(t.Context(), r.secrets[0].Path); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(process, time.Hour)
+		if got := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(got, "gone") {
+			t.Errorf("the secret reports %q", got)
+		}
+		r.wantVersions(0)
+	})
+}
+
+func TestTimedRunsAreCapped(t *testing.T) {
+	estate(t, 6, func(r *rig) {
+		r.maxTimed = 2
+		r.pass(r.start(), day-time.Hour)
+		r.wantVersions(1, 1, 1, 1, 1, 1)
+		process := r.start()
+		r.pass(process, 90*time.Minute) // all are due at once
+		r.wantVersions(2, 2, 1, 1, 1, 1)
+		if got := process.States()[r.secrets[5].Path].Waiting; !strings.Contains(got, "the most that is allowed") {
+			t.Errorf("the last secret reports %q", got)
+		}
+		r.pass(r.start(), 20*time.Minute) // a restart forgets no run
+		r.wantVersions(2, 2, 1, 1, 1, 1)
+		if _, err := r.queue().Submit(t.Context(), trigger.Request{ID: "a", Path: r.secrets[5].Path, Kind: trigger.Manual, By: "me", Reason: "now"}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(r.start(), 5*time.Minute)
+		r.wantVersions(2, 2, 1, 1, 1, 2) // a person is not held up
+		r.pass(r.start(), 2*time.Hour)
+		r.wantVersions(2, 2, 2, 2, 2, 2)
+	})
+}
+
+func TestBarredEstateIsLeftAlone(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		process.Barred = func() string { return "recovering" }
+		r.pass(process, time.Hour)
+		r.wantVersions(0)
+	})
+}
+
+// A pending entry that an overtaken engine wrote late belongs to no run and is cleared away.
+func TestLatePendingEntryIsSwept(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		v, err := secret.Text(map[string]string{"old": "{}"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.store.Write(t.Context(), authority.PendingPath(r.secrets[0].Path, "run-dead"), 0, "run-dead", v); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(process, time.Hour)
+		if left, err := r.store.Paths(t.Context(), authority.ReservedPrefix); err != nil || len(left) > 0 {
+			t.Errorf("%v are left: %v", left, err)
+		}
+	})
+}

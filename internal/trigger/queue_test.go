@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trigger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	auditmemory "custody.dev/custody/internal/audit/memory"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/trigger"
+)
+
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// rig is a queue over doubles, at a time that the test sets.
+type rig struct {
+	*trigger.Queue
+	store *memory.Store
+	log   *auditmemory.Log
+	now   time.Time
+}
+
+func newRig() *rig {
+	r := &rig{now: epoch}
+	clock := func() time.Time { return r.now }
+	r.store = memory.New(memory.Config{Incarnation: "one", Clock: clock})
+	r.log = auditmemory.New(clock)
+	r.Queue = trigger.New(r.store, r.log, clock)
+	return r
+}
+
+func manual(id string) trigger.Request {
+	return trigger.Request{ID: id, Path: "app/db", Secret: "db", Kind: trigger.Manual, By: "me", Reason: "leaked"}
+}
+
+func (r *rig) open(t *testing.T) []string {
+	t.Helper()
+	requests, err := r.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, request := range requests {
+		ids = append(ids, request.ID)
+	}
+	return ids
+}
+
+func TestReplayChangesNothing(t *testing.T) {
+	r := newRig()
+	first, err := r.Submit(t.Context(), manual("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.now = r.now.Add(time.Hour)
+	replay := manual("a")
+	replay.Reason, replay.Path = "something else", "app/other"
+	for range 2 {
+		again, err := r.Submit(t.Context(), replay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("a replay is not answered with what was stored:\n%s", diff)
+		}
+	}
+	if err := r.Close(t.Context(), "a", "run-1"); err != nil {
+		t.Fatal(err)
+	}
+	closed, err := r.Submit(t.Context(), replay)
+	if err != nil || closed.Run != "run-1" || closed.Reason != "leaked" {
+		t.Errorf("got %+v, %v, want the closed request with its run", closed, err)
+	}
+	if got := r.open(t); len(got) > 0 {
+		t.Errorf("a replay opened %v again", got)
+	}
+	if got := r.log.Steps("request-a"); len(got) != 1 {
+		t.Errorf("the request is on record as %v, want once", got)
+	}
+}
+
+func TestMalformedRequestsAreRefused(t *testing.T) {
+	for name, change := range map[string]func(*trigger.Request){
+		"no id":                func(q *trigger.Request) { q.ID = "" },
+		"an id that is a path": func(q *trigger.Request) { q.ID = "../done/a" },
+		"a long id":            func(q *trigger.Request) { q.ID = strings.Repeat("a", 129) },
+		"no path":              func(q *trigger.Request) { q.Path = "" },
+		"no kind":              func(q *trigger.Request) { q.Kind = "" },
+		"nobody":               func(q *trigger.Request) { q.By = "" },
+		"no reason":            func(q *trigger.Request) { q.Reason = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig()
+			request := manual("a")
+			change(&request)
+			if _, err := r.Submit(t.Context(), request); !errors.Is(err, trigger.ErrMalformed) {
+				t.Errorf("got %v, want ErrMalformed", err)
+			}
+			if records, err := r.store.List(t.Context(), ""); err != nil || len(records) > 0 {
+				t.Errorf("%d records were stored: %v", len(records), err)
+			}
+		})
+	}
+}
+
+var errBroken = errors.New("broken")
+
+// failing fails one method of the records.
+type failing struct {
+	*memory.Store
+	put, remove bool
+}
+
+func (f *failing) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
+	if f.put {
+		return 0, errBroken
+	}
+	return f.Store.Put(ctx, key, base, data)
+}
+
+func (f *failing) Delete(ctx context.Context, key string) error {
+	if f.remove {
+		return errBroken
+	}
+	return f.Store.Delete(ctx, key)
+}
+
+func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
+	r := newRig()
+	queue := trigger.New(&failing{Store: r.store, put: true}, r.log, func() time.Time { return r.now })
+	if _, err := queue.Submit(t.Context(), manual("a")); !errors.Is(err, errBroken) {
+		t.Errorf("got %v, want the fault", err)
+	}
+	if got := r.open(t); len(got) > 0 {
+		t.Errorf("got %v open", got)
+	}
+}
+
+func TestCloseSurvivesBeingCutInTwo(t *testing.T) {
+	r := newRig()
+	if _, err := r.Submit(t.Context(), manual("a")); err != nil {
+		t.Fatal(err)
+	}
+	cut := trigger.New(&failing{Store: r.store, remove: true}, r.log, func() time.Time { return r.now })
+	if err := cut.Close(t.Context(), "a", "run-1"); !errors.Is(err, errBroken) {
+		t.Fatalf("got %v, want the fault", err)
+	}
+	r.now = r.now.Add(time.Minute)
+	for range 2 {
+		if err := r.Close(t.Context(), "a", "run-2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.open(t); len(got) > 0 {
+		t.Errorf("got %v open after closing", got)
+	}
+	if closed, err := r.Submit(t.Context(), manual("a")); err != nil || closed.Run != "run-1" {
+		t.Errorf("got %+v, %v, want the run that closed it first", closed, err)
+	}
+}
+
+func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
+	r := newRig()
+	for i := range 3 {
+		id := fmt.Sprint("r", i)
+		if _, err := r.Submit(t.Context(), manual(id)); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			if err := r.Close(t.Context(), id, "run"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.now = r.now.Add(20 * 24 * time.Hour)
+	}
+	if err := r.Prune(t.Context()); err != nil { // r0 was closed 60 days ago, r1 40, r2 is open
+		t.Fatal(err)
+	}
+	done, err := r.store.List(t.Context(), "request/done/")
+	if err != nil || len(done) > 0 {
+		t.Errorf("%d closed requests are kept: %v", len(done), err)
+	}
+	if diff := cmp.Diff([]string{"r2"}, r.open(t)); diff != "" {
+		t.Errorf("open requests differ:\n%s", diff)
+	}
+}
+
+func TestNewerRequestIsRefused(t *testing.T) {
+	r := newRig()
+	if _, err := r.store.Put(t.Context(), "request/open/a", 0, []byte(`{"schema":2,"id":"a"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "newer") {
+		t.Errorf("got %v, want it refused as newer", err)
+	}
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"iter"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/server"
+)
+
+// unborn stands in for an authority and a record that were never initialised, so that a platform can say what it waits
+// for before anything is made. It holds nothing and takes nothing.
+type unborn struct{}
+
+var errUnborn = &server.Problem{
+	Class: server.Refused, Text: "the authority of this host was never initialised", Hint: "`custody serve` makes it when it first runs",
+}
+
+var _ authority.Store = unborn{}
+
+func (unborn) Incarnation() authority.Incarnation { return "" }
+
+func (unborn) Close() error { return nil }
+
+func (unborn) Read(context.Context, authority.Path) (authority.Versioned, error) {
+	return authority.Versioned{}, authority.ErrNotFound
+}
+
+func (unborn) ReadVersion(context.Context, authority.Path, authority.Version) (authority.Versioned, error) {
+	return authority.Versioned{}, authority.ErrNotFound
+}
+
+func (unborn) Write(context.Context, authority.Path, authority.Version, authority.RunID, secret.Value) (authority.VersionID, error) {
+	return authority.VersionID{}, errUnborn
+}
+
+func (unborn) Destroy(context.Context, authority.Path, authority.Version) error { return errUnborn }
+
+func (unborn) Remove(context.Context, authority.Path) error { return errUnborn }
+
+func (unborn) Paths(context.Context, string) ([]authority.Path, error) { return nil, nil }
+
+func (unborn) Get(context.Context, string) (authority.Record, error) {
+	return authority.Record{}, authority.ErrNotFound
+}
+
+func (unborn) Put(context.Context, string, authority.Revision, []byte) (authority.Revision, error) {
+	return 0, errUnborn
+}
+
+func (unborn) Delete(context.Context, string) error { return errUnborn }
+
+func (unborn) List(context.Context, string) ([]authority.Record, error) { return nil, nil }
+
+func (unborn) DigestKey(context.Context, authority.Path) ([]byte, error) { return nil, errUnborn }
+
+func (unborn) Append(context.Context, audit.Event) error { return errUnborn }
+
+func (unborn) Events(context.Context, audit.Filter) iter.Seq2[audit.Event, error] {
+	return func(func(audit.Event, error) bool) {}
+}
+
+func (unborn) Findings() []audit.Finding { return nil }

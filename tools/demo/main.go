@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command demo is the guided tour that `make demo` runs: a sample .env becomes an estate in a Git repository, is handed
+// over, and its credentials rotate on a real PostgreSQL server while clients keep signing in.
+//
+// Guaranteed: every statement that it prints was checked on the way, and one that does not hold ends it with exit code 1;
+// whatever happens short of SIGKILL, the processes it started and its folder are gone when it ends. Its last line begins
+// with "demo: ok" only when everything held. Not guaranteed: that the folder is gone after SIGKILL of the demo itself;
+// its name begins with custody-demo-. Without PostgreSQL installed, a generated token takes the database's part.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// limit is far above what the tour takes, so that a part which hangs ends it.
+const limit = 5 * time.Minute
+
+func main() {
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case "play-client":
+			os.Exit(playClient(os.Args[2]))
+		case "play-check":
+			os.Exit(playCheck(os.Args[2]))
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	bare := flags.Bool("without-postgresql", false, "leave PostgreSQL out though it is installed")
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: demo [--without-postgresql] PATH-OF-CUSTODY")
+		flags.PrintDefaults()
+	}
+	if flags.Parse(args) != nil || flags.NArg() != 1 {
+		flags.Usage()
+		return 2
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+
+	began := time.Now()
+	t := newTour(ctx, newTerminal(stdout))
+	err := t.begin(flags.Arg(0))
+	if err == nil {
+		err = t.walk(*bare)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(ctx.Err(), context.Canceled):
+		t.line("")
+		t.line(t.faint("Interrupted: removing what was started."))
+	default:
+		t.line("")
+		t.line(t.bad("failed: " + err.Error()))
+		t.evidence()
+	}
+	if left := t.end(); left != nil {
+		t.line(t.bad("failed: removing the traces: " + left.Error()))
+		err = errors.Join(err, left)
+	} else if err == nil {
+		t.good("every process that was started has ended, and " + t.base + " is gone")
+	}
+	switch {
+	case err == nil && t.database == nil:
+		t.line("\ndemo: ok (without PostgreSQL: install the package postgresql)")
+	case err == nil:
+		t.line(fmt.Sprintf("\ndemo: ok (%d sign-ins, %d refused, %d rotations; %s)",
+			t.counted.SignIns, t.counted.Refused, t.rotations, time.Since(began).Round(time.Second)))
+	case errors.Is(ctx.Err(), context.Canceled):
+		t.line("\ndemo: interrupted")
+		return 130
+	default:
+		t.line("\ndemo: failed")
+		return 1
+	}
+	return 0
+}
+
+// begin makes the folder that everything of this tour is in.
+func (t *tour) begin(custody string) error {
+	var err error
+	if t.binary, err = filepath.Abs(custody); err != nil {
+		return err
+	}
+	if _, err := os.Stat(t.binary); err != nil {
+		return fmt.Errorf("there is no %s: run make build", custody)
+	}
+	if t.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if t.base, err = os.MkdirTemp("", "custody-demo-"); err != nil {
+		return err
+	}
+	// PostgreSQL may run as another user, who must reach its own folder in here.
+	if err := os.Chmod(t.base, 0o711); err != nil {
+		return err
+	}
+	t.dir = filepath.Join(t.base, "shop")
+	for _, dir := range []string{t.dir, t.path("client"), filepath.Join(t.base, "elsewhere")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end removes every trace: processes by their ids, then the folder.
+func (t *tour) end() error {
+	var errs []error
+	if t.client != nil {
+		errs = append(errs, t.client.kill())
+	}
+	if t.serving != nil {
+		errs = append(errs, t.serving.kill())
+	}
+	if t.cluster != nil {
+		errs = append(errs, t.cluster.Stop())
+	}
+	if t.base != "" {
+		errs = append(errs, os.RemoveAll(t.base))
+		if _, err := os.Lstat(t.base); err == nil {
+			errs = append(errs, errors.New(t.base+" is still there"))
+		}
+	}
+	return errors.Join(errs...)
+}

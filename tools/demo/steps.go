@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/realparts"
+)
+
+const (
+	adminUser = "custody_admin"
+	rounds    = 6
+)
+
+// walk is the tour, from a .env to steady state and back to nothing.
+func (t *tour) walk(bare bool) error {
+	t.line(t.paint("1", "Custody: a tour on this machine") + "  (everything happens in " + t.base + ")")
+	if !bare {
+		t.database, t.err = t.startDatabase()
+	}
+	for _, part := range []func(){
+		t.yesterday, t.rootOfTrust, t.declare, t.controlPlane, t.authority, t.steadyState,
+		t.rotate, t.interrupt, t.answers, t.record, t.nothingLeaked,
+	} {
+		if t.err == nil {
+			part()
+		}
+	}
+	return t.err
+}
+
+// startDatabase starts a server with an admin role, and stops it again: the tour begins while it is down.
+func (t *tour) startDatabase() (*realparts.Server, error) {
+	dir := filepath.Join(t.base, "postgresql")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	database, err := realparts.StartPostgres(t.ctx, dir, realparts.PostgresOptions{})
+	if errors.Is(err, realparts.ErrNoPostgres) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.cluster = database
+	t.values = append(t.values, drawn("admin-"))
+	if _, err := database.Exec(t.ctx, fmt.Sprintf("CREATE ROLE %s LOGIN CREATEROLE PASSWORD '%s'", adminUser, t.values[0])); err != nil {
+		return nil, err
+	}
+	return database, database.Stop()
+}
+
+func (t *tour) yesterday() {
+	t.step("Yesterday", "A shop keeps its secrets in a .env beside the code. Nobody knows whose they are or when they end.")
+	smtp, session := drawn("smtp-"), drawn("session-")
+	t.values = append(t.values, smtp, session)
+	t.write(".env", "SMTP_TOKEN="+smtp+"\nSESSION_KEY="+session+"\nPORT=8080\n")
+	t.run(call{shown: `sed "s/=.*/=.../" .env`, program: "sed", args: []string{"s/=.*/=.../", ".env"}, show: all})
+	t.write(".gitignore", "/.env\n/client/\n")
+	if _, err := exec.LookPath("git"); err != nil {
+		t.output([]string{"git is not installed: the tour goes on in a folder without history"})
+		return
+	}
+	t.git = true
+	t.run(call{program: "git", args: []string{"init", "--quiet", "--initial-branch", "main"}})
+}
+
+func (t *tour) rootOfTrust() {
+	t.step("Phase 0: root of trust", "One command makes an estate for Git, and three keys that are not for Git. The root key opens everything and\nis needed by nothing that runs: it is split, and leaves the machine.")
+	t.run(call{args: []string{"init", ".", "--platform", "shop", "--team", "shop", "--contact", "shop@example.org", "--from-env", ".env", "--skip", "PORT"},
+		show: holding("what should be", "what this machine may do", "private keys", "values of .env sealed")})
+	t.run(call{args: []string{"root", "split", "--key", "keys/root.agekey", "--shares", "3", "--threshold", "2", "--out-dir", "../elsewhere"}, show: holding("share")})
+	t.run(call{program: "rm", args: []string{"keys/root.agekey", ".env"}})
+	t.write("custody.yaml", t.read("custody.yaml")+hostAddition(t.self, t.dir, filepath.Join(t.base, "elsewhere", "checkpoint")))
+	t.write("estate/policies.yaml", t.read("estate/policies.yaml")+policyDocument)
+}
+
+func (t *tour) declare() {
+	if t.database == nil {
+		t.rotated = "shop-token"
+		t.step("Declare what is to rotate", "PostgreSQL is not installed here: a token that Custody makes takes the part of a database account.")
+		t.write("estate/secrets/token.yaml", tokenDocument())
+		t.run(call{args: []string{"lint"}, show: all})
+		return
+	}
+	t.rotated = "shop-database"
+	t.step("Declare a database", "The estate says what should be: a PostgreSQL server, its admin credential, and an account of two users that take\nturns. The admin's password is still missing, and lint says so.")
+	t.write("estate/database.yaml", databaseDocuments(t.database.Host, t.database.Port, adminUser))
+	t.run(call{args: []string{"lint"}, exit: 3, show: all})
+	t.run(call{args: []string{"seal", "database-admin", "--field", "username", "-"}, stdin: adminUser + "\n", shown: "custody seal database-admin --field username -"})
+	t.run(call{args: []string{"seal", "database-admin", "--field", "password", "-"}, stdin: t.values[0] + "\n",
+		shown: "pass show admin | custody seal database-admin --field password -", show: all})
+	t.run(call{args: []string{"lint"}, show: all})
+}
+
+func (t *tour) controlPlane() {
+	t.step("Phases 1 and 2: control plane, bootstrap", "Git holds the whole intent. Without the bootstrap identity this machine cannot open what is sealed in it, and\nthe platform stays in phase 1. A phase is entered on evidence.")
+	if t.git {
+		t.run(call{program: "git", args: []string{"add", "--all"}})
+		t.run(call{program: "git", args: []string{"commit", "--quiet", "--message", "estate of the shop"}})
+	}
+	t.run(call{program: "mv", args: []string{"keys/bootstrap.agekey", "../elsewhere"}})
+	t.phase(1, "control plane")
+	t.run(call{program: "mv", args: []string{"../elsewhere/bootstrap.agekey", "keys"}})
+	t.phase(2, "bootstrap")
+}
+
+// phase shows the phase and wants it to be this one.
+func (t *tour) phase(number int, name string) {
+	said := t.run(call{args: []string{"status"}, show: standing})
+	want := fmt.Sprintf("phase: +%d ", number)
+	t.check(regexp.MustCompile(want).MatchString(said), fmt.Sprintf("phase %d, %s", number, name), fmt.Sprintf("custody status does not say phase %d", number))
+}
+
+// standing keeps phase, evidence and what is waited for of what custody status prints.
+func standing(lines []string) []string {
+	var kept []string
+	for _, line := range lines {
+		if line == "" {
+			break
+		}
+		if strings.HasPrefix(line, "phase") || strings.HasPrefix(line, "  - ") || strings.HasPrefix(line, "the next phase") {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}
+
+func (t *tour) authority() {
+	about := "The server makes its authority, sealed by its own key, and hands over what the .env held: from here on Git is no\nauthority for those values. What the clients' check has not confirmed is not yet steady."
+	if t.database != nil {
+		about = "The server makes its authority, sealed by its own key, and hands over what the .env held: from here on Git is no\nauthority for those values. The database is down, so its password cannot be tried, and stays where it is."
+	}
+	t.step("Phase 3: authority, handover", about)
+	t.serve()
+	waiting := t.rotated
+	if t.database != nil {
+		waiting = "database-admin"
+	}
+	t.await(waiting+" to wait alone", 20*time.Second, func() bool {
+		return t.row("smtp-token").State == "steady" && t.row("session-key").State == "steady" && t.row(waiting).Waiting != ""
+	})
+	said := t.run(call{args: []string{"status"}, show: func(lines []string) []string {
+		return append(standing(lines), holding("SECRET ", "database-admin  ", "session-key  ", "smtp-token  ", "shop-token  ")(lines)...)
+	}})
+	t.check(strings.Contains(said, "phase:        3 "), "phase 3, authority: each secret has exactly one authority, and status names it", "custody status does not say phase 3")
+	delivered := t.run(call{shown: `sed "s/=.*/=.../" run/imported/*.env`, program: "sh", args: []string{"-c", `sed "s/=.*/=.../" run/imported/*.env`}, show: all})
+	t.check(strings.Contains(delivered, "SMTP_TOKEN=") && strings.Contains(t.read("run/imported/smtp-token.env"), t.values[len(t.values)-2]),
+		"applications read the same variables from files that Custody keeps", "the imported values were not delivered")
+}
+
+func (t *tour) steadyState() {
+	if t.database == nil {
+		t.step("Phase 4: steady state", "Eight clients start: four read the file at each use, four hold what they read until they are reloaded.")
+	} else {
+		t.step("Phase 4: steady state", "The database comes back. The admin's credential is tried, handed over, and makes the shop's first account. Eight\nclients start: four read the file at each sign-in, four hold what they read until they are reloaded.")
+		t.command("pg_ctl start")
+		if err := t.database.Start(t.ctx); err != nil {
+			t.fail("%w", err)
+		}
+	}
+	t.await("the first credential to be delivered", time.Minute, func() bool {
+		_, err := os.Stat(t.path("run", "app", "holding.json"))
+		return err == nil
+	})
+	if t.err != nil {
+		return
+	}
+	p := plan{Polled: t.path("run", "app", "reading.json"), Held: t.path("run", "app", "holding.json"), Folder: t.path("client")}
+	if t.database != nil {
+		p.Host, p.Port = t.database.Host, t.database.Port
+	}
+	if t.client, t.err = startClient(t.self, p); t.err != nil {
+		return
+	}
+	t.settled(t.rotated, "")
+	t.await("phase 4", 30*time.Second, func() bool {
+		status, err := t.ask().Status(t.ctx)
+		return err == nil && status.Standing.Phase == 4
+	})
+	t.phase(4, "steady state")
+}
+
+func (t *tour) rotate() {
+	about := "Each run goes: made, applied beside the old one, tried, promoted, delivered, proven by the clients, the old one\nrevoked and tried again. The clients keep on working."
+	t.step(fmt.Sprintf("Rotate %d times under the clients", rounds), about)
+	before := t.signIns()
+	var old []credential
+	for i := range rounds {
+		if t.err != nil {
+			return
+		}
+		c, err := readCredential(t.path("run", "app", "reading.json"))
+		if err != nil {
+			t.fail("%w", err)
+		}
+		old = append(old, c)
+		ask := call{args: []string{"rotate", t.rotated, "--reason", fmt.Sprintf("round %d of the tour", i+1), "--wait"}}
+		if i == 0 {
+			ask.show = all
+		}
+		t.run(ask)
+		t.rotations++
+	}
+	if t.database != nil {
+		t.run(call{args: []string{"rotate", "database-admin", "--reason", "the admin's own turn", "--wait"}, show: holding("completed after")})
+		t.rotations++
+	}
+	t.unharmed(before)
+	if t.database == nil || t.err != nil {
+		return
+	}
+	refused := 0
+	for _, c := range old {
+		if errors.Is(t.client.plan.use(c), errNotIn) {
+			refused++
+		}
+	}
+	t.check(refused == rounds, fmt.Sprintf("%d of %d old passwords are refused by the server now", refused, rounds), fmt.Sprintf("only %d of %d old passwords are refused", refused, rounds))
+}
+
+func (t *tour) signIns() int64 {
+	if t.err != nil {
+		return 0
+	}
+	seen, err := t.client.counts()
+	if err != nil {
+		return 0 // it has just begun
+	}
+	return seen.SignIns
+}
+
+// unharmed wants clients that worked all the while and were never refused.
+func (t *tour) unharmed(before int64) {
+	what := "sign-ins"
+	if t.database == nil {
+		what = "uses"
+	}
+	if t.err != nil {
+		return
+	}
+	seen, err := t.client.counts()
+	if err != nil {
+		t.fail("%w", err)
+		return
+	}
+	t.counted = seen
+	since := seen.SignIns - before
+	t.check(seen.Refused == 0 && since > 0, fmt.Sprintf("%d %s by 8 clients meanwhile: 0 refused", since, what),
+		fmt.Sprintf("%d of %d %s were refused, the first by %s", seen.Refused, seen.SignIns, what, seen.First))
+}
+
+func (t *tour) interrupt() {
+	t.step("Kill the server in the middle of a run", "SIGKILL, no time to clean up. What the run had done is on record, and asking the parts tells the rest.")
+	before, version := t.signIns(), ""
+	for try := range 5 {
+		version = t.row(t.rotated).Version
+		if t.cutOff() || t.err != nil {
+			break
+		}
+		if try == 4 {
+			t.fail("five times the run was over before the signal came")
+			return
+		}
+		t.output([]string{"that run was over before the signal came: once more"})
+		t.serve()
+	}
+	t.check(true, "the run is live, and nobody serves", "")
+	t.serve()
+	t.settled(t.rotated, version)
+	t.rotations++
+	if t.err != nil {
+		return
+	}
+	row := t.row(t.rotated)
+	if row.Last == nil {
+		t.fail("%s has no last run", t.rotated)
+		return
+	}
+	t.run(call{args: []string{"run", "show", string(row.Last.Run)}, show: holding("result", "why", " ok ")})
+	resumed := slices.ContainsFunc(t.serving.log(), func(line string) bool {
+		a := logged(line)
+		return a["run"] == string(row.Last.Run) && a["resumed"] == "true"
+	})
+	t.check(resumed && row.Last.Result == "completed", "the new process took up the same run and completed it", "the run was not resumed")
+	t.unharmed(before)
+}
+
+// cutOff asks for a rotation, kills the server in the middle of it, and reports whether the run is still live.
+func (t *tour) cutOff() bool {
+	known := len(t.serving.steps(t.rotated))
+	t.run(call{args: []string{"rotate", t.rotated, "--reason", "cut off on purpose"}, show: all})
+	t.await("the run to have promoted its candidate", 20*time.Second, func() bool {
+		return slices.Contains(since(t.serving.steps(t.rotated), known), "promoted")
+	})
+	if t.err != nil {
+		return false
+	}
+	t.command(fmt.Sprintf("kill -9 %d    # custody serve", t.serving.command.Process.Pid))
+	if t.err = t.serving.kill(); t.err != nil {
+		return false
+	}
+	t.output([]string{"it had come as far as: " + strings.Join(since(t.serving.steps(t.rotated), known), ", ")})
+	said := t.run(call{args: []string{"run", "list", "--secret", t.rotated}, show: holding("RESULT", " live ")})
+	return strings.Contains(said, " live ")
+}
+
+// since are the steps after the first n.
+func since(steps []string, n int) []string { return steps[min(n, len(steps)):] }
+
+func (t *tour) answers() {
+	t.step("What exists, whose is it, who depends on it, when does it end", "One command answers, for people and as JSON.")
+	t.run(call{args: []string{"inventory"}, show: all})
+	t.run(call{args: []string{"explain", t.rotated}, show: func(lines []string) []string {
+		end := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "AT ") })
+		if end < 0 {
+			return lines
+		}
+		return lines[:end]
+	}})
+	t.run(call{args: []string{"doctor"}, show: holding("violations,")})
+	if !t.git {
+		return
+	}
+	text, _, err := t.quietly("git", []string{"status", "--porcelain"}, "")
+	t.check(err == nil && strings.TrimSpace(text) == "", "Git has not changed since phase 1: no rotation needs a commit", "git status is not clean: "+text)
+}
+
+func (t *tour) record() {
+	t.step("The record", "Every transition is a leaf of a Merkle tree whose head is signed. One byte changed on a copy is found.")
+	t.command(fmt.Sprintf("kill %d    # custody serve, which finishes the step in hand", t.serving.command.Process.Pid))
+	if t.err = t.serving.terminate(); t.err != nil {
+		return
+	}
+	t.run(call{args: []string{"audit", "verify"}, show: all})
+	t.run(call{program: "cp", args: []string{"-r", "state/audit", "../copy"}})
+	verify := []string{"audit", "verify", "--folder", "../copy", "--key", "state/audit.pub", "--checkpoint", "../elsewhere/checkpoint"}
+	t.run(call{args: verify, show: holding("sound")})
+	if t.err != nil {
+		return
+	}
+	where, err := changeOneByte(filepath.Join(t.base, "copy"))
+	if err != nil {
+		t.fail("changing a byte: %w", err)
+		return
+	}
+	t.command("# one byte of ../copy is changed: " + where)
+	said := t.run(call{args: verify, exit: 3, show: all})
+	t.check(!strings.Contains(said, "sound:"), "the change is found", "a changed record passed for sound")
+}
+
+// changeOneByte changes a letter in the reason of some event in the middle of the record.
+func changeOneByte(folder string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		return "", errors.Join(errors.New("there is no record"), err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		return "", err
+	}
+	found := strings.LastIndex(string(data), "round 3 of the tour")
+	if found < 0 {
+		return "", errors.New("an expected event is not on record")
+	}
+	data[found+len("round ")] = '9'
+	return "round 3 is now round 9", os.WriteFile(files[0], data, 0o600)
+}
+
+func (t *tour) nothingLeaked() {
+	t.step("Nothing leaked, nothing left", "The values of the .env and the password that was sealed are looked for in the Git history, in the state folder, in\nthe log of the server, and in all that the commands above printed.")
+	if t.err = t.client.stop(); t.err != nil {
+		return
+	}
+	t.unharmed(0)
+	places := map[string]string{"what the commands printed": t.said.String(), "the server's log": strings.Join(t.serving.log(), "\n")}
+	if t.git {
+		history, code, err := t.quietly("git", []string{"log", "--all", "--patch"}, "")
+		if err != nil || code != 0 || !strings.Contains(history, "sops:") {
+			t.fail("reading the Git history failed with exit code %d: %v", code, err)
+			return
+		}
+		places["the Git history"] = history
+	}
+	err := filepath.WalkDir(t.path("state"), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		places[path] = string(data)
+		return err
+	})
+	if err != nil {
+		t.fail("reading the state folder: %w", err)
+		return
+	}
+	values := t.values
+	if c, err := readCredential(t.path("run", "app", "reading.json")); err == nil {
+		values = append(values, c.Password+c.Value)
+	}
+	for place, text := range places {
+		for i, value := range values {
+			escaped, err := json.Marshal(value)
+			if err != nil || value == "" || strings.Contains(text, strings.Trim(string(escaped), `"`)) {
+				t.fail("value %d of %d was found in %s", i+1, len(values), place)
+				return
+			}
+		}
+	}
+	t.good(fmt.Sprintf("%d values looked for in %d places: none found", len(values), len(places)))
+}
