@@ -141,6 +141,8 @@ type Run struct {
 	Turn authority.RunID `json:"turn,omitempty"`
 	// Undo says why the run is taken back.
 	Undo string `json:"undo,omitempty"`
+	// Aborted: a person had the run taken back.
+	Aborted bool `json:"aborted,omitempty"`
 	// Forced names who waived the missing proofs.
 	Forced string `json:"forced,omitempty"`
 	// Waiting says what the run waits for, when it waits for long.
@@ -168,6 +170,8 @@ type Outcome struct {
 	Result   string          `json:"result"` // completed or undone
 	Trigger  Trigger         `json:"trigger"`
 	Detail   string          `json:"detail,omitempty"`
+	// Aborted: a person had the run taken back, and with it the requests that it had taken.
+	Aborted bool `json:"aborted,omitempty"`
 	// Forced names who waived the missing proofs.
 	Forced  string    `json:"forced,omitempty"`
 	Started time.Time `json:"started"`

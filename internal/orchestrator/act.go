@@ -59,9 +59,9 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 	return o.keep(ctx, s, seen)
 }
 
-// served closes the requests that the last completed run took and returns the others.
+// served closes the requests that the last run took, if it completed or a person aborted it, and returns the others.
 func (o *Orchestrator) served(ctx context.Context, entry *journal.Entry, requests []trigger.Request) ([]trigger.Request, error) {
-	if entry.Last == nil || entry.Last.Result != "completed" || entry.Last.Workflow != journal.Rotation {
+	if entry.Last == nil || entry.Last.Result != "completed" && !entry.Last.Aborted || entry.Last.Workflow != journal.Rotation {
 		return requests, nil
 	}
 	taken := map[string]bool{}

@@ -274,7 +274,7 @@ func (a *attempt) abandon(ctx context.Context) error {
 	}
 	a.entry.Retry = &journal.Retry{
 		Attempts: attempts, NotBefore: now.Add(retryAfter(attempts)), Reason: a.run.Undo,
-		Held: attempts >= maxAttempts || a.run.Policy.FailureStrategy == strategyHold,
+		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
 	}
 	return a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo))
 }

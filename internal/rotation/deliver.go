@@ -315,7 +315,7 @@ func (a *attempt) close(ctx context.Context, result, detail string) error {
 		a.entry.QuietUntil = time.Time{}
 	}
 	a.entry.Last = &journal.Outcome{
-		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail, Forced: a.run.Forced,
+		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail, Forced: a.run.Forced, Aborted: a.run.Aborted,
 		Started: a.run.Started, Ended: a.Now(),
 	}
 	a.entry.Live = nil

@@ -10,8 +10,9 @@
 //
 // The parts themselves are asked wherever they can tell how far a run came, so the journal is written five times in a
 // run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
-// pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to the authority and four reads, two
-// changing calls and three sign-ins at the upstream, and one delivery and two proofs for each consumer.
+// pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to
+// the authority; two changing calls and three sign-ins at the upstream; one delivery and three proofs for each consumer;
+// eight records. A test in internal/sim counts them.
 package rotation
 
 import (
@@ -166,7 +167,7 @@ func (e *Engine) Plan(ctx context.Context, s Subject, trigger journal.Trigger) (
 	return entry.Live.ID, nil
 }
 
-// Abort asks for the live run to be taken back. Once its candidate was verified a run only goes forward: ErrNotAllowed.
+// Abort asks for the live run to be taken back, with the requests that it took; only a person starts another. Once its candidate was verified a run only goes forward: ErrNotAllowed.
 func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error {
 	entry, run, err := e.live(ctx, s)
 	if err != nil {
@@ -179,7 +180,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error 
 	default:
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
-	run.Step, run.Undo = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason)
+	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
 	return e.Journal.Save(ctx, entry)
 }
 

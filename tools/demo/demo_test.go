@@ -25,14 +25,22 @@ func TestMain(m *testing.M) {
 			os.Exit(playCheck(os.Args[2]))
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
 }
+
+// built is the folder of the binary, once there is one.
+var built string
 
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "custody-binary-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "custody")
 	out, err := exec.Command("go", "build", "-o", path, "custody.dev/custody/cmd/custody").CombinedOutput()
 	if err != nil {

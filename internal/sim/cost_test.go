@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestCallsOfARotation counts the calls that change something outside in one rotation of one consumer, from its request
+// to the next look: what the package doc of rotation states. A call more is a cost that somebody has to mean.
+func TestCallsOfARotation(t *testing.T) {
+	want := map[string]int{
+		// journal: planned, staged, verified, before revoking, completed; the queue: submitted, closed
+		"put record": 5 + 2, "delete record": 1,
+		// the pending entry and the promoted value; the old value and the pending entry gone
+		"write value": 2, "destroy version": 1, "remove pending": 1,
+		"apply": 1, "revoke": 1, "deliver": 1,
+		// the request, and eight transitions
+		"append record": 1 + 8,
+	}
+	for _, scenario := range Short() {
+		if scenario.Name != "dual" && scenario.Name != "alternate" {
+			continue
+		}
+		t.Run(scenario.Name, func(t *testing.T) {
+			result := play(t, &Bench{}, scenario, nil)
+			got, asked := map[string]int{}, map[string]int{}
+			for _, point := range result.Points {
+				if reading[point.Name] {
+					asked[point.Name]++
+				} else {
+					got[point.Name]++
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("calls that change something (-want +got):\n%s", diff)
+			}
+			fmt.Printf("sim: one rotation (%s) with one consumer: %v, and asks %v\n", scenario.Name, got, asked)
+		})
+	}
+}
