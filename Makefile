@@ -25,12 +25,12 @@ check: ## the fast loop: format, lint, vet, unit tests, simulation of single fau
 	$(MAKE) --no-print-directory lint unit
 	echo "check took $$(( $$(date +%s) - start )) s"
 
-# The simulation is one goroutine by design, and the acceptance tests measure processes: neither gains by -race.
-UNRACED = ./internal/sim ./internal/acceptance
+# The simulation is one goroutine by design, and the acceptance tests and the demo measure processes: none gains by -race.
+UNRACED = ./internal/sim ./internal/acceptance ./tools/demo
 
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $(UNRACED)
-	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/internal/(sim|acceptance)$$')
+	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance)|tools/demo)$$')
 
 lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet
 	@unformatted=$$(gofmt -l $(SOURCES))

@@ -33,7 +33,7 @@ func TestDatabaseDownInARun(t *testing.T) {
 		t.Fatal("the run was over before the server was down")
 	}
 	if !testing.Short() {
-		r.finding("app-database", "unreachable")
+		r.finding("app-database", "connection refused")
 	}
 	time.Sleep(time.Until(down.Add(away)))
 	if row := r.row("app-database"); row.Live == nil {

@@ -8,20 +8,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -195,27 +192,4 @@ func command(spec v1alpha1.Command) (*file.Command, error) {
 		}
 	}
 	return file.NewCommand(file.CommandConfig{Argv: spec.Argv, Timeout: timeout})
-}
-
-// escrow keeps admin candidates beside the authority, encrypted to the root, so that a lost authority does not lock
-// everybody out of an upstream.
-type escrow struct {
-	state      *durable.Folder
-	recipients []string
-}
-
-// Keep implements rotation.Escrow.
-func (e *escrow) Keep(_ context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
-	name := filepath.Join("escrow", filepath.FromSlash(string(path)), string(run)+".age")
-	if _, err := e.state.Stat(name); err == nil {
-		return nil
-	}
-	sealed, err := root.EncryptValue(e.recipients, candidate)
-	if err != nil {
-		return err
-	}
-	if err := e.state.MakeParents(name); err != nil {
-		return err
-	}
-	return e.state.Replace(name, sealed, durable.Private)
 }

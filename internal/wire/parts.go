@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"filippo.io/age"
+
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
@@ -109,13 +111,13 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 		Folder: filepath.Join(p.host.State, "authority"), Clock: Now, Random: Random(), Timeout: time.Second,
 		Platform: p.host.Platform, Environment: p.host.Environment,
 	}
-	sealer, err := embedded.LoadSealer(embedded.Source{
+	source := embedded.Source{
 		KeyFile: p.host.Unseal.KeyFile, IdentityFile: p.host.Unseal.Identity, Credential: p.host.Unseal.Credential, Getenv: os.Getenv,
-	})
-	if err != nil {
+	}
+	var err error
+	if config.Key, err = embedded.LoadSealer(source); err != nil {
 		return nil, err
 	}
-	config.Key = sealer
 	store, err := embedded.Open(ctx, config)
 	if !errors.Is(err, embedded.ErrUninitialised) {
 		if errors.Is(err, embedded.ErrInUse) {
@@ -138,6 +140,12 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	if !initialise {
 		return nil, err
 	}
+	if source.Recipients, err = p.rootRecipients(); err != nil {
+		return nil, err
+	}
+	if config.Key, err = embedded.LoadSealer(source); err != nil {
+		return nil, err
+	}
 	if err := embedded.Initialise(ctx, config); err != nil {
 		return nil, err
 	}
@@ -145,6 +153,24 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 		return nil, err
 	}
 	return store, p.noteInitialised()
+}
+
+// rootRecipients are the estate's: phases are entered in order, so there is an estate before there is an authority, and
+// the root can open what the unseal key opens.
+func (p *parts) rootRecipients() ([]age.Recipient, error) {
+	estate, err := (&estates{parts: p}).load()
+	if err != nil {
+		return nil, fmt.Errorf("making the authority: %w", err)
+	}
+	var recipients []age.Recipient
+	for _, text := range estate.Platform.Spec.RootRecipients {
+		recipient, err := age.ParseX25519Recipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("making the authority: root recipient %s: %w", text, err)
+		}
+		recipients = append(recipients, recipient)
+	}
+	return recipients, nil
 }
 
 func (p *parts) noteInitialised() error {

@@ -147,8 +147,13 @@ func (t *tour) authority() {
 	if t.database != nil {
 		waiting = "database-admin"
 	}
-	t.await(waiting+" to wait alone", 20*time.Second, func() bool {
-		return t.row("smtp-token").State == "steady" && t.row("session-key").State == "steady" && t.row(waiting).Waiting != ""
+	t.await(waiting+" to wait alone", time.Minute, func() bool {
+		for _, name := range []string{"smtp-token", "session-key"} {
+			if _, err := os.Stat(t.path("run", "imported", name+".env")); err != nil || t.row(name).State != "steady" {
+				return false
+			}
+		}
+		return t.row(waiting).Waiting != ""
 	})
 	said := t.run(call{args: []string{"status"}, show: func(lines []string) []string {
 		return append(standing(lines), holding("SECRET ", "database-admin  ", "session-key  ", "smtp-token  ", "shop-token  ")(lines)...)
@@ -184,7 +189,7 @@ func (t *tour) steadyState() {
 		return
 	}
 	t.settled(t.rotated, "")
-	t.await("phase 4", 30*time.Second, func() bool {
+	t.await("phase 4", time.Minute, func() bool {
 		status, err := t.ask().Status(t.ctx)
 		return err == nil && status.Standing.Phase == 4
 	})
@@ -300,7 +305,7 @@ func (t *tour) interrupt() {
 func (t *tour) cutOff() bool {
 	known := len(t.serving.steps(t.rotated))
 	t.run(call{args: []string{"rotate", t.rotated, "--reason", "cut off on purpose"}, show: all})
-	t.await("the run to have promoted its candidate", 20*time.Second, func() bool {
+	t.await("the run to have promoted its candidate", time.Minute, func() bool {
 		return slices.Contains(since(t.serving.steps(t.rotated), known), "promoted")
 	})
 	if t.err != nil {

@@ -189,7 +189,7 @@ func (t *tour) serve() {
 		t.fail("%w", err)
 		return
 	}
-	t.await("custody serve to answer", 20*time.Second, func() bool {
+	t.await("custody serve to answer", time.Minute, func() bool {
 		_, err := t.ask().Status(t.ctx)
 		return err == nil
 	})

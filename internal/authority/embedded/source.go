@@ -27,7 +27,7 @@ type Source struct {
 	IdentityFile string
 	// Credential is the name of a systemd credential, in either form.
 	Credential string
-	// Recipients can also unwrap what an age identity wraps: the root. A raw key takes none.
+	// Recipients can also unwrap what an age identity wraps: the root. For a raw key nobody can stand in.
 	Recipients []age.Recipient
 	// Getenv looks up the environment; only $CREDENTIALS_DIRECTORY is asked for.
 	Getenv func(string) string
@@ -89,9 +89,6 @@ func loadSealer(source Source) (Sealer, error) {
 }
 
 func rawKey(content []byte, source Source, from string) (Sealer, error) {
-	if len(source.Recipients) > 0 {
-		return nil, &Error{fmt.Errorf("%s: a raw key cannot also wrap to age recipients", from), "use an age identity, which the root can stand in for"}
-	}
 	key, err := hex.DecodeString(string(bytes.TrimSpace(content)))
 	if err != nil || len(key) != KeyBytes {
 		return nil, fmt.Errorf("%s: want %d hexadecimal digits", from, 2*KeyBytes)

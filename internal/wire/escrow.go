@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/secret"
+)
+
+// escrowed is how many candidates of one secret are kept: the one that may be honoured, and those it may have followed.
+const escrowed = 3
+
+// escrow keeps admin candidates beside the authority, encrypted to the root, so that a lost authority does not lock
+// everybody out of an upstream. The newest few stay; run ids sort by time.
+type escrow struct {
+	state      *durable.Folder
+	recipients []string
+}
+
+// Keep implements rotation.Escrow.
+func (e *escrow) Keep(_ context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
+	folder, name := filepath.Join("escrow", filepath.FromSlash(string(path))), string(run)+".age"
+	if err := e.state.MakeParents(filepath.Join(folder, name)); err != nil {
+		return err
+	}
+	of, err := durable.Open(filepath.Join(e.state.Dir(), folder))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = of.Close() }()
+	if _, err := of.Stat(name); err == nil {
+		return nil
+	}
+	sealed, err := root.EncryptValue(e.recipients, candidate)
+	if err != nil {
+		return err
+	}
+	if err := of.Replace(name, sealed, durable.Private); err != nil {
+		return err
+	}
+	kept, err := of.Names()
+	if err != nil {
+		return err
+	}
+	kept = slices.DeleteFunc(kept, func(name string) bool { return !strings.HasSuffix(name, ".age") })
+	for _, old := range kept[:max(0, len(kept)-escrowed)] {
+		if err := of.Remove(old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
