@@ -143,6 +143,23 @@ func TestTrustIsNeverOnboarded(t *testing.T) {
 	r.sound()
 }
 
+// TestTrustOverAccountsThatCustodyMakes: such a server refuses users that are not there and lets anybody in as one that is.
+// What was applied is neither promoted nor delivered.
+func TestTrustOverAccountsThatCustodyMakes(t *testing.T) {
+	r := newRig(t, "50ms", func(s *setup) {
+		s.postgres.HBA = "host all custody_test_root,custody_admin 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+	})
+	r.serve()
+	r.finding("app-database", "accepts a credential that it was never given", "trust")
+	if row := r.row("app-database"); row.Authority != "nobody" || row.Version != "" {
+		t.Errorf("authority %s, version %q: a value was issued", row.Authority, row.Version)
+	}
+	if _, err := os.Stat(r.file("app/polled.json")); err == nil {
+		t.Error("a credential was delivered")
+	}
+	r.sound()
+}
+
 // TestRemovedDocumentRevokesNothing takes a secret's document out of the estate: by itself that ends nothing.
 func TestRemovedDocumentRevokesNothing(t *testing.T) {
 	r := newRig(t, "50ms")

@@ -34,7 +34,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			if err := a.audit(ctx, journal.Applied, ""); err != nil {
 				return nil, err
 			}
-			return nil, a.decide(ctx)
+			return a.decide(ctx)
 		case upstream.Unknown:
 			return a.wait(unknown("the upstream to say whether the candidate was applied", err)), nil
 		}
@@ -142,7 +142,7 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	asked := a.Now()
 	switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
 	case upstream.Accepted:
-		return nil, a.decide(ctx)
+		return a.decide(ctx)
 	case upstream.Refused:
 		if left := a.p.applied.Add(a.kind.Settle).Sub(asked); left >= 0 {
 			return &pause{"the candidate to be honoured everywhere upstream", min(left+1, a.backoff())}, nil
@@ -155,13 +155,33 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 
 // decide journals that the candidate works, after which the run only goes forward. Without this write an engine that
 // takes the run back and one that promotes it could both believe that they may.
-func (a *attempt) decide(ctx context.Context) error {
+func (a *attempt) decide(ctx context.Context) (*pause, error) {
+	if stop, err := a.onboarded(ctx); stop != nil || err != nil {
+		return stop, err
+	}
 	a.run.Step = journal.Verified
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
-		return err
+		return nil, err
 	}
 	a.reach(journal.Verified)
-	return a.audit(ctx, journal.Verified, "")
+	return nil, a.audit(ctx, journal.Verified, "")
+}
+
+// onboarded asks once more, now that the account of the candidate surely exists: a server that asks for no password
+// refuses an account that is not there, and lets anybody in to one that is.
+func (a *attempt) onboarded(ctx context.Context) (*pause, error) {
+	if a.entry.Onboarded || !a.kind.Verifies || a.kind.Issues {
+		return nil, nil
+	}
+	never, err := a.propose(ctx, a.p.old)
+	if err != nil {
+		return a.wait("the upstream to propose a credential that it was never given: " + err.Error()), nil
+	}
+	if stop := a.refuses(ctx, never); stop != nil {
+		return stop, nil
+	}
+	a.entry.Onboarded = true
+	return nil, nil
 }
 
 // promote makes the candidate the secret's value.

@@ -43,7 +43,9 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 	if len(missing) > 0 && a.mayDeliver(held) {
 		a.p.delivered = a.Now()
 		for i := range missing {
-			missing[i].fault = a.hand(ctx, missing[i].consumer, held)
+			if missing[i].fault = a.hand(ctx, missing[i].consumer, held); missing[i].fault != nil {
+				a.p.delivered = time.Time{} // what failed is tried again at the next look
+			}
 		}
 		again, err := a.missing(ctx, held)
 		if err != nil {

@@ -150,8 +150,10 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 		if err != nil {
 			return a.wait("the upstream to propose a candidate: " + err.Error()), nil
 		}
-		if stop, err := a.onboard(ctx, proposed); stop != nil || err != nil {
-			return stop, err
+		if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
+			if stop := a.refuses(ctx, proposed); stop != nil {
+				return stop, nil
+			}
 		}
 		if err := a.keep(ctx, old, proposed); err != nil {
 			return nil, err
@@ -184,19 +186,15 @@ func (a *attempt) propose(ctx context.Context, old secret.Value) (secret.Value, 
 	return proposed, proposed.Fits()
 }
 
-// onboard shows once that verifying means something here: a credential the upstream was never given must be refused.
-func (a *attempt) onboard(ctx context.Context, never secret.Value) (*pause, error) {
-	if a.entry.Onboarded || !a.kind.Verifies {
-		return nil, nil
-	}
+// refuses shows that verifying means something here: a credential the upstream was never given must be refused.
+func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 	switch verdict, err := a.ask(ctx, never); verdict {
 	case upstream.Refused:
-		a.entry.Onboarded = true // saved with the staged step
-		return nil, nil
+		return nil
 	case upstream.Accepted:
-		return a.wait("the upstream accepts a credential that it was never given, so verifying proves nothing there; mend its authentication rules (trust, cached sign-ins)"), nil
+		return a.wait("the upstream accepts a credential that it was never given, so verifying proves nothing there; mend its authentication rules (trust, cached sign-ins)")
 	default:
-		return a.wait(unknown("the upstream to refuse a random credential", err)), nil
+		return a.wait(unknown("the upstream to refuse a random credential", err))
 	}
 }
 
