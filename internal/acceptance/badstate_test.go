@@ -75,7 +75,7 @@ func TestTornAuthority(t *testing.T) {
 		name string
 		torn string
 	}{
-		{"half", whole[:len(whole)/2]},
+		{"three pages", whole[:3*4096]}, // the file ends in pages that nothing uses, so half of it may be all there is
 		{"first page only", whole[:4096]},
 		{"emptied", ""},
 		{"zeros behind its headers", whole[:8192] + strings.Repeat("\x00", len(whole)-8192)},
