@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -69,13 +70,14 @@ func TestNoValueLeaks(t *testing.T) {
 		}
 	}
 	clients := r.begin(false)
+	escrowed := map[string]string{} // only the newest few stay
 	for i := range rotations {
 		canaries = append(canaries, newCanary("password "+strconv.Itoa(i+1), r.current().Password))
 		r.rotate("app-database")
 		r.rotate("database-admin")
+		maps.Copy(escrowed, r.escrowed())
 	}
 	canaries = append(canaries, newCanary("the last password", r.current().Password))
-	escrowed := r.escrowed()
 	if len(escrowed) < rotations {
 		t.Errorf("%d admin candidates in escrow after %d rotations", len(escrowed), rotations)
 	}

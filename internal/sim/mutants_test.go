@@ -98,7 +98,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "promote-without-journaling-the-decision", file: "rotation/apply.go",
-		old: "\tcase upstream.Accepted:\n\t\treturn nil, a.decide(ctx)\n\tcase upstream.Refused:",
+		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:",
 		new: "\tcase upstream.Accepted:\n\t\ta.reach(journal.Verified)\n\t\treturn nil, a.audit(ctx, journal.Verified, \"\")\n\tcase upstream.Refused:",
 		run: scenario("abort-applied-dual"), caught: "record-is-honoured",
 	},
@@ -110,7 +110,7 @@ var mutants = []mutant{
 	{
 		name: "deadline-measured-before-the-journal-write", file: "rotation/run.go",
 		old: "\t\tleft = a.run.CallBy.Sub(a.Now()) // the write may have taken long\n", new: "\t\tleft = a.kind.CallDeadline\n",
-		run: scenario("abort-staged-dual"), caught: "one-live-run",
+		run: scenario("refused-dual"), caught: "one-live-run",
 	},
 	{
 		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",

@@ -52,7 +52,8 @@ func Scenarios() []Scenario {
 }
 
 // undoing are runs that are taken back: by a person at either side of applying, and by an upstream that refuses the
-// first candidates. The request stays open and is served by the run after it.
+// first candidates. A refusal leaves the request open, for the run after it; an abort takes the request with it, and the
+// person asks again.
 func undoing() []Scenario {
 	var all []Scenario
 	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Overwrite, upstreammemory.Issued} {
@@ -60,12 +61,12 @@ func undoing() []Scenario {
 		one.Reloads = one.Reloads[:1]
 		all = append(all,
 			Scenario{
-				Name: "abort-staged-" + string(shape), Secret: one, Requests: 1,
+				Name: "abort-staged-" + string(shape), Secret: one, Requests: 2,
 				Danger: "a call under way lands after the run was taken back",
 				Events: []Event{{When: liveAt(journal.Staged), Do: abort}},
 			},
 			Scenario{
-				Name: "abort-applied-" + string(shape), Secret: one, Requests: 1,
+				Name: "abort-applied-" + string(shape), Secret: one, Requests: 2,
 				Danger: "the engine promotes what a person is taking back",
 				Events: []Event{{When: recorded(journal.Applied), Do: abort}},
 			})
