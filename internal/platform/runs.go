@@ -46,7 +46,7 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 			run.Result, run.Ended = "undone", event.At
 		}
 	}
-	if err := p.markLive(ctx, byID); err != nil {
+	if runs, err = p.withLive(ctx, secretName, runs, byID); err != nil {
 		return nil, err
 	}
 	list := make([]server.Run, 0, len(runs))
@@ -56,23 +56,31 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 	return list, nil
 }
 
-// markLive adds what the journal knows of the runs in hand.
-func (p *Platform) markLive(ctx context.Context, byID map[authority.RunID]*server.Run) error {
+// withLive adds what the journal knows of the runs in hand: one that was just planned is not on record yet.
+func (p *Platform) withLive(ctx context.Context, secretName string, runs []*server.Run, byID map[authority.RunID]*server.Run) ([]*server.Run, error) {
 	entries, err := p.Journal.All(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, entry := range entries {
-		if entry.Live == nil || byID[entry.Live.ID] == nil {
+		live := entry.Live
+		if live == nil || secretName != "" && entry.Secret != secretName {
 			continue
 		}
-		run := byID[entry.Live.ID]
+		run := byID[live.ID]
+		if run == nil {
+			run = &server.Run{
+				ID: live.ID, Secret: entry.Secret, Path: entry.Path, Workflow: live.Workflow, Step: string(live.Step),
+				By: live.Trigger.By, Reason: live.Trigger.Reason, Started: live.Started,
+			}
+			runs = append(runs, run)
+		}
 		run.Result = "live"
-		if entry.Live.Waiting != nil {
-			run.Waiting = entry.Live.Waiting.For
+		if live.Waiting != nil {
+			run.Waiting = live.Waiting.For
 		}
 	}
-	return nil
+	return runs, nil
 }
 
 // Run implements server.Service.

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	auditmemory "custody.dev/custody/internal/audit/memory"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/journal"
+)
+
+type unsent struct{ *auditmemory.Log }
+
+// Findings says nothing: the double keeps no checkpoints.
+func (unsent) Findings() []audit.Finding { return nil }
+
+// TestRunIsKnownBeforeItIsOnRecord: a run is journaled before its first transition is recorded, and a person who waits
+// for it may ask in between.
+func TestRunIsKnownBeforeItIsOnRecord(t *testing.T) {
+	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+	entries := journal.New(authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: clock}))
+	entry, err := entries.Load(t.Context(), "some/path")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Secret, entry.Live = "token", &journal.Run{ID: "run-1", Workflow: journal.Rotation, Step: journal.Planned, Started: clock()}
+	if err := entries.Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{Journal: entries, Record: unsent{auditmemory.New(clock)}, Now: clock})
+	run, err := p.Run(t.Context(), "run-1")
+	if err != nil || run.Result != "live" || run.Secret != "token" || run.Step != "planned" {
+		t.Errorf("run %+v, %v", run, err)
+	}
+	if others, err := p.Runs(t.Context(), "another"); err != nil || len(others) != 0 {
+		t.Errorf("%d runs of another secret, %v", len(others), err)
+	}
+}
