@@ -122,7 +122,14 @@ type Origin struct {
 	Generated *GenerateRule `json:"generated,omitempty"`
 	// It is handed over from an encrypted document in Git.
 	Bootstrap *BootstrapOrigin `json:"bootstrap,omitempty"`
+	// Its upstream issues it.
+	Issued *IssuedOrigin `json:"issued,omitempty"`
+	// It is computed from other secrets.
+	Derived *DerivedOrigin `json:"derived,omitempty"`
 }
+
+// IssuedOrigin says that the first value, like each later one, is made by the upstream. It has no settings: write {}.
+type IssuedOrigin struct{}
 
 // GenerateRule says what to generate.
 type GenerateRule struct {
@@ -153,24 +160,25 @@ type RotationSpec struct {
 	PolicyRef string `json:"policyRef"`
 	// Name of the Upstream that honours the credential; absent means nothing outside checks it.
 	UpstreamRef string `json:"upstreamRef,omitempty"`
-	// Parameters of the account at that upstream.
-	Postgres *PostgresAccount `json:"postgres,omitempty"`
+	// The account at that upstream, under the name of the upstream's type.
+	Account `json:",inline"`
 	// The one platform and environment that rotates it, as PLATFORM/ENVIRONMENT. Default: wherever the estate is run.
 	RotatedBy string `json:"rotatedBy,omitempty"`
 	// Allows kinds whose rotation refuses sign-ins for a moment (overwrite).
 	AllowInterruption bool `json:"allowInterruption,omitempty"`
+	// Secrets of the same group rotate as one: they start together, none is promoted before all are verified, and none
+	// is revoked before all are delivered.
+	Group string `json:"group,omitempty"`
+	// Secrets of the same stagger set do not rotate near each other.
+	Stagger *Stagger `json:"stagger,omitempty"`
 }
 
-// PostgresAccount names the role or roles of one secret.
-type PostgresAccount struct {
-	// alternate (two login users that take turns) or overwrite (one login user).
-	Mode string `json:"mode"`
-	// alternate: the role both users become and that owns the objects; it cannot log in. Created if absent.
-	Owner string `json:"owner,omitempty"`
-	// alternate: the two login users. Default OWNER_a and OWNER_b. Created if absent.
-	Users []string `json:"users,omitempty"`
-	// overwrite: the login user. It must exist.
-	User string `json:"user,omitempty"`
+// Stagger keeps the rotations of several secrets apart.
+type Stagger struct {
+	// Name of the set.
+	Set string `json:"set"`
+	// Time between the end of one's run and the start of another's. Default 1h.
+	Gap string `json:"gap,omitempty"`
 }
 
 // ConsumerSpec is one consumer of a secret.
@@ -233,6 +241,9 @@ type RotationPolicySpec struct {
 	FailureStrategy string `json:"failureStrategy,omitempty"`
 	// Time between the last proof and revocation, for clients that read the old value and have not yet signed in. Default 1m.
 	Settle string `json:"settle,omitempty"`
+	// For upstreams that tell who still uses the old credential: how long it must not have been used before it is
+	// revoked. Default: the settle time.
+	QuietWindow string `json:"quietWindow,omitempty"`
 	// Timed runs begin only within these windows.
 	Windows []MaintenanceWindow `json:"windows,omitempty"`
 	// Timed runs begin earlier by a stable share of this, so that many secrets do not rotate at once. Default 0.
@@ -256,30 +267,6 @@ type Upstream struct {
 	Header `json:",inline"`
 	// Where it is, and which managed secret opens it.
 	Spec UpstreamSpec `json:"spec"`
-}
-
-// UpstreamSpec says where it is and which managed secret opens it; exactly one type is set.
-type UpstreamSpec struct {
-	// A PostgreSQL server, 14 or later.
-	Postgres *PostgresUpstream `json:"postgres,omitempty"`
-}
-
-// PostgresUpstream is a PostgreSQL server.
-type PostgresUpstream struct {
-	// Host name, address, or folder of the Unix socket.
-	Host string `json:"host"`
-	// Port. Default 5432.
-	Port int `json:"port,omitempty"`
-	// Database for administration. Default postgres.
-	Database string `json:"database,omitempty"`
-	// Name of the ManagedSecret with fields username and password that holds the admin credential.
-	AdminRef string `json:"adminRef"`
-	// TLS: verify-full (default), verify-ca, require, disable. disable is refused unless the host is loopback or a socket.
-	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
-	CACertificate string `json:"caCertificate,omitempty"`
-	// Send the password itself instead of a SCRAM verifier, for servers whose password policy must see it.
-	SendPassword bool `json:"sendPassword,omitempty"`
 }
 
 // BootstrapSecret is a SOPS document, alone in its file; sops itself encrypts everything under data, including the
@@ -352,6 +339,8 @@ type HostSpec struct {
 	Reloads map[string]Reload `json:"reloads,omitempty"`
 	// Checks that a process runs on a version, by name.
 	Checks map[string]Command `json:"checks,omitempty"`
+	// Programs that an estate may use as upstreams of type exec, by name.
+	Upstreams map[string]Command `json:"upstreams,omitempty"`
 	// Files, best on another machine's disk, to which signed checkpoints are copied.
 	Checkpoints []string `json:"checkpoints,omitempty"`
 }

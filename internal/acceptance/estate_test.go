@@ -100,7 +100,8 @@ func (r *rig) declareDatabase() {
 kind: Upstream
 metadata: {name: main-database}
 spec:
-  postgres: {host: %[1]s, port: %[2]d, adminRef: database-admin, tls: disable, sendPassword: %[4]t}
+  adminRef: database-admin
+  postgres: {host: %[1]s, port: %[2]d, tls: disable, sendPassword: %[4]t}
 ---
 apiVersion: custody.dev/v1alpha1
 kind: ManagedSecret

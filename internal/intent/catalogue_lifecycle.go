@@ -63,7 +63,7 @@ func rotationCatalogue() []Rule {
 			ID:     "account-kind",
 			Checks: "An account is given for the kind of the upstream, and only then.",
 			Why:    "Custody must know which role to change.",
-			Fix:    "Give rotation.postgres together with a PostgreSQL upstreamRef.",
+			Fix:    "Give the account under the name of the upstream's type, such as rotation.postgres.",
 		},
 		{
 			ID:     "account-mode",
@@ -79,21 +79,27 @@ func rotationCatalogue() []Rule {
 		},
 		{
 			ID:     "account-overwrite",
-			Checks: "Mode overwrite has a user alone, and allowInterruption: true.",
-			Why:    "Sign-ins are refused from the change until delivery; somebody must have accepted that.",
-			Fix:    "Name the user and set allowInterruption: true, or use mode alternate.",
+			Checks: "Mode overwrite has one user and no other account.",
+			Why:    "One account has one credential there.",
+			Fix:    "Name the user, and leave out what belongs to other modes.",
 		},
 		{
-			ID:     "account-role",
-			Checks: "Role names are 63 bytes at most and do not begin with pg_.",
-			Why:    "PostgreSQL cuts longer names off and reserves that prefix.",
-			Fix:    "Choose another role name.",
+			ID:     "account-form",
+			Checks: "The account is named as its upstream wants it.",
+			Why:    "A misread account changes somebody else's credential.",
+			Fix:    "See `custody upstream explain` for the upstream's type.",
+		},
+		{
+			ID:     "account-interrupts",
+			Checks: "What refuses sign-ins while it rotates has allowInterruption: true.",
+			Why:    "Between the change and delivery the old credential no longer works; somebody must have accepted that.",
+			Fix:    "Set allowInterruption: true, or use a mode in which old and new are valid together.",
 		},
 		{
 			ID:     "account-shared",
-			Checks: "No two secrets share a role on one server.",
+			Checks: "No two secrets share an account of one upstream.",
 			Why:    "Each rotation would break the other's credential.",
-			Fix:    "Give each secret its own role.",
+			Fix:    "Give each secret its own account.",
 		},
 	})
 }
@@ -103,13 +109,13 @@ func upstreamsCatalogue() []Rule {
 	return grouped("Upstreams", []Rule{
 		{
 			ID:     "upstream-type",
-			Checks: "An upstream has a type.",
+			Checks: "An upstream has one type.",
 			Why:    "Without one nobody knows how to speak to it.",
-			Fix:    "Add postgres.",
+			Fix:    "Add one; `custody upstream list` names them.",
 		},
 		{
 			ID:     "upstream-form",
-			Checks: "Host, port and certificates are well-formed.",
+			Checks: "Addresses, ports, certificates and what else an upstream is told are well-formed.",
 			Why:    "A misread address sends an admin credential to the wrong place.",
 			Fix:    "Write a host name, an address or the folder of a socket; a port up to 65535; certificates in PEM.",
 		},
@@ -118,6 +124,12 @@ func upstreamsCatalogue() []Rule {
 			Checks: "The TLS mode is known, and disabled only to loopback or a socket.",
 			Why:    "Without TLS the admin credential crosses the network in the open.",
 			Fix:    "Write verify-full, and caCertificate for a private authority.",
+		},
+		{
+			ID:     "admin-needed",
+			Checks: "An upstream has an adminRef where its type needs one, and only then.",
+			Why:    "Without it nothing can be changed there.",
+			Fix:    "Name the ManagedSecret that opens the upstream, or leave adminRef out.",
 		},
 		{
 			ID:     "admin-dangling",

@@ -12,27 +12,15 @@ import (
 
 // Values that documents may leave out.
 const (
-	defaultListen       = "127.0.0.1:8470"
-	defaultTimeout      = "30s"
-	defaultPostgresPort = 5432
-	defaultLength       = 32
-	modeAlternate       = "alternate"
-	modeOverwrite       = "overwrite"
+	defaultListen  = "127.0.0.1:8470"
+	defaultTimeout = "30s"
+	defaultLength  = 32
+	modeAlternate  = "alternate"
+	modeOverwrite  = "overwrite"
 )
 
 func platformDefaults(spec v1alpha1.PlatformSpec) v1alpha1.PlatformSpec {
 	spec.Rotation.MaxTimedRunsPerHour = cmp.Or(spec.Rotation.MaxTimedRunsPerHour, 100)
-	return spec
-}
-
-func upstreamDefaults(spec v1alpha1.UpstreamSpec) v1alpha1.UpstreamSpec {
-	if spec.Postgres != nil {
-		p := *spec.Postgres
-		p.Port = cmp.Or(p.Port, defaultPostgresPort)
-		p.Database = cmp.Or(p.Database, "postgres")
-		p.TLS = cmp.Or(p.TLS, "verify-full")
-		spec.Postgres = &p
-	}
 	return spec
 }
 
@@ -44,11 +32,7 @@ func secretDefaults(spec v1alpha1.ManagedSecretSpec) v1alpha1.ManagedSecretSpec 
 		spec.Origin.Generated = &rule
 	}
 	if spec.Rotation != nil {
-		rotation := *spec.Rotation
-		if rotation.Postgres != nil {
-			account := accountDefaults(*rotation.Postgres)
-			rotation.Postgres = &account
-		}
+		rotation := accountDefaults(*spec.Rotation)
 		spec.Rotation = &rotation
 	}
 	spec.Consumers = slices.Clone(spec.Consumers)
@@ -83,13 +67,6 @@ func generateDefaults(rule v1alpha1.GenerateRule) v1alpha1.GenerateRule {
 	return rule
 }
 
-func accountDefaults(account v1alpha1.PostgresAccount) v1alpha1.PostgresAccount {
-	if account.Mode == modeAlternate && len(account.Users) == 0 && account.Owner != "" {
-		account.Users = []string{account.Owner + "_a", account.Owner + "_b"}
-	}
-	return account
-}
-
 // hostDefaults fills in what a host document may leave out.
 func hostDefaults(spec *v1alpha1.HostSpec) {
 	spec.Listen = cmp.Or(spec.Listen, defaultListen)
@@ -99,8 +76,10 @@ func hostDefaults(spec *v1alpha1.HostSpec) {
 			spec.Reloads[name] = reload
 		}
 	}
-	for name, check := range spec.Checks {
-		check.Timeout = cmp.Or(check.Timeout, defaultTimeout)
-		spec.Checks[name] = check
+	for _, commands := range []map[string]v1alpha1.Command{spec.Checks, spec.Upstreams} {
+		for name, command := range commands {
+			command.Timeout = cmp.Or(command.Timeout, defaultTimeout)
+			commands[name] = command
+		}
 	}
 }

@@ -121,10 +121,7 @@ func (e *Estate) UpstreamOf(s *Secret) (v1alpha1.Upstream, bool) {
 
 // AdminOf returns the secret that opens the upstream.
 func (e *Estate) AdminOf(u v1alpha1.Upstream) (*Secret, bool) {
-	if u.Spec.Postgres == nil {
-		return nil, false
-	}
-	s, ok := e.Secrets[u.Spec.Postgres.AdminRef]
+	s, ok := e.Secrets[u.Spec.AdminRef]
 	return s, ok
 }
 
@@ -132,7 +129,7 @@ func (e *Estate) AdminOf(u v1alpha1.Upstream) (*Secret, bool) {
 func (e *Estate) Opens(secret string) []string {
 	var out []string
 	for name, u := range e.Upstreams {
-		if u.Spec.Postgres != nil && u.Spec.Postgres.AdminRef == secret {
+		if u.Spec.AdminRef == secret {
 			out = append(out, name)
 		}
 	}

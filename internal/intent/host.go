@@ -119,11 +119,16 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 		c.name(t, name)
 		c.reload(t, spec.Reloads[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(spec.Checks)) {
-		t := at("spec", "checks", name)
-		c.name(t, name)
-		c.command(t, spec.Checks[name].Argv)
-		c.timeout(t, spec.Checks[name].Timeout)
+	for _, named := range []struct {
+		step     string
+		commands map[string]v1alpha1.Command
+	}{{"checks", spec.Checks}, {"upstreams", spec.Upstreams}} {
+		for _, name := range slices.Sorted(maps.Keys(named.commands)) {
+			t := at("spec", named.step, name)
+			c.name(t, name)
+			c.command(t, named.commands[name].Argv)
+			c.timeout(t, named.commands[name].Timeout)
+		}
 	}
 }
 

@@ -54,6 +54,8 @@ type Policy struct {
 	MaxOverlap      time.Duration
 	FailureStrategy FailureStrategy
 	Settle          time.Duration
+	// QuietWindow is how long the old credential must not have been used, where the upstream can tell.
+	QuietWindow time.Duration
 	// Windows in which timed runs may begin; none means always.
 	Windows []Window
 	Jitter  time.Duration
@@ -150,6 +152,7 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		Settle:          parse.duration(at("spec", "settle"), spec.Settle, DefaultSettle),
 		Jitter:          parse.duration(at("spec", "jitter"), spec.Jitter, 0),
 	}
+	out.QuietWindow = parse.duration(at("spec", "quietWindow"), spec.QuietWindow, out.Settle)
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert
 	}

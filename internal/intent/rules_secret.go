@@ -72,12 +72,13 @@ func (c *checker) originRules(v *view, d *document, spec v1alpha1.ManagedSecretS
 		return // a missing field, reported as such
 	}
 	t := at("spec", "origin")
-	switch {
-	case origin.Generated == nil && origin.Bootstrap == nil:
+	switch ways := given(origin); {
+	case len(ways) == 0:
 		c.fault(d, "origin-single", t, "the origin names no way", "")
-	case origin.Generated != nil && origin.Bootstrap != nil:
-		c.fault(d, "origin-single", t, "the origin names two ways", "")
+	case len(ways) > 1:
+		c.fault(d, "origin-single", t, "the origin names several ways: "+strings.Join(ways, ", "), "")
 	}
+	c.derivedRules(v, d, spec)
 	if origin.Generated != nil {
 		c.generatedRules(d, t.to("generated"), *origin.Generated)
 		if spec.Class == classBootstrap {

@@ -165,7 +165,7 @@ func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (ho
 func JournalPolicy(p intent.Policy) journal.Policy {
 	policy := journal.Policy{
 		Name: p.Name, RotationType: string(p.Type), TTL: p.TTL, RotateBefore: p.RotateBefore, RevokeOld: p.RevokeOld,
-		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, Jitter: p.Jitter,
+		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
 	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{

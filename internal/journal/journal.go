@@ -77,6 +77,7 @@ type Policy struct {
 	MaxOverlap      time.Duration `json:"maxOverlap,omitempty"`
 	FailureStrategy string        `json:"failureStrategy,omitempty"` // retry, alert or hold
 	Settle          time.Duration `json:"settle,omitempty"`
+	QuietWindow     time.Duration `json:"quietWindow,omitempty"`
 	Jitter          time.Duration `json:"jitter,omitempty"`
 	Windows         []Window      `json:"windows,omitempty"`
 }

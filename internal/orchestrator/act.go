@@ -103,7 +103,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		return nil
 	}
 	reason := rotation.Due(rotation.Situation{
-		Entry: *entry, Policy: s.Policy, Generated: s.Generated, Requested: newest(requests), Now: o.Now(),
+		Entry: *entry, Policy: s.Policy, First: s.First, Requested: newest(requests), Now: o.Now(),
 	})
 	if reason == nil {
 		if entry.Retry != nil {

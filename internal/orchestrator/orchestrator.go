@@ -29,8 +29,8 @@ type Secret struct {
 	rotation.Subject
 	// Handover is set when the first value comes from an encrypted document in Git.
 	Handover *handover.Subject
-	// Generated: Custody makes the first value.
-	Generated bool
+	// First: Custody makes the first value.
+	First bool
 	// Elsewhere: another platform or environment rotates it; here it is only delivered.
 	Elsewhere bool
 }

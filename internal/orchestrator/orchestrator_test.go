@@ -56,7 +56,7 @@ func estate(t *testing.T, count int, test func(*rig)) {
 			name := fmt.Sprintf("s%d", i)
 			r.accounts, r.consumers = append(r.accounts, account), append(r.consumers, consumer)
 			r.secrets = append(r.secrets, orchestrator.Secret{
-				Generated: true,
+				First: true,
 				Subject: rotation.Subject{
 					Secret: name, Path: authority.Path("app/" + name), Upstream: account,
 					Consumers: []rotation.Consumer{{Consumer: consumer, Needs: materialize.Rolled}},

@@ -27,8 +27,8 @@ func retryAfter(attempts int) time.Duration {
 type Situation struct {
 	Entry  journal.Entry
 	Policy journal.Policy
-	// Generated: the first value is Custody's to make.
-	Generated bool
+	// First: the first value is Custody's to make.
+	First bool
 	// Requested is when the newest request by a person or an event came in, zero when none is open.
 	Requested time.Time
 	Now       time.Time
@@ -71,7 +71,7 @@ func backingOff(s Situation) bool {
 }
 
 func neverIssued(s Situation) *Reason {
-	if s.Generated && s.Entry.Current == nil {
+	if s.First && s.Entry.Current == nil {
 		return &Reason{"first", "never issued"}
 	}
 	return nil

@@ -44,7 +44,7 @@ func TestDue(t *testing.T) {
 		"requested":               {func(s *rotation.Situation) { s.Requested = s.Now }, "requested"},
 		"requested while static":  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Requested = s.Now }, "requested"},
 		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requested = s.Now }, ""},
-		"generated, never issued": {func(s *rotation.Situation) { s.Generated = true; s.Entry.Current = nil }, "first"},
+		"generated, never issued": {func(s *rotation.Situation) { s.First = true; s.Entry.Current = nil }, "first"},
 		"not ours to issue":       {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
 		"a run is live":           {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},
 		"backing off":             {func(s *rotation.Situation) { failed(s, false) }, ""},

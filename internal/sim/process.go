@@ -61,7 +61,7 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 		Subject: rotation.Subject{
 			Secret: d.Name, Path: path, Upstream: wrapped, Consumers: consumers, Policy: d.Policy, AllowInterruption: true,
 		},
-		Generated: !d.Bootstrap,
+		First: !d.Bootstrap,
 	}
 	if d.Bootstrap {
 		fields := map[string]string{upstreammemory.Username: "account-a", upstreammemory.Password: "bootstrap-" + d.Name}

@@ -76,8 +76,34 @@ type Kind struct {
 	// Fences: the upstream itself refuses calls of a run that a later run superseded, however late they arrive. Without
 	// it no later run begins before the deadlines of earlier calls have passed.
 	Fences bool
-	// Settle is how long after a change Refused may still be propagation delay.
+	// Settle is how long a change takes to show everywhere upstream: until then Refused may be delay, and Accepted be the
+	// answer of one part that is ahead of others.
 	Settle time.Duration
+	// WrongEvery is the least time between two sign-ins of which the first was refused, such that an upstream that locks
+	// accounts out never does so because of Custody. 0 where it does not lock out.
+	WrongEvery time.Duration
+	// Evidence says what Uses can tell; nil for upstreams without Witness.
+	Evidence *Evidence
+}
+
+// Evidence says how good an upstream's knowledge is of who uses a credential.
+type Evidence struct {
+	// Source is where it comes from, in words ("open sessions", "last use of the token").
+	Source string
+	// Late is how long after a use it shows.
+	Late time.Duration
+	// Fine is the resolution of the times given.
+	Fine time.Duration
+	// Names: it says who (an address, a program), not only when.
+	Names bool
+}
+
+// Use is one use of a credential by somebody other than Custody.
+type Use struct {
+	// Who, as far as the upstream can name it: program, address, database. Never a secret.
+	Who string
+	// Last is when it was last seen, by the caller's clock as far as that can be told.
+	Last time.Time
 }
 
 // Errors that the run branches on; adapters wrap them. Any other error is ambiguous: the call may have taken effect.
@@ -109,8 +135,42 @@ type Upstream interface {
 	Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error
 }
 
-// Collector is an optional power of kinds that Issue: it removes whatever Apply of this run left upstream.
+// Collector is an optional power of kinds that Issue and have room for the run's id in what they issue: it removes
+// whatever Apply of this run left upstream.
 type Collector interface {
 	// Collect removes every credential that carries run. It is idempotent.
 	Collect(ctx context.Context, run authority.RunID) error
 }
+
+// Lister is an optional power of kinds that Issue and have no room for the run's id. What exists is journaled before a
+// credential is issued; a newcomer after a lost reply is shown to a person, never removed.
+type Lister interface {
+	// List names every credential of the account that exists now, by identities that are not secret.
+	List(ctx context.Context) ([]string, error)
+}
+
+// Decoyer is a power that every kind needs that both Issues and Verifies: without it nothing shows that verifying means
+// something.
+type Decoyer interface {
+	// Decoy returns a well-formed credential like v that the upstream was never given. It calls nothing outside.
+	Decoy(v secret.Value) (secret.Value, error)
+}
+
+// Witness is an optional power of upstreams that can tell who uses a credential; see Kind.Evidence.
+type Witness interface {
+	// Uses returns the uses of old that the upstream knows of and that lie no further back than since, Custody's own left
+	// out. An error means that nothing can be told now. It changes nothing.
+	Uses(ctx context.Context, old secret.Value, since time.Time) ([]Use, error)
+}
+
+// Later marks an error after which asking again makes no sense for a while: a rate limit, a lock-out.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+// Error is the cause's.
+func (e *Later) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Later) Unwrap() error { return e.Err }

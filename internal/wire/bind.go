@@ -3,16 +3,13 @@
 package wire
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strconv"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
@@ -20,10 +17,6 @@ import (
 	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/rotation"
-	"custody.dev/custody/internal/secret"
-	"custody.dev/custody/internal/upstream"
-	"custody.dev/custody/internal/upstream/generated"
-	"custody.dev/custody/internal/upstream/postgres"
 )
 
 // bind makes what acting on the estate needs: each secret with its upstream and its consumers.
@@ -46,7 +39,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 			Secret: declared.Name, Path: declared.Path, Policy: policy, Suspended: declared.Spec.Suspend,
 			AllowInterruption: declared.Spec.Rotation != nil && declared.Spec.Rotation.AllowInterruption,
 		},
-		Generated: declared.Spec.Origin.Generated != nil,
+		First:     declared.Spec.Origin.Generated != nil || declared.Spec.Origin.Issued != nil,
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
 	}
 	var err error
@@ -74,73 +67,6 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		bound.Consumers = append(bound.Consumers, rotation.Consumer{Consumer: adapter, Needs: needs})
 	}
 	return bound, nil
-}
-
-// upstreamOf chooses the adapter of the upstream that honours the secret; nil when nothing can make a successor.
-func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upstream.Upstream, error) {
-	rule := declared.Spec.Origin.Generated
-	document, ok := estate.UpstreamOf(declared)
-	switch {
-	case ok && document.Spec.Postgres != nil:
-		return p.postgres(estate, declared, document)
-	case rule != nil:
-		return generated.New(*rule, Random())
-	}
-	return nil, nil
-}
-
-func (p *parts) postgres(estate *intent.Estate, declared *intent.Secret, document v1alpha1.Upstream) (upstream.Upstream, error) {
-	spec, account := document.Spec.Postgres, declared.Spec.Rotation.Postgres
-	admin, ok := estate.AdminOf(document)
-	if !ok {
-		return nil, fmt.Errorf("upstream %s names no admin secret", document.Metadata.Name)
-	}
-	rule := v1alpha1.GenerateRule{Type: "password"}
-	if declared.Spec.Origin.Generated != nil {
-		rule = *declared.Spec.Origin.Generated
-	}
-	config := postgres.Config{
-		Server: postgres.Server{Host: spec.Host, Port: spec.Port, Database: spec.Database, TLS: spec.TLS, CACertificate: spec.CACertificate},
-		Admin:  p.adminCredentials(admin.Path), Mode: postgres.Mode(account.Mode), Owner: account.Owner, User: account.User,
-		NewPassword:  func(random io.Reader) (string, error) { return generated.Password(random, rule) },
-		SendPassword: spec.SendPassword, Claim: p.host.Platform + "/" + p.host.Environment + "/" + declared.Name,
-		Clock: Now, Random: Random(),
-	}
-	copy(config.Users[:], account.Users)
-	return postgres.New(config)
-}
-
-// adminCredentials reads an upstream's admin credential: the value of record, then the candidate of its own live run,
-// which may be honoured already.
-func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]secret.Value, error) {
-	return func(ctx context.Context) ([]secret.Value, error) {
-		var credentials []secret.Value
-		held, err := p.store.Read(ctx, path)
-		if err == nil {
-			credentials = append(credentials, held.Value)
-		} else if !errors.Is(err, authority.ErrNotFound) {
-			return nil, err
-		}
-		pending, err := p.store.Paths(ctx, string(authority.PendingPath(path, "")))
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range pending {
-			kept, err := p.store.Read(ctx, entry)
-			if err != nil {
-				continue // its run ended in between
-			}
-			candidate, err := rotation.Candidate(kept.Value)
-			if err != nil {
-				return nil, err
-			}
-			credentials = append(credentials, candidate)
-		}
-		if len(credentials) == 0 {
-			return nil, fmt.Errorf("the admin credential at %s is not in the authority yet: %w", path, upstream.ErrNotApplied)
-		}
-		return credentials, nil
-	}
 }
 
 // consumer chooses the adapter of one consumer. Folders, reloads and checks are the host's, chosen by name.

@@ -36,7 +36,8 @@ func databaseDocuments(host string, port int, admin string) string {
 kind: Upstream
 metadata: {name: main-database}
 spec:
-  postgres: {host: %s, port: %d, adminRef: database-admin, tls: disable}
+  adminRef: database-admin
+  postgres: {host: %s, port: %d, tls: disable}
 ---
 apiVersion: custody.dev/v1alpha1
 kind: ManagedSecret

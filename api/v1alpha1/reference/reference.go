@@ -145,7 +145,11 @@ func fields(owner string, body *ast.StructType, specs map[string]*ast.StructType
 	var out []field
 	for _, f := range body.Fields.List {
 		if len(f.Names) == 0 {
-			continue // the header, which has a section of its own
+			// The header has a section of its own; what else is inlined is listed with its owner's fields.
+			if name, ok := f.Type.(*ast.Ident); ok && name.Name != "Header" {
+				out = append(out, fields(name.Name, specs[name.Name], specs, docs, named)...)
+			}
+			continue
 		}
 		tag, err := strconv.Unquote(f.Tag.Value)
 		if err != nil {

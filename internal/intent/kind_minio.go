@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+func minioKind() kind { return kind{name: "minio", admin: adminOptional} }
