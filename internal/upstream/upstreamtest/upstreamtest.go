@@ -30,6 +30,16 @@ type Fixture struct {
 	Wait func()
 	// Refused turns a proposed candidate into one that the upstream never takes; nil when it has no such rule.
 	Refused func(t *testing.T, candidate secret.Value) secret.Value
+	// Cut makes the upstream lose its replies after that many from now on, while requests still arrive; Mend undoes it.
+	// Nil where no wire lies between.
+	Cut func(replies int)
+	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
+	Throttle func()
+	// Skew moves the clock that the upstream was configured with. Nil when it reads none.
+	Skew func(by time.Duration)
+	// Held names every credential of the account that would be accepted now, by identities that are not secret. Nil when
+	// that cannot be asked.
+	Held func(t *testing.T) []string
 	// EnforcesRun: runs that a later one superseded are refused with ErrSuperseded.
 	EnforcesRun bool
 	// Log returns everything that the part has written and shown; it is searched for values. Nil when there is nothing.
