@@ -37,6 +37,9 @@ type Secret struct {
 	Record, Candidate, Old Credential
 	// Promoted: the live run's candidate is the value of record.
 	Promoted bool
+	// Issuing: an upstream that issues by overwriting was asked for the next credential, and its answer is not kept yet. For
+	// so long nobody need know a credential that works: that is what such a kind does.
+	Issuing bool
 	// Forced: a person waived the live run's missing proofs.
 	Forced     bool
 	Consumers  []Consumer
@@ -89,7 +92,7 @@ func Check(s Secret) []Violation {
 }
 
 func workingCredential(s Secret) string {
-	if !s.Record.Known && !s.Old.Known {
+	if s.Issuing || !s.Record.Known && !s.Old.Known {
 		return "" // never issued: nothing depends on it yet
 	}
 	for _, credential := range []Credential{s.Record, s.Candidate, s.Old} {
@@ -104,7 +107,7 @@ func recordIsHonoured(s Secret) string {
 	if !s.Record.Known || s.Record.Verdict != upstream.Refused {
 		return ""
 	}
-	if s.Capability == upstream.Overwrite && s.Candidate.Known && !s.Promoted && s.Candidate.Verdict != upstream.Refused {
+	if s.Issuing || s.Capability == upstream.Overwrite && s.Candidate.Known && !s.Promoted && s.Candidate.Verdict != upstream.Refused {
 		return ""
 	}
 	return fmt.Sprintf("the upstream refuses version %s, the value of record", s.Record.ID)

@@ -133,6 +133,10 @@ type Run struct {
 	Policy Policy `json:"policy"`
 	// Base is the version that the candidate follows, 0 for none.
 	Base authority.Version `json:"base"`
+	// Before names the credentials that existed upstream before one was issued, for kinds that can only list them.
+	Before []string `json:"before,omitempty"`
+	// Group is the run of the group's leader, for members of a group; see rotation.Subject.
+	Group authority.RunID `json:"group,omitempty"`
 	// Digest of the candidate under the path's digest key.
 	Digest []byte `json:"digest,omitempty"`
 	// CallBy: no effect of any call begun so far can land after it.
@@ -174,9 +178,11 @@ type Outcome struct {
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
 	Aborted bool `json:"aborted,omitempty"`
 	// Forced names who waived the missing proofs.
-	Forced  string    `json:"forced,omitempty"`
-	Started time.Time `json:"started"`
-	Ended   time.Time `json:"ended"`
+	Forced string `json:"forced,omitempty"`
+	// Group is the run of the group's leader.
+	Group   authority.RunID `json:"group,omitempty"`
+	Started time.Time       `json:"started"`
+	Ended   time.Time       `json:"ended"`
 }
 
 // Retry is a persisted back-off.

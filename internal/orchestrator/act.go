@@ -105,17 +105,29 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	reason := rotation.Due(rotation.Situation{
 		Entry: *entry, Policy: s.Policy, First: s.First, Requested: newest(requests), Now: o.Now(),
 	})
+	if s.Group != nil {
+		joined, asked, err := o.grouped(ctx, s, entry, requests, reason, seen)
+		if joined || err != nil {
+			return err
+		}
+		reason = asked
+	}
 	if reason == nil {
-		if entry.Retry != nil {
+		if entry.Retry != nil && seen.Waiting == "" {
 			seen.Waiting = retryText(entry.Retry)
 		}
 		return nil
 	}
-	why := journal.Trigger{Kind: reason.Kind, By: "policy " + s.Policy.Name, Reason: reason.Text}
-	for _, request := range requests {
-		why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
-		why.Requests = append(why.Requests, request.ID)
+	if s.Stagger != nil && reason.Kind != "first" {
+		o.staggering.Lock() // until the run is planned: two of a set never both find the way clear
+		defer o.staggering.Unlock()
+		why, until, err := o.tooNear(ctx, s)
+		if err != nil || why != "" {
+			seen.Waiting, seen.Again = why, until
+			return err
+		}
 	}
+	why := triggerOf(s, *reason, requests)
 	if why.Kind == trigger.Time {
 		hold, until := o.holdTimed(jumped)
 		if hold != "" {
@@ -129,7 +141,19 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		seen.Again = o.soon(entry.QuietUntil)
 		return nil
 	}
+	if err == nil && s.Group != nil {
+		o.wakeGroup(s)
+	}
 	return err
+}
+
+func triggerOf(s Secret, reason rotation.Reason, requests []trigger.Request) journal.Trigger {
+	why := journal.Trigger{Kind: reason.Kind, By: "policy " + s.Policy.Name, Reason: reason.Text}
+	for _, request := range requests {
+		why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
+		why.Requests = append(why.Requests, request.ID)
+	}
+	return why
 }
 
 func (o *Orchestrator) soon(at time.Time) time.Time {
@@ -233,13 +257,21 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	return nil
 }
 
-// sweep removes pending entries that no run owns: an engine that was overtaken may have written one late.
+// sweep removes pending entries that no run owns: an engine that was overtaken may have written one late. They are listed
+// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over.
 func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	left, err := o.Values.Paths(ctx, string(authority.PendingPath(path, "")))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	entry, err := o.Journal.Load(ctx, path)
 	if err != nil {
 		return err
 	}
 	for _, pending := range left {
+		if entry.Live != nil && pending == authority.PendingPath(path, entry.Live.ID) {
+			continue
+		}
 		if err := o.Values.Remove(ctx, pending); err != nil {
 			return err
 		}

@@ -31,6 +31,8 @@ type Secret struct {
 	Handover *handover.Subject
 	// First: Custody makes the first value.
 	First bool
+	// Stagger keeps its runs apart from those of others; nil when nothing does.
+	Stagger *Stagger
 	// Elsewhere: another platform or environment rotates it; here it is only delivered.
 	Elsewhere bool
 }
@@ -116,6 +118,10 @@ type Orchestrator struct {
 	states  map[authority.Path]*State
 	timed   []time.Time // starts of timed runs within the last hour
 	primed  bool
+	// wants says why a member of a group wants its leader to begin. It is found again after a crash.
+	wants map[authority.Path]*rotation.Reason
+	// staggering is held while a run of a stagger set is planned.
+	staggering sync.Mutex
 }
 
 // New returns an orchestrator without secrets; Use gives it some.
@@ -129,7 +135,7 @@ func New(config Config) *Orchestrator {
 	if config.Barred == nil {
 		config.Barred = func() string { return "" }
 	}
-	return &Orchestrator{Config: config, secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}}
+	return &Orchestrator{Config: config, secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*rotation.Reason{}}
 }
 
 // Use swaps the declared secrets. Secrets that are new or changed are looked at on the next tick.

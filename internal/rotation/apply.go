@@ -34,9 +34,14 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			if err := a.audit(ctx, journal.Applied, ""); err != nil {
 				return nil, err
 			}
-			return a.decide(ctx)
+			if a.kind.Settle == 0 {
+				return a.decide(ctx)
+			}
+			a.p.applied = a.Now() // when it was, nobody knows; it has to settle from now
+			a.reach(journal.Applied)
+			return nil, nil
 		case upstream.Unknown:
-			return a.wait(unknown("the upstream to say whether the candidate was applied", err)), nil
+			return a.stuck("the upstream to say whether the candidate was applied", err), nil
 		}
 	}
 	a.p.fresh = false
@@ -58,74 +63,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case a.p.polls >= applyAttempts && !errors.Is(err, upstream.ErrNotApplied):
 		return a.takeBack(ctx, "applying failed too often: "+err.Error())
 	}
-	return a.wait("the upstream to take the candidate: " + err.Error()), nil
-}
-
-// issue has the upstream make the credential. There is nothing to stage before; what a lost reply left is collected by
-// its run id, but not before that call can land no more.
-func (a *attempt) issue(ctx context.Context) (*pause, error) {
-	kept, err := a.pending(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !kept {
-		if a.p.old, err = a.base(ctx); err != nil {
-			return nil, err
-		}
-		if !a.p.fresh {
-			if stop, err := a.collect(ctx); stop != nil || err != nil {
-				return stop, err
-			}
-		}
-		a.p.fresh = false
-		var issued secret.Value
-		err = a.call(ctx, func(ctx context.Context) (err error) {
-			issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
-			return err
-		})
-		switch {
-		case errors.Is(err, journal.ErrSuperseded):
-			return nil, err
-		case errors.Is(err, upstream.ErrRefusedCandidate):
-			return a.takeBack(ctx, err.Error())
-		case err != nil:
-			return a.wait("the upstream to issue a credential: " + err.Error()), nil
-		}
-		if err := issued.Fits(); err != nil {
-			return a.takeBack(ctx, err.Error())
-		}
-		if err := a.keep(ctx, a.p.old, issued); err != nil {
-			return nil, err
-		}
-	}
-	a.p.applied = a.Now()
-	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
-		return nil, err
-	}
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
-		return nil, err
-	}
-	a.reach(journal.Applied)
-	return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
-}
-
-// collect removes what calls without a reply left behind, once none of them can land any more.
-func (a *attempt) collect(ctx context.Context) (*pause, error) {
-	collector, able := a.s.Upstream.(upstream.Collector)
-	if a.kind.LostReply == upstream.Person || !able {
-		return a.wait("a person: the reply to issuing was lost and this upstream cannot tell what it made; remove it there, then abort the run"), nil
-	}
-	if stop := a.fence(); stop != nil {
-		return stop, nil
-	}
-	err := a.call(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
-	if errors.Is(err, journal.ErrSuperseded) {
-		return nil, err
-	}
-	if err != nil {
-		return a.wait("the upstream to give up what a lost reply left: " + err.Error()), nil
-	}
-	return nil, nil
+	return a.stuck("the upstream to take the candidate", err), nil
 }
 
 // fence waits until no call without a reply can land any more.
@@ -136,20 +74,19 @@ func (a *attempt) fence() *pause {
 	return nil
 }
 
-// verify signs in with the candidate. A refusal counts only when it was asked for after the kind's settle time: the
-// answer may be as old as the question.
+// verify signs in with the candidate, once what was applied had time to show everywhere: before that a refusal may be
+// delay, and an acceptance the answer of one part that is ahead of the others.
 func (a *attempt) verify(ctx context.Context) (*pause, error) {
-	asked := a.Now()
+	if left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
+		return &pause{"the candidate to be honoured everywhere upstream", left + 1}, nil
+	}
 	switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
 	case upstream.Accepted:
 		return a.decide(ctx)
 	case upstream.Refused:
-		if left := a.p.applied.Add(a.kind.Settle).Sub(asked); left >= 0 {
-			return &pause{"the candidate to be honoured everywhere upstream", min(left+1, a.backoff())}, nil
-		}
 		return a.takeBack(ctx, "the upstream refuses the candidate that it took")
 	default:
-		return a.wait(unknown("the upstream to say whether it honours the candidate", err)), nil
+		return a.stuck("the upstream to say whether it honours the candidate", err), nil
 	}
 }
 
@@ -157,6 +94,9 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 // takes the run back and one that promotes it could both believe that they may.
 func (a *attempt) decide(ctx context.Context) (*pause, error) {
 	if stop, err := a.onboarded(ctx); stop != nil || err != nil {
+		return stop, err
+	}
+	if stop, err := a.together(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
 		return stop, err
 	}
 	a.run.Step = journal.Verified
@@ -170,18 +110,30 @@ func (a *attempt) decide(ctx context.Context) (*pause, error) {
 // onboarded asks once more, now that the account of the candidate surely exists: a server that asks for no password
 // refuses an account that is not there, and lets anybody in to one that is.
 func (a *attempt) onboarded(ctx context.Context) (*pause, error) {
-	if a.entry.Onboarded || !a.kind.Verifies || a.kind.Issues {
+	if a.entry.Onboarded || !a.kind.Verifies {
 		return nil, nil
 	}
-	never, err := a.propose(ctx, a.p.old)
+	never, err := a.never(ctx)
 	if err != nil {
-		return a.wait("the upstream to propose a credential that it was never given: " + err.Error()), nil
+		return a.stuck("the upstream to propose a credential that it was never given", err), nil
 	}
 	if stop := a.refuses(ctx, never); stop != nil {
 		return stop, nil
 	}
 	a.entry.Onboarded = true
 	return nil, nil
+}
+
+// never returns a credential that the upstream was never given.
+func (a *attempt) never(ctx context.Context) (secret.Value, error) {
+	if !a.kind.Issues {
+		return a.propose(ctx, a.p.old)
+	}
+	decoyer, able := a.s.Upstream.(upstream.Decoyer)
+	if !able {
+		return secret.Value{}, errors.New("this kind issues its credentials and makes no decoy")
+	}
+	return decoyer.Decoy(a.p.candidate)
 }
 
 // promote makes the candidate the secret's value.
@@ -206,8 +158,12 @@ const pendingGone = "a person: the pending entry of this run is gone from the au
 
 const foreignWrite = "a person: somebody else wrote to the secret's path; nothing is revoked until that write is explained"
 
-// takeBack journals that the run is undone and why.
+// takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
+// its own.
 func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
+	if a.run.Step == journal.Applied && !a.p.released {
+		return a.wait("a person: its group counts on this run, and " + reason), nil
+	}
 	a.run.Step, a.run.Undo = journal.Undoing, reason
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
@@ -240,31 +196,32 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 // takeOff removes the candidate upstream.
 func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 	var act func(context.Context) error
+	known := !a.p.candidate.Empty()
 	switch {
+	case a.kind.Issues && !known:
+		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
+			return stop, err
+		}
 	case a.kind.Undo == upstream.Impossible:
 		return a.wait("a person: this upstream cannot undo; " + a.run.Undo), nil
-	case a.kind.Undo == upstream.Reapply && a.run.Base == 0, a.kind.Undo == upstream.Discard && !a.kind.Issues:
+	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
 		act = func(ctx context.Context) error {
 			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
 		}
-	case a.kind.Undo == upstream.Reapply:
+	default:
 		act = func(ctx context.Context) error {
 			_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.candidate, a.p.old)
 			return err
 		}
-	default:
-		collector, able := a.s.Upstream.(upstream.Collector)
-		if !able {
-			return a.wait("a person: this upstream cannot collect what the run made; " + a.run.Undo), nil
+	}
+	if act != nil {
+		err := a.call(ctx, act)
+		if errors.Is(err, journal.ErrSuperseded) {
+			return nil, err
 		}
-		act = func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) }
-	}
-	err := a.call(ctx, act)
-	if errors.Is(err, journal.ErrSuperseded) {
-		return nil, err
-	}
-	if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
-		return a.wait("the upstream to take the candidate off: " + err.Error()), nil
+		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
+			return a.stuck("the upstream to take the candidate off", err), nil
+		}
 	}
 	if a.run.Base == 0 || !a.kind.Verifies {
 		return nil, nil
@@ -275,7 +232,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 	case upstream.Refused:
 		return a.wait("a person: the run was taken back but the upstream refuses the current credential"), nil
 	default:
-		return a.wait(unknown("the upstream to say that it honours the current credential", err)), nil
+		return a.stuck("the upstream to say that it honours the current credential", err), nil
 	}
 }
 

@@ -186,11 +186,10 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !kept && a.run.Step == journal.Delivered { // removed only after the old credential was seen refused
-		a.reach(journal.Revoked)
-		return nil, a.audit(ctx, journal.Revoked, "")
+	if !kept && a.run.Step == journal.Delivered {
+		return a.closing(ctx)
 	}
-	if !a.p.revoked.IsZero() && a.Now().Sub(a.p.revoked) < a.kind.Settle {
+	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
 	}
 	if a.run.Step == journal.Delivered {
@@ -200,7 +199,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return nil, a.audit(ctx, journal.Revoked, "")
 		}
 		if verdict == upstream.Unknown {
-			return a.wait(unknown("the upstream to say whether the old credential is refused", err)), nil
+			return a.stuck("the upstream to say whether the old credential is refused", err), nil
 		}
 	}
 	if stop, err := a.settled(ctx); stop != nil || err != nil {
@@ -224,22 +223,45 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.wait("a person: " + err.Error()), nil
 	case err != nil:
-		return a.wait("the upstream to revoke the old credential: " + err.Error()), nil
+		return a.stuck("the upstream to revoke the old credential", err), nil
 	}
 	a.p.revoked = a.Now()
 	return a.refused(ctx)
 }
 
-// refused checks that the old credential no longer opens anything.
+// closing goes on where the pending entry is gone. The old version is destroyed before that is removed, once the old
+// credential was seen refused: if it is not, something else removed the entry, and what it held is read elsewhere.
+func (a *attempt) closing(ctx context.Context) (*pause, error) {
+	old, err := a.base(ctx)
+	if errors.Is(err, authority.ErrNotFound) {
+		a.reach(journal.Revoked)
+		return nil, a.audit(ctx, journal.Revoked, "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
+	}
+	a.p.old, a.p.candidate = old, held.Value
+	return nil, nil
+}
+
+// refused checks that the old credential no longer opens anything, once its end had time to show everywhere.
 func (a *attempt) refused(ctx context.Context) (*pause, error) {
+	if left := a.p.revoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
+		return &pause{"the old credential to be refused everywhere upstream", left + 1}, nil
+	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Refused:
 		a.reach(journal.Revoked)
 		return nil, a.audit(ctx, journal.Revoked, "")
 	case upstream.Accepted:
+		a.p.revoked = time.Time{} // it is revoked again
 		return a.wait("the upstream to refuse the old credential, which it still honours"), nil
 	default:
-		return a.wait(unknown("the upstream to say whether the old credential is refused", err)), nil
+		return a.stuck("the upstream to say whether the old credential is refused", err), nil
 	}
 }
 
@@ -263,8 +285,9 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if len(missing) > 0 && a.run.Forced == "" {
 		a.p.proven = time.Time{}
 		a.reach(journal.Promoted)
+		return nil, nil
 	}
-	return nil, nil
+	return a.quiet(ctx)
 }
 
 // complete cleans up and closes the run, once every record of it is in.
@@ -317,7 +340,8 @@ func (a *attempt) close(ctx context.Context, result, detail string) error {
 		a.entry.QuietUntil = time.Time{}
 	}
 	a.entry.Last = &journal.Outcome{
-		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail, Forced: a.run.Forced, Aborted: a.run.Aborted,
+		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
+		Forced: a.run.Forced, Aborted: a.run.Aborted, Group: a.run.Group,
 		Started: a.run.Started, Ended: a.Now(),
 	}
 	a.entry.Live = nil

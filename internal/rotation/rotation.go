@@ -78,6 +78,20 @@ type Subject struct {
 	Escrow Escrow
 	// Suspended: no new run is planned.
 	Suspended bool
+	// Group is set for secrets that rotate as one.
+	Group *Group
+}
+
+// leader names the secret that leads the group.
+func (s Subject) leader() string {
+	if s.Group != nil {
+		for _, member := range s.Group.Members {
+			if member.Path == s.Group.Leader {
+				return member.Secret
+			}
+		}
+	}
+	return s.Secret
 }
 
 // Config wires an Engine.
@@ -126,8 +140,21 @@ var (
 )
 
 // Plan opens a run and returns its id. It fails with ErrNotNow while another run is live or a dead one's call may
-// still land, and with journal.ErrSuperseded when another engine was quicker.
+// still land, and with journal.ErrSuperseded when another engine was quicker. Of a group, only the leader's run is
+// planned; the others Join it.
 func (e *Engine) Plan(ctx context.Context, s Subject, trigger journal.Trigger) (authority.RunID, error) {
+	if s.Group != nil && s.Path != s.Group.Leader {
+		return "", fmt.Errorf("planning run of %s: it begins with its group %s: %w", s.Secret, s.Group.Name, ErrNotNow)
+	}
+	return e.plan(ctx, s, trigger, "")
+}
+
+// Join opens the run of a member of a group whose leader's run is group. It fails as Plan does.
+func (e *Engine) Join(ctx context.Context, s Subject, trigger journal.Trigger, group authority.RunID) (authority.RunID, error) {
+	return e.plan(ctx, s, trigger, group)
+}
+
+func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, group authority.RunID) (authority.RunID, error) {
 	entry, err := e.Journal.Load(ctx, s.Path)
 	if err != nil {
 		return "", err
@@ -159,7 +186,10 @@ func (e *Engine) Plan(ctx context.Context, s Subject, trigger journal.Trigger) (
 	entry.Policy = &policy
 	entry.Live = &journal.Run{
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
-		Started: now, Policy: policy, Base: base,
+		Started: now, Policy: policy, Base: base, Group: group,
+	}
+	if s.Group != nil && group == "" {
+		entry.Live.Group = entry.Live.ID
 	}
 	if err := e.Journal.Save(ctx, entry); err != nil {
 		return "", err
@@ -177,6 +207,8 @@ func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error 
 	case journal.Undoing:
 		return nil
 	case journal.Planned, journal.Staged:
+	case journal.Applied:
+		return fmt.Errorf("aborting run %s: its group counts on it; abort the run of %s, which leads: %w", run.ID, s.leader(), ErrNotAllowed)
 	default:
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
@@ -251,6 +283,8 @@ type progress struct {
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof
 	polls          int
+	wrong          time.Time // when a sign-in was refused last
+	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
 	revoked        time.Time // when this process's call to revoke succeeded
 	recorded       map[journal.Step]bool

@@ -44,6 +44,18 @@ func (a *attempt) wait(reason string) *pause {
 	return &pause{reason, a.backoff()}
 }
 
+// stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense.
+func (a *attempt) stuck(what string, err error) *pause {
+	stop := a.wait(what)
+	if err != nil {
+		stop.reason += ": " + err.Error()
+	}
+	if later, says := errors.AsType[*upstream.Later](err); says {
+		stop.after = max(stop.after, later.After)
+	}
+	return stop
+}
+
 // backoff grows from a tenth of a second to a minute while a run keeps waiting at one step.
 func (a *attempt) backoff() time.Duration {
 	after := min(time.Minute, 100*time.Millisecond<<min(a.p.polls, 10))
@@ -116,7 +128,7 @@ func (a *attempt) resume(ctx context.Context) error {
 		switch {
 		case promoted:
 			a.p.at = journal.Promoted
-		case a.run.Step == journal.Staged:
+		case a.run.Step == journal.Staged, a.run.Step == journal.Applied:
 			a.p.at = journal.Staged
 		default:
 			a.p.at = journal.Verified
@@ -135,6 +147,11 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if a.kind.Issues {
+		if lister, lists := a.lister(); lists {
+			if a.run.Before, err = a.list(ctx, lister); err != nil {
+				return a.stuck("the upstream to list its credentials", err), nil
+			}
+		}
 		a.p.old, a.p.fresh = old, true
 		a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 		if err := a.Journal.Save(ctx, a.entry); err != nil {
@@ -148,7 +165,7 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 	} else if !kept {
 		proposed, err := a.propose(ctx, old)
 		if err != nil {
-			return a.wait("the upstream to propose a candidate: " + err.Error()), nil
+			return a.stuck("the upstream to propose a candidate", err), nil
 		}
 		if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
 			if stop := a.refuses(ctx, proposed); stop != nil {
@@ -194,26 +211,32 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 	case upstream.Accepted:
 		return a.wait("the upstream accepts a credential that it was never given, so verifying proves nothing there; mend its authentication rules (trust, cached sign-ins)")
 	default:
-		return a.wait(unknown("the upstream to refuse a random credential", err))
+		return a.stuck("the upstream to refuse a credential that it was never given", err)
 	}
 }
 
-// ask signs in with v.
+// ask signs in with v. Where wrong sign-ins lock an account out, the next sign-in waits for WrongEvery after a refused
+// one; a process that has not seen the last one takes it for just made.
 func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	if a.kind.WrongEvery > 0 {
+		if a.p.wrong.IsZero() {
+			a.p.wrong = a.Now()
+		}
+		if left := a.p.wrong.Add(a.kind.WrongEvery).Sub(a.Now()); left > 0 {
+			return upstream.Unknown, &upstream.Later{After: left, Err: errors.New("one more wrong sign-in could lock the account out")}
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	verdict, err := a.s.Upstream.Verify(ctx, v)
-	if verdict == upstream.Accepted || verdict == upstream.Refused {
+	switch verdict {
+	case upstream.Accepted:
+		return verdict, nil
+	case upstream.Refused:
+		a.p.wrong = a.Now()
 		return verdict, nil
 	}
 	return upstream.Unknown, err
-}
-
-func unknown(what string, err error) string {
-	if err == nil {
-		return what
-	}
-	return what + ": " + err.Error()
 }
 
 // call runs fn, which may change something upstream, under a deadline that the journal already holds, and keeps count

@@ -64,6 +64,9 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 			}
 		}
 	}
+	if kind, run := s.kind(), entry.Live; run != nil && kind.Issues && kind.Capability == upstream.Overwrite {
+		snapshot.Issuing = run.Workflow == journal.Rotation && run.Step == journal.Staged && !snapshot.Candidate.Known
+	}
 	for _, c := range s.Consumers {
 		id, v := c.Running()
 		seen := invariant.Consumer{Name: c.Name(), Runs: id}

@@ -20,6 +20,8 @@ type Scenario struct {
 	// Danger is what the scenario would show if the engines were wrong.
 	Danger string
 	Secret Declaration
+	// With are more secrets, which rotate with Secret as one group.
+	With []Declaration
 	// Handover: the faults begin before the first tick. Otherwise the secret is issued first, and the faults begin with
 	// a request to rotate it. Requests is how many follow each other, so that late effects of a run find the next one.
 	Handover bool
@@ -71,9 +73,13 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	members, err := w.group(s, scenario.With)
+	if err != nil {
+		return Result{}, err
+	}
 	w.plan = func(call int, _ string) Fault { return schedule[call] }
 	for _, event := range scenario.Events {
-		event.of = s
+		event.of = members[event.Member]
 		w.events = append(w.events, event)
 	}
 	if !scenario.Handover {
@@ -113,13 +119,16 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 
 // served holds once no request is open and no run live, however early: late effects may still be on their way.
 func (w *World) served(s *Secret) bool {
+	if s.Group != nil && !w.Settled() {
+		return false
+	}
 	return w.entry(s.Path).Live == nil && len(w.openRequests()) == 0
 }
 
 // reading are the calls that change nothing outside.
 var reading = map[string]bool{
 	"read value": true, "read version": true, "list paths": true, "get record": true, "list records": true,
-	"propose": true, "verify": true, "prove": true, "decrypt bootstrap": true,
+	"propose": true, "verify": true, "prove": true, "decrypt bootstrap": true, "list credentials": true, "ask for uses": true,
 }
 
 // Point is an outward call at which a fault may lie.

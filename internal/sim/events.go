@@ -20,7 +20,9 @@ import (
 type Event struct {
 	When func(*World, *Secret) bool
 	Do   func(*World, *Secret)
-	of   *Secret
+	// Member is the secret of a group that it happens to, 0 for the first.
+	Member int
+	of     *Secret
 }
 
 // happen lets events take place whose moment has come.

@@ -48,18 +48,18 @@ var mutants = []mutant{
 		run: scenario("overwrite"), caught: "working-credential",
 	},
 	{
-		name: "issue-again-without-collecting", file: "rotation/apply.go",
-		old: "if stop, err := a.collect(ctx); stop != nil || err != nil {", new: "if stop, err := a.collect(ctx); false {",
+		name: "issue-again-without-collecting", file: "rotation/issue.go",
+		old: "\tcase a.kind.LostReply == upstream.Reissue:\n\t\treturn a.collect(ctx)\n", new: "\tcase a.kind.LostReply == upstream.Reissue:\n\t\treturn nil, nil\n",
 		run: scenario("issued"), caught: "no-orphans",
 	},
 	{
 		name: "unknown-is-taken-for-refused", file: "rotation/run.go",
-		old: "\treturn upstream.Unknown, err\n", new: "\t_ = err\n\treturn upstream.Refused, nil\n",
+		old: "\t\treturn verdict, nil\n\t}\n\treturn upstream.Unknown, err\n", new: "\t\treturn verdict, nil\n\t}\n\t_ = err\n\treturn upstream.Refused, nil\n",
 		run: "TestUpstreamDownForAnHour/delivered", caught: "no-orphans",
 	},
 	{
 		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
-		old: "left := a.p.applied.Add(a.kind.Settle).Sub(asked); left >= 0", new: "left := a.p.applied.Add(a.kind.Settle).Sub(asked); false",
+		old: "left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0", new: "left := a.p.applied.Sub(a.Now()); left >= 0",
 		run: "TestPropagationIsNoRefusal", caught: "request-kept",
 	},
 	{
@@ -111,6 +111,42 @@ var mutants = []mutant{
 		name: "deadline-measured-before-the-journal-write", file: "rotation/run.go",
 		old: "\t\tleft = a.run.CallBy.Sub(a.Now()) // the write may have taken long\n", new: "\t\tleft = a.kind.CallDeadline\n",
 		run: scenario("refused-dual"), caught: "one-live-run",
+	},
+	{
+		name: "revoke-what-is-still-used", file: "rotation/quiet.go",
+		old: "\tif len(uses) == 0 {\n", new: "\tif true {\n",
+		run: scenario("old-still-used"), caught: "used-credential-is-kept",
+	},
+	{
+		name: "issue-beside-a-newcomer", file: "rotation/issue.go",
+		old: "\tif len(unknown) == 0 {\n", new: "\tif true {\n",
+		run: scenario("listed"), caught: "no-orphans",
+	},
+	{
+		name: "lost-rotation-is-taken-for-none", file: "rotation/issue.go",
+		old: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the reply to issuing was lost, and",
+		new: "\tcase upstream.Accepted, upstream.Refused:\n\t\treturn nil, nil\n\tcase \"never\":\n\t\treturn a.wait(\"a person: the reply to issuing was lost, and",
+		run: scenario("rotated"), caught: "converges",
+	},
+	{
+		name: "sweep-takes-the-entry-of-a-live-run", file: "orchestrator/act.go",
+		old: "\t\tif entry.Live != nil && pending ==", new: "\t\tif false && pending ==",
+		run: scenario("group-abort-member"), caught: "converges",
+	},
+	{
+		name: "member-waits-for-a-leader-that-moved-on", file: "rotation/group.go",
+		old: "\tcase undone, unknownOf:", new: "\tcase undone:",
+		run: scenario("group-refused"), caught: "converges",
+	},
+	{
+		name: "leader-does-not-wait", file: "rotation/group.go",
+		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn a.wait(", new: "\t\tcase fate(-1):\n\t\t\treturn a.wait(",
+		run: scenario("group-refused"), caught: "one-fate",
+	},
+	{
+		name: "ready-member-is-taken-back-alone", file: "rotation/rotation.go",
+		old: "\tcase journal.Planned, journal.Staged:\n\tcase journal.Applied:\n", new: "\tcase journal.Planned, journal.Staged, journal.Applied:\n\tcase \"never\":\n",
+		run: scenario("group-abort-member"), caught: "one-fate",
 	},
 	{
 		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",

@@ -6,12 +6,14 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
 // The wrappers below let every outward call pass through World.call. They add nothing else.
@@ -125,12 +127,15 @@ func (l ledger) append(ctx context.Context, event audit.Event) error {
 type account struct {
 	w    *World
 	path authority.Path
-	to   upstream.Upstream
+	to   *upstreammemory.Upstream
 }
 
 var (
 	_ upstream.Upstream  = account{}
 	_ upstream.Collector = account{}
+	_ upstream.Lister    = account{}
+	_ upstream.Decoyer   = account{}
+	_ upstream.Witness   = account{}
 )
 
 func (a account) Kind() upstream.Kind { return a.to.Kind() }
@@ -169,10 +174,20 @@ func (a account) Revoke(ctx context.Context, run authority.RunID, old, successor
 
 func (a account) Collect(ctx context.Context, run authority.RunID) error {
 	return a.w.call(ctx, "collect", "", func(ctx context.Context) error {
-		err := a.to.(upstream.Collector).Collect(ctx, run)
+		err := a.to.Collect(ctx, run)
 		a.landed(run, err)
 		return err
 	})
+}
+
+func (a account) List(ctx context.Context) ([]string, error) {
+	return reach(ctx, a.w, "list credentials", "", a.to.List)
+}
+
+func (a account) Decoy(v secret.Value) (secret.Value, error) { return a.to.Decoy(v) }
+
+func (a account) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
+	return reach(ctx, a.w, "ask for uses", "", func(ctx context.Context) ([]upstream.Use, error) { return a.to.Uses(ctx, old, since) })
 }
 
 // landed checks the invariants with the run whose change just took effect.

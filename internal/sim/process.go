@@ -66,7 +66,7 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 	if d.Bootstrap {
 		fields := map[string]string{upstreammemory.Username: "account-a", upstreammemory.Password: "bootstrap-" + d.Name}
 		switch d.Shape {
-		case upstreammemory.Dual, upstreammemory.Issued:
+		case upstreammemory.Dual, upstreammemory.Issued, upstreammemory.Listed, upstreammemory.Rotated:
 			fields = map[string]string{upstreammemory.Key: "bootstrap-" + d.Name}
 		case upstreammemory.Overwrite:
 			fields[upstreammemory.Username] = "account"

@@ -48,7 +48,8 @@ func Scenarios() []Scenario {
 		{Name: "issued", Secret: declare(upstreammemory.Issued, false, slow), Requests: 2},
 	}
 	all = append(all, undoing()...)
-	return append(all, disturbed()...)
+	all = append(all, disturbed()...)
+	return append(all, related()...)
 }
 
 // undoing are runs that are taken back: by a person at either side of applying, and by an upstream that refuses the

@@ -2,7 +2,7 @@
 
 // Package memory is an upstream that lives in the process, for tests and the simulator.
 //
-// It takes every shape that the port knows (dual, alternate, overwrite, issued) and behaves as real ones do at their
+// It takes every shape that the port knows (dual, alternate, overwrite, issued, listed, rotated) and behaves as real ones do at their
 // worst: what was changed shows late, wrong sign-ins lock the account, sign-ins are rate-limited, candidates are
 // refused by rule, a call that arrives after its deadline has no effect (or, under IgnoresDeadlines, has one).
 // It is deterministic: time and randomness come from Config alone. Nothing is stored outside the process. A call costs
@@ -36,7 +36,14 @@ const (
 	Overwrite Shape = "overwrite"
 	// Issued is dual, but the upstream makes the keys and tags them with the run.
 	Issued Shape = "issued"
+	// Listed is Issued without tags: keys can be listed, and nothing tells whose they are.
+	Listed Shape = "listed"
+	// Rotated has one key, made by the upstream, which ends the one before it.
+	Rotated Shape = "rotated"
 )
+
+// issues reports whether the upstream makes the keys.
+func (s Shape) issues() bool { return s == Issued || s == Listed || s == Rotated }
 
 // Fields of the values. Accounts have the first two, keys the last.
 const (
@@ -75,6 +82,9 @@ type Config struct {
 	IgnoresDeadlines bool
 	// TrustsAll accepts every sign-in, as a server that asks for no password does.
 	TrustsAll bool
+	// Witnesses tells who uses a credential; a use shows after Late. See SignIn.
+	Witnesses bool
+	Late      time.Duration
 }
 
 // Upstream is one account. It is safe for concurrent use.
@@ -88,6 +98,8 @@ type Upstream struct {
 	down        bool
 	foreign     bool
 	wrong       int
+	issued      int // keys ever made
+	uses        []use
 	lockedUntil time.Time
 	signIns     []time.Time
 }
@@ -97,19 +109,23 @@ type credential struct {
 	value    secret.Value
 	run      authority.RunID
 	from, to time.Time
+	name     string // of a key that was issued
 }
 
 var (
 	_ upstream.Upstream  = (*Upstream)(nil)
 	_ upstream.Collector = (*Upstream)(nil)
+	_ upstream.Lister    = (*Upstream)(nil)
+	_ upstream.Decoyer   = (*Upstream)(nil)
+	_ upstream.Witness   = (*Upstream)(nil)
 )
 
 // New checks config and returns an upstream that honours nothing yet.
 func New(config Config) (*Upstream, error) {
 	switch config.Shape {
-	case Dual, Alternate, Overwrite, Issued:
+	case Dual, Alternate, Overwrite, Issued, Listed, Rotated:
 	default:
-		return nil, fmt.Errorf("making memory upstream: shape %q: want dual, alternate, overwrite or issued", config.Shape)
+		return nil, fmt.Errorf("making memory upstream: shape %q: want dual, alternate, overwrite, issued, listed or rotated", config.Shape)
 	}
 	if config.Clock == nil || config.Random == nil {
 		return nil, errors.New("making memory upstream: a clock and a source of randomness are needed")
@@ -134,6 +150,17 @@ func (u *Upstream) Kind() upstream.Kind {
 		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
 	case Issued:
 		kind.Issues, kind.LostReply = true, upstream.Reissue
+	case Listed:
+		kind.Issues, kind.LostReply = true, upstream.Person
+	case Rotated:
+		kind.Issues, kind.LostReply = true, upstream.Person
+		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Impossible
+	}
+	if u.config.LockoutAfter > 1 {
+		kind.WrongEvery = u.config.LockoutFor / time.Duration(u.config.LockoutAfter-1)
+	}
+	if u.config.Witnesses {
+		kind.Evidence = &upstream.Evidence{Source: "sign-ins", Late: u.config.Late, Names: true}
 	}
 	return kind
 }
@@ -146,7 +173,7 @@ func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Va
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch u.config.Shape {
-	case Issued:
+	case Issued, Listed, Rotated:
 		return secret.Value{}, errors.New("proposing candidate: this upstream issues its credentials")
 	case Dual:
 		return u.draw(current, Key)
@@ -183,7 +210,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	if err := u.reachable(ctx, now); err != nil {
 		return secret.Value{}, err
 	}
-	if u.config.Shape != Issued {
+	if !u.config.Shape.issues() {
 		if err := u.wellFormed(candidate); err != nil {
 			return secret.Value{}, err
 		}
@@ -195,12 +222,16 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 		return secret.Value{}, err
 	}
 	u.forget(now)
-	if u.config.Shape == Issued {
+	if u.config.Shape == Rotated && run != byHand && len(u.credentials) > 0 && !u.live(current) {
+		return secret.Value{}, fmt.Errorf("applying candidate: %w: a key is rotated by itself, and the current one has ended", upstream.ErrNotApplied)
+	}
+	name := ""
+	if u.config.Shape.issues() {
 		issued, err := u.draw(current, Key)
 		if err != nil {
 			return secret.Value{}, fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)
 		}
-		candidate = issued
+		candidate, name = issued, fmt.Sprintf("key-%d", u.issued+1)
 	}
 	if u.live(candidate) {
 		return candidate, nil
@@ -208,7 +239,10 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	if err := u.room(candidate, now); err != nil {
 		return secret.Value{}, err
 	}
-	u.credentials = append(u.credentials, credential{value: candidate, run: run, from: now})
+	if name != "" {
+		u.issued++
+	}
+	u.credentials = append(u.credentials, credential{value: candidate, run: run, from: now, name: name})
 	return candidate, nil
 }
 
@@ -221,7 +255,7 @@ func (u *Upstream) room(candidate secret.Value, now time.Time) error {
 			continue
 		}
 		switch u.config.Shape {
-		case Overwrite:
+		case Overwrite, Rotated:
 			c.to = now
 		case Alternate:
 			if c.value.ExposeText(Username) == candidate.ExposeText(Username) {
@@ -281,7 +315,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	if err := u.reachable(ctx, now); err != nil {
 		return err
 	}
-	if u.config.Shape == Overwrite {
+	if u.config.Shape == Overwrite || u.config.Shape == Rotated {
 		return nil
 	}
 	if !successor.Empty() && u.same(old, successor) {

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Stagger keeps the rotations of a set of secrets apart.
+type Stagger struct {
+	Set string
+	// Gap is the time between the end of one's run and the start of another's.
+	Gap time.Duration
+}
+
+// tooNear says why a run may not begin beside, or so soon after, that of another secret of the set; "" when it may.
+func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (string, time.Time, error) {
+	o.mu.Lock()
+	var others []Secret
+	for path, other := range o.secrets {
+		if path != s.Path && other.Stagger != nil && other.Stagger.Set == s.Stagger.Set {
+			others = append(others, other)
+		}
+	}
+	o.mu.Unlock()
+	now := o.Now()
+	for _, other := range others {
+		entry, err := o.Journal.Load(ctx, other.Path)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
+			return fmt.Sprintf("the end of the run of %s, of the same stagger set %s", other.Secret, s.Stagger.Set), now.Add(time.Minute), nil
+		}
+		last := entry.Last
+		if last == nil || last.Workflow != journal.Rotation {
+			continue
+		}
+		if clear := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(clear) {
+			return fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", clear.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), clear, nil
+		}
+	}
+	return "", time.Time{}, nil
+}
+
+// grouped lets a member of a group join its leader's run, or ask for one; for the leader it returns why the group is to
+// begin now, its own reason or a member's, once every member can.
+func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, reason *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, err error) {
+	if s.Path == s.Group.Leader {
+		if reason == nil {
+			o.mu.Lock()
+			reason = o.wants[s.Path]
+			o.mu.Unlock()
+		}
+		if reason == nil || entry.Retry != nil && len(requests) == 0 && (entry.Retry.Held || o.Now().Before(entry.Retry.NotBefore)) {
+			return false, nil, nil
+		}
+		hold, err := o.memberHolds(ctx, s)
+		if err != nil || hold != "" {
+			seen.Waiting = hold
+			return false, nil, err
+		}
+		o.mu.Lock()
+		delete(o.wants, s.Path)
+		o.mu.Unlock()
+		return false, reason, nil
+	}
+	leader, err := o.Journal.Load(ctx, s.Group.Leader)
+	if err != nil {
+		return false, nil, err
+	}
+	run := leader.Live
+	if run != nil && run.Group == run.ID && run.Step != journal.Undoing && (entry.Last == nil || entry.Last.Group != run.Group) {
+		why := run.Trigger
+		why.Requests = nil
+		for _, request := range requests {
+			why.Requests = append(why.Requests, request.ID)
+		}
+		_, err := o.Rotation.Join(ctx, s.Subject, why, run.Group)
+		o.Wake(s.Group.Leader)
+		return err == nil, nil, err
+	}
+	if reason != nil {
+		o.mu.Lock()
+		o.wants[s.Group.Leader] = &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}
+		o.mu.Unlock()
+		o.Wake(s.Group.Leader)
+		seen.Waiting = "its group " + s.Group.Name + " to begin"
+	}
+	return false, nil, nil
+}
+
+// memberHolds says why the group cannot begin, "" when it can.
+func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (string, error) {
+	for _, member := range s.Group.Members {
+		if member.Path == s.Path {
+			continue
+		}
+		o.mu.Lock()
+		other, declared := o.secrets[member.Path]
+		o.mu.Unlock()
+		entry, err := o.Journal.Load(ctx, member.Path)
+		switch {
+		case err != nil:
+			return "", err
+		case !declared || other.Suspended || other.Elsewhere:
+			return fmt.Sprintf("%s, of its group %s, which is suspended or rotated elsewhere", member.Secret, s.Group.Name), nil
+		case entry.Live != nil:
+			return fmt.Sprintf("the end of the run of %s, of its group %s", member.Secret, s.Group.Name), nil
+		case entry.Current == nil && !other.First:
+			return fmt.Sprintf("%s, of its group %s, to be handed over", member.Secret, s.Group.Name), nil
+		case o.Now().Before(entry.QuietUntil):
+			return fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), nil
+		}
+	}
+	return "", nil
+}
+
+func (o *Orchestrator) wakeGroup(s Secret) {
+	for _, member := range s.Group.Members {
+		if member.Path != s.Path {
+			o.Wake(member.Path)
+		}
+	}
+}

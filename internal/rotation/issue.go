@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// issue has the upstream make the credential. There is nothing to stage before; what a lost reply left is collected by
+// its run id, but not before that call can land no more.
+func (a *attempt) issue(ctx context.Context) (*pause, error) {
+	kept, err := a.pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !kept {
+		if a.p.old, err = a.base(ctx); err != nil {
+			return nil, err
+		}
+		if !a.p.fresh {
+			if stop, err := a.reclaim(ctx); stop != nil || err != nil {
+				return stop, err
+			}
+		}
+		a.p.fresh = false
+		var issued secret.Value
+		err = a.call(ctx, func(ctx context.Context) (err error) {
+			issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
+			return err
+		})
+		switch {
+		case errors.Is(err, journal.ErrSuperseded):
+			return nil, err
+		case errors.Is(err, upstream.ErrRefusedCandidate):
+			return a.takeBack(ctx, err.Error())
+		case err != nil:
+			return a.stuck("the upstream to issue a credential", err), nil
+		}
+		if err := issued.Fits(); err != nil {
+			return a.takeBack(ctx, err.Error())
+		}
+		if err := a.keep(ctx, a.p.old, issued); err != nil {
+			return nil, err
+		}
+	}
+	a.p.applied = a.Now()
+	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
+		return nil, err
+	}
+	if err := a.Journal.Save(ctx, a.entry); err != nil {
+		return nil, err
+	}
+	a.reach(journal.Applied)
+	return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
+}
+
+// reclaim deals with what calls without a reply may have made, once none of them can land any more. After it, issuing
+// leaves nothing behind.
+func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
+	if stop := a.fence(); stop != nil {
+		return stop, nil
+	}
+	lister, lists := a.lister()
+	switch {
+	case a.kind.LostReply == upstream.Reissue:
+		return a.collect(ctx)
+	case lists:
+		return a.newcomers(ctx, lister)
+	case a.kind.Capability == upstream.Overwrite && a.run.Base > 0:
+		return a.untouched(ctx)
+	}
+	return a.wait("a person: the reply to issuing was lost and this upstream cannot tell what it made; " + supplyHint), nil
+}
+
+const supplyHint = "make a credential there by hand and hand it in with `custody run supply`"
+
+// collect removes what carries the run's id.
+func (a *attempt) collect(ctx context.Context) (*pause, error) {
+	collector, able := a.s.Upstream.(upstream.Collector)
+	if !able {
+		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + supplyHint), nil
+	}
+	err := a.call(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
+	if errors.Is(err, journal.ErrSuperseded) {
+		return nil, err
+	}
+	if err != nil {
+		return a.stuck("the upstream to give up what a lost reply left", err), nil
+	}
+	return nil, nil
+}
+
+// lister returns the upstream's power to list, where that is all it can tell.
+func (a *attempt) lister() (upstream.Lister, bool) {
+	lister, able := a.s.Upstream.(upstream.Lister)
+	return lister, able && a.kind.LostReply == upstream.Person && a.kind.Capability != upstream.Overwrite
+}
+
+func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return lister.List(ctx)
+}
+
+// newcomers compares what exists with what existed before the run. Nothing is removed: who made a newcomer, this
+// upstream cannot tell.
+func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause, error) {
+	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
+		return &pause{"what a lost reply made to show upstream", left + 1}, nil
+	}
+	now, err := a.list(ctx, lister)
+	if err != nil {
+		return a.stuck("the upstream to list its credentials", err), nil
+	}
+	unknown := slices.DeleteFunc(now, func(name string) bool { return slices.Contains(a.run.Before, name) })
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on",
+		strings.Join(unknown, ", "))), nil
+}
+
+// untouched goes on when the current credential still works: then the lost call had no effect, or the upstream would
+// have ended it.
+func (a *attempt) untouched(ctx context.Context) (*pause, error) {
+	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
+		return &pause{"the end of the current credential to show upstream", left + 1}, nil
+	}
+	switch verdict, err := a.ask(ctx, a.p.old); verdict {
+	case upstream.Accepted:
+		return nil, nil
+	case upstream.Refused:
+		return a.wait("a person: the reply to issuing was lost, and the upstream no longer honours the credential before it; " + supplyHint), nil
+	default:
+		return a.stuck("the upstream to say whether it still honours the current credential", err), nil
+	}
+}
+
+// Supply hands in the credential of a live run that cannot get it from its upstream: one that a person made there after
+// a reply was lost. It must be honoured now; the run then goes on with it. ErrNotAllowed when the run wants none.
+func (e *Engine) Supply(ctx context.Context, s Subject, by string, v secret.Value) error {
+	entry, run, err := e.live(ctx, s)
+	if err != nil {
+		return err
+	}
+	if s.Upstream == nil || !s.Upstream.Kind().Issues || run.Step != journal.Staged || len(run.Digest) > 0 {
+		return fmt.Errorf("supplying a value to run %s: it waits for none: %w", run.ID, ErrNotAllowed)
+	}
+	if err := v.Fits(); err != nil {
+		return err
+	}
+	a := &attempt{Engine: e, s: s, entry: entry, run: run, kind: s.Upstream.Kind(), p: e.remember(run)}
+	defer e.forget(run.ID) // the parts are asked again
+	if stop := a.fence(); stop != nil {
+		return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", run.ID, stop.reason, ErrNotNow)
+	}
+	switch kept, err := a.pending(ctx); {
+	case err != nil:
+		return err
+	case kept:
+		return fmt.Errorf("supplying a value to run %s: it has one: %w", run.ID, ErrNotAllowed)
+	}
+	switch verdict, err := a.ask(ctx, v); verdict {
+	case upstream.Refused:
+		return fmt.Errorf("supplying a value to run %s: the upstream refuses it: %w", run.ID, ErrNotAllowed)
+	case upstream.Unknown:
+		return fmt.Errorf("supplying a value to run %s: the upstream cannot say whether it honours it (%w): %w", run.ID, err, ErrNotNow)
+	}
+	old, err := a.base(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.keep(ctx, old, v); err != nil {
+		return err
+	}
+	if err := a.audit(ctx, stepSupplied, "by "+by); err != nil {
+		return err
+	}
+	if run.Digest, err = a.digest(ctx, v); err != nil {
+		return err
+	}
+	return e.Journal.Save(ctx, entry)
+}
+
+// stepSupplied records that a person handed the credential in.
+const stepSupplied journal.Step = "supplied"

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/upstream"
+)
+
+// stepUsed records that somebody still used the old credential when every declared consumer had moved.
+const stepUsed journal.Step = "old-used"
+
+// quiet asks an upstream that can tell whether the old credential is still used, before it is revoked. All declared
+// consumers have moved by then: whoever uses it is undeclared, or runs on what it read long ago. An answer without uses
+// is no proof, and adds nothing; a use holds the run until it ends, or a person forces it.
+func (a *attempt) quiet(ctx context.Context) (*pause, error) {
+	witness, able := a.s.Upstream.(upstream.Witness)
+	if a.kind.Evidence == nil || !able || a.run.Forced != "" || a.run.Step == journal.Delivered {
+		return nil, nil
+	}
+	window := a.run.Policy.QuietWindow
+	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
+		return &pause{"uses of the old credential to show upstream", left}, nil
+	}
+	since := a.Now().Add(-window - a.kind.Evidence.Late - a.kind.Evidence.Fine)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	uses, err := witness.Uses(ctx, a.p.old, since)
+	if err != nil {
+		return a.stuck("the upstream to say who still uses the old credential", err), nil
+	}
+	if len(uses) == 0 {
+		return nil, nil
+	}
+	who, when := make([]string, len(uses)), make([]string, len(uses))
+	for i, use := range uses {
+		who[i] = use.Who
+		when[i] = use.Who + ", last seen " + use.Last.UTC().Format(time.RFC3339)
+	}
+	if err := a.audit(ctx, stepUsed, strings.Join(when, "; ")); err != nil {
+		return nil, err
+	}
+	return a.wait("the old credential to fall out of use, which every declared consumer has left: " + strings.Join(who, "; ")), nil
+}

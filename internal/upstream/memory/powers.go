@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package memory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// use is one sign-in by somebody other than Custody.
+type use struct {
+	value secret.Value
+	who   string
+	at    time.Time
+}
+
+// maxUses bounds how many sign-ins are remembered.
+const maxUses = 256
+
+// Decoy returns a key that was never made.
+func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.draw(v, Key)
+}
+
+// List names every live key that was issued.
+func (u *Upstream) List(ctx context.Context) ([]string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.reachable(ctx, u.config.Clock()); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range u.credentials {
+		if c.to.IsZero() && c.name != "" {
+			names = append(names, c.name)
+		}
+	}
+	return names, nil
+}
+
+// Delete ends a key by its name, as a person does in the upstream's own pages.
+func (u *Upstream) Delete(name string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range u.credentials {
+		if c := &u.credentials[i]; c.name == name && c.to.IsZero() {
+			c.to = u.config.Clock()
+		}
+	}
+}
+
+// Hand issues a key to a person, as the upstream's own pages do.
+func (u *Upstream) Hand(current secret.Value) (secret.Value, error) {
+	return u.Apply(context.Background(), byHand, current, secret.Value{})
+}
+
+// byHand is the run of a person, who needs no key to make one.
+const byHand authority.RunID = "by-hand"
+
+// SignIn is a sign-in by somebody other than Custody, and reports whether it succeeded.
+func (u *Upstream) SignIn(who string, v secret.Value) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.config.Clock()
+	if !u.honoured(v, now) {
+		return false
+	}
+	u.uses = append(u.uses, use{v, who, now})
+	u.uses = u.uses[max(0, len(u.uses)-maxUses):]
+	return true
+}
+
+// Uses returns the sign-ins with old since then, as far as they show already.
+func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.config.Clock()
+	if u.down || ctx.Err() != nil {
+		return nil, errors.New("asking for uses: the upstream is down")
+	}
+	if !u.config.Witnesses {
+		return nil, errors.New("asking for uses: this upstream keeps no count")
+	}
+	var uses []upstream.Use
+	for _, one := range u.uses {
+		if !u.same(one.value, old) || one.at.Before(since) || now.Sub(one.at) < u.config.Late {
+			continue
+		}
+		i := slices.IndexFunc(uses, func(seen upstream.Use) bool { return seen.Who == one.who })
+		if i < 0 {
+			uses = append(uses, upstream.Use{Who: one.who, Last: one.at})
+			continue
+		}
+		uses[i].Last = one.at
+	}
+	return uses, nil
+}
