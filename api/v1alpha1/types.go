@@ -166,8 +166,8 @@ type RotationSpec struct {
 	RotatedBy string `json:"rotatedBy,omitempty"`
 	// Allows kinds whose rotation refuses sign-ins for a moment (overwrite).
 	AllowInterruption bool `json:"allowInterruption,omitempty"`
-	// Secrets of the same group rotate as one: they start together, none is promoted before all are verified, and none
-	// is revoked before all are delivered.
+	// Secrets of the same group rotate as one: they start together, and either all go forward, once each candidate works,
+	// or all are taken back.
 	Group string `json:"group,omitempty"`
 	// Secrets of the same stagger set do not rotate near each other.
 	Stagger *Stagger `json:"stagger,omitempty"`

@@ -122,9 +122,7 @@ func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("reading the value: %w", err)
 	}
-	if line, rest, _ := bytes.Cut(value, []byte("\n")); len(rest) == 0 && len(line) < len(value) {
-		value = bytes.TrimSuffix(line, []byte("\r"))
-	}
+	value = withoutNewline(value)
 	switch {
 	case len(value) == 0:
 		return nil, usage("the value is empty", "")
@@ -132,6 +130,14 @@ func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, er
 		return nil, usage(fmt.Sprintf("the value is larger than %d bytes", secret.MaxBytes), "")
 	}
 	return value, nil
+}
+
+// withoutNewline drops the line end of a value that is one line.
+func withoutNewline(value []byte) []byte {
+	if line, rest, _ := bytes.Cut(value, []byte("\n")); len(rest) == 0 && len(line) < len(value) {
+		return bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return value
 }
 
 func readValue(name string) ([]byte, error) {

@@ -96,6 +96,42 @@ func rotationCatalogue() []Rule {
 			Fix:    "Set allowInterruption: true, or use a mode in which old and new are valid together.",
 		},
 		{
+			ID:     "derived-input",
+			Checks: "The inputs of a derived secret are ManagedSecrets.",
+			Why:    "There would be nothing to compute it from.",
+			Fix:    "Correct the name, or add the ManagedSecret.",
+		},
+		{
+			ID:     "derived-form",
+			Checks: "A derived secret uses each of its inputs, names inputs and fields well, and has no rotation.",
+			Why:    "It changes when an input does, and an input without use would only hold up that one's revocation.",
+			Fix:    "Name inputs with letters and digits, use each in a field, and leave rotation out.",
+		},
+		{
+			ID:     "derived-formula",
+			Checks: "The templates of a derived secret have text, .INPUT.FIELD and known functions, and nothing else.",
+			Why:    "A template sees the inputs it names and cannot run anything.",
+			Fix:    "See origin.derived in the documents' reference for the functions.",
+		},
+		{
+			ID:     "derived-cycle",
+			Checks: "No secret is computed from itself.",
+			Why:    "It could never have a value.",
+			Fix:    "Take one of the inputs out.",
+		},
+		{
+			ID:     "group-form",
+			Checks: "A group has a well-formed name and at least two members, with one policy and one rotatedBy.",
+			Why:    "Its members start together, and go forward or back together.",
+			Fix:    "Give every member the same group, policyRef and rotatedBy, or leave group out.",
+		},
+		{
+			ID:     "stagger-form",
+			Checks: "A stagger set has a well-formed name, and no member of it is in a group.",
+			Why:    "A group starts when its leader does, whatever one member is told to wait for.",
+			Fix:    "Write lower-case letters, digits and hyphens; choose one of group and stagger.",
+		},
+		{
 			ID:     "account-shared",
 			Checks: "No two secrets share an account of one upstream.",
 			Why:    "Each rotation would break the other's credential.",
@@ -181,7 +217,7 @@ func consumersCatalogue() []Rule {
 		},
 		{
 			ID:     "host-name",
-			Checks: "Folders, reloads and checks are named in the host's configuration.",
+			Checks: "Folders, reloads, checks and upstream programs are named in the host's configuration.",
 			Why:    "Git picks from what the host allows and adds nothing to it.",
 			Fix:    "Correct the name, or have the host's administrator add it.",
 		},

@@ -84,6 +84,8 @@ func (c *checker) environmentRules(v *view) {
 	}
 	c.adminCycles(v)
 	c.accountRules(v)
+	c.relationRules(v)
+	c.derivedCycles(v)
 	c.consumerRules(v)
 	c.bootstrapRules(v)
 }

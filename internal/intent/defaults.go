@@ -33,6 +33,11 @@ func secretDefaults(spec v1alpha1.ManagedSecretSpec) v1alpha1.ManagedSecretSpec 
 	}
 	if spec.Rotation != nil {
 		rotation := accountDefaults(*spec.Rotation)
+		if rotation.Stagger != nil {
+			stagger := *rotation.Stagger
+			stagger.Gap = cmp.Or(stagger.Gap, defaultGap)
+			rotation.Stagger = &stagger
+		}
 		spec.Rotation = &rotation
 	}
 	spec.Consumers = slices.Clone(spec.Consumers)

@@ -4,6 +4,7 @@ package intent
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -164,6 +165,9 @@ func passwordRule(rule v1alpha1.GenerateRule, bad func(field, reason string, arg
 
 // fields lists the fields that a value of the secret will have, nil when that cannot be told.
 func fields(spec v1alpha1.ManagedSecretSpec) []string {
+	if spec.Origin.Derived != nil {
+		return slices.Sorted(maps.Keys(spec.Origin.Derived.Fields))
+	}
 	if spec.Origin.Generated == nil || (spec.Rotation != nil && spec.Rotation.UpstreamRef != "") {
 		return nil
 	}

@@ -46,6 +46,10 @@ type Entry struct {
 	Rotated time.Time `json:"rotated,omitzero"`
 	// Current is the version of record.
 	Current *authority.VersionID `json:"current,omitempty"`
+	// Inputs are the versions that a derived value was computed from, by the names its formula gives them, and Formula the
+	// digest of that.
+	Inputs  map[string]string `json:"inputs,omitempty"`
+	Formula string            `json:"formula,omitempty"`
 	// Onboarded: a credential that was never given to the upstream was refused there.
 	Onboarded bool `json:"onboarded,omitempty"`
 	// Last is how the last run ended.
@@ -97,6 +101,8 @@ type Workflow string
 const (
 	Handover Workflow = "handover"
 	Rotation Workflow = "rotation"
+	// Derivation computes a value from others.
+	Derivation Workflow = "derivation"
 )
 
 // Step is how far a run has come. Each names what is done.
@@ -137,6 +143,9 @@ type Run struct {
 	Before []string `json:"before,omitempty"`
 	// Group is the run of the group's leader, for members of a group; see rotation.Subject.
 	Group authority.RunID `json:"group,omitempty"`
+	// Inputs and Formula are those of a derivation; see Entry.
+	Inputs  map[string]string `json:"inputs,omitempty"`
+	Formula string            `json:"formula,omitempty"`
 	// Digest of the candidate under the path's digest key.
 	Digest []byte `json:"digest,omitempty"`
 	// CallBy: no effect of any call begun so far can land after it.

@@ -21,6 +21,9 @@ import (
 
 // act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
 func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Request, jumped string, seen *State) error {
+	if s.Derived != nil {
+		return o.derive(ctx, s, seen)
+	}
 	if s.Handover != nil && !seen.handedOver {
 		if err := o.Handover.Run(ctx, *s.Handover); err != nil {
 			return err
@@ -57,6 +60,39 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		return nil
 	}
 	return o.keep(ctx, s, seen)
+}
+
+// derive rebuilds what is computed from others, when they changed, and keeps its consumers.
+func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error {
+	if s.Suspended {
+		return o.keep(ctx, s, seen)
+	}
+	before, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	waiting, err := o.Derivation.Rebuild(ctx, *s.Derived)
+	if err != nil {
+		return err
+	}
+	after, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	if after.Current != nil && (before.Current == nil || *before.Current != *after.Current) {
+		seen.kept = time.Time{}
+	}
+	if waiting != "" {
+		seen.Waiting, seen.Again = waiting, o.Now().Add(o.Reconcile)
+		if after.Current == nil {
+			return nil
+		}
+	}
+	err = o.keep(ctx, s, seen)
+	if waiting != "" {
+		seen.Waiting = waiting
+	}
+	return err
 }
 
 // served closes the requests that the last run took, if it completed or a person aborted it, and returns the others.

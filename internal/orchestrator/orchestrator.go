@@ -18,9 +18,11 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -29,6 +31,8 @@ type Secret struct {
 	rotation.Subject
 	// Handover is set when the first value comes from an encrypted document in Git.
 	Handover *handover.Subject
+	// Derived is set when the value is computed from others.
+	Derived *derivation.Subject
 	// First: Custody makes the first value.
 	First bool
 	// Stagger keeps its runs apart from those of others; nil when nothing does.
@@ -76,8 +80,10 @@ type Config struct {
 	Record   Record
 	Handover *handover.Engine
 	Rotation *rotation.Engine
-	Now      func() time.Time
-	NewRun   func() authority.RunID
+	// Derivation may be nil where no secret is derived.
+	Derivation *derivation.Engine
+	Now        func() time.Time
+	NewRun     func() authority.RunID
 	// MaxTimedPerHour caps what the clock alone starts. 0 means 100.
 	MaxTimedPerHour int
 	// Reconcile is how often consumers are looked at when nothing else happens. 0 means 10 minutes.
@@ -178,6 +184,11 @@ func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, by, reaso
 // Force waives the proofs that the live run of the secret at path is missing; see rotation.Engine.Force.
 func (o *Orchestrator) Force(ctx context.Context, path authority.Path, by, reason string) error {
 	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, by, reason) })
+}
+
+// Supply hands a credential in for the live run of the secret at path; see rotation.Engine.Supply.
+func (o *Orchestrator) Supply(ctx context.Context, path authority.Path, by string, v secret.Value) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Supply(ctx, s.Subject, by, v) })
 }
 
 // onLive repeats a change of a journal entry that a tick may be changing too, and has the secret looked at.

@@ -10,6 +10,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 )
 
@@ -104,6 +105,13 @@ func (p *Platform) Abort(ctx context.Context, by string, id authority.RunID, rea
 // Force implements server.Service.
 func (p *Platform) Force(ctx context.Context, by string, id authority.RunID, reason string) error {
 	return p.onLive(ctx, id, "force", by, reason, p.Orchestrator.Force)
+}
+
+// Supply implements server.Service.
+func (p *Platform) Supply(ctx context.Context, by string, id authority.RunID, reason string, v secret.Value) error {
+	return p.onLive(ctx, id, "supply", by, reason, func(ctx context.Context, path authority.Path, by, _ string) error {
+		return p.Orchestrator.Supply(ctx, path, by, v)
+	})
 }
 
 type verb func(ctx context.Context, path authority.Path, by, reason string) error

@@ -186,8 +186,10 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !kept && a.run.Step == journal.Delivered {
-		return a.closing(ctx)
+	if !kept {
+		if stop, err := a.closing(ctx); stop != nil || err != nil || a.p.at == journal.Revoked {
+			return stop, err
+		}
 	}
 	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
@@ -233,11 +235,13 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 // credential was seen refused: if it is not, something else removed the entry, and what it held is read elsewhere.
 func (a *attempt) closing(ctx context.Context) (*pause, error) {
 	old, err := a.base(ctx)
-	if errors.Is(err, authority.ErrNotFound) {
+	switch {
+	case errors.Is(err, authority.ErrNotFound) && a.run.Step == journal.Delivered:
 		a.reach(journal.Revoked)
 		return nil, a.audit(ctx, journal.Revoked, "")
-	}
-	if err != nil {
+	case errors.Is(err, authority.ErrNotFound):
+		return a.wait(pendingGone), nil
+	case err != nil:
 		return nil, err
 	}
 	held, stop, err := a.held(ctx)

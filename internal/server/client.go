@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -92,6 +93,11 @@ func (c *Client) Abort(ctx context.Context, id authority.RunID, reason string) e
 // Force waives the proofs that a run is missing.
 func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) error {
 	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &struct{}{})
+}
+
+// Supply hands in a credential that a run waits for.
+func (c *Client) Supply(ctx context.Context, id authority.RunID, reason string, v secret.Value) error {
+	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/supply", supplied{reason, v.Encode()}, &struct{}{})
 }
 
 // ConfirmClock says that the time shown now is right.

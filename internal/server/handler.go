@@ -11,10 +11,11 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
 )
 
-// maxBody bounds what a request may say.
-const maxBody = 64 << 10
+// maxBody bounds what a request may say: a value of the largest size, and what JSON adds to it.
+const maxBody = 4 * secret.MaxBytes
 
 type callerKey struct{}
 
@@ -32,6 +33,12 @@ func caller(r *http.Request) string {
 
 type reasoned struct {
 	Reason string `json:"reason"`
+}
+
+// supplied is a credential handed in, in the form of secret.Value.Encode.
+type supplied struct {
+	Reason string          `json:"reason"`
+	Value  json.RawMessage `json:"value"`
 }
 
 // Handler serves the interface. It trusts its listener to let in only those who may.
@@ -81,6 +88,22 @@ func Handler(service Service) http.Handler {
 	}
 	act("abort", service.Abort)
 	act("force", service.Force)
+	mux.HandleFunc("POST /v1/runs/{run}/supply", func(w http.ResponseWriter, r *http.Request) {
+		var ask supplied
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+		}
+		if err == nil {
+			var v secret.Value
+			if v, err = secret.Decode(ask.Value); err == nil {
+				err = service.Supply(r.Context(), caller(r), authority.RunID(r.PathValue("run")), ask.Reason, v)
+			} else {
+				err = &Problem{Class: Usage, Text: "the value is not an object of fields"}
+			}
+		}
+		answer(w, struct{}{}, err)
+	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})

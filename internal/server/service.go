@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -30,6 +31,8 @@ type Service interface {
 	Run(ctx context.Context, id authority.RunID) (Run, error)
 	Abort(ctx context.Context, by string, id authority.RunID, reason string) error
 	Force(ctx context.Context, by string, id authority.RunID, reason string) error
+	// Supply hands in a credential that a run waits for.
+	Supply(ctx context.Context, by string, id authority.RunID, reason string, v secret.Value) error
 	ConfirmClock(ctx context.Context, by string) error
 	Doctor(ctx context.Context) (Diagnosis, error)
 	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)

@@ -107,6 +107,8 @@ func verdict(u *upstreammemory.Upstream, v secret.Value) upstream.Verdict {
 // due are the steps that a closed run must have on record.
 func due(last *journal.Outcome, s *Secret) []string {
 	switch {
+	case last.Workflow == journal.Derivation:
+		return []string{"planned", "promoted", "completed"}
 	case last.Workflow == journal.Handover:
 		return []string{"planned", "verified", "written", "read-back", "tombstoned", "consumed"}
 	case last.Result == "completed" && last.Forced != "":

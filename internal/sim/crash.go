@@ -20,7 +20,7 @@ type Scenario struct {
 	// Danger is what the scenario would show if the engines were wrong.
 	Danger string
 	Secret Declaration
-	// With are more secrets, which rotate with Secret as one group.
+	// With are more secrets. Those that are not derived rotate with Secret as one group.
 	With []Declaration
 	// Handover: the faults begin before the first tick. Otherwise the secret is issued first, and the faults begin with
 	// a request to rotate it. Requests is how many follow each other, so that late effects of a run find the next one.
@@ -119,7 +119,7 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 
 // served holds once no request is open and no run live, however early: late effects may still be on their way.
 func (w *World) served(s *Secret) bool {
-	if s.Group != nil && !w.Settled() {
+	if len(w.secrets) > 1 && !w.Settled() {
 		return false
 	}
 	return w.entry(s.Path).Live == nil && len(w.openRequests()) == 0

@@ -129,9 +129,9 @@ var mutants = []mutant{
 		run: scenario("rotated"), caught: "converges",
 	},
 	{
-		name: "sweep-takes-the-entry-of-a-live-run", file: "orchestrator/act.go",
-		old: "\t\tif entry.Live != nil && pending ==", new: "\t\tif false && pending ==",
-		run: scenario("group-abort-member"), caught: "converges",
+		name: "rebuilt-is-taken-for-delivered", file: "derivation/dependent.go",
+		old: "\tif len(missing) > 0 {\n", new: "\tif false {\n",
+		run: scenario("derived"), caught: "consumers-not-refused",
 	},
 	{
 		name: "member-waits-for-a-leader-that-moved-on", file: "rotation/group.go",

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
@@ -33,12 +35,18 @@ type Declaration struct {
 	Needs   materialize.Level
 	// Upstream's behaviour; Shape, Clock and Random are filled in.
 	Account upstreammemory.Config
+	// DerivedFrom names the secrets that the value is computed from; nothing else of the declaration but Reloads and Needs
+	// is then looked at. The value's key is the first one's.
+	DerivedFrom []string
 	// RefuseFirst candidates break the upstream's rule.
 	RefuseFirst int
 }
 
 // Declare adds a secret to the world. A bootstrap value is honoured upstream from the start.
 func (w *World) Declare(d Declaration) (*Secret, error) {
+	if len(d.DerivedFrom) > 0 {
+		return w.derive(d)
+	}
 	d.Account.Shape, d.Account.Clock, d.Account.Random, d.Account.CallDeadline = d.Shape, time.Now, w.random, callDeadline
 	if d.RefuseFirst > 0 {
 		left := d.RefuseFirst
@@ -51,12 +59,7 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 	path := authority.Path("sim/" + d.Name)
 	s := &Secret{Upstream: account0}
 	wrapped := account{w, path, account0}
-	var consumers []rotation.Consumer
-	for i, delay := range d.Reloads {
-		double := materializememory.New(materializememory.Config{Name: fmt.Sprintf("consumer-%d", i+1), ReloadDelay: delay, Clock: time.Now})
-		s.Consumers = append(s.Consumers, double)
-		consumers = append(consumers, rotation.Consumer{Consumer: consumer{w, path, double}, Needs: d.Needs})
-	}
+	consumers := w.consumers(s, path, d)
 	s.Secret = orchestrator.Secret{
 		Subject: rotation.Subject{
 			Secret: d.Name, Path: path, Upstream: wrapped, Consumers: consumers, Policy: d.Policy, AllowInterruption: true,
@@ -83,6 +86,53 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 	return s, nil
 }
 
+func (w *World) consumers(s *Secret, path authority.Path, d Declaration) []rotation.Consumer {
+	var consumers []rotation.Consumer
+	for i, delay := range d.Reloads {
+		double := materializememory.New(materializememory.Config{Name: fmt.Sprintf("consumer-%d", i+1), ReloadDelay: delay, Clock: time.Now})
+		s.Consumers = append(s.Consumers, double)
+		consumers = append(consumers, rotation.Consumer{Consumer: consumer{w, path, double}, Needs: d.Needs})
+	}
+	return consumers
+}
+
+// derive declares a secret that is computed from others, and stands for it among their consumers.
+func (w *World) derive(d Declaration) (*Secret, error) {
+	path := authority.Path("sim/" + d.Name)
+	s := &Secret{}
+	own := w.consumers(s, path, d)
+	fields := map[string]string{upstreammemory.Key: "{{ .input0.key }}"}
+	subject := derivation.Subject{Secret: d.Name, Path: path}
+	var theirs []derivation.Consumer
+	for _, consumer := range own {
+		theirs = append(theirs, derivation.Consumer(consumer))
+	}
+	var names []string
+	for i, name := range d.DerivedFrom {
+		input := w.secrets[authority.Path("sim/"+name)]
+		as := fmt.Sprintf("input%d", i)
+		if i == 0 {
+			s.Upstream = input.Upstream
+		} else {
+			fields[as] = "{{ ." + as + ".key }}"
+		}
+		names = append(names, as)
+		subject.Inputs = append(subject.Inputs, derivation.Input{Name: as, Secret: name, Path: input.Path})
+		dependent := &derivation.Dependent{
+			Secret: d.Name, Path: path, Input: as, Consumers: theirs, Authority: store{w}, Journal: journals{journal.New(store{w}), w},
+			Wake: func(path authority.Path) { w.running.Wake(path) },
+		}
+		input.Secret.Subject.Consumers = append(input.Secret.Subject.Consumers, rotation.Consumer{Consumer: dependent, Needs: dependent.Highest()})
+	}
+	var err error
+	if subject.Formula, err = formula.Compile(fields, names); err != nil {
+		return nil, err
+	}
+	s.Secret = orchestrator.Secret{Subject: rotation.Subject{Secret: d.Name, Path: path, Consumers: own}, Derived: &subject}
+	w.secrets[path] = s
+	return s, nil
+}
+
 // boot starts a process: fresh engines over the same outside.
 func (w *World) boot() *orchestrator.Orchestrator {
 	w.processes++
@@ -92,6 +142,7 @@ func (w *World) boot() *orchestrator.Orchestrator {
 	process := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: outside, Record: record{w}, Now: w.Now, NewRun: w.newRun,
 		Queue: w.queue(), Clock: w.clock(), Rotation: w.engine(),
+		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: record{w}, Now: w.Now, NewRun: w.newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun,
 		}),

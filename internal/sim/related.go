@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -44,6 +45,21 @@ func related() []Scenario {
 			Name: "old-still-used", Secret: short(upstreammemory.Dual, upstreammemory.Config{Witnesses: true, Late: 2 * time.Second}), Requests: 1,
 			Danger: "a credential is revoked that somebody undeclared signs in with",
 			Events: []Event{{When: recorded(journal.Delivered), Do: stranger}},
+		},
+		{
+			Name: "derived", Requests: 2,
+			Secret: short(upstreammemory.Dual, upstreammemory.Config{}),
+			With:   []Declaration{{Name: "derived", DerivedFrom: []string{"secret"}, Reloads: []time.Duration{3 * time.Second}, Needs: materialize.Rolled}},
+			Danger: "an input is revoked while a consumer of what is computed from it still runs on the old one",
+		},
+		{
+			Name: "derived-from-group", Requests: 1,
+			Secret: short(upstreammemory.Dual, upstreammemory.Config{}),
+			With: []Declaration{
+				member("second", upstreammemory.Dual, upstreammemory.Config{}),
+				{Name: "derived", DerivedFrom: []string{"secret", "second"}, Reloads: []time.Duration{0}, Needs: materialize.Rolled},
+			},
+			Danger: "a derived value of one old and one new input",
 		},
 		{
 			Name: "group", Requests: 2,
@@ -156,12 +172,16 @@ func (w *World) group(first *Secret, declared []Declaration) ([]*Secret, error) 
 		}
 		members = append(members, s)
 	}
+	together := slices.DeleteFunc(slices.Clone(members), func(s *Secret) bool { return s.Derived != nil })
+	if len(together) == 1 {
+		return members, nil
+	}
 	group := &rotation.Group{Name: "group", Leader: first.Path}
-	for _, s := range members {
+	for _, s := range together {
 		group.Members = append(group.Members, rotation.Member{Secret: s.Subject.Secret, Path: s.Path})
 		s.Group = group
 	}
-	w.saved = func(*journal.Entry) { w.oneFate(members) }
+	w.saved = func(*journal.Entry) { w.oneFate(together) }
 	return members, nil
 }
 

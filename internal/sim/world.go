@@ -101,6 +101,7 @@ type World struct {
 	process, processes int // the process that runs now, and how many there were
 	nested             int // second engines now running
 	states             map[authority.Path]orchestrator.State
+	running            *orchestrator.Orchestrator // the process that ticks now
 
 	events       []Event
 	notes        []string // what people were told
@@ -315,7 +316,10 @@ func (w *World) drive(until time.Time, done func() bool) {
 }
 
 func (w *World) tick(process *orchestrator.Orchestrator) (next time.Time, crashed bool) {
+	before := w.running
+	w.running = process
 	defer func() {
+		w.running = before
 		if fault := recover(); fault != nil {
 			if _, is := fault.(crash); !is {
 				panic(fault)

@@ -6,13 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/orchestrator"
@@ -42,6 +48,15 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		First:     declared.Spec.Origin.Generated != nil || declared.Spec.Origin.Issued != nil,
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
 	}
+	if members := estate.GroupOf(declared); len(members) > 0 {
+		bound.Group = &rotation.Group{Name: declared.Spec.Rotation.Group, Leader: members[0].Path}
+		for _, member := range members {
+			bound.Group.Members = append(bound.Group.Members, rotation.Member{Secret: member.Name, Path: member.Path})
+		}
+	}
+	if gap := estate.GapOf(declared); gap > 0 {
+		bound.Stagger = &orchestrator.Stagger{Set: declared.Spec.Rotation.Stagger.Set, Gap: gap}
+	}
 	var err error
 	if bound.Upstream, err = p.upstreamOf(estate, declared); err != nil {
 		return bound, err
@@ -55,18 +70,60 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 			bound.Handover.Upstream = bound.Upstream
 		}
 	}
+	if bound.Consumers, err = p.consumers(estate, declared); err != nil {
+		return bound, err
+	}
+	if derived := declared.Spec.Origin.Derived; derived != nil {
+		bound.Derived, err = derivedSubject(estate, declared)
+	}
+	return bound, err
+}
+
+// consumers are the declared ones, and the secrets that are computed from this one: they have taken a version once they
+// were rebuilt on it and all of their own consumers have.
+func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rotation.Consumer, error) {
+	var bound []rotation.Consumer
 	for _, consumer := range declared.Consumers {
 		adapter, err := p.consumer(consumer.ConsumerSpec)
 		if err != nil {
-			return bound, fmt.Errorf("consumer %s: %w", consumer.Name, err)
+			return nil, fmt.Errorf("consumer %s: %w", consumer.Name, err)
 		}
 		needs := consumer.Needs
 		if needs == 0 {
 			needs = adapter.Highest()
 		}
-		bound.Consumers = append(bound.Consumers, rotation.Consumer{Consumer: adapter, Needs: needs})
+		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: needs})
+	}
+	for _, dependent := range estate.Dependents(declared) {
+		theirs, err := p.consumers(estate, dependent.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s, computed from it: %w", dependent.Name, err)
+		}
+		adapter := &derivation.Dependent{
+			Secret: dependent.Name, Path: dependent.Path, Input: dependent.Input,
+			Authority: p.store, Journal: journal.New(p.store), Wake: func(path authority.Path) { p.platform.Orchestrator.Wake(path) },
+		}
+		for _, consumer := range theirs {
+			adapter.Consumers = append(adapter.Consumers, derivation.Consumer(consumer))
+		}
+		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: adapter.Highest()})
 	}
 	return bound, nil
+}
+
+func derivedSubject(estate *intent.Estate, declared *intent.Secret) (*derivation.Subject, error) {
+	spec := declared.Spec.Origin.Derived
+	names := slices.Sorted(maps.Keys(spec.Inputs))
+	compiled, err := formula.Compile(spec.Fields, names)
+	if err != nil {
+		return nil, err
+	}
+	subject := &derivation.Subject{Secret: declared.Name, Path: declared.Path, Formula: compiled}
+	for _, name := range names {
+		input := estate.Secrets[spec.Inputs[name]]
+		subject.Inputs = append(subject.Inputs, derivation.Input{Name: name, Secret: input.Name, Path: input.Path})
+	}
+	return subject, nil
 }
 
 // consumer chooses the adapter of one consumer. Folders, reloads and checks are the host's, chosen by name.

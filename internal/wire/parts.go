@@ -20,6 +20,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/embedded"
 	"custody.dev/custody/internal/bootstrap"
+	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
@@ -294,6 +295,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.store, Queue: queue, Clock: clock, Record: p.record, Now: Now, NewRun: newRun, Workers: 4,
 		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return behind },
+		Derivation: derivation.New(derivation.Config{Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: p.store, Journal: entries, Record: p.record, Source: p.seeds, Now: Now, NewRun: newRun,
 		}),

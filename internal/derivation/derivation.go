@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package derivation computes the value of a secret from others, and computes it again when one of them has a new
+// version: a connection string, a docker config.
+//
+// Guaranteed: a value is computed from versions of record alone, and the journal says from which; the run of an input
+// revokes its old credential only after the derived value was rebuilt on the new one and every consumer of that value
+// proved it (see Dependent). Inputs of one group that are promoted together are waited for, so that consumers are
+// disturbed once. Nothing outside checks a derived value. Not guaranteed: that an input revoked by force leaves the
+// derived value working.
+//
+// A rebuild costs one read for each input, one value write, two journal writes and three records; looking whether one is
+// needed costs the reads alone.
+package derivation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/formula"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+)
+
+// Authority is what derivation needs of the authority; see authority.Store for each method's promise.
+type Authority interface {
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
+	Destroy(ctx context.Context, path authority.Path, number authority.Version) error
+	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
+}
+
+// Journal is one entry per secret under compare-and-set.
+type Journal interface {
+	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
+	Save(ctx context.Context, entry *journal.Entry) error
+}
+
+// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+}
+
+// Input is one secret that the value is computed from, under the name that the formula gives it.
+type Input struct {
+	Name   string
+	Secret string
+	Path   authority.Path
+}
+
+// Subject is one derived secret.
+type Subject struct {
+	Secret  string
+	Path    authority.Path
+	Inputs  []Input
+	Formula *formula.Formula
+}
+
+// Config wires an Engine.
+type Config struct {
+	Authority Authority
+	Journal   Journal
+	Record    Record
+	Now       func() time.Time
+	NewRun    func() authority.RunID
+}
+
+// Engine rebuilds derived secrets. It keeps nothing in memory.
+type Engine struct{ Config }
+
+// New returns an engine.
+func New(config Config) *Engine { return &Engine{config} }
+
+// Rebuild brings the value of record up to the versions of its inputs. waiting says what it waits for, "" when the value
+// is up to date. Repeating it changes nothing more; a race with another engine is journal.ErrSuperseded.
+func (e *Engine) Rebuild(ctx context.Context, s Subject) (waiting string, err error) {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	held, base, err := e.current(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	key, err := e.Authority.DigestKey(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	if run := entry.Live; run != nil && held.ID.Run == run.ID && held.ID.Number == run.Base+1 { // cut off after the write
+		if !slices.Equal(held.Value.Digest(key), run.Digest) {
+			run.Inputs = nil // another process of this run wrote first; from what, is not known: it is computed again
+		}
+		return "", e.complete(ctx, s, entry, held)
+	}
+	if entry.Current != nil && (base == 0 || *entry.Current != held.ID) {
+		return fmt.Sprintf("a person: the value at %s is not the one on record; somebody else wrote or removed it", s.Path), nil
+	}
+	values, versions, waiting, err := e.inputs(ctx, s)
+	if err != nil || waiting != "" {
+		return waiting, err
+	}
+	if entry.Current != nil && entry.Live == nil && maps.Equal(entry.Inputs, versions) && entry.Formula == s.Formula.Digest() {
+		return "", nil
+	}
+	value, err := s.Formula.Compute(values)
+	if err != nil {
+		return "", err
+	}
+	trigger := journal.Trigger{Kind: "derived", By: "custody", Reason: changed(entry, versions, s)}
+	entry.Secret = s.Secret
+	if entry.Live == nil {
+		entry.Live = &journal.Run{ID: e.NewRun(), Workflow: journal.Derivation, Step: journal.Planned, Trigger: trigger, Started: e.Now(), Base: base}
+	}
+	entry.Live.Digest, entry.Live.Inputs, entry.Live.Formula = value.Digest(key), versions, s.Formula.Digest()
+	if err := e.Journal.Save(ctx, entry); err != nil {
+		return "", err
+	}
+	if err := e.audit(ctx, s, entry.Live, journal.Planned); err != nil {
+		return "", err
+	}
+	id, err := e.Authority.Write(ctx, s.Path, base, entry.Live.ID, value)
+	if errors.Is(err, authority.ErrConflict) {
+		return "", fmt.Errorf("writing %s: %w", s.Path, journal.ErrSuperseded) // the next look says by whom
+	}
+	if err != nil {
+		return "", err
+	}
+	return "", e.complete(ctx, s, entry, authority.Versioned{Path: s.Path, ID: id, Created: e.Now(), Value: value})
+}
+
+// current returns the newest version, and its number for the next to follow; 0 when there is none.
+func (e *Engine) current(ctx context.Context, path authority.Path) (authority.Versioned, authority.Version, error) {
+	held, err := e.Authority.Read(ctx, path)
+	if errors.Is(err, authority.ErrNotFound) {
+		return authority.Versioned{}, 0, nil
+	}
+	return held, held.ID.Number, err
+}
+
+// inputs reads every input, and says which one has no value yet or is about to have another.
+func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value, map[string]string, string, error) {
+	values, versions := map[string]secret.Value{}, map[string]string{}
+	moving, moved := map[string]authority.RunID{}, map[authority.RunID]bool{}
+	for _, input := range s.Inputs {
+		held, err := e.Authority.Read(ctx, input.Path)
+		if errors.Is(err, authority.ErrNotFound) {
+			return nil, nil, input.Secret + ", which it is computed from, to have a value", nil
+		}
+		if err != nil {
+			return nil, nil, "", err
+		}
+		entry, err := e.Journal.Load(ctx, input.Path)
+		if err != nil {
+			return nil, nil, "", err
+		}
+		promoted := entry.Live != nil && held.ID.Run == entry.Live.ID
+		if !promoted && (entry.Current == nil || *entry.Current != held.ID) {
+			return nil, nil, "the value of " + input.Secret + ", which it is computed from, to be the one on record", nil
+		}
+		if run := entry.Live; run != nil && run.Group != "" {
+			if promoted {
+				moved[run.Group] = true
+			} else {
+				moving[input.Secret] = run.Group
+			}
+		} else if last := entry.Last; last != nil && last.Group != "" && last.Run == held.ID.Run {
+			moved[last.Group] = true
+		}
+		values[input.Name], versions[input.Name] = held.Value, held.ID.String()
+	}
+	for _, name := range slices.Sorted(maps.Keys(moving)) {
+		if moved[moving[name]] {
+			return nil, nil, name + ", of the same group as another input, to be promoted", nil
+		}
+	}
+	return values, versions, "", nil
+}
+
+// complete closes the run: the record first, then the journal.
+func (e *Engine) complete(ctx context.Context, s Subject, entry *journal.Entry, held authority.Versioned) error {
+	run := entry.Live
+	for _, step := range []journal.Step{journal.Planned, journal.Promoted, journal.Completed} {
+		if err := e.audit(ctx, s, run, step); err != nil {
+			return err
+		}
+	}
+	if run.Base > 0 {
+		if err := e.Authority.Destroy(ctx, s.Path, run.Base); err != nil {
+			return err
+		}
+	}
+	id := held.ID
+	entry.Current, entry.Rotated, entry.Inputs, entry.Formula = &id, held.Created, run.Inputs, run.Formula
+	entry.Last = &journal.Outcome{
+		Run: run.ID, Workflow: run.Workflow, Result: "completed", Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
+	}
+	entry.Live = nil
+	return e.Journal.Save(ctx, entry)
+}
+
+func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step journal.Step) error {
+	return e.Record.Append(ctx, audit.Event{
+		Run: run.ID, Step: string(step), Workflow: string(run.Workflow), Secret: s.Secret, Path: s.Path,
+		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: "ok", At: e.Now(),
+	})
+}
+
+// changed says why the value is computed.
+func changed(entry *journal.Entry, versions map[string]string, s Subject) string {
+	if entry.Current == nil {
+		return "never computed"
+	}
+	var names []string
+	for _, input := range s.Inputs {
+		if entry.Inputs[input.Name] != versions[input.Name] {
+			names = append(names, input.Secret)
+		}
+	}
+	if len(names) == 0 {
+		return "its formula changed"
+	}
+	return "a new version of " + strings.Join(names, ", ")
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package derivation_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	auditmemory "custody.dev/custody/internal/audit/memory"
+	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/formula"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+)
+
+// rig is an authority with two inputs and one derived secret.
+type rig struct {
+	*testing.T
+	store   *authoritymemory.Store
+	entries *journal.Journal
+	log     *auditmemory.Log
+	engine  *derivation.Engine
+	subject derivation.Subject
+	runs    int
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{T: t, store: authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: time.Now}), log: auditmemory.New(time.Now)}
+	r.entries = journal.New(r.store)
+	compiled, err := formula.Compile(map[string]string{"url": "db://{{ .db.value }}:{{ .cache.value }}"}, []string{"db", "cache"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.subject = derivation.Subject{
+		Secret: "url", Path: "app/url", Formula: compiled,
+		Inputs: []derivation.Input{{Name: "db", Secret: "database", Path: "app/db"}, {Name: "cache", Secret: "cache", Path: "app/cache"}},
+	}
+	r.engine = derivation.New(derivation.Config{
+		Authority: r.store, Journal: r.entries, Record: r.log, Now: time.Now,
+		NewRun: func() authority.RunID { r.runs++; return authority.RunID(fmt.Sprintf("run-%d", r.runs)) },
+	})
+	return r
+}
+
+// promote makes text the value of record at path, as a completed run of a group does.
+func (r *rig) promote(path authority.Path, text string, live *journal.Run) {
+	r.Helper()
+	ctx := context.Background()
+	entry, err := r.entries.Load(ctx, path)
+	if err != nil {
+		r.Fatal(err)
+	}
+	v, err := secret.Text(map[string]string{"value": text})
+	if err != nil {
+		r.Fatal(err)
+	}
+	base := authority.Version(0)
+	if entry.Current != nil {
+		base = entry.Current.Number
+	}
+	run := authority.RunID("input-" + text)
+	if live != nil {
+		run = live.ID
+	}
+	id, err := r.store.Write(ctx, path, base, run, v)
+	if err != nil {
+		r.Fatal(err)
+	}
+	entry.Live = live
+	if live == nil {
+		entry.Current = &id
+	}
+	if err := r.entries.Save(ctx, entry); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) rebuild(wantWaiting string) string {
+	r.Helper()
+	waiting, err := r.engine.Rebuild(context.Background(), r.subject)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if (waiting == "") != (wantWaiting == "") || !strings.Contains(waiting, wantWaiting) {
+		r.Errorf("waits for %q, want %q", waiting, wantWaiting)
+	}
+	held, err := r.store.Read(context.Background(), r.subject.Path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", held.ID.Number, held.Value.ExposeText("url"))
+}
+
+func (r *rig) is(want, got string) {
+	r.Helper()
+	if got != want {
+		r.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestRebuiltOnceForEachChange(t *testing.T) {
+	r := newRig(t)
+	r.is("", r.rebuild("database, which it is computed from"))
+	r.promote("app/db", "a", nil)
+	r.is("", r.rebuild("cache, which it is computed from"))
+	r.promote("app/cache", "x", nil)
+	for range 3 {
+		r.is("1 db://a:x", r.rebuild(""))
+	}
+	r.promote("app/db", "b", nil)
+	for range 3 {
+		r.is("2 db://b:x", r.rebuild(""))
+	}
+	if _, err := r.store.ReadVersion(context.Background(), r.subject.Path, 1); err == nil {
+		t.Error("the version before holds a credential that is about to be revoked, and is still there")
+	}
+}
+
+func TestRebuiltOnceForAGroup(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/db", "a", nil)
+	r.promote("app/cache", "x", nil)
+	r.is("1 db://a:x", r.rebuild(""))
+	// Both are under way in one group run, and one is promoted already.
+	entry, err := r.entries.Load(t.Context(), "app/cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Live = &journal.Run{ID: "two", Group: "one", Workflow: journal.Rotation, Step: journal.Applied}
+	if err := r.entries.Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	r.is("1 db://a:x", r.rebuild(""))
+	r.promote("app/db", "b", &journal.Run{ID: "one", Group: "one", Workflow: journal.Rotation, Step: journal.Verified})
+	r.is("1 db://a:x", r.rebuild("cache, of the same group"))
+	r.promote("app/cache", "y", entry.Live)
+	r.is("2 db://b:y", r.rebuild(""))
+}
+
+func TestForeignWriteIsNotBuiltOver(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/db", "a", nil)
+	r.promote("app/cache", "x", nil)
+	r.is("1 db://a:x", r.rebuild(""))
+	foreign, err := secret.Text(map[string]string{"url": "elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.Write(t.Context(), r.subject.Path, 1, "foreign", foreign); err != nil {
+		t.Fatal(err)
+	}
+	r.promote("app/db", "b", nil)
+	r.is("2 elsewhere", r.rebuild("somebody else wrote"))
+}
+
+func TestUnreadyInputsLeaveTheValueAlone(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/db", "a", nil)
+	r.promote("app/cache", "x", nil)
+	r.is("1 db://a:x", r.rebuild(""))
+	other, err := secret.Text(map[string]string{"another": "field"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.Write(t.Context(), "app/db", 1, "foreign", other); err != nil {
+		t.Fatal(err)
+	}
+	r.is("1 db://a:x", r.rebuild("to be the one on record"))
+}
