@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -261,5 +262,67 @@ func TestLatePendingEntryIsSwept(t *testing.T) {
 		if left, err := r.store.Paths(t.Context(), authority.ReservedPrefix); err != nil || len(left) > 0 {
 			t.Errorf("%v are left: %v", left, err)
 		}
+	})
+}
+
+// Secrets of one stagger set rotate one after the other, with the gap between them, however many are due or asked for.
+func TestStaggeredSecretsKeepApart(t *testing.T) {
+	const gap = 3 * time.Hour
+	estate(t, 3, func(r *rig) {
+		for i := range r.secrets {
+			r.secrets[i].Stagger = &orchestrator.Stagger{Set: "apart", Gap: gap}
+		}
+		r.pass(r.start(), time.Minute)
+		r.wantVersions(1, 1, 1) // a first issue is not held up
+		for _, s := range r.secrets {
+			if _, err := r.queue().Submit(t.Context(), trigger.Request{ID: "ask-" + s.Subject.Secret, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "all at once"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		process := r.start()
+		process.Workers = 3
+		var ends []time.Time
+		for range 4 {
+			r.pass(process, gap+time.Minute)
+			r.pass(r.start(), time.Second) // a restart forgets nothing
+		}
+		entries := journal.New(r.store)
+		for _, s := range r.secrets {
+			entry, err := entries.Load(t.Context(), s.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, entry.Last.Ended)
+		}
+		r.wantVersions(2, 2, 2)
+		slices.SortFunc(ends, time.Time.Compare)
+		for i := 1; i < len(ends); i++ {
+			if apart := ends[i].Sub(ends[i-1]); apart < gap {
+				t.Errorf("two rotations ended %s apart, want %s or more", apart, gap)
+			}
+		}
+	})
+}
+
+// A group waits for a member that cannot begin, and says for which.
+func TestGroupWaitsForItsMembers(t *testing.T) {
+	estate(t, 2, func(r *rig) {
+		group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
+		for i := range r.secrets {
+			group.Members = append(group.Members, rotation.Member{Secret: r.secrets[i].Subject.Secret, Path: r.secrets[i].Path})
+			r.secrets[i].Group = group
+		}
+		r.pass(r.start(), time.Minute)
+		r.wantVersions(1, 1)
+		r.secrets[1].Suspended = true
+		process := r.start()
+		r.pass(process, 25*time.Hour)
+		r.wantVersions(1, 1)
+		if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting, r.secrets[1].Subject.Secret) {
+			t.Errorf("the leader waits for %q, want the suspended member", waiting)
+		}
+		r.secrets[1].Suspended = false
+		r.pass(r.start(), time.Hour)
+		r.wantVersions(2, 2)
 	})
 }

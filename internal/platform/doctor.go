@@ -71,7 +71,9 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if err == nil {
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
 	}
-	if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
+	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
+		kind := s.Upstream.Kind()
+		snapshot.Issuing = kind.Issues && kind.Capability == upstream.Overwrite && run.Step == journal.Staged
 		snapshot.Forced, snapshot.Promoted = run.Forced != "", held.ID.Run == run.ID
 		if old, err := p.Authority.ReadVersion(ctx, s.Path, run.Base); run.Base > 0 && err == nil {
 			snapshot.Old = p.judge(ctx, s, old.ID, old.Value, &doubts)
@@ -118,6 +120,10 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authority.VersionID, v secret.Value, doubts *[]string) invariant.Credential {
 	credential := invariant.Credential{Known: true, ID: id, Verdict: upstream.Unknown}
 	if s.Upstream == nil {
+		return credential
+	}
+	if held, err := p.Authority.Read(ctx, s.Path); s.Upstream.Kind().WrongEvery > 0 && (err != nil || held.ID != id) {
+		*doubts = append(*doubts, s.Subject.Secret+": a credential that may be refused was not tried: its upstream locks accounts out")
 		return credential
 	}
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
