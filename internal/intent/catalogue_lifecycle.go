@@ -67,15 +67,15 @@ func rotationCatalogue() []Rule {
 		},
 		{
 			ID:     "account-mode",
-			Checks: "The mode is alternate or overwrite.",
+			Checks: "The mode is one that the upstream's type has.",
 			Why:    "It says whether old and new can be valid together.",
-			Fix:    "Write one of alternate, overwrite.",
+			Fix:    "See `custody upstream explain` for the modes of the type.",
 		},
 		{
 			ID:     "account-alternate",
-			Checks: "Mode alternate has an owner and two different users besides it.",
-			Why:    "Two users take turns; the owner keeps the objects.",
-			Fix:    "Name the owner; leave users out, or name two.",
+			Checks: "Mode alternate has two different users, and what else its type wants (PostgreSQL: an owner besides them).",
+			Why:    "Two users take turns; what they share belongs to neither.",
+			Fix:    "Name two users, or leave them out where the type has a default.",
 		},
 		{
 			ID:     "account-overwrite",

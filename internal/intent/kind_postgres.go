@@ -24,6 +24,12 @@ func postgresKind() kind {
 			p.Port = cmp.Or(p.Port, defaultPostgresPort)
 			p.Database = cmp.Or(p.Database, "postgres")
 			p.TLS = cmp.Or(p.TLS, "verify-full")
+			p.AlsoAt = slices.Clone(p.AlsoAt)
+			for i, place := range p.AlsoAt {
+				p.AlsoAt[i].Port = cmp.Or(place.Port, defaultPostgresPort)
+				p.AlsoAt[i].Database = cmp.Or(place.Database, p.Database)
+				p.AlsoAt[i].TLS = cmp.Or(place.TLS, "verify-full")
+			}
 			spec.Postgres = &p
 		},
 		accountDefaults: func(rotation *v1alpha1.RotationSpec) {
@@ -89,17 +95,28 @@ var hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.
 
 func postgresServer(spec v1alpha1.UpstreamSpec, bad report) {
 	server := *spec.Postgres
-	hostRule(server.Host, bad)
-	portRule(server.Port, bad)
-	certificateRule(server.CACertificate, bad)
-	switch server.TLS {
+	postgresPlace(server.Host, server.Port, server.TLS, server.CACertificate, bad)
+	for i, place := range server.AlsoAt {
+		under := func(rule string, where trail, reason string) { bad(rule, at("alsoAt", i).to(where...), reason) }
+		postgresPlace(place.Host, place.Port, place.TLS, place.CACertificate, under)
+		if place.Host == server.Host && place.Port == server.Port {
+			under("upstream-form", nil, "this is the server itself")
+		}
+	}
+}
+
+func postgresPlace(host string, port int, tls, certificate string, bad report) {
+	hostRule(host, bad)
+	portRule(port, bad)
+	certificateRule(certificate, bad)
+	switch tls {
 	case "", "verify-full", "verify-ca", "require":
 	case "disable":
-		if !local(server.Host) {
+		if !local(host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket")
 		}
 	default:
-		bad("upstream-tls", at("tls"), "there is no TLS mode "+show(server.TLS))
+		bad("upstream-tls", at("tls"), "there is no TLS mode "+show(tls))
 	}
 }
 

@@ -130,6 +130,7 @@ func (c *checker) upstreamRules(v *view, d *document) {
 	if k.server != nil {
 		k.server(upstreamDefaults(spec), c.under(d, at("spec", k.name)))
 	}
+	c.programRule(d, spec)
 }
 
 // under reports faults in one part of d.

@@ -11,14 +11,17 @@
 package realparts
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -36,76 +39,121 @@ func Age(t testing.TB) string {
 	return build(t, "sops", "age", "filippo.io/age/cmd/age")
 }
 
-// build makes one program of a module beneath tools/ and returns its path.
-func build(t testing.TB, module, name, pkg string) string {
+// build makes one program of a module beneath tools/ and returns its path, or fails the test.
+func build(t testing.TB, module, name, pkg string, tags ...string) string {
 	t.Helper()
-	source := filepath.Join(moduleRoot(t), "tools", module)
-	cache, err := os.UserCacheDir()
+	program, err := buildProgram(t.Context(), module, name, pkg, tags...)
 	if err != nil {
-		t.Fatalf("building %s: no cache folder: %v\nhint: set HOME or XDG_CACHE_HOME", name, err)
-	}
-	folder := filepath.Join(cache, "custody-realparts", fingerprint(t, source))
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		t.Fatalf("building %s: %v\nhint: make the folder writable", name, err)
-	}
-	program := filepath.Join(folder, name)
-	lock, err := os.OpenFile(filepath.Join(folder, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		t.Fatalf("building %s: %v\nhint: make the folder writable", name, err)
-	}
-	defer func() { _ = lock.Close() }() // which releases it
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatalf("building %s: locking: %v", name, err)
-	}
-	if _, err := os.Stat(program); err == nil {
-		return program
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("building %s: %v", name, err)
-	}
-	// Built beside and renamed, so that a build that was cut off is never taken for a program.
-	part := program + ".part"
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", part, pkg)
-	command.Dir = source
-	command.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s\nhint: run 'go build %s' in tools/%s; it needs the modules its go.mod names, from a proxy or the module cache",
-			name, err, output, pkg, module)
-	}
-	if err := os.Rename(part, program); err != nil {
-		t.Fatalf("building %s: %v", name, err)
+		t.Fatal(err)
 	}
 	return program
 }
 
+// buildProgram makes one program of a module beneath tools/, with Go's build tags, and returns its path. The working
+// folder lies in the source tree.
+func buildProgram(ctx context.Context, module, name, pkg string, tags ...string) (string, error) {
+	source, program, err := programPath(module, name, tags)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
+		return "", fmt.Errorf("building %s: %w\nhint: make the folder writable", name, err)
+	}
+	lock, err := os.OpenFile(program+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w\nhint: make the folder writable", name, err)
+	}
+	defer func() { _ = lock.Close() }() // which releases it
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("building %s: locking: %w", name, err)
+	}
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	// Built beside and renamed, so that a build that was cut off is never taken for a program.
+	part := program + ".part"
+	arguments := []string{"build", "-o", part}
+	if len(tags) > 0 {
+		arguments = append(arguments, "-tags", strings.Join(tags, ","))
+	}
+	arguments = append(arguments, pkg)
+	command := exec.CommandContext(ctx, "go", arguments...)
+	command.Dir = source
+	command.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s\nhint: run 'go %s' in tools/%s; it needs the modules its go.mod names, from a proxy or the module cache",
+			name, err, output, strings.Join(arguments, " "), module)
+	}
+	if err := os.Rename(part, program); err != nil {
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	return program, nil
+}
+
+// programPath says where a program is built from, and where it is once it was.
+func programPath(module, name string, tags []string) (source, program string, err error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", "", fmt.Errorf("no cache folder: %w\nhint: set HOME or XDG_CACHE_HOME", err)
+	}
+	source = filepath.Join(root, "tools", module)
+	mark, err := fingerprint(source, tags)
+	if err != nil {
+		return "", "", err
+	}
+	return source, filepath.Join(cache, "custody-realparts", mark, name), nil
+}
+
+// moduleFolder returns where the sources of a dependency of a module beneath tools/ lie.
+func moduleFolder(ctx context.Context, module, dependency string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", dependency)
+	command.Dir = filepath.Join(root, "tools", module)
+	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	output, err := command.Output()
+	folder := strings.TrimSpace(string(output))
+	if err != nil || folder == "" {
+		return "", fmt.Errorf("finding the sources of %s: %w\nhint: run 'go mod download' in tools/%s", dependency, err, module)
+	}
+	return folder, nil
+}
+
 // fingerprint tells builds apart that would not give the same program.
-func fingerprint(t testing.TB, source string) string {
-	t.Helper()
+func fingerprint(source string, tags []string) (string, error) {
 	hash := sha256.New()
 	for _, file := range []string{"go.mod", "go.sum"} {
 		data, err := os.ReadFile(filepath.Join(source, file))
 		if err != nil {
-			t.Fatalf("building real parts: %v\nhint: the tree is incomplete; restore tools/ from Git", err)
+			return "", fmt.Errorf("%w\nhint: the tree is incomplete; restore tools/ from Git", err)
 		}
 		hash.Write(data)
 	}
-	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH))
-	return hex.EncodeToString(hash.Sum(nil)[:12])
+	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH + strings.Join(tags, ",")))
+	return hex.EncodeToString(hash.Sum(nil)[:12]), nil
 }
 
-// moduleRoot finds the tree from a test's working folder, which is its package's.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
+// moduleRoot finds the tree from the working folder; a test's is its package's.
+func moduleRoot() (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	for {
 		if info, err := os.Stat(filepath.Join(folder, "tools", "sops")); err == nil && info.IsDir() {
-			return folder
+			return folder, nil
 		}
 		parent := filepath.Dir(folder)
 		if parent == folder {
-			t.Fatal("building real parts: tools/sops was not found above the test\nhint: run tests in the source tree")
+			return "", errors.New("tools/sops was not found above the working folder\nhint: run in the source tree")
 		}
 		folder = parent
 	}

@@ -13,6 +13,9 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
+// unknownPolls is how often the upstream is asked what became of a candidate before that is applied once more.
+const unknownPolls = 6
+
 // apply makes the upstream honour the candidate. Where an earlier call may have done so, it looks before it leaps.
 func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	if a.kind.Issues && len(a.run.Digest) == 0 {
@@ -40,8 +43,10 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			a.p.applied = a.Now() // when it was, nobody knows; it has to settle from now
 			a.reach(journal.Applied)
 			return nil, nil
-		case upstream.Unknown:
-			return a.stuck("the upstream to say whether the candidate was applied", err), nil
+		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
+			if a.p.polls < unknownPolls {
+				return a.stuck("the upstream to say whether the candidate was applied", err), nil
+			}
 		}
 	}
 	a.p.fresh = false

@@ -30,12 +30,14 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 				return stop, err
 			}
 		}
+		fresh := a.p.fresh
 		a.p.fresh = false
 		var issued secret.Value
 		err = a.call(ctx, func(ctx context.Context) (err error) {
 			issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
 			return err
 		})
+		a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
 		switch {
 		case errors.Is(err, journal.ErrSuperseded):
 			return nil, err
@@ -70,6 +72,8 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 	}
 	lister, lists := a.lister()
 	switch {
+	case a.kind.LostReply == upstream.Recover:
+		return nil, nil // it issues what it issued before
 	case a.kind.LostReply == upstream.Reissue:
 		return a.collect(ctx)
 	case lists:

@@ -3,11 +3,21 @@
 package wire
 
 import (
-	"errors"
-
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/mysql"
 )
 
-func mysqlUpstream(_ *parts, _ binding) (upstream.Upstream, error) {
-	return nil, errors.New("not built yet")
+func mysqlUpstream(_ *parts, b binding) (upstream.Upstream, error) {
+	spec, account := b.server.MySQL, b.account.MySQL
+	config := mysql.Config{
+		Server: mysql.Server{
+			Host: spec.Host, Port: spec.Port, Product: mysql.Product(spec.Product), TLS: spec.TLS,
+			CACertificate: spec.CACertificate, MarkerTable: spec.MarkerTable,
+		},
+		Admin: b.admin, Mode: mysql.Mode(account.Mode), User: account.User, Role: account.Role, Host: account.Host,
+		Plugin: account.Plugin, NewPassword: b.password, SendPassword: spec.SendPassword, Usage: spec.Usage,
+		Claim: b.claim, Clock: Now, Random: Random(),
+	}
+	copy(config.Users[:], account.Users)
+	return mysql.New(config)
 }

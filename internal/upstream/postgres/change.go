@@ -24,6 +24,8 @@ type session struct {
 	ctx   context.Context
 	conn  *pgconn.PgConn
 	doing string
+	// began is when the call did, by Custody's clock, of which only differences are used: it may be off.
+	began time.Time
 	// until is the call's deadline on the server's clock, in microseconds since 1970.
 	until int64
 	// unmarked: this account's marker cannot be written; see the package's comment.
@@ -33,6 +35,7 @@ type session struct {
 // change runs body in one transaction that commits before the call's deadline or not at all, and only if run is not
 // superseded. user is the role that is changed.
 func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID, user string, body func(*session) error) error {
+	began := u.Clock()
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
@@ -43,7 +46,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 		return err
 	}
 	defer hangUp(conn)
-	s := &session{ctx: ctx, conn: conn, doing: doing}
+	s := &session{ctx: ctx, conn: conn, doing: doing, began: began}
 	if err := u.begin(s); err != nil {
 		return err
 	}
@@ -72,8 +75,7 @@ func (u *Upstream) begin(s *session) error {
 	if err != nil {
 		return err
 	}
-	deadline, ok := s.ctx.Deadline()
-	if !ok || len(rows) != 1 {
+	if len(rows) != 1 {
 		return s.refuse("the server does not tell its time", "")
 	}
 	server, err := strconv.ParseInt(rows[0][0], 10, 64)
@@ -81,7 +83,7 @@ func (u *Upstream) begin(s *session) error {
 		return s.refuse("the server does not tell its time", "")
 	}
 	// The server read its clock before now, so this errs on the side of too early.
-	left := deadline.Sub(u.Clock())
+	left := u.CallDeadline - max(0, u.Clock().Sub(s.began))
 	if left < 2*time.Millisecond {
 		return s.refuse("the deadline has passed", "")
 	}
@@ -122,6 +124,9 @@ func (u *Upstream) marked(user string) []string {
 
 // commit sends a check of the deadline and COMMIT in one message: late, both arrive late, and the check fails.
 func (s *session) commit() error {
+	if err := s.ctx.Err(); err != nil {
+		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "COMMIT was not sent", Cause: err}
+	}
 	results, err := s.conn.Exec(s.ctx, fmt.Sprintf(`DO $custody$ BEGIN
 		IF extract(epoch FROM clock_timestamp()) * 1000000 > %d THEN
 			RAISE EXCEPTION USING ERRCODE = '%s', MESSAGE = 'the deadline has passed';
@@ -136,9 +141,7 @@ func (s *session) commit() error {
 	if answered && failure.SeverityUnlocalized == "ERROR" && failure.Code != stateCompletionUnknown {
 		return fromServer(s.doing, failure, true)
 	}
-	if pgconn.SafeToRetry(err) {
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the connection broke before COMMIT was sent"}
-	}
+	// The driver's word that trying again is safe is not taken: it gives it for connections that broke after sending, too.
 	if answered {
 		return &Error{Doing: s.doing, Detail: "the server ended the session during COMMIT, which may have taken effect", State: failure.Code}
 	}

@@ -28,6 +28,9 @@ const (
 	Disable    = "disable"
 )
 
+// applicationName is how Custody's own sessions name themselves.
+const applicationName = "custody"
+
 // Server says where PostgreSQL is and how its identity is checked.
 type Server struct {
 	// Host name, address, or folder of the Unix socket.
@@ -78,7 +81,7 @@ func (s Server) connection() (*pgconn.Config, error) {
 	config.Fallbacks, config.ConnectTimeout, config.ValidateConnect = nil, 0, nil
 	config.KerberosSpn, config.KerberosSrvName = "", ""
 	config.RuntimeParams = map[string]string{
-		"application_name":            "custody",
+		"application_name":            applicationName,
 		"client_encoding":             "UTF8",
 		"search_path":                 "pg_catalog", // nothing that a schema's owner planted is called
 		"standard_conforming_strings": "on",
@@ -144,7 +147,11 @@ func verifyChain(state tls.ConnectionState, roots *x509.CertPool) error {
 
 // signIn opens one connection as v's user, with one attempt. The error is the driver's and must not be shown.
 func (u *Upstream) signIn(ctx context.Context, v secret.Value) (*pgconn.PgConn, error) {
-	config := u.base.Copy()
+	return connect(ctx, u.base, v)
+}
+
+func connect(ctx context.Context, base *pgconn.Config, v secret.Value) (*pgconn.PgConn, error) {
+	config := base.Copy()
 	config.User, config.Password = v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
 	// The driver prepares passwords by newer rules than the server's, which differ beyond ASCII. Prepared here by the
 	// server's, the password fits SCRAM and nothing else.
@@ -155,7 +162,7 @@ func (u *Upstream) signIn(ctx context.Context, v secret.Value) (*pgconn.PgConn, 
 }
 
 // closing bounds the farewell to a server that may be gone.
-const closing = time.Second
+const closing = 250 * time.Millisecond
 
 func hangUp(conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
@@ -201,15 +208,25 @@ func join(a, b string) string {
 	return a + ": " + b
 }
 
-// Verify signs in once as v's user, on a connection of its own.
+// Verify signs in once as v's user, on a connection of its own, and once more at each further place. See AlsoAt for what
+// is made of different answers.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	verdict, err := u.verify(ctx, v)
+	if verdict == upstream.Unknown {
+		return verdict, err
+	}
+	return u.verifyElsewhere(ctx, v, verdict)
+}
+
+// verify asks the server itself.
+func (u *Upstream) verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	const doing = "signing in"
 	user := v.ExposeText(FieldUsername)
 	if user == "" || !v.Has(FieldPassword) {
 		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
-	defer cancel()
 	conn, err := u.signIn(ctx, v)
 	if err != nil {
 		failure, answered := errors.AsType[*pgconn.PgError](err)

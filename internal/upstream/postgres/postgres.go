@@ -26,8 +26,8 @@
 // The deadline holds as far as the server's wall clock runs evenly during one call (20 s): the difference to Custody's
 // clock is measured at the call's beginning, a jump in between is not seen. The marker remembers the last 16 runs. The
 // lock is per database: whoever else manages the same roles with Custody must administer through the same database.
-// Connect to the server itself: poolers hide who signs in. Standbys and poolers that cache credentials may go on
-// honouring a revoked one. Sessions that are open when a credential is revoked stay open: see EndSessions.
+// Changes are made at the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt, may go on
+// honouring a revoked credential. Sessions that are open when a credential is revoked stay open: see EndSessions.
 // With SendPassword the server sees the password and may show it: in its log under log_statement=all, log_duration or
 // log_min_duration_statement (these are turned off for the statement when the admin is a superuser), in
 // pg_stat_statements with track=all, and to whatever auditing extension is loaded. A user that rotates itself without
@@ -38,14 +38,15 @@
 //
 // overwrite of itself: nothing. Otherwise LOGIN and CREATEROLE, on all versions: a superuser is not needed. Through
 // PostgreSQL 15 that suffices. From 16 on a CREATEROLE role manages only what it created or has ADMIN OPTION on, so for
-// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend.
+// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend. For
+// Uses: pg_read_all_stats. With AlsoAt: a way in through those places, so that an error there can be told from a refusal.
 // A pair cannot administer itself from PostgreSQL 16 on (no role has ADMIN OPTION on itself): rotate the admin by overwrite.
 // The owner needs its own rights on schemas and objects, which Custody does not grant; the users need CONNECT on the
 // database named in the Upstream document, which Verify signs in to.
 //
 // # Cost
 //
-// Verify is one connection and one query; Apply and Revoke are one connection and about ten round trips. Nothing is
+// Verify is one connection and one query, and as much again for each further place, twice where it refuses; Apply and Revoke are one connection and about ten round trips. Nothing is
 // kept open between calls.
 package postgres
 
@@ -91,6 +92,8 @@ const (
 // Config describes one account or pair on one server.
 type Config struct {
 	Server Server
+	// AlsoAt are further places that take the same credentials, poolers above all: Verify asks there as well.
+	AlsoAt []Endpoint
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the server refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
@@ -104,6 +107,8 @@ type Config struct {
 	NewPassword func(random io.Reader) (string, error)
 	// SendPassword sends the password itself instead of a verifier, for servers whose password rule must see it.
 	SendPassword bool
+	// Usage makes alternate tell who uses a credential; see Uses.
+	Usage bool
 	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
 	Claim string
 	Clock func() time.Time
@@ -117,9 +122,13 @@ type Config struct {
 type Upstream struct {
 	Config
 	base *pgconn.Config
+	also []place
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Witness  = (*Upstream)(nil)
+)
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
@@ -136,7 +145,15 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring postgres upstream: %w", err)
 	}
-	return &Upstream{Config: config, base: base}, nil
+	u := &Upstream{Config: config, base: base}
+	for _, endpoint := range config.AlsoAt {
+		further, err := endpoint.place()
+		if err != nil {
+			return nil, fmt.Errorf("configuring postgres upstream: %w", err)
+		}
+		u.also = append(u.also, further)
+	}
+	return u, nil
 }
 
 func (c Config) check() error {
@@ -178,13 +195,19 @@ func checkRole(name string) error {
 }
 
 // Kind describes the mode.
-func (u *Upstream) Kind() upstream.Kind {
+func (u *Upstream) Kind() upstream.Kind { return u.kind() }
+
+// kind needs no connection's settings, so that Describe can ask as well.
+func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "postgres", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
-		Verifies: true, CallDeadline: u.CallDeadline, Fences: true,
+		Verifies: true, CallDeadline: c.CallDeadline, Fences: true,
 	}
-	if u.Mode == Overwrite { // a user that rotates itself may have no marker
+	switch {
+	case c.Mode == Overwrite: // a user that rotates itself may have no marker
 		kind.Capability, kind.Undo, kind.Fences = upstream.Overwrite, upstream.Reapply, false
+	case c.Usage:
+		kind.Evidence = &upstream.Evidence{Source: "open sessions (pg_stat_activity)", Fine: time.Second, Names: true}
 	}
 	return kind
 }

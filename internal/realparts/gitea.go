@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package realparts
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+)
+
+const (
+	giteaModule = "code.gitea.io/gitea"
+	giteaAdmin  = "custody-test-root"
+)
+
+// GiteaOptions of a throw-away server. The zero value is a plain one.
+type GiteaOptions struct {
+	// Settings for app.ini, by "section.KEY".
+	Settings map[string]string
+}
+
+// GiteaServer is a throw-away Gitea on loopback with a database of one file. Its methods are not for concurrent use.
+type GiteaServer struct {
+	Host string
+	Port int
+	// URL is its address, https.
+	URL string
+	// CACertificate is PEM.
+	CACertificate string
+	// Client trusts it.
+	Client *http.Client
+	// Admin is a site administrator's credential: fields username and password.
+	Admin secret.Value
+
+	dir, program, sources string
+	options               GiteaOptions
+
+	mu      sync.Mutex
+	process *os.Process
+	exited  chan struct{} // closed when process has been waited for
+}
+
+// Gitea starts a server that ends with the test, built from tools/gitea.
+func Gitea(t testing.TB, options GiteaOptions) *GiteaServer {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "custody-gitea-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing the server's folder: %v", err)
+		}
+	})
+	server, err := StartGitea(t.Context(), dir, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+	})
+	return server
+}
+
+// StartGitea makes a server in dir, which must be empty, and starts it; the program is built from tools/gitea where that
+// has not been done yet, which takes minutes. git must be installed. The caller stops it; should the calling process die
+// first, the server is told to end.
+func StartGitea(ctx context.Context, dir string, options GiteaOptions) (*GiteaServer, error) {
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil, errors.New("starting gitea: it needs git: install the package git")
+	}
+	program, err := GiteaProgram().Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := moduleFolder(ctx, "gitea", giteaModule)
+	if err != nil {
+		return nil, err
+	}
+	s := &GiteaServer{Host: loopback, dir: dir, program: program, sources: sources, options: options}
+	if err := s.certify(); err != nil {
+		return nil, fmt.Errorf("making certificates: %w", err)
+	}
+	for range portAttempts { // another process may take the port between the choice and the start
+		if s.Port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		s.URL = "https://" + loopback + ":" + strconv.Itoa(s.Port)
+		if err = s.configure(); err != nil {
+			return nil, err
+		}
+		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addAdmin(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// certify makes a certificate for loopback, whose key lives no longer than the server.
+func (s *GiteaServer) certify() error {
+	certificate, key, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	s.CACertificate = certificate
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(certificate))
+	s.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}}
+	return errors.Join(os.WriteFile(filepath.Join(s.dir, "tls.crt"), []byte(certificate), 0o600),
+		os.WriteFile(filepath.Join(s.dir, "tls.key"), []byte(key), 0o600))
+}
+
+func (s *GiteaServer) file() string { return filepath.Join(s.dir, "app.ini") }
+
+// configure writes app.ini.
+func (s *GiteaServer) configure() error {
+	key, err := randomHex(16)
+	if err != nil {
+		return err
+	}
+	settings := map[string]map[string]string{
+		// Whoever runs the tests runs the server, root in a container among them.
+		"":                    {"I_AM_BEING_UNSAFE_RUNNING_AS_ROOT": "true", "WORK_PATH": s.dir},
+		"server":              {"HTTP_ADDR": loopback, "HTTP_PORT": strconv.Itoa(s.Port), "ROOT_URL": s.URL + "/", "STATIC_ROOT_PATH": s.sources, "DISABLE_SSH": "true", "OFFLINE_MODE": "true", "LFS_START_SERVER": "false", "PROTOCOL": "https", "CERT_FILE": filepath.Join(s.dir, "tls.crt"), "KEY_FILE": filepath.Join(s.dir, "tls.key")},
+		"database":            {"DB_TYPE": "sqlite3", "PATH": filepath.Join(s.dir, "gitea.db")},
+		"repository":          {"ROOT": filepath.Join(s.dir, "repositories")},
+		"security":            {"INSTALL_LOCK": "true", "PASSWORD_HASH_ALGO": "pbkdf2_v1", "SECRET_KEY": key},
+		"log":                 {"MODE": "console", "LEVEL": "info"},
+		"cron":                {"ENABLED": "false"},
+		"cron.update_checker": {"ENABLED": "false"},
+		"actions":             {"ENABLED": "false"},
+	}
+	for name, value := range s.options.Settings {
+		section, setting, _ := strings.Cut(name, ".")
+		if settings[section] == nil {
+			settings[section] = map[string]string{}
+		}
+		settings[section][setting] = value
+	}
+	var b strings.Builder
+	write := func(section string) {
+		for name, value := range settings[section] {
+			fmt.Fprintf(&b, "%s = %s\n", name, value)
+		}
+	}
+	write("")
+	for section := range settings {
+		if section != "" {
+			fmt.Fprintf(&b, "[%s]\n", section)
+			write(section)
+		}
+	}
+	if err := os.WriteFile(s.file(), []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("writing app.ini: %w", err)
+	}
+	return nil
+}
+
+func randomHex(n int) (string, error) {
+	raw := make([]byte, n)
+	if _, err := rand.Read(raw); err != nil {
+		return "", fmt.Errorf("drawing randomness: %w", err)
+	}
+	return hex.EncodeToString(raw), nil
+}
+
+// command is the program with its folders; nothing of the caller's configuration reaches it or git.
+func (s *GiteaServer) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.program, append([]string{"--config", s.file()}, args...)...)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "GITEA_WORK_DIR=" + s.dir, "GIT_CONFIG_NOSYSTEM=1", "USER=" + os.Getenv("USER")}
+	return cmd
+}
+
+// AddUser makes a user with a password of its own and returns its credential: fields username and password.
+func (s *GiteaServer) AddUser(ctx context.Context, name string) (secret.Value, error) {
+	password, err := randomHex(16)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	body, err := json.Marshal(map[string]any{"username": name, "email": name + "@example.org", "password": password, "must_change_password": false})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/api/v1/admin/users", bytes.NewReader(body))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(s.Admin.ExposeText("username"), s.Admin.ExposeText("password"))
+	response, err := s.Client.Do(request)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("making a user: %w", err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return secret.Value{}, fmt.Errorf("making a user: the server answers %s", response.Status)
+	}
+	return secret.Text(map[string]string{"username": name, "password": password})
+}
+
+// addAdmin makes the site administrator, past the interface, which nobody may use yet.
+func (s *GiteaServer) addAdmin(ctx context.Context) error {
+	password, err := randomHex(16)
+	if err != nil {
+		return err
+	}
+	out, err := s.command(ctx, "admin", "user", "create", "--admin", "--username", giteaAdmin, "--password", password,
+		"--email", giteaAdmin+"@example.org", "--must-change-password=false").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("making the administrator: %w: %s", err, strings.ReplaceAll(string(out), password, secret.Redacted))
+	}
+	s.Admin, err = secret.Text(map[string]string{"username": giteaAdmin, "password": password})
+	return err
+}
+
+// Start starts a stopped server on the same port and data, and returns when it answers.
+func (s *GiteaServer) Start(ctx context.Context) error {
+	if s.running() {
+		return nil
+	}
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the server's log: %w", err)
+	}
+	defer func() { _ = log.Close() }() // the server has its own descriptor
+	cmd := s.command(context.Background(), "web")
+	// It dies with this process, and has a process group of its own, so that a terminal's interrupt does not reach it first.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	cmd.Stdout, cmd.Stderr = log, log
+
+	started, exited := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in the log
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("starting gitea: %w", err)
+	}
+	s.mu.Lock()
+	s.process, s.exited = cmd.Process, exited
+	s.mu.Unlock()
+	if err := s.awaitReady(ctx, exited); err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	return nil
+}
+
+func (s *GiteaServer) awaitReady(ctx context.Context, exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/api/healthz", nil)
+		if err != nil {
+			return err
+		}
+		if response, err := s.Client.Do(request); err == nil {
+			_, _ = io.Copy(io.Discard, response.Body)
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("%w: %s", errExited, s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for gitea: %w: %s", ctx.Err(), s.Log())
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *GiteaServer) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return false
+	}
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Stop ends the server and returns when it is gone. Stopping a stopped server does nothing.
+func (s *GiteaServer) Stop() error {
+	if !s.running() {
+		return nil
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("signalling gitea: %w", err)
+		}
+		timer := time.NewTimer(stopTimeout)
+		select {
+		case <-s.exited:
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+	return errors.New("stopping gitea: it is still there after SIGKILL")
+}
+
+func (s *GiteaServer) logFile() string { return filepath.Join(s.dir, "log") }
+
+// Log returns what the server has logged in its life.
+func (s *GiteaServer) Log() string {
+	data, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return "reading the log: " + err.Error()
+	}
+	return string(data)
+}

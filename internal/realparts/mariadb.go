@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package realparts
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// ErrNoMariaDB: no MariaDB server is installed here.
+var ErrNoMariaDB = errors.New("no mariadbd and mariadb-install-db found in PATH or /usr/sbin: install the package mariadb-server")
+
+// MariaDBOptions of a throw-away server. The zero value is a plain server.
+type MariaDBOptions struct {
+	// Settings by name, as of the command line: "max-password-errors". A value "" gives the bare option.
+	Settings map[string]string
+	// Files are made in the server's folder before it starts; a setting may name one by {dir}/NAME.
+	Files map[string]string
+	// Bin is the folder of mariadbd and mariadb-install-db. Default: found.
+	Bin string
+}
+
+// MariaDBServer is a throw-away MariaDB server on loopback. Its methods are not for concurrent use.
+type MariaDBServer struct {
+	Host string
+	Port int
+	// Socket is the path of the Unix socket.
+	Socket string
+	// Admin may do everything, from everywhere: fields username and password.
+	Admin secret.Value
+
+	dir     string
+	daemon  string
+	install string
+	as      *syscall.Credential
+	options MariaDBOptions
+
+	mu      sync.Mutex
+	process *os.Process
+	exited  chan struct{} // closed when process has been waited for
+}
+
+// MariaDB starts a server that ends with the test. Without MariaDB installed, the test fails.
+func MariaDB(t testing.TB, options MariaDBOptions) *MariaDBServer {
+	t.Helper()
+	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
+	dir, err := os.MkdirTemp("", "custody-my-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing the server's folder: %v", err)
+		}
+	})
+	server, err := StartMariaDB(t.Context(), dir, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+	})
+	return server
+}
+
+// StartMariaDB makes a server in dir, which must be empty, and starts it. It runs as the calling user, or as mysql when
+// that is root; dir is then given to mysql, who must be able to reach it. The caller stops the server; should the calling
+// process die first, the server is killed.
+func StartMariaDB(ctx context.Context, dir string, options MariaDBOptions) (*MariaDBServer, error) {
+	s := &MariaDBServer{Host: loopback, Socket: filepath.Join(dir, "s"), dir: dir, options: options}
+	var ok bool
+	if s.daemon, ok = mariadbProgram(options.Bin, "mariadbd"); !ok {
+		return nil, ErrNoMariaDB
+	}
+	if s.install, ok = mariadbProgram(options.Bin, "mariadb-install-db"); !ok {
+		return nil, ErrNoMariaDB
+	}
+	if err := s.chooseUser(); err != nil {
+		return nil, err
+	}
+	if err := s.initialise(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	for range portAttempts { // another process may take the port between the choice and the start
+		if s.Port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// mariadbProgram looks in one folder, or in PATH and where Debian puts servers.
+func mariadbProgram(bin, name string) (string, bool) {
+	if bin != "" {
+		path := filepath.Join(bin, name)
+		return path, executable(path)
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, true
+	}
+	path := filepath.Join("/usr/sbin", name)
+	return path, executable(path)
+}
+
+// chooseUser: MariaDB refuses to run as root.
+func (s *MariaDBServer) chooseUser() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	account, err := user.Lookup("mysql")
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w: install the package mariadb-server", err)
+	}
+	uid, err := strconv.ParseUint(account.Uid, 10, 32)
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w", err)
+	}
+	gid, err := strconv.ParseUint(account.Gid, 10, 32)
+	if err != nil {
+		return fmt.Errorf("choosing the server's user: %w", err)
+	}
+	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
+		return fmt.Errorf("giving the folder to the server's user: %w", err)
+	}
+	return nil
+}
+
+func (s *MariaDBServer) initialise(ctx context.Context) error {
+	raw := make([]byte, 16)
+	if _, err := rand.Read(raw); err != nil {
+		return fmt.Errorf("drawing the superuser's password: %w", err)
+	}
+	admin, err := secret.Text(map[string]string{"username": superuser, "password": "Root-9-" + hex.EncodeToString(raw)})
+	if err != nil {
+		return err
+	}
+	s.Admin = admin
+	for name, text := range s.options.Files {
+		if err := s.write(name, text); err != nil {
+			return err
+		}
+	}
+	if err := s.write("init.sql", fmt.Sprintf("CREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
+		"GRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%' WITH GRANT OPTION;\n"+
+		"DELETE FROM mysql.global_priv WHERE User IN ('root', '');\nFLUSH PRIVILEGES;\n",
+		superuser, admin.ExposeText("password"))); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	install := exec.CommandContext(ctx, s.install, "--no-defaults", "--datadir="+s.data(),
+		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
+	install.Dir, install.SysProcAttr = s.dir, s.attributes()
+	if out, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("running mariadb-install-db: %w: %s", err, out)
+	}
+	return nil
+}
+
+// write makes a file in the server's folder that the server's user owns.
+func (s *MariaDBServer) write(name, text string) error {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	if s.as != nil {
+		if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
+
+// attributes: the server dies with this process, and has a process group of its own, so that a terminal's interrupt does
+// not reach it before this process has cleaned up.
+func (s *MariaDBServer) attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// Start starts a stopped server on the same port and data, and returns when it takes sign-ins.
+func (s *MariaDBServer) Start(ctx context.Context) error {
+	if s.running() {
+		return nil
+	}
+	settings := map[string]string{
+		"bind-address": loopback, "port": strconv.Itoa(s.Port), "socket": s.Socket, "skip-name-resolve": "",
+		"innodb-buffer-pool-size": "16M", "innodb-log-file-size": "8M", "innodb-flush-log-at-trx-commit": "2",
+		"pid-file": filepath.Join(s.dir, "pid"), "init-file": filepath.Join(s.dir, "init.sql"),
+		"general-log-file": filepath.Join(s.dir, "general"), "tmpdir": s.dir,
+	}
+	for name, value := range s.options.Settings {
+		settings[name] = strings.ReplaceAll(value, "{dir}", s.dir)
+	}
+	args := []string{"--no-defaults", "--datadir=" + s.data()}
+	for name, value := range settings {
+		if value != "" {
+			name += "=" + value
+		}
+		args = append(args, "--"+name)
+	}
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the server's log: %w", err)
+	}
+	defer func() { _ = log.Close() }() // the server has its own descriptor
+	cmd := exec.Command(s.daemon, args...)
+	cmd.SysProcAttr = s.attributes()
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+
+	started, exited := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in the log
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("starting mariadbd: %w", err)
+	}
+	s.mu.Lock()
+	s.process, s.exited = cmd.Process, exited
+	s.mu.Unlock()
+	if err := s.await(ctx, exited); err != nil {
+		_ = s.Kill()
+		return err
+	}
+	return nil
+}
+
+func (s *MariaDBServer) await(ctx context.Context, exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		if _, err := s.Exec(ctx, "SELECT 1"); err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("%w: %s", errExited, s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for mariadbd: %w: %s", ctx.Err(), s.Log())
+		case <-tick.C:
+		}
+	}
+}
+
+// Connect signs in over TCP, without TLS, with a credential of fields username and password. The caller closes both.
+func (s *MariaDBServer) Connect(ctx context.Context, as secret.Value, program string) (*sql.Conn, func(), error) {
+	config := mysql.NewConfig()
+	config.User, config.Passwd = as.ExposeText("username"), as.ExposeText("password")
+	config.Net, config.Addr = "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	config.Logger, config.MultiStatements, config.Timeout = &mysql.NopLogger{}, true, 5*time.Second
+	config.ConnectionAttributes = "program_name:" + program
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connecting: %w", err)
+	}
+	pool := sql.OpenDB(connector)
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		_ = pool.Close()
+		return nil, nil, fmt.Errorf("connecting: %w", err)
+	}
+	return conn, func() { _ = conn.Close(); _ = pool.Close() }, nil
+}
+
+// Exec runs statements as the superuser and returns the first column of the last result.
+func (s *MariaDBServer) Exec(ctx context.Context, statements string) ([]string, error) {
+	conn, done, err := s.Connect(ctx, s.Admin, "realparts")
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	rows, err := conn.QueryContext(ctx, statements)
+	if err != nil {
+		return nil, fmt.Errorf("executing: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var column []string
+	for {
+		column = nil
+		columns, err := rows.Columns()
+		if err != nil {
+			return nil, fmt.Errorf("executing: %w", err)
+		}
+		for rows.Next() {
+			cells := make([]any, len(columns))
+			var first sql.NullString
+			for i := range cells {
+				cells[i] = new(sql.RawBytes)
+			}
+			cells[0] = &first
+			if err := rows.Scan(cells...); err != nil {
+				return nil, fmt.Errorf("executing: %w", err)
+			}
+			column = append(column, first.String)
+		}
+		if !rows.NextResultSet() {
+			break
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("executing: %w", err)
+	}
+	return column, nil
+}
+
+// Stop ends the server, its sessions too, and returns when it is gone. Stopping a stopped server does nothing.
+func (s *MariaDBServer) Stop() error { return s.end(syscall.SIGTERM) }
+
+// Kill ends the server as a crash does.
+func (s *MariaDBServer) Kill() error { return s.end(syscall.SIGKILL) }
+
+func (s *MariaDBServer) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return false
+	}
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// end asks with signal, then presses, so that no process is left behind.
+func (s *MariaDBServer) end(signal syscall.Signal) error {
+	if !s.running() {
+		return nil
+	}
+	for _, signal := range []syscall.Signal{signal, syscall.SIGKILL} {
+		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("signalling mariadbd: %w", err)
+		}
+		timer := time.NewTimer(stopTimeout)
+		select {
+		case <-s.exited:
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+	return errors.New("stopping mariadbd: it is still there after SIGKILL")
+}
+
+// Log returns what the server has logged in its life: errors and, where general-log is set, every statement.
+func (s *MariaDBServer) Log() string {
+	var out strings.Builder
+	for _, name := range []string{"log", "general"} {
+		data, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "reading the log: " + err.Error()
+		}
+		out.Write(data)
+	}
+	return out.String()
+}

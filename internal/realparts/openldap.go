@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package realparts
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+const (
+	ldapSuffix = "dc=example,dc=org"
+	ldapRoot   = "cn=root," + ldapSuffix
+)
+
+// ErrNoOpenLDAP: no OpenLDAP server is installed here.
+var ErrNoOpenLDAP = errors.New("no slapd found in PATH, /usr/sbin or /usr/libexec: install the package slapd")
+
+// OpenLDAPOptions of a throw-away directory. The zero value is an mdb database with TLS, whose suffix is
+// dc=example,dc=org, and which keeps when each entry last signed in.
+type OpenLDAPOptions struct {
+	// Modules are loaded besides back_mdb.
+	Modules []string
+	// Access holds lines of access control; the default lets everybody sign in and read all but passwords.
+	Access string
+	// Database holds more lines for the database: overlays and their settings.
+	Database string
+	// Entries is LDIF that is loaded after the suffix's own entry.
+	Entries string
+	// Bin is the slapd to run. Default: the one installed.
+	Bin string
+}
+
+// OpenLDAP is a throw-away directory on loopback. Its methods are not for concurrent use.
+type OpenLDAP struct {
+	Host string
+	// Port takes plain connections and StartTLS, TLSPort TLS from the first byte.
+	Port, TLSPort int
+	// Socket is the Unix socket.
+	Socket string
+	// CA is the certificate of the authority that vouches for the server, in PEM.
+	CA string
+	// Suffix is the name that all entries lie beneath.
+	Suffix string
+	// Root may do anything: fields username (a DN) and password.
+	Root secret.Value
+
+	dir     string
+	bin     string
+	options OpenLDAPOptions
+	running *foreground
+}
+
+// Directory starts an OpenLDAP server that ends with the test. Without one installed, the test fails.
+func Directory(t testing.TB, options OpenLDAPOptions) *OpenLDAP {
+	t.Helper()
+	server, err := StartOpenLDAP(t.Context(), shortDir(t, "custody-ldap-"), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stopping slapd: %v", err)
+		}
+	})
+	return server
+}
+
+// shortDir is a folder whose path leaves room for the name of a socket; it goes with the test.
+func shortDir(t testing.TB, prefix string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing %s: %v", prefix, err)
+		}
+	})
+	return dir
+}
+
+// StartOpenLDAP makes a directory in dir, which must be empty, and starts it. The caller stops it; should the calling
+// process die first, the server dies with it.
+func StartOpenLDAP(ctx context.Context, dir string, options OpenLDAPOptions) (*OpenLDAP, error) {
+	bin, err := findProgram(options.Bin, "slapd", ErrNoOpenLDAP, "/usr/sbin/slapd", "/usr/libexec/slapd")
+	if err != nil {
+		return nil, err
+	}
+	password, err := randomText()
+	if err != nil {
+		return nil, err
+	}
+	root, err := secret.Text(map[string]string{"username": ldapRoot, "password": password})
+	if err != nil {
+		return nil, err
+	}
+	s := &OpenLDAP{
+		Host: loopback, Socket: filepath.Join(dir, "s"), Suffix: ldapSuffix, Root: root, dir: dir, bin: bin, options: options,
+	}
+	if s.CA, err = issueLoopback(dir); err != nil {
+		return nil, err
+	}
+	if err := s.initialise(ctx, password); err != nil {
+		return nil, err
+	}
+	for range portAttempts { // another process may take a port between the choice and the start
+		if s.Port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		if s.TLSPort, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func findProgram(given, name string, missing error, places ...string) (string, error) {
+	if given != "" {
+		places = []string{given}
+	} else if path, err := exec.LookPath(name); err == nil {
+		places = append([]string{path}, places...)
+	}
+	for _, path := range places {
+		if executable(path) {
+			return path, nil
+		}
+	}
+	return "", missing
+}
+
+func randomText() (string, error) {
+	raw := make([]byte, 16)
+	if _, err := rand.Read(raw); err != nil {
+		return "", fmt.Errorf("drawing a password: %w", err)
+	}
+	return hex.EncodeToString(raw), nil
+}
+
+// issueLoopback makes an authority, and beneath dir the files cert.pem and key.pem of a server on loopback. It returns
+// the authority's certificate; its key is forgotten.
+func issueLoopback(dir string) (string, error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("making certificates: %w", err) }
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(err)
+	}
+	now := time.Now()
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "throw-away authority"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	if err != nil {
+		return fail(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(err)
+	}
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.ParseIP(loopback), net.IPv6loopback},
+	}
+	serverDER, err := x509.CreateCertificate(rand.Reader, server, ca, key.Public(), caKey)
+	if err != nil {
+		return fail(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fail(err)
+	}
+	text := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	for name, content := range map[string]string{
+		"ca.pem": text("CERTIFICATE", caDER), "cert.pem": text("CERTIFICATE", serverDER), "key.pem": text("PRIVATE KEY", keyDER),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return fail(err)
+		}
+	}
+	return text("CERTIFICATE", caDER), nil
+}
+
+func (s *OpenLDAP) initialise(ctx context.Context, password string) error {
+	if err := os.Mkdir(filepath.Join(s.dir, "db"), 0o700); err != nil {
+		return fmt.Errorf("making the directory's folder: %w", err)
+	}
+	access := s.options.Access
+	if access == "" {
+		access = "access to attrs=userPassword by anonymous auth by * none\naccess to * by * read\n"
+	}
+	modules := "moduleload back_mdb\n"
+	for _, name := range s.options.Modules {
+		modules += "moduleload " + name + "\n"
+	}
+	config := strings.NewReplacer("MODULES", modules, "ACCESS", access, "SUFFIX", s.Suffix, "ROOTDN", ldapRoot, "ROOTPW", password,
+		"MORE", s.options.Database, "DIR", s.dir).Replace(`include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+MODULES
+pidfile DIR/pid
+argsfile DIR/args
+TLSCACertificateFile DIR/ca.pem
+TLSCertificateFile DIR/cert.pem
+TLSCertificateKeyFile DIR/key.pem
+ACCESS
+database mdb
+suffix SUFFIX
+rootdn ROOTDN
+rootpw ROOTPW
+directory DIR/db
+maxsize 67108864
+dbnosync
+lastbind on
+MORE
+`)
+	entries := "dn: " + s.Suffix + "\nobjectClass: dcObject\nobjectClass: organization\no: example\ndc: example\n\n" + s.options.Entries
+	for name, text := range map[string]string{"slapd.conf": config, "entries.ldif": entries} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	add := exec.CommandContext(ctx, s.bin, "-T", "add", "-f", filepath.Join(s.dir, "slapd.conf"), "-l", filepath.Join(s.dir, "entries.ldif"))
+	if out, err := add.CombinedOutput(); err != nil {
+		return fmt.Errorf("loading entries: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Start starts a stopped server on the same ports and data, and returns when it takes sign-ins.
+func (s *OpenLDAP) Start(ctx context.Context) error {
+	if s.running.alive() {
+		return nil
+	}
+	at := fmt.Sprintf("ldap://%s:%d ldaps://%s:%d ldapi://%s", s.Host, s.Port, s.Host, s.TLSPort, strings.ReplaceAll(s.Socket, "/", "%2f"))
+	cmd := exec.Command(s.bin, "-f", filepath.Join(s.dir, "slapd.conf"), "-h", at, "-d", "stats")
+	var err error
+	if s.running, err = startForeground(cmd, filepath.Join(s.dir, "log"), syscall.SIGKILL); err != nil {
+		return err
+	}
+	return s.running.await(ctx, s.Log, func(ctx context.Context) error { return s.As(ctx, s.Root, func(*ldap.Conn) error { return nil }) })
+}
+
+// As signs in over the Unix socket and does something there.
+func (s *OpenLDAP) As(ctx context.Context, who secret.Value, do func(*ldap.Conn) error) error {
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "unix", s.Socket)
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	conn := ldap.NewConn(raw, false)
+	conn.SetTimeout(stopTimeout)
+	conn.Start()
+	defer func() { _ = conn.Close() }()
+	if err := conn.Bind(who.ExposeText("username"), who.ExposeText("password")); err != nil {
+		return fmt.Errorf("signing in: %w", err)
+	}
+	return do(conn)
+}
+
+// Values returns one attribute of an entry, operational ones too.
+func (s *OpenLDAP) Values(ctx context.Context, dn, attribute string) ([]string, error) {
+	var values []string
+	err := s.As(ctx, s.Root, func(conn *ldap.Conn) error {
+		found, err := conn.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{attribute}, nil))
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", dn, err)
+		}
+		for _, entry := range found.Entries {
+			values = append(values, entry.GetAttributeValues(attribute)...)
+		}
+		return nil
+	})
+	return values, err
+}
+
+// Set replaces the values of one attribute; none removes it.
+func (s *OpenLDAP) Set(ctx context.Context, dn, attribute string, values ...string) error {
+	return s.As(ctx, s.Root, func(conn *ldap.Conn) error {
+		request := ldap.NewModifyRequest(dn, nil)
+		request.Replace(attribute, values)
+		return conn.Modify(request)
+	})
+}
+
+// Stop ends the server and returns when it is gone. Stopping a stopped server does nothing.
+func (s *OpenLDAP) Stop() error { return s.running.end(syscall.SIGTERM) }
+
+// Log returns what the server has logged in its life.
+func (s *OpenLDAP) Log() string { return readLog(filepath.Join(s.dir, "log")) }
+
+func readLog(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "reading the log: " + err.Error()
+	}
+	return string(data)
+}
+
+// foreground is a server that this process watches. A nil one is not running.
+type foreground struct {
+	name    string
+	process *os.Process
+	exited  chan struct{} // closed when process has been waited for
+	mu      sync.Mutex
+}
+
+// startForeground starts cmd in a process group of its own, its output appended to logFile. With this process it dies by
+// the signal orphan.
+func startForeground(cmd *exec.Cmd, logFile string, orphan syscall.Signal) (*foreground, error) {
+	name := filepath.Base(cmd.Path)
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log of %s: %w", name, err)
+	}
+	defer func() { _ = log.Close() }() // the server has its own descriptor
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: orphan, Setpgid: true}
+	started, f := make(chan error, 1), &foreground{name: name, exited: make(chan struct{})}
+	go func() {
+		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(f.exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in the log
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	f.process = cmd.Process
+	return f, nil
+}
+
+// await returns when ready says so, or with what the log holds when the server exits first.
+func (f *foreground) await(ctx context.Context, log func() string, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-f.exited:
+			return fmt.Errorf("%s: %w: %s", f.name, errExited, log())
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waiting for %s: %w (%w): %s", f.name, ctx.Err(), err, log()), f.end(syscall.SIGKILL))
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *foreground) alive() bool {
+	if f == nil {
+		return false
+	}
+	select {
+	case <-f.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// end asks with signal, then presses, and leaves nothing of the process group behind.
+func (f *foreground) end(signal syscall.Signal) error {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.alive() {
+		return nil
+	}
+	for _, signal := range []syscall.Signal{signal, syscall.SIGKILL} {
+		if err := f.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("signalling %s: %w", f.name, err)
+		}
+		timer := time.NewTimer(stopTimeout)
+		select {
+		case <-f.exited:
+			timer.Stop()
+			_ = syscall.Kill(-f.process.Pid, syscall.SIGKILL) // children that outlived it
+			return nil
+		case <-timer.C:
+		}
+	}
+	return fmt.Errorf("stopping %s: it is still there after SIGKILL", f.name)
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package realparts_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/realparts"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// heard is a server that answers each line, and remembers them.
+type heard struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (h *heard) all() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string{}, h.lines...)
+}
+
+func (h *heard) serve(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for lines := bufio.NewScanner(conn); lines.Scan(); {
+					h.mu.Lock()
+					h.lines = append(h.lines, lines.Text())
+					h.mu.Unlock()
+					if _, err := fmt.Fprintln(conn, "ok "+lines.Text()); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// ask says each line over one connection and returns the answers, as far as there are any.
+func ask(t *testing.T, address string, lines ...string) []string {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var answers []string
+	replies := bufio.NewScanner(conn)
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(conn, line); err != nil || !replies.Scan() {
+			return answers
+		}
+		answers = append(answers, replies.Text())
+	}
+	return answers
+}
+
+// Replies are lost from some point on while requests still arrive; so what a caller was not told has happened.
+func TestProxyCutsReplies(t *testing.T) {
+	server := &heard{}
+	proxy := realparts.NewProxy(t, server.serve(t))
+	for replies := range 3 {
+		proxy.Cut(replies)
+		said := []string{fmt.Sprintf("%d-a", replies), fmt.Sprintf("%d-b", replies), fmt.Sprintf("%d-c", replies)}
+		var want []string
+		for _, line := range said[:replies] {
+			want = append(want, "ok "+line)
+		}
+		if diff := cmp.Diff(want, ask(t, proxy.Address(), said...)); diff != "" {
+			t.Errorf("answers, cut after %d (-want +got):\n%s", replies, diff)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		for ctx.Err() == nil && !cmp.Equal(last(server.all(), replies+1), said[:replies+1]) {
+			pause(ctx)
+		}
+		if diff := cmp.Diff(said[:replies+1], last(server.all(), replies+1)); diff != "" {
+			t.Errorf("requests that arrived, cut after %d (-want +got):\n%s", replies, diff)
+		}
+		cancel()
+	}
+	proxy.Mend()
+	if got := ask(t, proxy.Address(), "after"); !cmp.Equal(got, []string{"ok after"}) {
+		t.Errorf("mended: got %q", got)
+	}
+	proxy.Break()
+	if got := ask(t, proxy.Address(), "broken"); len(got) != 0 {
+		t.Errorf("broken: got %q, want nothing", got)
+	}
+	proxy.Mend()
+	if got := ask(t, proxy.Address(), "again"); !cmp.Equal(got, []string{"ok again"}) {
+		t.Errorf("mended again: got %q", got)
+	}
+	if got := last(server.all(), 2); !cmp.Equal(got, []string{"after", "again"}) {
+		t.Errorf("the server heard %q: what was said while broken must not arrive", got)
+	}
+}
+
+func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
+
+func pause(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	select {
+	case <-ctx.Done():
+	case <-tick.C:
+	}
+}

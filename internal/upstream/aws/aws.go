@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package aws rotates the access keys of one IAM user of Amazon Web Services.
+//
+// # Modes
+//
+// dual, without a choice: a user has two access keys at most. Apply has IAM issue the second; Revoke makes the old one
+// inactive, and the next Apply deletes it (Deactivate), or Revoke deletes it at once (Delete). A key whose run is taken
+// back is deleted at once in either case: nobody was given it.
+//
+// # Guaranteed
+//
+// Keys that Custody does not know are never changed: with two of them Apply says which they are and leaves them. Only an
+// inactive key that Custody itself made inactive is deleted to make room. Tags of the user name the claim (platform,
+// environment, secret), the runs, and those inactive keys; a foreign claim or a superseded run changes nothing. The user's
+// ARN is checked, so that credentials of another AWS account change nothing. Requests are never repeated by the SDK, and
+// nothing is taken from the environment or from files of the AWS tools, except a proxy (HTTPS_PROXY).
+//
+// # Not guaranteed
+//
+// A key has no room for the run's id, so a lost reply to issuing needs a person; List tells what is new. Reading tags,
+// writing them and changing a key are separate requests, and IAM is eventually consistent: two runs at the same time can
+// both pass the check. The call's deadline bounds the client; AWS takes a request for some minutes after it was signed.
+//
+// # What the admin needs
+//
+// On the one user: iam:GetUser, iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey, iam:DeleteAccessKey,
+// iam:GetAccessKeyLastUsed, and iam:TagUser for the keys of tags that begin with custody. The user may be its own admin.
+//
+// # Cost
+//
+// Verify is one request to STS. Apply is three to five to IAM, Revoke three or four, Uses and List two each.
+package aws
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Fields of the values, the admin's included.
+const (
+	FieldKey    = "accessKeyId"
+	FieldSecret = "secretAccessKey"
+)
+
+// Revocation says what becomes of a key that is revoked.
+type Revocation string
+
+const (
+	// Deactivate makes it inactive; it is deleted when the next key is issued, and can be brought back until then.
+	Deactivate Revocation = "deactivate"
+	// Delete deletes it at once.
+	Delete Revocation = "delete"
+)
+
+const (
+	defaultCallDeadline = 30 * time.Second
+	// evidenceLate is what AWS says of last-accessed information in general; it gives no figure for access keys.
+	evidenceLate = 4 * time.Hour
+	// evidenceFine: of several uses within this span AWS records the first.
+	evidenceFine = 15 * time.Minute
+)
+
+// Config describes one user.
+type Config struct {
+	Server Server
+	// Admin returns the admin's credentials in order of preference. The next is tried only when AWS refuses one.
+	Admin func(ctx context.Context) ([]secret.Value, error)
+	// User is the IAM user's name, without its path.
+	User string
+	// Revocation is what becomes of old keys. Default Deactivate, or Delete when Untagged.
+	Revocation Revocation
+	// Untagged leaves the user without tags: no claim, and no memory of runs and inactive keys.
+	Untagged bool
+	// Claim is who rotates these keys: PLATFORM/ENVIRONMENT/SECRET.
+	Claim string
+	// Settle is how long a change takes to show everywhere.
+	Settle time.Duration
+	Clock  func() time.Time
+	// CallDeadline bounds each call. Default 30 s.
+	CallDeadline time.Duration
+	// Random is drawn from for decoys. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is the access keys of one user. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	client *http.Client
+	// ahead is how far AWS's clock was found to be ahead, in nanoseconds.
+	ahead atomic.Int64
+
+	mu sync.Mutex
+	// own are the times of Custody's own requests by key id, by AWS's clock: they are no evidence of use.
+	own map[string][]time.Time
+}
+
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Lister   = (*Upstream)(nil)
+	_ upstream.Decoyer  = (*Upstream)(nil)
+	_ upstream.Witness  = (*Upstream)(nil)
+)
+
+// New checks config. It does not connect.
+func New(config Config) (*Upstream, error) {
+	if config.CallDeadline == 0 {
+		config.CallDeadline = defaultCallDeadline
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	if config.Revocation == "" {
+		config.Revocation = Deactivate
+		if config.Untagged {
+			config.Revocation = Delete
+		}
+	}
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("configuring aws upstream: %w", err)
+	}
+	client, err := config.Server.client()
+	if err != nil {
+		return nil, fmt.Errorf("configuring aws upstream: %w", err)
+	}
+	return &Upstream{Config: config, client: client, own: map[string][]time.Time{}}, nil
+}
+
+var (
+	userForm = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+	// claimForm is what fits the value of a tag, of 256 characters at most.
+	claimForm = regexp.MustCompile(`^[A-Za-z0-9_.:/=+@-]{1,256}$`)
+	keyForm   = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
+)
+
+func (c Config) check() error {
+	switch {
+	case c.Admin == nil || c.Clock == nil:
+		return errors.New("an admin credential and a clock are needed")
+	case c.CallDeadline < 0 || c.Settle < 0:
+		return errors.New("a time is negative")
+	case !claimForm.MatchString(c.Claim):
+		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET of at most 256 characters, as tags take them")
+	case !userForm.MatchString(c.User):
+		return errors.New("the user must be the name of an IAM user, without its path")
+	case c.Revocation != Deactivate && c.Revocation != Delete:
+		return fmt.Errorf("revocation %q: want deactivate or delete", c.Revocation)
+	case c.Revocation == Deactivate && c.Untagged:
+		return errors.New("without tags nothing tells which keys were made inactive: they must be deleted")
+	}
+	return nil
+}
+
+// Kind describes the account.
+func (u *Upstream) Kind() upstream.Kind {
+	return upstream.Kind{
+		Name: "aws", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Person, Issues: true,
+		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle,
+		Evidence: &upstream.Evidence{Source: "last use of the access key", Late: evidenceLate, Fine: evidenceFine},
+	}
+}
+
+// Propose is for kinds that do not issue.
+func (u *Upstream) Propose(context.Context, secret.Value) (secret.Value, error) {
+	return secret.Value{}, errors.New("proposing access key: AWS issues them itself")
+}
+
+const (
+	keyLetters    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	secretLetters = keyLetters + "abcdefghijklmnopqrstuvwxyz0189+/"
+	keyPrefix     = "AKIA"
+	keyRandom     = 16
+	secretLength  = 40
+)
+
+// Decoy makes a well-formed access key that AWS never issued.
+func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
+	raw := make([]byte, keyRandom+secretLength)
+	if _, err := io.ReadFull(u.Random, raw); err != nil {
+		return secret.Value{}, fmt.Errorf("making a decoy: reading randomness: %w", err)
+	}
+	id, text := []byte(keyPrefix), make([]byte, secretLength)
+	for _, b := range raw[:keyRandom] {
+		id = append(id, keyLetters[int(b)%len(keyLetters)])
+	}
+	for i, b := range raw[keyRandom:] {
+		text[i] = secretLetters[int(b)%len(secretLetters)]
+	}
+	return pair(v, string(id), string(text))
+}
+
+// pair is v with another key; its other fields are kept.
+func pair(v secret.Value, id, text string) (secret.Value, error) {
+	v, err := v.With(FieldKey, []byte(id))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return v.With(FieldSecret, []byte(text))
+}
+
+// Apply has IAM issue another key for the user.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	const doing = "issuing access key"
+	if !candidate.Empty() {
+		return secret.Value{}, notApplied(doing, "AWS issues keys itself and takes none")
+	}
+	c, err := u.begin(ctx, doing, run)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	defer c.end()
+	if err := c.listKeys(); err != nil {
+		return secret.Value{}, err
+	}
+	if err := c.makeRoom(current.ExposeText(FieldKey)); err != nil {
+		return secret.Value{}, err
+	}
+	if err := c.tag(c.marked.next(run, c.stillInactive())); err != nil {
+		return secret.Value{}, unissued(err)
+	}
+	return c.create(current)
+}
+
+// Revoke makes old's key inactive, or deletes it: see Revocation. A key that was issued after its successor, as when a
+// run is taken back, and a key without a successor, are deleted.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	const doing = "revoking access key"
+	id := old.ExposeText(FieldKey)
+	if id == "" || id == successor.ExposeText(FieldKey) {
+		return nil
+	}
+	c, err := u.begin(ctx, doing, run)
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	if err := c.listKeys(); err != nil {
+		return err
+	}
+	gone := true
+	if keyForm.MatchString(id) {
+		if u.Revocation == Deactivate && c.older(id, successor.ExposeText(FieldKey)) {
+			gone, err = c.deactivate(run, id)
+		} else {
+			gone, err = c.delete(id)
+		}
+	}
+	if err != nil || !gone {
+		return err
+	}
+	return c.elsewhere(old)
+}

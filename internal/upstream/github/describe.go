@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package github
+
+import (
+	_ "embed" // for the page
+	"time"
+
+	"custody.dev/custody/internal/upstream"
+)
+
+//go:embed page.md
+var page string
+
+// Describe says what people are told of this kind.
+func Describe() upstream.Description {
+	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 10 * time.Second}}
+	return upstream.Description{
+		Type:    "github",
+		Title:   "GitHub App installation tokens",
+		Summary: "Has GitHub issue an access token for an installation of an App, restricted to repositories and permissions, and revokes the one before it.",
+		Modes: []upstream.Mode{{
+			Kind:  u.Kind(),
+			Means: "The old and the new token are both honoured until the old one is revoked, or dies an hour after it was issued.",
+		}},
+		Tried: "A local server built from GitHub's published description. It was never tried against github.com or a GitHub Enterprise Server.",
+		Page:  page,
+	}
+}

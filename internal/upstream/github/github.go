@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package github issues installation access tokens of a GitHub App, on github.com or a GitHub Enterprise Server.
+//
+// # Modes
+//
+// There is one: dual. Apply has GitHub issue a token for the installation, restricted to the repositories and permissions
+// that are configured; Revoke has the old token revoke itself. A token dies by itself an hour after it was issued.
+//
+// # Guaranteed
+//
+// The app's private key leaves this process only as signatures, each good for eight minutes. Tokens go to the configured
+// address and nowhere else; redirects are not followed. A token with more or less than was asked for is revoked again
+// and the run is told. A clock that is wrong here is not taken for a wrong key: GitHub's own time is taken from its
+// answer, once.
+//
+// # Not guaranteed
+//
+// Tokens carry no run and cannot be listed. One whose reply was lost is known to nobody and dies within the hour; Collect
+// revokes those that this process received, and tells when another may be left. There is no room for a claim or a fence:
+// a call of a superseded run that lands late issues one more such token. GitHub enforces no call deadline; this client
+// stops waiting at it.
+//
+// # What the admin needs
+//
+// The app's id or client id and a private key of it: fields appId or clientId, and privateKey (PEM).
+//
+// # Cost
+//
+// Apply, Verify and Revoke: one request each; Apply two after a wrong clock, Revoke two where the token is gone already.
+package github
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Fields of the values.
+const (
+	FieldToken = "token"
+	// FieldExpires is when the token dies, RFC 3339.
+	FieldExpires = "expiresAt"
+)
+
+// Fields of the admin credential.
+const (
+	AdminAppID    = "appId"
+	AdminClientID = "clientId"
+	AdminKey      = "privateKey"
+)
+
+const (
+	// DefaultURL is where github.com has its REST interface.
+	DefaultURL = "https://api.github.com"
+
+	defaultCallDeadline = 20 * time.Second
+	// wrongEvery keeps Custody far below "several requests with invalid credentials within a short period", after which
+	// GitHub answers nobody of this account for a while.
+	wrongEvery = time.Minute
+	// maxRuns bounds whose tokens this process remembers.
+	maxRuns = 8
+	// maxRepositories is how many one token can be restricted to.
+	maxRepositories = 500
+)
+
+// Config describes one secret's tokens.
+type Config struct {
+	// URL of the REST interface. Default DefaultURL.
+	URL string
+	// CACertificate is PEM; default the system's.
+	CACertificate string
+	// Admin returns the app's credentials in order of preference.
+	Admin          func(ctx context.Context) ([]secret.Value, error)
+	InstallationID int64
+	// Repositories by name, without their owner. Empty: all that the installation has, which AllRepositories must confirm.
+	Repositories    []string
+	AllRepositories bool
+	// Permissions by name: read, write or admin.
+	Permissions map[string]string
+	// Settle is how long a change takes to show in every part of GitHub.
+	Settle time.Duration
+	// Tell is called when a token may have been left behind that nobody knows, with when it is dead at the latest. May be nil.
+	Tell  func(ctx context.Context, run authority.RunID, dead time.Time)
+	Clock func() time.Time
+	// CallDeadline bounds each call. Default 20 s.
+	CallDeadline time.Duration
+	// Random is drawn from for decoys. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is one secret's tokens. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	client *http.Client
+
+	mu   sync.Mutex
+	runs []*memory
+}
+
+var (
+	_ upstream.Upstream  = (*Upstream)(nil)
+	_ upstream.Decoyer   = (*Upstream)(nil)
+	_ upstream.Collector = (*Upstream)(nil)
+)
+
+// memory is what this process knows of one run's tokens.
+type memory struct {
+	run    authority.RunID
+	issued []secret.Value
+	// lost: a token was asked for, and no answer came.
+	lost bool
+}
+
+// New checks config. It does not connect.
+func New(config Config) (*Upstream, error) {
+	if config.URL == "" {
+		config.URL = DefaultURL
+	}
+	config.URL = strings.TrimSuffix(config.URL, "/")
+	if config.CallDeadline == 0 {
+		config.CallDeadline = defaultCallDeadline
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("configuring github upstream: %w", err)
+	}
+	client, err := newClient(config.CACertificate)
+	if err != nil {
+		return nil, fmt.Errorf("configuring github upstream: %w", err)
+	}
+	return &Upstream{Config: config, client: client}, nil
+}
+
+func (c Config) check() error {
+	address, err := url.Parse(c.URL)
+	switch {
+	case err != nil || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "":
+		return errors.New("the address is not one of a REST interface, such as https://api.github.com")
+	case address.Scheme != "https" && (address.Scheme != "http" || !loopback(address.Hostname())):
+		return errors.New("the address is neither https nor on loopback")
+	case c.Admin == nil || c.Clock == nil:
+		return errors.New("an admin credential and a clock are needed")
+	case c.CallDeadline < 0 || c.Settle < 0:
+		return errors.New("the call deadline or the settle time is negative")
+	case c.InstallationID <= 0:
+		return errors.New("the number of the installation is needed")
+	case len(c.Permissions) == 0:
+		return errors.New("at least one permission is needed")
+	case (len(c.Repositories) == 0) != c.AllRepositories:
+		return errors.New("either repositories or all of them")
+	case len(c.Repositories) > maxRepositories:
+		return fmt.Errorf("%d repositories: GitHub restricts a token to %d at most", len(c.Repositories), maxRepositories)
+	}
+	for _, name := range c.Repositories {
+		if name == "" || strings.Contains(name, "/") {
+			return errors.New("repositories are named without their owner")
+		}
+	}
+	for _, level := range c.Permissions {
+		if !slices.Contains(levels, level) {
+			return fmt.Errorf("permission %q: want read, write or admin", level)
+		}
+	}
+	return nil
+}
+
+// levels of a permission, each with those before it.
+var levels = []string{"read", "write", "admin"}
+
+// Kind describes what GitHub can do.
+func (u *Upstream) Kind() upstream.Kind {
+	return upstream.Kind{
+		Name: "github", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Reissue,
+		Issues: true, Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle, WrongEvery: wrongEvery,
+	}
+}
+
+// Propose errors: GitHub issues the credential.
+func (u *Upstream) Propose(context.Context, secret.Value) (secret.Value, error) {
+	return secret.Value{}, errors.New("proposing credential: GitHub issues its tokens")
+}
+
+// alphabet is that of tokens of either form.
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+// Decoy returns v with another token: one that is signed has another signature, so that refusing it shows that GitHub
+// looks at it; of another form, everything after the prefix is drawn anew.
+func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
+	token := v.ExposeText(FieldToken)
+	kept := strings.LastIndex(token, ".") + 1
+	if kept == 0 {
+		kept = strings.LastIndex(token, "_") + 1
+	}
+	tail := max(len(token)-kept, 36)
+	raw := make([]byte, tail)
+	if _, err := io.ReadFull(u.Random, raw); err != nil {
+		return secret.Value{}, fmt.Errorf("making decoy: reading randomness: %w", err)
+	}
+	for i := range raw {
+		raw[i] = alphabet[int(raw[i])%len(alphabet)]
+	}
+	decoy, err := v.With(FieldToken, append([]byte(token[:kept]), raw...))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("making decoy: %w", err)
+	}
+	return decoy, nil
+}
+
+// Verify asks for one repository of the token's.
+func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	const doing = "signing in"
+	token := v.ExposeText(FieldToken)
+	if !wellFormed(token) {
+		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the field token, with a token in it"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	a, err := u.send(ctx, doing, http.MethodGet, "/installation/repositories?per_page=1", token, nil)
+	if err != nil {
+		return upstream.Unknown, err
+	}
+	switch {
+	case a.status == http.StatusOK && a.has("repositories"):
+		return upstream.Accepted, nil
+	case a.status == http.StatusUnauthorized && a.has("message"):
+		return upstream.Refused, nil
+	}
+	return upstream.Unknown, u.wrong(doing, "GitHub neither accepts the token nor refuses it", nil, a)
+}
+
+// wellFormed reports whether a token can stand in a header.
+func wellFormed(token string) bool {
+	return token != "" && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// Revoke has old revoke itself. One that GitHub refuses already is revoked.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	const doing = "revoking token"
+	token := old.ExposeText(FieldToken)
+	switch {
+	case !wellFormed(token):
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old credential has no token"}
+	case token == successor.ExposeText(FieldToken):
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old token and its successor are the same"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	return u.end(ctx, doing, old)
+}
+
+func (u *Upstream) end(ctx context.Context, doing string, v secret.Value) error {
+	a, err := u.send(ctx, doing, http.MethodDelete, "/installation/token", v.ExposeText(FieldToken), nil)
+	switch {
+	case err != nil:
+		return err
+	case a.status == http.StatusNoContent:
+		return nil
+	case a.status == http.StatusUnauthorized:
+		// Who else may have answered 401 is not known; the token is revoked if it opens nothing.
+		verdict, err := u.Verify(ctx, v)
+		if verdict == upstream.Refused {
+			return nil
+		}
+		return &Error{Doing: doing, Status: a.status, Detail: "whether the token is revoked cannot be told", Cause: err}
+	case a.status >= 500, a.status < 300:
+		return u.wrong(doing, "the token may have been revoked", nil, a)
+	}
+	return u.wrong(doing, "", upstream.ErrNotApplied, a)
+}
+
+// Collect revokes the tokens of run that this process received. Of another, which only a reply that was lost can have
+// carried, it tells: nobody knows that token, and it dies within the hour.
+func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
+	const doing = "collecting tokens"
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	issued, unsure := u.known(run)
+	for _, v := range issued {
+		if err := u.end(ctx, doing, v); err != nil {
+			return err
+		}
+	}
+	if unsure && u.Tell != nil {
+		u.Tell(ctx, run, u.Clock().Add(lifetime))
+	}
+	u.remember(run, func(m *memory) { m.issued, m.lost = nil, false })
+	return nil
+}
+
+// known is what this process received for run, and whether it cannot be sure that this is all.
+func (u *Upstream) known(run authority.RunID) (issued []secret.Value, unsure bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, m := range u.runs {
+		if m.run == run {
+			return append(issued, m.issued...), m.lost
+		}
+	}
+	return nil, true
+}
+
+// remember changes what this process knows of run.
+func (u *Upstream) remember(run authority.RunID, change func(*memory)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	i := slices.IndexFunc(u.runs, func(m *memory) bool { return m.run == run })
+	if i < 0 {
+		u.runs = append(u.runs, &memory{run: run})
+		u.runs = u.runs[max(0, len(u.runs)-maxRuns):]
+		i = len(u.runs) - 1
+	}
+	change(u.runs[i])
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package github_test
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/github"
+	"custody.dev/custody/internal/upstream/upstreamtest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rig is a server with one app.
+type rig struct {
+	*testing.T
+	server *server
+	pem    string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	key, pem := newKey(t)
+	return rigOf(t, key, pem)
+}
+
+func rigOf(t *testing.T, key *rsa.PrivateKey, pem string) *rig {
+	t.Helper()
+	return &rig{T: t, server: newServer(t, &key.PublicKey), pem: pem}
+}
+
+func text(t *testing.T, fields map[string]string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func admins(credentials ...secret.Value) func(context.Context) ([]secret.Value, error) {
+	return func(context.Context) ([]secret.Value, error) { return credentials, nil }
+}
+
+func (r *rig) config() github.Config {
+	r.Helper()
+	return github.Config{
+		URL: r.server.URL, CACertificate: r.server.certificate, InstallationID: installation, Repositories: []string{"orders"},
+		Permissions: map[string]string{"contents": "read"}, Clock: time.Now,
+		Admin: admins(text(r.T, map[string]string{github.AdminAppID: appID, github.AdminKey: r.pem})),
+	}
+}
+
+func (r *rig) open(config github.Config) *github.Upstream {
+	r.Helper()
+	u, err := github.New(config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return u
+}
+
+func (r *rig) issue(u *github.Upstream, run authority.RunID, current secret.Value) secret.Value {
+	r.Helper()
+	v, err := u.Apply(r.Context(), run, current, secret.Value{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return v
+}
+
+func (r *rig) is(u *github.Upstream, want upstream.Verdict, v secret.Value, what string) {
+	r.Helper()
+	got, err := u.Verify(r.Context(), v)
+	if got != want || (err != nil) != (want == upstream.Unknown) {
+		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
+	}
+}
+
+func TestSuite(t *testing.T) {
+	key, pem := newKey(t)
+	const lag = 60 * time.Millisecond
+	for name, change := range map[string]func(*server){
+		"opaque tokens":      func(*server) {},
+		"signed tokens":      func(s *server) { s.stateless = true },
+		"changes show late":  func(s *server) { s.lag = lag },
+		"server's own clock": func(s *server) { s.ahead = 3 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has servers of its own
+			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+				r := rigOf(t, key, pem)
+				r.server.set(change)
+				proxy := realparts.NewProxy(t, r.server.Listener.Addr().String())
+				config := r.config()
+				config.URL = "https://" + proxy.Address()
+				var skew atomic.Int64
+				config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				fixture := upstreamtest.Fixture{
+					Upstream: r.open(config), Public: []string{github.FieldExpires}, Log: r.server.Log,
+					Break: proxy.Break, Cut: proxy.Cut,
+					Mend: func() {
+						proxy.Mend()
+						r.server.set(func(s *server) { s.limited = "" })
+					},
+					Throttle: func() { r.server.set(func(s *server) { s.limited = "secondary" }) },
+					Skew:     func(by time.Duration) { skew.Store(int64(by)) },
+					// Held is not given: a token whose reply was lost is honoured until its hour is over.
+				}
+				if r.server.lag > 0 {
+					fixture.Wait = func() { <-time.After(lag + 10*time.Millisecond) }
+				}
+				return fixture
+			})
+		})
+	}
+}
+
+func TestTokenIsRestricted(t *testing.T) {
+	r := newRig(t)
+	u := r.open(r.config())
+	before := time.Now()
+	v := r.issue(u, "run-1", text(t, map[string]string{"note": "kept", github.FieldToken: "old"}))
+	if diff := cmp.Diff([]string{github.FieldExpires, "note", github.FieldToken}, v.Names()); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	got := r.server.tokens[v.ExposeText(github.FieldToken)]
+	if got == nil {
+		t.Fatal("the server did not issue this token")
+	}
+	if diff := cmp.Diff([]string{"orders"}, got.repositories); diff != "" {
+		t.Errorf("repositories (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"metadata": "read", "contents": "read"}, got.permissions); diff != "" {
+		t.Errorf("permissions (-want +got):\n%s", diff)
+	}
+	expires, err := time.Parse(time.RFC3339, v.ExposeText(github.FieldExpires))
+	if err != nil || expires.Sub(before) < 59*time.Minute || expires.Sub(before) > 61*time.Minute {
+		t.Errorf("expiresAt: got %s (%v), want about an hour from now", expires, err)
+	}
+	// An expired token needs no revoking.
+	r.server.set(func(s *server) { s.ahead = 61 * time.Minute })
+	r.is(u, upstream.Refused, v, "an expired token")
+	if err := u.Revoke(t.Context(), "run-2", v, secret.Value{}); err != nil {
+		t.Errorf("revoking an expired token: %v", err)
+	}
+}
+
+// TestScopeThatWasNotAskedFor: the token is revoked again.
+func TestScopeThatWasNotAskedFor(t *testing.T) {
+	for name, change := range map[string]func(map[string]any){
+		"all repositories":       func(b map[string]any) { b["repository_selection"] = "all"; delete(b, "repositories") },
+		"another repository":     func(b map[string]any) { b["repositories"] = named([]string{"billing"}) },
+		"another permission":     func(b map[string]any) { b["permissions"] = map[string]string{"contents": "read", "actions": "write"} },
+		"a higher level":         func(b map[string]any) { b["permissions"] = map[string]string{"contents": "write"} },
+		"a permission missing":   func(b map[string]any) { b["permissions"] = map[string]string{} },
+		"more than metadata":     func(b map[string]any) { b["permissions"] = map[string]string{"contents": "read", "metadata": "write"} },
+		"no end":                 func(b map[string]any) { delete(b, "expires_at") },
+		"a level of its own":     func(b map[string]any) { b["permissions"] = map[string]string{"contents": "some"} },
+		"a permission and owner": func(b map[string]any) { b["permissions"] = map[string]string{"contents": "admin"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.server.set(func(s *server) { s.change = change })
+			_, err := r.open(r.config()).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+			if !errors.Is(err, upstream.ErrRefusedCandidate) {
+				t.Errorf("got %v, want ErrRefusedCandidate", err)
+			}
+			if held := r.server.held(); len(held) != 0 {
+				t.Errorf("got %d tokens left, want none", len(held))
+			}
+		})
+	}
+}
+
+// TestWrongClock: GitHub answers 401 to a signature from its future, from its past, and of a wrong key.
+func TestWrongClock(t *testing.T) {
+	r := newRig(t)
+	for _, ahead := range []time.Duration{0, 45 * time.Second, -45 * time.Second, 24 * time.Hour, -24 * time.Hour, 9 * time.Minute, -2 * time.Minute} {
+		config := r.config()
+		config.Clock = func() time.Time { return time.Now().Add(ahead) }
+		u := r.open(config)
+		r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "a token, this machine's clock ahead by "+ahead.String())
+	}
+}
+
+// TestWrongKeyUnderAWrongClock is still found: GitHub's time is tried once.
+func TestWrongKeyUnderAWrongClock(t *testing.T) {
+	r := newRig(t)
+	_, other := newKey(t)
+	right := text(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: r.pem})
+	wrong := text(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: other})
+	config := r.config()
+	config.Clock = func() time.Time { return time.Now().Add(-time.Hour) }
+	config.Admin = admins(wrong)
+	before := r.server.requests
+	_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+	if !errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("a wrong key: got %v, want ErrNotApplied", err)
+	}
+	if got := r.server.requests - before; got != 2 {
+		t.Errorf("got %d requests, want 2", got)
+	}
+	config.Admin = admins(wrong, right)
+	u := r.open(config)
+	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "a token by the next key")
+}
+
+func TestWhatGitHubRefusesIsNotApplied(t *testing.T) {
+	for name, test := range map[string]struct {
+		config func(*github.Config)
+		server func(*server)
+	}{
+		"another installation":    {func(c *github.Config) { c.InstallationID = 1 }, nil},
+		"a repository it has not": {func(c *github.Config) { c.Repositories = []string{"secrets"} }, nil},
+		"a permission it has not": {func(c *github.Config) { c.Permissions = map[string]string{"contents": "admin"} }, nil},
+		"suspended":               {nil, func(s *server) { s.suspended = true }},
+		"another app": {func(c *github.Config) {
+			credentials, _ := c.Admin(context.Background())
+			other, _ := credentials[0].With(github.AdminAppID, []byte("1"))
+			c.Admin = admins(other)
+		}, nil},
+		"no key": {func(c *github.Config) { c.Admin = admins(secret.Value{}) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			config := r.config()
+			if test.config != nil {
+				test.config(&config)
+			}
+			if test.server != nil {
+				r.server.set(test.server)
+			}
+			_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+			if !errors.Is(err, upstream.ErrNotApplied) || errors.Is(err, upstream.ErrRefusedCandidate) {
+				t.Errorf("got %v, want ErrNotApplied", err)
+			}
+			hint, ok := errors.AsType[*github.Error](err)
+			if !ok || hint.Hint() == "" {
+				t.Errorf("got %v without a hint", err)
+			}
+			if held := r.server.held(); len(held) != 0 {
+				t.Errorf("got %d tokens, want none", len(held))
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	r := newRig(t)
+	u := r.open(r.config())
+	v := r.issue(u, "run-1", secret.Value{})
+	for limit, want := range map[string]time.Duration{"primary": 20 * time.Minute, "secondary": 90 * time.Second, "bare": time.Minute} {
+		r.server.set(func(s *server) { s.limited = limit })
+		got, err := u.Verify(t.Context(), v)
+		later, ok := errors.AsType[*upstream.Later](err)
+		if got != upstream.Unknown || !ok || later.After < want-2*time.Second || later.After > want+2*time.Second {
+			t.Errorf("%s: got %s (%v), want unknown and to be asked again after about %s", limit, got, err, want)
+		}
+		if err := u.Revoke(t.Context(), "run-2", v, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) {
+			t.Errorf("%s: Revoke: got %v, want ErrNotApplied", limit, err)
+		}
+		if _, err := u.Apply(t.Context(), "run-2", v, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) {
+			t.Errorf("%s: Apply: got %v, want ErrNotApplied", limit, err)
+		}
+	}
+	// What GitHub does when somebody signs in wrongly too often: the right token is refused by 403 as well.
+	r.server.set(func(s *server) { s.limited, s.wrongLimit = "", 2 })
+	for range 2 {
+		decoy, err := u.Decoy(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.is(u, upstream.Refused, decoy, "a decoy")
+	}
+	r.is(u, upstream.Unknown, v, "the right token after too many wrong ones")
+	if u.Kind().WrongEvery <= 0 {
+		t.Error("a server that locks out, and no pause between wrong sign-ins")
+	}
+}
+
+func TestAnswersThatDecideNothing(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"401 of something between": page(http.StatusUnauthorized, "<html>sign in</html>"),
+		"200 of something between": page(http.StatusOK, "<html>welcome</html>"),
+		"another object":           page(http.StatusOK, `{"hello":"world"}`),
+		"not found":                page(http.StatusNotFound, `{"message":"Not Found"}`),
+		"error":                    page(http.StatusInternalServerError, `{"message":"Bad credentials"}`),
+		"gateway":                  page(http.StatusBadGateway, "<html>bad gateway</html>"),
+		"starting":                 page(http.StatusServiceUnavailable, ""),
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var elsewhere atomic.Int64
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/elsewhere" {
+					elsewhere.Add(1)
+				}
+				answer(w, r)
+			}))
+			t.Cleanup(other.Close)
+			r := newRig(t)
+			v := r.issue(r.open(r.config()), "run-1", secret.Value{})
+			config := r.config()
+			config.URL = other.URL
+			u := r.open(config)
+			r.is(u, upstream.Unknown, v, "the token")
+			if err := u.Revoke(t.Context(), "run-2", v, secret.Value{}); err == nil {
+				t.Error("Revoke: got no error")
+			}
+			if _, err := u.Apply(t.Context(), "run-2", v, secret.Value{}); err == nil || errors.Is(err, upstream.ErrRefusedCandidate) {
+				t.Errorf("Apply: got %v, want an error that refuses nothing", err)
+			}
+			if elsewhere.Load() != 0 {
+				t.Error("a redirect was followed")
+			}
+		})
+	}
+}
+
+func page(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// TestAmbiguousAnswers: a token may have been issued.
+func TestAmbiguousAnswers(t *testing.T) {
+	for _, status := range []int{200, 202, 303, 408, 500, 502, 503, 504} {
+		server := httptest.NewServer(page(status, "{}"))
+		t.Cleanup(server.Close)
+		r := newRig(t)
+		config := r.config()
+		config.URL = server.URL
+		_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+		if err == nil || !isNot(err, upstream.ErrNotApplied, upstream.ErrRefusedCandidate, upstream.ErrSuperseded) {
+			t.Errorf("HTTP %d: got %v, want an error that leaves open whether a token was issued", status, err)
+		}
+	}
+}
+
+// TestCollectTellsOfLostTokens exactly when one may be left, and how long.
+func TestCollectTellsOfLostTokens(t *testing.T) {
+	r := newRig(t)
+	proxy := realparts.NewProxy(t, r.server.Listener.Addr().String())
+	config := r.config()
+	config.URL = "https://" + proxy.Address()
+	var told []time.Time
+	config.Tell = func(_ context.Context, _ authority.RunID, dead time.Time) { told = append(told, dead) }
+	u := r.open(config)
+	r.issue(u, "run-1", secret.Value{})
+	collect := func() {
+		t.Helper()
+		if err := u.Collect(t.Context(), "run-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect()
+	if held := r.server.held(); len(held) != 0 || len(told) != 0 {
+		t.Errorf("every reply came: got %d tokens left and %d told of, want none", len(held), len(told))
+	}
+	for replies := 0; len(r.server.held()) == 0 && replies < 10; replies++ { // the first are those of the handshake
+		proxy.Cut(replies)
+		if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{}); err == nil {
+			t.Error("a lost reply: got no error")
+		}
+		proxy.Mend()
+	}
+	collect()
+	if len(told) != 1 || told[0].Before(time.Now().Add(59*time.Minute)) {
+		t.Errorf("a lost reply: told %v, want once, of an hour", told)
+	}
+	if held := r.server.held(); len(held) != 1 {
+		t.Fatalf("got %d tokens, want the orphan: without one this test shows nothing", len(held))
+	}
+	r.server.set(func(s *server) { s.ahead = time.Hour + time.Second })
+	if held := r.server.held(); len(held) != 0 {
+		t.Error("the orphan outlives its hour")
+	}
+	collect()
+	if len(told) != 1 {
+		t.Errorf("told %d times of one orphan", len(told))
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	r := newRig(t)
+	for name, test := range map[string]struct {
+		change func(*github.Config)
+		ok     bool
+	}{
+		"as it should be":       {func(*github.Config) {}, true},
+		"github.com":            {func(c *github.Config) { c.URL = "" }, true},
+		"enterprise":            {func(c *github.Config) { c.URL = "https://github.example.org/api/v3/" }, true},
+		"http elsewhere":        {func(c *github.Config) { c.URL = "http://github.example.org/api/v3" }, false},
+		"no address":            {func(c *github.Config) { c.URL = "github.example.org" }, false},
+		"no clock":              {func(c *github.Config) { c.Clock = nil }, false},
+		"no admin":              {func(c *github.Config) { c.Admin = nil }, false},
+		"no installation":       {func(c *github.Config) { c.InstallationID = 0 }, false},
+		"no repositories":       {func(c *github.Config) { c.Repositories = nil }, false},
+		"all repositories":      {func(c *github.Config) { c.Repositories, c.AllRepositories = nil, true }, true},
+		"all and some":          {func(c *github.Config) { c.AllRepositories = true }, false},
+		"owner":                 {func(c *github.Config) { c.Repositories = []string{"example/orders"} }, false},
+		"too many":              {func(c *github.Config) { c.Repositories = strings.Split(strings.Repeat("x ", 501), " ") }, false},
+		"no permissions":        {func(c *github.Config) { c.Permissions = nil }, false},
+		"unknown level":         {func(c *github.Config) { c.Permissions = map[string]string{"contents": "all"} }, false},
+		"certificate not PEM":   {func(c *github.Config) { c.CACertificate = "x" }, false},
+		"negative deadline":     {func(c *github.Config) { c.CallDeadline = -1 }, false},
+		"negative settle time":  {func(c *github.Config) { c.Settle = -1 }, false},
+		"address with a secret": {func(c *github.Config) { c.URL = "https://a:b@github.example.org" }, false},
+	} {
+		config := r.config()
+		test.change(&config)
+		if _, err := github.New(config); (err == nil) != test.ok {
+			t.Errorf("%s: got %v, want ok %v", name, err, test.ok)
+		}
+	}
+}
+
+func TestDescription(t *testing.T) {
+	d := github.Describe()
+	for _, mode := range d.Modes {
+		if err := mode.Kind.Check(); err != nil {
+			t.Errorf("%s: %v", mode.Name, err)
+		}
+	}
+	if !strings.HasPrefix(d.Page, "## Documents\n") || !strings.Contains(d.Tried, "never tried against github.com") {
+		t.Errorf("the page begins with %.20q, and was tried against %q", d.Page, d.Tried)
+	}
+}

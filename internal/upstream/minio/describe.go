@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package minio
+
+import (
+	_ "embed" // the page
+	"time"
+
+	"custody.dev/custody/internal/upstream"
+)
+
+//go:embed page.md
+var page string
+
+// Describe tells people what this kind can do.
+func Describe() upstream.Description {
+	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 10 * time.Second}}
+	return upstream.Description{
+		Type: "minio", Title: "MinIO access keys",
+		Summary: "Rotates S3 access keys (service accounts) of the users of a MinIO server.",
+		Modes: []upstream.Mode{{
+			Kind:  u.Kind(),
+			Means: "A user has any number of access keys: Custody adds the new one, and deletes the old one once nobody needs it.",
+		}},
+		Tried: "Run against MinIO of February 2026, one node with one drive, over TLS. Not run against several nodes or sites, against " +
+			"users of LDAP or OpenID, or against the commercial edition.",
+		Page: page,
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package minio
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// gateway passes requests on to the server as they came, and holds those that change something until it is told.
+type gateway struct {
+	r       *rig
+	arrived chan struct{} // one for each request held
+	release chan struct{}
+	answers chan answer
+}
+
+// ServeHTTP passes a request on even when whoever sent it has gone.
+func (g *gateway) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	body, err := io.ReadAll(request.Body)
+	if err != nil {
+		return
+	}
+	changes := request.Method != http.MethodGet
+	if changes {
+		g.arrived <- struct{}{}
+		<-g.release
+	}
+	on, err := http.NewRequest(request.Method, g.r.server.URL()+request.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		return
+	}
+	on.Header, on.Host = request.Header.Clone(), request.Host
+	transport, err := Server{Endpoint: g.r.server.URL(), CACertificate: g.r.server.CACertificate}.transport()
+	if err != nil {
+		return
+	}
+	response, err := transport.RoundTrip(on)
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	back, _ := io.ReadAll(response.Body) // what is cut short shows as another answer
+	if changes {
+		g.answers <- answer{status: response.StatusCode, code: errorCode(back)}
+	}
+	for name, values := range response.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(response.StatusCode)
+	_, _ = w.Write(back)
+}
+
+func testLate(r *rig) {
+	g := &gateway{r: r, arrived: make(chan struct{}, 1), release: make(chan struct{}), answers: make(chan answer, 1)}
+	server := httptest.NewServer(g)
+	r.Cleanup(server.Close)
+	config := r.config()
+	direct := r.open(config)
+	first := r.issue(direct, "run-1", secret.Value{})
+	config.Server.Endpoint, config.CallDeadline = server.URL, 6*time.Second
+	slow := r.open(config)
+	candidate, err := slow.Propose(r.Context(), first)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, late := range []struct {
+		name string
+		call func() error
+	}{
+		{"Apply", func() error { _, err := slow.Apply(r.Context(), "run-2", first, candidate); return err }},
+		{"Revoke", func() error { return slow.Revoke(r.Context(), "run-2", first, candidate) }},
+	} {
+		if err := late.call(); err == nil || errors.Is(err, upstream.ErrNotApplied) {
+			r.Fatalf("%s without an answer: got %v, want an ambiguous error", late.name, err)
+		}
+		<-g.arrived
+		g.release <- struct{}{} // the deadline has passed; now the request goes on its way
+		if a := <-g.answers; a.code != codeSkewed {
+			r.Errorf("%s that arrived late: got %d %s, want %s", late.name, a.status, a.code, codeSkewed)
+		}
+		r.is(direct, upstream.Accepted, first, late.name+": the current key")
+		r.is(direct, upstream.Refused, candidate, late.name+": the late candidate")
+	}
+	go func() { g.release <- struct{}{} }()
+	if _, err := slow.Apply(r.Context(), "run-2", first, candidate); err != nil {
+		r.Errorf("Apply in time, the same way: %v", err)
+	}
+	r.is(direct, upstream.Accepted, candidate, "the candidate that came in time")
+}
+
+// newAuthority makes a certificate authority that signed nothing.
+func newAuthority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package minio
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	// maxDescription is the most that MinIO takes.
+	maxDescription = 256
+	markerPrefix   = "custody/"
+	markerSchema   = markerPrefix + "1"
+	maxPast        = 16
+	// keyName is the name of every key; what tells them apart is the description.
+	keyName = "custody"
+)
+
+// marker is the description of a key: who may change it, which run made it, and which runs came before, oldest first. It
+// holds no secret: custody/1 CLAIM RUN SEQUENCE [PAST,…], the past runs as short digests.
+type marker struct {
+	Claim    string
+	Run      authority.RunID
+	Sequence uint64
+	Past     []string
+}
+
+// claimed reports whether a description is some Custody's, in whatever schema.
+func claimed(description string) bool { return strings.HasPrefix(description, markerPrefix) }
+
+// parseMarker reads a description; own is false for one in any other form.
+func parseMarker(description string) (m marker, own bool) {
+	parts := strings.Split(description, " ")
+	if len(parts) < 4 || len(parts) > 5 || parts[0] != markerSchema || parts[1] == "" || parts[2] == "" {
+		return marker{}, false
+	}
+	sequence, err := strconv.ParseUint(parts[3], 10, 64)
+	if err != nil {
+		return marker{}, false
+	}
+	m = marker{Claim: parts[1], Run: authority.RunID(parts[2]), Sequence: sequence}
+	if len(parts) == 5 {
+		m.Past = strings.Split(parts[4], ",")
+	}
+	return m, true
+}
+
+// encode leaves out the oldest runs that do not fit.
+func (m marker) encode() string {
+	head := strings.Join([]string{markerSchema, m.Claim, string(m.Run), strconv.FormatUint(m.Sequence, 10)}, " ")
+	for i := range m.Past {
+		if text := head + " " + strings.Join(m.Past[i:], ","); len(text) <= maxDescription {
+			return text
+		}
+	}
+	return head
+}
+
+func short(run authority.RunID) string {
+	sum := sha256.Sum256([]byte(run))
+	return hex.EncodeToString(sum[:4])
+}
+
+// supersede returns the marker that run writes, given all keys of the user. It is an error when a later run has begun.
+func (c *call) supersede(run authority.RunID) (marker, error) {
+	var newest marker
+	for _, a := range c.accounts {
+		m, own := parseMarker(a.Description)
+		if !own || m.Claim != c.u.Claim || m.Sequence < newest.Sequence {
+			continue
+		}
+		newest = m
+	}
+	if newest.Run == run {
+		return newest, nil
+	}
+	if slices.Contains(newest.Past, short(run)) {
+		return marker{}, &Error{
+			Doing: c.doing, Class: upstream.ErrSuperseded, Detail: "run " + string(newest.Run) + " came after run " + string(run),
+			Next: "nothing: the later run goes on",
+		}
+	}
+	next := marker{Claim: c.u.Claim, Run: run, Sequence: newest.Sequence + 1}
+	if newest.Run != "" {
+		next.Past = append(slices.Clone(newest.Past), short(newest.Run))
+		next.Past = next.Past[max(0, len(next.Past)-maxPast):]
+	}
+	return next, nil
+}
+
+func foreign(doing string) *Error {
+	return &Error{
+		Doing: doing, Class: upstream.ErrSuperseded, Detail: "a key of that id carries another claim or belongs to another run",
+		Next: "if nobody else rotates it, delete it by hand: mc admin accesskey rm ALIAS KEY",
+	}
+}

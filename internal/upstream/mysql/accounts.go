@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// identified is the clause that sets password.
+func (u *Upstream) identified(password string) (string, error) {
+	if u.SendPassword {
+		return "IDENTIFIED VIA " + u.Plugin + " USING PASSWORD(" + quoteText(password) + ")", nil
+	}
+	hash, err := hashed(u.Random, u.Plugin, password)
+	if err != nil {
+		return "", err
+	}
+	if u.Server.Product == MySQL {
+		return "IDENTIFIED WITH " + u.Plugin + " AS " + quoteText(hash), nil
+	}
+	return "IDENTIFIED VIA " + u.Plugin + " USING " + quoteText(hash), nil
+}
+
+// unusable is the clause that sets a password that nobody is told.
+func (u *Upstream) unusable() (string, error) {
+	password, err := u.NewPassword(u.Random)
+	if err != nil {
+		return "", err
+	}
+	return u.identified(password)
+}
+
+func (s *session) hashing(err error) error {
+	return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the hash", Cause: err}
+}
+
+// alternate makes candidate's user if it is absent, gives it the role, sets the password and unlocks it.
+func (u *Upstream) alternate(s *session, candidate secret.Value) error {
+	account := quoteAccount(candidate.ExposeText(FieldUsername), u.Host)
+	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	if err != nil {
+		return s.hashing(err)
+	}
+	initial, err := u.unusable()
+	if err != nil {
+		return s.hashing(err)
+	}
+	// Made with a password that nobody knows: what fails before the last statement leaves nothing that is honoured.
+	if err := s.guarded("CREATE USER IF NOT EXISTS " + account + " " + initial + " ACCOUNT LOCK"); err != nil {
+		return err
+	}
+	if u.Role != "" {
+		if err := u.ensureRole(s, candidate.ExposeText(FieldUsername)); err != nil {
+			return err
+		}
+	}
+	return s.guarded("ALTER USER " + account + " " + set + " ACCOUNT UNLOCK")
+}
+
+// ensureRole grants the role and makes it the default. Where the admin may not, a person must have done so: Verify sees it.
+func (u *Upstream) ensureRole(s *session, user string) error {
+	for _, statement := range u.roleStatements(user) {
+		err := s.guarded(statement)
+		failure, ok := errors.AsType[*Error](err)
+		if err == nil || ok && failure.missingRight() {
+			continue
+		}
+		return err
+	}
+	return nil
+}
+
+// missingRight reports whether the server said that the admin may not do this, or that the role is not there to give.
+func (e *Error) missingRight() bool {
+	switch e.Number {
+	case errPrivilege, errDatabaseDenied, errTableDenied, errGrantRole, errAccessDenied, errDeniedNoWord, errCannotUser:
+		return true
+	}
+	return false
+}
+
+func (u *Upstream) roleStatements(user string) []string {
+	account, role := quoteAccount(user, u.Host), quoteName(u.Role)
+	if u.Server.Product == MySQL {
+		return []string{"GRANT " + role + " TO " + account, "ALTER USER " + account + " DEFAULT ROLE " + role}
+	}
+	return []string{"GRANT " + role + " TO " + account, "SET DEFAULT ROLE " + role + " FOR " + account}
+}
+
+// defaultRole is what a person does where the admin may not.
+func (u *Upstream) defaultRole(user string) string {
+	statements := u.roleStatements(user)
+	return statements[0] + "; " + statements[1]
+}
+
+// overwrite sets the password of a user that exists.
+func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
+	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	if err != nil {
+		return s.hashing(err)
+	}
+	err = s.guarded("ALTER USER " + quoteAccount(u.User, u.Host) + " " + set)
+	failure, ok := errors.AsType[*Error](err)
+	if !ok || failure.Number != errPrivilege || s.product != MariaDB || s.self != u.User+"@"+u.Host || u.SendPassword {
+		return err
+	}
+	// MariaDB lets everybody set their own password, as long as its plugin stays.
+	hash, err := hashed(u.Random, u.Plugin, candidate.ExposeText(FieldPassword))
+	if err != nil {
+		return s.hashing(err)
+	}
+	return s.guarded("SET PASSWORD = " + quoteText(hash))
+}
+
+// disable gives user a password that nobody knows and locks it, if it exists.
+func (u *Upstream) disable(s *session, user string) error {
+	unusable, err := u.unusable()
+	if err != nil {
+		return s.hashing(err)
+	}
+	return s.guarded("ALTER USER IF EXISTS " + quoteAccount(user, u.Host) + " " + unusable + " ACCOUNT LOCK")
+}
+
+// addPassword makes the user honour candidate, and current as well if it does now.
+func (u *Upstream) addPassword(s *session, current, candidate secret.Value) error {
+	if err := s.tellsRefusal(); err != nil {
+		return err
+	}
+	keep := false
+	if current.ExposeText(FieldUsername) == u.User && current.ExposeText(FieldPassword) != candidate.ExposeText(FieldPassword) {
+		var err error
+		if keep, err = u.honoured(s, current); err != nil {
+			return err
+		}
+	}
+	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	if err != nil {
+		return s.hashing(err)
+	}
+	alter := "ALTER USER " + quoteAccount(u.User, u.Host) + " "
+	switch {
+	case s.product == MySQL:
+		return u.retain(s, candidate, keep, alter, set)
+	case keep:
+		// The current password stays the first that is tried: its users see no difference.
+		first, err := u.identified(current.ExposeText(FieldPassword))
+		if err != nil {
+			return s.hashing(err)
+		}
+		return s.guarded(alter + first + " OR " + set[len("IDENTIFIED VIA "):])
+	}
+	return s.guarded(alter + set)
+}
+
+// retain is addPassword on MySQL, where the password that is primary becomes the second. Done twice, it would lose the
+// current one, so it is not done when candidate is honoured already.
+func (u *Upstream) retain(s *session, candidate secret.Value, keep bool, alter, set string) error {
+	done, err := u.honoured(s, candidate)
+	switch {
+	case err != nil:
+		return err
+	case done:
+		return s.guarded()
+	case keep:
+		return s.guarded(alter + set + " RETAIN CURRENT PASSWORD")
+	}
+	return s.guarded(alter+set, alter+"DISCARD OLD PASSWORD")
+}
+
+// dropPassword leaves only successor, if old is honoured at all.
+func (u *Upstream) dropPassword(s *session, old, successor secret.Value) error {
+	if err := s.tellsRefusal(); err != nil {
+		return err
+	}
+	is, err := u.honoured(s, old)
+	if err != nil || !is {
+		return err
+	}
+	set, err := u.unusable()
+	if successor.ExposeText(FieldUsername) == u.User && successor.Has(FieldPassword) {
+		set, err = u.identified(successor.ExposeText(FieldPassword))
+	}
+	if err != nil {
+		return s.hashing(err)
+	}
+	alter := "ALTER USER " + quoteAccount(u.User, u.Host) + " "
+	if s.product == MySQL {
+		return s.guarded(alter+set, alter+"DISCARD OLD PASSWORD")
+	}
+	return s.guarded(alter + set)
+}
+
+// honoured signs in with v, while the lock is held.
+func (u *Upstream) honoured(s *session, v secret.Value) (bool, error) {
+	verdict, err := u.try(s.ctx, v)
+	if verdict == upstream.Unknown {
+		return false, &Error{
+			Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
+			Next: "the call is repeated once a sign-in says yes or no",
+		}
+	}
+	return verdict == upstream.Accepted, nil
+}
+
+// unlimited is MariaDB's default for max_password_errors.
+const unlimited = "4294967295"
+
+// tellsRefusal refuses servers that lock out users after wrong passwords: MariaDB then answers a user with two passwords
+// as if the right one were wrong.
+func (s *session) tellsRefusal() error {
+	if s.product == MySQL || s.wrongLimit == unlimited {
+		return nil
+	}
+	return s.refuse(fmt.Sprintf("the server locks users out (max_password_errors is %s), and does not say so of a user with two passwords", s.wrongLimit),
+		"use mode alternate, or SET GLOBAL max_password_errors = DEFAULT")
+}
+
+// tellsRefusal is the same for Verify. It signs in as the admin.
+func (u *Upstream) tellsRefusal(ctx context.Context) error {
+	const doing = "signing in"
+	made, err := u.admin(ctx, doing)
+	if err != nil {
+		return u.doubt(err)
+	}
+	defer made.hangUp()
+	s := &session{ctx: ctx, conn: made, doing: doing, product: u.Server.Product}
+	rows, err := s.query("SELECT @@GLOBAL.max_password_errors")
+	if err != nil {
+		return u.doubt(err)
+	}
+	s.wrongLimit = rows[0][0]
+	if err := s.tellsRefusal(); err != nil {
+		return u.doubt(err)
+	}
+	return nil
+}
+
+func (u *Upstream) doubt(err error) error {
+	return &Error{Doing: "signing in", Detail: "the password was refused, which may be a lock-out", Cause: err}
+}

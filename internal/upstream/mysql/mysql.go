@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mysql rotates the password of accounts on MariaDB (10.4.3 or later) and MySQL (8.0.21 or later).
+//
+// # Modes
+//
+// alternate: two users take turns. Both are created when absent and get the same role. Apply sets the password of the
+// user whose turn it is and unlocks it; Revoke gives the other a password that nobody knows, and locks it.
+//
+// dual: one user that exists, with two passwords. On MariaDB both are alternatives of the account's authentication
+// (IDENTIFIED VIA … OR …); on MySQL the old one is retained (RETAIN CURRENT PASSWORD). Revoke leaves only the successor.
+//
+// overwrite: one user that exists. Applying a password revokes the one before it; Revoke does nothing. The admin may be
+// that user itself.
+//
+// # Guaranteed
+//
+// Each change is made under a lock of the server (GET_LOCK) by one message that first checks, on the server, that the
+// lock is still held and that the deadline has not passed. With a marker table, or on MySQL the accounts' attributes, a
+// marker names the claim (platform, environment, secret), the current run and the runs before it; it is read and written
+// under the same lock, before the change. A run that a later one superseded changes nothing, nor does one under a foreign
+// claim. On MariaDB a change that waits is ended by the server at the deadline (max_statement_time). One Verify is one
+// sign-in attempt. The server is sent a hash, never the password, unless SendPassword says otherwise. In dual mode what
+// is changed depends on whether the old password is honoured, which is found out by signing in with it under the lock.
+//
+// # Not guaranteed
+//
+// Changes of accounts are not transactions: a marker may be written whose change then fails, which costs nothing. Without
+// a place for the marker nothing fences superseded runs or foreign claims. The lock is one server's: nodes of a Galera
+// cluster do not share it, so name one node. Replicas honour what they have received. The deadline holds as far as the
+// server's wall clock runs evenly during one call; on MySQL a change that waits for another session's lock on the grant
+// tables is not ended by it. An account that asks for a client's certificate, or for TLS where it is disabled, is refused
+// with the same words as a wrong password. With SendPassword the server sees the password, and shows it in its general
+// log and its list of statements, unless the admin may turn its own log off (SUPER).
+//
+// # What the admin needs
+//
+// CREATE USER; for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
+// PROCESS. Overwrite of itself on MariaDB: nothing. Default roles of others can be set on MariaDB only by who may write
+// the database mysql: without that a person sets them, once.
+//
+// # Cost
+//
+// Verify is one connection and one query; Apply and Revoke are one connection and about eight round trips, and in dual
+// mode one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the admin. Nothing is kept open
+// between calls.
+package mysql
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Mode says how old and new passwords overlap.
+type Mode string
+
+const (
+	// Alternate has two users that take turns.
+	Alternate Mode = "alternate"
+	// Dual has one user with two passwords.
+	Dual Mode = "dual"
+	// Overwrite has one user with one password.
+	Overwrite Mode = "overwrite"
+)
+
+// Fields of the values.
+const (
+	FieldUsername = "username"
+	FieldPassword = "password"
+)
+
+const (
+	defaultCallDeadline = 20 * time.Second
+	maxName             = 80
+	maxHost             = 255
+)
+
+// Config describes one account or pair on one server.
+type Config struct {
+	Server Server
+	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
+	// tried only when the server refuses one.
+	Admin func(ctx context.Context) ([]secret.Value, error)
+	Mode  Mode
+	// Users and Role are for Alternate; Role may be empty.
+	Users [2]string
+	Role  string
+	// User is for Dual and Overwrite.
+	User string
+	// Host part of the accounts. Default %.
+	Host string
+	// Plugin that checks the password. Default mysql_native_password on MariaDB, caching_sha2_password on MySQL.
+	Plugin string
+	// NewPassword draws a password from random by the secret's rule.
+	NewPassword func(random io.Reader) (string, error)
+	// SendPassword sends the password itself instead of a hash, for servers whose password rule must see it.
+	SendPassword bool
+	// Usage makes alternate tell who uses a credential; see Uses.
+	Usage bool
+	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
+	Claim string
+	Clock func() time.Time
+	// CallDeadline bounds each change. Default 20 s.
+	CallDeadline time.Duration
+	// Random is drawn from for passwords and salts. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is one account or pair. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	way *way
+}
+
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Witness  = (*Upstream)(nil)
+)
+
+// New checks config. It does not connect.
+func New(config Config) (*Upstream, error) {
+	if config.Host == "" {
+		config.Host = "%"
+	}
+	if config.Server.Product == "" {
+		config.Server.Product = MariaDB
+	}
+	if config.Plugin == "" {
+		config.Plugin = config.Server.Product.plugins()[0]
+	}
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("configuring mysql upstream: %w", err)
+	}
+	if config.CallDeadline == 0 {
+		config.CallDeadline = defaultCallDeadline
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	way, err := config.Server.way()
+	if err != nil {
+		return nil, fmt.Errorf("configuring mysql upstream: %w", err)
+	}
+	return &Upstream{Config: config, way: way}, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Admin == nil || c.Clock == nil || c.NewPassword == nil:
+		return errors.New("an admin credential, a clock and a password rule are needed")
+	case c.CallDeadline < 0:
+		return errors.New("the call deadline is negative")
+	case c.Claim == "" || !utf8.ValidString(c.Claim) || len(c.Claim) > 512:
+		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
+	case c.Mode != Alternate && c.Mode != Dual && c.Mode != Overwrite:
+		return fmt.Errorf("mode %q: want alternate, dual or overwrite", c.Mode)
+	case c.Mode == Dual && (c.SendPassword || c.Plugin == pluginEd25519):
+		return errors.New("mode dual sends hashes, and on MariaDB those of mysql_native_password")
+	case c.SendPassword && c.Server.Product == MySQL:
+		return errors.New("MySQL takes the hash whatever its password rule is")
+	}
+	if err := c.Server.Product.check(c.Plugin); err != nil {
+		return err
+	}
+	names := []string{c.User, c.Host}
+	if c.Mode == Alternate {
+		names = []string{c.Users[0], c.Users[1], c.Host}
+		if c.Users[0] == c.Users[1] {
+			return errors.New("the two users must be different")
+		}
+		if c.Role != "" {
+			names = append(names, c.Role)
+		}
+	}
+	for _, name := range names {
+		if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+			return fmt.Errorf("name %q: want 1 to %d characters of text", name, maxName)
+		}
+	}
+	return nil
+}
+
+// Kind describes the mode.
+func (u *Upstream) Kind() upstream.Kind { return u.kind() }
+
+// kind needs no connection's settings, so that Describe can ask as well.
+func (c Config) kind() upstream.Kind {
+	kind := upstream.Kind{
+		Name: "mysql", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Verifies: true, CallDeadline: c.CallDeadline, Fences: c.marked(),
+	}
+	switch c.Mode {
+	case Dual:
+		kind.Capability = upstream.Dual
+	case Overwrite:
+		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	case Alternate:
+		if c.Usage {
+			kind.Evidence = &upstream.Evidence{Source: "open sessions (information_schema.PROCESSLIST)", Fine: time.Second, Names: true}
+		}
+	}
+	return kind
+}
+
+// marked reports whether there is a place for the marker.
+func (c Config) marked() bool { return c.Server.MarkerTable != "" || c.Server.Product == MySQL }
+
+// Propose draws a password for the user whose turn it is: of a pair, the one that current does not name.
+func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	password, err := u.NewPassword(u.Random)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	user := u.User
+	if u.Mode == Alternate {
+		user = u.Users[0]
+		if current.ExposeText(FieldUsername) == user {
+			user = u.Users[1]
+		}
+	}
+	v, err := current.With(FieldUsername, []byte(user))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	return v.With(FieldPassword, []byte(password))
+}
+
+// Apply makes the server honour candidate.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	const doing = "applying credential"
+	if err := u.ours(candidate); err != nil {
+		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	err := u.change(ctx, doing, run, func(s *session) error {
+		switch u.Mode {
+		case Alternate:
+			return u.alternate(s, candidate)
+		case Dual:
+			return u.addPassword(s, current, candidate)
+		default:
+			return u.overwrite(s, candidate)
+		}
+	})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return candidate, nil
+}
+
+// ours checks that v is a credential of a user this upstream may change.
+func (u *Upstream) ours(v secret.Value) error {
+	if !v.Has(FieldUsername) || !v.Has(FieldPassword) {
+		return errors.New("a credential needs the fields username and password")
+	}
+	if !u.manages(v.ExposeText(FieldUsername)) {
+		return fmt.Errorf("user %q is not one of this account's", v.ExposeText(FieldUsername))
+	}
+	password := v.ExposeText(FieldPassword)
+	if password == "" || !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
+		return errors.New("the password is empty or not text that the server can hold")
+	}
+	return nil
+}
+
+func (u *Upstream) manages(user string) bool {
+	if u.Mode == Alternate {
+		return user == u.Users[0] || user == u.Users[1]
+	}
+	return user == u.User
+}
+
+// Revoke makes the server refuse old. Open sessions are left alone. A user outside the account (a credential from before
+// Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	const doing = "revoking credential"
+	user := old.ExposeText(FieldUsername)
+	same := user != "" && user == successor.ExposeText(FieldUsername)
+	switch {
+	case u.Mode == Overwrite,
+		same && (u.Mode == Alternate || old.ExposeText(FieldPassword) == successor.ExposeText(FieldPassword)):
+		return nil // applying the successor replaced it, or it is the successor
+	case !u.manages(user):
+		verdict, err := u.Verify(ctx, old)
+		if verdict == upstream.Refused {
+			return nil
+		}
+		return &Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Cause: err,
+			Detail: fmt.Sprintf("user %q is not one of this account's", user),
+			Next:   "lock it by hand (ALTER USER … ACCOUNT LOCK); the run then goes on",
+		}
+	}
+	return u.change(ctx, doing, run, func(s *session) error {
+		if u.Mode == Dual {
+			return u.dropPassword(s, old, successor)
+		}
+		return u.disable(s, user)
+	})
+}

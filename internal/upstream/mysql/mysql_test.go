@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func valid() Config {
+	return Config{
+		Server: Server{Host: "db.example.com"}, Mode: Alternate, Role: "orders", Users: [2]string{"orders_a", "orders_b"},
+		Claim: "shop/test/orders-db", Clock: time.Now,
+		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
+		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		ok     bool
+	}{
+		{"as it should be", func(*Config) {}, true},
+		{"no role", func(c *Config) { c.Role = "" }, true},
+		{"dual", func(c *Config) { c.Mode, c.User = Dual, "orders" }, true},
+		{"overwrite", func(c *Config) { c.Mode, c.User = Overwrite, "orders" }, true},
+		{"MySQL", func(c *Config) { c.Server.Product = MySQL }, true},
+		{"ed25519", func(c *Config) { c.Plugin = "ed25519" }, true},
+		{"socket", func(c *Config) { c.Server.Host = "/run/mysqld/mysqld.sock" }, true},
+		{"loopback without TLS", func(c *Config) { c.Server.Host, c.Server.TLS = "::1", Disable }, true},
+		{"elsewhere without TLS", func(c *Config) { c.Server.TLS = Disable }, false},
+		{"TLS that checks nothing", func(c *Config) { c.Server.TLS = "require" }, false},
+		{"CA that is none", func(c *Config) { c.Server.CACertificate = "none" }, false},
+		{"no host", func(c *Config) { c.Server.Host = "" }, false},
+		{"no such port", func(c *Config) { c.Server.Port = 70000 }, false},
+		{"table of no database", func(c *Config) { c.Server.MarkerTable = "accounts" }, false},
+		{"table with more in its name", func(c *Config) { c.Server.MarkerTable = "a.b;c" }, false},
+		{"no such product", func(c *Config) { c.Server.Product = "oracle" }, false},
+		{"plugin of the other product", func(c *Config) { c.Plugin = "caching_sha2_password" }, false},
+		{"dual by ed25519", func(c *Config) { c.Mode, c.User, c.Plugin = Dual, "orders", "ed25519" }, false},
+		{"dual, password sent", func(c *Config) { c.Mode, c.User, c.SendPassword = Dual, "orders", true }, false},
+		{"MySQL, password sent", func(c *Config) { c.Server.Product, c.SendPassword = MySQL, true }, false},
+		{"no admin", func(c *Config) { c.Admin = nil }, false},
+		{"no clock", func(c *Config) { c.Clock = nil }, false},
+		{"no rule", func(c *Config) { c.NewPassword = nil }, false},
+		{"no claim", func(c *Config) { c.Claim = "" }, false},
+		{"no mode", func(c *Config) { c.Mode = "" }, false},
+		{"no user", func(c *Config) { c.Mode = Overwrite }, false},
+		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
+		{"name too long", func(c *Config) { c.Role = strings.Repeat("o", 81) }, false},
+		{"name of two lines", func(c *Config) { c.Role = "a\nb" }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := valid()
+			test.change(&config)
+			if _, err := New(config); (err == nil) != test.ok {
+				t.Errorf("got %v, want accepted: %v", err, test.ok)
+			}
+		})
+	}
+}
+
+// The digests were made by OpenSSL (passwd -5) and by MariaDB (PASSWORD, and its plugin ed25519).
+func TestHashesOfKnownPasswords(t *testing.T) {
+	for _, test := range []struct{ salt, password, want string }{
+		{"saltstring", "Hello world!", "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"},
+		{"abcdefghij./ABCD", "Käse und Brot, 24 Zeichen lang und mehr als 32", "d9SbAGD8q5GIkAViTi52KjS9Zw/vQJcPvZBuJfvJN71"},
+	} {
+		if got := sha256crypt([]byte(test.password), []byte(test.salt), sha2Rounds); got != test.want {
+			t.Errorf("SHA-crypt of %q: got %s, want %s", test.password, got, test.want)
+		}
+	}
+	for plugin, want := range map[string]string{
+		pluginNative: "*A41BEE51488264C01B96DE959A9142AF1A75205E", pluginEd25519: "GVycM1PNYy2URWCtSnWcrXKV9RSF2Riqk+B7EpGr7IE",
+	} {
+		if got, err := hashed(nil, plugin, "two"); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", plugin, got, err, want)
+		}
+	}
+	hash, err := hashed(bytes.NewReader(make([]byte, sha2Salt)), pluginSHA2, "two")
+	if err != nil || !strings.HasPrefix(hash, "$A$005$....................") || len(hash) != 70 {
+		t.Errorf("caching_sha2_password: got %s, %v, want 70 characters", hash, err)
+	}
+	if _, err := hashed(bytes.NewReader(nil), pluginSHA2, "two"); err == nil {
+		t.Error("no randomness: got no error")
+	}
+}
+
+// No MySQL server could be had to run these on; the texts are held against its manual.
+func TestStatementsForMySQL(t *testing.T) {
+	config := valid()
+	config.Server.Product = MySQL
+	config.Random = bytes.NewReader(make([]byte, 1000))
+	u, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := u.identified("two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256crypt([]byte("two"), []byte("...................."), sha2Rounds)
+	got := append([]string{set, u.readMarkers()}, u.roleStatements("o'a")...)
+	got = append(got, u.writeMarkers(marker{Custody: 1, Claim: "c", Run: "r"})...)
+	want := []string{
+		"IDENTIFIED WITH caching_sha2_password AS '$A$005$...................." + digest + "'",
+		"SELECT CONCAT(USER, '@', HOST), COALESCE(JSON_UNQUOTE(JSON_EXTRACT(ATTRIBUTE, '$.custody')), '') " +
+			"FROM INFORMATION_SCHEMA.USER_ATTRIBUTES WHERE CONCAT(USER, '@', HOST) IN ('orders_a@%', 'orders_b@%')",
+		"GRANT `orders` TO 'o''a'@'%'",
+		"ALTER USER 'o''a'@'%' DEFAULT ROLE `orders`",
+		`ALTER USER IF EXISTS 'orders_a'@'%' ATTRIBUTE '{"custody":"{\"custody\":1,\"claim\":\"c\",\"run\":\"r\"}"}'`,
+		`ALTER USER IF EXISTS 'orders_b'@'%' ATTRIBUTE '{"custody":"{\"custody\":1,\"claim\":\"c\",\"run\":\"r\"}"}'`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("statements (-want +got):\n%s", diff)
+	}
+	s := &session{product: MySQL, until: 1.5, locks: []string{"custody.x"}}
+	condition := "IF((1.500000 - UNIX_TIMESTAMP(SYSDATE(6))) > 0 AND IS_USED_LOCK('custody.x') <=> CONNECTION_ID(), "
+	if diff := cmp.Diff("SET SESSION lock_wait_timeout = GREATEST(1, FLOOR(1.500000 - UNIX_TIMESTAMP(SYSDATE(6)))); "+
+		"SET @custody = "+condition+"'ALTER USER ''a''', NULL); PREPARE custody FROM @custody; EXECUTE custody; SET @custody = NULL",
+		s.guard([]string{"ALTER USER 'a'"})); diff != "" {
+		t.Errorf("guarded (-want +got):\n%s", diff)
+	}
+	for current, want := range map[string]bool{"`orders`@`%`": true, "`x`@`%`,`orders`@`%`": true, "NONE": false, "orders": false, "`orders`@`h`": false} {
+		if got := u.hasRole(current); got != want {
+			t.Errorf("role among %s: got %v, want %v", current, got, want)
+		}
+	}
+}
+
+func TestMarkerRemembersSupersededRuns(t *testing.T) {
+	m := marker{Custody: markerSchema, Claim: "shop/test/orders-db"}
+	runs := maxPast + 5
+	for i := range runs {
+		run := authority.RunID(fmt.Sprintf("run-%d", i))
+		for range 2 { // the second time, it is the current run already
+			next, ok := m.supersede(run)
+			if !ok {
+				t.Fatalf("%s is refused", run)
+			}
+			m = next
+		}
+	}
+	if m.Run != "run-20" || m.Sequence != uint64(runs) || len(m.Past) != maxPast {
+		t.Errorf("got run %s, sequence %d, %d past runs", m.Run, m.Sequence, len(m.Past))
+	}
+	for i := runs - 1 - maxPast; i < runs-1; i++ {
+		if next, ok := m.supersede(authority.RunID(fmt.Sprintf("run-%d", i))); ok || next.Run != m.Run {
+			t.Errorf("run-%d, superseded, is taken", i)
+		}
+	}
+	read, own := parseMarker(m.encode())
+	if diff := cmp.Diff(m, read); !own || diff != "" {
+		t.Errorf("marker read back (own %v) (-want +got):\n%s", own, diff)
+	}
+}
+
+func TestDescriptionIsComplete(t *testing.T) {
+	d := Describe()
+	if d.Type != "mysql" || d.Title == "" || d.Summary == "" || !strings.HasPrefix(d.Page, "## Documents") {
+		t.Errorf("got %+v", d)
+	}
+	if !strings.Contains(d.Tried, "never been run on MySQL") {
+		t.Errorf("got tried %q, want it to say what it was not tried on", d.Tried)
+	}
+	for _, mode := range d.Modes {
+		if mode.Means == "" || mode.Kind.Name != d.Type || mode.Kind.CallDeadline <= 0 {
+			t.Errorf("mode %s: got %+v", mode.Name, mode)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mysql_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/mysql"
+	"custody.dev/custody/internal/upstream/upstreamtest"
+)
+
+// rig is a server with an administrator that has the rights of the page and no more.
+type rig struct {
+	*testing.T
+	server *realparts.MariaDBServer
+	admin  secret.Value
+	names  *atomic.Int64
+}
+
+// leastRights are the page's, with the marker table and usage evidence.
+const leastRights = `
+CREATE DATABASE custody;
+CREATE TABLE custody.accounts (account VARCHAR(340) COLLATE utf8mb4_bin PRIMARY KEY, marker TEXT NOT NULL);
+GRANT CREATE USER, PROCESS ON *.* TO custody_admin@'%';
+GRANT SELECT, INSERT, UPDATE ON custody.accounts TO custody_admin@'%'`
+
+func loud(more map[string]string) map[string]string {
+	settings := map[string]string{"general-log": "", "plugin-load-add": "auth_ed25519"}
+	for name, value := range more {
+		settings[name] = value
+	}
+	return settings
+}
+
+func newRig(t *testing.T, options realparts.MariaDBOptions) *rig {
+	t.Helper()
+	r := &rig{T: t, server: realparts.MariaDB(t, options), names: new(atomic.Int64)}
+	r.admin = credential(t, "custody_admin", "Admin-"+random(t))
+	r.sql("CREATE USER custody_admin@'%' IDENTIFIED BY '" + r.admin.ExposeText("password") + "';" + leastRights)
+	return r
+}
+
+// on is the same rig under a subtest.
+func (r *rig) on(t *testing.T) *rig {
+	return &rig{T: t, server: r.server, admin: r.admin, names: r.names}
+}
+
+func (r *rig) sql(statements string) []string {
+	r.Helper()
+	rows, err := r.server.Exec(r.Context(), statements)
+	if err != nil {
+		r.Fatalf("%s: %v", statements, err)
+	}
+	return rows
+}
+
+func (r *rig) name(base string) string { return fmt.Sprintf("%s_%d", base, r.names.Add(1)) }
+
+// config is for fresh accounts; the user of dual and overwrite exists.
+func (r *rig) config(mode mysql.Mode) mysql.Config {
+	r.Helper()
+	config := mysql.Config{
+		Server: mysql.Server{Host: r.server.Host, Port: r.server.Port, TLS: mysql.Disable, MarkerTable: "custody.accounts"},
+		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin}, nil },
+		Mode:   mode, Claim: "shop/test/orders-db", Clock: time.Now, NewPassword: newPassword,
+	}
+	if mode == mysql.Alternate {
+		config.Role = r.name("role")
+		config.Users = [2]string{config.Role + "_a", config.Role + "_b"}
+		config.Usage = true
+		r.sql(fmt.Sprintf("CREATE ROLE %s; GRANT SELECT ON mysql.help_topic TO %[1]s; GRANT %[1]s TO custody_admin@'%%' WITH ADMIN OPTION", config.Role))
+		for _, user := range config.Users { // what a person does once: MariaDB lets the admin set no default role
+			r.sql(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED VIA mysql_native_password USING 'invalid'; GRANT %s TO %[1]s@'%%'; SET DEFAULT ROLE %[2]s FOR %[1]s@'%%'", user, config.Role))
+		}
+		return config
+	}
+	config.User = r.name("app")
+	r.sql("SET GLOBAL strict_password_validation = OFF; CREATE USER " + config.User +
+		"@'%' IDENTIFIED VIA mysql_native_password USING 'invalid'; SET GLOBAL strict_password_validation = ON")
+	return config
+}
+
+func newPassword(random io.Reader) (string, error) {
+	raw := make([]byte, 16)
+	_, err := io.ReadFull(random, raw)
+	return "Pw-" + hex.EncodeToString(raw) + "-9X", err
+}
+
+func random(t *testing.T) string {
+	t.Helper()
+	text, err := newPassword(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func credential(t *testing.T, user, password string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"username": user, "password": password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (r *rig) open(config mysql.Config) *mysql.Upstream {
+	r.Helper()
+	u, err := mysql.New(config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return u
+}
+
+func (r *rig) issue(u *mysql.Upstream, run authority.RunID, current secret.Value) secret.Value {
+	r.Helper()
+	candidate, err := u.Propose(r.Context(), current)
+	if err != nil {
+		r.Fatal(err)
+	}
+	applied, err := u.Apply(r.Context(), run, current, candidate)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return applied
+}
+
+func (r *rig) is(u *mysql.Upstream, want upstream.Verdict, v secret.Value, what string) {
+	r.Helper()
+	got, err := u.Verify(r.Context(), v)
+	if got != want || (err != nil) != (want == upstream.Unknown) {
+		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
+	}
+}
+
+// held names what the server honours for these users: the hashes, which are not secret here.
+func (r *rig) held(users ...string) []string {
+	return r.sql("SELECT CONCAT(User, ' ', JSON_VALUE(Priv, '$.authentication_string'), ' ', COALESCE(JSON_QUERY(Priv, '$.auth_or'), ''))" +
+		" FROM mysql.global_priv WHERE User IN ('" + strings.Join(users, "', '") + "')" +
+		" AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) = 0 AND JSON_VALUE(Priv, '$.authentication_string') <> 'invalid'")
+}
+
+func users(config mysql.Config) []string {
+	if config.Mode == mysql.Alternate {
+		return config.Users[:]
+	}
+	return []string{config.User}
+}
+
+// fixture reaches the server through a proxy.
+func (r *rig) fixture(config mysql.Config) upstreamtest.Fixture {
+	proxy := realparts.NewProxy(r, net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)))
+	config.Server.Port = proxy.Port()
+	var skew atomic.Int64
+	config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	return upstreamtest.Fixture{
+		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut,
+		Skew:        func(by time.Duration) { skew.Store(int64(by)) },
+		EnforcesRun: config.Server.MarkerTable != "",
+		Log:         r.server.Log,
+	}
+}
+
+func TestSuite(t *testing.T) {
+	plain := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
+	strict := newRig(t, realparts.MariaDBOptions{Settings: map[string]string{"plugin-load-add": "simple_password_check"}})
+	for _, test := range []struct {
+		name   string
+		rig    *rig
+		mode   mysql.Mode
+		change func(*mysql.Config)
+	}{
+		{"alternate", plain, mysql.Alternate, nil},
+		{"dual", plain, mysql.Dual, nil},
+		{"overwrite", plain, mysql.Overwrite, nil},
+		{"alternate, ed25519", plain, mysql.Alternate, func(c *mysql.Config) { c.Plugin = "ed25519" }},
+		{"overwrite, unmarked", plain, mysql.Overwrite, func(c *mysql.Config) { c.Server.MarkerTable = "" }},
+		{"overwrite, password sent", strict, mysql.Overwrite, func(c *mysql.Config) { c.SendPassword = true }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // most of its time is waiting for replies that were lost
+			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+				r := test.rig.on(t)
+				config := r.config(test.mode)
+				if test.change != nil {
+					test.change(&config)
+				}
+				fixture := r.fixture(config)
+				if config.SendPassword {
+					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
+						return credential(t, v.ExposeText("username"), "sh0rt-")
+					}
+				} else {
+					fixture.Held = func(t *testing.T) []string { return test.rig.on(t).held(users(config)...) }
+				}
+				return fixture
+			})
+		})
+	}
+	t.Cleanup(func() {
+		if log := plain.server.Log(); !strings.Contains(log, "EXECUTE custody") {
+			t.Error("the server did not log statements: the search of its log proves nothing")
+		}
+	})
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mysql
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// ownMark names a lock that a session of Custody's holds while it signs in to verify, so that Uses can leave it out.
+func ownMark(id, function, more string) string {
+	return function + "(CONCAT('custody.verify.', " + id + ")" + more + ")"
+}
+
+const nextUsage = "GRANT PROCESS ON *.* TO the admin, or leave usage out of the Upstream document"
+
+// Uses lists the open sessions of old's user: address, database and, where the server keeps it (performance_schema), the
+// program's name. The last use is when the session last did something. Only mode alternate can tell: where both passwords
+// are one user's, so are the sessions.
+func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
+	const doing = "looking for uses"
+	user := old.ExposeText(FieldUsername)
+	switch {
+	case u.Kind().Evidence == nil:
+		return nil, &Error{Doing: doing, Detail: "this account's document asks for no usage evidence, or its mode has none", Next: "mode alternate with usage: true has some"}
+	case user == "":
+		return nil, &Error{Doing: doing, Detail: "a credential needs the field username"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	made, err := u.admin(ctx, doing)
+	if err != nil {
+		return nil, err
+	}
+	defer made.hangUp()
+	s := &session{ctx: ctx, conn: made, doing: doing, product: u.Server.Product}
+	if err := s.exec("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"); err != nil {
+		return nil, err
+	}
+	// Without PROCESS the list of sessions is merely shorter; this table says no.
+	if _, err := s.query("SELECT COUNT(*) FROM information_schema.INNODB_TRX"); err != nil {
+		if failure, ok := errors.AsType[*Error](err); ok && failure.missingRight() {
+			failure.Detail, failure.Next = "the admin does not see the sessions of others", nextUsage
+		}
+		return nil, err
+	}
+	rows, err := u.sessions(s, user)
+	if err != nil {
+		return nil, err
+	}
+	now := u.Clock()
+	var uses []upstream.Use
+	for _, row := range rows {
+		seconds, err := strconv.ParseFloat(row[3], 64)
+		if err != nil {
+			return nil, s.refuse("the server's list of sessions has no times", "")
+		}
+		last := now.Add(-time.Duration(max(0, seconds) * float64(time.Second)))
+		if !last.Before(since) {
+			uses = append(uses, upstream.Use{Who: who(row[0], row[1], row[2]), Last: last})
+		}
+	}
+	return uses, nil
+}
+
+// sessions returns program, host, database and idle seconds of each session that is not Custody's own.
+func (u *Upstream) sessions(s *session, user string) ([][]string, error) {
+	idle := "p.TIME"
+	if s.product == MariaDB {
+		idle = "p.TIME_MS / 1000"
+	}
+	where := " WHERE p.USER = " + quoteText(user) + " AND NOT (" + ownMark("p.ID", "IS_USED_LOCK", "") + " <=> p.ID)"
+	columns := "p.HOST, COALESCE(p.DB, ''), " + idle
+	rows, err := s.query("SELECT COALESCE(a.ATTR_VALUE, ''), " + columns + ` FROM information_schema.PROCESSLIST p
+		LEFT JOIN performance_schema.session_connect_attrs a ON a.PROCESSLIST_ID = p.ID AND a.ATTR_NAME = 'program_name'` + where)
+	if failure, ok := errors.AsType[*Error](err); ok && failure.missingRight() {
+		rows, err = s.query("SELECT '', " + columns + " FROM information_schema.PROCESSLIST p" + where)
+	}
+	return rows, err
+}
+
+func who(program, address, database string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
+	}
+	parts := []string{"from " + address}
+	if program != "" {
+		parts = append([]string{program}, parts...)
+	}
+	if database != "" {
+		parts = append(parts, "in "+database)
+	}
+	return strings.Join(parts, " ")
+}

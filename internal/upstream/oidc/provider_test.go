@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/oidc"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestClientIsRegisteredAsTheEstateSays compares with what the provider itself holds.
+func TestClientIsRegisteredAsTheEstateSays(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Accept)
+	config.Client = oidc.Client{
+		Name: "Orders", GrantTypes: []string{"authorization_code", "refresh_token"}, AuthMethod: oidc.Post,
+		RedirectURIs: []string{"https://orders.example.org/back"}, Scopes: []string{"openid", "offline_access", "orders.read"},
+		Contacts: []string{"orders@example.org"}, URI: "https://orders.example.org",
+	}
+	u := r.open(config)
+	current := text(t, map[string]string{"note": "kept", oidc.FieldExpires: "2001-01-01T00:00:00Z"})
+	v := r.issue(u, "run-1", current)
+	want := []string{
+		oidc.FieldID, oidc.FieldSecret, oidc.FieldGrantTypes, "note", oidc.FieldManageToken, oidc.FieldManageURI, oidc.FieldAuthMethod,
+	}
+	if diff := cmp.Diff(want, v.Names()); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	held := r.held(config.Claim)
+	if len(held) != 1 {
+		t.Fatalf("got %d clients, want one", len(held))
+	}
+	wantClient := realparts.OIDCClient{
+		ID: v.ExposeText(oidc.FieldID), Name: "Orders (custody " + config.Claim + " run-1)", AuthMethod: oidc.Post,
+		GrantTypes: config.Client.GrantTypes, RedirectURIs: config.Client.RedirectURIs, Scope: "openid offline_access orders.read",
+		SecretSHA256: held[0].SecretSHA256,
+	}
+	if diff := cmp.Diff(wantClient, held[0]); diff != "" {
+		t.Errorf("client (-want +got):\n%s", diff)
+	}
+	r.is(u, upstream.Accepted, v, "the client")
+}
+
+// TestVerifyByEachGrant: where client_credentials is not granted, a grant that was never given shows who is let in.
+func TestVerifyByEachGrant(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	for name, client := range map[string]oidc.Client{
+		"client credentials": {GrantTypes: []string{"client_credentials"}},
+		"code":               {GrantTypes: []string{"authorization_code"}, RedirectURIs: []string{"https://orders.example.org/back"}},
+		"refresh and code":   {GrantTypes: []string{"refresh_token", "authorization_code"}, RedirectURIs: []string{"https://orders.example.org/back"}},
+	} {
+		for _, method := range []string{oidc.Basic, oidc.Post} {
+			t.Run(name+" by "+method, func(t *testing.T) {
+				r := r.on(t)
+				config := r.config(oidc.Accept)
+				client.Name, client.AuthMethod = "Orders", method
+				config.Client = client
+				u := r.open(config)
+				v := r.issue(u, "run-1", secret.Value{})
+				r.is(u, upstream.Accepted, v, "the client")
+				decoy, err := u.Decoy(v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if decoy.ExposeText(oidc.FieldID) != v.ExposeText(oidc.FieldID) {
+					t.Error("the decoy is another client: that it is refused would not show that the secret is looked at")
+				}
+				r.is(u, upstream.Refused, decoy, "the client with another secret")
+				stranger, err := v.With(oidc.FieldID, []byte("nobody"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.is(u, upstream.Refused, stranger, "a client that does not exist")
+			})
+		}
+	}
+}
+
+// TestEstateMayChangeHowClientsAuthenticate: the old client is still tried as it was registered.
+func TestEstateMayChangeHowClientsAuthenticate(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Accept)
+	first := r.issue(r.open(config), "run-1", secret.Value{})
+	config.Client.AuthMethod = oidc.Post
+	config.Client.GrantTypes = []string{"authorization_code"}
+	config.Client.RedirectURIs = []string{"https://orders.example.org/back"}
+	u := r.open(config)
+	second := r.issue(u, "run-2", first)
+	r.is(u, upstream.Accepted, first, "the old client")
+	r.is(u, upstream.Accepted, second, "the new client")
+	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+		t.Fatal(err)
+	}
+	r.is(u, upstream.Refused, first, "the old client")
+	r.is(u, upstream.Accepted, second, "the new client")
+}
+
+func TestRefusedMetadata(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	for name, change := range map[string]func(*oidc.Client){
+		"unknown grant":          func(c *oidc.Client) { c.GrantTypes = append(c.GrantTypes, "password") },
+		"redirect with fragment": func(c *oidc.Client) { c.RedirectURIs = []string{"https://orders.example.org/#x"} },
+		"unknown scope":          func(c *oidc.Client) { c.Scopes = []string{"nowhere"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := r.on(t)
+			config := r.config(oidc.Accept)
+			change(&config.Client)
+			_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+			if !errors.Is(err, upstream.ErrRefusedCandidate) {
+				t.Errorf("got %v, want ErrRefusedCandidate", err)
+			}
+			r.holds(0, config.Claim, "after it was refused")
+		})
+	}
+}
+
+func TestAdminCredentialsAreTriedInOrder(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Accept)
+	wrong := text(t, map[string]string{oidc.AdminInitial: "wrong-token"})
+	right := text(t, map[string]string{oidc.AdminInitial: r.provider.InitialAccessToken})
+	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong, right}, nil }
+	u := r.open(config)
+	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "the client")
+
+	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong}, nil }
+	_, err := r.open(config).Apply(t.Context(), "run-2", secret.Value{}, secret.Value{})
+	if !errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("every token refused: got %v, want ErrNotApplied", err)
+	}
+	r.holds(1, config.Claim, "after a refused token")
+}
+
+// TestGoneOrWrongToken: the provider answers 401 to both; only the token endpoint tells them apart.
+func TestGoneOrWrongToken(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	u := r.open(r.config(oidc.Accept))
+	first := r.issue(u, "run-1", secret.Value{})
+	second := r.issue(u, "run-2", first)
+
+	wrong, err := first.With(oidc.FieldManageToken, []byte("not-the-registration-access-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = u.Revoke(t.Context(), "run-2", wrong, second)
+	if !errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("a wrong registration access token: got %v, want ErrNotApplied", err)
+	}
+	if hint, ok := errors.AsType[*oidc.Error](err); !ok || !strings.Contains(hint.Hint(), first.ExposeText(oidc.FieldID)) {
+		t.Errorf("got hint %q, want one that names the client", hint.Hint())
+	}
+	r.is(u, upstream.Accepted, first, "the client that could not be deleted")
+
+	for range 2 { // the second time it is gone
+		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+			t.Errorf("got %v, want none", err)
+		}
+	}
+	if err := u.Revoke(t.Context(), "run-2", wrong, second); err != nil {
+		t.Errorf("gone, and the token wrong as well: got %v, want none", err)
+	}
+	r.is(u, upstream.Accepted, second, "the successor")
+}
+
+// TestRevokeFallsBackToTheProvidersList where the client's own token is lost.
+func TestRevokeFallsBackToTheProvidersList(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Collect)
+	u := r.open(config)
+	first := r.issue(u, "run-1", secret.Value{})
+	bare := text(t, map[string]string{oidc.FieldID: first.ExposeText(oidc.FieldID), oidc.FieldSecret: first.ExposeText(oidc.FieldSecret)})
+	second := r.issue(u, "run-2", bare)
+	if err := u.Revoke(t.Context(), "run-2", bare, second); err != nil {
+		t.Fatal(err)
+	}
+	r.is(u, upstream.Refused, first, "the old client")
+	r.holds(1, config.Claim, "after revoking")
+}
+
+// TestCollectInAnotherProcess: the reply was lost with the process, and only the provider's list tells.
+func TestCollectInAnotherProcess(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	for i := range 25 { // so that the list has pages
+		other := r.config(oidc.Accept)
+		other.Claim = fmt.Sprintf("shop/test/other-%d", i)
+		r.issue(r.open(other), "run-2", secret.Value{})
+	}
+	config := r.config(oidc.Collect)
+	first := r.issue(r.open(config), "run-1", secret.Value{})
+	r.issue(r.open(config), "run-2", first)
+	r.issue(r.open(config), "run-2", first)
+	r.holds(3, config.Claim, "after lost replies")
+	u := r.open(config).Collecting()
+	for range 2 {
+		if err := u.Collect(t.Context(), "run-2"); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(1, config.Claim, "after collecting")
+	}
+	r.is(u, upstream.Accepted, first, "the current client")
+	if all, err := r.provider.Clients(t.Context()); err != nil || len(all) != 26 {
+		t.Errorf("got %d clients in all (%v), want 25 of others left alone", len(all), err)
+	}
+
+	wrong := text(t, map[string]string{oidc.AdminClients: "wrong", oidc.AdminInitial: r.provider.InitialAccessToken})
+	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong}, nil }
+	if err := r.open(config).Collecting().Collect(t.Context(), "run-2"); err == nil {
+		t.Error("a list that cannot be read: got no error; an orphan may be left")
+	}
+}
+
+// TestAcceptTellsOfOrphans exactly when one may be left.
+func TestAcceptTellsOfOrphans(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Accept)
+	var told []string
+	config.Tell = func(_ context.Context, marker string) { told = append(told, marker) }
+	collect := func(u *oidc.Upstream) {
+		t.Helper()
+		if err := u.Collecting().Collect(t.Context(), "run-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := r.open(config)
+	r.issue(u, "run-1", secret.Value{})
+	collect(u)
+	if len(told) != 0 {
+		t.Errorf("every reply came: got %q, want nothing told", told)
+	}
+	r.holds(0, config.Claim, "what this process registered is deleted")
+
+	r.fault(realparts.OIDCFault{Path: "/reg", Method: "POST", Status: 502, Body: "<html>bad gateway</html>", Left: 1, After: true})
+	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{}); err == nil || errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("got %v, want an error that leaves open whether it had an effect", err)
+	}
+	collect(u)
+	want := []string{"custody " + config.Claim + " run-1"}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("a lost reply: told (-want +got):\n%s", diff)
+	}
+	if held := r.held(config.Claim); len(held) != 1 || !strings.Contains(held[0].Name, told[0]) {
+		t.Errorf("the orphan %v does not carry the mark %q that people are told to look for", held, told)
+	}
+	collect(u)
+	if len(told) != 1 {
+		t.Errorf("told %d times of one orphan", len(told))
+	}
+	collect(r.open(config)) // another process cannot know
+	if len(told) != 2 {
+		t.Error("a process that saw no reply: want it to tell what may be left")
+	}
+}
+
+// TestHoldLeavesItToAPerson: no power to collect, and the kind says so.
+func TestHoldLeavesItToAPerson(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	var u upstream.Upstream = r.open(r.config(oidc.Hold))
+	if got := u.Kind().LostReply; got != upstream.Person {
+		t.Errorf("got %q, want person", got)
+	}
+	if err := u.Kind().Check(); err != nil {
+		t.Error(err)
+	}
+	if _, collects := u.(upstream.Collector); collects {
+		t.Error("an upstream that holds collects")
+	}
+	first := r.issue(u, "run-1", secret.Value{})
+	second := r.issue(u, "run-2", first)
+	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+		t.Fatal(err)
+	}
+	r.is(u, upstream.Refused, first, "the old client")
+	r.is(u, upstream.Accepted, second, "the new client")
+}
+
+// TestLateRegistration: the provider enforces no deadline. What lands late is found by its run.
+func TestLateRegistration(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	config := r.config(oidc.Collect)
+	first := r.issue(r.open(config), "run-1", secret.Value{})
+	config.CallDeadline = 100 * time.Millisecond
+	u := r.open(config).Collecting()
+	r.provider.Proxy.Cut(1) // discovery is answered, the registration is not
+	_, err := u.Apply(t.Context(), "run-2", first, secret.Value{})
+	r.provider.Proxy.Mend()
+	if err == nil || errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("got %v, want an error that leaves open whether it had an effect", err)
+	}
+	r.holds(2, config.Claim, "after a reply was lost")
+	config.CallDeadline = 0
+	if err := r.open(config).Collecting().Collect(t.Context(), "run-2"); err != nil {
+		t.Fatal(err)
+	}
+	r.holds(1, config.Claim, "after collecting")
+}
+
+// TestCalls counts what the package's comment promises.
+func TestCalls(t *testing.T) {
+	r := newRig(t, realparts.OIDCOptions{})
+	u := r.open(r.config(oidc.Accept))
+	counted := func(what string, want int, call func()) {
+		t.Helper()
+		sum := func() (sum int) {
+			counts, err := r.provider.Counts(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range counts {
+				sum += n
+			}
+			return sum
+		}
+		before := sum()
+		call()
+		if got := sum() - before; got != want {
+			t.Errorf("%s: got %d requests, want %d", what, got, want)
+		}
+	}
+	var first, second secret.Value
+	counted("Apply", 2, func() { first = r.issue(u, "run-1", secret.Value{}) })
+	counted("Verify", 2, func() { r.is(u, upstream.Accepted, first, "the client") })
+	second = r.issue(u, "run-2", first)
+	revoke := func() {
+		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted("Revoke", 1, revoke)
+	counted("Revoke again", 3, revoke)
+}

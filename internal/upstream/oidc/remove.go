@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// remove deletes v's client: by its own registration access token, else through the provider's list. When the provider
+// says that there is no such client, or that the token is wrong, the client must be refused at the token endpoint.
+func (u *Upstream) remove(ctx context.Context, doing string, v secret.Value) error {
+	address, token := v.ExposeText(FieldManageURI), v.ExposeText(FieldManageToken)
+	var unable error
+	if _, err := u.allowed(address); err == nil && token != "" {
+		done, err := u.delete(ctx, doing, address, token)
+		if done || err != nil {
+			return err
+		}
+	} else if address != "" && token != "" {
+		unable = err
+	}
+	if u.Clients != "" {
+		done, err := u.removeListed(ctx, doing, v.ExposeText(FieldID))
+		if done || err != nil {
+			return err
+		}
+	}
+	verdict, err := u.Verify(ctx, v)
+	switch verdict {
+	case upstream.Refused:
+		return nil
+	case upstream.Accepted:
+		return &Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Cause: unable,
+			Detail: "the client is honoured, and cannot be deleted: its registration access token is missing, not honoured, or may not delete",
+			Next:   "delete the client " + clientForm(v.ExposeText(FieldID)) + "at the provider by hand; the run then goes on",
+		}
+	}
+	return &Error{Doing: doing, Detail: "whether the client is gone cannot be told", Cause: err}
+}
+
+// clientForm names a client in a sentence, if its id is such as people can read.
+func clientForm(id string) string {
+	if id == "" || len(id) > 200 || quotable(id, "") != id {
+		return ""
+	}
+	return id + " "
+}
+
+// delete asks for one deletion. done means deleted; neither done nor an error that the provider knows no such client, or
+// does not let this token delete it.
+func (u *Upstream) delete(ctx context.Context, doing, address, token string) (done bool, err error) {
+	a, err := u.send(ctx, doing, request{method: http.MethodDelete, address: address, bearer: token})
+	switch {
+	case err != nil:
+		return false, err
+	case a.status == http.StatusNoContent, a.status == http.StatusOK:
+		return true, nil
+	case a.throttled() && a.status != http.StatusServiceUnavailable:
+		return false, u.wrong(doing, "", upstream.ErrNotApplied, a)
+	}
+	switch a.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
+		return false, nil
+	}
+	return false, u.wrong(doing, "", nil, a)
+}
+
+// removeListed deletes a client through the provider's own list.
+func (u *Upstream) removeListed(ctx context.Context, doing, id string) (done bool, err error) {
+	if id == "" {
+		return false, nil
+	}
+	tokens, err := u.tokens(ctx, doing, AdminClients)
+	if err != nil {
+		return false, err
+	}
+	address := strings.TrimSuffix(u.Clients, "/") + "/" + url.PathEscape(id)
+	for _, token := range tokens {
+		if done, err = u.delete(ctx, doing, address, token); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// Collecting is an Upstream that can collect what a run left.
+type Collecting struct{ *Upstream }
+
+var _ upstream.Collector = Collecting{}
+
+// Collecting gives u its power to collect. Under Hold there is none.
+func (u *Upstream) Collecting() Collecting { return Collecting{u} }
+
+// Collect deletes the clients of run that this process registered, and under orphans: collect those in the provider's list.
+// Under accept it tells of what may be left otherwise.
+func (c Collecting) Collect(ctx context.Context, run authority.RunID) error {
+	const doing = "collecting clients"
+	ctx, cancel := context.WithTimeout(ctx, c.CallDeadline)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	issued, unsure := c.known(run)
+	for _, v := range issued {
+		if err := c.remove(ctx, doing, v); err != nil {
+			return err
+		}
+	}
+	if c.Orphans == Collect {
+		if err := c.collectListed(ctx, doing, run); err != nil {
+			return err
+		}
+	} else if unsure && c.Tell != nil {
+		c.Tell(ctx, c.marker(run))
+	}
+	c.remember(run, func(m *memory) { m.issued, m.lost = nil, false })
+	return nil
+}
+
+// known is what this process registered for run, and whether it cannot be sure that this is all.
+func (c Collecting) known(run authority.RunID) (issued []secret.Value, unsure bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.remembered(run)
+	if m == nil {
+		return nil, true
+	}
+	return append(issued, m.issued...), m.lost
+}
+
+// maxPages bounds a list that goes in circles.
+const maxPages = 1000
+
+// collectListed deletes what the provider lists and what carries run. The list is read whole before anything is deleted:
+// deleting moves pages.
+func (c Collecting) collectListed(ctx context.Context, doing string, run authority.RunID) error {
+	tokens, err := c.tokens(ctx, doing, AdminClients)
+	if err != nil {
+		return err
+	}
+	for i, token := range tokens {
+		ids, err := c.listed(ctx, doing, token, run)
+		if failure, ok := errors.AsType[*Error](err); ok && failure.Status == http.StatusUnauthorized && i < len(tokens)-1 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			done, err := c.removeListed(ctx, doing, id)
+			if err != nil {
+				return err
+			}
+			if !done {
+				return &Error{
+					Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list names the client " + clientForm(id) + "and does not let it be deleted",
+					Next: "see that the clientsToken may delete clients, or delete it by hand",
+				}
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// listed returns the ids of the clients that carry run.
+func (c Collecting) listed(ctx context.Context, doing, token string, run authority.RunID) (ids []string, err error) {
+	next := c.Clients
+	for range maxPages {
+		a, err := c.send(ctx, doing, request{method: http.MethodGet, address: next, bearer: token})
+		if err != nil {
+			return nil, err
+		}
+		var page []struct {
+			ID              string `json:"client_id"`
+			Name            string `json:"client_name"`
+			SoftwareVersion string `json:"software_version"`
+		}
+		if a.status != http.StatusOK || !a.object || json.Unmarshal(a.body, &page) != nil {
+			return nil, c.wrong(doing, "the provider's list of clients cannot be read", nil, a)
+		}
+		for _, client := range page {
+			if client.ID != "" && c.carries(client.Name, client.SoftwareVersion, run) {
+				ids = append(ids, client.ID)
+			}
+		}
+		base, err := url.Parse(next)
+		if err != nil {
+			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the address of the list"}
+		}
+		link := nextLink(a.header.Values("Link"))
+		if link == "" {
+			return ids, nil
+		}
+		reference, err := base.Parse(link)
+		if err == nil {
+			_, err = c.allowed(reference.String())
+		}
+		if err != nil {
+			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the next page of the provider's list is not where credentials may go"}
+		}
+		next = reference.String()
+	}
+	return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list of clients has no end"}
+}
+
+// nextLink finds the next page (RFC 8288).
+func nextLink(headers []string) string {
+	for _, header := range headers {
+		for _, link := range strings.Split(header, ",") {
+			target, parameters, _ := strings.Cut(strings.TrimSpace(link), ">")
+			for _, parameter := range strings.Split(parameters, ";") {
+				name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+				if strings.EqualFold(name, "rel") && strings.EqualFold(strings.Trim(value, `"`), "next") {
+					return strings.TrimPrefix(target, "<")
+				}
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/rabbitmq"
+
+	"github.com/google/go-cmp/cmp"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+var onBroker = []struct {
+	name string
+	test func(*rig)
+}{
+	{"ForeignClaimIsRefused", testForeign},
+	{"UnfitUsersAreRefused", testUnfit},
+	{"RightsAreTheTemplates", testRights},
+	{"AdminWithoutRightsAppliesNothing", testAdminRights},
+	{"AdminRotatesItself", testSelf},
+	{"OpenConnectionsAreNamedAndStay", testUses},
+	{"PasswordsOfAnyText", testAnyText},
+	{"VerdictsOfTheBroker", testVerdicts},
+	{"ForeignUserIsNeverChanged", testForeignUser},
+	{"PasswordIsNotSentToBeSet", testNotSent},
+	{"AnswersOfTheManagementInterface", testAnswers},
+	{"LateCallLands", testLate},
+}
+
+// refused checks that run-2 may not follow first, with what class, and that a person is told what to do.
+func (r *rig) refused(u upstream.Upstream, class error, first secret.Value, why string) {
+	r.Helper()
+	everything := func() string { return r.get("users") + r.get("permissions") }
+	before := everything()
+	candidate, err := u.Propose(r.Context(), first)
+	if err != nil {
+		r.Fatal(err)
+	}
+	_, err = u.Apply(r.Context(), "run-2", first, candidate)
+	var said *rabbitmq.Error
+	if !errors.Is(err, class) || !errors.As(err, &said) || said.Hint() == "" {
+		r.Errorf("%s: got %v, want %v with a hint", why, err, class)
+	}
+	if diff := cmp.Diff(before, everything()); diff != "" {
+		r.Errorf("%s: users changed (-before +after):\n%s", why, diff)
+	}
+}
+
+func testForeign(r *rig) {
+	for _, mode := range modes {
+		config := r.config(mode)
+		u := r.open(config)
+		first := r.issue(u, "run-1", secret.Value{})
+		other := config
+		other.Claim = "shop/production/orders-queue"
+		r.refused(r.open(other), upstream.ErrSuperseded, first, string(mode))
+		if mode == rabbitmq.Alternate {
+			if err := r.open(other).Revoke(r.Context(), "run-2", first, secret.Value{}); !errors.Is(err, upstream.ErrSuperseded) {
+				r.Errorf("Revoke: got %v, want ErrSuperseded", err)
+			}
+			// The claim on a user of the pair counts as well.
+			r.put(map[string]any{"password_hash": "", "tags": "monitoring"}, "users", config.Template)
+			r.put(map[string]any{"password_hash": "", "tags": "custody.claim=shop/test/another"}, "users", config.Users[1])
+			r.refused(u, upstream.ErrSuperseded, first, "a user of the pair")
+			r.put(map[string]any{"password_hash": "", "tags": ""}, "users", config.Users[1])
+		} else {
+			r.put(map[string]any{"password_hash": "", "tags": "monitoring"}, "users", config.User)
+		}
+		r.is(u, upstream.Accepted, r.issue(u, "run-3", first), "the candidate once the marker is gone")
+	}
+}
+
+func testUnfit(r *rig) {
+	for name, body := range map[string]map[string]any{
+		"the template has a password":      {"password": "template", "tags": ""},
+		"the template is an administrator": {"password_hash": "", "tags": "administrator"},
+	} {
+		config := r.config(rabbitmq.Alternate)
+		r.put(body, "users", config.Template)
+		r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, name)
+	}
+	config := r.config(rabbitmq.Alternate)
+	r.put(map[string]any{"password": "mine", "tags": ""}, "users", config.Users[0])
+	r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "a user of the pair is somebody else's")
+	for _, mode := range modes {
+		config := r.config(mode)
+		r.ask(http.MethodDelete, nil, "users", config.User+config.Template)
+		r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "nobody to begin with")
+	}
+}
+
+func testRights(r *rig) {
+	config := r.config(rabbitmq.Alternate)
+	u := r.open(config)
+	for _, vhost := range []string{"orders/eu", "old"} {
+		r.put(map[string]any{}, "vhosts", vhost)
+		r.put(map[string]any{"configure": "", "write": "^" + vhost, "read": ".*"}, "permissions", vhost, config.Template)
+		for _, exchange := range []string{"amq.topic", "amq.direct"} {
+			r.put(map[string]any{"exchange": exchange, "write": "^a", "read": "^b"}, "topic-permissions", vhost, config.Template)
+		}
+	}
+	r.put(map[string]any{"value": 7}, "user-limits", config.Template, "max-connections")
+	r.put(map[string]any{"value": 70}, "user-limits", config.Template, "max-channels")
+	same := func(name, when string) {
+		r.Helper()
+		rights := func(name string) string {
+			all := r.get("users", name, "permissions") + r.get("users", name, "topic-permissions") + r.get("user-limits", name)
+			return strings.ReplaceAll(all, `"user":"`+name+`"`, `"user":"-"`)
+		}
+		tags := slices.DeleteFunc(r.user(name).Tags, func(tag string) bool { return strings.HasPrefix(tag, "custody.") })
+		if diff := cmp.Diff([]string{"monitoring", "orders"}, tags); diff != "" {
+			r.Errorf("%s: tags of %s (-want +got):\n%s", when, name, diff)
+		}
+		if diff := cmp.Diff(rights(config.Template), rights(name)); diff != "" || !strings.Contains(rights(name), "amq.topic") || !strings.Contains(rights(name), "max-connections") {
+			r.Errorf("%s: rights of %s (-template +user):\n%s", when, name, diff)
+		}
+	}
+	first := r.issue(u, "run-1", secret.Value{})
+	same(config.Users[0], "created")
+	second := r.issue(u, "run-2", first)
+	r.ask(http.MethodDelete, nil, "permissions", "old", config.Template)
+	r.ask(http.MethodDelete, nil, "topic-permissions", "old", config.Template)
+	r.ask(http.MethodDelete, nil, "user-limits", config.Template, "max-channels")
+	r.put(map[string]any{"configure": "", "write": "", "read": "^x"}, "permissions", "/", config.Template)
+	third := r.issue(u, "run-3", second)
+	same(config.Users[0], "after the template changed")
+	if err := u.Revoke(r.Context(), "run-3", second, third); err != nil {
+		r.Fatal(err)
+	}
+	r.is(u, upstream.Refused, second, "the revoked credential")
+	if tags := r.user(config.Users[1]).Tags; !slices.Contains(tags, "custody.claim=shop/test/orders-queue") || slices.Contains(tags, "custody.run=run-2") {
+		r.Errorf("tags of the revoked user: got %v, want the claim and no run", tags)
+	}
+}
+
+func testAdminRights(r *rig) {
+	weak := credential(r.T, "weak", random(r.T))
+	for _, tags := range []string{"", "management", "policymaker", "monitoring"} {
+		r.put(map[string]any{"password": weak.ExposeText("password"), "tags": tags}, "users", "weak")
+		for _, mode := range modes {
+			config := r.config(mode)
+			config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{weak}, nil }
+			r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "admin with the tag "+tags)
+		}
+	}
+	config := r.config(rabbitmq.Alternate)
+	config.Admin = func(context.Context) ([]secret.Value, error) {
+		return []secret.Value{credential(r.T, "custody_admin", "wrong"), r.admin}, nil
+	}
+	r.is(r.open(config), upstream.Accepted, r.issue(r.open(config), "run-1", secret.Value{}), "applied by the second admin credential")
+}
+
+func testSelf(r *rig) {
+	config := r.config(rabbitmq.Overwrite)
+	current := credential(r.T, config.User, random(r.T))
+	r.put(map[string]any{"password": current.ExposeText("password"), "tags": "administrator"}, "users", config.User)
+	known := []secret.Value{current}
+	config.Admin = func(context.Context) ([]secret.Value, error) { return known, nil }
+	u := r.open(config)
+	candidate, err := u.Propose(r.Context(), current)
+	if err != nil {
+		r.Fatal(err)
+	}
+	known = []secret.Value{current, candidate} // escrowed before it is applied
+	for range 2 {                              // the second time, the current credential is refused already
+		if _, err := u.Apply(r.Context(), "run-1", current, candidate); err != nil {
+			r.Fatal(err)
+		}
+		r.is(u, upstream.Accepted, candidate, "the new credential")
+		r.is(u, upstream.Refused, current, "the old credential")
+	}
+	if tags := r.user(config.User).Tags; !slices.Contains(tags, "administrator") || !slices.Contains(tags, "custody.run=run-1") {
+		r.Errorf("tags: got %v, want administrator kept beside the marker", tags)
+	}
+	known = []secret.Value{current}
+	if _, err := u.Apply(r.Context(), "run-1", current, candidate); !errors.Is(err, upstream.ErrNotApplied) {
+		r.Errorf("with refused admin credentials alone: got %v, want ErrNotApplied", err)
+	}
+}
+
+// dial signs in with the vendor's library, as a consumer does.
+func (r *rig) dial(v secret.Value, name string) *amqp.Connection {
+	r.Helper()
+	properties := amqp.NewConnectionProperties()
+	properties.SetClientConnectionName(name)
+	conn, err := amqp.DialConfig(fmt.Sprintf("amqp://%s:%d/", r.server.Host, r.server.Port), amqp.Config{
+		SASL:       []amqp.Authentication{&amqp.PlainAuth{Username: v.ExposeText("username"), Password: v.ExposeText("password")}},
+		Properties: properties,
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return conn
+}
+
+func testUses(r *rig) {
+	u := r.open(r.config(rabbitmq.Alternate))
+	first := r.issue(u, "run-1", secret.Value{})
+	second := r.issue(u, "run-2", first)
+	began := time.Now()
+	uses := func(want int) []upstream.Use {
+		r.Helper()
+		ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
+		defer cancel()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			got, err := rabbitmq.WithPages(u, 1).Uses(ctx, first, began)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if len(got) == want {
+				return got
+			}
+			select {
+			case <-ctx.Done():
+				r.Fatalf("got %v, want %d", got, want)
+			case <-tick.C:
+			}
+		}
+	}
+	uses(0)
+	old, second1 := r.dial(first, "orders-service"), r.dial(second, "moved-on")
+	defer second1.Close()
+	again := r.dial(first, "reports")
+	r.is(u, upstream.Accepted, first, "the old credential")
+	asked := time.Now()
+	got := uses(2)
+	r.Logf("both connections were listed after %s", time.Since(asked).Round(time.Millisecond))
+	names := got[0].Who + got[1].Who
+	for _, want := range []string{"orders-service", "reports", "127.0.0.1:", "since 20"} {
+		if !strings.Contains(names, want) {
+			r.Errorf("got %v, want %s in it", got, want)
+		}
+	}
+	if got[0].Last.Before(asked) || strings.Contains(names, "moved-on") {
+		r.Errorf("got %v, want those who are signed in as the old user, now", got)
+	}
+	if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
+		r.Fatal(err)
+	}
+	if channel, err := old.Channel(); err != nil {
+		r.Errorf("an open connection after revoking: got %v, want it left alone", err)
+	} else if _, err := channel.QueueDeclare("orders.kept", false, true, false, false, nil); err != nil {
+		r.Errorf("its rights after revoking: got %v, want them kept", err)
+	}
+	r.is(u, upstream.Refused, first, "the revoked credential")
+	_ = old.Close()
+	_ = again.Close()
+	uses(0)
+}
+
+func testAnyText(r *rig) {
+	for _, mode := range modes {
+		u := r.open(r.config(mode))
+		v := r.issue(u, "run-1", secret.Value{})
+		for i, password := range []string{"spaces and\r\nlines", "käse-½", strings.Repeat("long", 700), " "} {
+			next, err := v.With("password", []byte(password))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if _, err := u.Apply(r.Context(), "run-2", v, next); err != nil {
+				r.Errorf("password %d: %v", i, err)
+			}
+			r.is(u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
+		}
+		for password, want := range map[string]error{
+			"": upstream.ErrNotApplied, "nul\x00": upstream.ErrRefusedCandidate, strings.Repeat("long", 2000): upstream.ErrRefusedCandidate,
+		} {
+			next, err := v.With("password", []byte(password))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if _, err := u.Apply(r.Context(), "run-2", v, next); !errors.Is(err, want) {
+				r.Errorf("password of %d bytes: got %v, want %v", len(password), err, want)
+			}
+		}
+	}
+}
+
+func testVerdicts(r *rig) {
+	config := r.config(rabbitmq.Overwrite)
+	u := r.open(config)
+	v := r.issue(u, "run-1", secret.Value{})
+	at := func(change func(*rabbitmq.Server)) upstream.Upstream {
+		elsewhere := config
+		elsewhere.CallDeadline = 2 * time.Second
+		change(&elsewhere.Server)
+		return r.open(elsewhere)
+	}
+	r.is(at(func(s *rabbitmq.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
+	r.is(at(func(s *rabbitmq.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+	r.is(at(func(s *rabbitmq.Server) { s.Port = r.server.ManagementPort }), upstream.Unknown, v, "another protocol")
+	r.is(at(func(s *rabbitmq.Server) { s.Port = r.server.TLSPort }), upstream.Unknown, v, "a listener with TLS, without")
+	r.is(at(func(s *rabbitmq.Server) { s.TLS, s.CACertificate = "", r.server.CA }), upstream.Unknown, v, "a listener without TLS, with")
+	secure := config
+	r.tls(&secure)
+	r.is(r.open(secure), upstream.Accepted, v, "with TLS")
+	secure.Server.CACertificate = ""
+	r.is(r.open(secure), upstream.Unknown, v, "an authority that is not known here")
+	r.put(map[string]any{"value": 0}, "user-limits", config.User, "max-connections")
+	r.is(u, upstream.Accepted, v, "a user at its limit of connections")
+	r.ask(http.MethodDelete, nil, "permissions", "/", config.User)
+	r.is(u, upstream.Accepted, v, "a user without a permission")
+	r.put(map[string]any{"password_hash": "", "tags": ""}, "users", config.User)
+	r.is(u, upstream.Refused, v, "a user without a password")
+	r.is(u, upstream.Refused, credential(r.T, config.User, ""), "an empty password for a user without one")
+	r.ask(http.MethodDelete, nil, "users", config.User)
+	r.is(u, upstream.Refused, v, "no such user")
+}
+
+func testForeignUser(r *rig) {
+	u := r.open(r.config(rabbitmq.Alternate))
+	old := credential(r.T, "legacy", random(r.T))
+	r.put(map[string]any{"password": old.ExposeText("password"), "tags": ""}, "users", "legacy")
+	successor := r.issue(u, "run-1", old)
+	if err := u.Revoke(r.Context(), "run-1", old, successor); !errors.Is(err, upstream.ErrNotApplied) {
+		r.Errorf("Revoke of a user outside the pair: got %v, want ErrNotApplied", err)
+	}
+	r.is(u, upstream.Accepted, old, "the user outside the pair")
+	r.put(map[string]any{"password_hash": "", "tags": ""}, "users", "legacy")
+	if err := u.Revoke(r.Context(), "run-1", old, successor); err != nil {
+		r.Errorf("Revoke, after somebody did it by hand: %v", err)
+	}
+	if _, err := u.Apply(r.Context(), "run-1", successor, old); !errors.Is(err, upstream.ErrNotApplied) {
+		r.Errorf("Apply of a user outside the pair: got %v, want ErrNotApplied", err)
+	}
+}
+
+// A broker that answers sign-ins from a cache lets a revoked password in for as long as the document says, and not longer.
+func TestAuthenticationCache(t *testing.T) {
+	const cache = 4 * time.Second
+	r := newRig(t, realparts.RabbitMQOptions{
+		Plugins: []string{"rabbitmq_auth_backend_cache"},
+		Settings: map[string]string{
+			"auth_backends.1": "cache", "auth_cache.cached_backend": "internal", "auth_cache.cache_ttl": fmt.Sprint(cache.Milliseconds()),
+		},
+	})
+	config := r.config(rabbitmq.Alternate)
+	config.AuthCache = cache
+	u := r.open(config)
+	if got := u.Kind().Settle; got != cache {
+		t.Errorf("settle time: got %s, want %s", got, cache)
+	}
+	first := r.issue(u, "run-1", secret.Value{})
+	r.is(u, upstream.Accepted, first, "the first credential")
+	second := r.issue(u, "run-2", first)
+	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+		t.Fatal(err)
+	}
+	revoked := time.Now()
+	r.is(u, upstream.Accepted, first, "the revoked credential, from the cache")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		began := time.Now()
+		verdict, err := u.Verify(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if verdict == upstream.Refused {
+			t.Logf("refused %s after it was revoked", time.Since(revoked).Round(time.Millisecond))
+			return
+		}
+		if began.Sub(revoked) > cache+time.Second {
+			t.Fatalf("still accepted %s after it was revoked", began.Sub(revoked))
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// change is one Apply or Revoke, with the admin signed in and the marker read.
+type change struct {
+	*Upstream
+	manager *manager
+	doing   string
+	run     authority.RunID
+	// holder is the user whose tags hold the marker, others its tags that are not Custody's, marker what the run leaves.
+	holder account
+	others []string
+	marker marker
+}
+
+// change runs body if run is not superseded.
+func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID, body func(context.Context, *change) error) error {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	if run == "" {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+	}
+	if err := ctx.Err(); err != nil {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	m, err := u.manage(ctx, doing)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	c := &change{Upstream: u, manager: m, doing: doing, run: run}
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	return body(ctx, c)
+}
+
+// check reads the marker.
+func (c *change) check(ctx context.Context) error {
+	name := c.User
+	if c.Mode == Alternate {
+		name = c.Template
+	}
+	holder, exists, err := c.manager.user(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return c.refuse(fmt.Sprintf("there is no user %q", name), "make it by hand: rabbitmqctl add_user, and for a template rabbitmqctl clear_password and its permissions")
+	}
+	found, others := readMarker(holder.Tags)
+	if found.claim != "" && found.claim != inTag(c.Claim) {
+		return foreign(c.doing, name, found.claim)
+	}
+	next, ok := found.supersede(c.run)
+	if !ok {
+		return &Error{
+			Doing: c.doing, Class: upstream.ErrSuperseded, Detail: "run " + found.run + " came after run " + string(c.run),
+			Next: "nothing: the later run goes on",
+		}
+	}
+	next.claim = inTag(c.Claim)
+	c.holder, c.others, c.marker = holder, others, next
+	return nil
+}
+
+func (c *change) refuse(detail, next string) error {
+	return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+}
+
+// tags are those of the marker's holder as the run leaves them.
+func (c *change) tags() []string { return append(slices.Clone(c.others), c.marker.tags()...) }
+
+// overwrite sets the password and the marker in one request.
+func (c *change) overwrite(ctx context.Context, candidate secret.Value) error {
+	if c.holder.opens(candidate) && slices.Equal(c.holder.Tags, c.tags()) {
+		return nil
+	}
+	hashed, err := hash(c.Random, candidate)
+	if err != nil {
+		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	return c.manager.put(ctx, nil, c.User, hashed, c.tags())
+}
+
+// mark puts the marker on the template. It has no password before and after.
+func (c *change) mark(ctx context.Context) error {
+	if slices.Equal(c.holder.Tags, c.tags()) {
+		return nil
+	}
+	return c.manager.put(ctx, upstream.ErrNotApplied, c.Template, "", c.tags())
+}
+
+// subject reads one user of the pair, which may carry no other claim.
+func (c *change) subject(ctx context.Context, name string) (account, bool, error) {
+	a, exists, err := c.manager.user(ctx, name)
+	if err != nil || !exists {
+		return a, exists, err
+	}
+	if found, _ := readMarker(a.Tags); found.claim != "" && found.claim != inTag(c.Claim) {
+		return a, true, foreign(c.doing, name, found.claim)
+	}
+	return a, true, nil
+}
+
+// pairTags are those of both users: the template's, and the claim.
+func (c *change) pairTags() []string {
+	return append(slices.Clone(c.others), marker{claim: c.marker.claim}.tags()...)
+}
+
+func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
+	name := candidate.ExposeText(FieldUsername)
+	switch {
+	case c.holder.Hash != "":
+		return c.refuse(fmt.Sprintf("the template %q has a password", c.Template), "take it away: rabbitmqctl clear_password "+c.Template)
+	case slices.Contains(c.others, "administrator"):
+		return c.refuse(fmt.Sprintf("the template %q is an administrator", c.Template), "rotate administrators in mode overwrite, or take the tag off the template")
+	}
+	subject, exists, err := c.subject(ctx, name)
+	if err != nil {
+		return err
+	}
+	want, err := c.manager.rights(ctx, c.Template)
+	if err != nil {
+		return err
+	}
+	have := rights{}
+	if exists {
+		if have, err = c.manager.rights(ctx, name); err != nil {
+			return err
+		}
+		if found, others := readMarker(subject.Tags); found.claim == "" && (subject.Hash != "" || slices.Contains(others, "administrator")) {
+			return c.refuse(fmt.Sprintf("user %q was made by somebody else and has a password", name), "remove it, or take its password away: rabbitmqctl clear_password "+name)
+		}
+	}
+	if err := c.mark(ctx); err != nil {
+		return err
+	}
+	if !exists {
+		if err := c.manager.put(ctx, upstream.ErrNotApplied, name, "", c.pairTags()); err != nil {
+			return err
+		}
+	}
+	if err := c.manager.grant(ctx, name, want, have); err != nil {
+		return err
+	}
+	if subject.opens(candidate) && slices.Equal(subject.Tags, c.pairTags()) {
+		return nil
+	}
+	hashed, err := hash(c.Random, candidate)
+	if err != nil {
+		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	return c.manager.put(ctx, nil, name, hashed, c.pairTags())
+}
+
+// disable takes a user's password away. Its rights stay, for the connections that are open.
+func (c *change) disable(ctx context.Context, name string) error {
+	subject, exists, err := c.subject(ctx, name)
+	if err != nil || !exists {
+		return err
+	}
+	if err := c.mark(ctx); err != nil {
+		return err
+	}
+	if subject.Hash == "" {
+		return nil
+	}
+	_, others := readMarker(subject.Tags)
+	return c.manager.put(ctx, nil, name, "", append(others, marker{claim: c.marker.claim}.tags()...))
+}

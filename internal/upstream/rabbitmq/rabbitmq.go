@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rabbitmq rotates the passwords of users of a RabbitMQ broker, 3.10 or later, over its management interface.
+//
+// # Modes
+//
+// alternate: two users take turns. Both get the tags, permissions, topic permissions and limits of a template, a user
+// without a password. Apply copies them to the user whose turn it is, which is created when absent, and sets its
+// password; Revoke takes the other's password away.
+//
+// overwrite: one existing user. Applying a password revokes the one before it; Revoke does nothing. The admin may be
+// that user itself.
+//
+// # Guaranteed
+//
+// The broker is sent a salted SHA-256 hash, never the password, except to sign in with it. Before each change the marker
+// is read: tags of the template (alternate) or of the user (overwrite) that name the claim (platform, environment,
+// secret), the current run and the eight before it. A run that a later one superseded changes nothing, nor does one
+// under a foreign claim. One Verify is one sign-in attempt over AMQP, and a connection that breaks on the way decides
+// nothing.
+//
+// # Not guaranteed
+//
+// The management interface has no conditional change: between reading the marker and changing the user another run may
+// come in between, and a request that lies on the wire for longer than the call's deadline still takes effect. So the
+// kind does not fence, and nothing on the broker enforces the deadline. Connections that are open when a password is
+// revoked stay open. A user may also be let in by other means: a client certificate, another authentication backend.
+// Brokers that answer sign-ins from a cache do so for as long as the document says (authCache), which is the settle time.
+//
+// # What the admin needs
+//
+// The tag administrator, which may do everything; no less lets it change users. No permission in any virtual host.
+//
+// # Cost
+//
+// Verify is one connection and four round trips. Apply of a pair is one HTTP connection and, when rights are in place
+// already, eleven requests, of overwrite three; Revoke of a pair is four.
+package rabbitmq
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// Mode says how many users share the work.
+type Mode string
+
+const (
+	// Alternate has two users that take turns.
+	Alternate Mode = "alternate"
+	// Overwrite has one.
+	Overwrite Mode = "overwrite"
+)
+
+// Fields of the values.
+const (
+	FieldUsername = "username"
+	FieldPassword = "password"
+)
+
+const (
+	defaultCallDeadline = 20 * time.Second
+	maxName             = 255
+	hashAlgorithm       = "rabbit_password_hashing_sha256"
+	saltBytes           = 4
+	// maxPassword leaves room for the rest of a sign-in, which AMQP wants in a frame of 4096 bytes.
+	maxPassword = 3 << 10
+)
+
+// Config describes one user or pair on one broker.
+type Config struct {
+	Server Server
+	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
+	// tried only when the broker refuses one.
+	Admin func(ctx context.Context) ([]secret.Value, error)
+	Mode  Mode
+	// Template and Users are for Alternate.
+	Template string
+	Users    [2]string
+	// User is for Overwrite.
+	User string
+	// AuthCache is how long the broker may answer sign-ins from a cache.
+	AuthCache time.Duration
+	// NewPassword draws a password from random by the secret's rule.
+	NewPassword func(random io.Reader) (string, error)
+	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
+	Claim string
+	Clock func() time.Time
+	// CallDeadline bounds each change. Default 20 s.
+	CallDeadline time.Duration
+	// Random is drawn from for passwords and salts. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is one user or pair. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	at endpoints
+	// page is the size of one page of lists, 0 for the usual one.
+	page int
+}
+
+var _ upstream.Upstream = (*Upstream)(nil)
+
+// New checks config. It does not connect.
+func New(config Config) (*Upstream, error) {
+	if config.CallDeadline == 0 {
+		config.CallDeadline = defaultCallDeadline
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("configuring rabbitmq upstream: %w", err)
+	}
+	at, err := config.Server.endpoints()
+	if err != nil {
+		return nil, fmt.Errorf("configuring rabbitmq upstream: %w", err)
+	}
+	return &Upstream{Config: config, at: at}, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Admin == nil || c.Clock == nil || c.NewPassword == nil:
+		return errors.New("an admin credential, a clock and a password rule are needed")
+	case c.CallDeadline < 0 || c.AuthCache < 0:
+		return errors.New("a duration is negative")
+	case c.Claim == "":
+		return errors.New("a claim is needed: PLATFORM/ENVIRONMENT/SECRET")
+	case c.Mode != Alternate && c.Mode != Overwrite:
+		return fmt.Errorf("mode %q: want alternate or overwrite", c.Mode)
+	}
+	names := []string{c.User}
+	if c.Mode == Alternate {
+		names = []string{c.Template, c.Users[0], c.Users[1]}
+		if c.Template == c.Users[0] || c.Template == c.Users[1] || c.Users[0] == c.Users[1] {
+			return errors.New("the template and the two users must be three different users")
+		}
+	}
+	for _, name := range names {
+		if name == "" || name == "." || name == ".." || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+			return fmt.Errorf("user %q: want a name of %d bytes at most", name, maxName)
+		}
+	}
+	return nil
+}
+
+// Kind describes the mode.
+func (u *Upstream) Kind() upstream.Kind {
+	kind := upstream.Kind{
+		Name: "rabbitmq", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.AuthCache,
+	}
+	if u.Mode == Overwrite {
+		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	}
+	return kind
+}
+
+// Propose draws a password: for the one user, or for that of the pair that current does not name.
+func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	password, err := u.NewPassword(u.Random)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	name := u.User
+	if u.Mode == Alternate {
+		name = u.Users[0]
+		if current.ExposeText(FieldUsername) == name {
+			name = u.Users[1]
+		}
+	}
+	v, err := current.With(FieldUsername, []byte(name))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	return v.With(FieldPassword, []byte(password))
+}
+
+// Apply makes candidate's user sign in with candidate's password.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
+	const doing = "applying credential"
+	if detail, class := u.unfit(candidate); class != nil {
+		return secret.Value{}, &Error{Doing: doing, Class: class, Detail: detail}
+	}
+	err := u.change(ctx, doing, run, func(ctx context.Context, c *change) error {
+		if u.Mode == Overwrite {
+			return c.overwrite(ctx, candidate)
+		}
+		return c.alternate(ctx, candidate)
+	})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return candidate, nil
+}
+
+// unfit says why v cannot be a credential of this account; class is nil when it can.
+func (u *Upstream) unfit(v secret.Value) (detail string, class error) {
+	name, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
+	switch {
+	case name == "" || password == "":
+		return "a credential needs the fields username and password", upstream.ErrNotApplied
+	case !u.manages(name):
+		return fmt.Sprintf("user %q is not one of this account's", name), upstream.ErrNotApplied
+	case strings.ContainsRune(password, 0) || len(password) > maxPassword:
+		return fmt.Sprintf("nobody can sign in with a password that has a zero byte or more than %d bytes", maxPassword), upstream.ErrRefusedCandidate
+	}
+	return "", nil
+}
+
+func (u *Upstream) manages(name string) bool {
+	if u.Mode == Overwrite {
+		return name == u.User
+	}
+	return name == u.Users[0] || name == u.Users[1]
+}
+
+// Revoke takes the password of old's user away, unless it is successor's user too. Open connections are left alone. A
+// user that is not this account's (a credential from before Custody) is never changed: Revoke then succeeds only once
+// somebody has made the broker refuse it.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	const doing = "revoking credential"
+	name := old.ExposeText(FieldUsername)
+	if u.Mode == Overwrite || name == successor.ExposeText(FieldUsername) && name != "" {
+		return nil // applying the successor replaced it
+	}
+	if !u.manages(name) {
+		verdict, err := u.Verify(ctx, old)
+		if verdict == upstream.Refused {
+			return nil
+		}
+		return &Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Cause: err, Detail: fmt.Sprintf("user %q is not one of this account's", name),
+			Next: "take its password away by hand (rabbitmqctl clear_password …); the run then goes on",
+		}
+	}
+	return u.change(ctx, doing, run, func(ctx context.Context, c *change) error { return c.disable(ctx, name) })
+}
+
+// Verify signs in once as v's user over AMQP, on a connection of its own.
+func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	const doing = "signing in"
+	name, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
+	if name == "" || !v.Has(FieldPassword) || strings.ContainsRune(name+password, 0) {
+		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password, without zero bytes"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	verdict, code, err := u.at.signIn(ctx, name, password)
+	if verdict != upstream.Unknown {
+		return verdict, nil
+	}
+	failure := &Error{Doing: doing, Code: code, Next: nextReachable}
+	if err != nil {
+		failure.Detail, failure.Cause = describe(err)
+	}
+	return upstream.Unknown, failure
+}
+
+// hash is what RabbitMQ keeps of a password: a salt, and SHA-256 of salt and password.
+func hash(random io.Reader, v secret.Value) (string, error) {
+	salt := make([]byte, saltBytes)
+	if _, err := io.ReadFull(random, salt); err != nil {
+		return "", fmt.Errorf("reading randomness: %w", err)
+	}
+	return salted(salt, v), nil
+}
+
+func salted(salt []byte, v secret.Value) string {
+	sum := sha256.Sum256(append(bytes.Clone(salt), v.Expose(FieldPassword)...))
+	return base64.StdEncoding.EncodeToString(append(bytes.Clone(salt), sum[:]...))
+}
+
+// opens reports whether v's password is the one that a user's hash was made of.
+func (a account) opens(v secret.Value) bool {
+	raw, err := base64.StdEncoding.DecodeString(a.Hash)
+	if err != nil || len(raw) != saltBytes+sha256.Size || a.Algorithm != hashAlgorithm {
+		return false
+	}
+	return subtle.ConstantTimeCompare([]byte(a.Hash), []byte(salted(raw[:saltBytes], v))) == 1
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TLS modes, as documents write them.
+const (
+	VerifyFull = "verify-full"
+	Disable    = "disable"
+)
+
+// Server says where the servers are and how their identity is checked.
+type Server struct {
+	// Host name, address, or path of the Unix socket.
+	Host string
+	// Port. Default 6379.
+	Port int
+	// Nodes are further servers that hold the same users, as HOST or HOST:PORT.
+	Nodes []string
+	// TLS is verify-full (default) or disable, which wants loopback or a socket, which needs none.
+	TLS string
+	// CACertificate is PEM; default the system's.
+	CACertificate string
+}
+
+const defaultPort = 6379
+
+// node is one server: where to connect, and how.
+type node struct {
+	network, address string
+	tls              *tls.Config
+}
+
+func (n node) String() string { return n.address }
+
+// nodes resolves the document's addresses, the first before the further ones.
+func (s Server) nodes() ([]node, error) {
+	if s.Port == 0 {
+		s.Port = defaultPort
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		return nil, fmt.Errorf("port %d is out of range", s.Port)
+	}
+	var roots *x509.CertPool
+	if s.CACertificate != "" {
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM([]byte(s.CACertificate)) {
+			return nil, errors.New("the CA certificate is not PEM")
+		}
+	}
+	if s.TLS != "" && s.TLS != VerifyFull && s.TLS != Disable {
+		return nil, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
+	}
+	hosts := []string{s.Host}
+	if !filepath.IsAbs(s.Host) {
+		hosts[0] = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	}
+	for _, other := range s.Nodes {
+		if _, _, err := net.SplitHostPort(other); err != nil && !filepath.IsAbs(other) {
+			other = net.JoinHostPort(strings.Trim(other, "[]"), strconv.Itoa(s.Port))
+		}
+		hosts = append(hosts, other)
+	}
+	nodes := make([]node, 0, len(hosts))
+	for _, address := range hosts {
+		if filepath.IsAbs(address) {
+			nodes = append(nodes, node{network: "unix", address: address})
+			continue
+		}
+		host, _, err := net.SplitHostPort(address)
+		if err != nil || host == "" || strings.ContainsAny(host, ",/ \x00") {
+			return nil, fmt.Errorf("address %q: want a host, or a host and a port", address)
+		}
+		n := node{network: "tcp", address: address}
+		if s.TLS != Disable {
+			n.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: roots}
+		} else if !loopback(host) {
+			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", host)
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}
+
+func loopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+}
+
+// conn speaks as much of RESP2 as users need: arrays of strings out, replies in, one try, nothing logged.
+type conn struct {
+	net.Conn
+	in      *bufio.Reader
+	release func() bool
+}
+
+// dial connects and sets the context's end on every later read and write.
+func (n node) dial(ctx context.Context) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, n.network, n.address)
+	if err != nil {
+		return nil, err
+	}
+	if n.tls != nil {
+		secure := tls.Client(raw, n.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		raw = secure
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = raw.SetDeadline(deadline)
+	}
+	c := &conn{Conn: raw, in: bufio.NewReader(raw)}
+	c.release = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	return c, nil
+}
+
+// closing bounds the farewell to a server that may be gone.
+const closing = time.Second
+
+// close takes leave and waits until the server has closed, so that it no longer lists this connection.
+func (c *conn) close() {
+	c.release()
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	if err := c.send([]string{"QUIT"}); err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.in, maxReply))
+	}
+	_ = c.Close()
+}
+
+// reply is what the server answered. An error reply keeps its code alone.
+type reply struct {
+	text  string
+	items []reply
+	code  string
+}
+
+const (
+	// maxReply bounds one reply: a hundred thousand users, or clients.
+	maxReply = 64 << 20
+	maxDepth = 8
+)
+
+var (
+	errProtocol = errors.New("the server does not speak the Redis protocol")
+	codeForm    = regexp.MustCompile(`^[A-Z]{1,32}$`)
+)
+
+// send writes commands in one piece.
+func (c *conn) send(commands ...[]string) error {
+	var out []byte
+	for _, command := range commands {
+		out = fmt.Appendf(out, "*%d\r\n", len(command))
+		for _, word := range command {
+			out = fmt.Appendf(out, "$%d\r\n%s\r\n", len(word), word)
+		}
+	}
+	_, err := c.Write(out)
+	return err
+}
+
+// do sends one command and reads its reply.
+func (c *conn) do(command ...string) (reply, error) {
+	if err := c.send(command); err != nil {
+		return reply{}, err
+	}
+	return c.read()
+}
+
+// read reads one reply.
+func (c *conn) read() (reply, error) {
+	left := maxReply
+	return readReply(c.in, &left, 0)
+}
+
+func readReply(in *bufio.Reader, left *int, depth int) (reply, error) {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return reply{}, errProtocol
+		}
+		return reply{}, err
+	}
+	if len(line) < 3 || line[len(line)-2] != '\r' || depth > maxDepth {
+		return reply{}, errProtocol
+	}
+	kind, rest := line[0], string(line[1:len(line)-2])
+	if *left -= len(line); *left < 0 {
+		return reply{}, errProtocol
+	}
+	switch kind {
+	case '+', ':':
+		return reply{text: rest}, nil
+	case '-':
+		code, _, _ := strings.Cut(rest, " ")
+		if !codeForm.MatchString(code) {
+			code = "an error without a code"
+		}
+		return reply{code: code}, nil
+	}
+	size, err := strconv.Atoi(rest)
+	if err != nil || size < -1 || size > *left {
+		return reply{}, errProtocol
+	}
+	switch {
+	case size == -1 && (kind == '$' || kind == '*'):
+		return reply{}, nil
+	case kind == '$':
+		*left -= size + 2
+		body := make([]byte, size+2)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return reply{}, err
+		}
+		if string(body[size:]) != "\r\n" {
+			return reply{}, errProtocol
+		}
+		return reply{text: string(body[:size])}, nil
+	case kind == '*':
+		var r reply
+		for range size {
+			item, err := readReply(in, left, depth+1)
+			if err != nil {
+				return reply{}, err
+			}
+			r.items = append(r.items, item)
+		}
+		return r, nil
+	}
+	return reply{}, errProtocol
+}
+
+// signIn makes one sign-in attempt. clientName marks Custody's own connections in CLIENT LIST.
+func (n node) signIn(ctx context.Context, user, password string) (*conn, string, error) {
+	c, err := n.dial(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	r, err := c.do("HELLO", "2", "AUTH", user, password, "SETNAME", clientName)
+	if err != nil {
+		c.release()
+		_ = c.Close()
+		return nil, "", err
+	}
+	if r.code != "" {
+		c.close()
+		return nil, r.code, nil
+	}
+	return c, "", nil
+}
+
+const clientName = "custody"
