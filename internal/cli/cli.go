@@ -102,7 +102,7 @@ Exit codes:
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
-		a.rotateCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.versionCommand(),
+		a.rotateCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.upstreamCommand(), a.versionCommand(),
 	)
 	return root
 }

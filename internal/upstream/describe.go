@@ -2,6 +2,13 @@
 
 package upstream
 
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
 // Description is what people are told of one kind of upstream: by `custody upstream explain`, and on its page of the
 // documentation, which is made from it.
 type Description struct {
@@ -26,4 +33,154 @@ type Mode struct {
 	Kind Kind
 	// Means says in a sentence how old and new credentials overlap.
 	Means string
+}
+
+// Fact is one line of what a kind can do.
+type Fact struct {
+	Name, Value string
+}
+
+// Facts puts a kind into words, always in the same order and number.
+func (k Kind) Facts() []Fact {
+	return []Fact{
+		{"overlap", string(k.Capability) + ": " + k.Capability.means()},
+		{"credential", choose(k.Issues, "issued by the upstream", "made by Custody")},
+		{"verify", choose(k.Verifies, "a sign-in decides", "always accepted: no system checks the value")},
+		{"undo before promotion", string(k.Undo) + ": " + k.Undo.means(k)},
+		{"lost reply", string(k.LostReply) + ": " + k.LostReply.means()},
+		{"settle upstream", choose(k.Settle == 0, "none: a change holds for the next sign-in", span(k.Settle)+" until a change shows everywhere")},
+		{"call deadline", span(k.CallDeadline)},
+		{"late calls", choose(k.Fences, "refused by the upstream once a later run has begun", "no later run begins before the deadline of an earlier call has passed")},
+		{"evidence of use", k.Evidence.words()},
+		{"wrong sign-ins", choose(k.WrongEvery == 0, "not limited", "at most one in "+span(k.WrongEvery)+", so that the account is never locked")},
+	}
+}
+
+func choose(which bool, yes, no string) string {
+	if which {
+		return yes
+	}
+	return no
+}
+
+// span is a duration without units that are zero.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func (c Capability) means() string {
+	switch c {
+	case Dual:
+		return "old and new are honoured at once"
+	case Alternate:
+		return "two accounts take turns, and both are honoured meanwhile"
+	default:
+		return "the new one replaces the old, so sign-ins are refused until it is delivered"
+	}
+}
+
+func (u Undo) means(k Kind) string {
+	switch {
+	case u == Discard && k.Issues:
+		return "what was issued is revoked; the current credential was never touched"
+	case u == Discard:
+		return "the candidate is revoked; the current credential was never touched"
+	case u == Reapply:
+		return "the current credential is applied again"
+	default:
+		return "there is no way back; the run goes forward, or waits for a person"
+	}
+}
+
+func (l LostReply) means() string {
+	switch l {
+	case Recover:
+		return "a sign-in tells, and applying again is harmless"
+	case Reissue:
+		return "what the lost call made is removed by its run's id, and another is issued"
+	default:
+		return "nothing upstream can tell; a person decides"
+	}
+}
+
+func (e *Evidence) words() string {
+	if e == nil {
+		return "none: the upstream cannot tell who still uses the old credential"
+	}
+	words := e.Source + choose(e.Names, ", which name who", ", which say when but not who")
+	if e.Late > 0 {
+		words += "; up to " + span(e.Late) + " late"
+	}
+	if e.Fine > 0 {
+		words += "; to " + span(e.Fine)
+	}
+	return words
+}
+
+// Markdown is the page of the documentation, and what `custody upstream explain` prints.
+func (d Description) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n%s\n\n## Modes\n\n", d.Title, d.Summary)
+	for _, mode := range d.Modes {
+		if mode.Name == "" {
+			fmt.Fprintf(&b, "There is one: %s\n\n", mode.Means)
+			continue
+		}
+		fmt.Fprintf(&b, "**%s**: %s\n\n", mode.Name, mode.Means)
+	}
+	b.WriteString("## At a glance\n\n|")
+	for _, mode := range d.Modes {
+		fmt.Fprintf(&b, " | %s", mode.Name)
+	}
+	b.WriteString(" |\n|---|" + strings.Repeat("---|", len(d.Modes)) + "\n")
+	for i := range (Kind{}).Facts() {
+		fmt.Fprintf(&b, "| %s", (Kind{}).Facts()[i].Name)
+		for j, mode := range d.Modes {
+			value := mode.Kind.Facts()[i].Value
+			if j > 0 && value == d.Modes[j-1].Kind.Facts()[i].Value {
+				value = "the same"
+			}
+			fmt.Fprintf(&b, " | %s", cell(value))
+		}
+		b.WriteString(" |\n")
+	}
+	fmt.Fprintf(&b, "\nTried: %s\n\n%s\n", d.Tried, strings.TrimSpace(d.Page))
+	return b.String()
+}
+
+// cell keeps text within one cell of a table.
+func cell(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "|", `\|`), "\n", " ")
+}
+
+// Check reports what a description lacks, nil when it is whole.
+func (d Description) Check() error {
+	var errs []error
+	for name, text := range map[string]string{"type": d.Type, "title": d.Title, "summary": d.Summary, "tried": d.Tried} {
+		if strings.TrimSpace(text) == "" {
+			errs = append(errs, fmt.Errorf("the description has no %s", name))
+		}
+	}
+	if len(d.Modes) == 0 {
+		errs = append(errs, errors.New("the description has no modes"))
+	}
+	if !strings.HasPrefix(strings.TrimSpace(d.Page), "## Documents") {
+		errs = append(errs, errors.New(`the page does not begin with "## Documents"`))
+	}
+	for _, mode := range d.Modes {
+		if err := mode.Kind.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("mode %q: %w", mode.Name, err))
+		}
+		if mode.Means == "" {
+			errs = append(errs, fmt.Errorf("mode %q does not say what it means", mode.Name))
+		}
+	}
+	return errors.Join(errs...)
 }

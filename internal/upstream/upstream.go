@@ -41,7 +41,8 @@ const (
 type LostReply string
 
 const (
-	// Recover: the candidate was ours, so verifying it tells, and applying it again is harmless.
+	// Recover: the candidate was ours, so verifying it tells, and applying it again is harmless. Of a kind that Issues:
+	// applying again returns what the lost call made.
 	Recover LostReply = "recover"
 	// Reissue: what the lost call made is collected by its run id, and another is issued.
 	Reissue LostReply = "reissue"

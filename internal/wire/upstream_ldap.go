@@ -3,11 +3,44 @@
 package wire
 
 import (
-	"errors"
+	"fmt"
+	"time"
 
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/ldap"
 )
 
-func ldapUpstream(_ *parts, _ binding) (upstream.Upstream, error) {
-	return nil, errors.New("not built yet")
+func ldapUpstream(_ *parts, b binding) (upstream.Upstream, error) {
+	return ldapAt(b, *b.server.LDAP, *b.account.LDAP)
+}
+
+// ldapAt makes the upstream of an account in a directory, wherever a document names the two.
+func ldapAt(b binding, spec v1alpha1.LDAPUpstream, account v1alpha1.LDAPAccount) (upstream.Upstream, error) {
+	config := ldap.Config{
+		Server: ldap.Server{Host: spec.Host, Port: spec.Port, TLS: spec.TLS, CACertificate: spec.CACertificate},
+		Admin:  b.admin, Mode: ldap.Mode(account.Mode), DN: account.DN,
+		Hash: spec.Hash, MarkerAttribute: spec.MarkerAttribute,
+		NewPassword: b.password, Claim: b.claim, Random: Random(),
+	}
+	copy(config.Entries[:], account.Entries)
+	if config.Mode == ldap.Alternate {
+		config.LastUse = spec.LastUse
+	}
+	var err error
+	if config.WrongEvery, err = ldapDuration(spec.WrongEvery); err != nil {
+		return nil, fmt.Errorf("reading wrongEvery: %w", err)
+	}
+	if config.Settle, err = ldapDuration(spec.Settle); err != nil {
+		return nil, fmt.Errorf("reading settle: %w", err)
+	}
+	return ldap.New(config)
+}
+
+func ldapDuration(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return intent.ParseDuration(text)
 }

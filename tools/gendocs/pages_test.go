@@ -10,15 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"custody.dev/custody/api/v1alpha1/reference"
 	"custody.dev/custody/internal/cli"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/wire"
 )
 
 func TestPagesAreCurrent(t *testing.T) {
-	for name, want := range map[string][]byte{
-		"cli.md": commands(cli.Command()), "documents.md": reference.Markdown(), "lint.md": rules(intent.Rules()),
-	} {
+	for name, want := range pages() {
 		got, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
 		if err != nil {
 			t.Fatalf("%v\nhint: make generate", err)
@@ -40,6 +38,24 @@ func TestEveryCommandAndRuleIsListed(t *testing.T) {
 	for _, rule := range intent.Rules() {
 		if strings.Count(list, "\n| `"+rule.ID+"` |") != 1 {
 			t.Errorf("docs/lint.md does not list %s once", rule.ID)
+		}
+	}
+}
+
+func TestEveryKindOfUpstreamHasItsPage(t *testing.T) {
+	list := pages()["upstreams/README.md"]
+	for _, d := range wire.Descriptions() {
+		if err := d.Check(); err != nil {
+			t.Errorf("%s: %v", d.Type, err)
+		}
+		page := string(pages()["upstreams/"+d.Type+".md"])
+		for _, want := range []string{"# " + d.Title + "\n", "\n## At a glance\n", "\nTried: ", "\n## Documents\n"} {
+			if strings.Count(page, want) != 1 {
+				t.Errorf("docs/upstreams/%s.md has %q %d times, want once", d.Type, want, strings.Count(page, want))
+			}
+		}
+		if !strings.Contains(string(list), "]("+d.Type+".md)") {
+			t.Errorf("docs/upstreams/README.md does not list %s", d.Type)
 		}
 	}
 }

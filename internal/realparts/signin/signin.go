@@ -2,8 +2,7 @@
 
 // Package signin signs in to the servers of realparts as an application would, by other means than Custody's own.
 //
-// Guaranteed: ErrRefused only when the server refused the credential itself; nil only when it took it and let it do
-// something; errors hold no credential. Not guaranteed: anything of an error that is not ErrRefused, a server that is away
+// Guaranteed: ErrRefused only when the server refused the credential itself; nil only when it took it; errors hold no credential. Not guaranteed: anything of an error that is not ErrRefused, a server that is away
 // among them.
 package signin
 
@@ -73,7 +72,8 @@ func roots(authority string) *x509.CertPool {
 	return pool
 }
 
-// SMTP signs in for submission, over STARTTLS. The server's certificate is for its host and from authority.
+// SMTP signs in for submission, over STARTTLS, and does no more: the servers relay nothing. The server's certificate is
+// for its host and from authority.
 func SMTP(ctx context.Context, host string, port int, authority, user, password string) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
@@ -97,7 +97,7 @@ func SMTP(ctx context.Context, host string, port int, authority, user, password 
 	if err != nil {
 		return errAway
 	}
-	return client.Noop()
+	return nil
 }
 
 // Token asks an HTTP interface for address by a bearer token.

@@ -1,47 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package upstreamtest
+package conformance
 
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 var none secret.Value
 
 func testKind(b *bench) {
 	k := b.kind
-	if diff := cmp.Diff(k, b.Upstream.Kind()); diff != "" {
-		b.Errorf("Kind changes between calls (-first +second):\n%s", diff)
+	if again := b.Upstream.Kind(); !reflect.DeepEqual(k, again) {
+		b.Errorf("Kind changes between calls: first %+v, then %+v", k, again)
 	}
-	if k.Name == "" || k.CallDeadline <= 0 || k.Settle < 0 {
-		b.Errorf("got %+v, want a name, a positive call deadline and no negative settle time", k)
+	if err := k.Check(); err != nil {
+		b.Errorf("%v", err)
 	}
-	if k.Capability == upstream.Overwrite && k.Undo == upstream.Discard {
-		b.Error("an overwrite kind cannot discard: the current credential was replaced")
+	_, collects := b.Upstream.(upstream.Collector)
+	_, decoys := b.Upstream.(upstream.Decoyer)
+	_, tells := b.Upstream.(upstream.Witness)
+	if k.Issues && k.LostReply == upstream.Reissue && !collects {
+		b.Errorf("a kind that reissues must be able to collect what a lost reply left")
 	}
-	if _, collects := b.Upstream.(upstream.Collector); k.Issues && k.LostReply == upstream.Reissue && !collects {
-		b.Error("a kind that reissues must be able to collect what a lost reply left")
+	if k.Issues && k.Verifies && !decoys {
+		b.Errorf("a kind that issues and verifies must be able to make a decoy")
 	}
-	if k.Issues && k.LostReply == upstream.Recover {
-		b.Error("a kind that issues cannot recover: the candidate was not ours")
+	if k.Evidence != nil && !tells {
+		b.Errorf("evidence is declared, and uses cannot be asked for")
 	}
 }
 
 func testFirstIssue(b *bench) {
 	first := b.issue("run-1", none)
 	if first.Empty() {
-		b.Fatal("got an empty credential")
+		b.Fatalf("got an empty credential")
 	}
 	if err := first.Fits(); err != nil {
-		b.Error(err)
+		b.Errorf("%v", err)
 	}
 	b.is(upstream.Accepted, first, "the first credential")
 }
@@ -50,22 +52,39 @@ func testPropose(b *bench) {
 	first := b.issue("run-1", none)
 	noted, err := first.With("note", []byte("kept"))
 	if err != nil {
-		b.Fatal(err)
+		b.Fatalf("%v", err)
 	}
 	candidate := b.propose(noted)
 	if candidate.Equal(noted) {
-		b.Error("the candidate equals the current value")
+		b.Errorf("the candidate equals the current value")
 	}
 	if got := candidate.ExposeText("note"); got != "kept" {
 		b.Errorf("another field of the current value: got %q, want it kept", got)
 	}
 	if again := b.propose(noted); again.Equal(candidate) {
-		b.Error("two proposals are equal")
+		b.Errorf("two proposals are equal")
 	}
 	b.is(upstream.Accepted, first, "the current credential after Propose")
 	if b.kind.Verifies {
 		b.is(upstream.Refused, candidate, "a candidate that was only proposed")
 	}
+}
+
+// testIssueKeeps: fields that the upstream does not own stay with the credential that follows.
+func testIssueKeeps(b *bench) {
+	first := b.issue("run-1", none)
+	noted, err := first.With("note", []byte("kept"))
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	second := b.issue("run-2", noted)
+	if second.Equal(noted) {
+		b.Errorf("what was issued equals the current value")
+	}
+	if got := second.ExposeText("note"); got != "kept" {
+		b.Errorf("another field of the current value: got %q, want it kept", got)
+	}
+	b.is(upstream.Accepted, second, "what was issued")
 }
 
 func testApplyTwice(b *bench) {
@@ -89,7 +108,7 @@ func (b *bench) overlap() upstream.Verdict {
 
 func testRandomRefused(b *bench) {
 	first := b.issue("run-1", none)
-	b.is(upstream.Refused, b.wrong(first), "a credential that nobody made")
+	b.is(upstream.Refused, b.stranger(first), "a credential that nobody made")
 	b.is(upstream.Accepted, first, "the right one after a wrong one")
 }
 
@@ -99,7 +118,7 @@ func testEmptyCredential(b *bench) {
 		got, err := b.Upstream.Verify(b.Context(), v)
 		b.saw(err, v)
 		if got == upstream.Accepted {
-			b.Error("a credential without fields is accepted")
+			b.Errorf("a credential without fields is accepted")
 		}
 	}
 }
@@ -218,7 +237,12 @@ func testUnreachable(b *bench) {
 		b.Errorf("Apply, unreachable: got %v, want ErrNotApplied", err)
 	}
 	if err := b.tryRevoke(ctx, "run-2", first, candidate); err == nil && b.kind.Capability != upstream.Overwrite {
-		b.Error("Revoke, unreachable: got no error")
+		b.Errorf("Revoke, unreachable: got no error")
+	}
+	if witness, ok := b.Upstream.(upstream.Witness); ok {
+		if uses, err := witness.Uses(ctx, first, time.Unix(0, 0)); err == nil {
+			b.Errorf("Uses, unreachable: got %d uses and no error; silence is not proof", len(uses))
+		}
 	}
 	b.Mend()
 	b.is(upstream.Accepted, first, "the current credential, reachable again")
@@ -257,7 +281,7 @@ func testCollect(b *bench) {
 	orphan := b.issue("run-2", first)
 	second := b.issue("run-2", first)
 	if orphan.Equal(second) {
-		b.Error("two calls issued the same credential")
+		b.Errorf("two calls issued the same credential")
 	}
 	ctx, cancel := b.within()
 	defer cancel()

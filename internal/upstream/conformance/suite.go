@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conformance is the suite that every upstream passes: adapters in their tests, through upstreamtest, and
+// programs of type exec by `custody upstream check`. It knows nothing of package testing, so that it may be part of the
+// binary.
+//
+// It checks what the run relies on: verdicts, idempotence, that revoking never touches the successor, that calls which
+// are late or superseded change nothing, that a lost reply is survived wherever it is lost, that Unknown is said where
+// nothing is known, and that no error quotes a value. It cannot check that a server enforces a deadline against a call
+// already on its way; adapters test that themselves. It signs in with wrong credentials often: an upstream that locks
+// out must be set up not to, or Fixture.Wait must wait for it.
+package conformance
+
+import (
+	"context"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+// T is what the suite needs of the test that runs it. Fatalf does not return.
+type T interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	// Context ends when the test does.
+	Context() context.Context
+	// Run runs a test within this one, to its end, and reports whether it passed.
+	Run(name string, test func(T)) bool
+}
+
+// Fixture is one fresh upstream that honours nothing yet, or nothing that the suite knows.
+type Fixture struct {
+	Upstream upstream.Upstream
+	// Break makes the upstream unreachable and Mend undoes it.
+	Break, Mend func()
+	// Wait lets changes propagate; nil when they show at once.
+	Wait func()
+	// Refused turns a proposed candidate into one that the upstream never takes; nil when it has no such rule.
+	Refused func(t T, candidate secret.Value) secret.Value
+	// Cut makes the upstream lose its replies after that many from now on, while requests still arrive; Mend undoes it.
+	// Nil where no wire lies between.
+	Cut func(replies int)
+	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
+	Throttle func()
+	// Skew moves the clock that the upstream was configured with. Nil when it reads none.
+	Skew func(by time.Duration)
+	// Held names every credential of the account that would be accepted now, by identities that are not secret. Nil when
+	// that cannot be asked.
+	Held func(t T) []string
+	// Public names the fields of its values that are not secret, besides username.
+	Public []string
+	// EnforcesRun: runs that a later one superseded are refused with ErrSuperseded.
+	EnforcesRun bool
+	// Log returns everything that the part has written and shown; it is searched for values. Nil when there is nothing.
+	Log func() string
+}
+
+// inapplicable is noted by a test that this kind or this fixture gives nothing to try.
+const inapplicable = "nothing to try: the kind has no use for it, or the suite was given no means"
+
+// one is a test of the suite.
+type one struct {
+	name string
+	// applies says for which kinds and fixtures the test has a meaning; nil for all.
+	applies func(f Fixture, k upstream.Kind) bool
+	test    func(*bench)
+}
+
+func tests() []one {
+	return []one{
+		{"KindIsConsistent", nil, testKind},
+		{"FirstIssueIsHonoured", nil, testFirstIssue},
+		{"ProposeChangesNothing", proposes, testPropose},
+		{"ApplyTwice", proposes, testApplyTwice},
+		{"IssueKeepsFields", decoys, testIssueKeeps},
+		{"RandomCredentialIsRefused", verifies, testRandomRefused},
+		{"CredentialWithoutFieldsIsNeverAccepted", verifies, testEmptyCredential},
+		{"DecoyIsRefused", decoys, testDecoy},
+		{"RevokeTwice", verifies, testRevokeTwice},
+		{"RevokeNeverTouchesSuccessor", verifies, testRevokeSuccessor},
+		{"UndoRestoresCurrent", verifies, testUndo},
+		{"LateCallsOfSupersededRun", enforces, testSuperseded},
+		{"RefusedCandidateChangesNothing", refuses, testRefusedCandidate},
+		{"UnreachableIsUnknownAndNotApplied", breaks, testUnreachable},
+		{"ExpiredCallsChangeNothing", verifies, testExpired},
+		{"CollectRemovesOrphans", collects, testCollect},
+		{"ListIsComplete", lists, testList},
+		{"LostRepliesOfVerify", cuts, testLostVerify},
+		{"LostRepliesOfApply", cuts, testLostApply},
+		{"LostRepliesOfRevoke", cutsRevoke, testLostRevoke},
+		{"LostRepliesOfCollect", cutsCollect, testLostCollect},
+		{"CallThatOutlivesItsDeadline", outlives, testOutlived},
+		{"Throttled", throttles, testThrottled},
+		{"ClockSkew", skews, testSkew},
+		{"CustodyIsNoUser", witnesses, testUses},
+		{"UsesWithoutEvidenceIsAnError", blind, testBlind},
+	}
+}
+
+// Run runs the suite. fresh is called at least once for each test.
+func Run(t T, fresh func(T) Fixture) {
+	t.Helper()
+	for _, each := range tests() {
+		t.Run(each.name, func(t T) {
+			b := newBench(t, fresh)
+			if each.applies == nil || each.applies(b.Fixture, b.kind) {
+				each.test(b)
+			} else {
+				t.Logf(inapplicable)
+			}
+			b.searchForValues()
+		})
+	}
+}
+
+func proposes(_ Fixture, k upstream.Kind) bool { return !k.Issues }
+func verifies(_ Fixture, k upstream.Kind) bool { return k.Verifies }
+func decoys(_ Fixture, k upstream.Kind) bool   { return k.Issues && k.Verifies }
+func enforces(f Fixture, k upstream.Kind) bool { return f.EnforcesRun && k.Verifies }
+func refuses(f Fixture, _ upstream.Kind) bool  { return f.Refused != nil }
+func breaks(f Fixture, k upstream.Kind) bool   { return k.Verifies && f.Break != nil && f.Mend != nil }
+func cuts(f Fixture, k upstream.Kind) bool     { return k.Verifies && f.Cut != nil && f.Mend != nil }
+func skews(f Fixture, k upstream.Kind) bool    { return k.Verifies && f.Skew != nil }
+
+func throttles(f Fixture, k upstream.Kind) bool {
+	return k.Verifies && f.Throttle != nil && f.Mend != nil
+}
+
+func cutsRevoke(f Fixture, k upstream.Kind) bool {
+	return cuts(f, k) && k.Capability != upstream.Overwrite
+}
+
+func collects(f Fixture, k upstream.Kind) bool {
+	_, collects := f.Upstream.(upstream.Collector)
+	return k.Issues && collects && k.LostReply == upstream.Reissue && k.Capability != upstream.Overwrite
+}
+
+func cutsCollect(f Fixture, k upstream.Kind) bool { return cuts(f, k) && collects(f, k) }
+
+// outlives leaves out kinds of which only a person can say what a lost call did.
+func outlives(f Fixture, k upstream.Kind) bool {
+	return cuts(f, k) && (!k.Issues || collects(f, k))
+}
+
+func lists(f Fixture, k upstream.Kind) bool {
+	_, lists := f.Upstream.(upstream.Lister)
+	return k.Issues && k.LostReply == upstream.Person && k.Capability != upstream.Overwrite && lists
+}
+
+func witnesses(f Fixture, k upstream.Kind) bool {
+	_, tells := f.Upstream.(upstream.Witness)
+	return k.Verifies && tells && k.Evidence != nil
+}
+
+func blind(f Fixture, k upstream.Kind) bool {
+	_, tells := f.Upstream.(upstream.Witness)
+	return tells && k.Evidence == nil
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package exec is an upstream behind a program that this host names: for systems that Custody has no adapter for.
+//
+// Each call is one process: no shell, a fixed environment, one JSON request on standard input, one JSON answer on
+// standard output. What the program can do it says itself, once, in answer to the method kind; Custody holds the answer
+// against the mode that the document declares.
+//
+// Guaranteed: a call whose context is done starts nothing; a program that could not be started is not applied, and what
+// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program and its process group are killed
+// at the deadline, and when Custody dies; no value reaches an argument, the environment, an error or a log, and a text of
+// the program's that quotes a value of the call is not shown; admin credentials reach only methods that change or list.
+// Not guaranteed: anything that the program promises, above all that nothing lands after its deadline, that its kind is
+// true, and that it keeps what it is given to itself. `custody upstream check` holds it to the same suite as every
+// adapter. A call costs a process.
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	// DefaultTimeout bounds a call where the host's configuration does not.
+	DefaultTimeout = 30 * time.Second
+	// kindTimeout bounds the question what the program can do, which is asked without a context.
+	kindTimeout = 10 * time.Second
+)
+
+// Config is one account behind one program.
+type Config struct {
+	// Argv is the program, as an absolute path, and its arguments.
+	Argv []string
+	// Timeout bounds every call. Default DefaultTimeout.
+	Timeout time.Duration
+	// Mode is what the document declares; "" is dual. The program's kind must agree.
+	Mode upstream.Capability
+	// Parameters are of the upstream, Account of the account; the program is given both as they are.
+	Parameters, Account map[string]string
+	// Claim names the owner of the account: platform, environment and secret.
+	Claim string
+	// Admin returns the admin credentials to try, in order; nil when there are none.
+	Admin func(context.Context) ([]secret.Value, error)
+	// NewPassword makes a password by the secret's own rule; the program may use it when it proposes.
+	NewPassword func(io.Reader) (string, error)
+	// Random is what NewPassword draws from.
+	Random io.Reader
+	// Errors takes what the program writes to standard error, which may hold values; nil counts it and throws it away.
+	Errors io.Writer
+	// Lost reports that the answer of a process that ended is to be thrown away, for the conformance suite; nil: never.
+	Lost func() bool
+}
+
+// Upstream is one account. It is safe for concurrent use.
+type Upstream struct {
+	config Config
+
+	mu   sync.Mutex
+	kind *upstream.Kind
+	can  []string
+	mute error
+}
+
+var (
+	_ upstream.Upstream  = (*Upstream)(nil)
+	_ upstream.Collector = (*Upstream)(nil)
+	_ upstream.Lister    = (*Upstream)(nil)
+	_ upstream.Decoyer   = (*Upstream)(nil)
+	_ upstream.Witness   = (*Upstream)(nil)
+)
+
+// New checks config. The program is first started when somebody asks for its kind.
+func New(config Config) (*Upstream, error) {
+	if len(config.Argv) == 0 || !filepath.IsAbs(config.Argv[0]) {
+		return nil, errors.New("making exec upstream: the program must be an absolute path")
+	}
+	if config.NewPassword == nil || config.Random == nil {
+		return nil, errors.New("making exec upstream: a rule for passwords and a source of randomness are needed")
+	}
+	if config.Mode == "" {
+		config.Mode = upstream.Dual
+	}
+	if config.Timeout == 0 {
+		config.Timeout = DefaultTimeout
+	}
+	config.Argv = slices.Clone(config.Argv)
+	config.Parameters, config.Account = maps.Clone(config.Parameters), maps.Clone(config.Account)
+	return &Upstream{config: config}, nil
+}
+
+// Kind is what the program says that it can do. It is asked until it has answered well, and never again after that.
+// Until then the kind is one that nothing can be done with, and every call fails with what was wrong with the answer.
+func (u *Upstream) Kind() upstream.Kind {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.kind == nil {
+		u.learn()
+	}
+	if u.kind == nil {
+		return upstream.Kind{
+			Name: typeName, Capability: u.config.Mode, Undo: upstream.Impossible, LostReply: upstream.Person, Verifies: true,
+			CallDeadline: u.config.Timeout,
+		}
+	}
+	kind := *u.kind
+	return kind
+}
+
+// learn asks for the kind. u.mu is held.
+func (u *Upstream) learn() {
+	ctx, cancel := context.WithTimeout(context.Background(), min(u.config.Timeout, kindTimeout))
+	defer cancel()
+	answer, err := u.ask(ctx, &call{request: request{Method: methodKind}})
+	if err == nil {
+		u.kind, u.can, err = answer.Kind.read(u.config)
+	}
+	u.mute = err
+}
+
+// begin returns what the program said that it can do, or why nothing can be asked of it.
+func (u *Upstream) begin(method string) (upstream.Kind, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.kind == nil && u.mute != nil:
+		return upstream.Kind{}, fmt.Errorf("%w: the program did not say well what it can do: %w", upstream.ErrNotApplied, u.mute)
+	case u.kind == nil:
+		return upstream.Kind{}, fmt.Errorf("%w: the program was not asked yet what it can do", upstream.ErrNotApplied)
+	case !slices.Contains(u.can, method):
+		return upstream.Kind{}, fmt.Errorf("%w: the program does not offer %s", upstream.ErrNotApplied, method)
+	}
+	return *u.kind, nil
+}
+
+// call makes one call of a method that the program offers, within the kind's deadline.
+func (u *Upstream) call(ctx context.Context, c *call) (answer, error) {
+	kind, err := u.begin(c.Method)
+	if err != nil {
+		return answer{}, fmt.Errorf("asking the program to %s: %w", c.Method, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return answer{}, fmt.Errorf("asking the program to %s: %w: %w", c.Method, upstream.ErrNotApplied, err)
+	}
+	if c.administers() && u.config.Admin != nil {
+		admins, err := u.config.Admin(ctx)
+		if err != nil {
+			return answer{}, fmt.Errorf("reading the admin credential: %w: %w", upstream.ErrNotApplied, err)
+		}
+		for _, admin := range admins {
+			c.Admin = append(c.Admin, c.holds(admin))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(u.config.Timeout, kind.CallDeadline))
+	defer cancel()
+	return u.ask(ctx, c)
+}
+
+// Propose has the program make a candidate. It is offered a password that follows the secret's own rule.
+func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if kind := u.Kind(); kind.Issues {
+		return secret.Value{}, errors.New("proposing candidate: this upstream issues its credentials")
+	}
+	password, err := u.config.NewPassword(u.config.Random)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing candidate: %w", err)
+	}
+	c := &call{request: request{Method: methodPropose, Password: password}}
+	c.secrets = append(c.secrets, password)
+	c.Current = c.holds(current)
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return c.value(answer)
+}
+
+// Apply has the program make the upstream honour candidate, or issue a credential that carries run.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	if kind, err := u.begin(methodApply); err == nil && kind.Issues != candidate.Empty() {
+		return secret.Value{}, fmt.Errorf("applying: %w: a candidate is for programs that do not issue, and only for them", upstream.ErrNotApplied)
+	}
+	c := &call{request: request{Method: methodApply, Run: string(run)}}
+	c.Current, c.Candidate = c.holds(current), c.holds(candidate)
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if !candidate.Empty() {
+		return candidate, nil
+	}
+	return c.value(answer)
+}
+
+// Verify has the program sign in. Whatever is no verdict is Unknown.
+func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	if kind, err := u.begin(methodApply); err == nil && !kind.Verifies {
+		return upstream.Accepted, nil
+	}
+	if v.Empty() {
+		return upstream.Unknown, errors.New("signing in: a credential without fields")
+	}
+	c := &call{request: request{Method: methodVerify}}
+	c.Value = c.holds(v)
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return upstream.Unknown, unknown(err)
+	}
+	switch answer.Verdict {
+	case upstream.Accepted, upstream.Refused:
+		return answer.Verdict, nil
+	case upstream.Unknown:
+		return upstream.Unknown, fmt.Errorf("signing in: %s", c.shown(answer.Reason))
+	}
+	return upstream.Unknown, errors.New("signing in: the program gives no verdict: want accepted, refused or unknown")
+}
+
+// Revoke has the program make the upstream refuse old. For overwrite kinds nothing is asked.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	if u.config.Mode == upstream.Overwrite {
+		return nil
+	}
+	c := &call{request: request{Method: methodRevoke, Run: string(run)}}
+	c.Old, c.Successor = c.holds(old), c.holds(successor)
+	_, err := u.call(ctx, c)
+	return err
+}
+
+// Collect has the program remove whatever carries run.
+func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
+	_, err := u.call(ctx, &call{request: request{Method: methodCollect, Run: string(run)}})
+	return err
+}
+
+// List has the program name what exists.
+func (u *Upstream) List(ctx context.Context) ([]string, error) {
+	c := &call{request: request{Method: methodList}}
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Credentials == nil {
+		return nil, errors.New("listing credentials: the answer has no list")
+	}
+	names := make([]string, len(*answer.Credentials))
+	for i, name := range *answer.Credentials {
+		names[i] = c.shown(name)
+	}
+	return names, nil
+}
+
+// Decoy has the program make a credential that was never given to anybody, from nothing but v.
+func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), min(u.config.Timeout, kindTimeout))
+	defer cancel()
+	c := &call{request: request{Method: methodDecoy}}
+	c.Value = c.holds(v)
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return c.value(answer)
+}
+
+// Uses has the program say who used old since then.
+func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
+	c := &call{request: request{Method: methodUses, Since: since.UTC().Format(time.RFC3339)}}
+	c.Old = c.holds(old)
+	answer, err := u.call(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Uses == nil {
+		return nil, errors.New("asking for uses: the answer has no list, and silence is no proof")
+	}
+	var uses []upstream.Use
+	for _, use := range *answer.Uses {
+		if !use.Last.Before(since) {
+			uses = append(uses, upstream.Use{Who: c.shown(use.Who), Last: use.Last})
+		}
+	}
+	return uses, nil
+}
+
+// Mute is why nothing can be asked of the program since Kind was asked last, nil when its kind is known.
+func (u *Upstream) Mute() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.mute
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exec_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/exec"
+	"custody.dev/custody/internal/upstream/upstreamtest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMain lets the test binary be the program: its first argument chooses what it does.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "program" {
+		code := program(os.Args[2:])
+		// Past the race detector, which makes every process end a second late.
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(code), 0, 0)
+	}
+	os.Exit(m.Run())
+}
+
+func self(t *testing.T, args ...string) []string {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]string{binary, "program"}, args...)
+}
+
+func newPassword(random io.Reader) (string, error) {
+	raw := make([]byte, 12)
+	_, err := io.ReadFull(random, raw)
+	return "pw-" + strings.ToLower(rand.Text()), err
+}
+
+func open(t *testing.T, config exec.Config) *exec.Upstream {
+	t.Helper()
+	config.NewPassword, config.Random = newPassword, rand.Reader
+	u, err := exec.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func value(t *testing.T, fields map[string]string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestSuite holds programs of every capability to the suite. The store stands behind them: a folder that can go away.
+func TestSuite(t *testing.T) {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
+		t.Run(string(mode), func(t *testing.T) {
+			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+				store := filepath.Join(t.TempDir(), "store")
+				if err := os.Mkdir(store, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				move := func(from, to string) {
+					if err := os.Rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+						t.Error(err)
+					}
+				}
+				var cutting atomic.Bool
+				var left atomic.Int64
+				said := &strings.Builder{}
+				return upstreamtest.Fixture{
+					Upstream: open(t, exec.Config{
+						Argv: self(t, "store"), Mode: mode, Parameters: map[string]string{"store": store},
+						Admin: func(context.Context) ([]secret.Value, error) {
+							return []secret.Value{value(t, map[string]string{"token": "adm-" + rand.Text()})}, nil
+						},
+						Lost:   func() bool { return cutting.Load() && left.Add(-1) < 0 },
+						Errors: said,
+					}),
+					Break: func() { move(store, store+".away") },
+					Mend: func() {
+						cutting.Store(false)
+						move(store+".away", store)
+						_ = os.Remove(filepath.Join(store, "busy"))
+					},
+					Cut: func(replies int) {
+						left.Store(int64(replies))
+						cutting.Store(true)
+					},
+					Throttle: func() {
+						if err := os.WriteFile(filepath.Join(store, "busy"), nil, 0o600); err != nil {
+							t.Error(err)
+						}
+					},
+					Held: func(t *testing.T) []string {
+						accounts, err := os.ReadDir(store)
+						if err != nil {
+							t.Fatal(err)
+						}
+						var names []string
+						for _, account := range accounts {
+							names = append(names, account.Name())
+						}
+						return names
+					},
+					Refused: func(t *testing.T, v secret.Value) secret.Value {
+						v, err := v.With("password", []byte("too-short"))
+						if err != nil {
+							t.Fatal(err)
+						}
+						return v
+					},
+					Log: said.String,
+				}
+			})
+		})
+	}
+}
+
+// asked returns what the program was given for a method.
+func asked(t *testing.T, file, method string) map[string]any {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(data) {
+		var request map[string]any
+		if err := json.Unmarshal(line, &request); err != nil {
+			t.Fatal(err)
+		}
+		if request["method"] == method {
+			return request
+		}
+	}
+	t.Fatalf("the program was never asked to %s", method)
+	return nil
+}
+
+func TestRequestsHoldWhatTheContractSays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "requests")
+	u := open(t, exec.Config{
+		Argv: self(t, "record", file), Claim: "shop/prod/key", Parameters: map[string]string{"a": "b"}, Account: map[string]string{"name": "n"},
+		Admin: func(context.Context) ([]secret.Value, error) {
+			return []secret.Value{value(t, map[string]string{"token": "adm-1"}), value(t, map[string]string{"token": "adm-2"})}, nil
+		},
+	})
+	if kind := u.Kind(); u.Mute() != nil || kind.Evidence == nil || kind.Settle != 3*time.Second || kind.WrongEvery != time.Minute || !kind.Fences {
+		t.Fatalf("got %+v, %v", u.Kind(), u.Mute())
+	}
+	binary, err := secret.New(map[string][]byte{"key": {0xff, 0x00}, "username": []byte("u")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	candidate, err := u.Propose(t.Context(), binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := candidate.Expose("key"); !bytes.Equal(got, []byte{0xff, 0x00}) {
+		t.Errorf("a field that is no text: got %x, want it as it was", got)
+	}
+	if _, err := u.Apply(t.Context(), "run-1", binary, candidate); err != nil {
+		t.Error(err)
+	}
+	if _, err := u.Verify(t.Context(), candidate); err != nil {
+		t.Error(err)
+	}
+	if err := u.Revoke(t.Context(), "run-1", binary, candidate); err != nil {
+		t.Error(err)
+	}
+	since := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	uses, err := u.Uses(t.Context(), binary, since)
+	if diff := cmp.Diff([]upstream.Use{{Who: "the stock server", Last: since}}, uses); diff != "" || err != nil {
+		t.Errorf("uses (-want +got): %v\n%s", err, diff)
+	}
+	tagged := map[string]any{"key": map[string]any{"base64": "/wA="}, "username": "u"}
+	admins := []any{map[string]any{"token": "adm-1"}, map[string]any{"token": "adm-2"}}
+	for _, test := range []struct {
+		method string
+		want   map[string]any
+	}{
+		{"kind", map[string]any{}},
+		{"propose", map[string]any{"current": tagged}},
+		{"apply", map[string]any{"run": "run-1", "admin": admins, "current": tagged}},
+		{"verify", map[string]any{}},
+		{"revoke", map[string]any{"run": "run-1", "admin": admins, "old": tagged}},
+		{"uses", map[string]any{"since": "2030-01-02T03:04:05Z", "admin": admins, "old": tagged}},
+	} {
+		got := asked(t, file, test.method)
+		if _, err := time.Parse(time.RFC3339, got["deadline"].(string)); err != nil {
+			t.Errorf("%s: %v", test.method, err)
+		}
+		for name, want := range map[string]bool{
+			"candidate": test.method == "apply", "value": test.method == "verify", "successor": test.method == "revoke", "password": test.method == "propose",
+		} {
+			if _, there := got[name]; there != want {
+				t.Errorf("%s: %s is there: %v, want %v", test.method, name, there, want)
+			}
+			delete(got, name)
+		}
+		delete(got, "deadline")
+		want := map[string]any{
+			"custody": 1.0, "method": test.method, "mode": "dual", "claim": "shop/prod/key",
+			"parameters": map[string]any{"a": "b"}, "account": map[string]any{"name": "n"},
+		}
+		for name, field := range test.want {
+			want[name] = field
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.method, diff)
+		}
+	}
+	environment, err := os.ReadFile(file + ".environment")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("CUSTODY=1\nHOME=/nonexistent\nLANG=C.UTF-8\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nTZ=UTC\n/", string(environment)); diff != "" {
+		t.Errorf("environment and folder (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	candidate := value(t, map[string]string{"password": "the-candidate-itself"})
+	for _, test := range []struct {
+		does string
+		want string
+	}{
+		{"nothing", "0 bytes that are no answer"},
+		{"text", "no answer"},
+		{"unknown-field", "no answer"},
+		{"other-version", "no answer"},
+		{"two", "more than one answer"},
+		{"exit", "exit status 3"},
+		{"signal", "signal: killed"},
+		{"flood", "more than 1048576 bytes"},
+		{"hang", "killed"},
+		{"leave", "left a process behind"},
+		{"quote", "quotes a value and is not shown"},
+		{"stderr", "23 bytes on standard error, which may hold values"},
+		{"classless", "an error without a class that is known"},
+	} {
+		t.Run(test.does, func(t *testing.T) {
+			t.Parallel()
+			u := open(t, exec.Config{Argv: self(t, "bad", test.does), Timeout: 2 * time.Second})
+			if u.Kind(); u.Mute() != nil {
+				t.Fatal(u.Mute())
+			}
+			_, err := u.Apply(t.Context(), "run-1", secret.Value{}, candidate)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "the-candidate") {
+				t.Errorf("Apply: got %v, want an error with %q and without the candidate", err, test.want)
+			}
+			if errors.Is(err, upstream.ErrNotApplied) {
+				t.Errorf("Apply: got %v, which says that nothing happened; nobody knows", err)
+			}
+			if test.does == "hang" && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Apply: got %v, want the deadline in its chain", err)
+			}
+			got, err := u.Verify(t.Context(), candidate)
+			if got != upstream.Unknown || err == nil || errors.Is(err, upstream.ErrNotApplied) {
+				t.Errorf("Verify: got %s, %v, want unknown with a reason", got, err)
+			}
+		})
+	}
+}
+
+func TestErrorsKeepTheirClass(t *testing.T) {
+	for class, want := range map[string]error{
+		"not-applied": upstream.ErrNotApplied, "later": upstream.ErrNotApplied,
+		"refused-candidate": upstream.ErrRefusedCandidate, "superseded": upstream.ErrSuperseded, "ambiguous": nil,
+	} {
+		u := open(t, exec.Config{Argv: self(t, "error", class)})
+		u.Kind()
+		_, err := u.Apply(t.Context(), "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"}))
+		said, ok := errors.AsType[*exec.Error](err)
+		if !ok || want != nil && !errors.Is(said, want) || want == nil && said.Class != nil || said.Hint() != "turn it" || !strings.Contains(err.Error(), "a reason of two lines") {
+			t.Errorf("%s: got %v", class, err)
+		}
+		later, ok := errors.AsType[*upstream.Later](err)
+		if ok != (class == "later") || ok && later.After != 90*time.Second {
+			t.Errorf("%s: got %+v", class, later)
+		}
+	}
+}
+
+func TestProgramThatCannotRunAppliesNothing(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "program")
+	u := open(t, exec.Config{Argv: []string{missing}})
+	v := value(t, map[string]string{"password": "candidate"})
+	if got := u.Kind(); got.Name != "exec" || got.Capability != upstream.Dual || got.Check() != nil {
+		t.Errorf("got %+v, want a kind that contradicts nothing", got)
+	}
+	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, v); !errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("got %v, want ErrNotApplied", err)
+	}
+	if got, err := u.Verify(t.Context(), v); got != upstream.Unknown || err == nil {
+		t.Errorf("got %s, %v, want unknown", got, err)
+	}
+	// It is asked again: once the program is there, it works.
+	if err := os.Symlink(self(t)[0], missing); err != nil {
+		t.Fatal(err)
+	}
+	u = open(t, exec.Config{Argv: append([]string{missing}, self(t, "error", "later")[1:]...)})
+	if err := os.Remove(missing); err != nil {
+		t.Fatal(err)
+	}
+	u.Kind()
+	first := u.Mute()
+	if err := os.Symlink(self(t)[0], missing); err != nil {
+		t.Fatal(err)
+	}
+	u.Kind()
+	if first == nil || u.Mute() != nil {
+		t.Errorf("got %v before the program was there and %v after it", first, u.Mute())
+	}
+}
+
+func TestKilledProgramTakesItsChildrenAlong(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "child")
+	u := open(t, exec.Config{Argv: self(t, "bad", "family", file), Timeout: 2 * time.Second})
+	u.Kind()
+	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"})); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the deadline", err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !ended(pid); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the child outlived the program")
+		}
+	}
+}
+
+// ended reports whether a process is gone or waits only to be reaped.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return errors.Is(err, os.ErrNotExist) || bytes.Contains(stat, []byte(") Z "))
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for _, argv := range [][]string{nil, {"program"}, {"./program"}} {
+		if _, err := exec.New(exec.Config{Argv: argv, NewPassword: newPassword, Random: rand.Reader}); err == nil {
+			t.Errorf("%v: got no error", argv)
+		}
+	}
+	if _, err := exec.New(exec.Config{Argv: []string{"/bin/true"}}); err == nil {
+		t.Error("without a rule for passwords: got no error")
+	}
+}
+
+func TestDescription(t *testing.T) {
+	d := exec.Describe()
+	if err := d.Check(); err != nil {
+		t.Error(err)
+	}
+	for _, method := range []string{"kind", "propose", "apply", "verify", "revoke", "collect", "list", "decoy", "uses"} {
+		if !strings.Contains(d.Page, "| `"+method+"` |") {
+			t.Errorf("the page does not explain %s", method)
+		}
+	}
+	for _, class := range []string{"not-applied", "refused-candidate", "superseded", "later", "ambiguous"} {
+		if !slices.ContainsFunc(strings.Split(d.Page, "\n"), func(line string) bool { return strings.HasPrefix(line, "| `"+class+"` |") }) {
+			t.Errorf("the page does not explain the class %s", class)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/ext"
+)
+
+// costLimit bounds one evaluation. A list of ten thousand items with a comparison of texts each stays below it.
+const costLimit = 5_000_000
+
+// scope is what an expression may name, with types. Names are qualified: params.user is one name.
+type scope map[string]*cel.Type
+
+// with returns s and more.
+func (s scope) with(others ...scope) scope {
+	out := maps.Clone(s)
+	for _, other := range others {
+		maps.Copy(out, other)
+	}
+	return out
+}
+
+// values are what the names of a scope stand for.
+type values map[string]any
+
+func (v values) with(others ...values) values {
+	out := maps.Clone(v)
+	for _, other := range others {
+		maps.Copy(out, other)
+	}
+	return out
+}
+
+// expression is one compiled CEL expression.
+type expression struct {
+	place   string
+	program cel.Program
+	// names are the variables in it.
+	names []string
+}
+
+// errExpression never quotes what CEL said: its errors may quote values.
+type errExpression struct{ place string }
+
+func (e errExpression) Error() string {
+	return e.place + ": the expression cannot be evaluated on what the upstream answered"
+}
+
+// eval runs it.
+func (e *expression) eval(v values) (ref.Val, error) {
+	out, _, err := e.program.Eval(map[string]any(v))
+	if err != nil {
+		return nil, errExpression{e.place}
+	}
+	return out, nil
+}
+
+// holds is eval for conditions. A condition that cannot be evaluated does not hold: a reply without the field asked for
+// is not that reply.
+func (e *expression) holds(v values) bool {
+	out, err := e.eval(v)
+	return err == nil && out == types.True
+}
+
+// text is eval for what must come out as text.
+func (e *expression) text(v values) (string, error) {
+	out, err := e.eval(v)
+	if err != nil {
+		return "", err
+	}
+	text, ok := asText(out)
+	if !ok {
+		return "", fmt.Errorf("%s: neither text nor a number, true, false or a time", e.place)
+	}
+	return text, nil
+}
+
+// compiler makes expressions and collects faults.
+type compiler struct {
+	base   *cel.Env
+	faults []error
+}
+
+func newCompiler() (*compiler, error) {
+	base, err := cel.NewEnv(cel.OptionalTypes(), ext.Strings(), ext.Encoders(), ext.Lists(), ext.Bindings(), cel.Lib(functions{}))
+	if err != nil {
+		return nil, errors.New("preparing the language of recipes")
+	}
+	return &compiler{base: base}, nil
+}
+
+func (c *compiler) bad(place, format string, args ...any) {
+	c.faults = append(c.faults, Fault{Place: place, Reason: fmt.Sprintf(format, args...)})
+}
+
+// expression compiles text, which may name what is in s. want is the type that it must have, nil for any.
+func (c *compiler) expression(place, text string, s scope, want *cel.Type) *expression {
+	if text == "" {
+		return nil
+	}
+	options := make([]cel.EnvOption, 0, len(s))
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		options = append(options, cel.Variable(name, s[name]))
+	}
+	env, err := c.base.Extend(options...)
+	if err != nil {
+		c.bad(place, "preparing the expression: %v", err)
+		return nil
+	}
+	checked, issues := env.Compile(text)
+	if err := issues.Err(); err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		c.bad(place, "%s", strings.TrimPrefix(first, "ERROR: <input>:"))
+		return nil
+	}
+	if want != nil && !checked.OutputType().IsExactType(want) && !checked.OutputType().IsExactType(cel.DynType) {
+		c.bad(place, "want %s, not %s", want, checked.OutputType())
+		return nil
+	}
+	program, err := env.Program(checked, cel.CostLimit(costLimit))
+	if err != nil {
+		c.bad(place, "%v", err)
+		return nil
+	}
+	e := &expression{place: place, program: program}
+	for _, reference := range checked.NativeRep().ReferenceMap() {
+		if _, known := s[reference.Name]; known && !slices.Contains(e.names, reference.Name) {
+			e.names = append(e.names, reference.Name)
+		}
+	}
+	return e
+}
+
+// expressions compiles a mapping of them.
+func (c *compiler) expressions(place string, texts map[string]string, s scope) map[string]*expression {
+	out := map[string]*expression{}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if e := c.expression(join(place, name), texts[name], s, nil); e != nil {
+			out[name] = e
+		} else if texts[name] == "" {
+			c.bad(join(place, name), "empty")
+		}
+	}
+	return out
+}

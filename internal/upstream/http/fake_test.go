@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recipe_test
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	recipe "custody.dev/custody/internal/upstream/http"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+)
+
+// fake is a server of a test, behind a proxy.
+type fake struct {
+	*httptest.Server
+	proxy *realparts.Proxy
+
+	mu       sync.Mutex
+	throttle bool
+	lose     bool     // requests take effect, replies are lost
+	requests []string // METHOD PATH
+}
+
+// newFake serves handler by TLS. What is throttled is answered as GitHub and others do.
+func newFake(t *testing.T, handler http.Handler) *fake {
+	t.Helper()
+	f := &fake{}
+	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.requests = append(f.requests, r.Method+" "+r.URL.Path)
+		throttled, lose := f.throttle, f.lose
+		f.mu.Unlock()
+		if lose {
+			handler.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		if throttled {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	f.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that the proxy cuts
+	f.StartTLS()
+	t.Cleanup(f.Close)
+	f.proxy = realparts.NewProxy(t, f.Listener.Addr().String())
+	return f
+}
+
+func (f *fake) setThrottle(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.throttle = on
+}
+
+func (f *fake) setLose(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lose = on
+}
+
+// asked returns the requests so far and forgets them.
+func (f *fake) asked() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.requests
+	f.requests = nil
+	return out
+}
+
+func (f *fake) mend() {
+	f.setThrottle(false)
+	f.setLose(false)
+	f.proxy.Mend()
+}
+
+func (f *fake) address() string { return "https://" + f.proxy.Address() }
+
+func (f *fake) authority() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw}))
+}
+
+// config is what every test has in common.
+func (f *fake) config(compiled *recipe.Compiled, admin secret.Value) recipe.Config {
+	return recipe.Config{
+		Recipe: compiled, URL: f.address(), CACertificate: f.authority(), Claim: "shop/test/key", Clock: time.Now,
+		Admin: func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil },
+	}
+}
+
+func (f *fake) upstream(t *testing.T, config recipe.Config) *recipe.Upstream {
+	t.Helper()
+	u, err := recipe.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func builtin(t *testing.T, name string) *recipe.Compiled {
+	t.Helper()
+	compiled, err := recipe.Builtin(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+func compile(t *testing.T, text string) *recipe.Compiled {
+	t.Helper()
+	r, err := recipe.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := recipe.Compile(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if body != nil {
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+// gitHub has the deploy keys of one repository, as GitHub's description of the interface tells. Pages are short, so that
+// every test meets several; the list lags behind by delay.
+type gitHub struct {
+	mu    sync.Mutex
+	token string
+	next  int
+	keys  []gitHubKey
+	delay time.Duration
+}
+
+type gitHubKey struct {
+	ID       int       `json:"id"`
+	Title    string    `json:"title"`
+	Key      string    `json:"key"`
+	ReadOnly bool      `json:"read_only"`
+	LastUsed *string   `json:"last_used"`
+	shows    time.Time // in lists
+	gone     time.Time // from lists; zero while it is there
+}
+
+func (g *gitHub) visible() []gitHubKey {
+	out := []gitHubKey{}
+	now := time.Now()
+	for _, key := range g.keys {
+		if !now.Before(key.shows) && (key.gone.IsZero() || now.Before(key.gone)) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+func (g *gitHub) titles(*testing.T) (out []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range g.keys {
+		if key.gone.IsZero() && strings.HasPrefix(key.Title, "custody-") {
+			out = append(out, key.Title)
+		}
+	}
+	return out
+}
+
+func (g *gitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	const base = "/repos/example/shop/keys"
+	rest, ours := strings.CutPrefix(r.URL.Path, base)
+	switch {
+	case r.Header.Get("Authorization") != "Bearer "+g.token:
+		answer(w, http.StatusUnauthorized, map[string]string{"message": "Bad credentials"})
+	case !ours:
+		answer(w, http.StatusNotFound, map[string]string{"message": "Not Found"})
+	case r.Method == http.MethodGet:
+		page, size := 1, 3
+		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
+		keys := g.visible()
+		if page*size < len(keys) {
+			w.Header().Set("Link", fmt.Sprintf(`<https://%s%s?per_page=100&page=%d>; rel="next", <https://%s%s?page=9>; rel="last"`, r.Host, base, page+1, r.Host, base))
+		}
+		from := min((page-1)*size, len(keys))
+		answer(w, http.StatusOK, keys[from:min(from+size, len(keys))])
+	case r.Method == http.MethodPost:
+		var key gitHubKey
+		if err := json.NewDecoder(r.Body).Decode(&key); err != nil || !strings.HasPrefix(key.Key, "ssh-") || !key.ReadOnly {
+			answer(w, http.StatusUnprocessableEntity, map[string]string{"message": "Validation Failed"})
+			return
+		}
+		for _, other := range g.keys {
+			if other.gone.IsZero() && other.Key == key.Key {
+				answer(w, http.StatusUnprocessableEntity, map[string]string{"message": "key is already in use"})
+				return
+			}
+		}
+		g.next++
+		key.ID, key.shows = 100_000_000+g.next, time.Now().Add(g.delay)
+		g.keys = append(g.keys, key)
+		answer(w, http.StatusCreated, key)
+	case r.Method == http.MethodDelete:
+		for i := range g.keys {
+			if fmt.Sprint("/", g.keys[i].ID) == rest && g.keys[i].gone.IsZero() {
+				g.keys[i].gone = time.Now().Add(g.delay)
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+		}
+		answer(w, http.StatusNotFound, map[string]string{"message": "Not Found"})
+	}
+}
+
+// gitLab rotates tokens, as GitLab's description of the interface tells: presenting one that was traded ends its family.
+type gitLab struct {
+	mu     sync.Mutex
+	next   int
+	tokens map[string]bool // honoured or not
+	days   []string        // what was asked for
+}
+
+func (g *gitLab) mint() string {
+	g.next++
+	token := fmt.Sprintf("glpat"+"-%020dAbCdEf", g.next)
+	g.tokens[token] = true
+	return token
+}
+
+func (g *gitLab) held(*testing.T) (out []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for token, honoured := range g.tokens {
+		if honoured {
+			out = append(out, token[6:26])
+		}
+	}
+	return out
+}
+
+func (g *gitLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	token := r.Header.Get("PRIVATE-TOKEN")
+	honoured, known := g.tokens[token]
+	rotating := r.Method == http.MethodPost && r.URL.Path == "/api/v4/personal_access_tokens/self/rotate"
+	switch {
+	case !honoured:
+		if known && rotating {
+			clear(g.tokens)
+		}
+		answer(w, http.StatusUnauthorized, map[string]string{"message": "401 Unauthorized"})
+	case rotating:
+		var body struct {
+			Expires string `json:"expires_at"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			answer(w, http.StatusBadRequest, nil)
+			return
+		}
+		g.days = append(g.days, body.Expires)
+		g.tokens[token] = false
+		answer(w, http.StatusOK, map[string]any{"id": 42 + g.next, "token": g.mint(), "expires_at": body.Expires})
+	case r.Method == http.MethodGet && r.URL.Path == "/api/v4/personal_access_tokens/self":
+		answer(w, http.StatusOK, map[string]any{"id": 42, "active": true})
+	default:
+		answer(w, http.StatusNotFound, nil)
+	}
+}
+
+func decodeBody(r *http.Request, into any) bool {
+	return json.NewDecoder(r.Body).Decode(into) == nil
+}

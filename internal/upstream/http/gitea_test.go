@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recipe_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	recipe "custody.dev/custody/internal/upstream/http"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/upstreamtest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rig is one account on the real Gitea, behind a proxy.
+type rig struct {
+	*recipe.Upstream
+	server *realparts.GiteaServer
+	proxy  *realparts.Proxy
+	user   string
+	admin  secret.Value
+	clock  *atomic.Int64
+}
+
+var accounts atomic.Int64
+
+func text(t *testing.T, fields map[string]string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// newRig makes a user for one test. change may alter the configuration.
+func newRig(t *testing.T, server *realparts.GiteaServer, name string, change func(*recipe.Config)) *rig {
+	t.Helper()
+	compiled, err := recipe.Builtin(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{
+		server: server, proxy: realparts.NewProxy(t, strings.TrimPrefix(server.URL, "https://")),
+		user: "robot-" + string(rune('a'+accounts.Add(1)%26)) + time.Now().Format("150405.000000")[7:], clock: new(atomic.Int64),
+	}
+	if r.admin, err = server.AddUser(t.Context(), r.user); err != nil {
+		t.Fatal(err)
+	}
+	config := recipe.Config{
+		Recipe: compiled, URL: "https://" + r.proxy.Address(), CACertificate: server.CACertificate, Claim: "shop/test/ci-token",
+		Clock: func() time.Time { return time.Now().Add(time.Duration(r.clock.Load())) },
+	}
+	credential := r.admin
+	switch name {
+	case "gitea-token":
+		config.Parameters = map[string]any{"user": r.user, "scopes": []any{"read:repository"}}
+	default:
+		config.Parameters = map[string]any{"redirectURIs": []any{"https://app.example.org/callback"}}
+		credential = text(t, map[string]string{"token": r.token(t, "for-custody", "write:user")})
+	}
+	config.Admin = func(context.Context) ([]secret.Value, error) {
+		return []secret.Value{credential}, nil
+	}
+	if change != nil {
+		change(&config)
+	}
+	if r.Upstream, err = recipe.New(config); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// call asks the server itself, past Custody and proxy, as the user.
+func (r *rig) call(t *testing.T, method, path string, body, into any) {
+	t.Helper()
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), method, r.server.URL+path, bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(r.user, r.admin.ExposeText("password"))
+	response, err := r.server.Client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode >= 300 {
+		t.Fatalf("%s %s: %d %v", method, path, response.StatusCode, err)
+	}
+	if into != nil {
+		if err := json.Unmarshal(answer, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// token makes one by hand.
+func (r *rig) token(t *testing.T, name string, scopes ...string) string {
+	t.Helper()
+	var made struct {
+		Token string `json:"sha1"`
+	}
+	r.call(t, http.MethodPost, "/api/v1/users/"+r.user+"/tokens", map[string]any{"name": name, "scopes": scopes}, &made)
+	return made.Token
+}
+
+type listed struct {
+	ID   int64  `json:"id"`
+	Name string `json:"name"`
+}
+
+func (r *rig) tokens(t *testing.T) (out []string) {
+	t.Helper()
+	for page := 1; ; page++ {
+		var list []listed
+		r.call(t, http.MethodGet, "/api/v1/users/"+r.user+"/tokens?limit=50&page="+string(rune('0'+page)), nil, &list)
+		if len(list) == 0 {
+			return out
+		}
+		for _, one := range list {
+			out = append(out, one.Name)
+		}
+	}
+}
+
+func (r *rig) fixture() upstreamtest.Fixture {
+	return upstreamtest.Fixture{
+		Upstream: r.Powers(), Break: r.proxy.Break, Mend: r.proxy.Mend, Cut: r.proxy.Cut,
+		Skew: func(by time.Duration) { r.clock.Add(int64(by)) }, Log: r.server.Log,
+	}
+}
+
+func TestOnRealGitea(t *testing.T) {
+	server := realparts.Gitea(t, realparts.GiteaOptions{})
+	t.Run("Token", func(t *testing.T) { giteaToken(t, server) })
+	t.Run("TokenSpecials", func(t *testing.T) { giteaTokenSpecials(t, server) })
+	t.Run("OAuthApplication", func(t *testing.T) { giteaOAuthApplication(t, server) })
+	t.Run("Trial", func(t *testing.T) { giteaTrial(t, server) })
+}
+
+func giteaToken(t *testing.T, server *realparts.GiteaServer) {
+	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+		r := newRig(t, server, "gitea-token", nil)
+		f := r.fixture()
+		f.Held = r.tokens
+		return f
+	})
+}
+
+func giteaOAuthApplication(t *testing.T, server *realparts.GiteaServer) {
+	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+		r := newRig(t, server, "gitea-oauth-application", nil)
+		f := r.fixture()
+		f.Held = func(t *testing.T) (out []string) {
+			var list []listed
+			r.call(t, http.MethodGet, "/api/v1/user/applications/oauth2?limit=50", nil, &list)
+			for _, one := range list {
+				out = append(out, one.Name)
+			}
+			return out
+		}
+		return f
+	})
+}
+
+func giteaTokenSpecials(t *testing.T, server *realparts.GiteaServer) {
+	t.Run("HandedOverWithoutID", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", nil)
+		old := text(t, map[string]string{"token": r.token(t, "made by hand", "read:repository")})
+		second := apply(t, r.Upstream, "run-2", old)
+		verdict(t, r.Upstream, old, upstream.Accepted)
+		if err := r.Revoke(t.Context(), "run-2", old, second); err != nil {
+			t.Fatal(err)
+		}
+		verdict(t, r.Upstream, old, upstream.Refused)
+		verdict(t, r.Upstream, second, upstream.Accepted)
+	})
+
+	t.Run("ForeignTokensStay", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", nil)
+		r.token(t, "a person's", "read:repository")
+		other := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Claim = "shop/prod/ci-token" })
+		_ = other
+		apply(t, r.Upstream, "run-1", secret.Value{})
+		apply(t, r.Upstream, "run-10", secret.Value{})
+		collect(t, r.Upstream, "run-1")
+		left := r.tokens(t)
+		if len(left) != 2 || left[0] != "a person's" && left[1] != "a person's" {
+			t.Errorf("got %q, want the person's token and that of run-10", left)
+		}
+	})
+
+	t.Run("OrphanBeyondFirstPageIsCollected", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", nil)
+		for i := range 55 {
+			r.token(t, "many-"+time.Duration(i).String(), "read:repository")
+		}
+		orphan := apply(t, r.Upstream, "run-1", secret.Value{})
+		collect(t, r.Upstream, "run-1")
+		verdict(t, r.Upstream, orphan, upstream.Refused)
+		if got := len(r.tokens(t)); got != 55 {
+			t.Errorf("got %d tokens, want the 55 made by hand", got)
+		}
+	})
+
+	t.Run("UsesTellOfOthersOnly", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", nil)
+		v := apply(t, r.Upstream, "run-1", secret.Value{})
+		uses := func() []upstream.Use {
+			t.Helper()
+			got, err := r.Powers().(upstream.Witness).Uses(t.Context(), v, time.Now().Add(-time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		if got := uses(); len(got) != 0 {
+			t.Errorf("before any use: got %v, want none", got)
+		}
+		verdict(t, r.Upstream, v, upstream.Accepted)
+		if got := uses(); len(got) != 0 {
+			t.Errorf("after Custody's own sign-in: got %v, want none", got)
+		}
+		// Somebody else's, later than the resolution of the times.
+		deadline := time.Now().Add(10 * time.Second)
+		for len(uses()) == 0 && time.Now().Before(deadline) {
+			time.Sleep(300 * time.Millisecond)
+			asUser(t, server, "/api/v1/version", v.ExposeText("token"))
+		}
+		if got := uses(); len(got) != 1 || time.Since(got[0].Last).Abs() > 5*time.Second {
+			t.Errorf("after somebody's sign-in: got %v, want one just now", got)
+		}
+		got, err := r.Powers().(upstream.Witness).Uses(t.Context(), v, time.Now().Add(time.Minute))
+		if err != nil || len(got) != 0 {
+			t.Errorf("since later: got %v, %v, want none", got, err)
+		}
+	})
+
+	t.Run("SecondAdminIsTaken", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", func(c *recipe.Config) {
+			admin := c.Admin
+			c.Admin = func(ctx context.Context) ([]secret.Value, error) {
+				right, err := admin(ctx)
+				return append([]secret.Value{text(t, map[string]string{"username": right[0].ExposeText("username"), "password": "changed-since"})}, right...), err
+			}
+		})
+		verdict(t, r.Upstream, apply(t, r.Upstream, "run-1", secret.Value{}), upstream.Accepted)
+	})
+
+	t.Run("WrongScopeIsNotApplied", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Parameters["scopes"] = []any{"read:nonsense"} })
+		_, err := r.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+		if !errors.Is(err, upstream.ErrNotApplied) {
+			t.Errorf("got %v, want ErrNotApplied", err)
+		}
+		if got := r.tokens(t); len(got) != 0 {
+			t.Errorf("got %q, want no token", got)
+		}
+	})
+
+	t.Run("AnotherUsersAdminIsRefused", func(t *testing.T) {
+		r := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Parameters["user"] = "custody-test-root" })
+		_, err := r.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+		if !errors.Is(err, upstream.ErrNotApplied) {
+			t.Errorf("got %v, want ErrNotApplied", err)
+		}
+	})
+
+	t.Run("Counts", func(t *testing.T) {
+		var calls atomic.Int64
+		r := newRig(t, server, "gitea-token", func(c *recipe.Config) {
+			admin := c.Admin
+			c.Admin = func(ctx context.Context) ([]secret.Value, error) {
+				calls.Add(1)
+				return admin(ctx)
+			}
+		})
+		v := apply(t, r.Upstream, "run-1", secret.Value{})
+		if diff := cmp.Diff([]string{"id", "token"}, v.Names()); diff != "" {
+			t.Errorf("fields (-want +got):\n%s", diff)
+		}
+		if calls.Load() != 1 {
+			t.Errorf("the admin credential was read %d times, want once", calls.Load())
+		}
+	})
+}
+
+func asUser(t *testing.T, server *realparts.GiteaServer, path, token string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := server.Client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+}
+
+func giteaTrial(t *testing.T, server *realparts.GiteaServer) {
+	for _, name := range []string{"gitea-token", "gitea-oauth-application"} {
+		t.Run(name, func(t *testing.T) {
+			var config recipe.Config
+			r := newRig(t, server, name, func(c *recipe.Config) { config = *c })
+			before := r.tokens(t)
+			var steps []string
+			if err := recipe.Try(t.Context(), config, secret.Value{}, func(s recipe.Trial) {
+				if s.Means == "" {
+					steps = append(steps, s.Step)
+				}
+			}); err != nil {
+				t.Errorf("got %v after the steps %q", err, steps)
+			}
+			if diff := cmp.Diff(before, r.tokens(t)); diff != "" {
+				t.Errorf("tokens (-before +after):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recipe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	recipe "custody.dev/custody/internal/upstream/http"
+
+	"custody.dev/custody/internal/secret"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTrialKeepsNothing(t *testing.T) {
+	l := &lab{pages: "cursor", delay: 20 * time.Millisecond, keys: []labKey{{ID: 1, Label: "a person's", First: "zzz"}}}
+	var steps []string
+	try := func(ctx context.Context, source string, change func(*fake, *recipe.Config)) error {
+		steps = nil
+		l.signed, l.tokens = bearer, map[string]bool{}
+		f := newFake(t, l)
+		config := f.config(compile(t, source), labAdmin(t))
+		config.URL += "/api"
+		config.Parameters = map[string]any{"service": "shop"}
+		if change != nil {
+			change(f, &config)
+		}
+		return recipe.Try(ctx, config, secret.Value{}, func(s recipe.Trial) {
+			if s.Means == "" {
+				steps = append(steps, s.Step)
+			}
+			for _, key := range l.keys {
+				if said := fmt.Sprintf("%+v", s); len(key.key) > 0 && strings.Contains(said, key.key) {
+					t.Errorf("a step shows the key: %s", said)
+				}
+			}
+		})
+	}
+	left := func() {
+		t.Helper()
+		if got := l.labels(t); !slices.Equal(got, []string{"a person's"}) {
+			t.Errorf("left behind: got %q, want the person's key alone", got)
+		}
+	}
+	whole := labRecipe(byBearer, byCursor)
+
+	if err := try(t.Context(), whole, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"create", "verify", "decoy", "list", "usage", "revoke", "refused"}
+	if diff := cmp.Diff(want, steps); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	left()
+
+	// A recipe that verifies by what anybody may read, one that finds nothing, one whose revoke does nothing.
+	for name, broken := range map[string]string{
+		"accepts anything": strings.ReplaceAll(whole, "response.status == 401, then: refused", "response.status == 401, then: accepted"),
+		"finds nothing":    strings.ReplaceAll(whole, "secret.key.startsWith(target.hint)", "false"),
+		"revokes nothing":  strings.ReplaceAll(whole, "request: DELETE /services/${params.service}/keys/${target.id}", "request: DELETE /services/${params.service}/keys/none"),
+	} {
+		if err := try(t.Context(), broken, nil); !errors.Is(err, recipe.ErrTrial) && name != "finds nothing" || err == nil {
+			t.Errorf("%s: got %v, want ErrTrial", name, err)
+		}
+		if name != "revokes nothing" {
+			left()
+		}
+		l.mu.Lock()
+		l.keys = l.keys[:1]
+		l.mu.Unlock()
+	}
+
+	// An interrupt after the credential was made.
+	ctx, cancel := context.WithCancel(t.Context())
+	l.respond = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/api/self" {
+			cancel()
+		}
+		return false
+	}
+	if err := try(ctx, whole, nil); err == nil {
+		t.Error("interrupted: got no error")
+	}
+	left()
+	if !slices.Contains(steps, "clean-up") {
+		t.Errorf("interrupted: got the steps %q, want a clean-up", steps)
+	}
+
+	// The reply to creating is lost.
+	lost := false
+	l.respond = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && !lost {
+			lost = true
+			l.create(httptest.NewRecorder(), r)
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		}
+		return false
+	}
+	short := strings.ReplaceAll(whole, "deadline: 3s", "deadline: 500ms")
+	if err := try(t.Context(), short, nil); err == nil {
+		t.Error("a lost reply: got no error")
+	}
+	left()
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+const (
+	// assertionControl makes an operation conditional on a filter (RFC 4528).
+	assertionControl = "1.3.6.1.1.12"
+	// lookAgain is how often a change is prepared anew because somebody else changed the entry first.
+	lookAgain = 6
+	// between lies between two tries. Together they last more than a second: a password policy with a history notes each
+	// password at most once a second, and refuses the change that would note one twice.
+	between = 250 * time.Millisecond
+)
+
+// entry is one entry as it was read, and the values of userPassword that a change deletes and adds.
+type entry struct {
+	ctx       context.Context
+	doing, dn string
+	passwords []string
+	// text is the marker as read, "" when there was none; next is what the change leaves.
+	text string
+	next marker
+
+	// remove and add are single values. With replace, what was read is given up for add, which may be nothing.
+	remove, add []string
+	replace     bool
+}
+
+func (e *entry) refuse(detail, next string) error {
+	return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+}
+
+// errMoved: the entry is no longer as it was read.
+var errMoved = errors.New("the entry has changed since it was read")
+
+// change prepares and does one change of target, if run is not superseded. sent is the password that the server is to
+// hash, used with Hash server alone.
+func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID, target string, prepare func(*entry) error, sent string) error {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	if run == "" {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+	}
+	s, err := u.admin(ctx, doing)
+	if err != nil {
+		return err
+	}
+	defer s.hangUp()
+	for range lookAgain {
+		err = u.attempt(s, doing, run, target, prepare, sent)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		pause(ctx, between)
+	}
+	return &Error{
+		Doing: doing, Class: upstream.ErrNotApplied, Detail: "what the entry holds is not what the admin is shown of it",
+		Next: nextBusy + "; if it goes on: " + nextRights,
+	}
+}
+
+// pause waits without a clock of its own.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+func (u *Upstream) attempt(s *session, doing string, run authority.RunID, target string, prepare func(*entry) error, sent string) error {
+	var entries []*entry
+	for _, dn := range u.entries(target) {
+		e, err := u.look(s, doing, run, dn)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+	}
+	for _, partner := range entries[1:] { // from here on no call of an earlier run can change it
+		if _, read, _ := findMarker([]string{partner.text}); read.Run == run {
+			continue
+		}
+		if err := u.modify(s, partner); err != nil {
+			return err
+		}
+	}
+	e := entries[0]
+	if err := prepare(e); err != nil {
+		return err
+	}
+	err := u.modify(s, e)
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Code == ldap.LDAPResultObjectClassViolation && e.replace && len(e.add) == 0 {
+		err = u.lock(s, e) // such as simpleSecurityObject, which must have one
+	}
+	if err != nil {
+		return err
+	}
+	if sent == "" || u.Hash != ByServer || slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, sent) == same }) {
+		return nil
+	}
+	return u.send(s, e, sent)
+}
+
+// look reads an entry and checks its marker.
+func (u *Upstream) look(s *session, doing string, run authority.RunID, dn string) (*entry, error) {
+	found, err := s.read(doing, dn, passwordAttribute, u.MarkerAttribute)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{ctx: s.ctx, doing: doing, dn: dn}
+	if found == nil {
+		return nil, e.refuse(fmt.Sprintf("there is no entry %q that the admin can see", dn), "make the entry; "+nextRights)
+	}
+	// OpenLDAP returns attributes as its schema writes them, with options as they are stored.
+	for _, attribute := range found.Attributes {
+		if strings.EqualFold(attribute.Name, passwordAttribute) {
+			e.passwords = attribute.Values
+		}
+	}
+	text, m, own := findMarker(found.GetEqualFoldAttributeValues(u.MarkerAttribute))
+	switch {
+	case !own:
+		return nil, foreign(doing, dn, u.MarkerAttribute, "not this version's")
+	case text == "":
+		m = marker{Custody: markerSchema, Claim: u.Claim}
+	case m.Claim != u.Claim:
+		return nil, foreign(doing, dn, u.MarkerAttribute, "the claim of "+m.Claim)
+	}
+	next, ok := m.supersede(run)
+	if !ok {
+		return nil, &Error{
+			Doing: doing, Class: upstream.ErrSuperseded, Detail: "run " + string(m.Run) + " came after run " + string(run),
+			Next: "nothing: the later run goes on",
+		}
+	}
+	e.text, e.next = text, next
+	return e, nil
+}
+
+// modify does what was prepared, in one operation that asserts the marker as it was read, and the passwords. Where none
+// was read, it asserts that there is none: an admin who may not read them would otherwise add to what it cannot see.
+func (u *Upstream) modify(s *session, e *entry) error {
+	request := ldap.NewModifyRequest(e.dn, nil)
+	condition := "(!(" + u.MarkerAttribute + "=" + ldap.EscapeFilter(markerStart) + "*))"
+	if e.text != "" {
+		condition = "(" + u.MarkerAttribute + "=" + ldap.EscapeFilter(e.text) + ")"
+		request.Delete(u.MarkerAttribute, []string{e.text})
+	}
+	request.Add(u.MarkerAttribute, []string{e.next.encode()})
+	if e.replace || len(e.add) > 0 {
+		condition = "(&" + condition + held(e.passwords) + ")"
+	}
+	// A password policy takes a deletion together with an addition for a person who gives the old password in clear.
+	if e.replace {
+		request.Replace(passwordAttribute, e.add)
+	} else if len(e.add) > 0 {
+		request.Add(passwordAttribute, e.add)
+	} else if len(e.remove) > 0 {
+		request.Delete(passwordAttribute, e.remove)
+	}
+	filter, err := ldap.CompileFilter(condition)
+	if err != nil {
+		return e.refuse("the assertion cannot be written", "")
+	}
+	request.Controls = []ldap.Control{
+		ldap.NewControlString(assertionControl, true, string(filter.Bytes())), ldap.NewControlBeheraPasswordPolicy(),
+	}
+	if err := s.ctx.Err(); err != nil {
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	_, err = s.ModifyWithResult(request)
+	if err == nil {
+		return nil
+	}
+	code, answered := answer(err)
+	if !answered {
+		detail, cause := s.explain(err)
+		return &Error{Doing: e.doing, Detail: join("no answer to the change, which may have taken effect", detail), Cause: cause}
+	}
+	switch code {
+	case ldap.LDAPResultAssertionFailed, ldap.LDAPResultNoSuchAttribute, ldap.LDAPResultAttributeOrValueExists:
+		return errMoved
+	}
+	return refusal(e.doing, err)
+}
+
+// lock leaves the entry one password that nobody knows.
+func (u *Upstream) lock(s *session, e *entry) error {
+	unknown := make([]byte, 32)
+	if _, err := io.ReadFull(u.Random, unknown); err != nil {
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "reading randomness"}
+	}
+	made, err := hashed(u.Random, SSHA, string(unknown))
+	if err != nil {
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	e.add = []string{made}
+	return u.modify(s, e)
+}
+
+// held is a filter for an entry with these passwords and at least no other when there are none.
+func held(passwords []string) string {
+	if len(passwords) == 0 {
+		return "(!(" + passwordAttribute + "=*))"
+	}
+	var filter strings.Builder
+	for _, stored := range passwords {
+		filter.WriteString("(" + passwordAttribute + "=" + ldap.EscapeFilter(stored) + ")")
+	}
+	return filter.String()
+}
+
+// send has the server hash the password and put it in place of all others.
+func (u *Upstream) send(s *session, e *entry, password string) error {
+	_, err := s.PasswordModify(ldap.NewPasswordModifyRequest(e.dn, "", password))
+	if err == nil {
+		return nil
+	}
+	if _, answered := answer(err); answered {
+		return refusal(e.doing, err)
+	}
+	detail, cause := s.explain(err)
+	return &Error{Doing: e.doing, Detail: join("no answer to the change, which may have taken effect", detail), Cause: cause}
+}
+
+func join(a, b string) string {
+	if b == "" {
+		return a
+	}
+	return a + ": " + b
+}
+
+// set prepares that e's entry takes candidate: beside what it holds (dual), or in its place.
+func (u *Upstream) set(e *entry, candidate secret.Value) error {
+	password := candidate.ExposeText(FieldPassword)
+	held := slices.IndexFunc(e.passwords, func(stored string) bool { return compare(stored, password) == same })
+	if held < 0 && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == untold }) {
+		if verdict, _ := u.Verify(e.ctx, candidate); verdict == upstream.Accepted { // a hash that cannot be computed here
+			return nil
+		}
+	}
+	if u.Mode == Overwrite && len(e.passwords) > 1 {
+		return e.refuse(fmt.Sprintf("the entry has %d passwords, and mode overwrite knows one", len(e.passwords)),
+			"remove what nobody uses, or use mode dual")
+	}
+	if held >= 0 {
+		if u.Mode == Alternate && len(e.passwords) > 1 {
+			e.replace, e.add = true, []string{e.passwords[held]}
+		}
+		return nil
+	}
+	if u.Hash == ByServer {
+		return nil // the password modify operation replaces them
+	}
+	made, err := hashed(u.Random, u.Hash, password)
+	if errors.Is(err, errUnhashable) {
+		return &Error{Doing: e.doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+	}
+	if err != nil {
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	e.add, e.replace = []string{made}, u.Mode != Dual
+	return nil
+}
+
+// unset prepares that e's entry refuses old.
+func (u *Upstream) unset(e *entry, old, successor secret.Value) error {
+	if u.Mode == Alternate {
+		e.replace = len(e.passwords) > 0
+		return nil
+	}
+	var left []string // values that may be anybody's
+	for _, stored := range e.passwords {
+		switch {
+		case successor.Has(FieldPassword) && compare(stored, successor.ExposeText(FieldPassword)) == same:
+		case compare(stored, old.ExposeText(FieldPassword)) == same:
+			e.remove = append(e.remove, stored)
+		case compare(stored, old.ExposeText(FieldPassword)) == untold:
+			left = append(left, stored)
+		}
+	}
+	if len(e.remove) > 0 || len(left) == 0 {
+		return nil
+	}
+	// A directory takes a password that any one value stands for. If old is taken, one of those left is it.
+	verdict, err := u.Verify(e.ctx, old)
+	switch {
+	case verdict == upstream.Refused:
+		return nil
+	case verdict == upstream.Unknown:
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling which value is the old password's", Cause: err}
+	case len(left) > 1:
+		return e.refuse(fmt.Sprintf("%d values of userPassword could be the old password's, in schemes that cannot be computed here", len(left)),
+			"delete the right one by hand; the run then goes on")
+	}
+	e.remove = left
+	return nil
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ldap
+
+import (
+	_ "embed" // for page
+
+	"custody.dev/custody/internal/upstream"
+)
+
+//go:embed page.md
+var page string
+
+// Describe says what people are told of this kind.
+func Describe() upstream.Description {
+	kind := func(mode Mode) upstream.Kind {
+		config := Config{Mode: mode, Hash: SSHA, CallDeadline: defaultCallDeadline}
+		if mode == Alternate {
+			config.LastUse = "pwdLastSuccess"
+		}
+		return (&Upstream{Config: config}).Kind()
+	}
+	return upstream.Description{
+		Type: "ldap", Title: "LDAP directories",
+		Summary: "Rotates the password that an entry of a directory binds with; the server is sent a hash, unless told otherwise.",
+		Modes: []upstream.Mode{
+			{Name: string(Dual), Kind: kind(Dual), Means: "One entry has two values of userPassword until the old one's is deleted."},
+			{Name: string(Alternate), Kind: kind(Alternate), Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
+			{Name: string(Overwrite), Kind: kind(Overwrite), Means: "One entry has one password: applying the new one is the revocation of the old."},
+		},
+		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with the rights named below and no more. No other directory has been tried.",
+		Page:  page,
+	}
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ldap_test
+
+import (
+	"strings"
+	"testing"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream/ldap"
+	"custody.dev/custody/internal/upstream/upstreamtest"
+)
+
+func TestSuite(t *testing.T) {
+	plain := newRig(t, realparts.OpenLDAPOptions{Modules: []string{"pw-sha2", "argon2"}})
+	for _, test := range []struct {
+		name   string
+		mode   ldap.Mode
+		change func(*ldap.Config)
+	}{
+		{"dual", ldap.Dual, func(*ldap.Config) {}},
+		{"alternate", ldap.Alternate, func(c *ldap.Config) { c.LastUse = "pwdLastSuccess" }},
+		{"overwrite", ldap.Overwrite, func(*ldap.Config) {}},
+		{"dual over StartTLS, SSHA512", ldap.Dual, func(c *ldap.Config) {
+			c.Server.TLS, c.Server.Port, c.Hash = ldap.StartTLS, plain.server.Port, ldap.SSHA512
+		}},
+		{"overwrite, hashed by the server", ldap.Overwrite, func(c *ldap.Config) { c.Hash = ldap.ByServer }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+				r := plain.on(t)
+				config := r.config(test.mode)
+				test.change(&config)
+				return r.fixture(config)
+			})
+		})
+	}
+	if log := plain.server.Log(); !strings.Contains(log, "BIND dn=") {
+		t.Error("the server did not log sign-ins: the search of its log proves nothing")
+	}
+}
+
+// With a password policy that keeps a history, locks accounts out, and tells nobody.
+func TestSuiteUnderPasswordPolicy(t *testing.T) {
+	lenient := newRig(t, policed("", "pwdInHistory: 3", "pwdLockout: TRUE", "pwdMaxFailure: 40", "pwdCheckQuality: 1", "pwdMinLength: 8"))
+	strict := newRig(t, policed("", "pwdInHistory: 3", "pwdCheckQuality: 2", "pwdMinLength: 8"))
+	for _, test := range []struct {
+		name string
+		rig  *rig
+		mode ldap.Mode
+		hash string
+	}{
+		{"dual", lenient, ldap.Dual, ""},
+		{"alternate", lenient, ldap.Alternate, ""},
+		{"overwrite", lenient, ldap.Overwrite, ""},
+		{"alternate, hashed by the server", strict, ldap.Alternate, ldap.ByServer},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+				r := test.rig.on(t)
+				config := r.config(test.mode)
+				config.Hash = test.hash
+				fixture := r.fixture(config)
+				if test.hash == ldap.ByServer {
+					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
+						return credential(t, v.ExposeText("username"), "sh0rt-")
+					}
+				}
+				return fixture
+			})
+		})
+	}
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mail rotates the password behind a mail login: what Postfix and Dovecot check when somebody signs in to send.
+// Passwords are kept in a passwd-file of Dovecot, in a table, or in a directory; they are tried by signing in for
+// submission.
+//
+// # Modes
+//
+// dual: one login that two passdbs of Dovecot know, each with its own password: two passwd-files, two rows, or one entry of
+// a directory. Apply puts the candidate where the current password is not; Revoke puts a hash that nobody's password has
+// in place of the old one's.
+//
+// alternate: two logins that take turns.
+//
+// overwrite: one login with one password. Revoke does nothing.
+//
+// # Guaranteed
+//
+// A passwd-file is replaced atomically, under a lock on its folder, with its mode and owner kept and every other line
+// preserved byte by byte. A row is changed in one transaction that locks the login's rows. Each row or line carries a
+// marker, checked and written together with the password: the claim, the current run and the runs before it. A run that a
+// later one superseded changes nothing, nor does one under a foreign claim. Where a change waits for the lock of one whose
+// reply was lost, it sees what that one did; so late calls land before a later run, or not at all. A password is stored as
+// a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never tried.
+//
+// # Not guaranteed
+//
+// Programs that edit the passwd-file without the lock may undo a change, or lose theirs: what they wrote since it was read
+// is noticed until the moment of the rename. The lock does not hold across machines that share the file. Between two files
+// of mode dual there is no transaction: the marker is in both before either password changes. Dovecot's auth cache may
+// honour an old password for its time: Settle says how long. Sessions that are open stay open. Who signs in is not told:
+// logs are not read. What hashes an old value has that this package cannot compute is inferred from its place. For a
+// directory the ldap kind's guarantees hold.
+//
+// # What the admin needs
+//
+// passwd-file: none; the account Custody runs as writes to the folder. Table: SELECT and UPDATE on it. Directory: see the
+// ldap kind.
+//
+// # Cost
+//
+// Verify is one connection, TLS, EHLO and AUTH. Apply and Revoke are one read and one or two replaced files, or one
+// connection and five statements.
+package mail
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Mode says how many logins and passwords share the work.
+type Mode string
+
+const (
+	// Dual has one login with two passwords.
+	Dual Mode = "dual"
+	// Alternate has two logins that take turns.
+	Alternate Mode = "alternate"
+	// Overwrite has one login with one password.
+	Overwrite Mode = "overwrite"
+)
+
+// Fields of the values.
+const (
+	// FieldUsername is the mail login.
+	FieldUsername = "username"
+	FieldPassword = "password"
+)
+
+const (
+	defaultCallDeadline = 20 * time.Second
+	// rereads is how long Dovecot may go by a passwd-file that was replaced: it looks at most once a second.
+	rereads = 2 * time.Second
+)
+
+// Config describes one login or pair on one server. Exactly one of File, SQL and Directory is set.
+type Config struct {
+	Submission Submission
+	Mode       Mode
+	// User is for Dual and Overwrite, Users for Alternate.
+	User  string
+	Users [2]string
+	File  *PasswdFile
+	SQL   *SQL
+	// Directory changes the logins' entries, whose names are in Entries, in the order of the logins.
+	Directory upstream.Upstream
+	Entries   []string
+	// Settle and WrongEvery are as in upstream.Kind.
+	Settle, WrongEvery time.Duration
+	// NewPassword draws a password from random by the secret's rule.
+	NewPassword func(random io.Reader) (string, error)
+	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
+	Claim string
+	// CallDeadline bounds each change. Default 20 s.
+	CallDeadline time.Duration
+	// Cost is bcrypt's. Default 10.
+	Cost int
+	// Random is drawn from for passwords. Default crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Upstream is one login or pair. It is safe for concurrent use.
+type Upstream struct {
+	Config
+	tls   *tls.Config
+	store store
+}
+
+var _ upstream.Upstream = (*Upstream)(nil)
+
+// row is where one password of one login is kept.
+type row struct {
+	login string
+	// slot is 1, or 2 for the second password of mode dual.
+	slot     int
+	password string
+	marker   string
+}
+
+// store keeps rows.
+type store interface {
+	// change locks the rows of these logins and slots, has body change them, and keeps them; with an error of body,
+	// nothing is kept. Its own errors say that nothing was, unless they carry no class.
+	change(ctx context.Context, doing string, places []row, body func([]*row) error) error
+}
+
+// New checks config. It neither connects nor reads.
+func New(config Config) (*Upstream, error) {
+	u := &Upstream{Config: config}
+	if u.CallDeadline == 0 {
+		u.CallDeadline = defaultCallDeadline
+	}
+	if u.Random == nil {
+		u.Random = rand.Reader
+	}
+	if u.Cost == 0 {
+		u.Cost = bcrypt.DefaultCost
+	}
+	if err := u.check(); err != nil {
+		return nil, fmt.Errorf("configuring mail upstream: %w", err)
+	}
+	return u, nil
+}
+
+func (u *Upstream) check() (err error) {
+	switch {
+	case u.NewPassword == nil:
+		return errors.New("a password rule is needed")
+	case u.CallDeadline < 0 || u.Settle < 0 || u.WrongEvery < 0:
+		return errors.New("a duration is negative")
+	case !wordForm.MatchString(u.Claim) || len(u.Claim) > 256:
+		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 256 bytes at most")
+	case u.Cost < bcrypt.MinCost || u.Cost > bcrypt.MaxCost:
+		return fmt.Errorf("bcrypt knows no cost %d", u.Cost)
+	case u.Mode != Dual && u.Mode != Alternate && u.Mode != Overwrite:
+		return fmt.Errorf("mode %q: want dual, alternate or overwrite", u.Mode)
+	case u.Mode == Alternate && u.Users[0] == u.Users[1]:
+		return errors.New("the two logins must be different")
+	}
+	for _, login := range u.logins() {
+		if login == "" || strings.ContainsAny(login, ": \t\r\n\x00#") {
+			return fmt.Errorf("%q is not a mail login", login)
+		}
+	}
+	stores := 0
+	if u.File != nil {
+		stores++
+		file := *u.File
+		file.random, file.cost = u.Random, u.Cost
+		u.store, err = &file, file.check(u.Mode)
+	}
+	if u.SQL != nil {
+		stores++
+		u.store, err = u.SQL.open(u.Mode, u.CallDeadline)
+	}
+	if u.Directory != nil {
+		stores++
+		if len(u.Entries) != len(u.logins()) {
+			err = errors.New("each login needs the name of its entry")
+		}
+	}
+	if stores != 1 {
+		return errors.New("exactly one place where passwords are kept is needed")
+	}
+	if err != nil {
+		return err
+	}
+	u.tls, err = u.Submission.check()
+	return err
+}
+
+func (u *Upstream) logins() []string {
+	if u.Mode == Alternate {
+		return u.Users[:]
+	}
+	return []string{u.User}
+}
+
+func (u *Upstream) manages(login string) bool {
+	for _, one := range u.logins() {
+		if one == login {
+			return true
+		}
+	}
+	return false
+}
+
+// places are the account's rows.
+func (u *Upstream) places() []row {
+	switch u.Mode {
+	case Alternate:
+		return []row{{login: u.Users[0], slot: 1}, {login: u.Users[1], slot: 1}}
+	case Dual:
+		return []row{{login: u.User, slot: 1}, {login: u.User, slot: 2}}
+	}
+	return []row{{login: u.User, slot: 1}}
+}
+
+// Kind describes the mode.
+func (u *Upstream) Kind() upstream.Kind {
+	kind := upstream.Kind{
+		Name: "mail", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true,
+		CallDeadline: u.CallDeadline, Fences: true, Settle: u.Settle, WrongEvery: u.WrongEvery,
+	}
+	switch u.Mode {
+	case Dual:
+		kind.Capability = upstream.Dual
+	case Overwrite:
+		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	}
+	if u.File != nil {
+		kind.Settle = max(kind.Settle, rereads)
+	}
+	if u.Directory != nil {
+		directory := u.Directory.Kind()
+		kind.CallDeadline, kind.Fences = directory.CallDeadline, directory.Fences
+		kind.Settle = max(u.Settle, directory.Settle)
+		kind.WrongEvery = max(u.WrongEvery, directory.WrongEvery)
+	}
+	return kind
+}
+
+// Propose draws a password for the login whose turn it is: of a pair, the one that current does not name.
+func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	password, err := u.NewPassword(u.Random)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	login := u.logins()[0]
+	if u.Mode == Alternate && current.ExposeText(FieldUsername) == login {
+		login = u.Users[1]
+	}
+	v, err := current.With(FieldUsername, []byte(login))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
+	}
+	return v.With(FieldPassword, []byte(password))
+}
+
+// Apply makes candidate's login sign in with candidate's password.
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	const doing = "applying credential"
+	login, password := candidate.ExposeText(FieldUsername), candidate.ExposeText(FieldPassword)
+	switch {
+	case login == "" || password == "" || strings.ContainsRune(password, 0):
+		return secret.Value{}, notApplied(doing, "a credential needs the fields username and password, neither of them empty nor with a NUL", "")
+	case !u.manages(login):
+		return secret.Value{}, notApplied(doing, fmt.Sprintf("%q is not one of this account's logins", login), "")
+	}
+	if u.Directory != nil {
+		if _, err := u.Directory.Apply(ctx, run, u.entry(current), u.entry(candidate)); err != nil {
+			return secret.Value{}, err
+		}
+		return candidate, nil
+	}
+	made, err := hashed(u.Cost, password)
+	if errors.Is(err, errUnhashable) {
+		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+	}
+	if err != nil {
+		return secret.Value{}, notApplied(doing, err.Error(), "")
+	}
+	err = u.change(ctx, doing, run, func(rows []*row) error {
+		if target := u.target(rows, login, current, password); target != nil {
+			target.password = made
+		}
+		return nil
+	})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return candidate, nil
+}
+
+// target is where login's new password goes, nil when one of its rows has it already. In mode dual that is not where the
+// current one is: a password whose scheme cannot be computed is taken for the current one.
+func (u *Upstream) target(rows []*row, login string, current secret.Value, password string) *row {
+	var own []*row
+	for _, r := range rows {
+		if r.login == login {
+			own = append(own, r)
+		}
+	}
+	for _, r := range own {
+		if compare(r.password, password) == same {
+			return nil
+		}
+	}
+	if u.Mode != Dual {
+		return own[0]
+	}
+	for i, r := range own {
+		if compare(r.password, current.ExposeText(FieldPassword)) == same {
+			return own[1-i]
+		}
+	}
+	for i, r := range own {
+		if compare(r.password, current.ExposeText(FieldPassword)) == untold {
+			return own[1-i]
+		}
+	}
+	return own[1]
+}
+
+// Revoke makes the server refuse old. A login outside the account (a credential from before Custody) is never changed:
+// Revoke then succeeds only once somebody has made the server refuse it.
+func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
+	const doing = "revoking credential"
+	login, password := old.ExposeText(FieldUsername), old.ExposeText(FieldPassword)
+	together := login != "" && login == successor.ExposeText(FieldUsername)
+	switch {
+	case u.Mode == Overwrite, u.Mode == Alternate && together:
+		return nil // applying the successor replaced it
+	case u.Mode == Dual && together && password == successor.ExposeText(FieldPassword):
+		return nil // it must not be touched
+	case !u.manages(login):
+		verdict, err := u.Verify(ctx, old)
+		if verdict == upstream.Refused {
+			return nil
+		}
+		e := notApplied(doing, fmt.Sprintf("%q is not one of this account's logins", login), "take its password away by hand; the run then goes on")
+		e.Cause = err
+		return e
+	}
+	if u.Directory != nil {
+		return u.Directory.Revoke(ctx, run, u.entry(old), u.entry(successor))
+	}
+	nobodys, err := locked(u.Random, u.Cost)
+	if err != nil {
+		return notApplied(doing, err.Error(), "")
+	}
+	return u.change(ctx, doing, run, func(rows []*row) error {
+		for _, r := range rows {
+			if r.login == login && u.holds(r, rows, password, successor.ExposeText(FieldPassword)) {
+				r.password = nobodys
+			}
+		}
+		return nil
+	})
+}
+
+// holds reports whether r holds the old password: by its hash, or, where that cannot be computed, because the other row
+// holds the successor. Of a pair each row holds what its login has.
+func (u *Upstream) holds(r *row, rows []*row, old, successor string) bool {
+	if u.Mode == Alternate {
+		return true
+	}
+	if compare(r.password, successor) == same {
+		return false
+	}
+	if got := compare(r.password, old); got != untold {
+		return got == same
+	}
+	for _, other := range rows {
+		if other != r && compare(other.password, successor) == same {
+			return true
+		}
+	}
+	return false
+}
+
+// entry is v with the name of its login's entry.
+func (u *Upstream) entry(v secret.Value) secret.Value {
+	for i, login := range u.logins() {
+		if v.ExposeText(FieldUsername) == login {
+			if named, err := v.With(FieldUsername, []byte(u.Entries[i])); err == nil {
+				return named
+			}
+		}
+	}
+	return v
+}
+
+// change lets body change the account's rows, if run is not superseded.
+func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID, body func([]*row) error) error {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	if !wordForm.MatchString(string(run)) {
+		return notApplied(doing, "a run id is needed, of letters, digits and ._/@+-", "")
+	}
+	if err := ctx.Err(); err != nil {
+		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	}
+	return u.store.change(ctx, doing, u.places(), func(rows []*row) error {
+		for _, r := range rows {
+			m := marker{claim: u.Claim}
+			if r.marker != "" {
+				var own bool
+				if m, own = parseMarker(r.marker); !own {
+					return foreign(doing, r.login, "not this version's")
+				}
+			}
+			if m.claim != u.Claim {
+				return foreign(doing, r.login, "the claim of "+m.claim)
+			}
+			next, ok := m.supersede(run)
+			if !ok {
+				return &Error{
+					Doing: doing, Class: upstream.ErrSuperseded, Detail: "run " + string(m.run) + " came after run " + string(run),
+					Next: "nothing: the later run goes on",
+				}
+			}
+			r.marker = next.encode()
+		}
+		return body(rows)
+	})
+}

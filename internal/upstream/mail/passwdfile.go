@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	// markerField is the extra field of a line that carries the marker. Dovecot hands it to nobody who does not ask.
+	markerField = "userdb_custody="
+	// columns of a line: user, password, uid, gid, gecos, home, shell, extra fields.
+	columns     = 8
+	waitForLock = 20 * time.Millisecond
+)
+
+// PasswdFile is a passwd-file of Dovecot.
+type PasswdFile struct {
+	// Folder is absolute, and chosen by the host. File and Second lie beneath it; Second is for mode dual.
+	Folder, File, Second string
+
+	random io.Reader
+	cost   int
+}
+
+func (p *PasswdFile) check(mode Mode) error {
+	switch {
+	case !filepath.IsAbs(p.Folder):
+		return errors.New("the folder of the passwd-file is not absolute")
+	case !filepath.IsLocal(p.File):
+		return fmt.Errorf("%q does not lie beneath its folder", p.File)
+	case mode == Dual && (!filepath.IsLocal(p.Second) || filepath.Clean(p.File) == filepath.Clean(p.Second)):
+		return errors.New("mode dual needs a second file, beneath the folder as well")
+	}
+	return nil
+}
+
+// document is one file as it was read.
+type document struct {
+	name  string
+	data  []byte
+	info  fs.FileInfo
+	lines [][]byte // without their ends
+}
+
+func (p *PasswdFile) change(ctx context.Context, doing string, places []row, body func([]*row) error) error {
+	fail := func(err error) error {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return &Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Cause: err,
+			Next: "see that the file is there and that Custody's account may write to its folder",
+		}
+	}
+	release, err := lock(ctx, p.Folder)
+	if err != nil {
+		return fail(err)
+	}
+	defer release()
+	folder, err := durable.Open(p.Folder)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = folder.Close() }()
+	documents := map[int]*document{}
+	rows := make([]*row, len(places))
+	for i, place := range places {
+		if documents[place.slot] == nil {
+			name := p.File
+			if place.slot == 2 {
+				name = p.Second
+			}
+			if documents[place.slot], err = readDocument(folder, name); err != nil {
+				return fail(err)
+			}
+		}
+		if rows[i], err = documents[place.slot].row(place); err != nil {
+			return fail(err)
+		}
+		if rows[i].password == "" { // no line yet, or one that lets nobody in for sure only once it holds a hash
+			if rows[i].password, err = locked(p.random, p.cost); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	before := make([]row, len(rows))
+	for i, r := range rows {
+		before[i] = *r
+	}
+	if err := body(rows); err != nil {
+		return err
+	}
+	// The marker is in every file before a password changes in any: from then on no earlier run can change one.
+	for _, markerOnly := range []bool{true, false} {
+		if markerOnly && len(documents) == 1 {
+			continue
+		}
+		for slot := range 2 {
+			d := documents[slot+1]
+			if d == nil {
+				continue
+			}
+			next := slices.Clone(d.lines)
+			for i, r := range rows {
+				if r.slot != slot+1 {
+					continue
+				}
+				written := *r
+				if markerOnly {
+					written.password = before[i].password
+				}
+				next = d.put(next, written)
+			}
+			if ctx.Err() != nil {
+				return fail(ctx.Err())
+			}
+			if err := d.replace(folder, next); err != nil {
+				return p.unsure(doing, err)
+			}
+		}
+	}
+	return nil
+}
+
+// unsure: a file that was replaced may hold the change though its folder could not be synced.
+func (p *PasswdFile) unsure(doing string, err error) error {
+	e := &Error{Doing: doing, Cause: err, Detail: "the file may have been replaced"}
+	if errors.Is(err, errEdited) || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+		e.Class, e.Detail = upstream.ErrNotApplied, ""
+	}
+	return e
+}
+
+var errEdited = errors.New("somebody edits the passwd-file at this moment")
+
+func readDocument(folder *durable.Folder, name string) (*document, error) {
+	info, err := folder.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading passwd-file: %w", err)
+	}
+	data, err := folder.Read(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading passwd-file: %w", err)
+	}
+	return &document{name: name, data: data, info: info, lines: bytes.Split(data, []byte("\n"))}, nil
+}
+
+// row finds a login's line. Of the second file, one that is missing is made.
+func (d *document) row(place row) (*row, error) {
+	found := -1
+	for i, line := range d.lines {
+		if bytes.HasPrefix(line, []byte(place.login+":")) {
+			if found >= 0 {
+				return nil, fmt.Errorf("%s has several lines for %q", d.name, place.login)
+			}
+			found = i
+		}
+	}
+	if found < 0 {
+		if place.slot == 2 {
+			return &place, nil
+		}
+		return nil, fmt.Errorf("%s has no line for %q: make one", d.name, place.login)
+	}
+	fields := strings.SplitN(string(d.lines[found]), ":", columns)
+	place.password = fields[1]
+	if len(fields) == columns {
+		for _, field := range strings.Fields(fields[columns-1]) {
+			if text, ok := strings.CutPrefix(field, markerField); ok {
+				place.marker = text
+			}
+		}
+	}
+	return &place, nil
+}
+
+// put returns lines with r's line as r says, everything else in it kept.
+func (d *document) put(lines [][]byte, r row) [][]byte {
+	for i, line := range lines {
+		if !bytes.HasPrefix(line, []byte(r.login+":")) {
+			continue
+		}
+		text, end := string(line), ""
+		if strings.HasSuffix(text, "\r") {
+			text, end = text[:len(text)-1], "\r"
+		}
+		fields := strings.SplitN(text, ":", columns)
+		for len(fields) < columns {
+			fields = append(fields, "")
+		}
+		fields[1] = r.password
+		fields[columns-1] = withMarker(fields[columns-1], r.marker)
+		lines[i] = []byte(strings.Join(fields, ":") + end)
+		return lines
+	}
+	made := []byte(r.login + ":" + r.password + strings.Repeat(":", columns-2) + withMarker("", r.marker))
+	if last := len(lines) - 1; last >= 0 && len(lines[last]) == 0 { // what follows the last line's end
+		return append(lines[:last:last], made, nil)
+	}
+	return append(lines, made)
+}
+
+// withMarker replaces the marker among a line's extra fields, or appends it.
+func withMarker(extra, text string) string {
+	word := markerField + text
+	if start := strings.Index(" "+extra, " "+markerField); start >= 0 {
+		end := strings.IndexAny(extra[start:], " \t")
+		if end < 0 {
+			return extra[:start] + word
+		}
+		return extra[:start] + word + extra[start+end:]
+	}
+	if extra == "" || strings.HasSuffix(extra, " ") {
+		return extra + word
+	}
+	return extra + " " + word
+}
+
+// replace writes the file anew unless it has been edited since it was read. Its time grows by whole seconds with each
+// change: by time and size Dovecot tells whether to read it again.
+func (d *document) replace(folder *durable.Folder, lines [][]byte) error {
+	next := bytes.Join(lines, []byte("\n"))
+	if bytes.Equal(next, d.data) {
+		return nil
+	}
+	now, err := folder.Read(d.name)
+	if err != nil {
+		return fmt.Errorf("reading passwd-file: %w", err)
+	}
+	if !bytes.Equal(now, d.data) {
+		return errEdited
+	}
+	as := durable.Attributes{Mode: d.info.Mode().Perm(), UID: durable.Keep, GID: durable.Keep}
+	if owner, ok := d.info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) != os.Geteuid() || int(owner.Gid) != os.Getegid()) {
+		as.UID, as.GID = int(owner.Uid), int(owner.Gid)
+	}
+	if err := folder.Replace(d.name, next, as); err != nil {
+		return fmt.Errorf("replacing passwd-file: %w", err)
+	}
+	before := d.info.ModTime().Unix()
+	if d.info, err = folder.Stat(d.name); err != nil {
+		return fmt.Errorf("looking at passwd-file: %w", err)
+	}
+	d.data, d.lines = next, lines
+	if d.info.ModTime().Unix() > before {
+		return nil
+	}
+	return d.age(folder, time.Unix(before+1, 0))
+}
+
+func (d *document) age(folder *durable.Folder, to time.Time) error {
+	root, err := os.OpenRoot(folder.Dir())
+	if err != nil {
+		return fmt.Errorf("opening folder: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Chtimes(d.name, to, to); err != nil {
+		return fmt.Errorf("setting the passwd-file's time: %w", err)
+	}
+	if d.info, err = folder.Stat(d.name); err != nil {
+		return fmt.Errorf("looking at passwd-file: %w", err)
+	}
+	return nil
+}
+
+// lock waits for whoever else changes files in this folder. It leaves nothing there, and ends with the process.
+func lock(ctx context.Context, folder string) (release func(), err error) {
+	dir, err := os.Open(folder)
+	if err != nil {
+		return nil, fmt.Errorf("locking folder: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = dir.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("locking folder: %w", err), dir.Close())
+		}
+		if ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), dir.Close())
+		}
+		pause(ctx, waitForLock)
+	}
+}
+
+// pause waits without a clock of its own.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mail
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+// TLS modes, as documents write them.
+const (
+	StartTLS = "starttls"
+	TLS      = "tls"
+	Disable  = "disable"
+)
+
+const (
+	startTLSPort = 587
+	tlsPort      = 465
+	// signInTimeout bounds one sign-in: servers answer wrong ones late on purpose, Dovecot after up to 17 s.
+	signInTimeout = 30 * time.Second
+	// throttled is how long a server that asks for patience is left alone.
+	throttled = time.Minute
+)
+
+// Submission says where passwords are tried.
+type Submission struct {
+	// Host name or address.
+	Host string
+	// Port. Default 587 with StartTLS, else 465.
+	Port int
+	// TLS is starttls (default), tls or disable. disable wants loopback.
+	TLS string
+	// CACertificate is PEM; default the system's.
+	CACertificate string
+}
+
+// check returns the TLS configuration, nil where there is none.
+func (s Submission) check() (*tls.Config, error) {
+	if s.Host == "" || strings.ContainsAny(s.Host, ", /\x00") {
+		return nil, errors.New("one submission host is needed")
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		return nil, fmt.Errorf("there is no port %d", s.Port)
+	}
+	switch s.TLS {
+	case "", StartTLS, TLS:
+		return verified(s.Host, s.CACertificate)
+	case Disable:
+		if !local(s.Host) {
+			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is not loopback", s.Host)
+		}
+		return nil, nil
+	}
+	return nil, fmt.Errorf("TLS mode %q: want starttls, tls or disable", s.TLS)
+}
+
+func verified(host, authority string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	if authority != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(authority)) {
+			return nil, errors.New("the CA certificate is not PEM")
+		}
+	}
+	return config, nil
+}
+
+func local(host string) bool {
+	if filepath.IsAbs(host) || host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// connect greets the server, over TLS. The error is a library's and must not be shown.
+func (u *Upstream) connect(ctx context.Context) (*smtp.Client, error) {
+	port := startTLSPort
+	if u.Submission.TLS == TLS {
+		port = tlsPort
+	}
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Submission.Host, strconv.Itoa(cmp.Or(u.Submission.Port, port))))
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = raw.Close() }) // the client sets deadlines of its own, longer ones
+	switch {
+	case u.tls == nil:
+		return smtp.NewClient(raw), nil
+	case u.Submission.TLS == TLS:
+		secured := tls.Client(raw, u.tls)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, raw.Close())
+		}
+		return smtp.NewClient(secured), nil
+	}
+	return smtp.NewClientStartTLS(raw, u.tls)
+}
+
+// Verify signs in once for submission, on a connection of its own, and sends nothing.
+func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	const doing = "signing in"
+	login, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
+	if login == "" || password == "" || strings.ContainsRune(login+password, 0) {
+		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password, neither of them empty nor with a NUL"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
+	defer cancel()
+	client, err := u.connect(ctx)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		err = client.Hello("localhost")
+	}
+	if err == nil && !client.SupportsAuth(sasl.Plain) {
+		return upstream.Unknown, &Error{Doing: doing, Detail: "the server offers no AUTH PLAIN", Next: "see that submission wants passwords, and takes them over TLS"}
+	}
+	if err == nil {
+		err = client.Auth(sasl.NewPlainClient("", login, password))
+	}
+	if err == nil {
+		return upstream.Accepted, nil
+	}
+	said, answered := errors.AsType[*smtp.SMTPError](err)
+	if !answered {
+		detail, cause := describe(ctx, err)
+		return upstream.Unknown, &Error{Doing: doing, Detail: detail, Cause: cause}
+	}
+	unknown := &Error{Doing: doing, Code: fmt.Sprintf("SMTP reply %d", said.Code)}
+	switch said.Code {
+	case 535: // authentication credentials invalid, RFC 4954
+		return upstream.Refused, nil
+	case 421, 450:
+		unknown.Cause = &upstream.Later{After: max(throttled, u.WrongEvery), Err: errPatience}
+	}
+	return upstream.Unknown, unknown
+}
+
+var errPatience = errors.New("the server asks for patience")
