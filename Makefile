@@ -15,7 +15,7 @@ export GO FUZZTIME
 SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
 TESTSUMMARY = $(GO) run ./tools/testsummary
 
-.PHONY: help check test lint fmt unit sim demo fuzz bench soak generate verify-generated build parts
+.PHONY: help check test lint fmt unit real sim demo parts-built fuzz bench soak generate verify-generated build parts
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,14 @@ check: ## the fast loop: format, lint, vet, unit tests, simulation of single fau
 # The simulation is one goroutine by design, and the acceptance tests and the demo measure processes: none gains by -race.
 UNRACED = ./internal/sim ./internal/acceptance ./tools/demo
 
+# These start servers, so the fast loop leaves them out.
+REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
+# Their time goes into hashes that are slow on purpose, which the race detector makes slower still.
+SLOW = ./internal/upstream/mail ./internal/upstream/minio
+
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $(UNRACED)
-	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance)|tools/demo)$$')
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $(UNRACED) $(SLOW)
+	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$')
 
 lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet
 	@unformatted=$$(gofmt -l $(SOURCES))
@@ -43,7 +48,10 @@ fmt: ## format every Go file
 	gofmt -w $(SOURCES)
 
 unit: ## unit tests and the short simulation, no real parts
-	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m ./...
+	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m $$($(GO) list ./... | grep -vE '$(REAL)')
+
+real: parts ## the tests of upstreams and of what starts their servers
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
 
 parts: ## install the real parts that tests start, where this account may
 	tools/install-parts
@@ -53,8 +61,11 @@ sim: ## the whole simulation: every crash point, pairs of faults, thousands of s
 
 demo: build ## a guided tour on this machine, in a folder of its own
 	$(GO) build -o bin/custody-demo ./tools/demo
-	tools/install-parts || echo "going on without PostgreSQL" >&2
+	tools/install-parts || echo "going on with the parts that are here" >&2
 	bin/custody-demo bin/custody
+
+parts-built: ## build the servers that come as Go modules (Gitea, MinIO), once, in minutes; tests do it when they need them
+	$(GO) run ./tools/demo --build-parts
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	tools/fuzz

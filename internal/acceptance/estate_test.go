@@ -22,6 +22,10 @@ type setup struct {
 	postgres realparts.PostgresOptions
 	// alone: no server; one secret that is handed over, one that is generated, and nothing outside that checks either.
 	alone bool
+	// bare: no server and no secret; whoever asked for the platform adds them.
+	bare bool
+	// reloads, checks, programs and folders are what the host file names besides, each a line of YAML.
+	reloads, checks, programs, folders []string
 	// state is the state folder, checkpoint a file for checkpoints, "" for none.
 	state, checkpoint string
 	// rule makes the application's password, and sendPassword lets the server see it.
@@ -52,9 +56,12 @@ func (r *rig) declare() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	checkpoints := ""
+	more := ""
+	if len(r.programs) > 0 {
+		more = "\n  upstreams:" + nested(r.programs)
+	}
 	if r.checkpoint != "" {
-		checkpoints = "\n  checkpoints: [" + r.checkpoint + "]"
+		more += "\n  checkpoints: [" + r.checkpoint + "]"
 	}
 	r.write("custody.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
 kind: Host
@@ -67,12 +74,13 @@ spec:
   bootstrapIdentity: keys/bootstrap
   unseal: {identity: keys/unseal}
   listen: 127.0.0.1:0
-  folders: {app: %[1]s/app}
+  folders:
+    app: %[1]s/app%[7]s
   reloads:
-    app: {signal: HUP, pidFile: %[1]s/client/pid}
+    app: {signal: HUP, pidFile: %[1]s/client/pid}%[5]s
   checks:
-    app: {argv: [%[2]s, play-check, %[1]s/client]}%[4]s
-`, r.dir, self, r.state, checkpoints))
+    app: {argv: [%[2]s, play-check, %[1]s/client]}%[6]s%[4]s
+`, r.dir, self, r.state, more, nested(r.reloads), nested(r.checks), nested(r.folders)))
 	r.write("estate/platform.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
 kind: Platform
 metadata: {name: acme}
@@ -87,11 +95,22 @@ kind: RotationPolicy
 metadata: {name: monthly}
 spec: {rotationType: time, ttl: 30d, rotateBefore: 5d, settle: %s}
 `, r.settle))
-	if r.alone {
+	switch {
+	case r.bare:
+	case r.alone:
 		r.declareAlone()
-	} else {
+	default:
 		r.declareDatabase()
 	}
+}
+
+// nested are entries of a mapping in the host file's spec.
+func nested(lines []string) string {
+	text := ""
+	for _, line := range lines {
+		text += "\n    " + line
+	}
+	return text
 }
 
 func (r *rig) declareDatabase() {
@@ -177,7 +196,12 @@ spec:
 // seal writes the bootstrap document of a secret.
 func (r *rig) seal(name string, c credential) {
 	r.t.Helper()
-	value, err := secret.Text(map[string]string{"username": c.Username, "password": c.Password})
+	r.sealFields(name, map[string]string{"username": c.Username, "password": c.Password})
+}
+
+func (r *rig) sealFields(name string, fields map[string]string) {
+	r.t.Helper()
+	value, err := secret.Text(fields)
 	if err != nil {
 		r.t.Fatal(err)
 	}

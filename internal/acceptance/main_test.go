@@ -13,12 +13,17 @@ import (
 
 // The test binary plays other parts too: it re-executes itself as a client process and as that process's check.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "play-program" {
+		os.Exit(playProgram())
+	}
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
 		case "play-client":
 			os.Exit(playClient(os.Args[2]))
 		case "play-check":
 			os.Exit(playCheck(os.Args[2]))
+		case "play-kind":
+			os.Exit(playKind(os.Args[2]))
 		}
 	}
 	code := m.Run()

@@ -37,8 +37,9 @@ type rig struct {
 	serving *exec.Cmd
 	ended   chan struct{}
 	address string // of health and metrics
-	// watched is the secret whose steps are followed.
+	// watched is the secret whose steps are followed; every, when set, is told of each step of each secret.
 	watched string
+	every   func(secret, step string)
 	mu      sync.Mutex
 	steps   []string // of the run in hand, as the serving process logged them
 	seen    chan string
@@ -62,10 +63,12 @@ func newRig(t *testing.T, settle string, options ...func(*setup)) *rig {
 		}
 	}
 	r.admin = credential{Username: adminUser, Password: "bootstrap-" + strings.Repeat(marker, 3)}
-	if r.alone {
+	switch {
+	case r.bare:
+	case r.alone:
 		r.watched = "session-token"
 		r.seal("mail-password", r.admin)
-	} else {
+	default:
 		r.database = realparts.Postgres(t, r.postgres)
 		r.sql(fmt.Sprintf("CREATE ROLE %s LOGIN CREATEROLE PASSWORD '%s'", adminUser, r.admin.Password))
 		r.seal("database-admin", r.admin)
@@ -118,6 +121,14 @@ func (r *rig) serve() {
 		for lines.Scan() {
 			_, _ = (&lockedWriter{r}).Write([]byte(lines.Text() + "\n"))
 			attributes := logged(lines.Text())
+			if attributes["msg"] == "step" {
+				r.mu.Lock()
+				every := r.every
+				r.mu.Unlock()
+				if every != nil {
+					every(attributes["secret"], attributes["step"])
+				}
+			}
 			switch {
 			case attributes["msg"] == "serving":
 				up <- attributes["address"]

@@ -306,8 +306,12 @@ func TestEveryPageIsFound(t *testing.T) {
 		if err != nil || name == filepath.Join("docs", "README.md") || name == "README.md" {
 			continue
 		}
-		if !strings.Contains(texts[filepath.Join("docs", "README.md")], "("+filepath.ToSlash(relative)+")") {
-			t.Errorf("docs/README.md does not link to %s", relative)
+		index := filepath.Join("docs", "README.md")
+		if filepath.Dir(relative) == "upstreams" && filepath.Base(relative) != "README.md" {
+			index, relative = filepath.Join("docs", "upstreams", "README.md"), filepath.Base(relative)
+		}
+		if !strings.Contains(texts[index], "("+filepath.ToSlash(relative)+")") {
+			t.Errorf("%s does not link to %s", index, relative)
 		}
 	}
 }
@@ -323,8 +327,54 @@ func TestPagesNameNoMachine(t *testing.T) {
 
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 
-// TestExampleDocumentsLint puts the documents of the upstreams' pages into one estate, as a reader would.
+// What a page's documents take for granted of the host and of the estate around them.
+var (
+	hostNames = map[string]*regexp.Regexp{
+		"folders": regexp.MustCompile(`\bfolder: ([a-z-]+)`), "reloads": regexp.MustCompile(`\breload: ([a-z-]+)`),
+		"checks": regexp.MustCompile(`\bcheck: ([a-z-]+)`), "upstreams": regexp.MustCompile(`\bprogram: ([a-z-]+)`),
+	}
+	hostValues  = map[string]string{"folders": "run/%s", "reloads": "{signal: HUP, pidFile: pid}", "checks": "{argv: [/bin/true]}", "upstreams": "{argv: [/bin/true]}"}
+	policyNames = regexp.MustCompile(`\bpolicyRef: ([a-z-]+)`)
+	adminNames  = regexp.MustCompile(`\badminRef: ([a-z-]+)`)
+	seedNames   = regexp.MustCompile(`\bsecretRef: ([a-z-]+)`)
+)
+
+func named(text string, by *regexp.Regexp) []string {
+	var names []string
+	for _, found := range by.FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(names, found[1]) {
+			names = append(names, found[1])
+		}
+	}
+	return names
+}
+
+// TestExampleDocumentsLint puts the documents of each upstream's page into an estate, with the policies, admin secrets and
+// names of the host that they mention, as a reader would.
 func TestExampleDocumentsLint(t *testing.T) {
+	linted := 0
+	for name, text := range pages(t) {
+		if filepath.Dir(name) != filepath.Join("docs", "upstreams") {
+			continue
+		}
+		var documents strings.Builder
+		for _, found := range yamlBlock.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(found[1], "apiVersion: custody.dev") && !strings.Contains(found[1], "kind: Host") {
+				documents.WriteString("---\n" + found[1])
+			}
+		}
+		if documents.Len() == 0 {
+			continue
+		}
+		linted++
+		t.Run(filepath.Base(name), func(t *testing.T) { lintExample(t, documents.String()) })
+	}
+	if linted < 20 {
+		t.Errorf("only %d pages have documents", linted)
+	}
+}
+
+func lintExample(t *testing.T, documents string) {
 	shell := startShell(t, filepath.Dir(custody(t)))
 	types := func(command string) string {
 		t.Helper()
@@ -336,28 +386,56 @@ func TestExampleDocumentsLint(t *testing.T) {
 	}
 	types("custody init shop && cd shop")
 	dir := types("pwd")
-	for name, text := range pages(t) {
-		if filepath.Dir(name) != filepath.Join("docs", "upstreams") {
-			continue
-		}
-		for i, found := range yamlBlock.FindAllStringSubmatch(text, -1) {
-			file := filepath.Join(dir, "estate", fmt.Sprintf("%s-%d.yaml", strings.TrimSuffix(filepath.Base(name), ".md"), i))
-			if err := os.WriteFile(file, []byte(found[1]), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	for _, policy := range named(documents, policyNames) {
+		if policy != "monthly" && !strings.Contains(documents, "kind: RotationPolicy\nmetadata: {name: "+policy+"}") {
+			documents += fmt.Sprintf("---\napiVersion: custody.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: %s}\nspec: {rotationType: static}\n", policy)
 		}
 	}
-	types(`printf '  reloads: {shop: {signal: HUP, pidFile: pid}, web: {signal: HUP, pidFile: pid}}\n' >>custody.yaml`)
-	types(`printf '  checks: {shop: {argv: [/bin/true]}, web: {argv: [/bin/true]}}\n' >>custody.yaml`)
-	for _, field := range []string{"username", "password"} {
-		types("printf made-up-for-this-test | custody seal database-admin --field " + field + " -")
+	for _, admin := range named(documents, adminNames) {
+		if !strings.Contains(documents, "metadata: {name: "+admin+"}") && !strings.Contains(documents, "name: "+admin+"\n") {
+			documents += fmt.Sprintf("---\napiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata: {name: %[1]s}\nspec:\n  purpose: Opens the upstream.\n"+
+				"  owner: {team: platform, contact: platform@example.org}\n  class: runtime\n  path: admin/%[1]s\n  origin: {bootstrap: {secretRef: %[1]s}}\n", admin)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "estate", "example.yaml"), []byte(documents), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.ReadFile(filepath.Join(dir, "custody.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, by := range hostNames {
+		entries := ""
+		for _, one := range named(documents, by) {
+			value := hostValues[step]
+			if strings.Contains(value, "%s") {
+				value = fmt.Sprintf(value, one)
+			}
+			if step != "folders" || one != "app" { // which is there from the start
+				entries += fmt.Sprintf("    %s: %s\n", one, value)
+			}
+		}
+		header := "  " + step + ":"
+		switch {
+		case entries == "":
+		case strings.Contains(string(host), header+" {"):
+			t.Fatalf("the host file writes %s on one line", step)
+		case strings.Contains(string(host), header+"\n"):
+			host = []byte(strings.Replace(string(host), header+"\n", header+"\n"+entries, 1))
+		default:
+			host = append(host, (header + "\n" + entries)...)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "custody.yaml"), host, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, seed := range named(documents, seedNames) {
+		types("printf made-up-for-this-test | custody seal " + seed + " --field value -")
 	}
 	if got := types("custody lint"); got != "estate: no faults" {
 		t.Errorf("lint: %s", got)
 	}
-	if rows := types("custody inventory"); !strings.Contains(rows, "shop-database") || !strings.Contains(rows, "session-key") {
-		t.Errorf("the example documents are not in the inventory:\n%s", rows)
-	}
+	types("custody inventory")
 }
 
 var placeholder = regexp.MustCompile(`\*[^*|]+\*|…`)

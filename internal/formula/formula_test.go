@@ -125,7 +125,8 @@ func TestDigestTellsFormulasApart(t *testing.T) {
 		}
 		return f.Digest()
 	}
-	if digest("a{{ .db.username }}") != digest("a{{ .db.username }}") || digest("a{{ .db.username }}") == digest("b{{ .db.username }}") {
+	first, again, other := digest("a{{ .db.username }}"), digest("a{{ .db.username }}"), digest("b{{ .db.username }}")
+	if first != again || first == other {
 		t.Error("the digest is not the templates'")
 	}
 }

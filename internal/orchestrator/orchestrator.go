@@ -90,6 +90,8 @@ type Config struct {
 	Reconcile time.Duration
 	// Workers act on different secrets at once. 0 means 1, in order of path.
 	Workers int
+	// Finished, when set, is told whenever a look has ended.
+	Finished func()
 	// Stopping, when set, says that the process is to end: no other secret is begun.
 	Stopping func() bool
 	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering).
@@ -126,6 +128,9 @@ type Orchestrator struct {
 	primed  bool
 	// wants says why a member of a group wants its leader to begin. It is found again after a crash.
 	wants map[authority.Path]*rotation.Reason
+	busy  map[authority.Path]bool // those that somebody looks at now
+	looks sync.WaitGroup
+	slots chan struct{}
 	// staggering is held while a run of a stagger set is planned.
 	staggering sync.Mutex
 }
@@ -141,7 +146,9 @@ func New(config Config) *Orchestrator {
 	if config.Barred == nil {
 		config.Barred = func() string { return "" }
 	}
-	return &Orchestrator{Config: config, secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*rotation.Reason{}}
+	return &Orchestrator{
+		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*rotation.Reason{},
+	}
 }
 
 // Use swaps the declared secrets. Secrets that are new or changed are looked at on the next tick.
@@ -229,62 +236,92 @@ func (o *Orchestrator) States() map[authority.Path]State {
 	return states
 }
 
-// Tick looks at every secret whose time has come and returns when the next one's does. Faults of one secret are kept
-// in its State and never stop the others; the error is of what all need: the queue, the journal, the clock.
+// Tick looks at every secret whose time has come, waits until all those looks have ended, and returns when the next
+// secret's time comes. Faults of one secret are kept in its State and never stop the others; the error is of what all
+// need: the queue, the journal, the clock.
 func (o *Orchestrator) Tick(ctx context.Context) (time.Time, error) {
-	next := o.Now().Add(o.Reconcile)
+	next, err := o.Begin(ctx)
+	o.Wait()
+	if err != nil {
+		return next, err
+	}
+	return o.next(), ctx.Err()
+}
+
+// Begin is Tick without the wait: where there are several workers, a secret whose upstream hangs holds up no other one.
+// Finished is told of each look that ends, after which Begin is worth calling again.
+func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
+	later := o.Now().Add(o.Reconcile)
 	if o.Barred() != "" {
-		return next, nil
+		return later, nil
 	}
 	if err := o.prime(ctx); err != nil {
-		return next, err
+		return later, err
 	}
 	jumped, err := o.Clock.Check(ctx)
 	if err != nil {
-		return next, err
+		return later, err
 	}
 	open, err := o.Queue.Open(ctx)
 	if err != nil {
-		return next, err
+		return later, err
 	}
 	requests := map[authority.Path][]trigger.Request{}
 	for _, request := range open {
 		requests[request.Path] = append(requests[request.Path], request)
 	}
-	work := o.ready(requests)
-	turn := func(s Secret) {
-		if o.Stopping != nil && o.Stopping() {
-			return
+	for _, s := range o.ready(requests) {
+		turn := func() {
+			defer o.finish(s.Path)
+			if o.Stopping == nil || !o.Stopping() {
+				o.look(ctx, s, requests[s.Path], jumped)
+			}
 		}
-		o.look(ctx, s, requests[s.Path], jumped)
+		if o.Workers <= 1 {
+			turn()
+			continue
+		}
+		o.looks.Go(func() {
+			o.slots <- struct{}{}
+			defer func() { <-o.slots }()
+			turn()
+		})
 	}
-	if o.Workers <= 1 {
-		for _, s := range work {
-			turn(s)
-		}
-	} else {
-		slots := make(chan struct{}, o.Workers)
-		var all sync.WaitGroup
-		for _, s := range work {
-			slots <- struct{}{}
-			all.Go(func() { defer func() { <-slots }(); turn(s) })
-		}
-		all.Wait()
+	return o.next(), ctx.Err()
+}
+
+// Wait returns once no look is under way.
+func (o *Orchestrator) Wait() { o.looks.Wait() }
+
+func (o *Orchestrator) finish(path authority.Path) {
+	o.mu.Lock()
+	delete(o.busy, path)
+	o.mu.Unlock()
+	if o.Finished != nil {
+		o.Finished()
 	}
+}
+
+// next is when the first secret's time comes, of those that nobody looks at now.
+func (o *Orchestrator) next() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, state := range o.states {
-		if state.woken {
-			next = o.Now()
-		} else if state.Again.Before(next) {
+	now := o.Now()
+	next := now.Add(o.Reconcile)
+	for path, state := range o.states {
+		switch {
+		case o.busy[path]:
+		case state.woken:
+			next = now
+		case state.Again.Before(next):
 			next = state.Again
 		}
 	}
-	return next, ctx.Err()
+	return next
 }
 
 // ready returns the secrets whose time has come, which were woken, or for which there is a request that the last look
-// did not know of. Requests are told apart by id: one that is stored late carries a time from before the look.
+// did not know of, and takes them in hand; those that are in hand already wait for the look to end. Requests are told apart by id: one that is stored late carries a time from before the look.
 func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Secret {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -292,9 +329,13 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 	var work []Secret
 	for _, path := range slices.Sorted(maps.Keys(o.secrets)) {
 		state := o.states[path]
+		if o.busy[path] {
+			continue
+		}
 		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
 		if state.woken || unknown || !now.Before(state.Again) {
 			work = append(work, o.secrets[path])
+			o.busy[path] = true
 		}
 	}
 	return work

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -35,8 +37,9 @@ type rig struct {
 	store     *authoritymemory.Store
 	log       *auditmemory.Log
 	began     time.Time
-	runs      int
+	runs      atomic.Int64
 	maxTimed  int
+	workers   int
 	secrets   []orchestrator.Secret
 	consumers []*materializememory.Consumer
 	accounts  []*upstreammemory.Upstream
@@ -76,10 +79,10 @@ func (r *rig) Value(context.Context, string) (secret.Value, error) {
 // start is a new process.
 func (r *rig) start() *orchestrator.Orchestrator {
 	entries := journal.New(r.store)
-	newRun := func() authority.RunID { r.runs++; return authority.RunID(fmt.Sprintf("run-%d", r.runs)) }
+	newRun := func() authority.RunID { return authority.RunID(fmt.Sprintf("run-%d", r.runs.Add(1))) }
 	process := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: r.store, Record: r.log, Now: time.Now, NewRun: newRun, MaxTimedPerHour: r.maxTimed,
-		Queue: r.queue(),
+		Queue: r.queue(), Workers: r.workers,
 		Clock: trigger.NewClock(r.store, time.Now, func() time.Duration { return time.Since(r.began) }),
 		Handover: handover.New(handover.Config{
 			Authority: r.store, Journal: entries, Record: r.log, Source: r, Now: time.Now, NewRun: newRun,
@@ -275,12 +278,12 @@ func TestStaggeredSecretsKeepApart(t *testing.T) {
 		r.pass(r.start(), time.Minute)
 		r.wantVersions(1, 1, 1) // a first issue is not held up
 		for _, s := range r.secrets {
-			if _, err := r.queue().Submit(t.Context(), trigger.Request{ID: "ask-" + s.Subject.Secret, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "all at once"}); err != nil {
+			if _, err := r.queue().Submit(r.t.Context(), trigger.Request{ID: "ask-" + s.Subject.Secret, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "all at once"}); err != nil {
 				t.Fatal(err)
 			}
 		}
+		r.workers = 3
 		process := r.start()
-		process.Workers = 3
 		var ends []time.Time
 		for range 4 {
 			r.pass(process, gap+time.Minute)
@@ -288,7 +291,7 @@ func TestStaggeredSecretsKeepApart(t *testing.T) {
 		}
 		entries := journal.New(r.store)
 		for _, s := range r.secrets {
-			entry, err := entries.Load(t.Context(), s.Path)
+			entry, err := entries.Load(r.t.Context(), s.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -325,4 +328,36 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 		r.pass(r.start(), time.Hour)
 		r.wantVersions(2, 2)
 	})
+}
+
+// A secret whose upstream hangs holds up no other one.
+func TestHangingUpstreamHoldsUpNoOther(t *testing.T) {
+	estate(t, 3, func(r *rig) {
+		r.workers = 2
+		release := make(chan struct{})
+		r.secrets[0].Upstream = hanging{r.secrets[0].Upstream, release}
+		process := r.start()
+		for range 200 {
+			if _, err := process.Begin(r.t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.wantVersions(0, 1, 1)
+		close(release)
+		process.Wait()
+		r.pass(process, time.Minute)
+		r.wantVersions(1, 1, 1)
+	})
+}
+
+// hanging takes changes only once it is released.
+type hanging struct {
+	upstream.Upstream
+	release chan struct{}
+}
+
+func (h hanging) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	<-h.release
+	return h.Upstream.Propose(ctx, current)
 }

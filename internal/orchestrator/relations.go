@@ -42,8 +42,8 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (string, time.Time
 		if last == nil || last.Workflow != journal.Rotation {
 			continue
 		}
-		if clear := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(clear) {
-			return fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", clear.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), clear, nil
+		if until := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(until) {
+			return fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", until.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), until, nil
 		}
 	}
 	return "", time.Time{}, nil

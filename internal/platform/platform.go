@@ -96,6 +96,11 @@ func (p *Platform) Woken() <-chan struct{} { return p.woken }
 
 func (p *Platform) wake(path authority.Path) {
 	p.Orchestrator.Wake(path)
+	p.Nudge()
+}
+
+// Nudge makes Woken yield.
+func (p *Platform) Nudge() {
 	select {
 	case p.woken <- struct{}{}:
 	default:

@@ -339,7 +339,7 @@ func (a *attempt) steps() []journal.Step {
 
 // close ends the run in the journal: outcome, next start and the end of the run change together.
 func (a *attempt) close(ctx context.Context, result, detail string) error {
-	a.entry.QuietUntil = a.run.CallBy
+	a.entry.QuietUntil = a.p.prior
 	if a.kind.Fences {
 		a.entry.QuietUntil = time.Time{}
 	}

@@ -276,6 +276,8 @@ type progress struct {
 	at journal.Step // "" until the parts were asked
 	// prior: calls of which no reply was seen may land until then.
 	prior time.Time
+	// settled is the journaled deadline of this process's own call whose reply was seen.
+	settled time.Time
 	// fresh: no call to apply can have been made before this process's own.
 	fresh          bool
 	old, candidate secret.Value
@@ -297,6 +299,9 @@ func (e *Engine) remember(run *journal.Run) *progress {
 	if p == nil {
 		p = &progress{prior: run.CallBy, recorded: map[journal.Step]bool{}}
 		e.progress[run.ID] = p
+	}
+	if run.CallBy.After(p.prior) && !run.CallBy.Equal(p.settled) {
+		p.prior = run.CallBy // another process's call
 	}
 	return p
 }

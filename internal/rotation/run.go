@@ -258,6 +258,7 @@ func (a *attempt) call(ctx context.Context, fn func(context.Context) error) erro
 	defer cancel()
 	err := fn(ctx)
 	if definite(err) {
+		a.p.settled = a.run.CallBy
 		a.run.CallBy = a.p.prior // this call can land no more; saved with the next step
 	} else {
 		a.p.prior = a.run.CallBy

@@ -81,7 +81,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "late-revoke-is-not-fenced", file: "rotation/deliver.go",
-		old: "a.entry.QuietUntil = a.run.CallBy", new: "a.entry.QuietUntil = time.Time{}",
+		old: "a.entry.QuietUntil = a.p.prior", new: "a.entry.QuietUntil = time.Time{}",
 		run: scenario("dual"), caught: "one-live-run",
 	},
 	{

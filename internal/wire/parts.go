@@ -293,7 +293,8 @@ func (p *parts) assemble(ctx context.Context) error {
 		Stopping: p.stopping.Load,
 	})
 	conductor := orchestrator.New(orchestrator.Config{
-		Journal: entries, Values: p.store, Queue: queue, Clock: clock, Record: p.record, Now: Now, NewRun: newRun, Workers: 4,
+		Journal: entries, Values: p.store, Queue: queue, Clock: clock, Record: p.record, Now: Now, NewRun: newRun,
+		Workers: workers, Finished: func() { p.platform.Nudge() },
 		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return behind },
 		Derivation: derivation.New(derivation.Config{Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
@@ -313,6 +314,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	return nil
 }
+
+// workers is how many secrets are acted on at once: most of that is waiting for upstreams.
+const workers = 16
 
 // findBootstrap finds a secret's encrypted document in the estate in force.
 func (p *parts) findBootstrap(_ context.Context, secretName string) (bootstrap.Found, error) {

@@ -115,7 +115,7 @@ func (p *parts) serve(ctx context.Context) error {
 	return err
 }
 
-// loop ticks. A tick that is under way when stop comes may finish its step: it runs under ctx, not under stop.
+// loop ticks. Looks that are under way when stop comes may finish their step: they run under ctx, not under stop.
 func (p *parts) loop(ctx, stop context.Context) {
 	working, abandon := context.WithCancel(ctx)
 	defer abandon()
@@ -130,7 +130,7 @@ func (p *parts) loop(ctx, stop context.Context) {
 			p.reload()
 			checked = Now()
 		}
-		next, err := p.platform.Orchestrator.Tick(working)
+		next, err := p.platform.Orchestrator.Begin(working)
 		if err != nil && stop.Err() == nil {
 			p.log.Error("tick", "error", err)
 			next = Now().Add(time.Second)
@@ -141,6 +141,7 @@ func (p *parts) loop(ctx, stop context.Context) {
 		case <-time.After(min(max(time.Until(next), time.Millisecond), reloadEvery)):
 		}
 	}
+	p.platform.Orchestrator.Wait()
 }
 
 // listenSocket listens on a Unix socket that only its owner can reach. A socket that a killed process left is replaced;

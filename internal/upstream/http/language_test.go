@@ -56,7 +56,6 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		{"two ways", byBearer, `{bearer: "${admin.token}", basic: {username: a}}`, "admin.auth: want one of"},
 		{"no way", byBearer, "none", "admin.auth: say how"},
 		{"overwrite discards", "capability: dual", "capability: overwrite", "kind.undo: an overwrite kind cannot discard"},
-		{"issue recovers", "lostReply: reissue", "lostReply: recover", "kind.lostReply"},
 		{"no tag", "tag: {where: \"the key's label\", max: 100}\n", "", "kind.lostReply: reissue needs a tag"},
 		{"tag too short", "max: 100", "max: 20", "tag.max: a tag needs 37"},
 		{"no decoy", "decoy:\n  key: {keep: 7}", "", "decoy: a kind that issues needs one"},

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/upstream"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// rabbitmqKinds share one broker, whose admin has the tag administrator and no permission anywhere.
+func rabbitmqKinds() []kind {
+	return []kind{
+		rabbitmqKind("alternate", upstream.Alternate, "rabbitmq: {mode: alternate, template: %s}"),
+		rabbitmqKind("overwrite", upstream.Overwrite, "rabbitmq: {mode: overwrite, user: %s}"),
+	}
+}
+
+func rabbitmqKind(mode string, capability upstream.Capability, parameters string) kind {
+	return kind{
+		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 4, signIn: rabbitmqSignIn,
+		start: func(s *stage, accounts []string) part {
+			r := startRabbitMQ(s)
+			for _, name := range accounts {
+				s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"password_hash": "", "tags": "monitoring"}, nil, "users", name))
+				s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"configure": "^orders", "write": "", "read": "^orders"}, nil, "permissions", "/", name))
+			}
+			return part{
+				at: fmt.Sprintf("%s:%d", r.Host, r.Port), upstream: "rabbitmq", log: r.Log,
+				account: func(name string) string { return fmt.Sprintf(parameters, name) },
+				held: func(ctx context.Context, name string) (held []string, err error) {
+					var users []rabbitmqUser
+					_, err = rabbitmqAsk(ctx, r, http.MethodGet, nil, &users, "users")
+					for _, user := range users {
+						if slices.Contains([]string{name, name + "_a", name + "_b"}, user.Name) && user.Hash != "" {
+							held = append(held, user.Name)
+						}
+					}
+					return held, err
+				},
+				rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
+					var user rabbitmqUser
+					var permissions []map[string]any
+					_, first := rabbitmqAsk(ctx, r, http.MethodGet, nil, &user, "users", fields["username"])
+					_, second := rabbitmqAsk(ctx, r, http.MethodGet, nil, &permissions, "users", fields["username"], "permissions")
+					user.Tags = slices.DeleteFunc(user.Tags, func(tag string) bool { return strings.HasPrefix(tag, "custody") }) // the marker
+					return strings.ReplaceAll(fmt.Sprint(user.Tags, permissions), fields["username"], "USER"), errors.Join(first, second)
+				},
+			}
+		},
+	}
+}
+
+func startRabbitMQ(s *stage) *realparts.RabbitMQServer {
+	return once(s, "rabbitmq", func() *realparts.RabbitMQServer {
+		r := realparts.RabbitMQ(s.t, realparts.RabbitMQOptions{})
+		password := rand.Text()
+		s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"password": password, "tags": "administrator"}, nil, "users", "custody_admin"))
+		s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"durable": true}, nil, "queues", "/", "orders"))
+		host, port := s.via(r.Host, r.Port)
+		_, management := s.via(r.Host, r.ManagementPort)
+		s.upstream("rabbitmq", fmt.Sprintf("rabbitmq: {host: %s, port: %d, managementPort: %d, tls: disable}", host, port, management),
+			map[string]string{"username": "custody_admin", "password": password}, "rabbitmq: {mode: overwrite, user: custody_admin}")
+		return r
+	})
+}
+
+// rabbitmqUser is what the broker holds of one.
+type rabbitmqUser struct {
+	Name string   `json:"name"`
+	Hash string   `json:"password_hash"`
+	Tags []string `json:"tags"`
+}
+
+// rabbitmqAsk sends one request to the management interface as the broker's root.
+func rabbitmqAsk(ctx context.Context, r *realparts.RabbitMQServer, method string, body, into any, path ...string) (int, error) {
+	address := fmt.Sprintf("http://%s:%d/api", r.Host, r.ManagementPort)
+	for _, step := range path {
+		address += "/" + url.PathEscape(step)
+	}
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return 0, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(encoded))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(r.Root.ExposeText("username"), r.Root.ExposeText("password"))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s", method, strings.Join(path, "/"), response.Status)
+	}
+	if err == nil && into != nil {
+		err = json.Unmarshal(answer, into)
+	}
+	return response.StatusCode, err
+}
+
+func rabbitmqSignIn(_ context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
+	conn, err := amqp.DialConfig("amqp://"+at+"/", amqp.Config{
+		SASL:  []amqp.Authentication{&amqp.PlainAuth{Username: fields["username"], Password: fields["password"]}},
+		Vhost: "/", Heartbeat: signInLimit, Dial: amqp.DefaultDial(signInLimit),
+	})
+	var said *amqp.Error
+	switch {
+	case errors.As(err, &said) && said.Code == amqp.AccessRefused:
+		return upstream.Refused, nil
+	case err != nil:
+		return upstream.Unknown, err
+	}
+	defer func() { _ = conn.Close() }()
+	channel, err := conn.Channel()
+	if err == nil {
+		_, _, err = channel.Get("orders", true)
+	}
+	if err != nil {
+		return upstream.Unknown, err
+	}
+	return upstream.Accepted, nil
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/wire"
+)
+
+// driver requests rotations of many secrets at once, through the server's socket, and outlives the server's crashes.
+type driver struct {
+	client *server.Client
+
+	mu   sync.Mutex
+	rows map[string]inventory.Row
+	next chan struct{} // closed when rows are newer
+	// heldUp are the runs, by secret, that were seen waiting for their upstream to answer, or for a deadline.
+	heldUp map[string]map[string]bool
+	// delivered is called with each new version of a secret once its run is over.
+	delivered func(name, version string)
+	last      map[string]string
+}
+
+// followEvery is how often the inventory is asked for.
+const followEvery = 20 * time.Millisecond
+
+// follow starts a driver that ends with the test.
+func follow(t *testing.T, client *server.Client, delivered func(name, version string)) *driver {
+	d := &driver{client: client, next: make(chan struct{}), heldUp: map[string]map[string]bool{}, delivered: delivered, last: map[string]string{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if rows, err := d.client.Inventory(ctx); err == nil {
+				d.keep(rows)
+			}
+			time.Sleep(followEvery)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return d
+}
+
+func (d *driver) keep(rows []inventory.Row) {
+	for _, row := range rows {
+		if row.Live == nil && row.Version != "" && d.last[row.Secret] != row.Version {
+			d.last[row.Secret] = row.Version
+			d.delivered(row.Secret, row.Version)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rows = make(map[string]inventory.Row, len(rows))
+	for _, row := range rows {
+		d.rows[row.Secret] = row
+		if row.Live != nil && (strings.HasPrefix(row.Waiting, "the upstream") || strings.Contains(row.Waiting, "deadline")) {
+			if d.heldUp[row.Secret] == nil {
+				d.heldUp[row.Secret] = map[string]bool{}
+			}
+			d.heldUp[row.Secret][string(row.Live.ID)] = true
+		}
+	}
+	close(d.next)
+	d.next = make(chan struct{})
+}
+
+// disturbed counts the runs of some secrets that were held up.
+func (d *driver) disturbed(names []string) (runs int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range names {
+		runs += len(d.heldUp[name])
+	}
+	return runs
+}
+
+func (d *driver) look(name string) (inventory.Row, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rows[name], d.next
+}
+
+// await returns a secret's row as soon as done says so.
+func (d *driver) await(ctx context.Context, name string, done func(inventory.Row) bool) (inventory.Row, error) {
+	for {
+		row, next := d.look(name)
+		if done(row) {
+			return row, nil
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return row, fmt.Errorf("state %q, version %q, waiting for %q, live %+v, last %+v: %w", row.State, row.Version, row.Waiting, row.Live, row.Last, ctx.Err())
+		}
+	}
+}
+
+// ask submits one request, however often the server crashes meanwhile.
+func (d *driver) ask(ctx context.Context, name string) (string, error) {
+	request := server.RotateRequest{ID: wire.NewID(), Secret: name, Reason: "acceptance test"}
+	for {
+		_, err := d.client.Rotate(ctx, request)
+		var problem *server.Problem
+		switch {
+		case err == nil:
+			return request.ID, nil
+		case errors.As(err, &problem) && problem.Class != server.Unavailable:
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+// rotate has one secret rotated and waits until that is done. A run that was undone is asked for again.
+func (d *driver) rotate(ctx context.Context, name string) (undone int, err error) {
+	var asked []string
+	served := func(row inventory.Row) bool {
+		return row.Last != nil && row.Last.Result == "completed" && row.Live == nil &&
+			slices.ContainsFunc(asked, func(id string) bool { return slices.Contains(row.Last.Trigger.Requests, id) })
+	}
+	for {
+		id, err := d.ask(ctx, name)
+		if err != nil {
+			return undone, fmt.Errorf("requesting a rotation of %s: %w", name, err)
+		}
+		asked = append(asked, id)
+		since := time.Now()
+		row, err := d.await(ctx, name, func(row inventory.Row) bool {
+			return served(row) || row.Last != nil && row.Last.Result == "undone" && row.Live == nil && row.Last.Ended.After(since)
+		})
+		if err != nil {
+			return undone, fmt.Errorf("rotating %s: %w", name, err)
+		}
+		if served(row) {
+			return undone, nil
+		}
+		undone++
+	}
+}
+
+// settle waits until no secret of the stage has a live run.
+func (s *stage) settle(t *testing.T, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	names := slices.Clone(s.admins)
+	for _, l := range s.kinds {
+		names = append(names, l.secrets...)
+	}
+	for _, name := range names {
+		if _, err := s.drive.await(ctx, name, func(row inventory.Row) bool { return row.State == "steady" }); err != nil {
+			t.Errorf("%s does not come to rest: %v\n%s", name, err, tail(s.log()))
+		}
+	}
+}
+
+// sound checks that a kind is as it was at the start but for its versions: one credential, the one delivered, which has
+// the same rights.
+func (l *live) sound(t *testing.T) {
+	t.Helper()
+	for _, name := range l.secrets {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if l.held != nil {
+			if held, err := l.held(ctx, account(name)); err != nil || len(held) != 1 {
+				t.Errorf("%s: the server honours %q (%v), want one credential", name, held, err)
+			}
+		}
+		l.stale(ctx, t, name)
+		if verdict, err := l.signIn(ctx, l.at, l.stage.fields(name)); verdict != upstream.Accepted {
+			t.Errorf("%s: the delivered credential is %s (%v): locked out", name, verdict, err)
+		}
+		if now := l.allowed(t, name); now != l.before[name] {
+			t.Errorf("%s: its rights changed from\n%s\nto\n%s", name, l.before[name], now)
+		}
+		cancel()
+	}
+	if t.Failed() {
+		t.Log(l.said())
+	}
+}
+
+// stale checks that no credential which was delivered before opens anything.
+func (l *live) stale(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	now := l.stage.fields(name)["version"]
+	l.stage.past.Lock()
+	defer l.stage.past.Unlock()
+	for version, fields := range l.stage.delivered[name] {
+		if version == now {
+			continue
+		}
+		if verdict, err := l.signIn(ctx, l.at, fields); verdict != upstream.Refused {
+			t.Errorf("%s: version %s, which was replaced, is %s (%v)", name, version, verdict, err)
+		}
+	}
+	l.stage.delivered[name] = nil // once is enough
+}
+
+// quiet checks what the clients of a kind saw.
+func (l *live) quiet(t *testing.T, stats kindStats) {
+	t.Helper()
+	if stats.SignIns == 0 || stats.SignIns == stats.Refused+stats.Unknown {
+		t.Errorf("%d sign-ins: the clients were not busy", stats.SignIns)
+	}
+	if losing := l.oneWay && l.stage.proxied; stats.Unknown > 0 && !losing {
+		t.Errorf("%d of %d sign-ins were neither accepted nor refused, the first: %s", stats.Unknown, stats.SignIns, stats.FirstUnknown)
+	}
+	if l.capability != upstream.Overwrite && stats.Refused > 0 {
+		t.Errorf("%d of %d sign-ins were refused, the first by %s", stats.Refused, stats.SignIns, stats.First)
+	}
+	if stats.Open > 0 {
+		t.Errorf("%d workers could not sign in at the end", stats.Open)
+	}
+}
+
+// spread is the median and the longest.
+func spread(gaps []time.Duration) (median, longest time.Duration) {
+	if len(gaps) == 0 {
+		return 0, 0
+	}
+	sorted := slices.Sorted(slices.Values(gaps))
+	return sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond)
+}
