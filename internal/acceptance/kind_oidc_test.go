@@ -67,7 +67,11 @@ func oidcSignIn(ctx context.Context, at string, fields map[string]string) (upstr
 
 // httpSignIn sends a request that carries a credential.
 func httpSignIn(request *http.Request) (upstream.Verdict, error) {
-	response, err := http.DefaultClient.Do(request)
+	return httpSignInBy(http.DefaultClient, request)
+}
+
+func httpSignInBy(client *http.Client, request *http.Request) (upstream.Verdict, error) {
+	response, err := client.Do(request)
 	if err != nil {
 		return upstream.Unknown, err
 	}

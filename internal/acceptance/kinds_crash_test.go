@@ -105,8 +105,12 @@ func TestEveryKindSurvivesCrashes(t *testing.T) {
 	if testing.Short() {
 		return
 	}
+	parties(t, crashAll)
+}
+
+func crashAll(t *testing.T, kinds []kind) {
 	random := randomness(t)
-	s := newStage(t, plan{settle: "100ms", accounts: func(k kind) int { return k.crowd }, workers: 2})
+	s := newStage(t, kinds, plan{settle: "100ms", accounts: func(k kind) int { return k.crowd }, workers: 2})
 	names := s.everySecret()
 	steps := make(chan string, 1<<16)
 	s.mu.Lock()

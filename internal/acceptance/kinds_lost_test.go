@@ -21,9 +21,13 @@ func TestEveryKindSurvivesLostReplies(t *testing.T) {
 	if testing.Short() {
 		return
 	}
+	parties(t, loseAll)
+}
+
+func loseAll(t *testing.T, kinds []kind) {
 	const accounts, each = 5, 2 // ten rotations of each kind, and more where they are quick
 	random := randomness(t)
-	s := newStage(t, plan{settle: "300ms", accounts: func(k kind) int { return max(k.crowd, accounts) }, workers: 1, proxied: true})
+	s := newStage(t, kinds, plan{settle: "300ms", accounts: func(k kind) int { return max(k.crowd, accounts) }, workers: 1, proxied: true})
 	cuts := map[string]*int{}
 	for server := range s.proxies {
 		cuts[server] = new(int)

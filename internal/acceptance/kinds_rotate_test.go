@@ -27,8 +27,12 @@ func TestEveryKindRotates(t *testing.T) {
 	if testing.Short() {
 		return // servers of every kind are not for a fast loop
 	}
+	parties(t, rotateAll)
+}
+
+func rotateAll(t *testing.T, kinds []kind) {
 	const rotations, adminEvery = 50, 10
-	s := newStage(t, plan{settle: "300ms", accounts: func(k kind) int { return cmp.Or(k.abreast, 1) }, workers: 4, holds: true})
+	s := newStage(t, kinds, plan{settle: "300ms", accounts: func(k kind) int { return cmp.Or(k.abreast, 1) }, workers: 4, holds: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	each := func(l *live) int { return (rotations + len(l.secrets) - 1) / len(l.secrets) }

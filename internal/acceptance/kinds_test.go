@@ -26,7 +26,7 @@ import (
 // kinds are all types of upstream that have a real server here, in each of their modes. To add one, write an entry in
 // kind_TYPE_test.go and name it here; kind_postgres_test.go is the example.
 func kinds() []kind {
-	return slices.Concat(postgresKinds(), redisKinds(), ldapKinds(), mysqlKinds(), oidcKinds(), rabbitmqKinds(), execKinds(), minioKinds(), mailKinds())
+	return slices.Concat(postgresKinds(), redisKinds(), ldapKinds(), mysqlKinds(), oidcKinds(), rabbitmqKinds(), execKinds(), minioKinds(), mailKinds(), httpKinds())
 }
 
 // kind is one type of upstream in one mode, as its page says that people set it up.
@@ -204,12 +204,12 @@ spec:
 func account(secret string) string { return strings.ReplaceAll(secret, "-", "_") }
 
 // newStage starts the servers of the chosen kinds, the platform, and the clients, and waits for every first credential.
-func newStage(t *testing.T, p plan) *stage {
+func newStage(t *testing.T, chosen []kind, p plan) *stage {
 	t.Helper()
 	began := time.Now()
 	s := &stage{plan: p, started: map[string]any{}, proxies: map[string][]*realparts.Proxy{}, delivered: map[string]map[string]map[string]string{}}
 	s.rig = newRig(t, p.settle, func(set *setup) { set.bare = true })
-	for _, k := range chosen(t) {
+	for _, k := range chosen {
 		l := &live{kind: k, stage: s, versions: map[string]int{}, before: map[string]string{}}
 		l.pace = cmp.Or(l.pace, 100*time.Millisecond)
 		l.crowd, l.abreast = cmp.Or(l.crowd, 2), cmp.Or(l.abreast, 1)
@@ -326,29 +326,40 @@ func number(version string) int {
 	return n
 }
 
-// chosen are the kinds that -run names behind the first slash, so that only their servers are started.
-func chosen(t *testing.T) []kind {
+// parties are the kinds that share a platform: so many that their waiting overlaps, so few that a small machine carries
+// their servers and clients. A party is named by its kinds; -run names some of them behind the first slash, and then only
+// their servers are started.
+func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 	t.Helper()
-	_, pattern, named := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
-	if !named {
-		return kinds()
-	}
+	_, pattern, _ := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
 	wanted, err := regexp.Compile(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
-	some := slices.DeleteFunc(kinds(), func(k kind) bool { return !wanted.MatchString(k.name) })
-	if len(some) == 0 {
+	ran := 0
+	for _, types := range [][]string{{"postgres", "redis", "exec", "http"}, {"ldap", "mysql", "oidc", "minio"}, {"rabbitmq", "mail"}} {
+		var names []string
+		some := slices.DeleteFunc(kinds(), func(k kind) bool {
+			of, _, _ := strings.Cut(k.name, "-")
+			return !slices.Contains(types, of) || !wanted.MatchString(k.name)
+		})
+		for _, k := range some {
+			names = append(names, k.name)
+		}
+		if len(some) > 0 {
+			ran++
+			t.Run(strings.Join(names, "+"), func(t *testing.T) { test(t, some) })
+		}
+	}
+	if ran == 0 {
 		t.Fatalf("no kind is named %s", pattern)
 	}
-	return some
 }
 
 // elsewhere are types of upstream that have no real server here, and where they are run instead.
 var elsewhere = map[string]string{
 	"aws":    "a server built from the published description, in the adapter's own tests",
 	"github": "a server built from the published description, in the adapter's own tests",
-	"http":   "Gitea, in the adapter's own tests",
 }
 
 // TestKindsAreWellFormed checks the table, and that no type of upstream is missing from it.

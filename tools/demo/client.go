@@ -3,9 +3,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,64 +14,55 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const (
-	workers = 8
-	every   = 100 * time.Millisecond
-)
-
-// plan tells the client process what to do. Half of its workers read the file before each sign-in; the others hold what
-// they read until the process is reloaded by SIGHUP. Without a port there is no database: a worker then only looks
-// whether what it has is whole.
+// plan tells a client process what to do. Half of its workers read the file before each sign-in; the others hold what
+// they read until the process is reloaded by SIGHUP.
 type plan struct {
-	Host         string
-	Port         int
-	Polled, Held string // JSON files
-	Folder       string // of running, pid and counts
+	Target       target
+	Workers      int
+	Every        time.Duration // between two sign-ins of a worker
+	Polled, Held string        // JSON files
+	Folder       string        // of running, pid and counts
 }
 
-// counts is what the client process has seen.
+// counts is what a client process has seen.
 type counts struct {
 	SignIns int64  `json:"signIns"`
-	Refused int64  `json:"refused"`
+	Refused int64  `json:"refused"`         // or without an answer
 	First   string `json:"first,omitempty"` // the first refusal, without the credential
 }
 
-// credential is what is delivered; a token has a value, an account a username and a password.
-type credential struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
-	Value    string `json:"value"`
-	Version  string `json:"version"`
-}
+// fields are what is delivered, by name; version among them.
+type fields map[string]string
 
-func readCredential(file string) (credential, error) {
-	var c credential
+func readFields(file string) (fields, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return c, err
+		return nil, err
 	}
-	return c, json.Unmarshal(data, &c)
+	f := fields{}
+	return f, json.Unmarshal(data, &f)
 }
 
-// playClient is the client process.
+// saveEvery is how often a client process writes its counts down.
+const saveEvery = 100 * time.Millisecond
+
+// playClient is a client process.
 func playClient(planFile string) int {
 	var p plan
 	data, err := os.ReadFile(planFile)
 	if err != nil || json.Unmarshal(data, &p) != nil {
 		return 2
 	}
-	var held atomic.Pointer[credential]
+	var held atomic.Pointer[fields]
 	load := func() error {
-		c, err := readCredential(p.Held)
+		f, err := readFields(p.Held)
 		if err != nil {
 			return err
 		}
-		held.Store(&c)
-		return replaceFile(filepath.Join(p.Folder, "running"), c.Version+"\n")
+		held.Store(&f)
+		return replaceFile(filepath.Join(p.Folder, "running"), f["version"]+"\n")
 	}
 	if load() != nil {
 		return 2
@@ -95,9 +84,9 @@ func playClient(planFile string) int {
 	}
 	ended := make(chan struct{})
 	var working sync.WaitGroup
-	for i := range workers {
+	for i := range p.Workers {
 		working.Go(func() {
-			ticker := time.NewTicker(every)
+			ticker := time.NewTicker(p.Every)
 			defer ticker.Stop()
 			for {
 				select {
@@ -105,27 +94,27 @@ func playClient(planFile string) int {
 					return
 				case <-ticker.C:
 				}
-				c, polls := *held.Load(), i%2 == 0
+				f, polls := *held.Load(), i%2 == 0
 				var err error
 				if polls {
-					c, err = readCredential(p.Polled)
+					f, err = readFields(p.Polled)
 				}
 				if err == nil {
-					err = p.use(c)
+					err = p.Target.signIn(f)
 				}
 				mu.Lock()
 				seen.SignIns++
 				if err != nil {
 					seen.Refused++
 					if seen.First == "" {
-						seen.First = fmt.Sprintf("worker %d as %q, version %s: %v", i, c.Username, c.Version, err)
+						seen.First = fmt.Sprintf("worker %d by version %s: %v", i, f["version"], err)
 					}
 				}
 				mu.Unlock()
 			}
 		})
 	}
-	saving := time.NewTicker(every)
+	saving := time.NewTicker(saveEvery)
 	defer saving.Stop()
 	for running := true; running; {
 		select {
@@ -144,34 +133,6 @@ func playClient(planFile string) int {
 	save()
 	return 0
 }
-
-// use signs in with c. Its errors hold no credential.
-func (p plan) use(c credential) error {
-	if p.Port == 0 {
-		if len(c.Value) < 40 || c.Version == "" {
-			return errors.New("the file is not whole")
-		}
-		return nil
-	}
-	config, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=postgres sslmode=disable", p.Host, p.Port))
-	if err != nil {
-		return errors.New("preparing a connection failed")
-	}
-	config.User, config.Password = c.Username, c.Password
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return fmt.Errorf("the server answers %s: %w", answer.Code, errNotIn)
-	}
-	if err != nil {
-		return errors.New("the server does not answer")
-	}
-	return conn.Close(ctx)
-}
-
-// errNotIn: the server refused the credential itself.
-var errNotIn = errors.New("refused")
 
 // playCheck exits 0 when the client process runs on the version that Custody asks for, and says which it is.
 func playCheck(folder string) int {
@@ -193,14 +154,14 @@ func replaceFile(file, content string) error {
 	return os.Rename(file+".new", file)
 }
 
-// client is the running client process.
-type client struct {
+// signingIn is a running client process.
+type signingIn struct {
 	plan    plan
 	command *exec.Cmd
 	ended   <-chan struct{}
 }
 
-func startClient(self string, p plan) (*client, error) {
+func startClient(self string, p plan) (*signingIn, error) {
 	encoded, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
@@ -209,7 +170,7 @@ func startClient(self string, p plan) (*client, error) {
 	if err := os.WriteFile(file, encoded, 0o600); err != nil {
 		return nil, err
 	}
-	c := &client{plan: p, command: exec.Command(self, "play-client", file)}
+	c := &signingIn{plan: p, command: exec.Command(self, "play-client", file)}
 	if c.ended, err = launch(c.command, nil); err != nil {
 		return nil, fmt.Errorf("starting the clients: %w", err)
 	}
@@ -217,7 +178,7 @@ func startClient(self string, p plan) (*client, error) {
 }
 
 // counts reads what the process has seen so far.
-func (c *client) counts() (seen counts, err error) {
+func (c *signingIn) counts() (seen counts, err error) {
 	data, err := os.ReadFile(filepath.Join(c.plan.Folder, "counts"))
 	if err != nil {
 		return seen, err
@@ -225,5 +186,17 @@ func (c *client) counts() (seen counts, err error) {
 	return seen, json.Unmarshal(data, &seen)
 }
 
-func (c *client) kill() error { return signalled(c.command.Process, c.ended, syscall.SIGKILL) }
-func (c *client) stop() error { return signalled(c.command.Process, c.ended, syscall.SIGTERM) }
+// signIns is how many there were so far.
+func (c *signingIn) signIns() int64 {
+	if c == nil {
+		return 0
+	}
+	seen, err := c.counts()
+	if err != nil {
+		return 0 // it has just begun
+	}
+	return seen.SignIns
+}
+
+func (c *signingIn) kill() error { return signalled(c.command.Process, c.ended, syscall.SIGKILL) }
+func (c *signingIn) stop() error { return signalled(c.command.Process, c.ended, syscall.SIGTERM) }

@@ -84,7 +84,7 @@ func (w *watched) lastLine() string {
 
 var folder = regexp.MustCompile(`everything happens in (.*)\)`)
 
-// traceless wants the tour's folder to be gone.
+// traceless wants the tour's folder to be gone, and every process that was about it.
 func (w *watched) traceless(t *testing.T) {
 	t.Helper()
 	found := folder.FindStringSubmatch(w.text.String())
@@ -94,37 +94,107 @@ func (w *watched) traceless(t *testing.T) {
 	if _, err := os.Lstat(found[1]); err == nil {
 		t.Errorf("%s is still there", found[1])
 	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil || len(processes) == 0 {
+		t.Fatalf("listing processes: %d, %v", len(processes), err)
+	}
+	for _, process := range processes {
+		command, _ := os.ReadFile(filepath.Join(process, "cmdline")) // it may end meanwhile
+		where, _ := os.Readlink(filepath.Join(process, "cwd"))
+		if strings.Contains(string(command), found[1]) || strings.HasPrefix(where, found[1]) {
+			t.Errorf("%s is still there: %q in %s", process, strings.ReplaceAll(string(command), "\x00", " "), where)
+		}
+	}
 }
 
-func TestTour(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		args []string
-		want string
-	}{
-		{"without PostgreSQL", []string{"--without-postgresql"}, `^demo: ok \(without PostgreSQL: install the package postgresql\)$`},
-		{"with PostgreSQL", nil, `^demo: ok \([0-9]+ sign-ins, 0 refused, [0-9]+ rotations; .*\)$`},
-	} {
-		if testing.Short() && test.args == nil {
-			continue // no real parts in the fast loop
+// bare leaves every part out.
+func bare() []string { return []string{"--without", "all"} }
+
+// toured runs a tour to its good end.
+func toured(t *testing.T, args []string, want string, within time.Duration) string {
+	t.Helper()
+	var out watched
+	began := time.Now()
+	if code := run(t.Context(), append(args, custody(t)), &out, &out); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, out.text.String())
+	}
+	if took := time.Since(began); took > within {
+		t.Errorf("the tour took %s, more than %s", took, within)
+	}
+	if !regexp.MustCompile(want).MatchString(out.lastLine()) {
+		t.Errorf("the last line is %q, want %s", out.lastLine(), want)
+	}
+	if strings.Contains(out.text.String(), "\x1b") {
+		t.Error("colour was used though this is no terminal")
+	}
+	out.traceless(t)
+	return out.text.String()
+}
+
+func TestTourWithoutParts(t *testing.T) {
+	said := toured(t, bare(), `^demo: ok \([0-9]+ sign-ins, 0 refused, 7 rotations, 0 of 6 kinds of credential; .*\)$`, time.Minute)
+	if got := strings.Count(said, "not shown: "); got != 6 {
+		t.Errorf("the tour says %d times that something was not shown, want 6:\n%s", got, said)
+	}
+}
+
+// Parts that are not here are named with how to have them, and nothing is built or fetched unasked.
+func TestTourNamesWhatIsMissing(t *testing.T) {
+	programs := t.TempDir()
+	for _, name := range []string{"git", "sed", "sh", "cp", "mv", "rm", "grep"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Run(test.name, func(t *testing.T) {
-			var out watched
-			began := time.Now()
-			if code := run(t.Context(), append(test.args, custody(t)), &out, &out); code != 0 {
-				t.Fatalf("exit code %d:\n%s", code, out.text.String())
-			}
-			if took := time.Since(began); took > time.Minute {
-				t.Errorf("the tour took %s, more than a minute", took)
-			}
-			if !regexp.MustCompile(test.want).MatchString(out.lastLine()) {
-				t.Errorf("the last line is %q, want %s", out.lastLine(), test.want)
-			}
-			if strings.Contains(out.text.String(), "\x1b") {
-				t.Error("colour was used though this is no terminal")
-			}
-			out.traceless(t)
-		})
+		if err := os.Symlink(path, filepath.Join(programs, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := custody(t) // before there is no Go
+	t.Setenv("PATH", programs)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	// PostgreSQL and Dovecot are found outside PATH too.
+	var out watched
+	if code := run(t.Context(), []string{"--without", "postgresql,dovecot", binary}, &out, &out); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, out.text.String())
+	}
+	for _, want := range []string{
+		"not shown: an API token (Gitea): " + string(notBuilt), "not shown: a cloud storage key (MinIO, by the S3 interface): " + string(notBuilt),
+		"not shown: a client of an identity provider (oidc-provider): not installed here: install Node.js",
+		"not shown: a database account (PostgreSQL): install the package postgresql", " 0 of 6 kinds",
+	} {
+		if !strings.Contains(out.text.String(), want) {
+			t.Errorf("the tour does not say %q:\n%s", want, out.text.String())
+		}
+	}
+}
+
+// Every kind of credential is shown. What takes minutes to build is built first, as other tests do.
+func TestTourWithParts(t *testing.T) {
+	if testing.Short() {
+		return // no real parts in the fast loop
+	}
+	var building strings.Builder
+	if code := run(t.Context(), []string{"--build-parts"}, &building, &building); code != 0 {
+		t.Fatalf("exit code %d: %s", code, building.String())
+	}
+	// Well under a minute on a machine that does nothing else; tests of another package run beside this one.
+	said := toured(t, nil, `^demo: ok \([0-9]+ sign-ins, 0 refused, 13 rotations, 6 of 6 kinds of credential; .*\)$`, 3*time.Minute)
+	for _, want := range []string{
+		"a database account (PostgreSQL)", "an API token (Gitea)", "a cloud storage key (MinIO, by the S3 interface)", "an SMTP password (Dovecot)",
+		"a client of an identity provider (oidc-provider)", "a connection string (PostgreSQL)",
+	} {
+		if !strings.Contains(said, "ok  shown: "+want+"\n") {
+			t.Errorf("%s was not shown:\n%s", want, said)
+		}
+	}
+	for text, want := range map[string]int{
+		"ok  the old one is refused": 5, "ok  the new one is accepted": 5, "by 4 clients meanwhile, refused sign-ins: 0": 4, "by 2 clients meanwhile, refused sign-ins: 0": 1,
+		"by 8 clients meanwhile, refused sign-ins: 0": 2,
+	} {
+		if got := strings.Count(said, text); got != want {
+			t.Errorf("%q was said %d times, want %d:\n%s", text, got, want, said)
+		}
 	}
 }
 
@@ -145,7 +215,7 @@ func TestTourFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out watched
-			if code := run(t.Context(), []string{"--without-postgresql", fake}, &out, &out); code != 1 || out.lastLine() != "demo: failed" {
+			if code := run(t.Context(), append(bare(), fake), &out, &out); code != 1 || out.lastLine() != "demo: failed" {
 				t.Errorf("exit code %d, last line %q, want 1 and demo: failed\n%s", code, out.lastLine(), out.text.String())
 			}
 			out.traceless(t)
@@ -153,12 +223,44 @@ func TestTourFails(t *testing.T) {
 	}
 }
 
-func TestTourInterrupted(t *testing.T) {
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	out := watched{want: "$ custody serve &", seen: interrupt}
-	if code := run(ctx, []string{"--without-postgresql", custody(t)}, &out, &out); code != 130 || out.lastLine() != "demo: interrupted" {
-		t.Errorf("exit code %d, last line %q", code, out.lastLine())
+// A rotation that changes nothing though it says so is found out by the clients' own server.
+func TestTourFailsAtAnExhibit(t *testing.T) {
+	if testing.Short() {
+		return // a real part is started
+	}
+	fake := filepath.Join(t.TempDir(), "custody")
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$1 $2\" = \"rotate orders-client\" ] && { echo run x completed; exit 0; }\nexec %s \"$@\"\n", custody(t))
+	if err := os.WriteFile(fake, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var out watched
+	code := run(t.Context(), []string{"--without", "postgresql,gitea,minio,dovecot,url", fake}, &out, &out)
+	if code != 1 || !strings.Contains(out.text.String(), "failed: the new one is not accepted") || !strings.Contains(out.text.String(), "the end of the log of oidc-provider:") {
+		t.Errorf("exit code %d:\n%s", code, out.text.String())
 	}
 	out.traceless(t)
+}
+
+func TestTourInterrupted(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		at   string
+	}{
+		"serving":                 {bare(), "$ custody serve &"},
+		"while servers start":     {nil, "Phase 0: root of trust"},
+		"while exhibits are used": {[]string{"--without", "gitea,minio,dovecot"}, "A client of an identity provider"},
+	} {
+		if testing.Short() && name != "serving" {
+			continue // no real parts in the fast loop
+		}
+		t.Run(name, func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			out := watched{want: test.at, seen: interrupt}
+			if code := run(ctx, append(test.args, custody(t)), &out, &out); code != 130 || out.lastLine() != "demo: interrupted" {
+				t.Errorf("exit code %d, last line %q", code, out.lastLine())
+			}
+			out.traceless(t)
+		})
+	}
 }

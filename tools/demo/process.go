@@ -98,6 +98,17 @@ func logged(line string) map[string]string {
 	return attributes
 }
 
+// end asks the process to end, so that it leaves no check behind that is under way, and presses when it does not.
+func (s *serving) end() error {
+	if err := s.command.Process.Signal(syscall.SIGTERM); err == nil {
+		select {
+		case <-s.ended:
+		case <-time.After(10 * time.Second):
+		}
+	}
+	return s.kill()
+}
+
 func (s *serving) kill() error { return signalled(s.command.Process, s.ended, syscall.SIGKILL) }
 
 // terminate asks the process to finish the step in hand and waits for it.

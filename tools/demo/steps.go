@@ -11,26 +11,31 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/signin"
 )
 
 const (
 	adminUser = "custody_admin"
-	rounds    = 6
+	// noPostgreSQL says how to have it.
+	noPostgreSQL = "install the package postgresql"
+	rounds       = 6
 )
 
 // walk is the tour, from a .env to steady state and back to nothing.
-func (t *tour) walk(bare bool) error {
+func (t *tour) walk(without []string) error {
 	t.line(t.paint("1", "Custody: a tour on this machine") + "  (everything happens in " + t.base + ")")
-	if !bare {
+	if !slices.Contains(without, "postgresql") && !slices.Contains(without, "all") {
 		t.database, t.err = t.startDatabase()
 	}
+	t.open(without)
 	for _, part := range []func(){
 		t.yesterday, t.rootOfTrust, t.declare, t.controlPlane, t.authority, t.steadyState,
-		t.rotate, t.interrupt, t.answers, t.record, t.nothingLeaked,
+		t.rotate, t.interrupt, t.show, t.answers, t.record, t.nothingLeaked, t.shown,
 	} {
 		if t.err == nil {
 			part()
@@ -81,7 +86,7 @@ func (t *tour) rootOfTrust() {
 		show: holding("what should be", "what this machine may do", "private keys", "values of .env sealed")})
 	t.run(call{args: []string{"root", "split", "--key", "keys/root.agekey", "--shares", "3", "--threshold", "2", "--out-dir", "../elsewhere"}, show: holding("share")})
 	t.run(call{program: "rm", args: []string{"keys/root.agekey", ".env"}})
-	t.write("custody.yaml", t.read("custody.yaml")+hostAddition(t.self, t.dir, filepath.Join(t.base, "elsewhere", "checkpoint")))
+	t.write("custody.yaml", t.configure(t.read("custody.yaml")))
 	t.write("estate/policies.yaml", t.read("estate/policies.yaml")+policyDocument)
 }
 
@@ -105,14 +110,21 @@ func (t *tour) declare() {
 
 func (t *tour) controlPlane() {
 	t.step("Phases 1 and 2: control plane, bootstrap", "Git holds the whole intent. Without the bootstrap identity this machine cannot open what is sealed in it, and\nthe platform stays in phase 1. A phase is entered on evidence.")
-	if t.git {
-		t.run(call{program: "git", args: []string{"add", "--all"}})
-		t.run(call{program: "git", args: []string{"commit", "--quiet", "--message", "estate of the shop"}})
-	}
+	t.commit("estate of the shop")
 	t.run(call{program: "mv", args: []string{"keys/bootstrap.agekey", "../elsewhere"}})
 	t.phase(1, "control plane")
 	t.run(call{program: "mv", args: []string{"../elsewhere/bootstrap.agekey", "keys"}})
 	t.phase(2, "bootstrap")
+}
+
+// commit records in Git what should be, where there is Git.
+func (t *tour) commit(message string) {
+	if !t.git {
+		return
+	}
+	t.run(call{program: "git", args: []string{"add", "--all"}})
+	t.run(call{program: "git", args: []string{"commit", "--quiet", "--message", message}})
+	t.commits++
 }
 
 // phase shows the phase and wants it to be this one.
@@ -174,20 +186,11 @@ func (t *tour) steadyState() {
 			t.fail("%w", err)
 		}
 	}
-	t.await("the first credential to be delivered", time.Minute, func() bool {
-		_, err := os.Stat(t.path("run", "app", "holding.json"))
-		return err == nil
-	})
-	if t.err != nil {
-		return
-	}
-	p := plan{Polled: t.path("run", "app", "reading.json"), Held: t.path("run", "app", "holding.json"), Folder: t.path("client")}
+	to := target{Kind: nowhere}
 	if t.database != nil {
-		p.Host, p.Port = t.database.Host, t.database.Port
+		to = target{Kind: postgresql, Host: t.database.Host, Port: t.database.Port}
 	}
-	if t.client, t.err = startClient(t.self, p); t.err != nil {
-		return
-	}
+	t.client = t.enter(shop, plan{Target: to, Workers: 8, Every: 200 * time.Millisecond})
 	t.settled(t.rotated, "")
 	t.await("phase 4", time.Minute, func() bool {
 		status, err := t.ask().Status(t.ctx)
@@ -196,20 +199,35 @@ func (t *tour) steadyState() {
 	t.phase(4, "steady state")
 }
 
+// enter starts the clients of that name as soon as there is something for them.
+func (t *tour) enter(name string, p plan) *signingIn {
+	p.Polled, p.Held, p.Folder = t.path("run", "app", name+"-reading.json"), t.path("run", "app", name+"-holding.json"), t.path("client", name)
+	t.await("the first credential of "+name+" to be delivered", time.Minute, func() bool {
+		_, polled := os.Stat(p.Polled)
+		_, held := os.Stat(p.Held)
+		return polled == nil && held == nil
+	})
+	if t.err != nil {
+		return nil
+	}
+	entered, err := startClient(t.self, p)
+	if err != nil {
+		t.fail("%w", err)
+		return nil
+	}
+	return entered
+}
+
 func (t *tour) rotate() {
 	about := "Each run goes: made, applied beside the old one, tried, promoted, delivered, proven by the clients, the old one\nrevoked and tried again. The clients keep on working."
 	t.step(fmt.Sprintf("Rotate %d times under the clients", rounds), about)
-	before := t.signIns()
-	var old []credential
+	before := t.client.signIns()
+	var old []fields
 	for i := range rounds {
 		if t.err != nil {
 			return
 		}
-		c, err := readCredential(t.path("run", "app", "reading.json"))
-		if err != nil {
-			t.fail("%w", err)
-		}
-		old = append(old, c)
+		old = append(old, t.delivered(shop))
 		ask := call{args: []string{"rotate", t.rotated, "--reason", fmt.Sprintf("round %d of the tour", i+1), "--wait"}}
 		if i == 0 {
 			ask.show = all
@@ -221,53 +239,52 @@ func (t *tour) rotate() {
 		t.run(call{args: []string{"rotate", "database-admin", "--reason", "the admin's own turn", "--wait"}, show: holding("completed after")})
 		t.rotations++
 	}
-	t.unharmed(before)
+	t.unharmed(t.client, before)
 	if t.database == nil || t.err != nil {
 		return
 	}
 	refused := 0
-	for _, c := range old {
-		if errors.Is(t.client.plan.use(c), errNotIn) {
+	for _, f := range old {
+		if errors.Is(t.client.plan.Target.signIn(f), signin.ErrRefused) {
 			refused++
 		}
 	}
 	t.check(refused == rounds, fmt.Sprintf("%d of %d old passwords are refused by the server now", refused, rounds), fmt.Sprintf("only %d of %d old passwords are refused", refused, rounds))
 }
 
-func (t *tour) signIns() int64 {
-	if t.err != nil {
-		return 0
-	}
-	seen, err := t.client.counts()
+// delivered is what the clients of that name have now, whose values are looked for in the end.
+func (t *tour) delivered(name string) fields {
+	f, err := readFields(t.path("run", "app", name+"-reading.json"))
 	if err != nil {
-		return 0 // it has just begun
+		t.fail("%w", err)
+		return nil
 	}
-	return seen.SignIns
+	t.values = append(t.values, f.secrets()...)
+	return f
 }
 
 // unharmed wants clients that worked all the while and were never refused.
-func (t *tour) unharmed(before int64) {
+func (t *tour) unharmed(c *signingIn, before int64) {
 	what := "sign-ins"
-	if t.database == nil {
+	if c.plan.Target.Kind == nowhere {
 		what = "uses"
 	}
 	if t.err != nil {
 		return
 	}
-	seen, err := t.client.counts()
+	seen, err := c.counts()
 	if err != nil {
 		t.fail("%w", err)
 		return
 	}
-	t.counted = seen
 	since := seen.SignIns - before
-	t.check(seen.Refused == 0 && since > 0, fmt.Sprintf("%d %s by 8 clients meanwhile: 0 refused", since, what),
+	t.check(seen.Refused == 0 && since > 0, fmt.Sprintf("%d %s by %d clients meanwhile, refused %s: 0", since, what, c.plan.Workers, what),
 		fmt.Sprintf("%d of %d %s were refused, the first by %s", seen.Refused, seen.SignIns, what, seen.First))
 }
 
 func (t *tour) interrupt() {
 	t.step("Kill the server in the middle of a run", "SIGKILL, no time to clean up. What the run had done is on record, and asking the parts tells the rest.")
-	before, version := t.signIns(), ""
+	before, version := t.client.signIns(), ""
 	for try := range 5 {
 		version = t.row(t.rotated).Version
 		if t.cutOff() || t.err != nil {
@@ -298,7 +315,7 @@ func (t *tour) interrupt() {
 		return a["run"] == string(row.Last.Run) && a["resumed"] == "true"
 	})
 	t.check(resumed && row.Last.Result == "completed", "the new process took up the same run and completed it", "the run was not resumed")
-	t.unharmed(before)
+	t.unharmed(t.client, before)
 }
 
 // cutOff asks for a rotation, kills the server in the middle of it, and reports whether the run is still live.
@@ -338,7 +355,18 @@ func (t *tour) answers() {
 		return
 	}
 	text, _, err := t.quietly("git", []string{"status", "--porcelain"}, "")
-	t.check(err == nil && strings.TrimSpace(text) == "", "Git has not changed since phase 1: no rotation needs a commit", "git status is not clean: "+text)
+	made, _, failed := t.quietly("git", []string{"rev-list", "--count", "HEAD"}, "")
+	t.check(err == nil && failed == nil && strings.TrimSpace(text) == "" && strings.TrimSpace(made) == strconv.Itoa(t.commits),
+		fmt.Sprintf("Git has %s, made by hand when what should be changed, and nothing else since: no rotation needs a commit", counted(t.commits, "commit")),
+		"git status is not clean: "+text)
+}
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 func (t *tour) record() {
@@ -383,11 +411,33 @@ func changeOneByte(folder string) (string, error) {
 }
 
 func (t *tour) nothingLeaked() {
-	t.step("Nothing leaked, nothing left", "The values of the .env and the password that was sealed are looked for in the Git history, in the state folder, in\nthe log of the server, and in all that the commands above printed.")
-	if t.err = t.client.stop(); t.err != nil {
+	t.step("Nothing leaked, nothing left", "The values of the .env, all that was sealed, and the credentials that clients had are looked for in the Git history,\nin the state folder, in the log of the server, and in all that the commands above printed.")
+	t.delivered(shop)
+	clients := []*signingIn{t.client}
+	for _, e := range t.exhibits {
+		if e.client != nil {
+			t.delivered(e.id)
+			clients = append(clients, e.client)
+		}
+	}
+	for _, c := range clients {
+		if t.err != nil {
+			return
+		}
+		if t.err = c.stop(); t.err != nil {
+			return
+		}
+		seen, err := c.counts()
+		if err != nil {
+			t.fail("reading the counts of the clients: %w", err)
+		}
+		t.signIns += seen.SignIns
+		t.check(seen.Refused == 0, "", fmt.Sprintf("%d of %d sign-ins were refused, the first by %s", seen.Refused, seen.SignIns, seen.First))
+	}
+	t.check(true, fmt.Sprintf("%d sign-ins by %d programs in all, refused sign-ins: 0", t.signIns, len(clients)), "")
+	if t.err != nil {
 		return
 	}
-	t.unharmed(0)
 	places := map[string]string{"what the commands printed": t.said.String(), "the server's log": strings.Join(t.serving.log(), "\n")}
 	if t.git {
 		history, code, err := t.quietly("git", []string{"log", "--all", "--patch"}, "")
@@ -409,18 +459,14 @@ func (t *tour) nothingLeaked() {
 		t.fail("reading the state folder: %w", err)
 		return
 	}
-	values := t.values
-	if c, err := readCredential(t.path("run", "app", "reading.json")); err == nil {
-		values = append(values, c.Password+c.Value)
-	}
 	for place, text := range places {
-		for i, value := range values {
+		for i, value := range t.values {
 			escaped, err := json.Marshal(value)
 			if err != nil || value == "" || strings.Contains(text, strings.Trim(string(escaped), `"`)) {
-				t.fail("value %d of %d was found in %s", i+1, len(values), place)
+				t.fail("value %d of %d was found in %s", i+1, len(t.values), place)
 				return
 			}
 		}
 	}
-	t.good(fmt.Sprintf("%d values looked for in %d places: none found", len(values), len(places)))
+	t.good(fmt.Sprintf("%d values looked for in %d places: none found", len(t.values), len(places)))
 }

@@ -31,14 +31,19 @@ type tour struct {
 	git          bool   // git is installed
 
 	serving  *serving
-	client   *client
+	client   *signingIn
 	cluster  *realparts.Server // the running server, to be stopped
 	database *realparts.Server // set when PostgreSQL takes part
 
 	values    []string     // values that must not turn up anywhere but in delivered files
 	said      bytes.Buffer // all that custody and git wrote
-	counted   counts
+	signIns   int64        // of all clients
 	rotations int
+	commits   int
+
+	exhibits []*exhibit
+	showing  *exhibit           // at the moment
+	close    context.CancelFunc // ends the starting of exhibits
 }
 
 func newTour(ctx context.Context, out *terminal) *tour { return &tour{ctx: ctx, terminal: out} }
@@ -53,12 +58,14 @@ func (t *tour) fail(format string, args ...any) {
 	}
 }
 
-// check states what holds, or ends the tour.
+// check states what holds, if there is a text for it, or ends the tour.
 func (t *tour) check(holds bool, text, otherwise string) {
 	switch {
 	case t.err != nil:
 	case holds:
-		t.good(text)
+		if text != "" {
+			t.good(text)
+		}
 	default:
 		t.fail("%s", otherwise)
 	}
@@ -222,7 +229,11 @@ func (t *tour) evidence() {
 		t.line("    custody status:")
 		t.output(standing(strings.Split(status, "\n")))
 	}
-	log := t.serving.log()
+	tail := func(lines []string) []string { return lines[max(0, len(lines)-12):] }
 	t.line("    the end of the log of custody serve:")
-	t.output(log[max(0, len(log)-12):])
+	t.output(tail(t.serving.log()))
+	if t.showing != nil && t.showing.stand != nil && t.showing.log != nil {
+		t.line("    the end of the log of " + t.showing.server + ":")
+		t.output(tail(strings.Split(strings.TrimSpace(t.showing.log()), "\n")))
+	}
 }
