@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/upstream"
@@ -31,7 +32,7 @@ func rabbitmqKinds() []kind {
 
 func rabbitmqKind(mode string, capability upstream.Capability, parameters string) kind {
 	return kind{
-		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 4, signIn: rabbitmqSignIn,
+		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 4, pace: 500 * time.Millisecond, signIn: rabbitmqSignIn,
 		start: func(s *stage, accounts []string) part {
 			r := startRabbitMQ(s)
 			for _, name := range accounts {

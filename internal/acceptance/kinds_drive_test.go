@@ -201,14 +201,21 @@ func (l *live) stale(ctx context.Context, t *testing.T, name string) {
 	now := l.stage.fields(name)["version"]
 	l.stage.past.Lock()
 	defer l.stage.past.Unlock()
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 8) // servers take their time over a wrong sign-in
 	for version, fields := range l.stage.delivered[name] {
 		if version == now {
 			continue
 		}
-		if verdict, err := l.signIn(ctx, l.at, fields); verdict != upstream.Refused {
-			t.Errorf("%s: version %s, which was replaced, is %s (%v)", name, version, verdict, err)
-		}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if verdict, err := l.signIn(ctx, l.at, fields); verdict != upstream.Refused {
+				t.Errorf("%s: version %s, which was replaced, is %s (%v)", name, version, verdict, err)
+			}
+		})
 	}
+	all.Wait()
 	l.stage.delivered[name] = nil // once is enough
 }
 
