@@ -14,8 +14,8 @@ import (
 )
 
 // longestGap is an upper bound, on a busy machine, of how long an overwrite kind refuses clients that read the file
-// before each sign-in, and those that wait for a reload.
-const longestGap = 5 * time.Second
+// before each sign-in, and those that wait for a reload. Some servers answer a wrong sign-in only after seconds.
+const longestGap = 15 * time.Second
 
 // rotationLimit bounds one rotation, however busy the machine is.
 const rotationLimit = 45 * time.Second
