@@ -337,7 +337,7 @@ func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 		t.Fatal(err)
 	}
 	ran := 0
-	for _, types := range [][]string{{"postgres", "redis", "exec", "http"}, {"ldap", "mysql", "oidc", "minio"}, {"rabbitmq", "mail"}} {
+	for _, types := range [][]string{{"postgres", "redis", "exec", "http"}, {"ldap", "mysql", "oidc", "minio"}, {"rabbitmq"}, {"mail"}} {
 		var names []string
 		some := slices.DeleteFunc(kinds(), func(k kind) bool {
 			of, _, _ := strings.Cut(k.name, "-")
