@@ -34,7 +34,7 @@ REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio
 SLOW = ./internal/upstream/mail ./internal/upstream/minio
 
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $(UNRACED) $(SLOW)
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 60m -count 1 $(UNRACED) $(SLOW)
 	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$')
 
 lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet

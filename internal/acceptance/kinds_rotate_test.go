@@ -33,7 +33,7 @@ func TestEveryKindRotates(t *testing.T) {
 func rotateAll(t *testing.T, kinds []kind) {
 	const rotations, adminEvery = 50, 10
 	s := newStage(t, kinds, plan{settle: "300ms", accounts: func(k kind) int { return cmp.Or(k.abreast, 1) }, workers: 4, holds: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	each := func(l *live) int { return (rotations + len(l.secrets) - 1) / len(l.secrets) }
 	var all sync.WaitGroup
