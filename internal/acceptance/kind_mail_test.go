@@ -44,8 +44,8 @@ func mailKinds() []kind {
 
 func mailKind(mode string, capability upstream.Capability, logins func(string) []string, parameters string) kind {
 	return kind{
-		name: "mail-" + mode, capability: capability, abreast: 5, signIn: mailSignIn,
-		pace: 6 * time.Second, // each sign-in costs the server a bcrypt, in its one process
+		name: "mail-" + mode, capability: capability, abreast: 2, signIn: mailSignIn,
+		pace: 5 * time.Second, // each sign-in costs the server a bcrypt, in its one process
 		start: func(s *stage, accounts []string) part {
 			m := once(s, "mail", func() *realparts.Mail {
 				m := realparts.MailServer(s.t, realparts.MailOptions{Passdbs: mailPassdbs})

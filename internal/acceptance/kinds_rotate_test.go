@@ -86,7 +86,8 @@ func rotateAll(t *testing.T, kinds []kind) {
 				heldMedian, heldLongest := spread(stats.HeldGaps)
 				line += fmt.Sprintf("; refused for %s (median), %s (longest of %d) where the file is read, %s, %s (of %d) where the client is reloaded",
 					median, longest, len(stats.Gaps), heldMedian, heldLongest, len(stats.HeldGaps))
-				if max(longest, heldLongest) > longestGap {
+				// Clients that sign in seldom cannot tell a gap from their own pace, nor from a server's pause after a wrong sign-in.
+				if often := l.pace < time.Second; often && max(longest, heldLongest) > longestGap {
 					t.Errorf("a client was refused for %s, want %s at most", max(longest, heldLongest), longestGap)
 				}
 			}
