@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -137,5 +135,4 @@ func TestGitLabTokenRotate(t *testing.T) {
 	if _, collects := u.Powers().(upstream.Collector); collects {
 		t.Error("it can collect, though nothing upstream carries the run")
 	}
-	_ = recipe.Names
 }
