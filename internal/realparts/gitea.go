@@ -17,13 +17,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/secret"
 )
@@ -55,9 +52,7 @@ type GiteaServer struct {
 	dir, program, sources string
 	options               GiteaOptions
 
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running *foreground
 }
 
 // Gitea starts a server that ends with the test, built from tools/gitea.
@@ -244,111 +239,42 @@ func (s *GiteaServer) addAdmin(ctx context.Context) error {
 
 // Start starts a stopped server on the same port and data, and returns when it answers.
 func (s *GiteaServer) Start(ctx context.Context) error {
-	if s.running() {
+	if s.running.alive() {
 		return nil
 	}
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the server's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
 	cmd := s.command(context.Background(), "web")
-	// It dies with this process, and has a process group of its own, so that a terminal's interrupt does not reach it first.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
-	cmd.Stdout, cmd.Stderr = log, log
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting gitea: %w", err)
+	var err error
+	if s.running, err = startForeground(cmd, s.logFile(), syscall.SIGTERM); err != nil {
+		return err
 	}
-	s.mu.Lock()
-	s.process, s.exited = cmd.Process, exited
-	s.mu.Unlock()
-	if err := s.awaitReady(ctx, exited); err != nil {
+	if err := s.running.await(ctx, s.Log, s.ready); err != nil {
 		return errors.Join(err, s.Stop())
 	}
 	return nil
 }
 
-func (s *GiteaServer) awaitReady(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/api/healthz", nil)
-		if err != nil {
-			return err
-		}
-		if response, err := s.Client.Do(request); err == nil {
-			_, _ = io.Copy(io.Discard, response.Body)
-			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, s.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for gitea: %w: %s", ctx.Err(), s.Log())
-		case <-tick.C:
-		}
+// ready asks the server for its health.
+func (s *GiteaServer) ready(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/api/healthz", nil)
+	if err != nil {
+		return err
 	}
-}
-
-func (s *GiteaServer) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return false
+	response, err := s.Client.Do(request)
+	if err != nil {
+		return err
 	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("its health is %s", response.Status)
 	}
+	return nil
 }
 
 // Stop ends the server and returns when it is gone. Stopping a stopped server does nothing.
-func (s *GiteaServer) Stop() error {
-	if !s.running() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling gitea: %w", err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-s.exited:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-	return errors.New("stopping gitea: it is still there after SIGKILL")
-}
+func (s *GiteaServer) Stop() error { return s.running.end(syscall.SIGTERM) }
 
 func (s *GiteaServer) logFile() string { return filepath.Join(s.dir, "log") }
 
 // Log returns what the server has logged in its life.
-func (s *GiteaServer) Log() string {
-	data, err := os.ReadFile(s.logFile())
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return string(data)
-}
+func (s *GiteaServer) Log() string { return readLog(s.logFile()) }

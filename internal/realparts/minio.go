@@ -22,11 +22,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,9 +61,7 @@ type MinIOServer struct {
 	options MinIOOptions
 	client  *http.Client
 
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running *foreground
 }
 
 // MinIO starts a server that ends with the test, built from tools/minio.
@@ -216,14 +212,9 @@ func (s *MinIOServer) URL() string {
 
 // Start starts a stopped server on the same port and data, and returns when its root can administer it.
 func (s *MinIOServer) Start(ctx context.Context) error {
-	if s.running() {
+	if s.running.alive() {
 		return nil
 	}
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the server's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
 	args := []string{"server", "--address", s.Address()}
 	if s.options.Plain { // an empty folder, so that none of the user's is taken
 		args = append(args, "--certs-dir", filepath.Join(s.dir, "certs", "CAs"))
@@ -231,118 +222,48 @@ func (s *MinIOServer) Start(ctx context.Context) error {
 		args = append(args, "--certs-dir", filepath.Join(s.dir, "certs"))
 	}
 	cmd := exec.Command(s.options.Program, append(args, filepath.Join(s.dir, "data"))...)
-	// Its own process group keeps a terminal's interrupt from it; it dies with this process.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+	cmd.Dir = s.dir
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "MINIO_") }),
 		"HOME="+s.dir, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
 		"MINIO_ROOT_USER="+s.Root.ExposeText("accessKeyId"), "MINIO_ROOT_PASSWORD="+s.Root.ExposeText("secretAccessKey"))
 	cmd.Env = append(cmd.Env, s.options.Environment...)
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting minio: %w", err)
+	var err error
+	if s.running, err = startForeground(cmd, filepath.Join(s.dir, "log"), syscall.SIGKILL); err != nil {
+		return err
 	}
-	s.mu.Lock()
-	s.process, s.exited = cmd.Process, exited
-	s.mu.Unlock()
-	if err := s.awaitReady(ctx, exited); err != nil {
+	if err := s.running.await(ctx, s.Log, s.ready); err != nil {
 		return errors.Join(err, s.Stop())
 	}
 	return nil
 }
 
-func (s *MinIOServer) awaitReady(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if s.answers(ctx) {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, s.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for minio: %w: %s", ctx.Err(), s.Log())
-		case <-tick.C:
-		}
-	}
-}
-
-// answers reports whether the root credential is taken and may administer: accounts are loaded some time after the port
+// ready reports whether the root credential is taken and may administer: accounts are loaded some time after the port
 // is open.
-func (s *MinIOServer) answers(ctx context.Context) bool {
+func (s *MinIOServer) ready(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/minio/admin/v3/list-service-accounts", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	sum := hex.EncodeToString(sha256.New().Sum(nil)) // of no body
 	request.Header.Set("X-Amz-Content-Sha256", sum)
 	root := aws.Credentials{AccessKeyID: s.Root.ExposeText("accessKeyId"), SecretAccessKey: s.Root.ExposeText("secretAccessKey")}
 	if err := v4.NewSigner().SignHTTP(ctx, root, request, sum, "s3", "us-east-1", time.Now()); err != nil {
-		return false
+		return err
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return false
+		return err
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
-}
-
-func (s *MinIOServer) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return false
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", response.Status)
 	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
+	return nil
 }
 
 // Stop ends the server and returns when it is gone. Stopping a stopped server does nothing.
-func (s *MinIOServer) Stop() error {
-	if !s.running() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling minio: %w", err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-s.exited:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-	return errors.New("stopping minio: it is still there after SIGKILL")
-}
+func (s *MinIOServer) Stop() error { return s.running.end(syscall.SIGTERM) }
 
 // Log returns what the server has logged in its life.
-func (s *MinIOServer) Log() string {
-	data, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return string(data)
-}
+func (s *MinIOServer) Log() string { return readLog(filepath.Join(s.dir, "log")) }

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -18,9 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -88,21 +85,6 @@ func Directory(t testing.TB, options OpenLDAPOptions) *OpenLDAP {
 	return server
 }
 
-// shortDir is a folder whose path leaves room for the name of a socket; it goes with the test.
-func shortDir(t testing.TB, prefix string) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("removing %s: %v", prefix, err)
-		}
-	})
-	return dir
-}
-
 // StartOpenLDAP makes a directory in dir, which must be empty, and starts it. The caller stops it; should the calling
 // process die first, the server dies with it.
 func StartOpenLDAP(ctx context.Context, dir string, options OpenLDAPOptions) (*OpenLDAP, error) {
@@ -142,28 +124,6 @@ func StartOpenLDAP(ctx context.Context, dir string, options OpenLDAPOptions) (*O
 		return nil, err
 	}
 	return s, nil
-}
-
-func findProgram(given, name string, missing error, places ...string) (string, error) {
-	if given != "" {
-		places = []string{given}
-	} else if path, err := exec.LookPath(name); err == nil {
-		places = append([]string{path}, places...)
-	}
-	for _, path := range places {
-		if executable(path) {
-			return path, nil
-		}
-	}
-	return "", missing
-}
-
-func randomText() (string, error) {
-	raw := make([]byte, 16)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("drawing a password: %w", err)
-	}
-	return hex.EncodeToString(raw), nil
 }
 
 // issueLoopback makes an authority, and beneath dir the files cert.pem and key.pem of a server on loopback. It returns
@@ -323,108 +283,3 @@ func (s *OpenLDAP) Stop() error { return s.running.end(syscall.SIGTERM) }
 
 // Log returns what the server has logged in its life.
 func (s *OpenLDAP) Log() string { return readLog(filepath.Join(s.dir, "log")) }
-
-func readLog(path string) string {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return string(data)
-}
-
-// foreground is a server that this process watches. A nil one is not running.
-type foreground struct {
-	name    string
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
-	mu      sync.Mutex
-}
-
-// startForeground starts cmd in a process group of its own, its output appended to logFile. With this process it dies by
-// the signal orphan.
-func startForeground(cmd *exec.Cmd, logFile string, orphan syscall.Signal) (*foreground, error) {
-	name := filepath.Base(cmd.Path)
-	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the log of %s: %w", name, err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: orphan, Setpgid: true}
-	started, f := make(chan error, 1), &foreground{name: name, exited: make(chan struct{})}
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(f.exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	f.process = cmd.Process
-	return f, nil
-}
-
-// await returns when ready says so, or with what the log holds when the server exits first.
-func (f *foreground) await(ctx context.Context, log func() string, ready func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		err := ready(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-f.exited:
-			return fmt.Errorf("%s: %w: %s", f.name, errExited, log())
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waiting for %s: %w (%w): %s", f.name, ctx.Err(), err, log()), f.end(syscall.SIGKILL))
-		case <-tick.C:
-		}
-	}
-}
-
-func (f *foreground) alive() bool {
-	if f == nil {
-		return false
-	}
-	select {
-	case <-f.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// end asks with signal, then presses, and leaves nothing of the process group behind.
-func (f *foreground) end(signal syscall.Signal) error {
-	if f == nil {
-		return nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.alive() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{signal, syscall.SIGKILL} {
-		if err := f.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling %s: %w", f.name, err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-f.exited:
-			timer.Stop()
-			_ = syscall.Kill(-f.process.Pid, syscall.SIGKILL) // children that outlived it
-			return nil
-		case <-timer.C:
-		}
-	}
-	return fmt.Errorf("stopping %s: it is still there after SIGKILL", f.name)
-}

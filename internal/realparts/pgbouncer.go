@@ -9,12 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/secret"
 
@@ -47,9 +44,7 @@ type Pooler struct {
 	bin     string
 	options PgBouncerOptions
 
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running *foreground
 }
 
 // PgBouncer starts a pooler that ends with the test. Without PgBouncer installed, the test fails.
@@ -118,7 +113,7 @@ func (p *Pooler) SetUsers(lines string) error {
 
 // Start starts a stopped pooler on the same port, and returns when it takes sign-ins.
 func (p *Pooler) Start(ctx context.Context) error {
-	if p.running() {
+	if p.running.alive() {
 		return nil
 	}
 	server := p.options.Server
@@ -147,57 +142,17 @@ func (p *Pooler) Start(ctx context.Context) error {
 	if err := p.SetUsers(p.options.Users); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the pooler's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the pooler has its own descriptor
 	cmd := exec.Command(p.bin, filepath.Join(p.dir, "ini"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: server.as, Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, environment(), log, log
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the pooler.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting pgbouncer: %w", err)
-	}
-	p.mu.Lock()
-	p.process, p.exited = cmd.Process, exited
-	p.mu.Unlock()
-	if err := p.await(ctx, exited); err != nil {
-		_ = p.Stop()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: server.as}
+	cmd.Dir, cmd.Env = p.dir, environment()
+	var err error
+	if p.running, err = startForeground(cmd, filepath.Join(p.dir, "log"), syscall.SIGKILL); err != nil {
 		return err
 	}
-	return nil
-}
-
-func (p *Pooler) await(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if p.Command(ctx, "SHOW VERSION") == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, p.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for pgbouncer: %w: %s", ctx.Err(), p.Log())
-		case <-tick.C:
-		}
+	if err := p.running.await(ctx, p.Log, func(ctx context.Context) error { return p.Command(ctx, "SHOW VERSION") }); err != nil {
+		return errors.Join(err, p.Stop())
 	}
+	return nil
 }
 
 // Connect signs in through the pooler with a credential of fields username and password.
@@ -219,45 +174,8 @@ func (p *Pooler) Command(ctx context.Context, command string) error {
 	return nil
 }
 
-func (p *Pooler) running() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.process == nil {
-		return false
-	}
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
-
 // Stop ends the pooler and returns when it is gone. Stopping a stopped one does nothing.
-func (p *Pooler) Stop() error {
-	if !p.running() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if err := p.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling pgbouncer: %w", err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-p.exited:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-	return errors.New("stopping pgbouncer: it is still there after SIGKILL")
-}
+func (p *Pooler) Stop() error { return p.running.end(syscall.SIGTERM) }
 
 // Log returns what the pooler has logged in its life.
-func (p *Pooler) Log() string {
-	data, err := os.ReadFile(filepath.Join(p.dir, "log"))
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return string(data)
-}
+func (p *Pooler) Log() string { return readLog(filepath.Join(p.dir, "log")) }
