@@ -228,6 +228,12 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return a.stuck("the upstream to take the candidate off", err), nil
 		}
 	}
+	if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {
+		// The pending entry may be of a write that landed late, over what was issued once that was collected.
+		if stop, err := a.collect(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+	}
 	if a.run.Base == 0 || !a.kind.Verifies {
 		return nil, nil
 	}

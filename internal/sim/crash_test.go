@@ -61,10 +61,19 @@ func report(t *testing.T, sum *tally, scenario Scenario, schedule Schedule, resu
 	if result.Faulted != len(schedule) {
 		t.Errorf("%s under %s: %d faults happened, want %d", scenario.Name, schedule, result.Faulted, len(schedule))
 	}
+	if len(result.Violations) == 0 {
+		return
+	}
 	for _, violation := range result.Violations {
 		t.Errorf("%s under %s: %s", scenario.Name, schedule, violation)
 	}
+	if broken := sum.breaks(scenario.Name); broken == enoughBroken {
+		t.Fatalf("%s is broken by %d schedules and not looked at further", scenario.Name, broken)
+	}
 }
+
+// enoughBroken schedules tell what is wrong with a scenario. The rest, which may never come to rest, would take minutes.
+const enoughBroken = 20
 
 // TestFaultsLeftOutMakeNoDifference shows that a fault which Point.Distinct leaves out ends as the one that stands for
 // it does: after as many calls and checks.

@@ -288,3 +288,34 @@ func TestOverwriteGap(t *testing.T) {
 		})
 	}
 }
+
+// What an upstream issued is kept by a write to the authority, which may land after all when its process is gone and
+// what it keeps was collected: over the credential that was issued next.
+func TestPendingEntryThatLandsLate(t *testing.T) {
+	declared := declare(upstreammemory.Issued, true, upstreammemory.Config{})
+	declared.Reloads = declared.Reloads[:1]
+	within(t, declared, func(l live) {
+		applied, kept := 0, 0
+		l.counting = true
+		l.plan = func(_ int, name string) Fault {
+			switch {
+			case name == "apply":
+				if applied++; applied == 2 {
+					return CrashAfter
+				}
+			case name == "write value" && applied == 1 && kept == 0:
+				kept++
+				return LateCrash
+			}
+			return None
+		}
+		l.request()
+		l.settle(time.Hour)
+		if applied != 3 {
+			t.Errorf("%d credentials were issued, want 3: one before each fault and that of the next run", applied)
+		}
+		l.wantEnded(journal.Undone, 1)
+		l.wantEnded(journal.Completed, 1)
+		l.Final()
+	})
+}

@@ -14,7 +14,8 @@ import (
 type tally struct {
 	sync.Mutex
 	points, schedules, checks, violations int
-	alike                                 int // faults left out because they are another's equal
+	alike                                 int            // faults left out because they are another's equal
+	broken                                map[string]int // schedules that broke a scenario
 }
 
 func (s *tally) add(points, schedules, checks, violations int) {
@@ -30,6 +31,17 @@ func (s *tally) leaveOut(faults int) {
 	s.Lock()
 	defer s.Unlock()
 	s.alike += faults
+}
+
+// breaks counts one more broken schedule of a scenario.
+func (s *tally) breaks(scenario string) int {
+	s.Lock()
+	defer s.Unlock()
+	if s.broken == nil {
+		s.broken = map[string]int{}
+	}
+	s.broken[scenario]++
+	return s.broken[scenario]
 }
 
 // all sums up what the tests of this package did, for the last line.

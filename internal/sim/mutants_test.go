@@ -68,6 +68,11 @@ var mutants = []mutant{
 		run: scenario("value-lost"), caught: "git-never-after-tombstone",
 	},
 	{
+		name: "undo-without-collecting", file: "rotation/apply.go",
+		old: "if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {", new: "if false {",
+		run: "TestPendingEntryThatLandsLate", caught: "no-orphans",
+	},
+	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
 		old: "\t_, err := a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, a.p.candidate)\n",
 		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\t_, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
@@ -213,7 +218,7 @@ func overlaid(t *testing.T, run string, files map[string]string) (string, error)
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=120s", "-run", run, ".").CombinedOutput()
+	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=10m", "-run", run, ".").CombinedOutput()
 	return string(output), err
 }
 
