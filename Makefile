@@ -28,10 +28,13 @@ check: ## the fast loop: format, lint, vet, unit tests, simulation of single fau
 # The simulation is one goroutine by design, and the acceptance tests and the demo measure processes: none gains by -race.
 UNRACED = ./internal/sim ./internal/acceptance ./tools/demo
 
-# These start servers, so the fast loop leaves them out.
+# The tests of upstreams and of what starts their servers.
 REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
 # Their time goes into hashes that are slow on purpose, which the race detector makes slower still.
 SLOW = ./internal/upstream/mail ./internal/upstream/minio
+
+# What starts servers, beside these: the fast loop leaves all of them out.
+WHOLE = /(internal/acceptance|tools/demo)$$
 
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 60m -count 1 $(UNRACED) $(SLOW)
@@ -48,7 +51,7 @@ fmt: ## format every Go file
 	gofmt -w $(SOURCES)
 
 unit: ## unit tests and the short simulation, no real parts
-	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m $$($(GO) list ./... | grep -vE '$(REAL)')
+	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
 
 real: parts ## the tests of upstreams and of what starts their servers
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
