@@ -14,10 +14,8 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,25 +52,14 @@ type MariaDBServer struct {
 	install string
 	as      *syscall.Credential
 	options MariaDBOptions
-
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running *foreground
 }
 
 // MariaDB starts a server that ends with the test. Without MariaDB installed, the test fails.
 func MariaDB(t testing.TB, options MariaDBOptions) *MariaDBServer {
 	t.Helper()
 	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
-	dir, err := os.MkdirTemp("", "custody-my-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("removing the server's folder: %v", err)
-		}
-	})
+	dir := shortDir(t, "custody-my-")
 	server, err := StartMariaDB(t.Context(), dir, options)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +167,7 @@ func (s *MariaDBServer) initialise(ctx context.Context) error {
 	defer cancel()
 	install := exec.CommandContext(ctx, s.install, "--no-defaults", "--datadir="+s.data(),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	install.Dir, install.SysProcAttr = s.dir, s.attributes()
+	install.Dir, install.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if out, err := install.CombinedOutput(); err != nil {
 		return fmt.Errorf("running mariadb-install-db: %w: %s", err, out)
 	}
@@ -203,15 +190,9 @@ func (s *MariaDBServer) write(name, text string) error {
 
 func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
 
-// attributes: the server dies with this process, and has a process group of its own, so that a terminal's interrupt does
-// not reach it before this process has cleaned up.
-func (s *MariaDBServer) attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGKILL, Setpgid: true}
-}
-
 // Start starts a stopped server on the same port and data, and returns when it takes sign-ins.
 func (s *MariaDBServer) Start(ctx context.Context) error {
-	if s.running() {
+	if s.running.alive() {
 		return nil
 	}
 	settings := map[string]string{
@@ -230,57 +211,17 @@ func (s *MariaDBServer) Start(ctx context.Context) error {
 		}
 		args = append(args, "--"+name)
 	}
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the server's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
 	cmd := exec.Command(s.daemon, args...)
-	cmd.SysProcAttr = s.attributes()
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting mariadbd: %w", err)
-	}
-	s.mu.Lock()
-	s.process, s.exited = cmd.Process, exited
-	s.mu.Unlock()
-	if err := s.await(ctx, exited); err != nil {
-		_ = s.Kill()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	cmd.Dir = s.dir
+	var err error
+	if s.running, err = startForeground(cmd, filepath.Join(s.dir, "log"), syscall.SIGKILL); err != nil {
 		return err
 	}
-	return nil
-}
-
-func (s *MariaDBServer) await(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if _, err := s.Exec(ctx, "SELECT 1"); err == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, s.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for mariadbd: %w: %s", ctx.Err(), s.Log())
-		case <-tick.C:
-		}
-	}
+	return s.running.await(ctx, s.Log, func(ctx context.Context) error {
+		_, err := s.Exec(ctx, "SELECT 1")
+		return err
+	})
 }
 
 // Connect signs in over TCP, without TLS, with a credential of fields username and password. The caller closes both.
@@ -345,44 +286,10 @@ func (s *MariaDBServer) Exec(ctx context.Context, statements string) ([]string, 
 }
 
 // Stop ends the server, its sessions too, and returns when it is gone. Stopping a stopped server does nothing.
-func (s *MariaDBServer) Stop() error { return s.end(syscall.SIGTERM) }
+func (s *MariaDBServer) Stop() error { return s.running.end(syscall.SIGTERM) }
 
 // Kill ends the server as a crash does.
-func (s *MariaDBServer) Kill() error { return s.end(syscall.SIGKILL) }
-
-func (s *MariaDBServer) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return false
-	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// end asks with signal, then presses, so that no process is left behind.
-func (s *MariaDBServer) end(signal syscall.Signal) error {
-	if !s.running() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{signal, syscall.SIGKILL} {
-		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling mariadbd: %w", err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-s.exited:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-	return errors.New("stopping mariadbd: it is still there after SIGKILL")
-}
+func (s *MariaDBServer) Kill() error { return s.running.end(syscall.SIGKILL) }
 
 // Log returns what the server has logged in its life: errors and, where general-log is set, every statement.
 func (s *MariaDBServer) Log() string {

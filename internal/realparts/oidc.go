@@ -23,10 +23,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -68,10 +66,7 @@ type OIDCProvider struct {
 	dir, program, node string
 	port, controlPort  int
 	privateKey         string
-
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running            *foreground
 }
 
 // OIDCClient is a registered client.
@@ -305,7 +300,7 @@ func toolFolder(name string) (string, error) {
 
 // Start starts a stopped provider on the same ports and state, and returns when it answers.
 func (p *OIDCProvider) Start(ctx context.Context) error {
-	if p.running() {
+	if p.running.alive() {
 		return nil
 	}
 	settings, err := json.Marshal(map[string]any{
@@ -316,89 +311,19 @@ func (p *OIDCProvider) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the provider's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the provider has its own descriptor
 	cmd := exec.Command(p.node, p.program)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.dir, bytes.NewReader(settings), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.Dir, cmd.Stdin = p.dir, bytes.NewReader(settings)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir}
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the provider.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting node: %w", err)
+	if p.running, err = startForeground(cmd, p.logFile(), syscall.SIGKILL); err != nil {
+		return err
 	}
-	p.mu.Lock()
-	p.process, p.exited = cmd.Process, exited
-	p.mu.Unlock()
-	if err := p.awaitReady(ctx, exited); err != nil {
-		return errors.Join(err, p.Stop())
-	}
-	return nil
-}
-
-func (p *OIDCProvider) awaitReady(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if err := p.control(ctx, http.MethodGet, "/counts", nil, nil); err == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, p.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the provider: %w: %s", ctx.Err(), p.Log())
-		case <-tick.C:
-		}
-	}
+	return p.running.await(ctx, p.Log, func(ctx context.Context) error {
+		return p.control(ctx, http.MethodGet, "/counts", nil, nil)
+	})
 }
 
 // Stop ends the provider as a crash does, and returns when it is gone. Its state stays.
-func (p *OIDCProvider) Stop() error {
-	if !p.running() {
-		return nil
-	}
-	if err := p.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("killing the provider: %w", err)
-	}
-	timer := time.NewTimer(stopTimeout)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-		return nil
-	case <-timer.C:
-		return errors.New("stopping the provider: it is still there after SIGKILL")
-	}
-}
-
-func (p *OIDCProvider) running() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.process == nil {
-		return false
-	}
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
+func (p *OIDCProvider) Stop() error { return p.running.end(syscall.SIGKILL) }
 
 // control speaks to the port that is for tests alone.
 func (p *OIDCProvider) control(ctx context.Context, method, path string, in, out any) error {
@@ -456,10 +381,4 @@ func (p *OIDCProvider) ClearFaults(ctx context.Context) error {
 func (p *OIDCProvider) logFile() string { return filepath.Join(p.dir, "log") }
 
 // Log returns what the provider has logged in its life.
-func (p *OIDCProvider) Log() string {
-	data, err := os.ReadFile(p.logFile())
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return strings.TrimSpace(string(data))
-}
+func (p *OIDCProvider) Log() string { return strings.TrimSpace(readLog(p.logFile())) }

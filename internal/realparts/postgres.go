@@ -4,8 +4,6 @@ package realparts
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -13,11 +11,9 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,26 +62,14 @@ type Server struct {
 	bin     string
 	as      *syscall.Credential
 	options PostgresOptions
-
-	mu      sync.Mutex
-	process *os.Process
-	exited  chan struct{} // closed when process has been waited for
+	running *foreground
 }
 
 // Postgres starts a cluster that ends with the test. Without a PostgreSQL server installed, the test fails.
 func Postgres(t testing.TB, options PostgresOptions) *Server {
 	t.Helper()
 	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
-	dir, err := os.MkdirTemp("", "custody-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("removing the cluster: %v", err)
-		}
-	})
-	server, err := StartPostgres(t.Context(), dir, options)
+	server, err := StartPostgres(t.Context(), shortDir(t, "custody-pg-"), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,11 +174,10 @@ func (s *Server) chooseUser() error {
 }
 
 func (s *Server) initialise(ctx context.Context) error {
-	raw := make([]byte, 16)
-	if _, err := rand.Read(raw); err != nil {
-		return fmt.Errorf("drawing the superuser's password: %w", err)
+	password, err := randomText()
+	if err != nil {
+		return err
 	}
-	password := hex.EncodeToString(raw)
 	admin, err := secret.Text(map[string]string{"username": superuser, "password": password})
 	if err != nil {
 		return err
@@ -210,7 +193,8 @@ func (s *Server) initialise(ctx context.Context) error {
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
 		"--pgdata", s.data(), "--username", superuser, "--pwfile", file, "--auth", "scram-sha-256",
 		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
-	initdb.SysProcAttr = s.attributes()
+	// SIGQUIT makes PostgreSQL stop at once, its children too.
+	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
 	initdb.Dir, initdb.Env = s.dir, environment()
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("running initdb: %w: %s", err, out)
@@ -242,12 +226,6 @@ func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PG") })
 }
 
-// attributes: the server dies with this process (SIGQUIT makes PostgreSQL stop at once, its children too), and has a
-// process group of its own, so that a terminal's interrupt does not reach it before this process has cleaned up.
-func (s *Server) attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
-}
-
 func freePort(ctx context.Context) (int, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
@@ -265,7 +243,7 @@ var errExited = errors.New("the server exited while starting")
 
 // Start starts a stopped server on the same port and data, and returns when it takes sign-ins.
 func (s *Server) Start(ctx context.Context) error {
-	if s.running() {
+	if s.running.alive() {
 		return nil
 	}
 	settings := map[string]string{
@@ -279,57 +257,20 @@ func (s *Server) Start(ctx context.Context) error {
 	for name, value := range settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the server's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
-	cmd.SysProcAttr = s.attributes()
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, environment(), log, log
-
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread that forks, which must therefore live as long as the server.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting postgres: %w", err)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	cmd.Dir, cmd.Env = s.dir, environment()
+	var err error
+	if s.running, err = startForeground(cmd, s.logFile(), syscall.SIGQUIT); err != nil {
+		return err
 	}
-	s.mu.Lock()
-	s.process, s.exited = cmd.Process, exited
-	s.mu.Unlock()
-	if err := s.awaitReady(ctx, exited); err != nil {
-		return errors.Join(err, s.Kill())
-	}
-	return nil
-}
-
-func (s *Server) awaitReady(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
+	return s.running.await(ctx, s.Log, func(ctx context.Context) error {
 		conn, err := s.Connect(ctx, s.Admin, "postgres")
-		if err == nil {
-			return conn.Close(ctx)
+		if err != nil {
+			return err
 		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%w: %s", errExited, s.Log())
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for postgres: %w: %s", ctx.Err(), s.Log())
-		case <-tick.C:
-		}
-	}
+		return conn.Close(ctx)
+	})
 }
 
 // Connect signs in over TCP with a credential of fields username and password.
@@ -368,10 +309,10 @@ func (s *Server) Exec(ctx context.Context, sql string) ([]string, error) {
 }
 
 // Stop ends the server, its sessions too, and returns when it is gone. Stopping a stopped server does nothing.
-func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
+func (s *Server) Stop() error { return s.running.end(syscall.SIGINT) }
 
 // Kill ends the server as a crash does (PostgreSQL's immediate shutdown): nothing is flushed, the next start recovers.
-func (s *Server) Kill() error { return s.end(syscall.SIGQUIT) }
+func (s *Server) Kill() error { return s.running.end(syscall.SIGQUIT) }
 
 // Restart stops and starts the server.
 func (s *Server) Restart(ctx context.Context) error {
@@ -381,47 +322,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.Start(ctx)
 }
 
-func (s *Server) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return false
-	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// end asks with signal, then presses, so that no process is left behind.
-func (s *Server) end(signal syscall.Signal) error {
-	if !s.running() {
-		return nil
-	}
-	for _, signal := range []syscall.Signal{signal, syscall.SIGQUIT, syscall.SIGKILL} {
-		if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signalling postgres: %w", err)
-		}
-		timer := time.NewTimer(stopTimeout)
-		select {
-		case <-s.exited:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-	return errors.New("stopping postgres: it is still there after SIGKILL")
-}
-
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
 // Log returns what the server has logged in its life.
-func (s *Server) Log() string {
-	data, err := os.ReadFile(s.logFile())
-	if err != nil {
-		return "reading the log: " + err.Error()
-	}
-	return string(data)
-}
+func (s *Server) Log() string { return readLog(s.logFile()) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,6 +33,10 @@ func TestNewSignalRefuses(t *testing.T) {
 // service starts a process that counts its signals in a file, and returns its number.
 func service(t *testing.T, dir string) int {
 	t.Helper()
+	// A signal that this process ignores, as under nohup, a shell that it starts cannot trap.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, unix.SIGHUP, unix.SIGUSR1)
+	t.Cleanup(func() { signal.Stop(handled) })
 	cmd := exec.Command("/bin/sh", "-c",
 		`trap 'echo HUP >> got' HUP; trap 'echo USR1 >> got' USR1; echo ready >> got; while :; do sleep 0.05; done`)
 	cmd.Dir = dir
