@@ -13,7 +13,11 @@ type MailUpstream struct {
 	SQL *MailSQL `json:"sql,omitempty"`
 	// A directory; the account then names its entries.
 	LDAP *LDAPUpstream `json:"ldap,omitempty"`
-	// How long the server goes by what it knew: Dovecot's auth_cache_ttl, or a replica's delay. Default none.
+	// passwdFile, sql: cost of the bcrypt hashes that are written, 4 to 31. Default 10. Each step more doubles what a sign-in
+	// costs the server. A generated password of 32 characters cannot be guessed, whatever the cost: 4 is enough for it.
+	Cost int `json:"cost,omitempty"`
+	// How long the server goes by what it knew: Dovecot's auth_cache_ttl, or a replica's delay. Default 2s with passwdFile,
+	// and 1s at least there, since Dovecot looks at the file once a second at most; else none.
 	Settle string `json:"settle,omitempty"`
 	// Least time between a refused sign-in by Custody and the next, for servers that lock accounts or addresses out.
 	// Default none.

@@ -21,6 +21,8 @@ type MySQLUpstream struct {
 	MarkerTable string `json:"markerTable,omitempty"`
 	// Look for open sessions of the old user before it is revoked. The admin then needs the right PROCESS.
 	Usage bool `json:"usage,omitempty"`
+	// Least time between a refused sign-in by Custody and the next, for servers that lock accounts out. Default none.
+	WrongEvery string `json:"wrongEvery,omitempty"`
 }
 
 // MySQLAccount names the account or accounts of one secret.

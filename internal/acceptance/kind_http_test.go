@@ -4,8 +4,6 @@ package acceptance
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,13 +11,14 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
 )
 
 // httpKinds: the recipe gitea-token, on the real Gitea. Each account is a user of it; the admin is a site administrator.
 func httpKinds() []kind {
 	return []kind{{
-		name: "http-gitea", capability: upstream.Dual, issues: true, pace: 300 * time.Millisecond, signIn: giteaSignIn, crowd: 4,
+		name: "http-gitea", capability: upstream.Dual, issues: true, pace: 300 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
 		start: func(s *stage, accounts []string) part {
 			gitea := once(s, "http", func() *realparts.GiteaServer {
 				return realparts.Gitea(s.t, realparts.GiteaOptions{})
@@ -68,13 +67,5 @@ func giteaTokens(ctx context.Context, gitea *realparts.GiteaServer, user string)
 // giteaSignIn uses the token where any is asked for; at is the address and, beneath it, the authority's certificate.
 func giteaSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
 	address, certificate, _ := strings.Cut(at, "\n")
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(certificate))
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/api/v1/repos/search?limit=1", nil)
-	if err != nil {
-		return upstream.Unknown, err
-	}
-	request.Header.Set("Authorization", "Bearer "+fields["token"])
-	return httpSignInBy(client, request)
+	return verdictOf(signin.Token(ctx, address+"/api/v1/repos/search?limit=1", certificate, fields["token"]))
 }

@@ -14,17 +14,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	signer "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go"
 	"github.com/secure-io/sio-go"
 	"golang.org/x/crypto/argon2"
 )
@@ -40,7 +37,7 @@ const (
 // minioKinds is one server whose admin is an access key of a user that may make and remove keys, and no more.
 func minioKinds() []kind {
 	return []kind{{
-		name: "minio", capability: upstream.Dual, signIn: minioSignIn,
+		name: "minio", capability: upstream.Dual, abreast: 3, signIn: minioSignIn,
 		start: func(s *stage, accounts []string) part {
 			m := once(s, "minio", func() *realparts.MinIOServer {
 				m := realparts.MinIO(s.t, realparts.MinIOOptions{Plain: true})
@@ -153,17 +150,5 @@ func minioAsk(ctx context.Context, m *realparts.MinIOServer, method, path string
 }
 
 func minioSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
-	client := s3.New(s3.Options{
-		BaseEndpoint: &at, Region: minioRegion, UsePathStyle: true, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(fields["accessKeyId"], fields["secretAccessKey"], ""),
-	})
-	_, err := client.ListBuckets(ctx, &s3.ListBucketsInput{})
-	var said smithy.APIError
-	switch {
-	case err == nil:
-		return upstream.Accepted, nil
-	case errors.As(err, &said) && slices.Contains([]string{"InvalidAccessKeyId", "SignatureDoesNotMatch"}, said.ErrorCode()):
-		return upstream.Refused, nil
-	}
-	return upstream.Unknown, err
+	return verdictOf(signin.S3(ctx, at, minioRegion, "", fields["accessKeyId"], fields["secretAccessKey"]))
 }

@@ -5,11 +5,11 @@ package acceptance
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
+	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -17,7 +17,7 @@ import (
 // clients take the way that Custody takes, for the provider has one name: where replies are lost they lose some too.
 func oidcKinds() []kind {
 	return []kind{{
-		name: "oidc", capability: upstream.Dual, issues: true, model: true, crowd: 6, oneWay: true, signIn: oidcSignIn,
+		name: "oidc", capability: upstream.Dual, issues: true, model: true, crowd: 14, pace: 300 * time.Millisecond, oneWay: true, signIn: oidcSignIn,
 		start: func(s *stage, _ []string) part {
 			p := once(s, "oidc", func() *realparts.OIDCProvider {
 				p := realparts.OIDC(s.t, realparts.OIDCOptions{Source: "../../tools/oidc-provider"})
@@ -55,32 +55,5 @@ func oidcKinds() []kind {
 }
 
 func oidcSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
-	body := strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "scope": {"orders.read"}}.Encode())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at, body)
-	if err != nil {
-		return upstream.Unknown, err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(url.QueryEscape(fields["client_id"]), url.QueryEscape(fields["client_secret"]))
-	return httpSignIn(request)
-}
-
-// httpSignIn sends a request that carries a credential.
-func httpSignIn(request *http.Request) (upstream.Verdict, error) {
-	return httpSignInBy(http.DefaultClient, request)
-}
-
-func httpSignInBy(client *http.Client, request *http.Request) (upstream.Verdict, error) {
-	response, err := client.Do(request)
-	if err != nil {
-		return upstream.Unknown, err
-	}
-	_ = response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusOK:
-		return upstream.Accepted, nil
-	case http.StatusUnauthorized:
-		return upstream.Refused, nil
-	}
-	return upstream.Unknown, fmt.Errorf("the server answers %s", response.Status)
+	return verdictOf(signin.OIDCClient(ctx, at, "", fields["client_id"], fields["client_secret"], "orders.read"))
 }

@@ -17,9 +17,8 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // rabbitmqKinds share one broker, whose admin has the tag administrator and no permission anywhere.
@@ -32,7 +31,7 @@ func rabbitmqKinds() []kind {
 
 func rabbitmqKind(mode string, capability upstream.Capability, parameters string) kind {
 	return kind{
-		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 4, pace: 500 * time.Millisecond, signIn: rabbitmqSignIn,
+		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 13, pace: 500 * time.Millisecond, signIn: rabbitmqSignIn,
 		start: func(s *stage, accounts []string) part {
 			r := startRabbitMQ(s)
 			for _, name := range accounts {
@@ -117,25 +116,10 @@ func rabbitmqAsk(ctx context.Context, r *realparts.RabbitMQServer, method string
 	return response.StatusCode, err
 }
 
-func rabbitmqSignIn(_ context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
-	conn, err := amqp.DialConfig("amqp://"+at+"/", amqp.Config{
-		SASL:  []amqp.Authentication{&amqp.PlainAuth{Username: fields["username"], Password: fields["password"]}},
-		Vhost: "/", Heartbeat: signInLimit, Dial: amqp.DefaultDial(signInLimit),
-	})
-	var said *amqp.Error
-	switch {
-	case errors.As(err, &said) && said.Code == amqp.AccessRefused:
-		return upstream.Refused, nil
-	case err != nil:
-		return upstream.Unknown, err
-	}
-	defer func() { _ = conn.Close() }()
-	channel, err := conn.Channel()
-	if err == nil {
-		_, _, err = channel.Get("orders", true)
-	}
+func rabbitmqSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
+	host, port, err := addressOf(at)
 	if err != nil {
 		return upstream.Unknown, err
 	}
-	return upstream.Accepted, nil
+	return verdictOf(signin.AMQP(ctx, host, port, fields["username"], fields["password"], "orders"))
 }

@@ -41,41 +41,111 @@ type kindFiles struct {
 // kindStats is what the client process of a kind has seen.
 type kindStats struct {
 	SignIns, Refused int64
-	// Late sign-ins were refused longer than the settle time after the credential was read: the client was too slow.
+	// Late sign-ins were refused because the client was too slow, see late.
 	Late int64
 	// Unknown answers are neither.
-	Unknown             int64
-	First, FirstUnknown string // without the credential
-	Longest             time.Duration
-	// Gaps is for each worker's time without a sign-in: from sending the first that was refused to the answer to the next
-	// that was accepted. HeldGaps is the same for those that wait for a reload.
-	Gaps, HeldGaps []time.Duration
-	// Open gaps had not ended when the process stopped.
-	Open int
+	Unknown      int64
+	First        event // refusal that was not late
+	FirstUnknown string
+	Longest      time.Duration
+	// Gaps are each worker's times without a sign-in: from sending the first that was refused to the answer to the next
+	// that was accepted. Open ones had not ended long after the process was told to stop.
+	Gaps, Open []gap
+}
+
+// event is something that a worker saw.
+type event struct {
+	Secret string
+	At     time.Time
+	Text   string // without the credential
+}
+
+// gap is a worker's time without a sign-in; those that hold wait for a reload.
+type gap struct {
+	Secret       string
+	Holds        bool
+	Began, Ended time.Time
+}
+
+// delivery is a version as it lies in a file, or as a process holds it.
+type delivery struct {
+	fields map[string]string
+	since  time.Time
 }
 
 const (
-	// afterRefusal is how soon a refused worker tries again.
+	// afterRefusal is how soon a refused worker tries again at first, and a tenth of its gap later on.
 	afterRefusal = 10 * time.Millisecond
 	signInLimit  = 15 * time.Second
+	// openLimit is how long a worker that is refused when the process is told to stop goes on.
+	openLimit = 30 * time.Second
 )
+
+// readDelivery reads a delivered JSON file. It lies there since its inode last changed, by the rename that put it there.
+func readDelivery(name string) (delivery, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return delivery{}, err
+	}
+	defer func() { _ = file.Close() }()
+	var status syscall.Stat_t
+	if err := syscall.Fstat(int(file.Fd()), &status); err != nil {
+		return delivery{}, err
+	}
+	made := delivery{fields: map[string]string{}, since: time.Unix(status.Ctim.Unix())}
+	return made, json.NewDecoder(file).Decode(&made.fields)
+}
 
 // readFields reads a delivered JSON file.
 func readFields(file string) (map[string]string, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+	made, err := readDelivery(file)
+	return made.fields, err
+}
+
+// late tells a client that was too slow from a credential that was refused too early: the version that it used had been
+// replaced for longer than the settle time when the answer came. Now is what it would use now. Where that is a further
+// version, the one between was there for the settle time before now came.
+func late(used string, now delivery, answered time.Time, settle time.Duration) bool {
+	switch behind := number(now.fields["version"]) - number(used); {
+	case behind <= 0:
+		return false
+	case behind == 1:
+		return answered.Sub(now.since) > settle
 	}
-	fields := map[string]string{}
-	return fields, json.Unmarshal(data, &fields)
+	return answered.After(now.since)
+}
+
+// TestLateIsTheClientsFault: only a refusal of what had long been replaced is the client's own.
+func TestLateIsTheClientsFault(t *testing.T) {
+	answered := time.Now()
+	ago := func(version string, age time.Duration) delivery {
+		return delivery{fields: map[string]string{"version": version}, since: answered.Add(-age)}
+	}
+	for _, c := range []struct {
+		name string
+		now  delivery
+		want bool
+	}{
+		{"in force", ago("3.a", time.Hour), false},
+		{"replaced long ago", ago("4.b", 301*time.Millisecond), true},
+		{"replaced just now", ago("4.b", 299*time.Millisecond), false},
+		{"replaced after the answer", ago("4.b", -time.Millisecond), false},
+		{"replaced twice", ago("5.c", time.Millisecond), true},
+		{"replaced twice after the answer", ago("5.c", -time.Millisecond), false},
+	} {
+		if got := late("3.a", c.now, answered, 300*time.Millisecond); got != c.want {
+			t.Errorf("%s: late %v, want %v", c.name, got, c.want)
+		}
+	}
 }
 
 // kindProcess is the client process of a kind.
 type kindProcess struct {
 	kindPlan
-	kind  kind
-	held  []atomic.Pointer[map[string]string] // by account
-	ended chan struct{}
+	kind    kind
+	held    []atomic.Pointer[delivery] // by account
+	ended   chan struct{}
+	stopped time.Time // before ended is closed
 
 	mu    sync.Mutex
 	stats kindStats
@@ -93,7 +163,7 @@ func playKind(planFile string) int {
 	if i < 0 {
 		return 2
 	}
-	p.kind, p.held = all[i], make([]atomic.Pointer[map[string]string], len(p.Accounts))
+	p.kind, p.held = all[i], make([]atomic.Pointer[delivery], len(p.Accounts))
 	reload, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	signal.Notify(stop, syscall.SIGTERM)
@@ -123,6 +193,7 @@ func playKind(planFile string) int {
 			running = false
 		}
 	}
+	p.stopped = time.Now()
 	close(p.ended)
 	workers.Wait()
 	encoded, err := json.Marshal(p.stats)
@@ -143,7 +214,9 @@ func (p *kindProcess) load() error {
 		if err != nil {
 			return err
 		}
-		p.held[i].Store(&fields)
+		if before := p.held[i].Load(); before == nil || before.fields["version"] != fields["version"] {
+			p.held[i].Store(&delivery{fields, time.Now()})
+		}
 		if err := replaceFile(filepath.Join(p.Folder, "running."+account.Secret), fields["version"]+"\n"); err != nil {
 			return err
 		}
@@ -151,61 +224,72 @@ func (p *kindProcess) load() error {
 	return nil
 }
 
-// work signs in to one account until the end.
+// work signs in to one account until the end, and after it until it is let in.
 func (p *kindProcess) work(account, n int, holds bool) {
-	workers := p.Accounts[account].Polling + p.Accounts[account].Holds
-	next := time.NewTimer(p.Every * time.Duration(n) / time.Duration(workers)) // not all at once
+	files := p.Accounts[account]
+	next := time.NewTimer(p.Every * time.Duration(n) / time.Duration(files.Polling+files.Holds)) // not all at once
 	defer next.Stop()
-	var gap time.Time
+	read := func() (delivery, error) {
+		if holds {
+			return *p.held[account].Load(), nil
+		}
+		return readDelivery(files.Polled)
+	}
+	var without *gap
 	for {
 		select {
 		case <-p.ended:
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if !gap.IsZero() {
-				p.stats.Open++
+			if without == nil {
+				return
 			}
-			return
+			if time.Since(p.stopped) > openLimit {
+				p.note(func(s *kindStats) { s.Open = append(s.Open, *without) })
+				return
+			}
+			<-next.C
 		case <-next.C:
 		}
-		began := time.Now()
-		fields := *p.held[account].Load()
-		if !holds {
-			var err error
-			if fields, err = readFields(p.Accounts[account].Polled); err != nil {
-				p.note(func(s *kindStats) { s.Unknown++; s.FirstUnknown = err.Error() })
-				next.Reset(p.Every)
-				continue
+		used, err := read()
+		if n%2 == 1 && !holds { // an application needs time between reading and signing in, which is what the settle time is for
+			time.Sleep(p.Settle / 2)
+		}
+		began, after := time.Now(), p.Every
+		verdict := upstream.Unknown
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), signInLimit)
+			verdict, err = p.kind.signIn(ctx, p.At, used.fields)
+			cancel()
+		}
+		answered := time.Now()
+		var slow bool
+		if verdict == upstream.Refused {
+			var now delivery
+			if now, err = read(); err == nil {
+				slow = late(used.fields["version"], now, answered, p.Settle)
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), signInLimit)
-		verdict, err := p.kind.signIn(ctx, p.At, fields)
-		cancel()
-		after := p.Every
-		took := time.Since(began)
 		p.note(func(s *kindStats) {
 			s.SignIns++
-			s.Longest = max(s.Longest, took)
+			s.Longest = max(s.Longest, answered.Sub(began))
 			switch verdict {
 			case upstream.Accepted:
-				if !gap.IsZero() && holds {
-					s.HeldGaps = append(s.HeldGaps, time.Since(gap))
-				} else if !gap.IsZero() {
-					s.Gaps = append(s.Gaps, time.Since(gap))
+				if without != nil {
+					without.Ended = answered
+					s.Gaps = append(s.Gaps, *without)
 				}
-				gap = time.Time{}
+				without = nil
 			case upstream.Refused:
-				after = min(afterRefusal, p.Every)
-				if gap.IsZero() {
-					gap = began
+				if without == nil {
+					without = &gap{Secret: files.Secret, Holds: holds, Began: began}
 				}
-				if took > p.Settle {
+				after = min(max(afterRefusal, answered.Sub(without.Began)/10), p.Every)
+				if slow {
 					s.Late++
 					break
 				}
-				if s.Refused++; s.First == "" {
-					s.First = fmt.Sprintf("%s worker %d of account %d (holds: %v) as %q, version %s",
-						time.Now().UTC().Format(time.RFC3339Nano), n, account+1, holds, fields["username"], fields["version"])
+				if s.Refused++; s.Refused == 1 {
+					s.First = event{files.Secret, answered, fmt.Sprintf("worker %d of account %d (holds: %v) as %q, version %s, answered after %s",
+						n, account+1, holds, used.fields["username"], used.fields["version"], answered.Sub(began).Round(time.Millisecond))}
 				}
 			default:
 				if s.Unknown++; s.FirstUnknown == "" {
@@ -240,11 +324,11 @@ func (l *live) startClient() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := kindPlan{Kind: l.name, At: l.at, Folder: folder, Every: l.pace, Settle: settle}
+	p := kindPlan{Kind: l.name, At: l.at, Folder: folder, Every: max(l.pace, s.pace), Settle: settle}
 	for _, name := range l.secrets {
-		files := kindFiles{Secret: name, Polled: s.file("app/" + name + ".polled.json"), Held: s.file("app/" + name + ".held.json"), Polling: s.workers}
+		files := kindFiles{Secret: name, Polled: s.file("app/" + name + ".polled.json"), Held: s.file("app/" + name + ".held.json"), Polling: s.workers(l.kind)}
 		if s.holds {
-			files.Holds = s.workers / 2
+			files.Holds = files.Polling / 2
 			files.Polling -= files.Holds
 		}
 		p.Accounts = append(p.Accounts, files)

@@ -5,7 +5,6 @@ package acceptance
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -20,15 +19,20 @@ import (
 )
 
 const (
-	// modelKills and otherKills are how many kills must hit a live run of a kind.
-	modelKills, otherKills = 100, 10
+	// modelFinds and otherFinds are how often a kill must find a run of a kind at a step where no kill found it before.
+	modelFinds, otherFinds = 100, 10
+	// The kills that found a kind must be so many, and have found it in so many steps and runs.
+	killsOver, spreadOver, runsOver = 10, 4, 3
 	// seedVariable repeats a random test.
 	seedVariable = "CUSTODY_KINDS_SEED"
-	// spreadOver is in how many different steps the kills of a model kind must have found it.
-	spreadOver = 4
 	// runLength is about how long a run takes here, its settle time included.
 	runLength = 1500 * time.Millisecond
+	// killing bounds the kills, reaching the wait for one moment: a run may first wait for a deadline.
+	killing, reaching = 10 * time.Minute, 30 * time.Second
 )
+
+// runSteps are those that every run takes.
+var runSteps = []string{"planned", "staged", "applied", "verified", "promoted", "delivered", "revoked"}
 
 // randomness returns a generator whose seed is printed, or given.
 func randomness(t *testing.T) *rand.Rand {
@@ -46,19 +50,19 @@ func randomness(t *testing.T) *rand.Rand {
 
 // turning rotates every secret of a stage over and over.
 type turning struct {
-	stop   context.CancelFunc
-	all    sync.WaitGroup
-	mu     sync.Mutex
-	done   map[string]int
-	undone map[string]int
-	faults map[string]error
+	stop, cancel context.CancelFunc
+	all          sync.WaitGroup
+	mu           sync.Mutex
+	done         map[string]int
+	undone       map[string]int
+	faults       map[string]error
 }
 
 // turn rotates each of the secrets until it is told to stop, and at least that many times; a rotation that began ends.
-func (s *stage) turn(names []string, least int, within time.Duration) *turning {
+func (s *stage) turn(names []string, least int) *turning {
 	stopping, stop := context.WithCancel(context.Background())
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	w := &turning{stop: stop, done: map[string]int{}, undone: map[string]int{}, faults: map[string]error{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &turning{stop: stop, cancel: cancel, done: map[string]int{}, undone: map[string]int{}, faults: map[string]error{}}
 	for _, name := range names {
 		w.all.Go(func() {
 			for n := 0; n < least || stopping.Err() == nil; n++ {
@@ -77,6 +81,21 @@ func (s *stage) turn(names []string, least int, within time.Duration) *turning {
 	}
 	s.t.Cleanup(func() { stop(); cancel() })
 	return w
+}
+
+// end waits until the rotations that began are done, for so long at most.
+func (w *turning) end(within time.Duration) {
+	w.stop()
+	limit := time.AfterFunc(within, w.cancel)
+	defer limit.Stop()
+	w.all.Wait()
+}
+
+// rotated is how often a secret was.
+func (w *turning) rotated(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.done[name]
 }
 
 // of sums over a kind's secrets.
@@ -105,57 +124,49 @@ func TestEveryKindSurvivesCrashes(t *testing.T) {
 	if testing.Short() {
 		return
 	}
+	t.Parallel()
 	parties(t, crashAll)
 }
 
 func crashAll(t *testing.T, kinds []kind) {
 	random := randomness(t)
-	s := newStage(t, kinds, plan{settle: "100ms", accounts: func(k kind) int { return k.crowd }, workers: 2})
-	names := s.everySecret()
-	steps := make(chan string, 1<<16)
+	accounts := func(k kind) int { return k.crowd }
+	workers := func(k kind) int { return max(1, 4/k.crowd) }
+	s := newStage(t, kinds, plan{settle: "100ms", accounts: accounts, workers: workers, pace: 200 * time.Millisecond})
+	steps := make(chan reached, 1<<16)
 	s.mu.Lock()
 	s.every = func(secret, step string) {
 		select {
-		case steps <- secret + " " + step:
+		case steps <- reached{secret, step}:
 		default:
 		}
 	}
 	s.mu.Unlock()
-	work := s.turn(names, 1, 6*time.Minute)
+	work := s.turn(s.everySecret(), 1)
 	var kills []time.Time
-	hits := map[string]map[string]int{}
-	short := func() (kinds []string) {
-		for _, l := range s.kinds {
-			if n := total(hits[l.name]); n < otherKills || l.model && (n < modelKills || len(hits[l.name]) < spreadOver) {
-				kinds = append(kinds, fmt.Sprintf("%s %v", l.name, hits[l.name]))
-			}
-		}
-		return kinds
-	}
 	began, down := time.Now(), time.Duration(0)
-	for limit := began.Add(5 * time.Minute); len(short()) > 0; {
-		if time.Now().After(limit) {
-			t.Errorf("after %d kills too few hit a live run of %s", len(kills), short())
+	found := s.found(t, kills)
+	for wanting := s.wanting(found); len(wanting) > 0; wanting = s.wanting(found) {
+		if time.Since(began) > killing {
+			for _, l := range wanting {
+				t.Errorf("after %d kills in %s too few found a run of %s: %s\n%s", len(kills), killing, l.name, found[l.name], l.standings())
+			}
 			break
 		}
-		s.awaitMoment(random, names, steps)
-		kills = append(kills, time.Now())
+		s.awaitMoment(random, wanting, found, steps)
 		s.kill()
+		kills = append(kills, time.Now()) // nothing was recorded since
 		s.serve()
 		down += time.Since(kills[len(kills)-1])
-		if len(kills)%10 == 0 {
-			hits = s.hits(t, kills)
-		}
+		found = s.found(t, kills)
 	}
 	took := time.Since(began)
-	work.stop()
-	work.all.Wait()
-	final := s.atRest(t)
-	hits = s.hits(t, kills)
+	work.end(2 * time.Minute)
+	final := s.atRest(t, work)
 	fmt.Printf("acceptance: %d kills in %s, each down for %s\n", len(kills), took.Round(time.Second), (down / time.Duration(max(1, len(kills)))).Round(time.Millisecond))
 	for _, l := range s.kinds {
 		t.Run(l.name, func(t *testing.T) {
-			s.converged(t, l, work, final, fmt.Sprintf("%d kills hit a live run %v", total(hits[l.name]), hits[l.name]))
+			s.converged(t, l, work, final, found[l.name].String())
 		})
 	}
 	s.rig.sound()
@@ -163,15 +174,14 @@ func crashAll(t *testing.T, kinds []kind) {
 
 // atRest lets every run end, looks for what is left over, which a further rotation might hide, and has every secret
 // rotated once more.
-func (s *stage) atRest(t *testing.T) *turning {
+func (s *stage) atRest(t *testing.T, work *turning) *turning {
 	t.Helper()
 	s.settle(t, 2*time.Minute)
 	for _, l := range s.kinds {
-		t.Run(l.name+"/at-rest", l.sound)
+		t.Run(l.name+"/at-rest", func(t *testing.T) { l.sound(t, work.rotated) })
 	}
-	final := s.turn(s.everySecret(), 1, 2*time.Minute)
-	final.stop()
-	final.all.Wait()
+	final := s.turn(s.everySecret(), 1)
+	final.end(2 * time.Minute)
 	s.settle(t, time.Minute)
 	time.Sleep(300 * time.Millisecond) // clients see the last credential
 	return final
@@ -184,38 +194,49 @@ func (s *stage) converged(t *testing.T, l *live, work, final *turning, trouble s
 	done, undone, faults := work.of(l)
 	further, _, left := final.of(l)
 	if faults = append(faults, left...); len(faults) > 0 || further != len(l.secrets) {
-		t.Errorf("%d of %d accounts rotated once more at the end: %s\n%s", further, len(l.secrets), strings.Join(faults, "\n"), tail(s.log()))
+		t.Errorf("%d of %d accounts rotated once more at the end: %s\n%s%s", further, len(l.secrets), strings.Join(faults, "\n"), tail(s.log()), l.said())
 	}
 	l.quiet(t, stats)
-	l.sound(t)
+	l.sound(t, final.rotated)
 	line := fmt.Sprintf("%s; %d rotations of %d accounts completed, %d runs undone; %d sign-ins, %d refused, %d late",
 		trouble, done+further, len(l.secrets), undone, stats.SignIns, stats.Refused, stats.Late)
 	if l.capability == upstream.Overwrite {
-		median, longest := spread(stats.Gaps)
+		gaps, _ := lengths(stats.Gaps, false)
+		median, longest := spread(gaps)
 		line += fmt.Sprintf("; refused for %s (median), %s (longest)", median, longest)
 	}
 	fmt.Printf("acceptance: %s (%s): %s\n", l.name, l.class(), line)
 }
 
+// reached is a step that a secret's run took.
+type reached struct{ secret, step string }
+
 // awaitMoment waits for a moment to kill at: sometimes one drawn over the length of a run; more often a little after a
-// step that was drawn, of a secret that was drawn, for most of a run's time goes by in few of its steps.
-func (s *stage) awaitMoment(random *rand.Rand, names []string, steps chan string) {
-	if random.IntN(3) == 0 {
+// step that was drawn, of a kind that kills have not found often enough or of an admin, for most of a run's time goes by in
+// few of its steps, and some runs get nowhere as long as the process dies every second.
+func (s *stage) awaitMoment(random *rand.Rand, wanting []*live, found map[string]*finds, steps chan reached) {
+	if random.IntN(4) == 0 {
 		time.Sleep(time.Duration(random.Int64N(int64(runLength))))
 		return
 	}
-	all := []string{"planned", "staged", "applied", "verified", "promoted", "delivered", "revoked"}
-	wanted := names[random.IntN(len(names))] + " " + all[random.IntN(len(all))]
+	wanted := wanting[random.IntN(len(wanting))]
+	names, among := wanted.secrets, slices.Clone(runSteps)
+	if len(s.admins) > 0 && random.IntN(8) == 0 {
+		names = s.admins
+	} else if rare := found[wanted.name]; len(rare.steps) < spreadOver {
+		among = slices.DeleteFunc(among, func(step string) bool { return rare.steps[step] > 0 })
+	}
+	step := among[random.IntN(len(among))]
 	after := time.Duration(random.Int64N(int64(20 * time.Millisecond)))
 	for len(steps) > 0 {
 		<-steps
 	}
-	limit := time.NewTimer(2 * runLength)
+	limit := time.NewTimer(reaching)
 	defer limit.Stop()
 	for {
 		select {
 		case seen := <-steps:
-			if seen == wanted {
+			if seen.step == step && slices.Contains(names, seen.secret) {
 				time.Sleep(after)
 				return
 			}
@@ -225,45 +246,69 @@ func (s *stage) awaitMoment(random *rand.Rand, names []string, steps chan string
 	}
 }
 
-// hits counts for each kind, by the last step on record, the kills that found a run of it live.
-func (s *stage) hits(t *testing.T, kills []time.Time) map[string]map[string]int {
+// finds are the runs of a kind that kills found live, each counted once at each step.
+type finds struct {
+	runs, steps  map[string]int
+	kills, total int
+}
+
+func (f *finds) String() string {
+	return fmt.Sprintf("%d kills found %d runs live, in %d steps %v", f.kills, len(f.runs), f.total, f.steps)
+}
+
+// wanting are the kinds that kills have not found often enough.
+func (s *stage) wanting(found map[string]*finds) (kinds []*live) {
+	for _, l := range s.kinds {
+		least := otherFinds
+		if l.model {
+			least = modelFinds
+		}
+		if f := found[l.name]; f.total < least || f.kills < killsOver || len(f.steps) < spreadOver || len(f.runs) < runsOver {
+			kinds = append(kinds, l)
+		}
+	}
+	return kinds
+}
+
+// found counts for each kind which of its runs, at which last step on record, the kills found live.
+func (s *stage) found(t *testing.T, kills []time.Time) map[string]*finds {
 	t.Helper()
 	runs, err := s.rig.client.Runs(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hits := map[string]map[string]int{}
+	found := map[string]*finds{}
 	for _, l := range s.kinds {
-		hits[l.name] = map[string]int{}
+		f, struck := &finds{runs: map[string]int{}, steps: map[string]int{}}, map[time.Time]bool{}
 		for _, run := range runs {
 			if run.Workflow != "rotation" || !slices.Contains(l.secrets, run.Secret) {
 				continue
 			}
+			at := map[string]bool{}
 			for _, kill := range kills {
 				if run.Started.Before(kill) && (run.Ended.IsZero() || run.Ended.After(kill)) {
-					hits[l.name][stepAt(run, kill)]++
+					at[stepAt(run, kill)], struck[kill] = true, true
 				}
 			}
+			for step := range at {
+				f.steps[step]++
+				f.runs[string(run.ID)]++
+				f.total++
+			}
 		}
+		f.kills = len(struck)
+		found[l.name] = f
 	}
-	return hits
+	return found
 }
 
 // stepAt is the last step of a run that was on record then.
 func stepAt(run server.Run, at time.Time) string {
 	step := "planned"
 	for _, event := range run.Events {
-		if event.At.Before(at) {
+		if event.At.Before(at) && slices.Contains(runSteps, event.Step) {
 			step = event.Step
 		}
 	}
 	return step
-}
-
-func total(counts map[string]int) int {
-	n := 0
-	for count := range maps.Values(counts) {
-		n += count
-	}
-	return n
 }

@@ -38,8 +38,8 @@ type kind struct {
 	issues bool
 	// oneWay: clients cannot go around the proxy that loses replies, and lose some themselves.
 	oneWay bool
-	// crowd is how many accounts are driven at once where processes are killed or replies lost: kinds that do not fence
-	// wait for a call's deadline after each, and more accounts wait at the same time. Default 2.
+	// crowd is how many accounts are driven at once where processes are killed: kinds that do not fence wait for a call's
+	// deadline after each, and more accounts wait at the same time. Default 2.
 	crowd int
 	// abreast is how many accounts share the rotations where nothing is broken: kinds of which each rotation waits for
 	// seconds do not make the others wait. Default 1.
@@ -93,7 +93,9 @@ type plan struct {
 	settle string
 	// accounts of each kind.
 	accounts func(kind) int
-	workers  int // for each account
+	// workers for each account, none of which signs in more often than each pace.
+	workers func(kind) int
+	pace    time.Duration
 	// holds: half of the workers keep what they read until they are reloaded, which is checked.
 	holds bool
 	// proxied: whatever Custody says to a server goes through a proxy.
@@ -326,8 +328,18 @@ func number(version string) int {
 	return n
 }
 
-// parties are the kinds that share a platform: so many that their waiting overlaps, so few that a small machine carries
-// their servers and clients. A party is named by its kinds; -run names some of them behind the first slash, and then only
+// partyTypes are the types of upstream whose kinds share a platform: so many that their waiting overlaps, so few that a
+// small machine carries their servers and clients.
+func partyTypes() [][]string {
+	return [][]string{{"postgres", "redis", "exec", "http"}, {"ldap", "mysql", "oidc", "minio"}, {"rabbitmq", "mail"}}
+}
+
+// ofType says whether a kind is of one of these types.
+func (k kind) ofType(types ...string) bool {
+	return slices.ContainsFunc(types, func(of string) bool { return k.name == of || strings.HasPrefix(k.name, of+"-") })
+}
+
+// parties are the kinds that share a platform. A party is named by its kinds; -run names some of them behind the first slash, and then only
 // their servers are started.
 func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 	t.Helper()
@@ -337,12 +349,9 @@ func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 		t.Fatal(err)
 	}
 	ran := 0
-	for _, types := range [][]string{{"postgres", "redis", "exec", "http"}, {"ldap", "mysql", "oidc", "minio"}, {"rabbitmq"}, {"mail"}} {
+	for _, types := range partyTypes() {
 		var names []string
-		some := slices.DeleteFunc(kinds(), func(k kind) bool {
-			of, _, _ := strings.Cut(k.name, "-")
-			return !slices.Contains(types, of) || !wanted.MatchString(k.name)
-		})
+		some := slices.DeleteFunc(kinds(), func(k kind) bool { return !k.ofType(types...) || !wanted.MatchString(k.name) })
 		for _, k := range some {
 			names = append(names, k.name)
 		}
@@ -362,7 +371,8 @@ var elsewhere = map[string]string{
 	"github": "a server built from the published description, in the adapter's own tests",
 }
 
-// TestKindsAreWellFormed checks the table, and that no type of upstream is missing from it.
+// TestKindsAreWellFormed checks the table, that no type of upstream is missing from it, that every kind is run, once, and
+// that each class has its model.
 func TestKindsAreWellFormed(t *testing.T) {
 	seen, models := map[string]bool{}, map[string]int{}
 	for _, k := range kinds() {
@@ -370,8 +380,17 @@ func TestKindsAreWellFormed(t *testing.T) {
 			t.Errorf("name %q is taken or malformed", k.name)
 		}
 		seen[k.name] = true
-		if k.model {
+		if models[k.class()] += 0; k.model {
 			models[k.class()]++
+		}
+		in := 0
+		for _, types := range partyTypes() {
+			if k.ofType(types...) {
+				in++
+			}
+		}
+		if in != 1 {
+			t.Errorf("%s is in %d parties, want 1", k.name, in)
 		}
 		if k.start == nil || k.signIn == nil || k.capability == "" {
 			t.Errorf("%s is not complete", k.name)
@@ -380,14 +399,14 @@ func TestKindsAreWellFormed(t *testing.T) {
 	types := reflect.TypeFor[v1alpha1.Account]()
 	for i := range types.NumField() {
 		name, _, _ := strings.Cut(types.Field(i).Tag.Get("json"), ",")
-		there := slices.ContainsFunc(kinds(), func(k kind) bool { return k.name == name || strings.HasPrefix(k.name, name+"-") })
+		there := slices.ContainsFunc(kinds(), func(k kind) bool { return k.ofType(name) })
 		if _, excused := elsewhere[name]; there == excused {
 			t.Errorf("type %s: in the table: %v, run elsewhere: %v; want one of the two", name, there, excused)
 		}
 	}
 	for class, n := range models {
-		if n > 1 {
-			t.Errorf("%d kinds are the model of %s", n, class)
+		if n != 1 {
+			t.Errorf("%d kinds are the model of %s, want 1", n, class)
 		}
 	}
 }

@@ -27,6 +27,7 @@ func (r *rig) begin(ignoresReload bool) *client {
 // TestRotateUnderSignIns rotates an alternating credential again and again while clients keep signing in, half of which
 // hold what they read until they are reloaded.
 func TestRotateUnderSignIns(t *testing.T) {
+	t.Parallel()
 	rotations := 200
 	if testing.Short() {
 		rotations = 3
@@ -93,6 +94,7 @@ func TestIgnoredReloadHoldsRevocation(t *testing.T) {
 
 // TestKillInEveryStep kills the serving process in every step of a run, three times each, under sign-ins.
 func TestKillInEveryStep(t *testing.T) {
+	t.Parallel()
 	times := 3
 	if testing.Short() {
 		times = 1

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,13 @@ func ParsePath(s string) (Path, error) {
 // PendingPath is where a run keeps the old value and the candidate until the candidate is promoted.
 func PendingPath(path Path, run RunID) Path {
 	return Path(ReservedPrefix + "pending/" + string(path) + "/" + string(run))
+}
+
+// PendingPaths lists the pending entries of the secret at path, and of no secret beneath it. list is an authority's Paths.
+func PendingPaths(ctx context.Context, list func(ctx context.Context, prefix string) ([]Path, error), path Path) ([]Path, error) {
+	prefix := string(PendingPath(path, ""))
+	found, err := list(ctx, prefix)
+	return slices.DeleteFunc(found, func(entry Path) bool { return strings.Contains(string(entry)[len(prefix):], "/") }), err
 }
 
 // Version counts the writes to one path from 1; 0 is the version of nothing.

@@ -102,8 +102,9 @@ Exit codes:
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
-		a.rotateCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.upstreamCommand(), a.versionCommand(),
+		a.rotateCommand(), a.supplyCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.upstreamCommand(), a.versionCommand(),
 	)
+	a.complete(root)
 	return root
 }
 

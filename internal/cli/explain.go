@@ -47,7 +47,7 @@ func (p *printer) explanation(e server.Explanation) {
 	p.fields("secret", e.Secret, "purpose", e.Purpose, "owner", owner, "class", e.Class, "path", e.Path,
 		"origin", e.Origin, "upstream", e.Upstream, "consumers", or(dependants(e.Row), "none"),
 		"authority", e.Authority, "state", e.State, "version", e.Version, "rotated", or(p.when(e.Rotated), "never"),
-		"expires", expires, "policy", policy(e.Policy, e.Enforced), "waits for", e.Waiting, "drift", e.Drift, "next", e.Next)
+		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits for", e.Waiting, "drift", e.Drift, "next", e.Next)
 	switch {
 	case e.Live != nil:
 		p.linef("")
@@ -65,8 +65,11 @@ func (p *printer) explanation(e server.Explanation) {
 }
 
 // policy is the policy that is enforced, in a line.
-func policy(name string, enforced *journal.Policy) string {
-	if enforced == nil {
+func policy(class, name string, enforced *journal.Policy) string {
+	switch {
+	case class == "derived":
+		return "none: computed again when one of its inputs changes"
+	case enforced == nil:
 		return or(name, "none: rotated only when somebody asks")
 	}
 	text := or(enforced.Name, "none") + ": " + enforced.RotationType

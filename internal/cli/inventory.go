@@ -58,11 +58,22 @@ func (p *printer) inventory(rows []inventory.Row, wide bool) {
 	p.table("STATE", head, lines)
 }
 
-// dependants are the consumers of a secret, and the upstreams that it opens.
+// dependants are the consumers of a secret, the upstreams that it opens, and the same of each secret computed from it.
 func dependants(row inventory.Row) string {
-	all := append([]string{}, row.Consumers...)
-	for _, upstream := range row.Opens {
-		all = append(all, "upstream "+upstream)
+	list := func(consumers, opens []string) []string {
+		all := append([]string{}, consumers...)
+		for _, upstream := range opens {
+			all = append(all, "upstream "+upstream)
+		}
+		return all
+	}
+	all := list(row.Consumers, row.Opens)
+	for _, dependent := range row.Dependents {
+		text := "secret " + dependent.Secret
+		if theirs := list(dependent.Consumers, dependent.Opens); len(theirs) > 0 {
+			text += " (" + strings.Join(theirs, ", ") + ")"
+		}
+		all = append(all, text)
 	}
 	return strings.Join(all, ", ")
 }

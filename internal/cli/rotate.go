@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
@@ -40,7 +42,7 @@ With --wait it shows each step, and ends when the run does. Without a running se
 					return err
 				}
 				if wait {
-					return a.follow(ctx, platform, request.Secret, request.ID, timeout)
+					return a.follow(ctx, platform, request.Secret, request.ID, "", timeout)
 				}
 				return a.answer(request, func(p *printer) {
 					p.linef("request %s is on record", request.ID)
@@ -59,24 +61,25 @@ With --wait it shows each step, and ends when the run does. Without a running se
 	return cmd
 }
 
-// watcher follows the run that serves a request.
+// watcher follows one run, or the one that serves a request.
 type watcher struct {
 	app      *app
 	platform *wire.Connection
 	progress *progress
 	secret   string
 	request  string
+	id       authority.RunID
 	shown    int
 	run      server.Run
 	waiting  string
 	failed   error
 }
 
-// follow shows the steps of the run that serves a request until it ended.
-func (a *app) follow(ctx context.Context, platform *wire.Connection, secretName, request string, timeout time.Duration) error {
+// follow shows the steps of run id, or of the one that serves a request, until it ended.
+func (a *app) follow(ctx context.Context, platform *wire.Connection, secretName, request string, id authority.RunID, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	w := &watcher{app: a, platform: platform, secret: secretName, request: request, progress: newProgress(a)}
+	w := &watcher{app: a, platform: platform, secret: secretName, request: request, id: id, progress: newProgress(a)}
 	defer w.progress.clear()
 	for {
 		err := platform.Settle(ctx, func() bool { return w.look(ctx) })
@@ -101,6 +104,10 @@ func pause(ctx context.Context, d time.Duration) {
 	<-ctx.Done()
 }
 
+func (w *watcher) follows(id authority.RunID, why journal.Trigger) bool {
+	return id == w.id || w.request != "" && slices.Contains(why.Requests, w.request)
+}
+
 func (w *watcher) done() bool { return w.run.Result != "" && w.run.Result != "live" }
 
 // look shows what is new and reports whether there is nothing more to wait for.
@@ -112,10 +119,10 @@ func (w *watcher) look(ctx context.Context) bool {
 	}
 	waiting := e.Waiting
 	switch {
-	case e.Live != nil && slices.Contains(e.Live.Trigger.Requests, w.request):
+	case e.Live != nil && w.follows(e.Live.ID, e.Live.Trigger):
 		w.run, err = w.platform.Run(ctx, e.Live.ID)
 		waiting = or(w.run.Waiting, e.Waiting)
-	case e.Last != nil && slices.Contains(e.Last.Trigger.Requests, w.request):
+	case e.Last != nil && w.follows(e.Last.Run, e.Last.Trigger):
 		w.run, err = w.platform.Run(ctx, e.Last.Run)
 	case e.Live != nil:
 		waiting = fmt.Sprintf("run %s, which was there before, to end", e.Live.ID)

@@ -13,13 +13,13 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return group("run", "look at runs, take one back, or give it what it waits for",
+	return group("run", "look at runs, take one back, or have it go past what it waits for",
 		`A run is one execution of a workflow: the handover of a secret, or its rotation. Each step is on record before the next
 begins, and a run that was cut off goes on where it was.`,
 		`  custody run list
   custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77
   custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
-		a.runListCommand(), a.runShowCommand(), a.runAbortCommand(), a.runForceCommand(), a.runSupplyCommand())
+		a.runListCommand(), a.runShowCommand(), a.runAbortCommand(), a.runForceCommand())
 }
 
 // reasoned is a command that does something to a run and wants to know why.

@@ -14,11 +14,22 @@ import (
 func (a *app) runForceCommand() *cobra.Command {
 	return a.reasoned(&cobra.Command{
 		Use:   "force RUN --reason TEXT",
-		Short: "waive the proofs that a run waits for",
-		Long: `Lets a run revoke the old credential though consumers have not proved that they run on the new one. Whoever still uses
-the old one is then refused. It waives nothing else: no compare-and-set, no tombstone, no verification.`,
+		Short: "waive what a run waits for a person to see to",
+		Long: `Lets a run go past three things, and puts on record who took that upon them and why.
+
+Proofs: the old credential is revoked though consumers have not proved that they run on the new one.
+
+Uses: it is revoked though the upstream says that somebody still signs in with it. Whoever uses the old one is refused
+from then on.
+
+Of a run that is taken back, what a person must see to upstream: what a lost reply, or a candidate that is lost, may have
+left there, what that upstream cannot undo, a current credential that it refuses. See to it first: Custody does not look
+whether you did, and the run ends.
+
+It waives nothing else: no compare-and-set, no tombstone, no sign-in with the new credential, no settle time, and no wait
+for an upstream or an authority that is away.`,
 		Example: `  custody run force 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "report host was scrapped"`,
 	}, func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) error {
 		return platform.Force(ctx, id, reason)
-	}, "missing proofs are waived")
+	}, "what a person may waive is waived")
 }

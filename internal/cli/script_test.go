@@ -51,6 +51,7 @@ func params(folder, programs string) testscript.Params {
 		Dir: folder,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CUSTODY_HOST", "")
+			env.Values[forgeValue] = new(*forge)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of hundreds of commands ends a second late
 			if programs != "" {
 				env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+programs)
@@ -59,6 +60,7 @@ func params(folder, programs string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "canary": canary, "replace": replace, "await": await, "mode": mode, "flip": flip,
+			"serve-forge": serveForge, "forge-holds": forgeHolds,
 		},
 	}
 }

@@ -37,6 +37,7 @@ type describedKind struct {
 	Settle       string             `json:"settle"`
 	CallDeadline string             `json:"callDeadline"`
 	Fences       bool               `json:"fences"`
+	FencesIf     string             `json:"fencesIf,omitempty"`
 	WrongEvery   string             `json:"wrongEvery"`
 	Evidence     *describedEvidence `json:"evidence,omitempty"`
 }
@@ -65,7 +66,7 @@ func describe(d upstream.Description) described {
 		kind := describedKind{
 			Mode: mode.Name, Means: mode.Means, Capability: string(k.Capability), Issues: k.Issues, Verifies: k.Verifies,
 			Undo: string(k.Undo), LostReply: string(k.LostReply), Settle: k.Settle.String(), CallDeadline: k.CallDeadline.String(),
-			Fences: k.Fences, WrongEvery: k.WrongEvery.String(),
+			Fences: k.Fences, FencesIf: mode.FencesIf, WrongEvery: k.WrongEvery.String(),
 		}
 		if e := k.Evidence; e != nil {
 			kind.Evidence = &describedEvidence{Source: e.Source, Late: e.Late.String(), Fine: e.Fine.String(), Names: e.Names}
@@ -75,14 +76,22 @@ func describe(d upstream.Description) described {
 	return out
 }
 
-// describedAs finds a type of upstream by its name.
+// listedAs is what people are shown as a kind's name: a recipe stands behind the type that takes it.
+func listedAs(d upstream.Description) string {
+	if slices.Contains(wire.Recipes(), d.Type) {
+		return "http/" + d.Type
+	}
+	return d.Type
+}
+
+// describedAs finds a kind of upstream by its name. That of a recipe is enough for it.
 func describedAs(name string) (upstream.Description, error) {
 	var known []string
 	for _, d := range wire.Descriptions() {
-		if d.Type == name {
+		if d.Type == name || listedAs(d) == name {
 			return d, nil
 		}
-		known = append(known, d.Type)
+		known = append(known, listedAs(d))
 	}
 	slices.Sort(known)
 	return upstream.Description{}, &server.Problem{

@@ -29,8 +29,9 @@ func (a *app) upstreamTryCommand() *cobra.Command {
 		Use:   "try FILE [-]",
 		Short: "run a recipe of type http against the real thing, with nothing kept",
 		Long: `Creates a credential by the recipe of an Upstream of type http, verifies it, sees that a credential that was never given
-out is refused, lists, asks for uses, revokes, and sees that it is refused then. FILE holds the Upstream and, where the
-recipe wants parameters of the account, a ManagedSecret. Each request and each step is shown; no value is.
+out is refused, lists, asks for uses, revokes, and sees that it is refused then. FILE holds one Upstream and, where the
+recipe wants parameters of the account or a rule for passwords, one ManagedSecret; that of the admin may stand beside
+it. Each request and each step is shown; no value is.
 
 What was created is removed in the end, after an error or an interrupt too. Where that fails, the last line says so.
 
@@ -146,6 +147,9 @@ func (a *app) trialInput(both bool) (map[string]secret.Value, error) {
 		parts = nil
 		if json.Unmarshal(data, &parts) != nil {
 			return nil, usage("standard input is not a JSON object of admin and current", "")
+		}
+		if len(parts["current"]) == 0 {
+			return nil, usage("standard input lacks the current value, which a recipe that overwrites needs", `it is {"admin": {…}, "current": {…}}`)
 		}
 	}
 	out := map[string]secret.Value{}

@@ -83,9 +83,13 @@ func (r *rig) promote(path authority.Path, text string, live *journal.Run) {
 
 func (r *rig) rebuild(wantWaiting string) string {
 	r.Helper()
-	waiting, err := r.engine.Rebuild(context.Background(), r.subject)
+	stop, err := r.engine.Rebuild(context.Background(), r.subject)
 	if err != nil {
 		r.Fatal(err)
+	}
+	waiting := ""
+	if stop != nil {
+		waiting = stop.For
 	}
 	if (waiting == "") != (wantWaiting == "") || !strings.Contains(waiting, wantWaiting) {
 		r.Errorf("waits for %q, want %q", waiting, wantWaiting)
@@ -172,4 +176,24 @@ func TestUnreadyInputsLeaveTheValueAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.is("1 db://a:x", r.rebuild("to be the one on record"))
+}
+
+// A secret that was rotated before it was declared derived may have a run that is not over: what that run must still
+// revoke is its own.
+func TestRunOfAnotherWorkflowIsNotTakenOver(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/db", "a", nil)
+	r.promote("app/cache", "b", nil)
+	entry, err := r.entries.Load(t.Context(), r.subject.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Live = &journal.Run{ID: "run-rotation", Workflow: journal.Rotation, Step: journal.Staged}
+	if err := r.entries.Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	r.is("", r.rebuild("a person: run run-rotation, a rotation, was not over"))
+	if entry, err = r.entries.Load(t.Context(), r.subject.Path); err != nil || entry.Live == nil || entry.Live.Workflow != journal.Rotation || len(entry.Live.Digest) > 0 {
+		t.Errorf("the live run is %+v, %v", entry.Live, err)
+	}
 }

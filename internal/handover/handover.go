@@ -5,7 +5,9 @@
 //
 // Guaranteed: a failure before the write leaves Git authoritative and the authority unchanged; after the write a run
 // only goes forward; once the tombstone is set, nothing here ever writes the secret's path again, whatever Git, a
-// restart or a deleted value says. Cost: one decryption, one sign-in, one value write and read, three journal writes.
+// restart or a deleted value says; where wrong sign-ins lock an account out, two of its own are never closer together than
+// its upstream says, whatever crashes. Cost: one decryption, one sign-in, one value write and read, three journal writes,
+// and one more where wrong sign-ins lock out.
 package handover
 
 import (
@@ -13,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -47,6 +50,7 @@ type Source interface {
 
 // Verifier signs in with a credential; see upstream.Upstream.
 type Verifier interface {
+	Kind() upstream.Kind
 	Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error)
 }
 
@@ -71,10 +75,21 @@ type Config struct {
 }
 
 // Engine hands secrets over.
-type Engine struct{ Config }
+type Engine struct {
+	Config
+
+	mu    sync.Mutex
+	wrong map[authority.Path]refusal
+}
+
+// refusal is a sign-in that counts as a wrong one: when, and with the value of which digest, nil when that is not known.
+type refusal struct {
+	at     time.Time
+	digest []byte
+}
 
 // New returns an engine.
-func New(config Config) *Engine { return &Engine{config} }
+func New(config Config) *Engine { return &Engine{Config: config, wrong: map[authority.Path]refusal{}} }
 
 var (
 	// ErrOccupied: a value that no handover wrote stands at the path; a person decides which is right.
@@ -83,6 +98,8 @@ var (
 	ErrRefused = errors.New("the upstream refuses the bootstrap value")
 	// ErrUndecided: the upstream could not say whether it honours the bootstrap value; try again later.
 	ErrUndecided = errors.New("the upstream cannot say whether it honours the bootstrap value")
+	// ErrTooSoon: another sign-in, which may be refused, is too close to the last; an upstream.Later says for how long.
+	ErrTooSoon = errors.New("one more wrong sign-in could lock the account out")
 	// ErrInFlight: the document changed while an earlier write of it may still land; try again within a minute.
 	ErrInFlight = errors.New("the document changed while its earlier value may still be on its way to the authority")
 )
@@ -144,13 +161,18 @@ func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key
 	if err != nil {
 		return authority.Versioned{}, err
 	}
-	if err := e.verify(ctx, s, value); err != nil {
+	digest := value.Digest(key)
+	if err := e.verify(ctx, s, entry, value, digest); err != nil {
 		return authority.Versioned{}, err
 	}
-	if err := e.plan(ctx, s, entry, value.Digest(key)); err != nil {
+	if err := e.plan(ctx, s, entry, digest); err != nil {
 		return authority.Versioned{}, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	left := entry.Live.CallBy.Sub(e.Now())
+	if left <= 0 { // journaling took that long
+		return authority.Versioned{}, fmt.Errorf("writing the value: %w", context.DeadlineExceeded)
+	}
+	bounded, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	if _, err := e.Authority.Write(bounded, s.Path, 0, entry.Live.ID, value); err != nil {
 		return authority.Versioned{}, err
@@ -165,14 +187,26 @@ func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key
 	return held, nil
 }
 
-func (e *Engine) verify(ctx context.Context, s Subject, value secret.Value) error {
+func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, value secret.Value, digest []byte) error {
 	if s.Upstream == nil {
 		return nil
 	}
+	if err := e.spare(ctx, s, entry, digest); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	switch verdict, err := s.Upstream.Verify(ctx, value); {
+	verdict, err := s.Upstream.Verify(ctx, value)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if verdict == upstream.Refused {
+		e.wrong[s.Path] = refusal{e.Now(), digest}
+	} else if _, seen := e.wrong[s.Path]; !seen {
+		e.wrong[s.Path] = refusal{} // this process saw how it ended
+	}
+	switch {
 	case verdict == upstream.Accepted:
+		entry.Tried = false // saved with the plan
 		return nil
 	case verdict == upstream.Refused:
 		return ErrRefused
@@ -183,20 +217,54 @@ func (e *Engine) verify(ctx context.Context, s Subject, value secret.Value) erro
 	}
 }
 
-// plan journals that this value is about to be written. A document that changed before its write is planned anew, but
-// not while the write of the earlier value may still land.
-func (e *Engine) plan(ctx context.Context, s Subject, entry *journal.Entry, digest []byte) error {
-	if entry.Live != nil && slices.Equal(entry.Live.Digest, digest) {
+// spare keeps sign-ins that may be wrong apart, where they lock the account out. The journal says that one was begun: a
+// process that has not seen how it ended takes it for one that was refused just now.
+func (e *Engine) spare(ctx context.Context, s Subject, entry *journal.Entry, digest []byte) error {
+	every := s.Upstream.Kind().WrongEvery
+	if every <= 0 {
 		return nil
 	}
-	if entry.Live != nil && !e.Now().After(entry.Live.CallBy) {
+	now := e.Now()
+	e.mu.Lock()
+	last, seen := e.wrong[s.Path]
+	if entry.Tried && !seen || last.at.After(now) { // or the clock was set back
+		last.at = now
+		e.wrong[s.Path] = last
+	}
+	e.mu.Unlock()
+	if left := last.at.Add(every).Sub(now); left > 0 {
+		why := ErrTooSoon
+		if slices.Equal(last.digest, digest) {
+			why = ErrRefused // and nothing has changed since
+		}
+		return &upstream.Later{After: left, Err: why}
+	}
+	if entry.Tried {
+		return nil
+	}
+	entry.Secret, entry.Tried = s.Secret, true
+	return e.Journal.Save(ctx, entry)
+}
+
+// plan journals that this value is about to be written, and until when that may land. A document that changed before its
+// write is planned anew, but not while the write of the earlier value may still land.
+func (e *Engine) plan(ctx context.Context, s Subject, entry *journal.Entry, digest []byte) error {
+	now := e.Now()
+	switch {
+	case entry.Live != nil && slices.Equal(entry.Live.Digest, digest):
+		entry.Live.CallBy = now.Add(askTimeout)
+		return e.Journal.Save(ctx, entry)
+	case entry.Live != nil && entry.Live.CallBy.After(now.Add(askTimeout)): // the clock was set back
+		entry.Live.CallBy = now.Add(askTimeout)
+		return errors.Join(ErrInFlight, e.Journal.Save(ctx, entry))
+	case entry.Live != nil && !now.After(entry.Live.CallBy):
 		return ErrInFlight
 	}
 	policy := s.Policy
 	entry.Secret, entry.Policy = s.Secret, &policy
 	entry.Live = &journal.Run{
-		ID: e.NewRun(), Workflow: journal.Handover, Step: journal.Planned, Started: e.Now(), Policy: policy, Digest: digest,
-		CallBy:  e.Now().Add(askTimeout),
+		ID: e.NewRun(), Workflow: journal.Handover, Step: journal.Planned, Started: now, Policy: policy, Digest: digest,
+		CallBy:  now.Add(askTimeout),
 		Trigger: journal.Trigger{Kind: "handover", By: "estate", Reason: "declared in " + s.Document},
 	}
 	return e.Journal.Save(ctx, entry)

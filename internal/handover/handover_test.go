@@ -19,6 +19,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -36,10 +37,11 @@ type rig struct {
 	subject  handover.Subject
 }
 
-// flaky fails one write of a value, before or after it takes effect.
+// flaky fails one write of a value, before or after it takes effect, or lets it land when the test says.
 type flaky struct {
 	*authoritymemory.Store
-	fail, lose bool
+	fail, lose, late bool
+	land             func()
 }
 
 var errFlaky = errors.New("flaky")
@@ -47,6 +49,11 @@ var errFlaky = errors.New("flaky")
 func (f *flaky) Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
 	if f.fail {
 		f.fail = false
+		return authority.VersionID{}, errFlaky
+	}
+	if f.late {
+		f.late = false
+		f.land = func() { _, _ = f.Store.Write(context.Background(), path, base, run, v) }
 		return authority.VersionID{}, errFlaky
 	}
 	id, err := f.Store.Write(ctx, path, base, run, v)
@@ -240,4 +247,100 @@ func TestEditedDocumentWaitsForTheEarlierWrite(t *testing.T) {
 		r.run(nil)
 		r.wantHandedOver("edited")
 	})
+}
+
+// A write that is repeated may land late too, whenever the run was planned.
+func TestEditedDocumentWaitsForARepeatedWrite(t *testing.T) {
+	within(t, func(r *rig) {
+		r.store.fail = true
+		r.run(errFlaky)
+		time.Sleep(time.Hour)
+		r.store.late = true
+		r.run(errFlaky)
+		r.document = credential(t, "edited")
+		r.subject.Upstream = nil
+		r.run(handover.ErrInFlight)
+		time.Sleep(29 * time.Second)
+		r.run(handover.ErrInFlight)
+		r.store.land()
+		r.run(nil)
+		r.wantHandedOver("right")
+	})
+}
+
+// signIns counts the sign-ins that were refused.
+type signIns struct {
+	*upstreammemory.Upstream
+	refused []time.Time
+}
+
+func (s *signIns) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	verdict, err := s.Upstream.Verify(ctx, v)
+	if verdict == upstream.Refused {
+		s.refused = append(s.refused, time.Now())
+	}
+	return verdict, err
+}
+
+// A wrong value is tried again and again, by one process after the other, and the account is never locked.
+func TestWrongValueLocksNobodyOut(t *testing.T) {
+	within(t, func(r *rig) {
+		r.lockOut(4, 12*time.Minute) // so one wrong sign-in in four minutes
+		counted := r.subject.Upstream.(*signIns)
+		right := r.document
+		r.document = credential(t, "wrong")
+		for i := range 50 {
+			if i == 25 {
+				r.engine = handover.New(r.engine.Config)
+			}
+			err := r.engine.Run(r.t.Context(), r.subject)
+			if !errors.Is(err, handover.ErrRefused) && (i < 25 || !errors.Is(err, handover.ErrTooSoon)) {
+				t.Fatalf("got %v", err)
+			}
+			if later, says := errors.AsType[*upstream.Later](err); says && (later.After <= 0 || later.After > 4*time.Minute) {
+				t.Errorf("the next look is put off by %s", later.After)
+			}
+			time.Sleep(13 * time.Second)
+			r.wantUntouched()
+		}
+		if len(counted.refused) != 3 { // 0:00, 4:07; the second process at 9:25
+			t.Errorf("%d sign-ins were refused: %v", len(counted.refused), counted.refused)
+		}
+		for i := 1; i < len(counted.refused); i++ {
+			if apart := counted.refused[i].Sub(counted.refused[i-1]); apart < 4*time.Minute {
+				t.Errorf("two wrong sign-ins are %s apart", apart)
+			}
+		}
+		r.document = right
+		time.Sleep(4 * time.Minute)
+		r.run(nil)
+		r.wantHandedOver("right")
+	})
+}
+
+// What was accepted counts as no wrong sign-in: a hand-over that is cut off goes on at once, in whichever process.
+func TestAcceptedValueIsNotPutOff(t *testing.T) {
+	within(t, func(r *rig) {
+		r.lockOut(4, 12*time.Minute)
+		r.store.fail = true
+		r.run(errFlaky)
+		r.engine = handover.New(r.engine.Config)
+		r.run(nil)
+		r.wantHandedOver("right")
+	})
+}
+
+// lockOut gives the account a limit on wrong sign-ins.
+func (r *rig) lockOut(after int, lasts time.Duration) {
+	r.t.Helper()
+	account, err := upstreammemory.New(upstreammemory.Config{
+		Shape: upstreammemory.Overwrite, Clock: time.Now, Random: rand.Reader, LockoutAfter: after, LockoutFor: lasts,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := account.Seed(r.document); err != nil {
+		r.t.Fatal(err)
+	}
+	r.subject.Upstream = &signIns{Upstream: account}
 }

@@ -11,12 +11,6 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 )
 
-func TestGitHubPageLints(t *testing.T) {
-	if diff := cmp.Diff([]string(nil), pageFaults(t, "github")); diff != "" {
-		t.Errorf("faults (-want +got):\n%s", diff)
-	}
-}
-
 func TestGitHubKind(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*v1alpha1.GitHubUpstream, *v1alpha1.GitHubAccount)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -20,16 +19,14 @@ func httpKind() kind {
 		name: "http", admin: adminOptional, server: httpServer, account: httpAccount,
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			r, faults := httpRecipe(*spec.HTTP)
-			// Where new credentials stand beside others, two secrets may share an account.
-			if len(faults) > 0 || r.Kind.Issues || r.Kind.Capability != modeOverwrite {
-				return nil
+			if len(faults) > 0 {
+				return nil // reported at the upstream
 			}
-			all := maps.Clone(spec.HTTP.Parameters)
-			if all == nil {
-				all = map[string]any{}
-			}
+			all := map[string]any{}
+			maps.Copy(all, spec.HTTP.Parameters)
 			maps.Copy(all, rotation.HTTP.Parameters)
-			return claimsAt(strings.ToLower(spec.HTTP.URL), "account"+httpTold(all))
+			server := strings.TrimSuffix(strings.ToLower(spec.HTTP.URL), "/")
+			return claimsAt(server, r.Account(all)) // none where the recipe lets several secrets share an account
 		},
 	}
 }
@@ -124,26 +121,4 @@ func httpAccount(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad
 	if r.Interrupts() && !rotation.AllowInterruption {
 		bad("account-interrupts", nil, "rotating this account refuses sign-ins for a moment, and allowInterruption: true is not set")
 	}
-}
-
-// httpTold writes parameters in one way.
-func httpTold(parameters map[string]any) string {
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(parameters)) {
-		b.WriteString(" " + name + "=")
-		switch value := parameters[name].(type) {
-		case string:
-			b.WriteString(strconv.Quote(value))
-		case int64:
-			b.WriteString(strconv.FormatInt(value, 10))
-		case bool:
-			b.WriteString(strconv.FormatBool(value))
-		case []any:
-			for _, one := range value {
-				text, _ := one.(string)
-				b.WriteString(strconv.Quote(text))
-			}
-		}
-	}
-	return b.String()
 }

@@ -4,6 +4,7 @@ package intent
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -124,6 +125,119 @@ func TestHTTPClaims(t *testing.T) {
 	}
 	if got := claims(nil, "https://a.example.org", "one"); got != nil {
 		t.Errorf("without a recipe: got %q, want none", got)
+	}
+}
+
+// What a rotation would end or find no room for belongs to one secret, by the parameters that say which account is meant.
+func TestHTTPClaimsOfExclusiveRecipes(t *testing.T) {
+	claims := func(name, url string, common, own map[string]any) []string {
+		return httpKind().claims(
+			v1alpha1.UpstreamSpec{HTTP: &v1alpha1.HTTPUpstream{URL: url, Recipe: name, Parameters: common}},
+			v1alpha1.RotationSpec{Account: v1alpha1.Account{HTTP: &v1alpha1.HTTPAccount{Parameters: own}}})
+	}
+	const client, other = "01234567-89ab-cdef-0123-456789abcdef", "11234567-89ab-cdef-0123-456789abcdef"
+	const sso = "https://sso.example.org"
+	type parameters = map[string]any
+	for _, test := range []struct {
+		name, recipe string
+		one, two     func() []string
+		shared       bool
+	}{
+		{"one Keycloak client twice", "keycloak-client-secret",
+			func() []string {
+				return claims("keycloak-client-secret", sso, nil, parameters{"realm": "shop", "client": client, "clientId": "shop"})
+			},
+			func() []string { // another wording of the same
+				return claims("keycloak-client-secret", "https://SSO.example.org/", parameters{"realm": "shop"}, parameters{"client": client, "clientId": "store"})
+			}, true},
+		{"two Keycloak clients", "keycloak-client-secret",
+			func() []string {
+				return claims("keycloak-client-secret", sso, nil, parameters{"realm": "shop", "client": client, "clientId": "shop"})
+			},
+			func() []string {
+				return claims("keycloak-client-secret", sso, nil, parameters{"realm": "shop", "client": other, "clientId": "shop"})
+			}, false},
+		{"one Okta application twice", "okta-client-secret",
+			func() []string {
+				return claims("okta-client-secret", sso, nil, parameters{"application": "0oa1example2example3", "clientId": "a"})
+			},
+			func() []string {
+				return claims("okta-client-secret", sso, nil, parameters{"application": "0oa1example2example3", "clientId": "b"})
+			}, true},
+		{"one GitLab token twice", "gitlab-token-rotate",
+			func() []string { return claims("gitlab-token-rotate", sso, nil, parameters{"name": "push"}) },
+			func() []string {
+				return claims("gitlab-token-rotate", sso, nil, parameters{"name": "push", "days": 60})
+			}, true},
+		{"two GitLab tokens", "gitlab-token-rotate",
+			func() []string { return claims("gitlab-token-rotate", sso, nil, parameters{"name": "push"}) },
+			func() []string { return claims("gitlab-token-rotate", sso, nil, parameters{"name": "pull"}) }, false},
+	} {
+		one, two := test.one(), test.two()
+		if len(one) != 1 || len(two) != 1 || cmp.Equal(one, two) != test.shared {
+			t.Errorf("%s: got %q and %q, want one claim each, the same: %t", test.name, one, two, test.shared)
+		}
+	}
+	if got := claims("gitea-token", sso, nil, parameters{"user": "ci", "scopes": []any{"read:repository"}}); got != nil {
+		t.Errorf("tokens beside each other: got %q, want no claim", got)
+	}
+	if got := claims("keycloak-client-secret", sso, nil, nil); got != nil {
+		t.Errorf("without its parameters: got %q, want none", got)
+	}
+}
+
+// A kind that cannot undo has its account alone unless its recipe says otherwise.
+func TestHTTPExclusive(t *testing.T) {
+	for _, test := range []struct {
+		undo      string
+		exclusive any
+		want      int
+	}{
+		{"impossible", nil, 1}, {"impossible", false, 0}, {"discard", nil, 0}, {"discard", true, 1},
+	} {
+		define := httpOverwrite()
+		kind := map[string]any{"capability": "dual", "undo": test.undo, "lostReply": "recover"}
+		if test.exclusive != nil {
+			kind["exclusive"] = test.exclusive
+		}
+		define["kind"], define["find"] = kind, map[string]any{"id": "secret.password"}
+		define["revoke"] = map[string]any{"steps": []any{map[string]any{"name": "gone", "request": "POST /revoke"}}}
+		got := httpKind().claims(
+			v1alpha1.UpstreamSpec{HTTP: &v1alpha1.HTTPUpstream{URL: "https://a.example.org", Define: define}},
+			v1alpha1.RotationSpec{Account: v1alpha1.Account{HTTP: &v1alpha1.HTTPAccount{Parameters: map[string]any{"user": "one"}}}})
+		if len(got) != test.want {
+			t.Errorf("undo %s, exclusive %v: got %q, want %d claims", test.undo, test.exclusive, got, test.want)
+		}
+	}
+}
+
+// The documents that the recipes' pages print are an estate's but for its platform, its policy and its sealed values.
+func TestHTTPExamplesLint(t *testing.T) {
+	recipient := newStage(t).words["ROOT"]
+	before, _, _ := strings.Cut(execEstate, "---\napiVersion: custody.dev/v1alpha1\nkind: ManagedSecret")
+	platform, policy, _ := strings.Cut(before, "---\napiVersion: custody.dev/v1alpha1\nkind: Upstream")
+	_, policy, _ = strings.Cut(policy, "---\n")
+	pages, err := filepath.Glob("../upstream/http/recipes/*.md")
+	if err != nil || len(pages) < 11 {
+		t.Fatalf("only %d pages were found: %v", len(pages), err)
+	}
+	for _, page := range append(pages, "../upstream/http/page.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, documents, _ := strings.Cut(string(text), "```yaml\n")
+		documents, _, _ = strings.Cut(documents, "```")
+		estate := strings.ReplaceAll(platform, "RECIPIENT", recipient) + "---\n" + policy + "---\n" + documents
+		_, faults, err := loadFS(fstest.MapFS{"a.yaml": {Data: []byte(estate)}}, Options{Environment: "prod"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fault := range faults {
+			if fault.Rule != "origin-bootstrap" { // what a reader seals
+				t.Errorf("%s: %s", page, fault)
+			}
+		}
 	}
 }
 

@@ -5,13 +5,20 @@ package intent
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+
+	"golang.org/x/crypto/bcrypt"
 )
+
+// mailRereads is how long Dovecot may go by a passwd-file that was replaced.
+const mailRereads = time.Second
 
 // mailKind: logins of a mail server, whose passwords are kept in a file of the host, a table or a directory.
 func mailKind() kind {
@@ -34,6 +41,12 @@ func mailDefaults(server v1alpha1.MailUpstream) v1alpha1.MailUpstream {
 		server.Submission.Port = cmp.Or(server.Submission.Port, 465)
 	}
 	server.Submission.Port = cmp.Or(server.Submission.Port, 587)
+	if server.PasswdFile != nil || server.SQL != nil {
+		server.Cost = cmp.Or(server.Cost, 10)
+	}
+	if server.PasswdFile != nil {
+		server.Settle = cmp.Or(server.Settle, "2s")
+	}
 	if server.SQL != nil {
 		table := *server.SQL
 		if table.Type == "mysql" {
@@ -91,16 +104,22 @@ func mailServer(spec v1alpha1.UpstreamSpec, bad report) {
 		if spec.AdminRef != "" {
 			bad("admin-needed", nil, "a passwd-file has no use for an adminRef")
 		}
-		ldapDuration("settle", server.Settle, bad)
-		ldapDuration("wrongEvery", server.WrongEvery, bad)
-		return
+		if settle, err := ParseDuration(server.Settle); err == nil && settle < mailRereads {
+			bad("upstream-form", at("settle"), "less than 1s, and Dovecot looks at a passwd-file once a second at most")
+		}
 	case server.SQL != nil:
 		mailSQL(*server.SQL, mailWithin(bad, "sql"))
 	case server.LDAP != nil:
 		ldapServer(*server.LDAP, mailWithin(bad, "ldap"))
 	}
-	if spec.AdminRef == "" {
+	if server.PasswdFile == nil && spec.AdminRef == "" {
 		bad("admin-needed", nil, "passwords kept in a table or a directory, without an adminRef")
+	}
+	switch {
+	case server.Cost != 0 && server.LDAP != nil:
+		bad("upstream-form", at("cost"), "cost belongs to passwords kept in a passwd-file or a table")
+	case server.Cost != 0 && (server.Cost < bcrypt.MinCost || server.Cost > bcrypt.MaxCost):
+		bad("upstream-form", at("cost"), fmt.Sprintf("not a cost from %d to %d", bcrypt.MinCost, bcrypt.MaxCost))
 	}
 	ldapDuration("settle", server.Settle, bad)
 	ldapDuration("wrongEvery", server.WrongEvery, bad)
@@ -138,6 +157,18 @@ func mailFile(file v1alpha1.MailPasswdFile, bad report) {
 	}
 	if file.SecondFile != "" && (!filepath.IsLocal(file.SecondFile) || filepath.Clean(file.SecondFile) == filepath.Clean(file.File)) {
 		bad("upstream-form", at("secondFile"), "not another file beneath the folder")
+	}
+}
+
+// mailFolderRule holds passwords that are kept in a file to the folders that the host names.
+func (c *checker) mailFolderRule(d *document, spec v1alpha1.UpstreamSpec) {
+	if c.options.Host == nil || spec.Mail == nil || spec.Mail.PasswdFile == nil || spec.Mail.PasswdFile.Folder == "" {
+		return
+	}
+	folder := spec.Mail.PasswdFile.Folder
+	if known := slices.Sorted(maps.Keys(c.options.Host.Folders)); !slices.Contains(known, folder) {
+		c.fault(d, "host-name", at("spec", "mail", "passwdFile", "folder"),
+			fmt.Sprintf("the host has no folder %s (it has: %s)", show(folder), listed(known)), "")
 	}
 }
 

@@ -3,7 +3,9 @@
 package intent
 
 import (
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"custody.dev/custody/api/v1alpha1"
 
@@ -54,6 +56,17 @@ func TestMailKind(t *testing.T) {
 		{"folder that is a path", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.PasswdFile.Folder = "/etc" }, []string{"upstream-form passwdFile.folder"}},
 		{"durations that are none", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.Settle, s.Mail.WrongEvery = "x", "y" },
 			[]string{"upstream-form settle", "upstream-form wrongEvery"}},
+		{"cost", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.Cost = 4 }, nil},
+		{"cost of a table", func(s *v1alpha1.UpstreamSpec, _ *account) { table(s); s.Mail.Cost = 31 }, nil},
+		{"too little of it", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.Cost = 3 }, []string{"upstream-form cost"}},
+		{"too much of it", func(s *v1alpha1.UpstreamSpec, _ *account) { table(s); s.Mail.Cost = 32 }, []string{"upstream-form cost"}},
+		{"cost of a directory", func(s *v1alpha1.UpstreamSpec, a *account) {
+			directory(s)
+			s.Mail.Cost, a.Entries = 10, []string{entry}
+		}, []string{"upstream-form cost"}},
+		{"a second to settle", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.Settle = "1s" }, nil},
+		{"less than a second", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.Settle = "900ms" }, []string{"upstream-form settle"}},
+		{"nothing to settle in a table", func(s *v1alpha1.UpstreamSpec, _ *account) { table(s); s.Mail.Settle = "0s" }, nil},
 		{"dual with one file", func(s *v1alpha1.UpstreamSpec, _ *account) { s.Mail.PasswdFile.SecondFile = "" }, []string{"account-mode mode"}},
 		{"dual without a slot", func(s *v1alpha1.UpstreamSpec, _ *account) { table(s).SlotColumn = "" }, []string{"account-mode mode"}},
 		{"table that is a statement", func(s *v1alpha1.UpstreamSpec, _ *account) { table(s).Table = "a; DROP TABLE b" }, []string{"upstream-form sql.table"}},
@@ -106,5 +119,37 @@ func TestMailClaims(t *testing.T) {
 		if diff := cmp.Diff(c.want, k.claims(spec, v1alpha1.RotationSpec{Account: v1alpha1.Account{Mail: &account}})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// Where passwords are kept in a file, the host names its folder: elsewhere the file would not be found when it is needed.
+func TestMailFolderIsTheHosts(t *testing.T) {
+	recipient := newStage(t).words["ROOT"]
+	for _, test := range []struct {
+		name string
+		host *v1alpha1.HostSpec
+		want []string
+	}{
+		{"the host names it", &v1alpha1.HostSpec{Platform: "home", Environment: "prod", Folders: map[string]string{"app": "out", "mail": "/etc/dovecot"}}, nil},
+		{"the host does not", &v1alpha1.HostSpec{Platform: "home", Environment: "prod", Folders: map[string]string{"app": "out"}}, []string{`host-name the host has no folder "mail" (it has: app)`}},
+		{"no host", nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.NewReplacer(
+				"exec: EXEC", "mail: {submission: {host: mail.internal}, passwdFile: {folder: mail, file: users}}", "RECIPIENT", recipient,
+				"FIRST", "allowInterruption: true, mail: {mode: overwrite, user: one}", "SECOND", "mail: {mode: alternate, users: [two, three]}",
+			).Replace(execEstate)
+			_, faults, err := loadFS(fstest.MapFS{"a.yaml": {Data: []byte(text)}}, Options{Environment: "prod", Host: test.host})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range faults {
+				got = append(got, f.Rule+" "+f.Reason)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("faults (-want +got):\n%s\n%v", diff, faults)
+			}
+		})
 	}
 }

@@ -39,7 +39,7 @@ func mysqlKind() kind {
 		},
 		accountDefaults: func(rotation *v1alpha1.RotationSpec) {
 			account := *rotation.MySQL
-			account.Host = cmp.Or(account.Host, "%")
+			account.Host = strings.ToLower(cmp.Or(account.Host, "%")) // as servers keep it
 			if account.Mode == modeAlternate && len(account.Users) == 0 && account.Role != "" {
 				account.Users = []string{account.Role + "_a", account.Role + "_b"}
 			}
@@ -52,7 +52,7 @@ func mysqlKind() kind {
 			var accounts []string
 			for _, user := range append([]string{account.User}, account.Users...) {
 				if user != "" {
-					accounts = append(accounts, user+"@"+strings.ToLower(account.Host))
+					accounts = append(accounts, user+"@"+account.Host)
 				}
 			}
 			return claimsAt(fmt.Sprintf("%s:%d", strings.ToLower(spec.MySQL.Host), spec.MySQL.Port), accounts...)
@@ -67,6 +67,7 @@ func mysqlServer(spec v1alpha1.UpstreamSpec, bad report) {
 	hostRule(server.Host, bad)
 	portRule(server.Port, bad)
 	certificateRule(server.CACertificate, bad)
+	ldapDuration("wrongEvery", server.WrongEvery, bad)
 	switch server.TLS {
 	case "", "verify-full", "verify-ca":
 	case "disable":

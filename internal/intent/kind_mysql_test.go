@@ -28,8 +28,9 @@ func TestMySQLKind(t *testing.T) {
 		{"MySQL", func(s *server, a *account) { s.Product, a.Plugin = "mysql", "caching_sha2_password" }, nil},
 		{"loopback without TLS", func(s *server, _ *account) { s.Host, s.TLS = "127.0.0.1", "disable" }, nil},
 		{"everything given", func(s *server, _ *account) {
-			s.MarkerTable, s.Usage, s.SendPassword, s.TLS = "custody.accounts", true, true, "verify-ca"
+			s.MarkerTable, s.Usage, s.SendPassword, s.TLS, s.WrongEvery = "custody.accounts", true, true, "verify-ca", "10m"
 		}, nil},
+		{"duration that is none", func(s *server, _ *account) { s.WrongEvery = "often" }, []string{"upstream-form wrongEvery"}},
 		{"elsewhere without TLS", func(s *server, _ *account) { s.TLS = "disable" }, []string{"upstream-tls tls"}},
 		{"TLS that checks nothing", func(s *server, _ *account) { s.TLS = "require" }, []string{"upstream-tls tls"}},
 		{"host that is none", func(s *server, _ *account) { s.Host = "db internal" }, []string{"upstream-form host"}},
@@ -90,6 +91,7 @@ func TestMySQLClaims(t *testing.T) {
 		// A role may be shared: it holds no credential.
 		{v1alpha1.MySQLAccount{Mode: "alternate", Role: "shop"}, []string{"db.internal:3306/shop_a@%", "db.internal:3306/shop_b@%"}},
 		{v1alpha1.MySQLAccount{Mode: "dual", User: "shop", Host: "10.0.0.%"}, []string{"db.internal:3306/shop@10.0.0.%"}},
+		{v1alpha1.MySQLAccount{Mode: "dual", User: "Shop", Host: "App.Internal"}, []string{"db.internal:3306/Shop@app.internal"}},
 		{v1alpha1.MySQLAccount{Mode: "overwrite", User: "shop"}, []string{"db.internal:3306/shop@%"}},
 	} {
 		if diff := cmp.Diff(test.want, claims(test.account)); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,20 +18,22 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 )
 
-// pageFaults are what is wrong with the example documents on a kind's page, apart from what the examples leave out.
+// pageFaults are what is wrong with the example documents on a kind's page, on the host that the page shows: in an estate
+// as `custody init` makes it, and but for what is sealed.
 func pageFaults(t *testing.T, kind string) []string {
 	t.Helper()
 	page, err := os.ReadFile("../upstream/" + kind + "/page.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	host := pageHost(t, page)
 	estate := fstest.MapFS{"rest.yaml": {Data: []byte(newStage(t).fill(`apiVersion: custody.dev/v1alpha1
 kind: Platform
 metadata: {name: home}
 spec:
-  environments: [test]
+  environments: [prod]
   rootRecipients: ["{{ROOT}}"]
-  bootstrapRecipients: {test: "{{DEV}}"}
+  bootstrapRecipients: {prod: "{{DEV}}"}
   authority: {type: embedded}
 ---
 apiVersion: custody.dev/v1alpha1
@@ -39,12 +42,14 @@ metadata: {name: monthly}
 spec: {rotationType: time, ttl: 30d, rotateBefore: 7d}
 `))}}
 	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1) {
-		estate[fmt.Sprintf("page-%d.yaml", i)] = &fstest.MapFile{Data: block[1]}
+		if strings.HasPrefix(string(block[1]), "apiVersion: ") {
+			estate[fmt.Sprintf("page-%d.yaml", i)] = &fstest.MapFile{Data: block[1]}
+		}
 	}
 	if len(estate) == 1 {
 		t.Fatal("the page has no example")
 	}
-	_, faults, err := loadFS(estate, Options{})
+	_, faults, err := loadFS(estate, Options{Environment: "prod", Host: &host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +63,46 @@ spec: {rotationType: time, ttl: 30d, rotateBefore: 7d}
 	return slices.Sorted(maps.Keys(found))
 }
 
-func TestOIDCPageLints(t *testing.T) {
-	if diff := cmp.Diff([]string(nil), pageFaults(t, "oidc")); diff != "" {
-		t.Errorf("faults (-want +got):\n%s", diff)
+// pageHost is the host file of `custody init` with what a page shows of one.
+func pageHost(t *testing.T, page []byte) v1alpha1.HostSpec {
+	t.Helper()
+	t.Helper()
+	_, shown, found := strings.Cut(string(page), "```yaml\nspec:\n")
+	shown, _, closed := strings.Cut(shown, "```")
+	if !found || !closed {
+		t.Fatal("the page shows nothing of the host file")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "custody.yaml")
+	text := `apiVersion: custody.dev/v1alpha1
+kind: Host
+metadata: {name: host}
+spec:
+  platform: home
+  environment: prod
+  estate: estate
+  state: state
+  unseal: {identity: keys/unseal.agekey}
+  folders: {app: run/app}
+` + shown
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, faults, err := LoadHost(file)
+	if err != nil || len(faults) > 0 {
+		t.Fatalf("the host file that the page shows: %v %v", err, faults)
+	}
+	return host.Spec
+}
+
+// TestPagesLint: readers copy what a page shows.
+func TestPagesLint(t *testing.T) {
+	for _, kind := range []string{"oidc", "github", "aws", "exec"} {
+		t.Run(kind, func(t *testing.T) {
+			if diff := cmp.Diff([]string(nil), pageFaults(t, kind)); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

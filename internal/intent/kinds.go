@@ -131,6 +131,7 @@ func (c *checker) upstreamRules(v *view, d *document) {
 		k.server(upstreamDefaults(spec), c.under(d, at("spec", k.name)))
 	}
 	c.programRule(d, spec)
+	c.mailFolderRule(d, spec)
 }
 
 // under reports faults in one part of d.

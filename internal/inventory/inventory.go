@@ -8,6 +8,7 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,13 +40,17 @@ type Row struct {
 	// Consumers depend on it.
 	Consumers []string `json:"consumers"`
 	// Opens are the upstreams that it is the admin credential of.
-	Opens    []string `json:"opens,omitempty"`
-	Origin   string   `json:"origin"`
-	Upstream string   `json:"upstream,omitempty"`
-	Policy   string   `json:"policy,omitempty"`
+	Opens []string `json:"opens,omitempty"`
+	// Dependents are the secrets computed from it, and from those in turn.
+	Dependents []Dependent `json:"dependents,omitempty"`
+	// Origin is bootstrap NAME, derived from NAMES, or one word.
+	Origin   string `json:"origin"`
+	Upstream string `json:"upstream,omitempty"`
+	Policy   string `json:"policy,omitempty"`
 	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
 	Authority string `json:"authority"`
-	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, waiting, suspended or undeclared.
+	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended or
+	// undeclared.
 	State string `json:"state"`
 	// Version of record.
 	Version string `json:"version,omitempty"`
@@ -59,11 +64,21 @@ type Row struct {
 	// Waiting says what it waits for and Drift how consumers were found to differ, "" when nothing.
 	Waiting string `json:"waiting,omitempty"`
 	Drift   string `json:"drift,omitempty"`
+	// ByDesign: nobody has to look at what it waits for.
+	ByDesign bool `json:"byDesign,omitempty"`
 	// Expired: its lifetime is over and nothing has replaced it.
 	Expired bool `json:"expired,omitempty"`
 	// Live and Last are its runs.
 	Live *journal.Run     `json:"live,omitempty"`
 	Last *journal.Outcome `json:"last,omitempty"`
+}
+
+// Dependent is a secret that is computed from another one: it changes when that does, and so its consumers depend on both.
+type Dependent struct {
+	Secret    string   `json:"secret"`
+	Consumers []string `json:"consumers"`
+	// Opens are the upstreams that it is the admin credential of.
+	Opens []string `json:"opens,omitempty"`
 }
 
 // Build returns a row per declared secret, by name, then one per secret that the authority remembers but the estate no
@@ -87,6 +102,9 @@ func Build(s Sources) []Row {
 	}
 	var undeclared []Row
 	for path, entry := range entries {
+		if entry.Current == nil && entry.Live == nil && entry.Last == nil && entry.Tombstone == nil {
+			continue // nothing ever was there
+		}
 		undeclared = append(undeclared, Row{
 			Secret: entry.Secret, Path: string(path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
 			Live: entry.Live, Last: entry.Last, Waiting: "no document of the estate declares it any more",
@@ -101,13 +119,8 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 	r := Row{
 		Secret: declared.Name, Purpose: spec.Purpose, Class: spec.Class, Path: string(declared.Path),
 		Team: spec.Owner.Team, Contact: spec.Owner.Contact, Opens: s.Estate.Opens(declared.Name),
-		Consumers: []string{}, Origin: "generated", Rotated: entry.Rotated, Live: entry.Live, Last: entry.Last,
-	}
-	for _, consumer := range declared.Consumers {
-		r.Consumers = append(r.Consumers, consumer.Name)
-	}
-	if bootstrap, ok := s.Estate.BootstrapOf(declared); ok {
-		r.Origin = "bootstrap " + bootstrap.Name
+		Consumers: consumers(declared), Dependents: dependents(s.Estate, declared, map[string]bool{}),
+		Origin: origin(s.Estate, declared), Rotated: entry.Rotated, Live: entry.Live, Last: entry.Last,
 	}
 	if spec.Rotation != nil {
 		r.Upstream, r.Policy = spec.Rotation.UpstreamRef, spec.Rotation.PolicyRef
@@ -117,12 +130,56 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 	}
 	lifetime(&r, declared, entry, JournalPolicy(s.Estate.PolicyOf(declared)), s.Now)
 	seen := s.States[declared.Path]
-	r.Waiting, r.Drift = seen.Waiting, seen.Drift
+	r.Waiting, r.ByDesign, r.Drift = seen.Waiting, seen.ByDesign, seen.Drift
 	if entry.Live != nil && entry.Live.Waiting != nil && r.Waiting == "" {
-		r.Waiting = entry.Live.Waiting.For
+		r.Waiting, r.ByDesign = entry.Live.Waiting.For, entry.Live.Waiting.ByDesign
 	}
 	r.Authority, r.State = standing(declared, entry, r.Waiting)
 	return r
+}
+
+func consumers(declared *intent.Secret) []string {
+	names := make([]string, 0, len(declared.Consumers))
+	for _, consumer := range declared.Consumers {
+		names = append(names, consumer.Name)
+	}
+	return names
+}
+
+// dependents follows what is computed from the secret, each once, those that depend on it directly first.
+func dependents(estate *intent.Estate, declared *intent.Secret, met map[string]bool) []Dependent {
+	var direct, further []Dependent
+	for _, dependent := range estate.Dependents(declared) {
+		if met[dependent.Name] {
+			continue
+		}
+		met[dependent.Name] = true
+		direct = append(direct, Dependent{Secret: dependent.Name, Consumers: consumers(dependent.Secret), Opens: estate.Opens(dependent.Name)})
+		further = append(further, dependents(estate, dependent.Secret, met)...)
+	}
+	return append(direct, further...)
+}
+
+// Inputs names the secrets that a derived one is computed from, in order.
+func Inputs(declared *intent.Secret) []string {
+	if declared.Spec.Origin.Derived == nil {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(maps.Values(declared.Spec.Origin.Derived.Inputs)))
+}
+
+// origin says where the first value comes from.
+func origin(estate *intent.Estate, declared *intent.Secret) string {
+	bootstrap, seeded := estate.BootstrapOf(declared)
+	switch from := declared.Spec.Origin; {
+	case seeded:
+		return "bootstrap " + bootstrap.Name
+	case from.Derived != nil:
+		return "derived from " + strings.Join(Inputs(declared), ", ")
+	case from.Issued != nil:
+		return "issued"
+	}
+	return "generated"
 }
 
 // lifetime fills in when the secret ends and when the clock replaces it.
@@ -151,6 +208,8 @@ func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (ho
 		return "nobody", "issuing"
 	case entry.Live != nil && entry.Live.Workflow == journal.Rotation:
 		return "authority", "rotating"
+	case entry.Live != nil && entry.Live.Workflow == journal.Derivation:
+		return "authority", "rebuilding"
 	case entry.Live != nil: // the tombstone stands, the record is not closed yet
 		return "authority", "handing-over"
 	case declared.Spec.Suspend:
@@ -191,6 +250,8 @@ func Next(r Row, now time.Time) string {
 		return fmt.Sprintf("run %s goes on from step %s%s", r.Live.ID, r.Live.Step, waitingFor(r))
 	case r.Waiting != "":
 		return "it waits for " + r.Waiting
+	case r.Class == "derived":
+		return "it is computed again when one of the secrets that it is computed from has a new version"
 	case r.Due.IsZero():
 		return "nothing until somebody asks: its policy does not rotate by time"
 	case !r.Due.After(now):

@@ -42,6 +42,10 @@ type Entry struct {
 	Tombstone *Tombstone `json:"tombstone,omitempty"`
 	// Policy is the copy that is enforced.
 	Policy *Policy `json:"policy,omitempty"`
+	// Enforcing names the record that Policy is enforced, while that may not be in yet.
+	Enforcing authority.RunID `json:"enforcing,omitempty"`
+	// Tried: a sign-in with the bootstrap value was begun that may count as a wrong one, and none has been accepted since.
+	Tried bool `json:"tried,omitempty"`
 	// Rotated is when the current version was promoted or handed over.
 	Rotated time.Time `json:"rotated,omitzero"`
 	// Current is the version of record.
@@ -143,6 +147,9 @@ type Run struct {
 	Before []string `json:"before,omitempty"`
 	// Group is the run of the group's leader, for members of a group; see rotation.Subject.
 	Group authority.RunID `json:"group,omitempty"`
+	// Leader and Members are the paths of that group when its run was planned.
+	Leader  authority.Path   `json:"leader,omitempty"`
+	Members []authority.Path `json:"members,omitempty"`
 	// Inputs and Formula are those of a derivation; see Entry.
 	Inputs  map[string]string `json:"inputs,omitempty"`
 	Formula string            `json:"formula,omitempty"`
@@ -167,6 +174,8 @@ type Run struct {
 type Waiting struct {
 	For   string    `json:"for"`
 	Since time.Time `json:"since"`
+	// ByDesign: nothing but time, or what is waited for by itself, is needed. Nobody has to look.
+	ByDesign bool `json:"byDesign,omitempty"`
 }
 
 // Trigger is why a run began.

@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
 )
 
 // act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
@@ -55,7 +56,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		if outlook.Ended != "" {
 			seen.Again = o.Now() // close its requests, keep its consumers
 		} else {
-			seen.Waiting = outlook.Waiting
+			seen.Waiting, seen.ByDesign = outlook.Waiting, outlook.ByDesign
 		}
 		return nil
 	}
@@ -71,7 +72,7 @@ func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error 
 	if err != nil {
 		return err
 	}
-	waiting, err := o.Derivation.Rebuild(ctx, *s.Derived)
+	stop, err := o.Derivation.Rebuild(ctx, *s.Derived)
 	if err != nil {
 		return err
 	}
@@ -82,16 +83,16 @@ func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error 
 	if after.Current != nil && (before.Current == nil || *before.Current != *after.Current) {
 		seen.kept = time.Time{}
 	}
-	if waiting != "" {
-		seen.Waiting, seen.Again = waiting, o.Now().Add(o.Reconcile)
-		if after.Current == nil {
-			return nil
-		}
+	if stop == nil {
+		return o.keep(ctx, s, seen)
+	}
+	held := wait{stop.For, stop.ByDesign, o.Now().Add(o.Reconcile)}
+	seen.hold(held)
+	if after.Current == nil {
+		return nil
 	}
 	err = o.keep(ctx, s, seen)
-	if waiting != "" {
-		seen.Waiting = waiting
-	}
+	seen.Waiting, seen.ByDesign = held.reason, held.byDesign
 	return err
 }
 
@@ -117,20 +118,33 @@ func (o *Orchestrator) served(ctx context.Context, entry *journal.Entry, request
 	return open, nil
 }
 
-// enforce brings the enforced policy up to the declared one.
+// enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is in.
 func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Entry) error {
-	if entry.Current == nil || entry.Policy != nil && reflect.DeepEqual(*entry.Policy, s.Policy) && entry.Secret == s.Secret {
+	if entry.Current == nil {
 		return nil
 	}
-	policy := s.Policy
-	entry.Policy, entry.Secret = &policy, s.Secret
+	if entry.Enforcing == "" {
+		if entry.Policy != nil && reflect.DeepEqual(*entry.Policy, s.Policy) && entry.Secret == s.Secret {
+			return nil
+		}
+		policy := s.Policy
+		entry.Policy, entry.Secret, entry.Enforcing = &policy, s.Secret, o.NewRun()
+		if err := o.Journal.Save(ctx, entry); err != nil {
+			return err
+		}
+	}
+	err := o.Record.Append(ctx, audit.Event{
+		Run: entry.Enforcing, Step: "policy-enforced", Workflow: "operation", Secret: entry.Secret, Path: s.Path,
+		By: "estate", Reason: "declared policy " + entry.Policy.Name, Result: "ok", At: o.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	entry.Enforcing = ""
 	if err := o.Journal.Save(ctx, entry); err != nil {
 		return err
 	}
-	return o.Record.Append(ctx, audit.Event{
-		Run: o.NewRun(), Step: "policy-enforced", Workflow: "operation", Secret: s.Secret, Path: s.Path,
-		By: "estate", Reason: "declared policy " + s.Policy.Name, Result: "ok", At: o.Now(),
-	})
+	return o.enforce(ctx, s, entry) // it may have been that of an earlier process
 }
 
 // start plans a run when one is due and may begin.
@@ -139,7 +153,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		return nil
 	}
 	reason := rotation.Due(rotation.Situation{
-		Entry: *entry, Policy: s.Policy, First: s.First, Requested: newest(requests), Now: o.Now(),
+		Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now(),
 	})
 	if s.Group != nil {
 		joined, asked, err := o.grouped(ctx, s, entry, requests, reason, seen)
@@ -150,34 +164,41 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	}
 	if reason == nil {
 		if entry.Retry != nil && seen.Waiting == "" {
-			seen.Waiting = retryText(entry.Retry)
+			seen.hold(retryOf(entry.Retry))
 		}
 		return nil
 	}
 	if s.Stagger != nil && reason.Kind != "first" {
 		o.staggering.Lock() // until the run is planned: two of a set never both find the way clear
 		defer o.staggering.Unlock()
-		why, until, err := o.tooNear(ctx, s)
-		if err != nil || why != "" {
-			seen.Waiting, seen.Again = why, until
+		stop, err := o.tooNear(ctx, s)
+		if err != nil {
 			return err
+		}
+		if stop != nil {
+			seen.hold(*stop)
+			return nil
 		}
 	}
 	why := triggerOf(s, *reason, requests)
-	if why.Kind == trigger.Time {
-		hold, until := o.holdTimed(jumped)
-		if hold != "" {
-			seen.Waiting, seen.Again = hold, until
+	timed := why.Kind == trigger.Time && s.Upstream != nil // without one no run begins
+	if timed {
+		if stop := o.holdTimed(jumped); stop != nil {
+			seen.hold(*stop)
 			return nil
 		}
 	}
 	_, err := o.Rotation.Plan(ctx, s.Subject, why)
-	if errors.Is(err, rotation.ErrNotNow) || errors.Is(err, rotation.ErrNotAllowed) {
-		seen.Waiting = err.Error()
-		seen.Again = o.soon(entry.QuietUntil)
-		return nil
+	none := errors.Is(err, rotation.ErrNotNow) || errors.Is(err, rotation.ErrNotAllowed)
+	if timed && (none || errors.Is(err, journal.ErrSuperseded)) {
+		o.uncount() // no run began; after any other error one may have
 	}
-	if err == nil && s.Group != nil {
+	switch {
+	case none:
+		late := errors.Is(err, rotation.ErrNotNow) && o.Now().Before(entry.QuietUntil) // nothing but time is needed
+		seen.hold(wait{upstream.Explained(err), late, o.soon(entry.QuietUntil)})
+		return nil
+	case err == nil && s.Group != nil:
 		o.wakeGroup(s)
 	}
 	return err
@@ -199,10 +220,10 @@ func (o *Orchestrator) soon(at time.Time) time.Time {
 	return at.Add(time.Millisecond)
 }
 
-// holdTimed says why the clock alone may start nothing now, and until when if that is known, or counts one start.
-func (o *Orchestrator) holdTimed(jumped string) (string, time.Time) {
+// holdTimed says why the clock alone may start nothing now, or counts one start.
+func (o *Orchestrator) holdTimed(jumped string) *wait {
 	if jumped != "" {
-		return jumped + "; timed rotation is held until `custody clock confirm`", time.Time{}
+		return &wait{reason: jumped + "; timed rotation is held until `custody clock confirm`"}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -215,27 +236,35 @@ func (o *Orchestrator) holdTimed(jumped string) (string, time.Time) {
 	}
 	o.timed = recent
 	if len(recent) >= o.MaxTimedPerHour {
-		return fmt.Sprintf("%d timed runs began within the last hour, the most that is allowed", len(recent)), slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)
+		reason := fmt.Sprintf("%d timed runs began within the last hour, the most that is allowed", len(recent))
+		return &wait{reason, true, slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)}
 	}
 	o.timed = append(o.timed, now)
-	return "", time.Time{}
+	return nil
 }
 
-func newest(requests []trigger.Request) time.Time {
-	var at time.Time
-	for _, request := range requests {
-		if request.At.After(at) {
-			at = request.At
-		}
+// uncount takes the newest count of a timed start back.
+func (o *Orchestrator) uncount() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if last := len(o.timed) - 1; last >= 0 {
+		o.timed = o.timed[:last]
 	}
-	return at
 }
 
-func retryText(retry *journal.Retry) string {
+func ids(requests []trigger.Request) []string {
+	ids := make([]string, len(requests))
+	for i, request := range requests {
+		ids[i] = request.ID
+	}
+	return ids
+}
+
+func retryOf(retry *journal.Retry) wait {
 	if retry.Held {
-		return fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then `custody rotate`", retry.Attempts, retry.Reason)
+		return wait{reason: fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then `custody rotate`", retry.Attempts, retry.Reason)}
 	}
-	return fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason)
+	return wait{reason: fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason), byDesign: true}
 }
 
 // keep has every consumer hold the version of record, and names what was found to differ.
@@ -244,6 +273,9 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
+	}
+	if err := o.sweep(ctx, s.Path); err != nil {
+		return err
 	}
 	held, err := o.Values.Read(ctx, s.Path)
 	lost := errors.Is(err, authority.ErrNotFound)
@@ -254,21 +286,22 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if err != nil {
 		return err
 	}
-	if lost {
-		if entry.Current != nil && entry.Live == nil {
-			seen.Waiting = fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)
+	switch {
+	case entry.Live != nil:
+		if finishes(s, entry.Live) { // another engine is at it
+			seen.Again = now.Add(time.Minute)
+		} else {
+			seen.hold(wait{reason: fmt.Sprintf("a person: run %s, a %s, is not over, and the estate no longer declares what would finish it; declare that again",
+				entry.Live.ID, entry.Live.Workflow)})
 		}
+	case lost && entry.Current != nil:
+		seen.hold(wait{reason: fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)})
+	case !lost && (entry.Current == nil || *entry.Current != held.ID):
+		return fmt.Errorf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
+	}
+	if entry.Live != nil || lost {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
-	}
-	if entry.Live != nil || entry.Current == nil || *entry.Current != held.ID {
-		if entry.Live == nil {
-			return fmt.Errorf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
-		}
-		return nil
-	}
-	if err := o.sweep(ctx, s.Path); err != nil {
-		return err
 	}
 	steady := !seen.kept.IsZero() // consumers held this version when they were last looked at
 	seen.Drift = ""
@@ -293,10 +326,21 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	return nil
 }
 
+// finishes reports whether the secret, as it is declared, has what takes its live run to the end.
+func finishes(s Secret, live *journal.Run) bool {
+	switch live.Workflow {
+	case journal.Handover:
+		return s.Handover != nil
+	case journal.Derivation:
+		return s.Derived != nil
+	}
+	return true
+}
+
 // sweep removes pending entries that no run owns: an engine that was overtaken may have written one late. They are listed
 // first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over.
 func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
-	left, err := o.Values.Paths(ctx, string(authority.PendingPath(path, "")))
+	left, err := authority.PendingPaths(ctx, o.Values.Paths, path)
 	if err != nil || len(left) == 0 {
 		return err
 	}
@@ -322,7 +366,8 @@ func suffix(text string) string {
 	return " (" + text + ")"
 }
 
-// again is the earliest of what start asked for, the next look at consumers, and the next due time.
+// again is the earliest of what start asked for, the next look at consumers, the next due time, and once that has passed
+// the next opening of a maintenance window.
 func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Time {
 	now := o.Now()
 	next := now.Add(o.Reconcile)
@@ -333,8 +378,13 @@ func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Ti
 	if err != nil {
 		return now.Add(time.Second)
 	}
-	if due, ok := rotation.NextDue(*entry, s.Policy); ok && due.After(now) && due.Before(next) {
-		next = due
+	if due, timed := rotation.NextDue(*entry, s.Policy); timed {
+		if !due.After(now) {
+			due = opens(s.Policy.Windows, now)
+		}
+		if due.After(now) && due.Before(next) {
+			next = due
+		}
 	}
 	if entry.Retry != nil && entry.Retry.NotBefore.After(now) && entry.Retry.NotBefore.Before(next) {
 		next = entry.Retry.NotBefore

@@ -4,10 +4,11 @@
 // consumers on the version of record. It is the only caller of handover and rotation.
 //
 // It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each.
-// A tick costs one listing of open requests, and one journal read for each secret whose time has come.
+// A tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has come.
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Secret is one declared secret with everything that acting on it needs.
@@ -59,6 +61,7 @@ type Values interface {
 type Queue interface {
 	Open(ctx context.Context) ([]trigger.Request, error)
 	Close(ctx context.Context, id string, run authority.RunID) error
+	Prune(ctx context.Context) error
 }
 
 // Clock says "" while the wall clock can be believed.
@@ -84,7 +87,7 @@ type Config struct {
 	Derivation *derivation.Engine
 	Now        func() time.Time
 	NewRun     func() authority.RunID
-	// MaxTimedPerHour caps what the clock alone starts. 0 means 100.
+	// MaxTimedPerHour caps what the clock alone starts; see CapTimed. 0 means 100.
 	MaxTimedPerHour int
 	// Reconcile is how often consumers are looked at when nothing else happens. 0 means 10 minutes.
 	Reconcile time.Duration
@@ -104,6 +107,8 @@ type State struct {
 	Path   authority.Path `json:"path"`
 	// Waiting says what the secret waits for, "" when nothing.
 	Waiting string `json:"waiting,omitempty"`
+	// ByDesign: nobody has to look at what it waits for; see journal.Waiting.
+	ByDesign bool `json:"byDesign,omitempty"`
 	// Drift says which consumer was found to have left the version that it held, "" when none. It was given it again.
 	Drift string `json:"drift,omitempty"`
 	// Looked is when it was last looked at, Again when it will be.
@@ -115,7 +120,17 @@ type State struct {
 	kept       time.Time       // consumers were last found right
 	asked      map[string]bool // the open requests that the last look knew of
 	woken      bool            // somebody wants it looked at again, though a look may be under way
+	declared   int             // the declaration that it is of: a look that began under another tells nothing of kept
 }
+
+// wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
+type wait struct {
+	reason   string
+	byDesign bool
+	until    time.Time
+}
+
+func (s *State) hold(w wait) { s.Waiting, s.ByDesign, s.Again = w.reason, w.byDesign, w.until }
 
 // Orchestrator drives all secrets of one estate.
 type Orchestrator struct {
@@ -126,6 +141,8 @@ type Orchestrator struct {
 	states  map[authority.Path]*State
 	timed   []time.Time // starts of timed runs within the last hour
 	primed  bool
+	pruned  time.Time // when requests that were closed long ago were forgotten last
+	uses    int       // counts Use
 	// wants says why a member of a group wants its leader to begin. It is found again after a crash.
 	wants map[authority.Path]*rotation.Reason
 	busy  map[authority.Path]bool // those that somebody looks at now
@@ -137,9 +154,7 @@ type Orchestrator struct {
 
 // New returns an orchestrator without secrets; Use gives it some.
 func New(config Config) *Orchestrator {
-	if config.MaxTimedPerHour == 0 {
-		config.MaxTimedPerHour = 100
-	}
+	config.MaxTimedPerHour = cmp.Or(config.MaxTimedPerHour, defaultTimedPerHour)
 	if config.Reconcile == 0 {
 		config.Reconcile = 10 * time.Minute
 	}
@@ -155,6 +170,7 @@ func New(config Config) *Orchestrator {
 func (o *Orchestrator) Use(secrets []Secret) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.uses++
 	o.secrets = make(map[authority.Path]Secret, len(secrets))
 	for _, s := range secrets {
 		o.secrets[s.Path] = s
@@ -162,7 +178,7 @@ func (o *Orchestrator) Use(secrets []Secret) {
 			o.states[s.Path] = &State{}
 		}
 		state := o.states[s.Path]
-		state.Secret, state.Path, state.woken, state.kept = s.Secret, s.Path, true, time.Time{}
+		state.Secret, state.Path, state.woken, state.kept, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
 	}
 	for path := range o.states {
 		if _, declared := o.secrets[path]; !declared {
@@ -170,6 +186,19 @@ func (o *Orchestrator) Use(secrets []Secret) {
 		}
 	}
 }
+
+// CapTimed sets how many timed runs may begin within an hour, as the estate says. 0 means 100.
+func (o *Orchestrator) CapTimed(perHour int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.MaxTimedPerHour = cmp.Or(perHour, defaultTimedPerHour)
+}
+
+const (
+	defaultTimedPerHour = 100
+	// pruneEvery is how often requests that were closed long ago are forgotten.
+	pruneEvery = 24 * time.Hour
+)
 
 // Secret returns the declared secret of that name.
 func (o *Orchestrator) Secret(name string) (Secret, bool) {
@@ -183,19 +212,36 @@ func (o *Orchestrator) Secret(name string) (Secret, bool) {
 	return Secret{}, false
 }
 
-// Abort asks for the live run of the secret at path to be taken back; see rotation.Engine.Abort.
-func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, by, reason string) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, by, reason) })
+// Abort asks for the live run id of the secret at path to be taken back; see rotation.Engine.Abort.
+func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, reason) })
 }
 
-// Force waives the proofs that the live run of the secret at path is missing; see rotation.Engine.Force.
-func (o *Orchestrator) Force(ctx context.Context, path authority.Path, by, reason string) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, by, reason) })
+// Force waives what the live run id of the secret at path waits for; see rotation.Engine.Force.
+func (o *Orchestrator) Force(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, id, by, reason) })
 }
 
-// Supply hands a credential in for the live run of the secret at path; see rotation.Engine.Supply.
-func (o *Orchestrator) Supply(ctx context.Context, path authority.Path, by string, v secret.Value) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Supply(ctx, s.Subject, by, v) })
+// Supply hands in a value for the secret at path, to the live run that waits for it or to one that begins with it; see
+// rotation.Engine.Supply. It returns the run. What is derived, or still to be handed over, takes none.
+func (o *Orchestrator) Supply(ctx context.Context, path authority.Path, by, reason string, v secret.Value) (run authority.RunID, err error) {
+	err = o.onLive(ctx, path, func(s Secret) error {
+		if s.Derived != nil {
+			return fmt.Errorf("supplying a value to %s: it is computed from others; supply those: %w", s.Secret, rotation.ErrNotAllowed)
+		}
+		if s.Handover != nil {
+			entry, err := o.Journal.Load(ctx, path)
+			if err != nil {
+				return err
+			}
+			if entry.Tombstone == nil {
+				return fmt.Errorf("supplying a value to %s: it is still to be handed over from Git: %w", s.Secret, rotation.ErrNotNow)
+			}
+		}
+		run, err = o.Rotation.Supply(ctx, s.Subject, by, reason, v)
+		return err
+	})
+	return run, err
 }
 
 // onLive repeats a change of a journal entry that a tick may be changing too, and has the secret looked at.
@@ -242,7 +288,7 @@ func (o *Orchestrator) States() map[authority.Path]State {
 func (o *Orchestrator) Tick(ctx context.Context) (time.Time, error) {
 	next, err := o.Begin(ctx)
 	o.Wait()
-	if err != nil {
+	if err != nil || o.Barred() != "" {
 		return next, err
 	}
 	return o.next(), ctx.Err()
@@ -266,6 +312,7 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return later, err
 	}
+	pruning := o.prune(ctx)
 	requests := map[authority.Path][]trigger.Request{}
 	for _, request := range open {
 		requests[request.Path] = append(requests[request.Path], request)
@@ -287,7 +334,24 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 			turn()
 		})
 	}
-	return o.next(), ctx.Err()
+	return o.next(), errors.Join(pruning, ctx.Err())
+}
+
+// prune forgets requests that were closed long ago, now and then. A fault of that holds up no secret.
+func (o *Orchestrator) prune(ctx context.Context) error {
+	o.mu.Lock()
+	pruned := o.pruned
+	o.mu.Unlock()
+	if o.Now().Sub(pruned) < pruneEvery {
+		return nil
+	}
+	if err := o.Queue.Prune(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pruned = o.Now()
+	return nil
 }
 
 // Wait returns once no look is under way.
@@ -379,7 +443,8 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	seen := *state
 	o.mu.Unlock()
 
-	seen.Looked, seen.Waiting, seen.Again = o.Now(), "", time.Time{}
+	seen.Looked = o.Now()
+	seen.hold(wait{})
 	seen.asked = make(map[string]bool, len(requests))
 	for _, request := range requests {
 		seen.asked[request.ID] = true
@@ -390,24 +455,23 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		seen.Again = o.Now().Add(time.Second)
 	case err != nil:
 		seen.failures++
-		seen.Waiting = withHint(err)
-		seen.Again = o.Now().Add(min(5*time.Minute, time.Second<<min(seen.failures, 9)))
+		after := min(5*time.Minute, time.Second<<min(seen.failures, 9))
+		if later, says := errors.AsType[*upstream.Later](err); says {
+			after = max(after, later.After)
+		}
+		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon)
+		seen.hold(wait{upstream.Explained(err), byDesign, o.Now().Add(after)})
 	default:
 		seen.failures = 0
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if state := o.states[s.Path]; state != nil {
-		seen.woken = state.woken
-		*state = seen
+	if state = o.states[s.Path]; state == nil {
+		return
 	}
-}
-
-// withHint is err with the operator's next move, where an error in its chain names one (a method Hint).
-func withHint(err error) string {
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) && hinted.Hint() != "" {
-		return err.Error() + " (hint: " + hinted.Hint() + ")"
+	if state.declared != seen.declared {
+		seen.Secret, seen.declared, seen.kept = state.Secret, state.declared, time.Time{}
 	}
-	return err.Error()
+	seen.woken = state.woken
+	*state = seen
 }

@@ -244,6 +244,9 @@ func TestBarredEstateIsLeftAlone(t *testing.T) {
 	estate(t, 1, func(r *rig) {
 		process := r.start()
 		process.Barred = func() string { return "recovering" }
+		if next, err := process.Tick(r.t.Context()); err != nil || time.Until(next) < time.Minute {
+			t.Errorf("the next look is in %s, %v", time.Until(next), err)
+		}
 		r.pass(process, time.Hour)
 		r.wantVersions(0)
 	})

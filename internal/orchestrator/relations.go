@@ -5,6 +5,7 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/journal"
@@ -19,8 +20,8 @@ type Stagger struct {
 	Gap time.Duration
 }
 
-// tooNear says why a run may not begin beside, or so soon after, that of another secret of the set; "" when it may.
-func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (string, time.Time, error) {
+// tooNear says why a run may not begin beside, or so soon after, that of another secret of the set; nil when it may.
+func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
 	o.mu.Lock()
 	var others []Secret
 	for path, other := range o.secrets {
@@ -33,20 +34,20 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (string, time.Time
 	for _, other := range others {
 		entry, err := o.Journal.Load(ctx, other.Path)
 		if err != nil {
-			return "", time.Time{}, err
+			return nil, err
 		}
 		if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
-			return fmt.Sprintf("the end of the run of %s, of the same stagger set %s", other.Secret, s.Stagger.Set), now.Add(time.Minute), nil
+			return &wait{fmt.Sprintf("the end of the run of %s, of the same stagger set %s", other.Secret, s.Stagger.Set), true, now.Add(time.Minute)}, nil
 		}
 		last := entry.Last
 		if last == nil || last.Workflow != journal.Rotation {
 			continue
 		}
 		if until := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(until) {
-			return fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", until.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), until, nil
+			return &wait{fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", until.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), true, until}, nil
 		}
 	}
-	return "", time.Time{}, nil
+	return nil, nil
 }
 
 // grouped lets a member of a group join its leader's run, or ask for one; for the leader it returns why the group is to
@@ -62,9 +63,12 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 			return false, nil, nil
 		}
 		hold, err := o.memberHolds(ctx, s)
-		if err != nil || hold != "" {
-			seen.Waiting = hold
+		if err != nil {
 			return false, nil, err
+		}
+		if hold != nil {
+			seen.hold(*hold)
+			return false, nil, nil
 		}
 		o.mu.Lock()
 		delete(o.wants, s.Path)
@@ -76,13 +80,13 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 		return false, nil, err
 	}
 	run := leader.Live
-	if run != nil && run.Group == run.ID && run.Step != journal.Undoing && (entry.Last == nil || entry.Last.Group != run.Group) {
+	if run != nil && run.Group == run.ID && run.Step != journal.Undoing && slices.Contains(run.Members, s.Path) && (entry.Last == nil || entry.Last.Group != run.Group) {
 		why := run.Trigger
 		why.Requests = nil
 		for _, request := range requests {
 			why.Requests = append(why.Requests, request.ID)
 		}
-		_, err := o.Rotation.Join(ctx, s.Subject, why, run.Group)
+		_, err := o.Rotation.Join(ctx, s.Subject, why, run)
 		o.Wake(s.Group.Leader)
 		return err == nil, nil, err
 	}
@@ -91,13 +95,19 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 		o.wants[s.Group.Leader] = &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}
 		o.mu.Unlock()
 		o.Wake(s.Group.Leader)
-		seen.Waiting = "its group " + s.Group.Name + " to begin"
+		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
+		o.mu.Lock()
+		leads, declared := o.secrets[s.Group.Leader]
+		o.mu.Unlock()
+		if !declared || leads.Suspended || leads.Elsewhere {
+			seen.hold(wait{reason: fmt.Sprintf("its group %s to begin, whose first secret, at %s, is suspended or rotated elsewhere", s.Group.Name, s.Group.Leader)})
+		}
 	}
 	return false, nil, nil
 }
 
-// memberHolds says why the group cannot begin, "" when it can.
-func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (string, error) {
+// memberHolds says why the group cannot begin, nil when it can.
+func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (*wait, error) {
 	for _, member := range s.Group.Members {
 		if member.Path == s.Path {
 			continue
@@ -108,18 +118,18 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (string, error
 		entry, err := o.Journal.Load(ctx, member.Path)
 		switch {
 		case err != nil:
-			return "", err
+			return nil, err
 		case !declared || other.Suspended || other.Elsewhere:
-			return fmt.Sprintf("%s, of its group %s, which is suspended or rotated elsewhere", member.Secret, s.Group.Name), nil
+			return &wait{reason: fmt.Sprintf("%s, of its group %s, which is suspended or rotated elsewhere", member.Secret, s.Group.Name)}, nil
 		case entry.Live != nil:
-			return fmt.Sprintf("the end of the run of %s, of its group %s", member.Secret, s.Group.Name), nil
+			return &wait{reason: fmt.Sprintf("the end of the run of %s, of its group %s", member.Secret, s.Group.Name), byDesign: true}, nil
 		case entry.Current == nil && !other.First:
-			return fmt.Sprintf("%s, of its group %s, to be handed over", member.Secret, s.Group.Name), nil
+			return &wait{reason: fmt.Sprintf("%s, of its group %s, to be handed over", member.Secret, s.Group.Name), byDesign: true}, nil
 		case o.Now().Before(entry.QuietUntil):
-			return fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), nil
+			return &wait{reason: fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), byDesign: true}, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 func (o *Orchestrator) wakeGroup(s Secret) {

@@ -173,6 +173,7 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 			return fmt.Errorf("keeping a copy of the estate: %w", err)
 		}
 	}
+	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
 	p.Orchestrator.Use(secrets)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,18 +252,19 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 		if strings.HasPrefix(row.Origin, "bootstrap ") {
 			facts.HandedOver++
 		}
-		if (row.State == "waiting" || row.State == "handing-over") && len(row.Consumers) > 0 {
+		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over") && len(row.Consumers) > 0 {
 			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
 		}
 	}
 }
 
+// findings are what a person must look at. What only takes its time is none.
 func findings(row inventory.Row) []string {
 	var found []string
 	if row.Expired {
 		found = append(found, fmt.Sprintf("%s expired at %s (%s)", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy))
 	}
-	if row.Waiting != "" {
+	if row.Waiting != "" && !row.ByDesign {
 		found = append(found, row.Secret+" waits for "+row.Waiting)
 	}
 	if row.Drift != "" {
@@ -370,10 +372,16 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
 	case bound.Suspended:
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " is suspended", Hint: "take suspend out of its document first"}
+	case bound.Derived != nil:
+		inputs := inventory.Inputs(declared)
+		return trigger.Request{}, &server.Problem{
+			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
+			Hint: "rotate what is to change, for example: custody rotate " + inputs[0],
+		}
 	case bound.Upstream == nil:
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
-			Hint: "declare rotation.upstreamRef, or the origin generated",
+			Hint: "hand in a new value that you made: custody supply " + declared.Name + "; or declare rotation.upstreamRef",
 		}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{

@@ -5,6 +5,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"custody.dev/custody/internal/audit"
@@ -23,7 +24,9 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 	var runs []*server.Run
 	byID := map[authority.RunID]*server.Run{}
 	for _, event := range events {
-		if event.Workflow != string(journal.Handover) && event.Workflow != string(journal.Rotation) {
+		switch journal.Workflow(event.Workflow) {
+		case journal.Handover, journal.Rotation, journal.Derivation:
+		default:
 			continue
 		}
 		run := byID[event.Run]
@@ -108,13 +111,27 @@ func (p *Platform) Force(ctx context.Context, by string, id authority.RunID, rea
 }
 
 // Supply implements server.Service.
-func (p *Platform) Supply(ctx context.Context, by string, id authority.RunID, reason string, v secret.Value) error {
-	return p.onLive(ctx, id, "supply", by, reason, func(ctx context.Context, path authority.Path, by, _ string) error {
-		return p.Orchestrator.Supply(ctx, path, by, v)
+func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (run authority.RunID, err error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return "", err
+	}
+	declared, ok := estate.ByName(secretName)
+	if !ok {
+		return "", missing("secret", secretName)
+	}
+	if bound, _ := p.Orchestrator.Secret(declared.Name); bound.Elsewhere {
+		return "", &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
+	}
+	err = p.onRecord(ctx, "supply", by, reason, declared.Name, declared.Path, func() error {
+		run, err = p.Orchestrator.Supply(ctx, declared.Path, by, reason, v)
+		return err
 	})
+	return run, err
 }
 
-type verb func(ctx context.Context, path authority.Path, by, reason string) error
+// verb changes the live run id of the secret at path. Which run is live may change before it does.
+type verb func(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error
 
 func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, reason string, do verb) error {
 	entries, err := p.Journal.All(ctx)
@@ -129,13 +146,18 @@ func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, rea
 		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended", Hint: "see `custody run show` for how"}
 	}
 	entry := entries[i]
-	if err := p.operation(ctx, name, by, reason, entry.Secret, entry.Path); err != nil {
+	return p.onRecord(ctx, name, by, reason, entry.Secret, entry.Path, func() error { return do(ctx, entry.Path, id, by, reason) })
+}
+
+// onRecord does what a person asked for once that is on record; if it does not happen, so is that.
+func (p *Platform) onRecord(ctx context.Context, name, by, reason, secretName string, path authority.Path, do func() error) error {
+	if err := p.operation(ctx, name, by, reason, secretName, path); err != nil {
 		return err
 	}
-	defer p.wake(entry.Path)
-	if err := do(ctx, entry.Path, by, reason); err != nil { // what was asked for is on record; so is that it did not happen
+	defer p.wake(path)
+	if err := do(); err != nil {
 		return errors.Join(err, p.Record.Append(ctx, audit.Event{
-			Run: p.NewRun(), Step: name + "-refused", Workflow: "operation", Secret: entry.Secret, Path: entry.Path,
+			Run: p.NewRun(), Step: name + "-refused", Workflow: "operation", Secret: secretName, Path: path,
 			By: by, Reason: reason, Result: "failed", Detail: err.Error(), At: p.Now(),
 		}))
 	}

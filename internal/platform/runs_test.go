@@ -39,3 +39,23 @@ func TestRunIsKnownBeforeItIsOnRecord(t *testing.T) {
 		t.Errorf("%d runs of another secret, %v", len(others), err)
 	}
 }
+
+// TestEndedDerivationIsARun: what computed a derived secret is asked for like any other run.
+func TestEndedDerivationIsARun(t *testing.T) {
+	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+	log := auditmemory.New(clock)
+	for _, step := range []journal.Step{journal.Planned, journal.Promoted, journal.Completed} {
+		event := audit.Event{
+			Run: "run-1", Step: string(step), Workflow: string(journal.Derivation), Secret: "url", Path: "app/url",
+			By: "custody", Reason: "a new version of password", Result: "ok", At: clock(),
+		}
+		if err := log.Append(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := New(Config{Journal: journal.New(authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: clock})), Record: unsent{log}, Now: clock})
+	run, err := p.Run(t.Context(), "run-1")
+	if err != nil || run.Result != "completed" || run.Workflow != journal.Derivation || len(run.Events) != 3 {
+		t.Errorf("run %+v, %v", run, err)
+	}
+}

@@ -109,7 +109,9 @@ func (s *Mail) configure() error {
 	if settings == "" {
 		settings = "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
 	}
+	// Processes are kept for the next who signs in: starting two for each is most of what a sign-in costs otherwise.
 	protocols, listeners := "submission", `service submission-login {
+  service_count = 0
   inet_listener submission {
     port = PLAIN
   }
@@ -117,6 +119,9 @@ func (s *Mail) configure() error {
     port = TLS
     ssl = yes
   }
+}
+service submission {
+  service_count = 100
 }
 `
 	if s.options.Postfix {

@@ -43,17 +43,31 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			a.p.applied = a.Now() // when it was, nobody knows; it has to settle from now
 			a.reach(journal.Applied)
 			return nil, nil
+		case upstream.Refused:
+			if a.run.Trigger.Kind == Supplied {
+				return a.takeBack(ctx, "the upstream refuses what was handed in")
+			}
 		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
 			if a.p.polls < unknownPolls {
 				return a.stuck("the upstream to say whether the candidate was applied", err), nil
 			}
 		}
 	}
+	if stop, err := a.last(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
+		return stop, err
+	}
+	if a.kind.Capability == upstream.Overwrite { // afterwards consumers are refused until the candidate was verified
+		if left := a.lockOut(); left > 0 {
+			return until("time to pass since a wrong sign-in, before the credential is replaced", left), nil
+		}
+	}
+	fresh := a.p.fresh
 	a.p.fresh = false
 	err := a.call(ctx, func(ctx context.Context) error {
 		_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, a.p.candidate)
 		return err
 	})
+	a.p.fresh = fresh && err != nil && definite(err)
 	switch {
 	case err == nil:
 		a.p.applied = a.Now()
@@ -62,11 +76,11 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.takeBack(ctx, err.Error())
+		return a.takeBack(ctx, upstream.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + err.Error()), nil
+		return a.wait("a person: " + upstream.Explained(err)), nil
 	case a.p.polls >= applyAttempts && !errors.Is(err, upstream.ErrNotApplied):
-		return a.takeBack(ctx, "applying failed too often: "+err.Error())
+		return a.takeBack(ctx, "applying failed too often: "+upstream.Explained(err))
 	}
 	return a.stuck("the upstream to take the candidate", err), nil
 }
@@ -74,7 +88,11 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 // fence waits until no call without a reply can land any more.
 func (a *attempt) fence() *pause {
 	if left := a.p.prior.Sub(a.Now()); left >= 0 {
-		return &pause{"an earlier call's deadline to pass, after which it can land no more", left + 1}
+		if left > a.kind.CallDeadline { // the clock was set back: a call that began before can land no later than this
+			a.p.prior, a.p.settled = a.Now().Add(a.kind.CallDeadline), a.run.CallBy
+			left = a.kind.CallDeadline
+		}
+		return until("an earlier call's deadline to pass, after which it can land no more", left+1)
 	}
 	return nil
 }
@@ -83,7 +101,7 @@ func (a *attempt) fence() *pause {
 // delay, and an acceptance the answer of one part that is ahead of the others.
 func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	if left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
-		return &pause{"the candidate to be honoured everywhere upstream", left + 1}, nil
+		return until("the candidate to be honoured everywhere upstream", left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
 	case upstream.Accepted:
@@ -166,8 +184,14 @@ const foreignWrite = "a person: somebody else wrote to the secret's path; nothin
 // takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
 // its own.
 func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
-	if a.run.Step == journal.Applied && !a.p.released {
+	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
 		return a.wait("a person: its group counts on this run, and " + reason), nil
+	}
+	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
+		if a.kind.Issues {
+			reason += "; hand one in that it honours, with `custody supply`"
+		}
+		return a.wait("a person: this upstream cannot undo, and " + reason), nil
 	}
 	a.run.Step, a.run.Undo = journal.Undoing, reason
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
@@ -183,8 +207,17 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	began := kept || a.kind.Issues && !a.run.CallBy.IsZero()
-	if began {
+	if !kept && !a.p.issued.Empty() {
+		if err := a.keep(ctx, a.p.old, a.p.issued); err != nil {
+			return nil, err
+		}
+		kept, a.p.issued = true, secret.Value{}
+	}
+	staged := a.run.Turn != "" // otherwise nobody ever called anything. What this process alone knows is not enough: another may lead
+	if staged && !kept && !a.kind.Issues && a.run.Forced == "" {
+		return a.wait(pendingGone + "; if nothing of it is left upstream, `custody run force`"), nil
+	}
+	if staged {
 		if stop := a.fence(); stop != nil {
 			return stop, nil
 		}
@@ -207,13 +240,19 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
 			return stop, err
 		}
-	case a.kind.Undo == upstream.Impossible:
-		return a.wait("a person: this upstream cannot undo; " + a.run.Undo), nil
+	case a.kind.Undo == upstream.Impossible && a.run.Forced == "":
+		return a.wait("a person: this upstream cannot undo; see to it there, then `custody run force`: " + a.run.Undo), nil
+	case a.kind.Undo == upstream.Impossible, !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
 		act = func(ctx context.Context) error {
 			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
 		}
 	default:
+		if a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
+			if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Accepted {
+				return nil, nil
+			}
+		}
 		act = func(ctx context.Context) error {
 			_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.candidate, a.p.old)
 			return err
@@ -234,14 +273,14 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 	}
-	if a.run.Base == 0 || !a.kind.Verifies {
+	if a.run.Base == 0 || !a.kind.Verifies || a.run.Forced != "" {
 		return nil, nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Accepted:
 		return nil, nil
 	case upstream.Refused:
-		return a.wait("a person: the run was taken back but the upstream refuses the current credential"), nil
+		return a.wait("a person: the run was taken back but the upstream refuses the current credential; mend it there, or `custody run force` and then rotate or supply"), nil
 	default:
 		return a.stuck("the upstream to say that it honours the current credential", err), nil
 	}
@@ -250,9 +289,6 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 // abandon closes a run that was taken back and sets when the next may be tried.
 func (a *attempt) abandon(ctx context.Context) error {
 	now := a.Now()
-	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
-		return err
-	}
 	if err := a.audit(ctx, journal.Undone, a.run.Undo); err != nil {
 		return err
 	}
@@ -264,5 +300,9 @@ func (a *attempt) abandon(ctx context.Context) error {
 		Attempts: attempts, NotBefore: now.Add(retryAfter(attempts)), Reason: a.run.Undo,
 		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
 	}
-	return a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo))
+	if err := a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo)); err != nil {
+		return err
+	}
+	// Not before: without it a run that is still open could not tell its candidate. What stays is swept.
+	return a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID))
 }

@@ -194,21 +194,20 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
 	}
+	// A call to revoke may have come through. It is made again all the same: a refusal alone can be an outage.
+	gone := upstream.Accepted
 	if a.run.Step == journal.Delivered {
-		verdict, err := a.ask(ctx, a.p.old)
-		if verdict == upstream.Refused {
-			a.reach(journal.Revoked)
-			return nil, a.audit(ctx, journal.Revoked, "")
-		}
-		if verdict == upstream.Unknown {
+		if gone, err = a.ask(ctx, a.p.old); gone == upstream.Unknown {
 			return a.stuck("the upstream to say whether the old credential is refused", err), nil
 		}
 	}
-	if stop, err := a.settled(ctx); stop != nil || err != nil {
-		return stop, err
-	}
-	if a.p.at != journal.Delivered {
-		return nil, nil // a proof was lost while settling
+	if gone == upstream.Accepted {
+		if stop, err := a.settled(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+		if a.p.at != journal.Delivered {
+			return nil, nil // a proof was lost while settling
+		}
 	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
@@ -223,7 +222,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + err.Error()), nil
+		return a.wait("a person: " + upstream.Explained(err)), nil
 	case err != nil:
 		return a.stuck("the upstream to revoke the old credential", err), nil
 	}
@@ -255,7 +254,7 @@ func (a *attempt) closing(ctx context.Context) (*pause, error) {
 // refused checks that the old credential no longer opens anything, once its end had time to show everywhere.
 func (a *attempt) refused(ctx context.Context) (*pause, error) {
 	if left := a.p.revoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
-		return &pause{"the old credential to be refused everywhere upstream", left + 1}, nil
+		return until("the old credential to be refused everywhere upstream", left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Refused:
@@ -280,7 +279,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 		return nil, nil
 	}
 	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
-		return &pause{"the settle time after the last proof", left}, nil
+		return until("the settle time after the last proof", left), nil
 	}
 	missing, err := a.missing(ctx, held)
 	if err != nil {
@@ -295,31 +294,31 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 }
 
 // complete cleans up and closes the run, once every record of it is in.
-func (a *attempt) complete(ctx context.Context) error {
-	held, err := a.Authority.Read(ctx, a.s.Path)
-	if err != nil {
-		return err
+func (a *attempt) complete(ctx context.Context) (*pause, error) {
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
 	}
 	for _, step := range a.steps() {
 		if err := a.audit(ctx, step, ""); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if a.revokes() {
 		if err := a.Authority.Destroy(ctx, a.s.Path, a.run.Base); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
-		return err
+		return nil, err
 	}
 	a.entry.Rotated, a.entry.Current, a.entry.Retry = held.Created, &held.ID, nil
-	return a.close(ctx, resultCompleted, "")
+	return nil, a.close(ctx, resultCompleted, "")
 }
 
 // revokes says whether this run's old credential is refused at its end.
 func (a *attempt) revokes() bool {
-	return a.run.Base > 0 && a.run.Policy.RevokeOld
+	return a.run.Base > 0 && a.run.Policy.RevokeOld && a.s.Upstream != supplied{}
 }
 
 // steps are the transitions of a completed run, in order.

@@ -29,9 +29,9 @@ type Situation struct {
 	Policy journal.Policy
 	// First: the first value is Custody's to make.
 	First bool
-	// Requested is when the newest request by a person or an event came in, zero when none is open.
-	Requested time.Time
-	Now       time.Time
+	// Requests are the ids of the open requests by people or events.
+	Requests []string
+	Now      time.Time
 }
 
 // Reason says why a run is due. People read it in every place that shows a run.
@@ -58,13 +58,15 @@ func Due(s Situation) *Reason {
 	return nil
 }
 
-// backingOff: after failures only time passing, or a request newer than the last failure, starts another run.
+// backingOff: after failures only time passing, or a request that the failed run had not taken, starts another run. When
+// that came in does not matter: it may have come while that run was live, or by a clock that was set back since.
 func backingOff(s Situation) bool {
 	retry := s.Entry.Retry
 	if retry == nil {
 		return false
 	}
-	if s.Entry.Last != nil && s.Requested.After(s.Entry.Last.Ended) {
+	taken := func(id string) bool { return s.Entry.Last != nil && slices.Contains(s.Entry.Last.Trigger.Requests, id) }
+	if slices.ContainsFunc(s.Requests, func(id string) bool { return !taken(id) }) {
 		return false
 	}
 	return retry.Held || s.Now.Before(retry.NotBefore)
@@ -78,7 +80,7 @@ func neverIssued(s Situation) *Reason {
 }
 
 func requested(s Situation) *Reason {
-	if s.Requested.IsZero() || s.Entry.Current == nil {
+	if len(s.Requests) == 0 || s.Entry.Current == nil {
 		return nil
 	}
 	return &Reason{"requested", "requested"}
@@ -129,7 +131,7 @@ func open(windows []journal.Window, now time.Time) bool {
 			continue // lint refuses unknown zones; one that vanished from the system opens nothing
 		}
 		local := now.In(zone)
-		for back := range 2 { // a window may have begun yesterday
+		for back := range 2 + int(window.Duration/(24*time.Hour)) { // a window may have begun days ago
 			day := local.AddDate(0, 0, -back)
 			if len(window.Days) > 0 && !slices.Contains(window.Days, day.Weekday()) {
 				continue

@@ -28,7 +28,7 @@ func monthly() rotation.Situation {
 func TestDue(t *testing.T) {
 	failed := func(s *rotation.Situation, held bool) {
 		s.Now = epoch.Add(29 * day)
-		s.Entry.Last = &journal.Outcome{Result: "undone", Ended: s.Now.Add(-time.Minute)}
+		s.Entry.Last = &journal.Outcome{Result: "undone", Ended: s.Now.Add(-time.Minute), Trigger: journal.Trigger{Requests: []string{"old"}}}
 		s.Entry.Retry = &journal.Retry{Attempts: 1, NotBefore: s.Now.Add(time.Minute), Held: held}
 	}
 	for name, c := range map[string]struct {
@@ -41,17 +41,17 @@ func TestDue(t *testing.T) {
 		"long past its end":       {func(s *rotation.Situation) { s.Now = epoch.Add(300 * day) }, "time"},
 		"static":                  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Now = epoch.Add(300 * day) }, ""},
 		"by event only":           {func(s *rotation.Situation) { s.Policy.RotationType = "event"; s.Now = epoch.Add(300 * day) }, ""},
-		"requested":               {func(s *rotation.Situation) { s.Requested = s.Now }, "requested"},
-		"requested while static":  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Requested = s.Now }, "requested"},
-		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requested = s.Now }, ""},
+		"requested":               {func(s *rotation.Situation) { s.Requests = []string{"new"} }, "requested"},
+		"requested while static":  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Requests = []string{"new"} }, "requested"},
+		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requests = []string{"new"} }, ""},
 		"generated, never issued": {func(s *rotation.Situation) { s.First = true; s.Entry.Current = nil }, "first"},
 		"not ours to issue":       {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
 		"a run is live":           {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},
 		"backing off":             {func(s *rotation.Situation) { failed(s, false) }, ""},
 		"back-off over":           {func(s *rotation.Situation) { failed(s, false); s.Now = s.Entry.Retry.NotBefore }, "time"},
 		"held":                    {func(s *rotation.Situation) { failed(s, true); s.Now = epoch.Add(300 * day) }, ""},
-		"held, an old request":    {func(s *rotation.Situation) { failed(s, true); s.Requested = s.Entry.Last.Ended }, ""},
-		"held, a new request":     {func(s *rotation.Situation) { failed(s, true); s.Requested = s.Now }, "requested"},
+		"held, an old request":    {func(s *rotation.Situation) { failed(s, true); s.Requests = s.Entry.Last.Trigger.Requests }, ""},
+		"held, a new request":     {func(s *rotation.Situation) { failed(s, true); s.Requests = []string{"new"} }, "requested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := monthly()
@@ -74,6 +74,7 @@ func TestDueOnlyInsideItsWindows(t *testing.T) {
 	night := journal.Window{Start: 23 * time.Hour, Duration: 4 * time.Hour, Zone: "Europe/Berlin"}
 	saturday := night
 	saturday.Days = []time.Weekday{time.Saturday}
+	weekend := journal.Window{Days: []time.Weekday{time.Friday}, Start: 20 * time.Hour, Duration: 60 * time.Hour, Zone: "Europe/Berlin"}
 	early := journal.Window{Start: 2*time.Hour + 30*time.Minute, Duration: time.Hour, Zone: "Europe/Berlin"}
 	at := func(month time.Month, date, hour, minute int) time.Time {
 		return time.Date(2030, month, date, hour, minute, 0, 0, time.UTC)
@@ -83,6 +84,8 @@ func TestDueOnlyInsideItsWindows(t *testing.T) {
 		now    time.Time
 		want   bool
 	}{
+		"a weekend, on Sunday":                {weekend, at(2, 10, 12, 0), true},
+		"a weekend, over":                     {weekend, at(2, 11, 7, 1), false},
 		"before midnight":                     {night, at(2, 5, 22, 30), true},
 		"over midnight":                       {night, at(2, 6, 1, 59), true},
 		"after its end":                       {night, at(2, 6, 2, 0), false},
@@ -102,7 +105,7 @@ func TestDueOnlyInsideItsWindows(t *testing.T) {
 			if got := rotation.Due(s) != nil; got != c.want {
 				t.Errorf("at %s: due %t, want %t", c.now, got, c.want)
 			}
-			s.Requested = c.now
+			s.Requests = []string{"new"}
 			if rotation.Due(s) == nil {
 				t.Error("a request waits for the window")
 			}

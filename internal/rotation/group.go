@@ -8,11 +8,15 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Group is what a secret needs to know of those it rotates with. One of them leads: its journal entry alone says whether
-// all go forward or all are taken back. Each other member journals that its candidate works (Applied) and from then on
-// does as the leader did; before, it may be taken back, and the leader then takes back all.
+// all go forward or all are taken back. Every member journals that its candidate works (Applied) and waits; members from
+// then on do as the leader did, and before it may be taken back, whereupon the leader takes back all. Members whose old
+// credential ends when the new one is made go last: they make it once all the others' candidates work.
+//
+// Who leads and who takes part is pinned by the leader's run: the estate may change while it lives.
 type Group struct {
 	Name    string
 	Leader  authority.Path
@@ -21,8 +25,40 @@ type Group struct {
 
 // Member is one secret of a group.
 type Member struct {
-	Secret string
-	Path   authority.Path
+	Secret   string
+	Path     authority.Path
+	Upstream upstream.Upstream
+}
+
+// interrupts says whether making a new credential ends the old one.
+func (m Member) interrupts() bool {
+	return m.Upstream != nil && m.Upstream.Kind().Capability == upstream.Overwrite
+}
+
+// reversible fails for a group of which a member could not be taken back with the others.
+func (s Subject) reversible() error {
+	if s.Group == nil {
+		return nil
+	}
+	for _, member := range s.Group.Members {
+		if member.Upstream != nil && member.Upstream.Kind().Undo == upstream.Impossible {
+			return fmt.Errorf("planning run of %s: %s, of its group %s, cannot be taken back with the others, since its upstream cannot undo: %w",
+				s.Secret, member.Secret, s.Group.Name, ErrNotAllowed)
+		}
+	}
+	return nil
+}
+
+// member is the declared member at path, or what is known of one that is no longer declared.
+func (s Subject) member(path authority.Path) Member {
+	if s.Group != nil {
+		for _, member := range s.Group.Members {
+			if member.Path == path {
+				return member
+			}
+		}
+	}
+	return Member{Secret: string(path), Path: path}
 }
 
 // fate of a group run, as one member's entry tells it.
@@ -60,11 +96,8 @@ func fateOf(entry *journal.Entry, group authority.RunID) fate {
 // together waits until the whole group may go forward, or takes this run back with it. After it returns without a pause
 // and without undoing, this run goes forward.
 func (a *attempt) together(ctx context.Context) (*pause, error) {
-	switch {
-	case a.run.Group == "" || a.s.Group == nil:
+	if a.run.Group == "" {
 		return nil, nil
-	case a.run.Group == a.run.ID:
-		return a.lead(ctx)
 	}
 	if a.run.Step != journal.Applied {
 		a.run.Step = journal.Applied
@@ -72,7 +105,10 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	leader, err := a.Journal.Load(ctx, a.s.Group.Leader)
+	if a.run.Group == a.run.ID {
+		return a.others(ctx, func(Member) bool { return true })
+	}
+	leader, err := a.Journal.Load(ctx, a.run.Leader)
 	if err != nil {
 		return nil, err
 	}
@@ -81,25 +117,35 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 		return nil, nil
 	case undone, unknownOf: // a leader that moved on cannot have gone forward without this member
 		a.p.released = true
-		return a.takeBack(ctx, "its group "+a.s.Group.Name+" was taken back")
+		return a.takeBack(ctx, "its group was taken back")
 	}
-	return a.wait("the other members of its group " + a.s.Group.Name + " to be verified"), nil
+	return until("the other members of its group to be verified; "+a.s.member(a.run.Leader).Secret+" leads", a.backoff()), nil
 }
 
-func (a *attempt) lead(ctx context.Context) (*pause, error) {
-	for _, member := range a.s.Group.Members {
-		if member.Path == a.s.Path {
+// last waits, where making the new credential ends the old one, until every other member's candidate works.
+func (a *attempt) last(ctx context.Context) (*pause, error) {
+	if a.run.Group == "" || a.kind.Capability != upstream.Overwrite {
+		return nil, nil
+	}
+	return a.others(ctx, func(m Member) bool { return !m.interrupts() })
+}
+
+// others waits until the candidates of the members that count work, or takes this run back with one of them.
+func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause, error) {
+	for _, path := range a.run.Members {
+		member := a.s.member(path)
+		if path == a.s.Path || !counts(member) {
 			continue
 		}
-		entry, err := a.Journal.Load(ctx, member.Path)
+		entry, err := a.Journal.Load(ctx, path)
 		if err != nil {
 			return nil, err
 		}
 		switch fateOf(entry, a.run.Group) {
 		case undone:
-			return a.takeBack(ctx, fmt.Sprintf("%s, of its group %s, was taken back", member.Secret, a.s.Group.Name))
+			return a.takeBack(ctx, member.Secret+", of its group, was taken back")
 		case underWay, unknownOf:
-			return a.wait(fmt.Sprintf("%s, of its group %s, to be verified", member.Secret, a.s.Group.Name)), nil
+			return until(member.Secret+", of its group, to be verified", a.backoff()), nil
 		}
 	}
 	return nil, nil

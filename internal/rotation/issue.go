@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -22,38 +23,20 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if !kept {
-		if a.p.old, err = a.base(ctx); err != nil {
+		if stop, err := a.obtain(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
+			return stop, err
+		}
+		if err := a.keep(ctx, a.p.old, a.p.issued); errors.Is(err, authority.ErrConflict) {
+			a.p.issued = secret.Value{} // somebody else kept another
 			return nil, err
-		}
-		if !a.p.fresh {
-			if stop, err := a.reclaim(ctx); stop != nil || err != nil {
-				return stop, err
-			}
-		}
-		fresh := a.p.fresh
-		a.p.fresh = false
-		var issued secret.Value
-		err = a.call(ctx, func(ctx context.Context) (err error) {
-			issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
-			return err
-		})
-		a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
-		switch {
-		case errors.Is(err, journal.ErrSuperseded):
-			return nil, err
-		case errors.Is(err, upstream.ErrRefusedCandidate):
-			return a.takeBack(ctx, err.Error())
-		case err != nil:
-			return a.stuck("the upstream to issue a credential", err), nil
-		}
-		if err := issued.Fits(); err != nil {
-			return a.takeBack(ctx, err.Error())
-		}
-		if err := a.keep(ctx, a.p.old, issued); err != nil {
-			return nil, err
+		} else if err != nil { // what was issued is held on to: nothing else has it
+			return a.stuck("the authority to keep what the upstream issued", err), nil
 		}
 	}
-	a.p.applied = a.Now()
+	if err := a.escrow(ctx); err != nil {
+		return nil, err
+	}
+	a.p.issued, a.p.applied = secret.Value{}, a.Now()
 	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
 		return nil, err
 	}
@@ -64,11 +47,57 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 	return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
 }
 
+// obtain calls the upstream, unless it has answered already.
+func (a *attempt) obtain(ctx context.Context) (*pause, error) {
+	if !a.p.issued.Empty() {
+		return nil, nil
+	}
+	var err error
+	if a.p.old, err = a.base(ctx); err != nil {
+		return nil, err
+	}
+	if !a.p.fresh {
+		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+	}
+	if stop, err := a.last(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
+		return stop, err
+	}
+	fresh := a.p.fresh
+	a.p.fresh = false
+	var issued secret.Value
+	err = a.call(ctx, func(ctx context.Context) (err error) {
+		issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
+		return err
+	})
+	a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
+	switch {
+	case errors.Is(err, journal.ErrSuperseded):
+		return nil, err
+	case errors.Is(err, upstream.ErrRefusedCandidate):
+		return a.takeBack(ctx, upstream.Explained(err))
+	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
+		a.p.issued = issued
+		return a.takeBack(ctx, upstream.Explained(err))
+	case err != nil:
+		return a.stuck("the upstream to issue a credential", err), nil
+	}
+	if err := issued.Fits(); err != nil {
+		return a.takeBack(ctx, err.Error())
+	}
+	a.p.issued = issued
+	return nil, nil
+}
+
 // reclaim deals with what calls without a reply may have made, once none of them can land any more. After it, issuing
 // leaves nothing behind.
 func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 	if stop := a.fence(); stop != nil {
 		return stop, nil
+	}
+	if a.run.Step == journal.Undoing && a.run.Forced != "" && a.kind.LostReply == upstream.Person {
+		return nil, a.audit(ctx, stepForced, a.run.Forced+" sees to what a lost reply may have left upstream")
 	}
 	lister, lists := a.lister()
 	switch {
@@ -81,16 +110,22 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 	case a.kind.Capability == upstream.Overwrite && a.run.Base > 0:
 		return a.untouched(ctx)
 	}
-	return a.wait("a person: the reply to issuing was lost and this upstream cannot tell what it made; " + supplyHint), nil
+	return a.wait("a person: the reply to issuing was lost and this upstream cannot tell what it made; " + a.leftHint()), nil
 }
 
-const supplyHint = "make a credential there by hand and hand it in with `custody run supply`"
+// leftHint is what a person does about what a lost reply left.
+func (a *attempt) leftHint() string {
+	if a.run.Step == journal.Undoing {
+		return "remove there what it left, then `custody run force`"
+	}
+	return "make a credential there by hand and hand it in with `custody supply`"
+}
 
 // collect removes what carries the run's id.
 func (a *attempt) collect(ctx context.Context) (*pause, error) {
 	collector, able := a.s.Upstream.(upstream.Collector)
 	if !able {
-		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + supplyHint), nil
+		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + a.leftHint()), nil
 	}
 	err := a.call(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
 	if errors.Is(err, journal.ErrSuperseded) {
@@ -118,7 +153,7 @@ func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, e
 // upstream cannot tell.
 func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return &pause{"what a lost reply made to show upstream", left + 1}, nil
+		return until("what a lost reply made to show upstream", left+1), nil
 	}
 	now, err := a.list(ctx, lister)
 	if err != nil {
@@ -128,7 +163,7 @@ func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on",
+	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise `custody run abort`, then `custody run force`",
 		strings.Join(unknown, ", "))), nil
 }
 
@@ -136,63 +171,14 @@ func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause
 // have ended it.
 func (a *attempt) untouched(ctx context.Context) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return &pause{"the end of the current credential to show upstream", left + 1}, nil
+		return until("the end of the current credential to show upstream", left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Accepted:
 		return nil, nil
 	case upstream.Refused:
-		return a.wait("a person: the reply to issuing was lost, and the upstream no longer honours the credential before it; " + supplyHint), nil
+		return a.wait("a person: the reply to issuing was lost, and the upstream no longer honours the credential before it; " + a.leftHint()), nil
 	default:
 		return a.stuck("the upstream to say whether it still honours the current credential", err), nil
 	}
 }
-
-// Supply hands in the credential of a live run that cannot get it from its upstream: one that a person made there after
-// a reply was lost. It must be honoured now; the run then goes on with it. ErrNotAllowed when the run wants none.
-func (e *Engine) Supply(ctx context.Context, s Subject, by string, v secret.Value) error {
-	entry, run, err := e.live(ctx, s)
-	if err != nil {
-		return err
-	}
-	if s.Upstream == nil || !s.Upstream.Kind().Issues || run.Step != journal.Staged || len(run.Digest) > 0 {
-		return fmt.Errorf("supplying a value to run %s: it waits for none: %w", run.ID, ErrNotAllowed)
-	}
-	if err := v.Fits(); err != nil {
-		return err
-	}
-	a := &attempt{Engine: e, s: s, entry: entry, run: run, kind: s.Upstream.Kind(), p: e.remember(run)}
-	defer e.forget(run.ID) // the parts are asked again
-	if stop := a.fence(); stop != nil {
-		return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", run.ID, stop.reason, ErrNotNow)
-	}
-	switch kept, err := a.pending(ctx); {
-	case err != nil:
-		return err
-	case kept:
-		return fmt.Errorf("supplying a value to run %s: it has one: %w", run.ID, ErrNotAllowed)
-	}
-	switch verdict, err := a.ask(ctx, v); verdict {
-	case upstream.Refused:
-		return fmt.Errorf("supplying a value to run %s: the upstream refuses it: %w", run.ID, ErrNotAllowed)
-	case upstream.Unknown:
-		return fmt.Errorf("supplying a value to run %s: the upstream cannot say whether it honours it (%w): %w", run.ID, err, ErrNotNow)
-	}
-	old, err := a.base(ctx)
-	if err != nil {
-		return err
-	}
-	if err := a.keep(ctx, old, v); err != nil {
-		return err
-	}
-	if err := a.audit(ctx, stepSupplied, "by "+by); err != nil {
-		return err
-	}
-	if run.Digest, err = a.digest(ctx, v); err != nil {
-		return err
-	}
-	return e.Journal.Save(ctx, entry)
-}
-
-// stepSupplied records that a person handed the credential in.
-const stepSupplied journal.Step = "supplied"

@@ -3,6 +3,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -16,15 +17,16 @@ const stepUsed journal.Step = "old-used"
 
 // quiet asks an upstream that can tell whether the old credential is still used, before it is revoked. All declared
 // consumers have moved by then: whoever uses it is undeclared, or runs on what it read long ago. An answer without uses
-// is no proof, and adds nothing; a use holds the run until it ends, or a person forces it.
+// is no proof, and adds nothing; a use holds the run until it ends, or a person forces it. A use that evidence too
+// coarse puts before the consumers moved may have been theirs: it is waited out and not held against anybody.
 func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	witness, able := a.s.Upstream.(upstream.Witness)
-	if a.kind.Evidence == nil || !able || a.run.Forced != "" || a.run.Step == journal.Delivered {
+	if a.kind.Evidence == nil || !able || a.run.Forced != "" {
 		return nil, nil
 	}
 	window := a.run.Policy.QuietWindow
 	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
-		return &pause{"uses of the old credential to show upstream", left}, nil
+		return until("uses of the old credential to show upstream", left), nil
 	}
 	since := a.Now().Add(-window - a.kind.Evidence.Late - a.kind.Evidence.Fine)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -36,10 +38,17 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	if len(uses) == 0 {
 		return nil, nil
 	}
-	who, when := make([]string, len(uses)), make([]string, len(uses))
-	for i, use := range uses {
-		who[i] = use.Who
-		when[i] = use.Who + ", last seen " + use.Last.UTC().Format(time.RFC3339)
+	var who, when []string
+	for _, use := range uses {
+		if use.Last.Before(a.p.proven) {
+			continue
+		}
+		name := cmp.Or(use.Who, "somebody")
+		who = append(who, name)
+		when = append(when, name+", last seen "+use.Last.UTC().Format(time.RFC3339))
+	}
+	if len(who) == 0 {
+		return until("uses of the old credential, which may be from before its consumers moved, to be long enough ago", a.backoff()), nil
 	}
 	if err := a.audit(ctx, stepUsed, strings.Join(when, "; ")); err != nil {
 		return nil, err

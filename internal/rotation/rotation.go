@@ -82,18 +82,6 @@ type Subject struct {
 	Group *Group
 }
 
-// leader names the secret that leads the group.
-func (s Subject) leader() string {
-	if s.Group != nil {
-		for _, member := range s.Group.Members {
-			if member.Path == s.Group.Leader {
-				return member.Secret
-			}
-		}
-	}
-	return s.Secret
-}
-
 // Config wires an Engine.
 type Config struct {
 	Authority Authority
@@ -113,11 +101,15 @@ type Engine struct {
 
 	mu       sync.Mutex
 	progress map[authority.RunID]*progress
+	// wrong is when a sign-in to a path's upstream was refused last. One that this process has not seen is taken to be as
+	// late as its start.
+	wrong map[authority.Path]time.Time
+	began time.Time
 }
 
 // New returns an engine.
 func New(config Config) *Engine {
-	return &Engine{Config: config, progress: map[authority.RunID]*progress{}}
+	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
 }
 
 // Outlook is where a run stands after Advance.
@@ -129,6 +121,8 @@ type Outlook struct {
 	// Waiting says what the run waits for, and Again when looking again is worth it.
 	Waiting string
 	Again   time.Time
+	// ByDesign: nobody has to look at what it waits for; see journal.Waiting.
+	ByDesign bool
 }
 
 // Errors of Plan. Each says that nothing was changed.
@@ -146,34 +140,51 @@ func (e *Engine) Plan(ctx context.Context, s Subject, trigger journal.Trigger) (
 	if s.Group != nil && s.Path != s.Group.Leader {
 		return "", fmt.Errorf("planning run of %s: it begins with its group %s: %w", s.Secret, s.Group.Name, ErrNotNow)
 	}
-	return e.plan(ctx, s, trigger, "")
+	if err := s.reversible(); err != nil {
+		return "", err
+	}
+	return e.plan(ctx, s, trigger, nil)
 }
 
-// Join opens the run of a member of a group whose leader's run is group. It fails as Plan does.
-func (e *Engine) Join(ctx context.Context, s Subject, trigger journal.Trigger, group authority.RunID) (authority.RunID, error) {
-	return e.plan(ctx, s, trigger, group)
+// Join opens the run of a member of a group whose leader's run is led. It fails as Plan does.
+func (e *Engine) Join(ctx context.Context, s Subject, trigger journal.Trigger, led *journal.Run) (authority.RunID, error) {
+	return e.plan(ctx, s, trigger, led)
 }
 
-func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, group authority.RunID) (authority.RunID, error) {
+func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, led *journal.Run) (authority.RunID, error) {
 	entry, err := e.Journal.Load(ctx, s.Path)
 	if err != nil {
 		return "", err
 	}
+	if s.Upstream != nil {
+		if err := known(ctx, s.Upstream); err != nil {
+			return "", fmt.Errorf("planning run of %s: %w: %w", s.Secret, ErrNotNow, err)
+		}
+	}
 	now := e.Now()
+	handedIn := trigger.Kind == Supplied
 	switch {
-	case s.Upstream == nil:
-		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor: %w", s.Secret, ErrNotAllowed)
+	case s.Upstream == nil && !handedIn:
+		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor; hand one in with `custody supply`: %w", s.Secret, ErrNotAllowed)
 	case entry.Live != nil:
 		return "", fmt.Errorf("planning run of %s: run %s is live: %w", s.Secret, entry.Live.ID, ErrNotNow)
 	case now.Before(entry.QuietUntil):
+		if longest := now.Add(deadlineOf(s)); entry.QuietUntil.After(longest) { // the clock was set back
+			entry.QuietUntil = longest
+			if err := e.Journal.Save(ctx, entry); err != nil {
+				return "", err
+			}
+		}
 		return "", fmt.Errorf("planning run of %s: a call of the last run may still land until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
 	case s.Suspended:
 		return "", fmt.Errorf("planning run of %s: suspended: %w", s.Secret, ErrNotAllowed)
-	case s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
+	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
 		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
 	}
 	base := authority.Version(0)
 	switch held, err := e.Authority.Read(ctx, s.Path); {
+	case err == nil && entry.Current != nil && *entry.Current != held.ID:
+		return "", fmt.Errorf("planning run of %s: somebody else wrote %s over the version of record, %s; put that back: %w", s.Secret, held.ID, entry.Current, ErrNotAllowed)
 	case err == nil:
 		base = held.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
@@ -186,10 +197,16 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, g
 	entry.Policy = &policy
 	entry.Live = &journal.Run{
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
-		Started: now, Policy: policy, Base: base, Group: group,
+		Started: now, Policy: policy, Base: base,
 	}
-	if s.Group != nil && group == "" {
-		entry.Live.Group = entry.Live.ID
+	switch run := entry.Live; {
+	case led != nil:
+		run.Group, run.Leader, run.Members = led.Group, led.Leader, led.Members
+	case s.Group != nil && !handedIn:
+		run.Group, run.Leader = run.ID, s.Path
+		for _, member := range s.Group.Members {
+			run.Members = append(run.Members, member.Path)
+		}
 	}
 	if err := e.Journal.Save(ctx, entry); err != nil {
 		return "", err
@@ -197,18 +214,26 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, g
 	return entry.Live.ID, nil
 }
 
-// Abort asks for the live run to be taken back, with the requests that it took; only a person starts another. Once its candidate was verified a run only goes forward: ErrNotAllowed.
-func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error {
-	entry, run, err := e.live(ctx, s)
+// Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another. Once
+// its candidate was verified a run only goes forward, and where the upstream cannot undo as soon as a call may have
+// landed: ErrNotAllowed.
+func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
+	entry, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return err
 	}
 	switch run.Step {
 	case journal.Undoing:
 		return nil
-	case journal.Planned, journal.Staged:
+	case journal.Planned:
+	case journal.Staged:
+		if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {
+			return fmt.Errorf("aborting run %s: %s cannot undo what a call of it may have done, so it only goes forward: %w", run.ID, s.Upstream.Kind().Name, ErrNotAllowed)
+		}
 	case journal.Applied:
-		return fmt.Errorf("aborting run %s: its group counts on it; abort the run of %s, which leads: %w", run.ID, s.leader(), ErrNotAllowed)
+		if run.Group != run.ID {
+			return fmt.Errorf("aborting run %s: its group counts on it; abort the run of %s, which leads: %w", run.ID, s.member(run.Leader).Secret, ErrNotAllowed)
+		}
 	default:
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
@@ -216,9 +241,11 @@ func (e *Engine) Abort(ctx context.Context, s Subject, by, reason string) error 
 	return e.Journal.Save(ctx, entry)
 }
 
-// Force waives the proofs that the live run is missing. It waives no compare-and-set, no tombstone and no verify.
-func (e *Engine) Force(ctx context.Context, s Subject, by, reason string) error {
-	entry, run, err := e.live(ctx, s)
+// Force waives the proofs that the live run id is missing and its wait for the old credential to fall out of use; of a
+// run that is taken back, what it would wait for a person to see to upstream. It waives no compare-and-set, no tombstone
+// and no verify.
+func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
+	entry, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return err
 	}
@@ -226,13 +253,17 @@ func (e *Engine) Force(ctx context.Context, s Subject, by, reason string) error 
 	return e.Journal.Save(ctx, entry)
 }
 
-func (e *Engine) live(ctx context.Context, s Subject) (*journal.Entry, *journal.Run, error) {
+// live loads the live rotation, which must be run id: a person means the one that they have seen.
+func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*journal.Entry, *journal.Run, error) {
 	entry, err := e.Journal.Load(ctx, s.Path)
 	if err != nil {
 		return nil, nil, err
 	}
 	if entry.Live == nil || entry.Live.Workflow != journal.Rotation {
 		return nil, nil, fmt.Errorf("%s has no live rotation: %w", s.Secret, ErrNotAllowed)
+	}
+	if entry.Live.ID != id {
+		return nil, nil, fmt.Errorf("run %s is over; %s is live: %w", id, entry.Live.ID, ErrNotAllowed)
 	}
 	return entry, entry.Live, nil
 }
@@ -247,28 +278,65 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	if entry.Live == nil || entry.Live.Workflow != journal.Rotation {
 		return Outlook{}, nil
 	}
-	if s.Upstream == nil {
+	a := &attempt{Engine: e, s: s, entry: entry}
+	if a.takeUp(e.remember(entry.Live)); a.s.Upstream == nil {
 		return Outlook{}, fmt.Errorf("advancing run %s: the estate no longer declares the upstream of %s: %w", entry.Live.ID, s.Secret, ErrNotAllowed)
 	}
-	a := &attempt{Engine: e, s: s, entry: entry, run: entry.Live, kind: s.Upstream.Kind()}
-	a.p = e.remember(a.run)
 	outlook := Outlook{Run: a.run.ID}
-	pause, err := a.forward(ctx)
+	var stop *pause
+	if err = known(ctx, a.s.Upstream); err != nil {
+		stop, err = a.stuck("its upstream to say what it can do", err), nil
+	} else {
+		stop, err = a.forward(ctx)
+	}
 	switch {
-	case err != nil:
-		e.forget(a.run.ID) // nothing in memory is believed after an error; the parts are asked again
+	case errors.Is(err, journal.ErrSuperseded):
+		e.forget(a.run.ID)
 		return outlook, err
-	case pause == nil:
+	case err != nil:
+		e.doubt(a.run.ID) // nothing in memory is believed after an error; the parts are asked again
+		return outlook, err
+	case stop == nil:
 		e.forget(a.run.ID)
 		outlook.Ended = a.entry.Last.Result
 		return outlook, nil
 	}
-	outlook.Waiting, outlook.Again = pause.reason, e.Now().Add(pause.after)
-	if err := a.tell(ctx, pause); err != nil {
-		e.forget(a.run.ID)
+	outlook.Waiting, outlook.ByDesign, outlook.Again = stop.reason, stop.byDesign, e.Now().Add(stop.after)
+	if err := a.tell(ctx, stop); err != nil {
+		e.doubt(a.run.ID)
 		return outlook, err
 	}
 	return outlook, nil
+}
+
+// takeUp makes the attempt one at the entry's live run.
+func (a *attempt) takeUp(p *progress) {
+	a.run, a.p = a.entry.Live, p
+	if a.run.Trigger.Kind == Supplied && a.s.Upstream == nil {
+		a.s.Upstream = supplied{}
+	}
+	if a.s.Upstream != nil {
+		a.kind = a.s.Upstream.Kind()
+	}
+}
+
+// known returns why it is not known what u can do, nil when it is.
+func known(ctx context.Context, u upstream.Upstream) error {
+	readier, able := u.(upstream.Readier)
+	if !able {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return readier.Ready(ctx)
+}
+
+// deadlineOf is the longest that a call of s can still land after it began.
+func deadlineOf(s Subject) time.Duration {
+	if s.Upstream == nil {
+		return supplied{}.Kind().CallDeadline
+	}
+	return s.Upstream.Kind().CallDeadline
 }
 
 // progress is what this process knows of a run beyond the journal.
@@ -276,17 +344,19 @@ type progress struct {
 	at journal.Step // "" until the parts were asked
 	// prior: calls of which no reply was seen may land until then.
 	prior time.Time
-	// settled is the journaled deadline of this process's own call whose reply was seen.
+	// settled is the journaled deadline that prior has in it already: of a call whose reply this process saw, or one that
+	// a clock ahead of time wrote.
 	settled time.Time
 	// fresh: no call to apply can have been made before this process's own.
 	fresh          bool
 	old, candidate secret.Value
+	kept           authority.Version // of the pending entry when it was read, 0 for none
+	issued         secret.Value      // what the upstream made and the authority has not kept yet
 	applied        time.Time
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof
 	polls          int
-	wrong          time.Time // when a sign-in was refused last
-	released       bool      // the leader of its group was taken back
+	released       bool // the leader of its group was taken back
 	waiting        journal.Waiting
 	revoked        time.Time // when this process's call to revoke succeeded
 	recorded       map[journal.Step]bool
@@ -304,6 +374,17 @@ func (e *Engine) remember(run *journal.Run) *progress {
 		p.prior = run.CallBy // another process's call
 	}
 	return p
+}
+
+// doubt forgets all but what nobody else knows.
+func (e *Engine) doubt(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p := e.progress[run]; p != nil && !p.issued.Empty() {
+		e.progress[run] = &progress{prior: p.prior, settled: p.settled, issued: p.issued, recorded: map[journal.Step]bool{}}
+		return
+	}
+	delete(e.progress, run)
 }
 
 func (e *Engine) forget(run authority.RunID) {

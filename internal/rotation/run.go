@@ -36,22 +36,26 @@ type attempt struct {
 
 // pause stops a turn: the run waits.
 type pause struct {
-	reason string
-	after  time.Duration
+	reason   string
+	after    time.Duration
+	byDesign bool // see journal.Waiting
 }
 
+// until waits for what comes by itself.
+func until(reason string, after time.Duration) *pause { return &pause{reason, after, true} }
+
 func (a *attempt) wait(reason string) *pause {
-	return &pause{reason, a.backoff()}
+	return &pause{reason: reason, after: a.backoff()}
 }
 
 // stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense.
 func (a *attempt) stuck(what string, err error) *pause {
 	stop := a.wait(what)
 	if err != nil {
-		stop.reason += ": " + err.Error()
+		stop.reason += ": " + upstream.Explained(err)
 	}
 	if later, says := errors.AsType[*upstream.Later](err); says {
-		stop.after = max(stop.after, later.After)
+		stop.after, stop.byDesign = max(stop.after, later.After), true
 	}
 	return stop
 }
@@ -82,7 +86,7 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 	}
 	for a.entry.Live != nil {
 		if a.Stopping != nil && a.Stopping() {
-			return &pause{"custody to start again", time.Minute}, nil
+			return until("custody to start again", time.Minute), nil
 		}
 		var stop *pause
 		var err error
@@ -100,7 +104,7 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 		case journal.Delivered:
 			stop, err = a.revoke(ctx)
 		case journal.Revoked:
-			err = a.complete(ctx)
+			stop, err = a.complete(ctx)
 		case journal.Undoing:
 			stop, err = a.undo(ctx)
 		default:
@@ -146,6 +150,13 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.run.Trigger.Kind == Supplied {
+		if kept, err := a.pending(ctx); err != nil {
+			return nil, err
+		} else if !kept {
+			return a.wait("a person: its value to be handed in with `custody supply`"), nil
+		}
+	}
 	if a.kind.Issues {
 		if lister, lists := a.lister(); lists {
 			if a.run.Before, err = a.list(ctx, lister); err != nil {
@@ -176,21 +187,30 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	if a.s.Escrow != nil {
-		if err := a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate); err != nil {
-			return nil, fmt.Errorf("keeping admin candidate in escrow: %w", err)
-		}
+	if err := a.escrow(ctx); err != nil {
+		return nil, err
 	}
 	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
 		return nil, err
 	}
-	a.p.fresh = true
+	a.p.fresh = a.run.Trigger.Kind != Supplied // what a person handed in is there already
 	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
 	}
 	a.reach(journal.Staged)
 	return nil, a.audit(ctx, journal.Staged, "")
+}
+
+// escrow keeps a candidate that only the authority has where its loss does not matter.
+func (a *attempt) escrow(ctx context.Context) error {
+	if a.s.Escrow == nil {
+		return nil
+	}
+	if err := a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate); err != nil {
+		return fmt.Errorf("keeping admin candidate in escrow: %w", err)
+	}
+	return nil
 }
 
 func (a *attempt) propose(ctx context.Context, old secret.Value) (secret.Value, error) {
@@ -216,15 +236,10 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 }
 
 // ask signs in with v. Where wrong sign-ins lock an account out, the next sign-in waits for WrongEvery after a refused
-// one; a process that has not seen the last one takes it for just made.
+// one.
 func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	if a.kind.WrongEvery > 0 {
-		if a.p.wrong.IsZero() {
-			a.p.wrong = a.Now()
-		}
-		if left := a.p.wrong.Add(a.kind.WrongEvery).Sub(a.Now()); left > 0 {
-			return upstream.Unknown, &upstream.Later{After: left, Err: errors.New("one more wrong sign-in could lock the account out")}
-		}
+	if left := a.lockOut(); left > 0 {
+		return upstream.Unknown, &upstream.Later{After: left, Err: errors.New("one more wrong sign-in could lock the account out")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -233,17 +248,33 @@ func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, er
 	case upstream.Accepted:
 		return verdict, nil
 	case upstream.Refused:
-		a.p.wrong = a.Now()
+		a.mu.Lock()
+		a.wrong[a.s.Path] = a.Now()
+		a.mu.Unlock()
 		return verdict, nil
 	}
 	return upstream.Unknown, err
+}
+
+// lockOut is how long no sign-in may be refused yet. It is never longer than WrongEvery, however the clock was set.
+func (a *attempt) lockOut() time.Duration {
+	if a.kind.WrongEvery == 0 {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, seen := a.wrong[a.s.Path]
+	if !seen {
+		last = a.began
+	}
+	return min(a.kind.WrongEvery, last.Add(a.kind.WrongEvery).Sub(a.Now()))
 }
 
 // call runs fn, which may change something upstream, under a deadline that the journal already holds, and keeps count
 // of which calls may still land.
 func (a *attempt) call(ctx context.Context, fn func(context.Context) error) error {
 	left := a.run.CallBy.Sub(a.Now())
-	if left < a.kind.CallDeadline/2 {
+	if left < a.kind.CallDeadline/2 || left > a.kind.CallDeadline { // too little, or of a clock that was set back since
 		a.run.CallBy = a.Now().Add(a.kind.CallDeadline)
 		if err := a.Journal.Save(ctx, a.entry); err != nil {
 			return err
@@ -302,7 +333,7 @@ func (a *attempt) audit(ctx context.Context, step journal.Step, detail string) e
 func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	now := a.Now()
 	if a.p.waiting.For != stop.reason {
-		a.p.waiting = journal.Waiting{For: stop.reason, Since: now}
+		a.p.waiting = journal.Waiting{For: stop.reason, Since: now, ByDesign: stop.byDesign}
 	}
 	if now.Sub(a.p.waiting.Since) < tellAfter || (a.run.Waiting != nil && a.run.Waiting.For == stop.reason) {
 		return nil
@@ -326,7 +357,7 @@ func (a *attempt) keep(ctx context.Context, old, candidate secret.Value) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.Authority.Write(ctx, authority.PendingPath(a.s.Path, a.run.ID), 0, a.run.ID, both); err != nil {
+	if _, err := a.Authority.Write(ctx, authority.PendingPath(a.s.Path, a.run.ID), a.p.kept, a.run.ID, both); err != nil {
 		return err
 	}
 	a.p.old, a.p.candidate = old, candidate
@@ -345,6 +376,7 @@ func (a *attempt) pending(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	a.p.kept = held.ID.Number
 	if a.p.old, err = secret.Decode(held.Value.Expose(oldField)); err != nil {
 		return false, err
 	}

@@ -52,6 +52,7 @@ type sketch struct {
 	Kind     string
 	Metadata struct{ Name, Namespace string }
 	Spec     struct {
+		Purpose             string
 		Environments        []string
 		RootRecipients      []string          `yaml:"rootRecipients"`
 		BootstrapRecipients map[string]string `yaml:"bootstrapRecipients"`
@@ -59,10 +60,31 @@ type sketch struct {
 			Bootstrap *struct {
 				SecretRef string `yaml:"secretRef"`
 			}
+			Derived any
 		}
 	}
 	file string
 	raw  []byte
+}
+
+// Declared is as much of a managed secret's document as choosing among them takes.
+type Declared struct {
+	Name, Purpose string
+	// Sealed: its first value stands in a bootstrap document. Derived: it is computed from others.
+	Sealed, Derived bool
+}
+
+// Secrets returns the managed secrets of an estate that need not lint, as far as it can be read, by name.
+func Secrets(estate string) []Declared {
+	var found []Declared
+	sketches, _ := sketchesOf(estate)
+	for _, d := range sketches {
+		if d.Kind == v1alpha1.KindManagedSecret && wellNamed(d.Metadata.Name) {
+			found = append(found, Declared{d.Metadata.Name, d.Spec.Purpose, d.Spec.Origin.Bootstrap != nil, d.Spec.Origin.Derived != nil})
+		}
+	}
+	slices.SortFunc(found, func(a, b Declared) int { return strings.Compare(a.Name, b.Name) })
+	return found
 }
 
 // Seal writes the bootstrap document of a managed secret: to a new file bootstrap/NAME.yaml in the estate, or over the

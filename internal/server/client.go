@@ -95,9 +95,9 @@ func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) e
 	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &struct{}{})
 }
 
-// Supply hands in a credential that a run waits for.
-func (c *Client) Supply(ctx context.Context, id authority.RunID, reason string, v secret.Value) error {
-	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/supply", supplied{reason, v.Encode()}, &struct{}{})
+// Supply hands in a value of a secret, and returns the run that takes it.
+func (c *Client) Supply(ctx context.Context, secretName, reason string, v secret.Value) (run authority.RunID, err error) {
+	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/supply", supplied{reason, v.Encode()}, &run)
 }
 
 // ConfirmClock says that the time shown now is right.

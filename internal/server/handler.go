@@ -88,21 +88,22 @@ func Handler(service Service) http.Handler {
 	}
 	act("abort", service.Abort)
 	act("force", service.Force)
-	mux.HandleFunc("POST /v1/runs/{run}/supply", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /v1/secrets/{secret}/supply", func(w http.ResponseWriter, r *http.Request) {
 		var ask supplied
 		err := decode(r, &ask)
 		if err == nil && ask.Reason == "" {
 			err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
 		}
+		var run authority.RunID
 		if err == nil {
 			var v secret.Value
 			if v, err = secret.Decode(ask.Value); err == nil {
-				err = service.Supply(r.Context(), caller(r), authority.RunID(r.PathValue("run")), ask.Reason, v)
+				run, err = service.Supply(r.Context(), caller(r), r.PathValue("secret"), ask.Reason, v)
 			} else {
 				err = &Problem{Class: Usage, Text: "the value is not an object of fields"}
 			}
 		}
-		answer(w, struct{}{}, err)
+		answer(w, run, err)
 	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))

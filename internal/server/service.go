@@ -31,8 +31,8 @@ type Service interface {
 	Run(ctx context.Context, id authority.RunID) (Run, error)
 	Abort(ctx context.Context, by string, id authority.RunID, reason string) error
 	Force(ctx context.Context, by string, id authority.RunID, reason string) error
-	// Supply hands in a credential that a run waits for.
-	Supply(ctx context.Context, by string, id authority.RunID, reason string, v secret.Value) error
+	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
+	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
 	ConfirmClock(ctx context.Context, by string) error
 	Doctor(ctx context.Context) (Diagnosis, error)
 	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)

@@ -319,3 +319,37 @@ func TestPendingEntryThatLandsLate(t *testing.T) {
 		l.Final()
 	})
 }
+
+// A member whose old credential ends when the new one is made waits for the others' candidates: its consumers are not
+// refused for as long as somebody else's upstream is down.
+func TestOverwritingMemberGoesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(1)
+		first, err := w.Declare(dual())
+		if err != nil {
+			t.Fatal(err)
+		}
+		overwriting := declare(upstreammemory.Overwrite, true, upstreammemory.Config{})
+		overwriting.Name, overwriting.Reloads = "second", overwriting.Reloads[:1]
+		members, err := w.group(first, []Declaration{overwriting})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := live{w, t, first}
+		l.settle(time.Hour)
+		first.Upstream.SetDown(true)
+		l.request()
+		l.pass(time.Hour)
+		if !members[1].Upstream.Accepts(members[1].Bootstrap) {
+			t.Error("the second secret's credential was replaced while the first one's upstream is down")
+		}
+		first.Upstream.SetDown(false)
+		l.settle(time.Hour)
+		l.wantEnded(journal.Completed, 2)
+		l.Final()
+		for _, violation := range w.Violations {
+			t.Error(violation)
+		}
+		all.add(0, 1, w.Checks, len(w.Violations))
+	})
+}

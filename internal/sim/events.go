@@ -73,15 +73,23 @@ func promoted(w *World, s *Secret) bool {
 // abort is a person who takes the live run back, again and again until the answer is yes or no. The answer is noted.
 func abort(w *World, s *Secret) {
 	w.person(func(engine *rotation.Engine) error {
-		return engine.Abort(context.Background(), s.Subject, "person", "changed my mind")
+		return engine.Abort(context.Background(), s.Subject, w.liveRun(s), "person", "changed my mind")
 	})
 }
 
 // force is a person who waives the live run's missing proofs.
 func force(w *World, s *Secret) {
 	w.person(func(engine *rotation.Engine) error {
-		return engine.Force(context.Background(), s.Subject, "person", "the consumer is gone")
+		return engine.Force(context.Background(), s.Subject, w.liveRun(s), "person", "the consumer is gone")
 	})
+}
+
+// liveRun is the run that a person sees, "" for none.
+func (w *World) liveRun(s *Secret) authority.RunID {
+	if run := w.entry(s.Path).Live; run != nil {
+		return run.ID
+	}
+	return ""
 }
 
 func (w *World) person(do func(*rotation.Engine) error) {

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -16,8 +17,9 @@ type mutant struct {
 	name string
 	// file, below internal, in which old stands once; new takes its place.
 	file, old, new string
-	// run are the tests that find it, and caught the invariant that they name.
+	// run are the tests that find it, of the package in, this one unless set, and caught what they say: an invariant.
 	run, caught string
+	in          string
 }
 
 func scenario(names ...string) string {
@@ -43,7 +45,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + err.Error()), nil\n\tcase a.p.polls",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + upstream.Explained(err)), nil\n\tcase a.p.polls",
 		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase a.p.polls",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
@@ -145,19 +147,68 @@ var mutants = []mutant{
 	},
 	{
 		name: "leader-does-not-wait", file: "rotation/group.go",
-		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn a.wait(", new: "\t\tcase fate(-1):\n\t\t\treturn a.wait(",
+		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn until(", new: "\t\tcase fate(-1):\n\t\t\treturn until(",
 		run: scenario("group-refused"), caught: "one-fate",
 	},
 	{
 		name: "ready-member-is-taken-back-alone", file: "rotation/rotation.go",
-		old: "\tcase journal.Planned, journal.Staged:\n\tcase journal.Applied:\n", new: "\tcase journal.Planned, journal.Staged, journal.Applied:\n\tcase \"never\":\n",
+		old: "\t\tif run.Group != run.ID {\n\t\t\treturn fmt.Errorf(\"aborting", new: "\t\tif false {\n\t\t\treturn fmt.Errorf(\"aborting",
 		run: scenario("group-abort-member"), caught: "one-fate",
+	},
+	{
+		name: "interrupting-member-goes-first", file: "rotation/group.go",
+		old: "if a.run.Group == \"\" || a.kind.Capability != upstream.Overwrite {", new: "if true {",
+		run: "TestOverwritingMemberGoesLast", caught: "was replaced while",
 	},
 	{
 		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",
 		old: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now()",
 		new: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.CallBy = journal.Staged, a.Now()",
 		run: "TestTwoEnginesStageAtOneInstant", caught: "no-orphans",
+	},
+}
+
+// engineMutants are found by the engine's own tests.
+var engineMutants = []mutant{
+	{
+		name: "what-was-never-staged-is-taken-off", file: "rotation/apply.go",
+		old: "staged := a.run.Turn != \"\"", new: "staged := a.run.Turn != \"never\"",
+		run: "TestUndoingTouchesNothingThatWasNeverStaged", caught: "calls to revoke",
+	},
+	{
+		name: "issued-credential-is-forgotten", file: "rotation/rotation.go",
+		old: "e.doubt(a.run.ID) // nothing", new: "e.forget(a.run.ID) // nothing",
+		run: "TestIssuedCredentialOutlivesAFailedWrite", caught: "calls to issue",
+	},
+	{
+		name: "overwritten-before-the-lock-out-is-over", file: "rotation/apply.go",
+		old: "a.kind.Capability == upstream.Overwrite {", new: "a.kind.Capability == \"never\" {",
+		run: "TestLockOutIsWaitedOutBeforeOverwriting", caught: "after it was applied",
+	},
+	{
+		name: "refused-is-taken-for-revoked", file: "rotation/deliver.go",
+		old: "\tif gone == upstream.Accepted {\n", new: "\tif gone == upstream.Refused {\n\t\ta.reach(journal.Revoked)\n\t\treturn nil, nil\n\t} else {\n",
+		run: "TestRefusedOldCredentialIsRevokedAllTheSame", caught: "the directory is down",
+	},
+	{
+		name: "fence-of-a-clock-ahead", file: "rotation/apply.go",
+		old: "if left > a.kind.CallDeadline {", new: "if left > 1e6*a.kind.CallDeadline {",
+		run: "TestClockSetBackHoldsNoFence", caught: "the run is completed after",
+	},
+	{
+		name: "current-value-is-supplied", file: "rotation/supply.go",
+		old: "if v.Equal(old) {", new: "if v.Equal(old) && false {",
+		run: "TestSupplyOfAStaticSecret", caught: "the value that it has",
+	},
+	{
+		name: "what-cannot-be-undone-is-aborted", file: "rotation/rotation.go",
+		old: "if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {", new: "if s.Upstream != nil && s.Upstream.Kind().Undo == \"never\" {",
+		run: "TestWhatCannotBeUndoneIsNotAborted", caught: "want ErrNotAllowed",
+	},
+	{
+		name: "foreign-value-is-rotated", file: "rotation/rotation.go",
+		old: "case err == nil && entry.Current != nil && *entry.Current != held.ID:", new: "case err == nil && false:",
+		run: "TestForeignValueIsNotRotated", caught: "want ErrNotAllowed",
 	},
 }
 
@@ -174,11 +225,14 @@ func TestMutants(t *testing.T) {
 		for i, m := range mutants {
 			runs[i] = m.run
 		}
-		if output, err := overlaid(t, strings.Join(runs, "|"), nil); err != nil {
+		if output, err := overlaid(t, ".", strings.Join(runs, "|"), nil); err != nil {
 			t.Errorf("the engines as they are fail: %v\n%s", err, output)
 		}
 	})
-	for _, m := range mutants {
+	for i := range engineMutants {
+		engineMutants[i].in = "../rotation"
+	}
+	for _, m := range append(mutants, engineMutants...) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			source, err := filepath.Abs(filepath.Join("..", m.file))
@@ -196,19 +250,19 @@ func TestMutants(t *testing.T) {
 			if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			output, err := overlaid(t, m.run, map[string]string{source: changed})
+			output, err := overlaid(t, cmp.Or(m.in, "."), m.run, map[string]string{source: changed})
 			switch {
 			case err == nil:
 				t.Errorf("the mutant lives: %s pass", m.run)
-			case !strings.Contains(output, m.caught+": "):
+			case !strings.Contains(output, m.caught):
 				t.Errorf("%s does not find it:\n%s", m.caught, head(output))
 			}
 		})
 	}
 }
 
-// overlaid runs tests of this package with files replaced.
-func overlaid(t *testing.T, run string, files map[string]string) (string, error) {
+// overlaid runs tests of the package in a folder with files replaced.
+func overlaid(t *testing.T, in, run string, files map[string]string) (string, error) {
 	t.Helper()
 	overlay, err := json.Marshal(map[string]any{"Replace": files})
 	if err != nil {
@@ -218,7 +272,7 @@ func overlaid(t *testing.T, run string, files map[string]string) (string, error)
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=10m", "-run", run, ".").CombinedOutput()
+	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=10m", "-run", run, in).CombinedOutput()
 	return string(output), err
 }
 

@@ -85,7 +85,11 @@ func (s store) Get(ctx context.Context, key string) (authority.Record, error) {
 
 func (s store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
 	return reach(ctx, s.w, "put record", subject(key), func(ctx context.Context) (authority.Revision, error) {
-		return s.w.store.Put(ctx, key, base, data)
+		revision, err := s.w.store.Put(ctx, key, base, data)
+		if id, done := strings.CutPrefix(key, "request/done/"); done && err == nil {
+			s.w.done[id] = true
+		}
+		return revision, err
 	})
 }
 

@@ -124,7 +124,7 @@ func removeNewcomer(w *World, s *Secret) {
 }
 
 func wantsSupply(w *World, s *Secret) bool {
-	return strings.Contains(w.waits(s), "custody run supply") && len(w.entry(s.Path).Live.Digest) == 0
+	return strings.Contains(w.waits(s), "custody supply") && len(w.entry(s.Path).Live.Digest) == 0
 }
 
 // supply is a person who makes a credential upstream and hands it in. While the run waits, the one before it is gone:
@@ -135,7 +135,8 @@ func supply(w *World, s *Secret) {
 		panic("sim: making a credential by hand: " + err.Error())
 	}
 	w.person(func(engine *rotation.Engine) error {
-		return engine.Supply(context.Background(), s.Subject, "person", made)
+		_, err := engine.Supply(context.Background(), s.Subject, "person", "the reply was lost", made)
+		return err
 	})
 	if w.notes[len(w.notes)-1] == "done" {
 		w.events = append(w.events, Event{When: wantsSupply, Do: supply, of: s})
@@ -178,7 +179,7 @@ func (w *World) group(first *Secret, declared []Declaration) ([]*Secret, error) 
 	}
 	group := &rotation.Group{Name: "group", Leader: first.Path}
 	for _, s := range together {
-		group.Members = append(group.Members, rotation.Member{Secret: s.Subject.Secret, Path: s.Path})
+		group.Members = append(group.Members, rotation.Member{Secret: s.Subject.Secret, Path: s.Path, Upstream: s.Subject.Upstream})
 		s.Group = group
 	}
 	w.saved = func(*journal.Entry) { w.oneFate(together) }

@@ -107,6 +107,7 @@ type World struct {
 	notes        []string // what people were told
 	requests     int
 	acknowledged map[string]authority.Path // requests by id, and the path each was for
+	done         map[string]bool           // those that were on record as served
 
 	// What was decoded or compared before.
 	entries map[authority.Path]*cachedEntry
@@ -146,7 +147,7 @@ func New(seed uint64) *World {
 	w := &World{
 		secrets: map[authority.Path]*Secret{}, entries: map[authority.Path]*cachedEntry{}, pending: map[secret.Value]secret.Value{},
 		fromGit: map[secret.Value]bool{}, log: ledger{}, random: rand.NewChaCha8(key), began: time.Now(),
-		decoded: map[version]*journal.Entry{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, plan: func(int, string) Fault { return None },
+		decoded: map[version]*journal.Entry{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
 	}
 	w.store = authoritymemory.New(authoritymemory.Config{Incarnation: "incarnation-1", Clock: w.Now})
 	return w

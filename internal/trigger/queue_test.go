@@ -167,6 +167,43 @@ func TestCloseSurvivesBeingCutInTwo(t *testing.T) {
 	}
 }
 
+// late keeps the first write of a record back.
+type late struct {
+	*memory.Store
+	land func()
+}
+
+func (l *late) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
+	if l.land == nil {
+		l.land = func() { _, _ = l.Store.Put(context.Background(), key, base, data) }
+		return 0, errBroken
+	}
+	return l.Store.Put(ctx, key, base, data)
+}
+
+// A client that saw no answer asks again with the same id. What its first attempt wrote lands after the second was served.
+func TestServedRequestIsNotReopenedByALateWrite(t *testing.T) {
+	r := newRig()
+	records := &late{Store: r.store}
+	queue := trigger.New(records, r.log, func() time.Time { return r.now })
+	if _, err := queue.Submit(t.Context(), manual("a")); !errors.Is(err, errBroken) {
+		t.Fatalf("got %v, want the fault", err)
+	}
+	if _, err := queue.Submit(t.Context(), manual("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := queue.Close(t.Context(), "a", "run-1"); err != nil {
+		t.Fatal(err)
+	}
+	records.land()
+	if got := r.open(t); len(got) > 0 {
+		t.Errorf("a late write opened %v again", got)
+	}
+	if left, err := r.store.List(t.Context(), "request/open/"); err != nil || len(left) > 0 {
+		t.Errorf("%d open records are left: %v", len(left), err)
+	}
+}
+
 func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
 	r := newRig()
 	for i := range 3 {

@@ -31,6 +31,8 @@ type Mode struct {
 	// Name is the value of the account's mode, "" where there is none.
 	Name string
 	Kind Kind
+	// FencesIf says under which settings the kind fences, "" when it always does what Kind says.
+	FencesIf string
 	// Means says in a sentence how old and new credentials overlap.
 	Means string
 }
@@ -54,6 +56,22 @@ func (k Kind) Facts() []Fact {
 		{"evidence of use", k.Evidence.words()},
 		{"wrong sign-ins", choose(k.WrongEvery == 0, "not limited", "at most one in "+span(k.WrongEvery)+", so that the account is never locked")},
 	}
+}
+
+// facts are the kind's, with the settings under which they hold.
+func (m Mode) facts() []Fact {
+	facts := m.Kind.Facts()
+	if m.FencesIf == "" {
+		return facts
+	}
+	without := m.Kind
+	without.Fences = !without.Fences
+	for i, fact := range without.Facts() {
+		if fact != facts[i] {
+			facts[i].Value = m.FencesIf + ": " + facts[i].Value + "; else " + fact.Value
+		}
+	}
+	return facts
 }
 
 func choose(which bool, yes, no string) string {
@@ -143,8 +161,8 @@ func (d Description) Markdown() string {
 	for i := range (Kind{}).Facts() {
 		fmt.Fprintf(&b, "| %s", (Kind{}).Facts()[i].Name)
 		for j, mode := range d.Modes {
-			value := mode.Kind.Facts()[i].Value
-			if j > 0 && value == d.Modes[j-1].Kind.Facts()[i].Value {
+			value := mode.facts()[i].Value
+			if j > 0 && value == d.Modes[j-1].facts()[i].Value {
 				value = "the same"
 			}
 			fmt.Fprintf(&b, " | %s", cell(value))

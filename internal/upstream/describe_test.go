@@ -47,6 +47,19 @@ func TestKindsThatContradictThemselves(t *testing.T) {
 	}
 }
 
+func TestPageSaysUnderWhichSettingsAFactHolds(t *testing.T) {
+	fencing := kind()
+	fencing.Fences = true
+	d := upstream.Description{Modes: []upstream.Mode{
+		{Name: "one", Kind: fencing, FencesIf: "with `marker`"}, {Name: "two", Kind: fencing, FencesIf: "with `marker`"}, {Name: "three", Kind: fencing},
+	}}
+	want := "| late calls | with `marker`: refused by the upstream once a later run has begun; else no later run begins before the deadline of " +
+		"an earlier call has passed | the same | refused by the upstream once a later run has begun |\n"
+	if got := d.Markdown(); !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwant the line\n%s", got, want)
+	}
+}
+
 func TestPageOfAKind(t *testing.T) {
 	second := kind()
 	second.Capability, second.Undo, second.Settle, second.WrongEvery = upstream.Overwrite, upstream.Reapply, 90*time.Second, 2*time.Hour

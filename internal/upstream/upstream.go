@@ -126,7 +126,8 @@ type Upstream interface {
 	Propose(ctx context.Context, current secret.Value) (secret.Value, error)
 	// Apply makes the upstream honour candidate beside (dual, alternate) or instead of (overwrite) current, and
 	// returns the credential in full. Applying the same candidate of the same run again changes nothing more.
-	// For a kind that Issues, candidate is empty, and what is issued carries the run id.
+	// For a kind that Issues, candidate is empty, and what is issued carries the run id. A credential beside an error was
+	// issued, is not what was asked for, and could not be taken back; such an error has none of the classes above.
 	Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error)
 	// Verify signs in with v and changes nothing. What cannot be decided is Unknown with the reason as the error;
 	// Accepted and Refused come with a nil error.
@@ -164,6 +165,14 @@ type Witness interface {
 	Uses(ctx context.Context, old secret.Value, since time.Time) ([]Use, error)
 }
 
+// Readier is an optional power of upstreams that are told by somebody else what they can do. Without it a kind is known
+// from the start.
+type Readier interface {
+	// Ready returns nil when Kind says what the upstream can do, and never again anything else. Until then its error is
+	// why that is not known, and Kind is not to be decided by. It asks again, within ctx, and changes nothing.
+	Ready(ctx context.Context) error
+}
+
 // Later marks an error after which asking again makes no sense for a while: a rate limit, a lock-out.
 type Later struct {
 	After time.Duration
@@ -175,3 +184,12 @@ func (e *Later) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *Later) Unwrap() error { return e.Err }
+
+// Explained is err with the operator's next move, where an error in its chain names one (a method Hint).
+func Explained(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		return err.Error() + " (hint: " + hinted.Hint() + ")"
+	}
+	return err.Error()
+}

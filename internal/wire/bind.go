@@ -35,6 +35,15 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 		}
 		secrets = append(secrets, bound)
 	}
+	for _, s := range secrets {
+		if s.Group == nil {
+			continue
+		}
+		for i, member := range s.Group.Members {
+			other := slices.IndexFunc(secrets, func(o orchestrator.Secret) bool { return o.Path == member.Path })
+			s.Group.Members[i].Upstream = secrets[other].Upstream
+		}
+	}
 	return secrets, nil
 }
 
@@ -62,7 +71,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		return bound, err
 	}
 	if len(estate.Opens(declared.Name)) > 0 {
-		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients}
+		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients, journal: journal.New(p.store)}
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
 		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy}

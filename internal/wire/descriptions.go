@@ -33,3 +33,6 @@ func Descriptions() []upstream.Description {
 		[]upstream.Description{exec.Describe()},
 	)
 }
+
+// Recipes are the types among them that are recipes of http.
+func Recipes() []string { return recipe.Names() }

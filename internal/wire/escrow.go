@@ -10,22 +10,25 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
 )
 
-// escrowed is how many candidates of one secret are kept: the one that may be honoured, and those it may have followed.
+// escrowed is how many candidates of one secret are kept at least.
 const escrowed = 3
 
 // escrow keeps admin candidates beside the authority, encrypted to the root, so that a lost authority does not lock
-// everybody out of an upstream. The newest few stay; run ids sort by time.
+// everybody out of an upstream. The newest few stay, and all since the last completed run, whose candidate is the one that
+// is honoured, however many runs were undone after it. Run ids sort by time.
 type escrow struct {
 	state      *durable.Folder
 	recipients []string
+	journal    *journal.Journal
 }
 
 // Keep implements rotation.Escrow.
-func (e *escrow) Keep(_ context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
+func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
 	folder, name := filepath.Join("escrow", filepath.FromSlash(string(path))), string(run)+".age"
 	if err := e.state.MakeParents(filepath.Join(folder, name)); err != nil {
 		return err
@@ -45,12 +48,19 @@ func (e *escrow) Keep(_ context.Context, path authority.Path, run authority.RunI
 	if err := of.Replace(name, sealed, durable.Private); err != nil {
 		return err
 	}
+	entry, err := e.journal.Load(ctx, path)
+	if err != nil || entry.Current == nil {
+		return err
+	}
 	kept, err := of.Names()
 	if err != nil {
 		return err
 	}
 	kept = slices.DeleteFunc(kept, func(name string) bool { return !strings.HasSuffix(name, ".age") })
 	for _, old := range kept[:max(0, len(kept)-escrowed)] {
+		if old >= string(entry.Current.Run)+".age" || old == name { // an id of now may be an early one, by a clock set back
+			continue
+		}
 		if err := of.Remove(old); err != nil {
 			return err
 		}

@@ -68,8 +68,7 @@ func CheckUpstream(ctx context.Context, c UpstreamCheck, tell func(UpstreamResul
 	if err != nil {
 		return err
 	}
-	first.Kind()
-	if err := first.Mute(); err != nil {
+	if err := first.Ready(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	defer checked.repair()

@@ -7,9 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/secret"
@@ -68,50 +71,32 @@ type TrialStep = recipe.Trial
 var ErrTrial = recipe.ErrTrial
 
 // ReadTrial reads a file with an Upstream of type http, and a ManagedSecret with an account of it where the recipe wants
-// parameters of the account. Errors do not quote the file.
+// parameters of the account. The admin's own may stand beside it. Of what the file says, errors quote names alone.
 func ReadTrial(text []byte) (*UpstreamTrial, error) {
-	var server *v1alpha1.HTTPUpstream
-	var account *v1alpha1.HTTPAccount
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	for {
-		var document map[string]any
-		err := decoder.Decode(&document)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, errors.New("reading the file: it is not YAML documents")
-		}
-		switch document["kind"] {
-		case v1alpha1.KindUpstream:
-			var upstream v1alpha1.Upstream
-			if err := strictly(document, &upstream); err != nil {
-				return nil, err
-			}
-			server = upstream.Spec.HTTP
-		case v1alpha1.KindManagedSecret:
-			var managed v1alpha1.ManagedSecret
-			if err := strictly(document, &managed); err != nil {
-				return nil, err
-			}
-			if managed.Spec.Rotation != nil {
-				account = managed.Spec.Rotation.HTTP
-			}
-		default:
-			return nil, errors.New("reading the file: want an Upstream and a ManagedSecret, and nothing else")
-		}
-	}
-	if server == nil {
-		return nil, errors.New("reading the file: it has no Upstream of type http")
-	}
-	config, err := httpConfig(*server, account)
+	server, managed, err := trialDocuments(text)
 	if err != nil {
 		return nil, err
 	}
-	config.Claim = "custody/try/nothing-kept"
-	config.NewPassword = func(random io.Reader) (string, error) {
-		return generated.Password(random, v1alpha1.GenerateRule{Type: "password"})
+	var account *v1alpha1.HTTPAccount
+	if managed.Spec.Rotation != nil {
+		account = managed.Spec.Rotation.HTTP
+		if ref := managed.Spec.Rotation.UpstreamRef; ref != server.Metadata.Name {
+			return nil, fmt.Errorf("reading the file: the ManagedSecret %q is of the upstream %q, and the Upstream is %q", managed.Metadata.Name, ref, server.Metadata.Name)
+		}
 	}
+	config, err := httpConfig(*server.Spec.HTTP, account)
+	if err != nil {
+		return nil, err
+	}
+	rule := managed.Spec.Origin.Generated
+	if rule == nil {
+		rule = &v1alpha1.GenerateRule{Type: "password"}
+	}
+	if err := generated.Check(*rule); err != nil {
+		return nil, fmt.Errorf("reading the file: origin.generated: %w", err)
+	}
+	config.Claim = "custody/try/nothing-kept"
+	config.NewPassword = func(random io.Reader) (string, error) { return generated.Password(random, *rule) }
 	trial := &UpstreamTrial{config: config, admin: map[string]string{}}
 	if config.Recipe.Admin != nil {
 		trial.admin = config.Recipe.Admin.Fields
@@ -125,6 +110,57 @@ func ReadTrial(text []byte) (*UpstreamTrial, error) {
 		slices.Sort(trial.fields)
 	}
 	return trial, nil
+}
+
+// trialDocuments are those of a file: one Upstream of type http, and one ManagedSecret or an empty one.
+func trialDocuments(text []byte) (server v1alpha1.Upstream, managed v1alpha1.ManagedSecret, err error) {
+	const wanted = "want one Upstream of type http, and at most one ManagedSecret beside that of its admin"
+	var upstreams []string
+	var secrets []v1alpha1.ManagedSecret
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for number := 1; ; number++ {
+		var document map[string]any
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return server, managed, errors.New("reading the file: it is not YAML documents")
+		}
+		switch {
+		case document["kind"] == v1alpha1.KindUpstream:
+			err = strictly(document, &server)
+			upstreams = append(upstreams, strconv.Quote(server.Metadata.Name))
+		case document["kind"] == v1alpha1.KindManagedSecret:
+			var one v1alpha1.ManagedSecret
+			err = strictly(document, &one)
+			secrets = append(secrets, one)
+		case len(document) > 0:
+			err = fmt.Errorf("reading the file: its document %d is of a kind that is not taken here; %s", number, wanted)
+		}
+		if err != nil {
+			return server, managed, err
+		}
+	}
+	// The admin's own is passed over, unless it is an account here too.
+	secrets = slices.DeleteFunc(secrets, func(m v1alpha1.ManagedSecret) bool {
+		return m.Metadata.Name == server.Spec.AdminRef && (m.Spec.Rotation == nil || m.Spec.Rotation.HTTP == nil)
+	})
+	switch {
+	case len(upstreams) > 1:
+		err = fmt.Errorf("reading the file: it has the Upstreams %s; %s", strings.Join(upstreams, " and "), wanted)
+	case server.Spec.HTTP == nil:
+		err = fmt.Errorf("reading the file: it has no Upstream of type http; %s", wanted)
+	case len(secrets) > 1:
+		var names []string
+		for _, one := range secrets {
+			names = append(names, strconv.Quote(one.Metadata.Name))
+		}
+		err = fmt.Errorf("reading the file: it has the ManagedSecrets %s; %s", strings.Join(names, " and "), wanted)
+	case len(secrets) == 1:
+		managed = secrets[0]
+	}
+	return server, managed, err
 }
 
 // strictly decodes a document that was read without types.

@@ -11,13 +11,16 @@ import (
 	"custody.dev/custody/internal/upstream/mail"
 )
 
+var _ mail.Knower = (*ldap.Upstream)(nil)
+
 func mailUpstream(p *parts, b binding) (upstream.Upstream, error) {
 	spec, account := b.server.Mail, b.account.Mail
 	config := mail.Config{
 		Submission: mail.Submission{
 			Host: spec.Submission.Host, Port: spec.Submission.Port, TLS: spec.Submission.TLS, CACertificate: spec.Submission.CACertificate,
 		},
-		Mode: mail.Mode(account.Mode), User: account.User, NewPassword: b.password, Claim: b.claim, Random: Random(),
+		Mode: mail.Mode(account.Mode), User: account.User, NewPassword: b.password, Claim: b.claim, Cost: spec.Cost,
+		Known: b.known, Random: Random(),
 	}
 	copy(config.Users[:], account.Users)
 	var err error

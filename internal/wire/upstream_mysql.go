@@ -3,6 +3,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/mysql"
 )
@@ -19,5 +21,9 @@ func mysqlUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 		Claim: b.claim, Clock: Now, Random: Random(),
 	}
 	copy(config.Users[:], account.Users)
+	var err error
+	if config.WrongEvery, err = ldapDuration(spec.WrongEvery); err != nil {
+		return nil, fmt.Errorf("reading wrongEvery: %w", err)
+	}
 	return mysql.New(config)
 }

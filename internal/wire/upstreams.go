@@ -24,6 +24,8 @@ type binding struct {
 	account v1alpha1.Account
 	// admin returns the admin credentials to try, in order; nil when the upstream names none.
 	admin func(context.Context) ([]secret.Value, error)
+	// known returns what the secret has: its value of record, and the candidate of its live run.
+	known func(context.Context) ([]secret.Value, error)
 	// claim names the owner of the account, for kinds that can mark it: platform, environment and secret.
 	claim string
 	// password makes one by the secret's own rule.
@@ -63,6 +65,7 @@ func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upst
 	}
 	b := binding{
 		server: document.Spec, account: declared.Spec.Rotation.Account,
+		known: p.adminCredentials(declared.Path),
 		claim: p.host.Platform + "/" + p.host.Environment + "/" + declared.Name,
 	}
 	if rule == nil {
@@ -90,7 +93,7 @@ func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]s
 		} else if !errors.Is(err, authority.ErrNotFound) {
 			return nil, err
 		}
-		pending, err := p.store.Paths(ctx, string(authority.PendingPath(path, "")))
+		pending, err := authority.PendingPaths(ctx, p.store.Paths, path)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ package signin_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,7 +12,7 @@ import (
 	"custody.dev/custody/internal/realparts"
 )
 
-// post sends JSON and reads what a 201 answers.
+// post sends JSON and reads what a 201 answers, if anything is asked for.
 func post(t *testing.T, client *http.Client, request *http.Request, into any) {
 	t.Helper()
 	request.Header.Set("Content-Type", "application/json")
@@ -22,6 +23,9 @@ func post(t *testing.T, client *http.Client, request *http.Request, into any) {
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated {
 		t.Fatalf("%s: %s", request.URL.Path, response.Status)
+	}
+	if into == nil {
+		return
 	}
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
 		t.Fatal(err)
@@ -58,4 +62,16 @@ func giteaToken(t *testing.T, server *realparts.GiteaServer, password string) st
 	}
 	post(t, server.Client, request, &made)
 	return made.Token
+}
+
+// queue makes a queue of a broker.
+func queue(t *testing.T, server *realparts.RabbitMQServer, name string) {
+	t.Helper()
+	address := fmt.Sprintf("http://%s:%d/api/queues/%%2F/%s", server.Host, server.ManagementPort, name)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address, strings.NewReader(`{"durable": true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth(server.Root.ExposeText("username"), server.Root.ExposeText("password"))
+	post(t, http.DefaultClient, request, nil)
 }

@@ -2,8 +2,8 @@
 
 // Package signin signs in to the servers of realparts as an application would, by other means than Custody's own.
 //
-// Guaranteed: ErrRefused only when the server refused the credential itself; nil only when it took it; errors hold no credential. Not guaranteed: anything of an error that is not ErrRefused, a server that is away
-// among them.
+// Guaranteed: ErrRefused only when the server refused the credential itself; nil only when it took it; errors hold no
+// credential. Not guaranteed: anything of an error that is not ErrRefused, a server that is away among them.
 package signin
 
 import (
@@ -30,7 +30,8 @@ import (
 // ErrRefused: the server refused the credential itself.
 var ErrRefused = errors.New("refused")
 
-var errAway = errors.New("the server does not answer")
+// away is an answer that did not come, and why.
+func away(err error) error { return fmt.Errorf("the server does not answer: %w", err) }
 
 // PostgreSQL signs in to the database postgres, without TLS.
 func PostgreSQL(ctx context.Context, host string, port int, user, password string) error {
@@ -56,7 +57,7 @@ func ConnectionString(ctx context.Context, text string) error {
 		return fmt.Errorf("the server answers %s", answer.Code)
 	}
 	if err != nil {
-		return errAway
+		return away(err)
 	}
 	_, err = conn.Exec(ctx, "SELECT current_user").ReadAll()
 	return errors.Join(err, conn.Close(ctx))
@@ -78,7 +79,7 @@ func SMTP(ctx context.Context, host string, port int, authority, user, password 
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return errAway
+		return away(err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -95,7 +96,7 @@ func SMTP(ctx context.Context, host string, port int, authority, user, password 
 		return fmt.Errorf("the server answers %d", said.Code)
 	}
 	if err != nil {
-		return errAway
+		return away(err)
 	}
 	return nil
 }
@@ -130,7 +131,7 @@ func transport(authority string) *http.Transport {
 func status(request *http.Request, authority string) error {
 	response, err := (&http.Client{Transport: transport(authority)}).Do(request)
 	if err != nil {
-		return errAway
+		return away(err)
 	}
 	_ = response.Body.Close()
 	switch response.StatusCode {
@@ -157,7 +158,7 @@ func S3(ctx context.Context, endpoint, region, authority, accessKeyID, secretAcc
 		return fmt.Errorf("the server answers %s", said.ErrorCode())
 	}
 	if err != nil {
-		return errAway
+		return away(err)
 	}
 	return nil
 }

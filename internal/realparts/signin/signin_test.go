@@ -83,6 +83,29 @@ func TestSMTP(t *testing.T) {
 	told(t, as(password), as("x"+password), server.Stop)
 }
 
+func TestAMQP(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	server := realparts.RabbitMQ(t, realparts.RabbitMQOptions{})
+	queue(t, server, "orders")
+	as := func(password, queue string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return signin.AMQP(ctx, server.Host, server.Port, server.Root.ExposeText("username"), password, queue)
+		}
+	}
+	right := server.Root.ExposeText("password")
+	if err := as(right, "nothing")(t.Context()); err == nil || errors.Is(err, signin.ErrRefused) {
+		t.Errorf("a queue that is not there: got %v", err)
+	}
+	began := time.Now()
+	_ = as("x"+right, "orders")(t.Context())
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("a refusal took %s: the broker was not asked to say it", took)
+	}
+	told(t, as(right, "orders"), as("x"+right, "orders"), server.Stop)
+}
+
 func TestOIDCClient(t *testing.T) {
 	if testing.Short() {
 		return

@@ -91,7 +91,7 @@ const (
 const (
 	nextRights = "give the admin the policy on the page of this upstream: custody upstream explain aws"
 	nextUser   = "create the user, or correct it in the document"
-	nextAdmin  = "make another access key for the admin and publish it at the path that adminRef names"
+	nextAdmin  = "make another access key for the admin and hand it in, as the secret that adminRef names: `custody supply SECRET`"
 
 	// throttledFor is how long to wait when AWS asks to be asked less.
 	throttledFor = 30 * time.Second

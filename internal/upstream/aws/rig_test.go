@@ -127,9 +127,10 @@ func TestSuite(t *testing.T) {
 		{"deactivate", 0, func(*rig, *Config) {}},
 		{"delete", 0, func(_ *rig, c *Config) { c.Revocation = Delete }},
 		{"untagged", 0, func(_ *rig, c *Config) { c.Untagged = true }},
-		{"eventually consistent, one key on each page", 120 * time.Millisecond, func(r *rig, _ *Config) { r.cloud.page = 1 }},
+		{"eventually consistent, one key on each page", 60 * time.Millisecond, func(r *rig, _ *Config) { r.cloud.page = 1 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // each test has a cloud of its own
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 				r := newRig(t)
 				proxy := realparts.NewProxy(t, strings.TrimPrefix(r.cloud.server.URL, "http://"))

@@ -7,8 +7,8 @@
 // against the mode that the document declares.
 //
 // Guaranteed: a call whose context is done starts nothing; a program that could not be started is not applied, and what
-// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program and its process group are killed
-// at the deadline, and when Custody dies; no value reaches an argument, the environment, an error or a log, and a text of
+// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program is killed at the deadline, and when
+// Custody dies; what it started in its process group is killed when it ends, however it ends; no value reaches an argument, the environment, an error or a log, and a text of
 // the program's that quotes a value of the call is not shown; admin credentials reach only methods that change or list.
 // Not guaranteed: anything that the program promises, above all that nothing lands after its deadline, that its kind is
 // true, and that it keeps what it is given to itself. `custody upstream check` holds it to the same suite as every
@@ -34,7 +34,7 @@ import (
 const (
 	// DefaultTimeout bounds a call where the host's configuration does not.
 	DefaultTimeout = 30 * time.Second
-	// kindTimeout bounds the question what the program can do, which is asked without a context.
+	// kindTimeout bounds the question what the program can do, which Kind asks without a context.
 	kindTimeout = 10 * time.Second
 )
 
@@ -78,6 +78,7 @@ var (
 	_ upstream.Lister    = (*Upstream)(nil)
 	_ upstream.Decoyer   = (*Upstream)(nil)
 	_ upstream.Witness   = (*Upstream)(nil)
+	_ upstream.Readier   = (*Upstream)(nil)
 )
 
 // New checks config. The program is first started when somebody asks for its kind.
@@ -100,14 +101,12 @@ func New(config Config) (*Upstream, error) {
 }
 
 // Kind is what the program says that it can do. It is asked until it has answered well, and never again after that.
-// Until then the kind is one that nothing can be done with, and every call fails with what was wrong with the answer.
+// Until then, which Ready tells, the kind is one that nothing can be done with, and every call fails with what was wrong
+// with the answer.
 func (u *Upstream) Kind() upstream.Kind {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.kind == nil {
-		u.learn()
-	}
-	if u.kind == nil {
+	if u.learn(context.Background()) != nil {
 		return upstream.Kind{
 			Name: typeName, Capability: u.config.Mode, Undo: upstream.Impossible, LostReply: upstream.Person, Verifies: true,
 			CallDeadline: u.config.Timeout,
@@ -117,15 +116,26 @@ func (u *Upstream) Kind() upstream.Kind {
 	return kind
 }
 
-// learn asks for the kind. u.mu is held.
-func (u *Upstream) learn() {
-	ctx, cancel := context.WithTimeout(context.Background(), min(u.config.Timeout, kindTimeout))
+// Ready asks for the kind where it is not known yet.
+func (u *Upstream) Ready(ctx context.Context) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.learn(ctx)
+}
+
+// learn asks for the kind until it is known. u.mu is held.
+func (u *Upstream) learn(ctx context.Context) error {
+	if u.kind != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(u.config.Timeout, kindTimeout))
 	defer cancel()
 	answer, err := u.ask(ctx, &call{request: request{Method: methodKind}})
 	if err == nil {
 		u.kind, u.can, err = answer.Kind.read(u.config)
 	}
 	u.mute = err
+	return err
 }
 
 // begin returns what the program said that it can do, or why nothing can be asked of it.
@@ -242,7 +252,8 @@ func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	return err
 }
 
-// List has the program name what exists.
+// List has the program name what exists. Names are compared with those of another time, so none is altered in a way that
+// makes two of them one; a list by which credentials cannot be told apart, or that may be no list of names, is an error.
 func (u *Upstream) List(ctx context.Context) ([]string, error) {
 	c := &call{request: request{Method: methodList}}
 	answer, err := u.call(ctx, c)
@@ -254,7 +265,15 @@ func (u *Upstream) List(ctx context.Context) ([]string, error) {
 	}
 	names := make([]string, len(*answer.Credentials))
 	for i, name := range *answer.Credentials {
-		names[i] = c.shown(name)
+		switch {
+		case name == "":
+			return nil, &Error{Method: methodList, Text: "its list has a credential without a name", Next: nextNames}
+		case c.quotes(name):
+			return nil, &Error{Method: methodList, Text: "a name in its list quotes a value of the admin credential", Next: nextNames}
+		case slices.Contains((*answer.Credentials)[:i], name):
+			return nil, &Error{Method: methodList, Text: "its list has one name twice: " + plain(name), Next: nextNames}
+		}
+		names[i] = identity(name)
 	}
 	return names, nil
 }
@@ -290,11 +309,4 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 		}
 	}
 	return uses, nil
-}
-
-// Mute is why nothing can be asked of the program since Kind was asked last, nil when its kind is known.
-func (u *Upstream) Mute() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.mute
 }

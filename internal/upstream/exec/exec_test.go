@@ -75,6 +75,7 @@ func value(t *testing.T, fields map[string]string) secret.Value {
 func TestSuite(t *testing.T) {
 	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel() // each test has a store of its own
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 				store := filepath.Join(t.TempDir(), "store")
 				if err := os.Mkdir(store, 0o700); err != nil {
@@ -165,8 +166,8 @@ func TestRequestsHoldWhatTheContractSays(t *testing.T) {
 			return []secret.Value{value(t, map[string]string{"token": "adm-1"}), value(t, map[string]string{"token": "adm-2"})}, nil
 		},
 	})
-	if kind := u.Kind(); u.Mute() != nil || kind.Evidence == nil || kind.Settle != 3*time.Second || kind.WrongEvery != time.Minute || !kind.Fences {
-		t.Fatalf("got %+v, %v", u.Kind(), u.Mute())
+	if kind := u.Kind(); kind.Evidence == nil || kind.Settle != 3*time.Second || kind.WrongEvery != time.Minute || !kind.Fences {
+		t.Fatalf("got %+v, %v", kind, u.Ready(t.Context()))
 	}
 	binary, err := secret.New(map[string][]byte{"key": {0xff, 0x00}, "username": []byte("u")})
 	if err != nil {
@@ -261,10 +262,8 @@ func TestAnswersThatAreNone(t *testing.T) {
 	} {
 		t.Run(test.does, func(t *testing.T) {
 			t.Parallel()
-			u := open(t, exec.Config{Argv: self(t, "bad", test.does), Timeout: 2 * time.Second})
-			if u.Kind(); u.Mute() != nil {
-				t.Fatal(u.Mute())
-			}
+			u := open(t, exec.Config{Argv: self(t, "bad", test.does), Timeout: 20 * time.Second}) // the one that hangs says 2s itself
+			ready(t, u)
 			_, err := u.Apply(t.Context(), "run-1", secret.Value{}, candidate)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "the-candidate") {
 				t.Errorf("Apply: got %v, want an error with %q and without the candidate", err, test.want)
@@ -283,13 +282,21 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// ready waits for a program to say what it can do; to start it may take long on a busy machine.
+func ready(t *testing.T, u *exec.Upstream) {
+	t.Helper()
+	if err := u.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestErrorsKeepTheirClass(t *testing.T) {
 	for class, want := range map[string]error{
 		"not-applied": upstream.ErrNotApplied, "later": upstream.ErrNotApplied,
 		"refused-candidate": upstream.ErrRefusedCandidate, "superseded": upstream.ErrSuperseded, "ambiguous": nil,
 	} {
 		u := open(t, exec.Config{Argv: self(t, "error", class)})
-		u.Kind()
+		ready(t, u)
 		_, err := u.Apply(t.Context(), "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"}))
 		said, ok := errors.AsType[*exec.Error](err)
 		if !ok || want != nil && !errors.Is(said, want) || want == nil && said.Class != nil || said.Hint() != "turn it" || !strings.Contains(err.Error(), "a reason of two lines") {
@@ -315,45 +322,132 @@ func TestProgramThatCannotRunAppliesNothing(t *testing.T) {
 	if got, err := u.Verify(t.Context(), v); got != upstream.Unknown || err == nil {
 		t.Errorf("got %s, %v, want unknown", got, err)
 	}
-	// It is asked again: once the program is there, it works.
-	if err := os.Symlink(self(t)[0], missing); err != nil {
+}
+
+// TestKindIsKnownOnceTheProgramSaysIt: until then nobody is to decide by it, and then it stays.
+func TestKindIsKnownOnceTheProgramSaysIt(t *testing.T) {
+	there := filepath.Join(t.TempDir(), "there")
+	u := open(t, exec.Config{Argv: self(t, "late", there)})
+	var _ upstream.Readier = u
+	if u.Kind(); u.Ready(t.Context()) == nil {
+		t.Fatal("the program says nothing, and its kind counts as known")
+	}
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u = open(t, exec.Config{Argv: append([]string{missing}, self(t, "error", "later")[1:]...)})
-	if err := os.Remove(missing); err != nil {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := u.Ready(cancelled); !errors.Is(err, context.Canceled) {
+		t.Errorf("under a cancelled context: got %v, want its error", err)
+	}
+	ready(t, u)
+	if err := os.Remove(there); err != nil {
 		t.Fatal(err)
 	}
-	u.Kind()
-	first := u.Mute()
-	if err := os.Symlink(self(t)[0], missing); err != nil {
-		t.Fatal(err)
-	}
-	u.Kind()
-	if first == nil || u.Mute() != nil {
-		t.Errorf("got %v before the program was there and %v after it", first, u.Mute())
+	if err := u.Ready(cancelled); err != nil || u.Kind().Undo != upstream.Discard {
+		t.Errorf("the program is gone again: got %v and %+v, want the kind that it told", err, u.Kind())
 	}
 }
 
-func TestKilledProgramTakesItsChildrenAlong(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "child")
-	u := open(t, exec.Config{Argv: self(t, "bad", "family", file), Timeout: 2 * time.Second})
-	u.Kind()
-	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"})); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want the deadline", err)
+// TestListKeepsNamesApart: they are compared with those of another time, so two must never become one.
+func TestListKeepsNamesApart(t *testing.T) {
+	long := strings.Repeat("n", 400)
+	u := open(t, exec.Config{
+		Argv: self(t, "list", "key-1", long+"1", long+"2", "key\n2", "key 2"),
+		Admin: func(context.Context) ([]secret.Value, error) {
+			return []secret.Value{value(t, map[string]string{"username": "key", "token": "adm-secret"})}, nil
+		},
+	})
+	ready(t, u)
+	got, err := u.List(t.Context())
+	if err != nil || len(got) != 5 || got[0] != "key-1" || got[4] != "key 2" {
+		t.Fatalf("got %q, %v", got, err)
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	if unique := slices.Compact(slices.Sorted(slices.Values(got))); len(unique) != len(got) {
+		t.Errorf("got %q: two names became one", got)
 	}
-	pid, err := strconv.Atoi(string(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); !ended(pid); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the child outlived the program")
+	for _, name := range got {
+		if len(name) > 400 || strings.Contains(name, "\n") {
+			t.Errorf("got %q, want it bounded and in one line", name)
 		}
 	}
+	again, err := u.List(t.Context())
+	if diff := cmp.Diff(got, again); diff != "" || err != nil {
+		t.Errorf("asked again (-want +got): %v\n%s", err, diff)
+	}
+}
+
+func TestListThatTellsNothingApartIsRefused(t *testing.T) {
+	for name, list := range map[string][]string{
+		"a secret":           {"key-1", "key of adm-secret"},
+		"two of one name":    {"key-1", "key-2", "key-1"},
+		"one without a name": {"key-1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := open(t, exec.Config{
+				Argv: self(t, append([]string{"list"}, list...)...),
+				Admin: func(context.Context) ([]secret.Value, error) {
+					return []secret.Value{value(t, map[string]string{"token": "adm-secret"})}, nil
+				},
+			})
+			ready(t, u)
+			got, err := u.List(t.Context())
+			said, ok := errors.AsType[*exec.Error](err)
+			if !ok || said.Hint() == "" || strings.Contains(err.Error(), "adm-secret") {
+				t.Errorf("got %q, %v, want an error with a hint and without the secret", got, err)
+			}
+		})
+	}
+}
+
+// TestNothingOfAProgramOutlivesIt, however it ends.
+func TestNothingOfAProgramOutlivesIt(t *testing.T) {
+	for _, ending := range []string{"hangs", "fails", "answers"} {
+		t.Run(ending, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "child")
+			u := open(t, exec.Config{Argv: self(t, "bad", "family", file, ending), Timeout: 20 * time.Second})
+			ready(t, u)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if ending == "hangs" {
+				go func() { // once it has started its child, however long that takes
+					for ctx.Err() == nil && child(file) == 0 {
+						time.Sleep(10 * time.Millisecond)
+					}
+					cancel()
+				}()
+			}
+			_, err := u.Apply(ctx, "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"}))
+			if (err == nil) != (ending == "answers") || errors.Is(err, context.Canceled) != (ending == "hangs") {
+				t.Errorf("got %v", err)
+			}
+			pid := child(file)
+			if pid == 0 {
+				t.Fatal("the program started no child: without one this test shows nothing")
+			}
+			for deadline := time.Now().Add(10 * time.Second); !ended(pid); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+					t.Fatal("the child outlived the program")
+				}
+			}
+		})
+	}
+}
+
+// child reads the number that a program wrote of its child; 0 until it has.
+func child(file string) int {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSuffix(string(data), "."))
+	if err != nil || !strings.HasSuffix(string(data), ".") {
+		return 0
+	}
+	return pid
 }
 
 // ended reports whether a process is gone or waits only to be reaped.

@@ -54,7 +54,6 @@ func (u *Upstream) run(ctx context.Context, input []byte) ([]byte, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("no answer from %s before the deadline, and it was killed%s: %w", u.config.Argv[0], errs, ctx.Err())
 	case errors.Is(err, osexec.ErrWaitDelay):
-		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 		return nil, fmt.Errorf("%s ended and left a process behind, which was killed%s", u.config.Argv[0], errs)
 	case err != nil:
 		return nil, fmt.Errorf("%s ended without an answer (%s)%s", u.config.Argv[0], ending(err), errs)
@@ -66,14 +65,17 @@ func (u *Upstream) run(ctx context.Context, input []byte) ([]byte, error) {
 	return output.kept.Bytes(), nil
 }
 
-// wait runs the command to its end on one thread, to which its death signal is bound.
+// wait runs the command to its end on one thread, to which its death signal is bound. What the command leaves of its group
+// is killed: a child that was only slow could still change something, after the deadline and unknown to everybody.
 func wait(command *osexec.Cmd) (started bool, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := command.Start(); err != nil {
 		return false, err
 	}
-	return true, command.Wait()
+	err = command.Wait()
+	_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // there is mostly nobody left to kill
+	return true, err
 }
 
 // ending says how a process ended, and nothing else that an error might hold.

@@ -47,7 +47,22 @@ func program(args []string) int {
 			return 0
 		}
 		reply(object{"error": object{"class": args[1], "text": "a reason of\ntwo lines", "hint": "turn it", "after": "90s"}})
+	case "list":
+		if request["method"] == "kind" {
+			kind["issues"], kind["lostReply"], kind["methods"] = true, "person", []string{"apply", "verify", "revoke", "list", "decoy"}
+			reply(object{"kind": kind})
+			return 0
+		}
+		reply(object{"credentials": args[1:]})
+	case "late": // answers from the moment on that its file exists
+		if _, err := os.Stat(args[1]); err != nil {
+			return 1
+		}
+		reply(object{"kind": kind})
 	case "bad":
+		if args[1] == "hang" {
+			kind["callDeadline"] = "2s"
+		}
 		if request["method"] == "kind" {
 			reply(object{"kind": kind})
 			return 0
@@ -199,8 +214,14 @@ func misbehave(args []string, request object) int {
 	case "family":
 		child := osexec.Command("/bin/sleep", "60")
 		_ = child.Start()
-		_ = os.WriteFile(args[1], []byte(strconv.Itoa(child.Process.Pid)), 0o600)
-		time.Sleep(time.Minute)
+		_ = os.WriteFile(args[1], []byte(strconv.Itoa(child.Process.Pid)+"."), 0o600)
+		if args[2] == "hangs" {
+			time.Sleep(time.Minute)
+		}
+		if args[2] == "fails" {
+			return 3
+		}
+		reply(object{"verdict": "accepted"})
 	case "quote":
 		reply(object{"error": object{"class": "ambiguous", "text": fmt.Sprintf("cannot set %v here", password)}})
 	case "stderr":

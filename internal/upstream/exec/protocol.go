@@ -5,6 +5,8 @@ package exec
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -216,15 +218,32 @@ const longest = 300
 // shown is a text of the program's, fit to be read by anybody: bounded, in one line, and nothing of it when it quotes a
 // value of the call.
 func (c *call) shown(text string) string {
-	for _, value := range c.secrets {
-		if strings.Contains(text, value) {
-			return "(what the program says quotes a value and is not shown)"
-		}
+	if c.quotes(text) {
+		return "(what the program says quotes a value and is not shown)"
 	}
 	if text = plain(text); text != "" {
 		return text
 	}
 	return "the program gives no reason"
+}
+
+// quotes reports whether a text of the program's holds a value of the call.
+func (c *call) quotes(text string) bool {
+	return slices.ContainsFunc(c.secrets, func(value string) bool { return strings.Contains(text, value) })
+}
+
+// nextNames is what an operator does about a list that cannot be used.
+const nextNames = "have the program name each credential by an identity of its own that is not secret, such as its id"
+
+// identity is a name fit to be read by anybody. One that had to be altered for that carries a digest of the whole, so that
+// two names stay two.
+func identity(name string) string {
+	shown := plain(name)
+	if shown == name {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return shown + " (sha256 " + hex.EncodeToString(sum[:12]) + ")"
 }
 
 // plain is text in one line, bounded.

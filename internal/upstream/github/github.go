@@ -11,7 +11,8 @@
 //
 // The app's private key leaves this process only as signatures, each good for eight minutes. Tokens go to the configured
 // address and nowhere else; redirects are not followed. A token with more or less than was asked for is revoked again
-// and the run is told. A clock that is wrong here is not taken for a wrong key: GitHub's own time is taken from its
+// and the run is told; where that fails, the token comes beside the error. That GitHub refuses a token counts as its end
+// only when the settle time after issuing has passed. A clock that is wrong here is not taken for a wrong key: GitHub's own time is taken from its
 // answer, once.
 //
 // # Not guaranteed
@@ -27,7 +28,8 @@
 //
 // # Cost
 //
-// Apply, Verify and Revoke: one request each; Apply two after a wrong clock, Revoke two where the token is gone already.
+// Apply, Verify and Revoke: one request each; Apply two after a wrong clock, Verify two where the token may not list
+// repositories, Revoke two where the token is gone already.
 package github
 
 import (
@@ -108,6 +110,9 @@ type Upstream struct {
 
 	mu   sync.Mutex
 	runs []*memory
+	// latest is when a token was last issued, as far as this process can know: another may have done so just before this
+	// one began.
+	latest time.Time
 }
 
 var (
@@ -143,7 +148,7 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring github upstream: %w", err)
 	}
-	return &Upstream{Config: config, client: client}, nil
+	return &Upstream{Config: config, client: client, latest: config.Clock()}, nil
 }
 
 func (c Config) check() error {
@@ -221,7 +226,9 @@ func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
 	return decoy, nil
 }
 
-// Verify asks for one repository of the token's.
+// Verify asks for one repository of the token's. GitHub's description wants no permission for that; a token that is
+// forbidden it all the same, as one may be that has permissions of an organization alone, is asked for its limits, which
+// are told to whoever is let in.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	const doing = "signing in"
 	token := v.ExposeText(FieldToken)
@@ -234,8 +241,14 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	if err != nil {
 		return upstream.Unknown, err
 	}
+	if a.status == http.StatusForbidden && !a.limited() {
+		limits, err := u.send(ctx, doing, http.MethodGet, "/rate_limit", token, nil)
+		if err == nil && (limits.status == http.StatusOK || limits.status == http.StatusUnauthorized) {
+			a = limits
+		}
+	}
 	switch {
-	case a.status == http.StatusOK && a.has("repositories"):
+	case a.status == http.StatusOK && (a.has("repositories") || a.has("resources")):
 		return upstream.Accepted, nil
 	case a.status == http.StatusUnauthorized && a.has("message"):
 		return upstream.Refused, nil
@@ -273,6 +286,11 @@ func (u *Upstream) end(ctx context.Context, doing string, v secret.Value) error 
 	case a.status == http.StatusUnauthorized:
 		// Who else may have answered 401 is not known; the token is revoked if it opens nothing.
 		verdict, err := u.Verify(ctx, v)
+		if left := u.unsettled(); verdict == upstream.Refused && left > 0 {
+			return &upstream.Later{After: left, Err: &Error{
+				Doing: doing, Status: a.status, Detail: "GitHub refuses the token, which so soon after one was issued may be delay: whether it is revoked cannot be told yet",
+			}}
+		}
 		if verdict == upstream.Refused {
 			return nil
 		}
@@ -303,6 +321,17 @@ func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	}
 	u.remember(run, func(m *memory) { m.issued, m.lost = nil, false })
 	return nil
+}
+
+// unsettled is for how long yet a token that is refused may be one that is not known everywhere; 0 once it is gone.
+func (u *Upstream) unsettled() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.Clock()
+	if now.Before(u.latest) { // the clock was put back
+		u.latest = now
+	}
+	return max(0, u.latest.Add(u.Settle).Sub(now))
 }
 
 // known is what this process received for run, and whether it cannot be sure that this is all.

@@ -161,6 +161,7 @@ func TestTokenIsRestricted(t *testing.T) {
 
 // TestScopeThatWasNotAskedFor: the token is revoked again.
 func TestScopeThatWasNotAskedFor(t *testing.T) {
+	key, pem := newKey(t)
 	for name, change := range map[string]func(map[string]any){
 		"all repositories":       func(b map[string]any) { b["repository_selection"] = "all"; delete(b, "repositories") },
 		"another repository":     func(b map[string]any) { b["repositories"] = named([]string{"billing"}) },
@@ -173,7 +174,7 @@ func TestScopeThatWasNotAskedFor(t *testing.T) {
 		"a permission and owner": func(b map[string]any) { b["permissions"] = map[string]string{"contents": "admin"} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := rigOf(t, key, pem)
 			r.server.set(func(s *server) { s.change = change })
 			_, err := r.open(r.config()).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 			if !errors.Is(err, upstream.ErrRefusedCandidate) {
@@ -183,6 +184,83 @@ func TestScopeThatWasNotAskedFor(t *testing.T) {
 				t.Errorf("got %d tokens left, want none", len(held))
 			}
 		})
+	}
+}
+
+// TestScopeThatWasNotAskedForAndNotRevoked: a token is left, so no error may say that nothing was applied, whatever
+// revoking it said; the token comes along, for whoever can take it back later.
+func TestScopeThatWasNotAskedForAndNotRevoked(t *testing.T) {
+	key, pem := newKey(t)
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		later  bool
+	}{
+		"asked too often":           {page(http.StatusTooManyRequests, "{}"), true},
+		"forbidden":                 {page(http.StatusForbidden, "{}"), true},
+		"not found":                 {page(http.StatusNotFound, "{}"), false},
+		"an error":                  {page(http.StatusInternalServerError, "{}"), false},
+		"refused, perhaps by delay": {nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rigOf(t, key, pem)
+			r.server.set(func(s *server) {
+				s.change = func(b map[string]any) { b["repository_selection"] = "all" }
+				if s.unrevoked = test.answer; test.answer == nil {
+					s.lag = time.Hour
+				}
+			})
+			config := r.config()
+			ahead := time.Duration(0)
+			config.Settle, config.Clock = time.Minute, func() time.Time { return time.Now().Add(ahead) }
+			u := r.open(config)
+			v, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+			if err == nil || !isNot(err, upstream.ErrNotApplied, upstream.ErrRefusedCandidate, upstream.ErrSuperseded) {
+				t.Errorf("got %v, want an error without a class; a token is left", err)
+			}
+			if later, ok := errors.AsType[*upstream.Later](err); ok != test.later {
+				t.Errorf("got %v; is to be asked later: %+v, want %v", err, later, test.later)
+			}
+			if v.ExposeText(github.FieldToken) == "" {
+				t.Error("the token does not come along")
+			}
+			if u.Collect(t.Context(), "run-1") == nil {
+				t.Error("nothing has changed, and the token counts as collected")
+			}
+			r.server.set(func(s *server) { s.unrevoked = nil })
+			ahead = 2 * time.Minute
+			if err := u.Collect(t.Context(), "run-1"); err != nil {
+				t.Errorf("once it can be revoked: got %v", err)
+			}
+			if held := r.server.held(); len(held) != 0 {
+				t.Errorf("got %d tokens left, want none", len(held))
+			}
+		})
+	}
+}
+
+// TestTokenOfAnOrganizationAlone can be tried, whether or not GitHub tells it its repositories.
+func TestTokenOfAnOrganizationAlone(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		r := newRig(t)
+		r.server.set(func(s *server) { s.strict = strict })
+		config := r.config()
+		config.Repositories, config.AllRepositories, config.Permissions = nil, true, map[string]string{"members": "read"}
+		u := r.open(config)
+		first := r.issue(u, "run-1", secret.Value{})
+		second := r.issue(u, "run-2", first)
+		r.is(u, upstream.Accepted, first, "the token")
+		decoy, err := u.Decoy(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.is(u, upstream.Refused, decoy, "a token that was never issued")
+		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+			t.Fatal(err)
+		}
+		r.is(u, upstream.Refused, first, "the old token")
+		r.is(u, upstream.Accepted, second, "the new token")
+		r.server.set(func(s *server) { s.suspended, s.limited = true, "bare" })
+		r.is(u, upstream.Unknown, second, "the new token, while GitHub forbids everything")
 	}
 }
 

@@ -57,7 +57,7 @@ func (u *Upstream) apps(ctx context.Context, doing string) ([]app, error) {
 	if len(apps) == 0 {
 		return nil, &Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no appId or clientId, or no privateKey in PEM",
-			Next: "publish the app's id and a private key of it at the path that adminRef names",
+			Next: "hand in the app's id and a private key of it, as the secret that adminRef names: `custody supply SECRET`",
 		}
 	}
 	return apps, nil
@@ -163,11 +163,16 @@ func (u *Upstream) received(ctx context.Context, doing string, run authority.Run
 	if err != nil {
 		return secret.Value{}, &Error{Doing: doing, Detail: "GitHub issued a token that no value can hold"}
 	}
-	u.remember(run, func(m *memory) { m.lost, m.issued = false, append(m.issued, value) })
+	u.remember(run, func(m *memory) {
+		m.lost, m.issued = false, append(m.issued, value)
+		u.latest = u.Clock()
+	})
 	if reason := u.differs(got); reason != "" {
-		if err := u.end(ctx, doing+": its scope is not what was asked for ("+reason+"): revoking it again", value); err != nil {
-			return secret.Value{}, err
+		err := u.end(ctx, doing+": its scope is not what was asked for ("+reason+"): revoking it again", value)
+		if err != nil { // the token is there, whatever went wrong in revoking it
+			return value, classless(err)
 		}
+		u.remember(run, func(m *memory) { m.issued = slices.DeleteFunc(m.issued, value.Equal) })
 		return secret.Value{}, &Error{
 			Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "its scope is not what was asked for, and it was revoked again: " + reason,
 			Next: "see what the app and its installation may do, and what the document asks for",

@@ -49,6 +49,10 @@ type server struct {
 	suspended    bool
 	// stateless tokens are long and signed.
 	stateless bool
+	// strict refuses to list repositories to tokens without metadata: read. GitHub's description says that it does not.
+	strict bool
+	// unrevoked answers to a revocation instead of revoking.
+	unrevoked http.HandlerFunc
 	// lag is how long a change takes to show.
 	lag    time.Duration
 	tokens map[string]*grant
@@ -85,11 +89,12 @@ func newServer(t *testing.T, keys ...*rsa.PublicKey) *server {
 	t.Helper()
 	s := &server{
 		keys: keys, repositories: []string{"orders", "billing", "website"}, tokens: map[string]*grant{},
-		permissions: map[string]string{"metadata": "read", "contents": "write", "issues": "read"},
+		permissions: map[string]string{"metadata": "read", "contents": "write", "issues": "read", "members": "read"},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /app/installations/{id}/access_tokens", s.issue)
 	mux.HandleFunc("GET /installation/repositories", s.list)
+	mux.HandleFunc("GET /rate_limit", s.limits)
 	mux.HandleFunc("DELETE /installation/token", s.revoke)
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -213,8 +218,11 @@ func (s *server) issue(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	levels := []string{"", "read", "write", "admin"}
-	given := map[string]string{"metadata": "read"}
+	given := map[string]string{}
 	for name, level := range asked.Permissions {
+		if name != "members" { // every permission of a repository brings that with it
+			given["metadata"] = "read"
+		}
 		if slices.Index(levels, level) > slices.Index(levels, s.permissions[name]) {
 			s.say(w, http.StatusUnprocessableEntity, "The permissions requested are not granted to this installation.")
 			return
@@ -285,6 +293,11 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 		s.say(w, http.StatusForbidden, "This installation has been suspended")
 		return
 	}
+	if s.strict && found.permissions["metadata"] == "" {
+		w.Header().Set("X-Accepted-GitHub-Permissions", "metadata=read")
+		s.say(w, http.StatusForbidden, "Resource not accessible by integration")
+		return
+	}
 	per, err := strconv.Atoi(r.URL.Query().Get("per_page"))
 	if err != nil {
 		per = 30
@@ -296,7 +309,17 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, map[string]any{"total_count": len(found.repositories), "repositories": named(page)})
 }
 
+func (s *server) limits(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.bearer(w, r); ok {
+		s.answer(w, http.StatusOK, map[string]any{"resources": map[string]any{"core": map[string]int{"limit": 5000, "remaining": 4999}}})
+	}
+}
+
 func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
+	if s.unrevoked != nil {
+		s.unrevoked(w, r)
+		return
+	}
 	found, ok := s.bearer(w, r)
 	if !ok {
 		return

@@ -69,6 +69,20 @@ func (e *Error) Unwrap() []error {
 	return wrapped
 }
 
+// classless takes the claim off err that nothing was applied. When to ask again, and what to do, stays.
+func classless(err error) error {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	bare := *failure
+	bare.Class, bare.Cause = nil, classless(bare.Cause)
+	if wait, says := errors.AsType[*upstream.Later](err); says {
+		return &upstream.Later{After: wait.After, Err: &bare}
+	}
+	return &bare
+}
+
 const (
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 4 << 20
@@ -113,6 +127,11 @@ type answer struct {
 func (a *answer) has(name string) bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(a.body, &object) == nil && object[name] != nil
+}
+
+// limited reports whether the answer says itself that it is a limit. Not every limit does.
+func (a *answer) limited() bool {
+	return a.header.Get("Retry-After") != "" || a.header.Get("X-RateLimit-Remaining") == "0"
 }
 
 // date is GitHub's own time.
@@ -172,10 +191,11 @@ func (u *Upstream) wrong(doing, detail string, class error, a *answer) error {
 		if class == nil {
 			break
 		}
-		e.Next = "see that appId or clientId and privateKey are one app's, and that the key was not deleted there; then publish the right ones"
+		e.Next = "see that appId or clientId and privateKey are one app's, and that the key was not deleted there; then hand the right ones in, as the secret that adminRef names: `custody supply SECRET`"
 	case http.StatusForbidden, http.StatusTooManyRequests:
 		e.Detail = join(detail, "GitHub is asked too often, or forbids it")
-		e.Next = "nothing, if it was asked too often; else see that the installation is not suspended, and that GitHub lets this address in"
+		e.Next = "nothing, if it was asked too often; else see that the installation is not suspended, and that GitHub lets this address in; " +
+			"a token with permissions of an organization alone may need metadata: read too"
 		return &upstream.Later{After: u.wait(a), Err: e}
 	case http.StatusServiceUnavailable:
 		return &upstream.Later{After: u.wait(a), Err: e}

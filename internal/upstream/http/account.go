@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 )
 
 // Interrupts reports whether sign-ins are refused between applying and delivery.
@@ -108,4 +110,33 @@ func zero(kind string) any {
 		return []string{}
 	}
 	return ""
+}
+
+// Account names the account that parameters mean, in one way, where one secret alone may have it; "" where several may,
+// and for parameters that are wrong or missing.
+func (c *Compiled) Account(given map[string]any) string {
+	all, err := c.parameters(given)
+	if !c.exclusive || err != nil {
+		return ""
+	}
+	names := c.identity()
+	if len(names) == 0 {
+		names = sortedKeys(c.Parameters)
+	}
+	var b strings.Builder
+	b.WriteString("account")
+	for _, name := range names {
+		switch value := all["params."+name].(type) {
+		case string, []string:
+			fmt.Fprintf(&b, " %s=%q", name, value)
+		default:
+			fmt.Fprintf(&b, " %s=%v", name, value)
+		}
+	}
+	return b.String()
+}
+
+// identity lists the parameters that say which account is meant; none when all of them do together.
+func (c *Compiled) identity() []string {
+	return slices.DeleteFunc(sortedKeys(c.Parameters), func(name string) bool { return !c.Parameters[name].Account })
 }

@@ -21,23 +21,26 @@ import (
 // Compiled is a recipe that has been checked: every expression compiles and every name in it is known.
 type Compiled struct {
 	*Recipe
-	kind     upstream.Kind
-	admin    *auth
-	needs    *expression
-	create   []*step
-	value    map[string]*expression
-	verify   []*step
-	list     []*step
-	each     map[string]*expression
-	findID   *expression
-	match    *expression
-	revoke   []*step
-	usage    []*step
-	last     *expression
-	who      *expression
-	make     []*template // of Make's texts; nil for the others
-	limited  *expression
-	patterns map[string]*regexp.Regexp
+	kind upstream.Kind
+	// exclusive: see Kind.
+	exclusive bool
+	admin     *auth
+	needs     *expression
+	create    []*step
+	value     map[string]*expression
+	verify    []*step
+	list      []*step
+	each      map[string]*expression
+	findID    *expression
+	match     *expression
+	revoke    []*step
+	usage     []*step
+	last      *expression
+	who       *expression
+	make      []*template // of Make's texts; nil for the others
+	limited   *expression
+	tells     *expression // whether there is evidence of use; nil for always
+	patterns  map[string]*regexp.Regexp
 }
 
 const defaultDeadline = 20 * time.Second
@@ -91,9 +94,9 @@ func Compile(r *Recipe) (*Compiled, error) {
 	var admin scope
 	if r.Admin != nil {
 		admin = prefixed("admin", slices.Sorted(maps.Keys(r.Admin.Fields)), cel.StringType)
-		out.admin = c.auth("admin.auth", &r.Admin.Auth, base.with(admin), r)
+		out.admin = c.auth(adminPlace, &r.Admin.Auth, base.with(admin), r)
 		if out.admin == nil || out.admin.use != "" {
-			c.bad("admin.auth", "say how the admin signs in: bearer, basic, header, mtls, oauth2 or jwtBearer")
+			c.bad(adminPlace, "say how the admin signs in: bearer, basic, header, mtls, oauth2 or jwtBearer")
 		}
 	}
 	run := scope{"run": cel.StringType}
@@ -108,31 +111,34 @@ func Compile(r *Recipe) (*Compiled, error) {
 	creating := base.with(run, scope{"tag": cel.StringType, "nonce": cel.StringType}, value("current"), value("candidate"))
 	out.needs = c.expression("create.needs", r.Create.Needs, creating, cel.BoolType)
 	var after scope
-	out.create, after = c.steps("create", r.Create.Steps, creating, r, false)
+	out.create, after = c.steps("create", r.Create.Steps, creating, r, changing)
 	out.value = c.expressions("create.value", r.Create.Value, after)
 	out.make = c.makes(r, base.with(value("current")))
 
-	checking := base.with(value("secret"))
-	out.verify, _ = c.steps("verify", r.Verify.Steps, checking, r, true)
+	asked := base.with(value("secret"))
+	out.verify, _ = c.steps("verify", r.Verify.Steps, asked, r, checking)
 	if r.List != nil {
-		out.list, after = c.steps("list", r.List.Steps, base, r, false)
+		out.list, after = c.steps("list", r.List.Steps, base, r, reading)
 		out.each = c.expressions("list.each", r.List.Each, after.with(scope{"item": cel.DynType}))
 	}
 	if r.Find != nil {
-		out.findID = c.expression("find.id", r.Find.ID, checking, cel.StringType)
-		out.match = c.expression("find.match", r.Find.Match, checking.with(target), cel.BoolType)
+		out.findID = c.expression("find.id", r.Find.ID, asked, cel.StringType)
+		out.match = c.expression("find.match", r.Find.Match, asked.with(target), cel.BoolType)
 	}
 	if r.Revoke != nil {
-		out.revoke, _ = c.steps("revoke", r.Revoke.Steps, base.with(run, target), r, false)
+		out.revoke, _ = c.steps("revoke", r.Revoke.Steps, base.with(run, target), r, changing)
 	}
 	if r.Usage != nil {
-		seen := checking.with(target)
-		out.usage, after = c.steps("usage", r.Usage.Steps, seen, r, false)
+		seen := asked.with(target)
+		out.usage, after = c.steps("usage", r.Usage.Steps, seen, r, reading)
 		if len(r.Usage.Steps) > 0 {
 			seen = after.with(scope{"item": cel.DynType})
 		}
 		out.last = c.expression("usage.last", r.Usage.Last, seen, nil)
 		out.who = c.expression("usage.who", r.Usage.Who, seen, nil)
+	}
+	if r.Kind.Evidence != nil {
+		out.tells = c.expression("kind.evidence.if", r.Kind.Evidence.If, base, cel.BoolType)
 	}
 	out.limited = c.expression("limits.when", r.Limits.When, response(), cel.BoolType)
 	c.whole(r, out)
@@ -198,7 +204,7 @@ func (c *compiler) kind(r *Recipe, out *Compiled) {
 		r.Kind.Deadline = defaultDeadline
 	}
 	// What a call made shows in lists a while after the call itself can land no more.
-	out.kind.CallDeadline = r.Kind.Deadline + k.Settle
+	out.kind.CallDeadline = r.Kind.Deadline + k.Late + k.Settle
 	if k.Evidence != nil {
 		out.kind.Evidence = &upstream.Evidence{Source: k.Evidence.Source, Late: k.Evidence.Late, Fine: k.Evidence.Fine, Names: k.Evidence.Names}
 	}
@@ -217,6 +223,13 @@ func (c *compiler) kind(r *Recipe, out *Compiled) {
 		c.bad("kind.undo", "what the upstream issues cannot be applied again")
 	case !k.Issues && k.LostReply != "recover":
 		c.bad("kind.lostReply", "a candidate that Custody made is not lost with the reply: want recover")
+	}
+	if k.Capability == "overwrite" && k.Exclusive != nil && !*k.Exclusive {
+		c.bad("kind.exclusive", "an overwrite kind has its account for itself: each rotation ends the credential before")
+	}
+	out.exclusive = k.Capability == "overwrite" || k.Undo == "impossible"
+	if k.Exclusive != nil {
+		out.exclusive = *k.Exclusive
 	}
 }
 

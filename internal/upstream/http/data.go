@@ -209,6 +209,12 @@ func asList(v ref.Val) ([]any, bool) {
 	return list, ok && isList
 }
 
+// unsaid reports whether an expression found nothing to read: optional.none().
+func unsaid(v ref.Val) bool {
+	optional, is := v.(*types.Optional)
+	return is && !optional.HasValue()
+}
+
 // asTime is what an expression gives where a time is wanted; the zero time for never.
 func asTime(v ref.Val) (time.Time, bool) {
 	switch v := v.(type) {
@@ -228,9 +234,6 @@ func asTime(v ref.Val) (time.Time, bool) {
 		t, err := time.Parse(time.RFC3339, string(v))
 		return t.UTC(), err == nil
 	case *types.Optional:
-		if !v.HasValue() {
-			return time.Time{}, true
-		}
 		return asTime(v.GetValue())
 	}
 	return time.Time{}, false

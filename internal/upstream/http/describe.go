@@ -5,6 +5,7 @@ package recipe
 import (
 	_ "embed"
 	"fmt"
+	"strings"
 
 	"custody.dev/custody/internal/upstream"
 )
@@ -37,7 +38,7 @@ func Describe() []upstream.Description {
 			panic(fmt.Sprintf("recipe: %s has no page, which its test shows", name))
 		}
 		out = append(out, upstream.Description{
-			Type: name, Title: compiled.Title, Summary: compiled.Summary, Tried: compiled.Tried, Page: string(text),
+			Type: name, Title: compiled.Title, Summary: compiled.Summary, Tried: compiled.Tried, Page: whole(string(text), compiled),
 			Modes: []upstream.Mode{{Kind: compiled.kind, Means: means(compiled.kind)}},
 		})
 	}
@@ -52,4 +53,47 @@ func means(k upstream.Kind) string {
 		return "Two accounts take turns."
 	}
 	return "The new one ends the old one: sign-ins are refused between applying and delivery."
+}
+
+// whenItFails begins the part of a page before which its recipe's own words stand.
+const whenItFails = "\n## When it fails\n"
+
+// whole is a recipe's page with what the recipe itself says of claims and lock-outs.
+func whole(page string, c *Compiled) string {
+	before, after, found := strings.Cut(page, whenItFails)
+	if !found {
+		panic("recipe: the page of " + c.Name + " does not say what happens when it fails, which its test shows")
+	}
+	return before + "\n## Claims\n\n" + accountWords(c) + "\n\n## Lock-out\n\n" + lockOut(c) + "\n" + whenItFails + after
+}
+
+func accountWords(c *Compiled) string {
+	words := "Any number of secrets may share the account: a run removes what its value names or what carries its own id, and nothing else."
+	if c.exclusive {
+		same := "parameters are all the same"
+		switch names := c.identity(); len(names) {
+		case 0:
+		case 1:
+			same = "`" + names[0] + "` is the same"
+		default:
+			same = "`" + strings.Join(names, "` and `") + "` are the same"
+		}
+		words = "The account belongs to one secret: a rotation of another there would end this one's credential, or find no room.\n" +
+			"`custody lint` refuses two secrets whose " + same + " at one `url`."
+	}
+	if c.Tag == nil {
+		return words + "\n\nNothing at the server names the owner: that no other platform rotates this account is not checked."
+	}
+	return words + "\n\nWho made a credential stands in " + c.Tag.Where + ": a digest of platform, environment and secret, and the run."
+}
+
+func lockOut(c *Compiled) string {
+	switch {
+	case c.Verify.Listed:
+		return "Custody never signs in with the credential, so it locks nothing out."
+	case c.kind.WrongEvery > 0:
+		return fmt.Sprintf("Custody has at most one sign-in refused in %s, so that the server never locks the account.", c.kind.WrongEvery)
+	}
+	return "Wrong sign-ins are not limited: no lock-out of this server is known. Custody has few on purpose: with a credential that was\n" +
+		"never given out, when a secret is taken on, and with a revoked one until it is refused."
 }

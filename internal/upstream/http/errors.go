@@ -63,6 +63,14 @@ func (e *Error) Unwrap() []error {
 	return wrapped
 }
 
+// lacks says that a value cannot be used as it is.
+func lacks(doing, field string) *Error {
+	return &Error{
+		Doing: doing, Detail: "a credential needs the field " + field,
+		Next: "hand the value in with that field as well: `custody seal SECRET --field " + field + "`",
+	}
+}
+
 // describe names a client-side failure without quoting what a library made of it, addresses with their query above all:
 // only network and certificate errors, which hold host names, are passed on.
 func describe(err error) (detail string, cause error) {

@@ -4,6 +4,7 @@ package recipe_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -29,18 +30,47 @@ type fake struct {
 
 	mu       sync.Mutex
 	throttle bool
-	lose     bool     // requests take effect, replies are lost
+	lose     bool     // what changes something takes effect, and its reply is lost
 	requests []string // METHOD PATH
 }
 
-// newFake serves handler by TLS. What is throttled is answered as GitHub and others do.
+// newFake serves handler, without TLS: on loopback it shows nothing more. See newTLSFake for what is TLS's own. What is
+// throttled is answered as GitHub and others do.
 func newFake(t *testing.T, handler http.Handler) *fake {
 	t.Helper()
+	f := unstarted(handler)
+	f.Start()
+	return f.before(t)
+}
+
+// newTLSFake serves handler by TLS, and takes any client certificate.
+func newTLSFake(t *testing.T, handler http.Handler) *fake {
+	t.Helper()
+	f := unstarted(handler)
+	f.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	f.StartTLS()
+	return f.before(t)
+}
+
+// unreachable names the test of the suite that breaks the connection. Without TLS a request is written before anybody
+// knows that nobody will read it, so that test wants TLS.
+const unreachable = "/UnreachableIsUnknownAndNotApplied"
+
+// suited serves handler as the tests of the suite need it.
+func suited(t *testing.T, handler http.Handler) *fake {
+	t.Helper()
+	if strings.HasSuffix(t.Name(), unreachable) {
+		return newTLSFake(t, handler)
+	}
+	return newFake(t, handler)
+}
+
+func unstarted(handler http.Handler) *fake {
 	f := &fake{}
 	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.requests = append(f.requests, r.Method+" "+r.URL.Path)
-		throttled, lose := f.throttle, f.lose
+		throttled, lose := f.throttle, f.lose && r.Method != http.MethodGet
 		f.mu.Unlock()
 		if lose {
 			handler.ServeHTTP(httptest.NewRecorder(), r)
@@ -54,7 +84,12 @@ func newFake(t *testing.T, handler http.Handler) *fake {
 		handler.ServeHTTP(w, r)
 	}))
 	f.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that the proxy cuts
-	f.StartTLS()
+	return f
+}
+
+// before puts a proxy before the server, which ends with the test.
+func (f *fake) before(t *testing.T) *fake {
+	t.Helper()
 	t.Cleanup(f.Close)
 	f.proxy = realparts.NewProxy(t, f.Listener.Addr().String())
 	return f
@@ -87,9 +122,17 @@ func (f *fake) mend() {
 	f.proxy.Mend()
 }
 
-func (f *fake) address() string { return "https://" + f.proxy.Address() }
+func (f *fake) address() string {
+	if f.TLS == nil {
+		return "http://" + f.proxy.Address()
+	}
+	return "https://" + f.proxy.Address()
+}
 
 func (f *fake) authority() string {
+	if f.TLS == nil {
+		return ""
+	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw}))
 }
 
@@ -97,8 +140,13 @@ func (f *fake) authority() string {
 func (f *fake) config(compiled *recipe.Compiled, admin secret.Value) recipe.Config {
 	return recipe.Config{
 		Recipe: compiled, URL: f.address(), CACertificate: f.authority(), Claim: "shop/test/key", Clock: time.Now,
-		Admin: func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil },
+		Admin: only(admin),
 	}
+}
+
+// only is an admin with one credential.
+func only(admin secret.Value) func(context.Context) ([]secret.Value, error) {
+	return func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil }
 }
 
 func (f *fake) upstream(t *testing.T, config recipe.Config) *recipe.Upstream {
@@ -130,6 +178,14 @@ func compile(t *testing.T, text string) *recipe.Compiled {
 		t.Fatal(err)
 	}
 	return compiled
+}
+
+// origin is the server's address as the request has it.
+func origin(r *http.Request) string {
+	if r.TLS == nil {
+		return "http://" + r.Host
+	}
+	return "https://" + r.Host
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
@@ -197,7 +253,7 @@ func (g *gitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
 		keys := g.visible()
 		if page*size < len(keys) {
-			w.Header().Set("Link", fmt.Sprintf(`<https://%s%s?per_page=100&page=%d>; rel="next", <https://%s%s?page=9>; rel="last"`, r.Host, base, page+1, r.Host, base))
+			w.Header().Set("Link", fmt.Sprintf(`<%s%s?per_page=100&page=%d>; rel="next", <%s%s?page=9>; rel="last"`, origin(r), base, page+1, origin(r), base))
 		}
 		from := min((page-1)*size, len(keys))
 		answer(w, http.StatusOK, keys[from:min(from+size, len(keys))])
@@ -235,7 +291,10 @@ type gitLab struct {
 	next   int
 	tokens map[string]bool // honoured or not
 	days   []string        // what was asked for
+	traded int             // rotations with a token that was traded before
 }
+
+const gitLabName = "registry-push"
 
 func (g *gitLab) mint() string {
 	g.next++
@@ -264,6 +323,7 @@ func (g *gitLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !honoured:
 		if known && rotating {
+			g.traded++
 			clear(g.tokens)
 		}
 		answer(w, http.StatusUnauthorized, map[string]string{"message": "401 Unauthorized"})
@@ -279,7 +339,7 @@ func (g *gitLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.tokens[token] = false
 		answer(w, http.StatusOK, map[string]any{"id": 42 + g.next, "token": g.mint(), "expires_at": body.Expires})
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v4/personal_access_tokens/self":
-		answer(w, http.StatusOK, map[string]any{"id": 42, "active": true})
+		answer(w, http.StatusOK, map[string]any{"id": 42, "name": gitLabName, "active": true})
 	default:
 		answer(w, http.StatusNotFound, nil)
 	}

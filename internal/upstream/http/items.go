@@ -29,7 +29,7 @@ type item struct {
 
 // items reads the list.
 func (s *session) items() ([]item, outcome) {
-	if o := s.run(s.r.list); o.word != wordOK && o.word != done {
+	if o := s.run(s.r.list); o.word != wordOK {
 		return nil, o
 	}
 	last := s.r.list[len(s.r.list)-1]
@@ -236,7 +236,7 @@ const maxOwn = 256
 
 // remember notes that this process signed in with v.
 func (u *Upstream) remember(v secret.Value, s *session, before time.Time) {
-	if u.r.Usage == nil {
+	if u.kind.Evidence == nil {
 		return
 	}
 	after := u.Clock()
@@ -258,8 +258,11 @@ func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) 
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Doing: doing, Cause: err}
 	}
+	if u.kind.Evidence == nil {
+		return nil, &Error{Doing: doing, Detail: "this upstream cannot tell"}
+	}
 	if missing := u.missing(old); missing != "" {
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field " + missing}
+		return nil, lacks(doing, missing)
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
 	defer cancel()
@@ -282,7 +285,7 @@ func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) 
 	if len(u.r.usage) == 0 {
 		seen = append(seen, s.vars)
 	} else {
-		if o := s.run(u.r.usage); o.word != wordOK && o.word != done {
+		if o := s.run(u.r.usage); o.word != wordOK {
 			return nil, s.undecided(o)
 		}
 		raw, _ := s.vars["steps."+u.r.usage[len(u.r.usage)-1].Name+".items"].([]any)
@@ -298,12 +301,18 @@ func (s *session) told(old secret.Value, since time.Time, seen []values) ([]upst
 	s.mu.Lock()
 	own, mine := s.own[string(old.Digest(s.key))]
 	s.mu.Unlock()
-	fine := max(s.r.kind.Evidence.Fine, time.Second)
+	fine := max(s.kind.Evidence.Fine, time.Second)
 	var out []upstream.Use
 	for _, vars := range seen {
 		v, err := s.r.last.eval(vars)
 		if err != nil {
 			return nil, &Error{Doing: s.doing, Cause: err}
+		}
+		if unsaid(v) {
+			return nil, &Error{
+				Doing: s.doing, Detail: "the upstream does not say when this credential was used last",
+				Next: "see on the recipe's page which servers can tell",
+			}
 		}
 		last, ok := asTime(v)
 		if !ok {
@@ -318,7 +327,7 @@ func (s *session) told(old secret.Value, since time.Time, seen []values) ([]upst
 		if !s.date.IsZero() {
 			last = last.Add(s.heard.Sub(s.date))
 		}
-		if last.Add(fine).Before(since) {
+		if last.Before(since) { // the caller has allowed for how coarse this evidence is
 			continue
 		}
 		use := upstream.Use{Last: last}
@@ -326,11 +335,19 @@ func (s *session) told(old secret.Value, since time.Time, seen []values) ([]upst
 			if use.Who, err = s.r.who.text(vars); err != nil {
 				return nil, &Error{Doing: s.doing, Cause: err}
 			}
-			use.Who = shown(use.Who)
 		}
+		use.Who = cmp.Or(shown(use.Who), somebody(vars))
 		out = append(out, use)
 	}
 	return out, nil
+}
+
+// somebody is who used a credential where the upstream does not say.
+func somebody(vars values) string {
+	if name, _ := vars["target.name"].(string); name != "" {
+		return fmt.Sprintf("somebody with %q", shown(name))
+	}
+	return "somebody"
 }
 
 func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -40,6 +40,7 @@ type lab struct {
 	next    int
 	most    int
 	pages   string
+	tls     bool
 	delay   time.Duration
 	respond func(http.ResponseWriter, *http.Request) bool // answers instead, when it returns true
 }
@@ -69,6 +70,13 @@ func (l *lab) labels(*testing.T) []string {
 		}
 	}
 	return out
+}
+
+// answers has respond answer from now on.
+func (l *lab) answers(respond func(http.ResponseWriter, *http.Request) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.respond = respond
 }
 
 func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -165,7 +173,7 @@ func (l *lab) list(w http.ResponseWriter, r *http.Request) {
 		case "cursor":
 			body["next"] = fmt.Sprint(to)
 		case "next":
-			body["next"] = fmt.Sprintf("https://%s%s?from=%d", r.Host, r.URL.Path, to)
+			body["next"] = fmt.Sprintf("%s%s?from=%d", origin(r), r.URL.Path, to)
 		case "elsewhere":
 			body["next"] = "https://example.org" + r.URL.Path
 		case "loop":
@@ -197,7 +205,7 @@ kind:
   undo: discard
   lostReply: reissue
   settle: 50ms
-  deadline: 3s
+  deadline: 10s
   evidence: {source: "last use of the key", late: 1m, fine: 1s}
 tag: {where: "the key's label", max: 100}
 create:
@@ -256,7 +264,11 @@ func inLab(t *testing.T, source string, l *lab, change func(*fake, *recipe.Confi
 		l.signed = bearer
 	}
 	l.tokens = map[string]bool{}
-	f := newFake(t, l)
+	serve := newFake
+	if l.tls {
+		serve = newTLSFake
+	}
+	f := serve(t, l)
 	config := f.config(compile(t, source), labAdmin(t))
 	config.URL += "/api/"
 	config.Parameters = map[string]any{"service": "shop"}
@@ -269,8 +281,9 @@ func inLab(t *testing.T, source string, l *lab, change func(*fake, *recipe.Confi
 const byCursor = `{cursor: 'response.body.?next.orValue("")', as: after}`
 
 func TestRecipeOfThePage(t *testing.T) {
+	t.Parallel()
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-		l := &lab{pages: "cursor", delay: 20 * time.Millisecond}
+		l := &lab{pages: "cursor", delay: 20 * time.Millisecond, tls: true}
 		f, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 		return upstreamtest.Fixture{
 			Upstream: u.Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
@@ -280,6 +293,7 @@ func TestRecipeOfThePage(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ pages, recipe string }{
 		{"cursor", byCursor},
 		{"next", `{next: 'response.body.?next.orValue("")'}`},
@@ -322,6 +336,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestQuotaNamesWhatIsThere(t *testing.T) {
+	t.Parallel()
 	l := &lab{pages: "cursor", most: 3, keys: []labKey{{ID: 1, Label: "a person's"}, {ID: 2, Label: "another's"}}}
 	_, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 	apply(t, u, "run-1", secret.Value{})
@@ -343,6 +358,7 @@ func TestQuotaNamesWhatIsThere(t *testing.T) {
 }
 
 func TestThrottledAsksLater(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	for _, test := range []struct {
 		name   string
@@ -351,6 +367,7 @@ func TestThrottledAsksLater(t *testing.T) {
 		want   time.Duration
 	}{
 		{"seconds", 429, map[string]string{"Retry-After": "17"}, 17 * time.Second},
+		// What stands before the upstream may say so when the upstream has acted.
 		{"date", 503, map[string]string{"Retry-After": now.Add(40 * time.Second).UTC().Format(http.TimeFormat), "Date": now.UTC().Format(http.TimeFormat)}, 40 * time.Second},
 		{"reset", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": fmt.Sprint(now.Unix() + 90), "Date": now.UTC().Format(http.TimeFormat)}, 90 * time.Second},
 		{"nothing", 429, nil, 30 * time.Second},
@@ -367,8 +384,12 @@ func TestThrottledAsksLater(t *testing.T) {
 			_, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 			_, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 			later, ok := errors.AsType[*upstream.Later](err)
-			if !ok || later.After != test.want || !errors.Is(err, upstream.ErrNotApplied) {
-				t.Errorf("Apply: got %v (%+v), want not applied and to ask again in %s", err, later, test.want)
+			if !ok || later.After != test.want || errors.Is(err, upstream.ErrNotApplied) != (test.status < 500) {
+				t.Errorf("Apply: got %v (%+v), want to ask again in %s, and not applied below 500 alone", err, later, test.want)
+			}
+			err = u.Powers().(upstream.Collector).Collect(t.Context(), "run-1")
+			if later, ok = errors.AsType[*upstream.Later](err); !ok || later.After != test.want || !errors.Is(err, upstream.ErrNotApplied) {
+				t.Errorf("Collect: got %v, want not applied, since listing changes nothing, and to ask again in %s", err, test.want)
 			}
 			got, err := u.Verify(t.Context(), text(t, map[string]string{"key": "some-key"}))
 			if later, ok = errors.AsType[*upstream.Later](err); got != upstream.Unknown || !ok || later.After != test.want {
@@ -379,6 +400,7 @@ func TestThrottledAsksLater(t *testing.T) {
 }
 
 func TestWhatRepliesMean(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status  int
 		applied bool // may have been
@@ -410,6 +432,7 @@ func TestWhatRepliesMean(t *testing.T) {
 }
 
 func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
 	l := &lab{respond: func(w http.ResponseWriter, _ *http.Request) bool {
 		_, _ = w.Write(bytes.Repeat([]byte(" "), 2<<20))
 		return true
@@ -422,6 +445,7 @@ func TestAnswersAreBounded(t *testing.T) {
 }
 
 func TestCredentialsDoNotFollowRedirects(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	stolen := 0
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -462,6 +486,7 @@ func pemKey(t *testing.T) (*rsa.PrivateKey, string) {
 }
 
 func TestWaysToSignIn(t *testing.T) {
+	t.Parallel()
 	key, encoded := pemKey(t)
 	byToken := func(l *lab) func(*http.Request) bool {
 		return func(r *http.Request) bool {

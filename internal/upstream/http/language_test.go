@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -28,6 +27,7 @@ import (
 )
 
 func TestFaultsNameTheirPlace(t *testing.T) {
+	t.Parallel()
 	whole := labRecipe(byBearer, byCursor)
 	for _, test := range []struct{ name, old, new, want string }{
 		{"unknown key", "  undo: discard", "  undo: discard\n  undone: true", "kind.undone"},
@@ -50,6 +50,12 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		{"method", "GET /self", "TRACE /self", "verify.steps[0].request: want a method"},
 		{"verdict out of place", "201, then: ok", "201, then: accepted", "create.steps[0].replies[0].then: want one of"},
 		{"change in verify", "401, then: refused}", "401, then: quota}", "verify.steps[0].replies[1].then"},
+		{"done in a list", "items: response.body.keys", "replies: [{when: response.status == 200, then: done}]\n      items: response.body.keys", "list.steps[0].replies[0].then: want one of ok, unknown, not-applied"},
+		{"quota in a list", "items: response.body.keys", "replies: [{when: response.status == 409, then: quota}]\n      items: response.body.keys", "list.steps[0].replies[0].then"},
+		{"done in usage", "usage:\n", "usage:\n  steps:\n    - {name: seen, request: GET /seen, items: response.body, replies: [{when: response.status == 200, then: done}]}\n", "usage.steps[0].replies[0].then"},
+		{"evidence by a name unknown", "late: 1m", "if: params.tells, late: 1m", "kind.evidence.if: "},
+		{"overwrite is shared", "capability: dual\n  issues: true\n  undo: discard", "capability: overwrite\n  issues: true\n  exclusive: false\n  undo: impossible", "kind.exclusive"},
+		{"refused by no error of OAuth 2", byBearer, `{oauth2: {request: POST /oauth/token, refused: ["not one"]}}`, "admin.auth.oauth2.refused[0]"},
 		{"nothing accepted", "200, then: accepted", "200, then: unknown", "verify: no reply is accepted"},
 		{"no endpoint", "request: GET /self", "request: GET /self\n      at: nowhere", `verify.steps[0].at: there is no endpoint "nowhere"`},
 		{"header of ours", "request: GET /self", "request: GET /self\n      headers: {authorization: x}", "verify.steps[0].headers.authorization"},
@@ -91,6 +97,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 }
 
 func TestRecipeWithinADocument(t *testing.T) {
+	t.Parallel()
 	var data map[string]any
 	if err := yaml.Unmarshal([]byte(labRecipe(byBearer, byCursor)), &data); err != nil {
 		t.Fatal(err)
@@ -110,6 +117,7 @@ func TestRecipeWithinADocument(t *testing.T) {
 }
 
 func TestParametersAreChecked(t *testing.T) {
+	t.Parallel()
 	compiled := compile(t, labRecipe(byBearer, byCursor))
 	for _, test := range []struct {
 		given map[string]any
@@ -137,6 +145,7 @@ func TestParametersAreChecked(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
 	valid := func() recipe.Config {
 		return recipe.Config{
 			Recipe: compile(t, labRecipe(byBearer, byCursor)), URL: "https://api.example.org", Claim: "shop/test/key", Clock: time.Now,
@@ -207,8 +216,9 @@ verify:
 `
 
 func TestStepsOfAnOverwriteKind(t *testing.T) {
+	t.Parallel()
 	password, seen, asked, needed := "", []string{}, 0, 3
-	f := newFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f := newTLSFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/self":
 			if user, given, _ := r.BasicAuth(); user != "robot-a/../b c" || given != password || given == "" {
@@ -233,7 +243,6 @@ func TestStepsOfAnOverwriteKind(t *testing.T) {
 			answer(w, http.StatusOK, map[string]string{"state": state})
 		}
 	}))
-	f.TLS.ClientAuth = tls.RequestClientCert
 	certificate, key := clientCertificate(t)
 	config := f.config(compile(t, steps), text(t, map[string]string{"certificate": certificate, "key": key}))
 	config.Parameters = map[string]any{"path": "a/../b c"}

@@ -88,7 +88,7 @@ func sshKey(random io.Reader) (private, public string, err error) {
 func (u *Upstream) decoy(v secret.Value) (secret.Value, error) {
 	const doing = "making a decoy"
 	if missing := u.missing(v); missing != "" {
-		return secret.Value{}, &Error{Doing: doing, Detail: "a credential needs the field " + missing}
+		return secret.Value{}, lacks(doing, missing)
 	}
 	for _, name := range sortedKeys(u.r.Decoy) {
 		text := v.ExposeText(name)

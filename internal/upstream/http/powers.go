@@ -45,9 +45,9 @@ func (d decoying) Decoy(v secret.Value) (secret.Value, error) { return d.u.decoy
 // Powers returns u with exactly the optional powers that its recipe gives it, for callers who ask by type.
 func (u *Upstream) Powers() upstream.Upstream {
 	c, l, w, d := collecting{u}, listing{u}, witnessing{u}, decoying{u}
-	collects := u.r.kind.Issues && u.r.kind.LostReply == upstream.Reissue
-	lists := u.r.kind.Issues && u.r.kind.LostReply == upstream.Person && u.r.List != nil
-	switch tells := u.r.kind.Evidence != nil; {
+	collects := u.kind.Issues && u.kind.LostReply == upstream.Reissue
+	lists := u.kind.Issues && u.kind.LostReply == upstream.Person && u.r.List != nil
+	switch tells := u.kind.Evidence != nil; {
 	case collects && tells:
 		return struct {
 			*Upstream
@@ -74,13 +74,13 @@ func (u *Upstream) Powers() upstream.Upstream {
 			listing
 			decoying
 		}{u, l, d}
-	case u.r.kind.Issues && tells:
+	case u.kind.Issues && tells:
 		return struct {
 			*Upstream
 			witnessing
 			decoying
 		}{u, w, d}
-	case u.r.kind.Issues:
+	case u.kind.Issues:
 		return struct {
 			*Upstream
 			decoying

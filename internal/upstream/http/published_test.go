@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	recipe "custody.dev/custody/internal/upstream/http"
+
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -16,14 +18,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-func TestGitHubDeployKeyAsPublished(t *testing.T) {
+func publishedGitHubDeployKey(t *testing.T) {
+	compiled := builtin(t, "github-deploy-key")
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		server := &gitHub{token: "admin-token-for-tests", delay: 20 * time.Millisecond}
 		for _, title := range []string{"a person's", "another's", "and a third", "and a fourth"} {
 			server.keys = append(server.keys, gitHubKey{ID: len(title), Title: title, Key: "ssh-ed25519 " + title})
 		}
-		f := newFake(t, server)
-		config := f.config(builtin(t, "github-deploy-key"), text(t, map[string]string{"token": server.token}))
+		f := suited(t, server)
+		config := f.config(compiled, text(t, map[string]string{"token": server.token}))
 		config.Parameters = map[string]any{"owner": "example", "repository": "shop"}
 		return upstreamtest.Fixture{
 			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
@@ -33,6 +36,7 @@ func TestGitHubDeployKeyAsPublished(t *testing.T) {
 }
 
 func TestGitHubDeployKeyIsAnEd25519Pair(t *testing.T) {
+	t.Parallel()
 	server := &gitHub{token: "admin-token-for-tests"}
 	f := newFake(t, server)
 	config := f.config(builtin(t, "github-deploy-key"), text(t, map[string]string{"token": server.token}))
@@ -52,6 +56,7 @@ func TestGitHubDeployKeyIsAnEd25519Pair(t *testing.T) {
 }
 
 func TestGitHubKeyOfAnotherRunIsSuperseded(t *testing.T) {
+	t.Parallel()
 	server := &gitHub{token: "admin-token-for-tests"}
 	f := newFake(t, server)
 	config := f.config(builtin(t, "github-deploy-key"), text(t, map[string]string{"token": server.token}))
@@ -61,6 +66,13 @@ func TestGitHubKeyOfAnotherRunIsSuperseded(t *testing.T) {
 	if _, err := u.Apply(t.Context(), "run-2", secret.Value{}, v); !errors.Is(err, upstream.ErrSuperseded) {
 		t.Errorf("got %v, want ErrSuperseded", err)
 	}
+}
+
+func gitLabConfig(t *testing.T, f *fake) recipe.Config {
+	t.Helper()
+	config := f.config(builtin(t, "gitlab-token-rotate"), secret.Value{})
+	config.Parameters = map[string]any{"name": gitLabName}
+	return config
 }
 
 // seeded gives a kind that only trades its credential a first one, made at the server by hand.
@@ -84,11 +96,11 @@ func (s seeded) Decoy(v secret.Value) (secret.Value, error) {
 	return s.Upstream.(upstream.Decoyer).Decoy(v)
 }
 
-func TestGitLabTokenRotateAsPublished(t *testing.T) {
+func publishedGitLabTokenRotate(t *testing.T) {
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		server := &gitLab{tokens: map[string]bool{}}
-		f := newFake(t, server)
-		u := f.upstream(t, f.config(builtin(t, "gitlab-token-rotate"), secret.Value{}))
+		f := suited(t, server)
+		u := f.upstream(t, gitLabConfig(t, f))
 		mint := func() string {
 			server.mu.Lock()
 			defer server.mu.Unlock()
@@ -102,9 +114,10 @@ func TestGitLabTokenRotateAsPublished(t *testing.T) {
 }
 
 func TestGitLabTokenRotate(t *testing.T) {
+	t.Parallel()
 	server := &gitLab{tokens: map[string]bool{}}
 	f := newFake(t, server)
-	config := f.config(builtin(t, "gitlab-token-rotate"), secret.Value{})
+	config := gitLabConfig(t, f)
 	config.Clock = func() time.Time { return time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC) }
 	u := f.upstream(t, config)
 
@@ -132,7 +145,28 @@ func TestGitLabTokenRotate(t *testing.T) {
 	if err == nil || errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("a lost reply: got %v, want an error that leaves it open", err)
 	}
+	// The token was traded: presented for rotation once more, it would end its family.
+	if _, err := u.Apply(t.Context(), "run-2", second, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) || server.traded != 0 {
+		t.Errorf("after a lost reply: got %v and %d rotations of a traded token, want ErrNotApplied and none", err, server.traded)
+	}
+	if got, want := u.Kind().CallDeadline, 80*time.Second; got < want {
+		t.Errorf("a call can land no more after %s, want %s at least", got, want)
+	}
 	if _, collects := u.Powers().(upstream.Collector); collects {
 		t.Error("it can collect, though nothing upstream carries the run")
 	}
+}
+
+func TestGitLabTokenOfAnotherNameIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	server := &gitLab{tokens: map[string]bool{}}
+	f := newFake(t, server)
+	config := gitLabConfig(t, f)
+	config.Parameters["name"] = "deploy"
+	u := f.upstream(t, config)
+	first := text(t, map[string]string{"token": server.mint()})
+	if _, err := u.Apply(t.Context(), "run-1", first, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) || len(server.days) != 0 {
+		t.Errorf("got %v and %d rotations, want ErrNotApplied and none", err, len(server.days))
+	}
+	verdict(t, u, first, upstream.Unknown)
 }

@@ -51,6 +51,8 @@ type Parameter struct {
 	// Means says what it is, for people.
 	Means    string `key:"means,required"`
 	Required bool   `key:"required"`
+	// Account: it says which account is meant. Where no parameter does, all of them together do.
+	Account bool `key:"account"`
 	// Default holds where documents say nothing.
 	Default any `key:"default"`
 	// Pattern is a regular expression that the whole text, or each of the list, must match.
@@ -97,6 +99,8 @@ type Auth struct {
 type Basic struct {
 	Username string `key:"username,required"`
 	Password string `key:"password"`
+	// Encoded: both travel form-encoded, as OAuth 2 wants of a client's id and secret (RFC 6749, 2.3.1).
+	Encoded bool `key:"encoded"`
 }
 
 // Header is a header of the API's own.
@@ -123,6 +127,8 @@ type OAuth2 struct {
 	Scope        string `key:"scope"`
 	// Form has further fields.
 	Form map[string]string `key:"form"`
+	// Refused are the errors of the token endpoint that say that the credential itself is wrong; default invalid_client.
+	Refused []string `key:"refused"`
 }
 
 // JWTBearer trades a signed assertion for an access token (RFC 7523).
@@ -138,16 +144,23 @@ type JWTBearer struct {
 	Scope    string `key:"scope"`
 	// Form has further fields.
 	Form map[string]string `key:"form"`
+	// Refused is as for OAuth2.
+	Refused []string `key:"refused"`
 }
 
 // Kind is what upstream.Kind says, in a recipe's words.
 type Kind struct {
-	Capability string        `key:"capability,required"`
-	Issues     bool          `key:"issues"`
-	Undo       string        `key:"undo,required"`
-	LostReply  string        `key:"lostReply,required"`
-	Settle     time.Duration `key:"settle"`
-	Deadline   time.Duration `key:"deadline"`
+	Capability string `key:"capability,required"`
+	Issues     bool   `key:"issues"`
+	Undo       string `key:"undo,required"`
+	LostReply  string `key:"lostReply,required"`
+	// Exclusive: one secret alone may have the account, since rotating one ends another's credential there. Default true
+	// for overwrite kinds and where undo is impossible.
+	Exclusive *bool         `key:"exclusive"`
+	Settle    time.Duration `key:"settle"`
+	Deadline  time.Duration `key:"deadline"`
+	// Late is how long after its deadline a request may still take effect, beside Settle.
+	Late       time.Duration `key:"late"`
 	WrongEvery time.Duration `key:"wrongEvery"`
 	Evidence   *Evidence     `key:"evidence"`
 }
@@ -158,6 +171,8 @@ type Evidence struct {
 	Late   time.Duration `key:"late"`
 	Fine   time.Duration `key:"fine"`
 	Names  bool          `key:"names"`
+	// If is a condition on the parameters; where it does not hold this upstream has no evidence.
+	If string `key:"if"`
 }
 
 // Tag says where the text goes that carries the claim and the run.
@@ -231,9 +246,10 @@ type Find struct {
 type Usage struct {
 	// Steps give the items; without them the list's item of the value is the only one.
 	Steps []Step `key:"steps"`
-	// Last is an expression for when: a timestamp, RFC 3339 text or seconds since 1970; null or "" for never.
+	// Last is an expression for when: a timestamp, RFC 3339 text or seconds since 1970; null or "" for never,
+	// optional.none() where the upstream does not say.
 	Last string `key:"last,required"`
-	// Who is an expression for who, never a secret.
+	// Who is an expression for who, never a secret. Default: somebody, and the credential's name.
 	Who string `key:"who"`
 }
 

@@ -28,7 +28,13 @@ type answer struct {
 	body   any
 	text   string
 	date   time.Time
+	// json: body is what it says; otherwise it is empty.
+	json bool
 }
+
+// parsed reports whether what is read from the body can be trusted: an answer of success that is no JSON comes from
+// something else than the interface, a proxy's sign-in page for example.
+func (a *answer) parsed() bool { return a.json || a.status < 200 || a.status >= 300 }
 
 // headers by lower-case name.
 func (a *answer) headers() map[string]string {
@@ -226,6 +232,9 @@ func (s *session) sign(request *http.Request, by *auth, vars values, admin bool)
 		if err != nil {
 			return fail(err)
 		}
+		if by.encoded {
+			username, password = url.QueryEscape(username), url.QueryEscape(password)
+		}
 		request.SetBasicAuth(username, password)
 	case by.value != nil:
 		if err := setHeader(request, by.name, by.value, vars); err != nil {
@@ -306,7 +315,8 @@ func (s *session) send(client *http.Client, request *http.Request) (a *answer, s
 	}
 	s.bytes += len(body)
 	a = &answer{status: response.StatusCode, header: response.Header, body: map[string]any{}, text: string(body)}
-	if data, ok := fromJSON(body); ok && data != nil {
+	data, ok := fromJSON(body)
+	if a.json = ok; data != nil {
 		a.body = data
 	}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {

@@ -3,6 +3,7 @@
 package recipe_test
 
 import (
+	"sync"
 	"testing"
 
 	"custody.dev/custody/internal/authority"
@@ -46,4 +47,14 @@ func collect(t *testing.T, u *recipe.Upstream, run authority.RunID) {
 	if err := collector.Collect(t.Context(), run); err != nil {
 		t.Fatalf("Collect: %v", err)
 	}
+}
+
+// atOnce runs suites beside each other, however many tests may be parallel: they wait more than they work.
+func atOnce(t *testing.T, suites map[string]func(*testing.T)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for name, suite := range suites {
+		all.Go(func() { t.Run(name, suite) })
+	}
+	all.Wait()
 }

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	recipe "custody.dev/custody/internal/upstream/http"
+
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -75,11 +78,12 @@ func (k *keycloak) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestKeycloakSecretAsPublished(t *testing.T) {
+func publishedKeycloakSecret(t *testing.T) {
+	compiled := brisk(t, "keycloak-client-secret")
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		server := &keycloak{}
-		f := newFake(t, server)
-		config := f.config(brisk(t, "keycloak-client-secret"), text(t, map[string]string{"clientId": "custody", "clientSecret": "the-admin-secret"}))
+		f := suited(t, server)
+		config := f.config(compiled, text(t, map[string]string{"clientId": "custody", "clientSecret": "the-admin-secret"}))
 		config.Parameters = map[string]any{"realm": "shop", "client": keycloakClient, "clientId": "shop"}
 		return upstreamtest.Fixture{
 			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
@@ -119,7 +123,11 @@ func newGoogle(t *testing.T) *google {
 	const base = "/v1/projects/-/serviceAccounts/" + googleAccount + "/keys"
 	g.service = newService(map[string]func(*service, http.ResponseWriter, *http.Request){
 		"POST " + base: administered(func(s *service, w http.ResponseWriter, _ *http.Request) {
-			one, _ := s.issue("", func(id string) string { return id })
+			one, room := s.issue("", func(id string) string { return id })
+			if !room {
+				answer(w, g.full.(map[string]any)["error"].(map[string]any)["code"].(int), g.full)
+				return
+			}
 			key := keys[1+s.next%(len(keys)-1)]
 			g.public[one.id] = &key.PublicKey
 			der, _ := x509.MarshalPKCS8PrivateKey(key)
@@ -166,20 +174,28 @@ func (g *google) token(s *service, w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"access_token": access, "token_type": "Bearer", "expires_in": 3599})
 }
 
-func TestGoogleKeyAsPublished(t *testing.T) {
+// configure is for an upstream whose admin this service knows.
+func (g *google) configure(t *testing.T, f *fake, config *recipe.Config) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(g.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Admin = only(text(t, map[string]string{
+		"clientEmail": "custody@shop-1234.iam.gserviceaccount.com", "keyId": "admin-key",
+		"privateKey": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	}))
+	config.Parameters = map[string]any{"serviceAccount": googleAccount}
+	config.Endpoints = map[string]string{"oauth": f.address()}
+}
+
+func publishedGoogleKey(t *testing.T) {
+	compiled := brisk(t, "google-service-account-key")
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		g := newGoogle(t)
-		f := newFake(t, g)
-		der, err := x509.MarshalPKCS8PrivateKey(g.admin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config := f.config(brisk(t, "google-service-account-key"), text(t, map[string]string{
-			"clientEmail": "custody@shop-1234.iam.gserviceaccount.com", "keyId": "admin-key",
-			"privateKey": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		}))
-		config.Parameters = map[string]any{"serviceAccount": googleAccount}
-		config.Endpoints = map[string]string{"oauth": f.address()}
+		f := suited(t, g)
+		config := f.config(compiled, secret.Value{})
+		g.configure(t, f, &config)
 		return upstreamtest.Fixture{
 			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
 			Throttle: func() { f.setThrottle(true) }, Held: g.names, Public: []string{"keyId"}, Wait: func() { time.Sleep(15 * time.Millisecond) },

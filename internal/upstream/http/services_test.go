@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"os"
@@ -33,6 +34,7 @@ type service struct {
 	admin  string
 	next   int
 	most   int
+	full   any // what is answered then, by services that tests let answer in several ways
 	delay  time.Duration
 	kept   []issued
 	routes map[string]func(*service, http.ResponseWriter, *http.Request)
@@ -130,7 +132,7 @@ func remove(status int) func(*service, http.ResponseWriter, *http.Request) {
 	})
 }
 
-var unhurried = regexp.MustCompile(`(?m)^  (settle|deadline): .*\n`)
+var unhurried = regexp.MustCompile(`(?m)^  (settle|deadline|late): .*\n`)
 
 // brisk is a built-in recipe whose settle time and deadline are as short as the services of these tests are quick.
 func brisk(t *testing.T, name string) *recipe.Compiled {
@@ -140,20 +142,37 @@ func brisk(t *testing.T, name string) *recipe.Compiled {
 		t.Fatal(err)
 	}
 	short := unhurried.ReplaceAllString(string(text), "")
-	return compile(t, strings.Replace(short, "\nkind:\n", "\nkind:\n  settle: 50ms\n  deadline: 3s\n", 1))
+	return compile(t, strings.Replace(short, "\nkind:\n", "\nkind:\n  settle: 50ms\n  deadline: 10s\n", 1))
+}
+
+// TestAsPublished holds the recipes whose service is a local server to the suite.
+func TestAsPublished(t *testing.T) {
+	t.Parallel()
+	atOnce(t, map[string]func(*testing.T){
+		"CloudflareToken":   publishedCloudflareToken,
+		"EntraPassword":     publishedEntraPassword,
+		"GitHubDeployKey":   publishedGitHubDeployKey,
+		"GitLabTokenRotate": publishedGitLabTokenRotate,
+		"GoogleKey":         publishedGoogleKey,
+		"GrafanaToken":      publishedGrafanaToken,
+		"KeycloakSecret":    publishedKeycloakSecret,
+		"OktaClientSecret":  publishedOktaClientSecret,
+		"SendGridKey":       publishedSendGridKey,
+	})
 }
 
 // described checks a built-in recipe against such a service.
 func described(t *testing.T, name string, fresh func() *service, admin map[string]string, parameters map[string]any) {
 	t.Helper()
+	compiled := brisk(t, name)
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		s := fresh()
-		f := newFake(t, s)
+		f := suited(t, s)
 		fields := map[string]string{}
 		for field, v := range admin {
 			fields[field] = cmp.Or(v, s.admin)
 		}
-		config := f.config(brisk(t, name), text(t, fields))
+		config := f.config(compiled, text(t, fields))
 		config.Parameters = parameters
 		config.NewPassword = drawHex
 		config.Endpoints = map[string]string{"login": f.address()}
@@ -205,8 +224,19 @@ func grafana() *service {
 	})
 }
 
-func TestGrafanaTokenAsPublished(t *testing.T) {
+func publishedGrafanaToken(t *testing.T) {
 	described(t, "grafana-service-account-token", grafana, map[string]string{"token": ""}, map[string]any{"serviceAccount": "7", "days": 90})
+}
+
+// cloudflareToken is cfat_, forty characters and a checksum.
+func cloudflareToken(string) string {
+	body := digits(20)
+	return fmt.Sprintf("cfat_%s%08x", body, crc32.ChecksumIEEE([]byte(body)))
+}
+
+func cloudflareForm(token string) bool {
+	rest, prefixed := strings.CutPrefix(token, "cfat_")
+	return prefixed && len(rest) == 48 && rest[40:] == fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(rest[:40])))
 }
 
 func cloudflare() *service {
@@ -229,7 +259,7 @@ func cloudflare() *service {
 				answer(w, http.StatusBadRequest, map[string]any{"success": false})
 				return
 			}
-			one, _ := s.issue(body.Name, func(string) string { return digits(20) })
+			one, _ := s.issue(body.Name, cloudflareToken)
 			answer(w, http.StatusOK, map[string]any{"success": true, "result": map[string]any{"id": one.id, "name": one.name, "value": one.secret}})
 		}),
 		"GET " + base: administered(func(s *service, w http.ResponseWriter, r *http.Request) {
@@ -244,7 +274,15 @@ func cloudflare() *service {
 		}),
 		"DELETE " + base + "/{id}": remove(http.StatusOK),
 		"GET " + base + "/verify": func(s *service, w http.ResponseWriter, r *http.Request) {
-			if !s.honoured(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")) {
+			token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+			if !cloudflareForm(token) {
+				answer(w, http.StatusBadRequest, map[string]any{"success": false, "errors": []any{map[string]any{
+					"code": 6003, "message": "Invalid request headers",
+					"error_chain": []any{map[string]any{"code": 6111, "message": "Invalid format for Authorization header"}},
+				}}})
+				return
+			}
+			if !s.honoured(token) {
 				answer(w, http.StatusUnauthorized, map[string]any{"success": false, "errors": []any{map[string]any{"code": 1000, "message": "Invalid API Token"}}})
 				return
 			}
@@ -253,11 +291,27 @@ func cloudflare() *service {
 	})
 }
 
-func TestCloudflareTokenAsPublished(t *testing.T) {
+func publishedCloudflareToken(t *testing.T) {
 	account := "0123456789abcdef0123456789abcdef"
 	described(t, "cloudflare-token", cloudflare, map[string]string{"token": ""}, map[string]any{
 		"account": account, "resource": "com.cloudflare.api.account.zone." + account, "permissionGroups": []any{account, strings.Repeat("a", 32)},
 	})
+}
+
+func TestCloudflareDecoyKeepsItsPrefix(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, cloudflare())
+	config := f.config(builtin(t, "cloudflare-token"), secret.Value{})
+	account := strings.Repeat("a", 32)
+	config.Parameters = map[string]any{"account": account, "resource": "com.cloudflare.api.account.zone." + account, "permissionGroups": []any{account}}
+	token := cloudflareToken("")
+	decoy, err := f.upstream(t, config).Powers().(upstream.Decoyer).Decoy(text(t, map[string]string{"token": token, "id": "1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decoy.ExposeText("token"); !strings.HasPrefix(got, "cfat_") || len(got) != len(token) || got == token {
+		t.Errorf("got a decoy of %d characters that is the token: %t, want one with its prefix and length", len(got), got == token)
+	}
 }
 
 func sendGrid() *service {
@@ -296,27 +350,48 @@ func sendGrid() *service {
 	})
 }
 
-func TestSendGridKeyAsPublished(t *testing.T) {
+func publishedSendGridKey(t *testing.T) {
 	described(t, "sendgrid-key", sendGrid, map[string]string{"key": ""}, map[string]any{"scopes": []any{"mail.send"}})
 }
 
 // A full account is told as such, with what is there, and nothing is removed.
 func TestQuota(t *testing.T) {
+	t.Parallel()
+	simple := func(s *service, admin string, parameters map[string]any) func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+		return func(t *testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+			s.most = 1
+			return s, s, func(f *fake, c *recipe.Config) {
+				c.Admin, c.Parameters = only(text(t, map[string]string{admin: s.admin})), parameters
+			}
+		}
+	}
+	// Google takes ten keys. What it answers to the eleventh was throttling's status once, and is that of a policy now.
+	ten := func(status int, word, message string) func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+		return func(t *testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+			g := newGoogle(t)
+			g.most, g.full = 10, map[string]any{"error": map[string]any{"code": status, "status": word, "message": message}}
+			for i := range 9 {
+				g.kept = append(g.kept, issued{id: fmt.Sprintf("made-by-hand-%d", i)})
+			}
+			return g.service, g, func(f *fake, c *recipe.Config) { g.configure(t, f, c) }
+		}
+	}
 	for name, test := range map[string]struct {
-		server     *service
-		admin      string
-		parameters map[string]any
-		want       string
+		fresh func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config))
+		want  string
 	}{
-		"sendgrid-key":       {sendGrid(), "key", map[string]any{"scopes": []any{"mail.send"}}, "the account has the hundred keys"},
-		"okta-client-secret": {okta(), "token", map[string]any{"application": "0oa1example2example3", "clientId": "0oa1example2example3"}, "the two secrets"},
+		"sendgrid-key":                    {simple(sendGrid(), "key", map[string]any{"scopes": []any{"mail.send"}}), "the account has the hundred keys"},
+		"okta-client-secret":              {simple(okta(), "token", map[string]any{"application": "0oa1example2example3", "clientId": "0oa1example2example3"}), "the two secrets"},
+		"google-service-account-key":      {ten(400, "FAILED_PRECONDITION", "Precondition check failed."), "the account has the ten keys"},
+		"google-service-account-key, 429": {ten(429, "RESOURCE_EXHAUSTED", "Maximum number of keys on account reached."), "the account has the ten keys"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := test.server
-			s.most = 1
-			f := newFake(t, s)
-			config := f.config(brisk(t, name), text(t, map[string]string{test.admin: s.admin}))
-			config.Parameters, config.NewPassword = test.parameters, drawHex
+			s, handler, configure := test.fresh(t)
+			f := newFake(t, handler)
+			named, _, _ := strings.Cut(name, ",")
+			config := f.config(brisk(t, named), secret.Value{})
+			config.NewPassword = drawHex
+			configure(f, &config)
 			u := f.upstream(t, config)
 			first := apply(t, u, "run-1", secret.Value{})
 			var candidate secret.Value
@@ -330,9 +405,44 @@ func TestQuota(t *testing.T) {
 			if err == nil || !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), s.names(t)[0]) {
 				t.Errorf("got %v, want not applied, and what is there", err)
 			}
+			if _, later := errors.AsType[*upstream.Later](err); later {
+				t.Errorf("got %v, which asking later does not mend", err)
+			}
 			time.Sleep(2 * s.delay)
 			verdict(t, u, first, upstream.Accepted)
 		})
+	}
+}
+
+// A policy that forbids keys has the same status and word as a full account, with fewer keys there.
+func TestGooglePolicyIsNoQuota(t *testing.T) {
+	t.Parallel()
+	g := newGoogle(t)
+	g.most, g.full = 1, map[string]any{"error": map[string]any{"code": 400, "status": "FAILED_PRECONDITION", "message": "Precondition check failed."}}
+	f := newFake(t, g)
+	config := f.config(brisk(t, "google-service-account-key"), secret.Value{})
+	g.configure(t, f, &config)
+	u := f.upstream(t, config)
+	apply(t, u, "run-1", secret.Value{})
+	if _, err := u.Apply(t.Context(), "run-2", secret.Value{}, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(err.Error(), "policy") {
+		t.Errorf("got %v, want not applied, and the policy", err)
+	}
+}
+
+func TestOktaSaysWhenToAskAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		w.Header().Set("X-Rate-Limit-Remaining", "0")
+		w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(now.Unix()+45))
+		answer(w, http.StatusTooManyRequests, map[string]string{"errorCode": "E0000047"})
+	}))
+	config := f.config(brisk(t, "okta-client-secret"), text(t, map[string]string{"token": "any"}))
+	config.Parameters = map[string]any{"application": "0oa1example2example3", "clientId": "0oa1example2example3"}
+	_, err := f.upstream(t, config).Verify(t.Context(), text(t, map[string]string{"clientId": "any", "clientSecret": "any"}))
+	if later, ok := errors.AsType[*upstream.Later](err); !ok || later.After != 45*time.Second {
+		t.Errorf("got %v (%+v), want to ask again in 45s", err, later)
 	}
 }
 
@@ -401,7 +511,7 @@ func okta() *service {
 	return s
 }
 
-func TestOktaClientSecretAsPublished(t *testing.T) {
+func publishedOktaClientSecret(t *testing.T) {
 	described(t, "okta-client-secret", okta, map[string]string{"token": ""}, map[string]any{
 		"application": "0oa1example2example3", "clientId": "0oa1example2example3",
 	})
@@ -459,7 +569,7 @@ func entra() *service {
 	})
 }
 
-func TestEntraPasswordAsPublished(t *testing.T) {
+func publishedEntraPassword(t *testing.T) {
 	described(t, "entra-application-password", entra, map[string]string{"clientId": "the-admin", "clientSecret": "the-admin's secret"}, map[string]any{
 		"tenant": "11111111-2222-3333-4444-555555555555", "application": "66666666-7777-8888-9999-000000000000",
 		"clientId": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "days": 180,

@@ -138,6 +138,9 @@ func (s *session) pages(step *step) (outcome, *answer) {
 		if answer == nil || o.word != wordOK {
 			return o, answer
 		}
+		if step.parses && !answer.parsed() {
+			return outcome{word: unknown, step: step, status: answer.status, because: "the answer is not JSON"}, answer
+		}
 		if step.items == nil {
 			return o, answer
 		}
@@ -219,7 +222,7 @@ func (s *session) ask(step *step, target *url.URL) (*answer, outcome) {
 		}
 		if !s.nextAdmin() {
 			o.because = "the upstream refuses every admin credential"
-			o.hint = cmp.Or(o.hint, "make a new admin credential by hand and publish it at the path that adminRef names")
+			o.hint = cmp.Or(o.hint, "make a new admin credential by hand and hand it in: `custody supply SECRET`, the one that adminRef names")
 			return answer, o
 		}
 	}
@@ -294,29 +297,32 @@ func (s *session) once(step *step, target *url.URL) (*answer, outcome) {
 	}
 	o = s.classify(step, answer, admin)
 	tell(answer.status, o.word)
-	if step.changes && (o.word == wordOK || o.word == done || o.word == unknown) {
+	// What stands before an upstream asks for patience by 503 even if the upstream has done what was asked.
+	late := o.word == later && answer.status >= http.StatusInternalServerError
+	if step.changes && (late || o.word == wordOK || o.word == done || o.word == unknown) {
 		s.touched = true
 	}
 	return answer, o
 }
 
-// classify says what an answer means: throttling first, then the recipe's replies, then what HTTP itself says.
+// classify says what an answer means: throttling first, then the recipe's replies, then what HTTP itself says. What a
+// recipe takes for a quota comes before throttling, since both may have the same status.
 func (s *session) classify(step *step, a *answer, admin bool) outcome {
 	o := outcome{step: step, status: a.status}
 	s.vars["response.status"], s.vars["response.body"] = a.status, a.body
 	s.vars["response.text"], s.vars["response.header"] = a.text, a.headers()
-	if throttled, after := s.throttled(a); throttled {
+	at := slices.IndexFunc(step.replies, func(rule reply) bool { return rule.when.holds(s.vars) })
+	if throttled, after := s.throttled(a); throttled && (at < 0 || step.replies[at].word != quota) {
 		o.word, o.after, o.because = later, after, "the upstream is asked too often"
 		return o
 	}
-	for _, rule := range step.replies {
-		if rule.when.holds(s.vars) {
-			o.word, o.because, o.hint = rule.word, rule.because, rule.hint
-			if o.word == later {
-				o.after = s.pause(a)
-			}
-			return o
+	if at >= 0 {
+		rule := step.replies[at]
+		o.word, o.because, o.hint = rule.word, rule.because, rule.hint
+		if o.word == later {
+			o.after = s.pause(a)
 		}
+		return o
 	}
 	o.word = unknown
 	switch {

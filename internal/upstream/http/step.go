@@ -29,10 +29,25 @@ const (
 	adminRefused     word = "admin-refused"     // the admin's credential itself is wrong
 )
 
-var (
-	checkWords  = []word{wordOK, accepted, refused, unknown, later, adminRefused}
-	changeWords = []word{wordOK, done, unknown, notApplied, refusedCandidate, quota, later, adminRefused}
+// purpose is what a sequence of steps is for.
+type purpose int
+
+const (
+	changing purpose = iota // create, revoke
+	checking                // verify
+	reading                 // list, usage: a list that ended early would be a short one, so nothing is done before its end
+	signing                 // for an access token
 )
+
+func (p purpose) words() []word {
+	switch p {
+	case changing:
+		return []word{wordOK, done, unknown, notApplied, refusedCandidate, quota, later, adminRefused}
+	case checking:
+		return []word{wordOK, accepted, refused, unknown, later, adminRefused}
+	}
+	return []word{wordOK, unknown, notApplied, later, adminRefused}
+}
 
 // step is a compiled Step.
 type step struct {
@@ -53,6 +68,8 @@ type step struct {
 	next    *expression
 	until   *expression
 	changes bool
+	// parses: what later steps see of the answer comes from its JSON.
+	parses bool
 }
 
 type reply struct {
@@ -68,6 +85,7 @@ type auth struct {
 	bearer   *template
 	username *template
 	password *template
+	encoded  bool
 	name     string
 	value    *template
 	cert     *template
@@ -79,7 +97,7 @@ type auth struct {
 const tokenStep = "token"
 
 // steps compiles a sequence. Each sees what the ones before it let; after is what comes after the last.
-func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, verifying bool) (out []*step, after scope) {
+func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, purpose purpose) (out []*step, after scope) {
 	after = s
 	seen := map[string]bool{}
 	for i := range list {
@@ -88,7 +106,7 @@ func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, verifyin
 			c.bad(where+".name", "another step has this name")
 		}
 		seen[list[i].Name] = true
-		compiled := c.step(where, &list[i], after, r, verifying)
+		compiled := c.step(where, &list[i], after, r, purpose)
 		out = append(out, compiled)
 		after = after.with(prefixed("steps."+list[i].Name, slices.Sorted(maps.Keys(list[i].Let)), cel.DynType))
 		after["steps."+list[i].Name+".status"] = cel.IntType
@@ -101,7 +119,7 @@ func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, verifyin
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
-func (c *compiler) step(place string, s *Step, in scope, r *Recipe, verifying bool) *step {
+func (c *compiler) step(place string, s *Step, in scope, r *Recipe, purpose purpose) *step {
 	out := &step{Step: s, place: place}
 	c.word(place+".name", s.Name)
 	for name := range s.Let {
@@ -127,11 +145,11 @@ func (c *compiler) step(place string, s *Step, in scope, r *Recipe, verifying bo
 	if s.Changes != nil {
 		out.changes = *s.Changes
 	}
-	if verifying {
+	if purpose == checking {
 		out.changes = false
 	}
 	use := "admin"
-	if verifying || r.Admin == nil {
+	if purpose == checking || r.Admin == nil {
 		use = "none"
 	}
 	out.auth = &auth{use: use}
@@ -165,19 +183,16 @@ func (c *compiler) step(place string, s *Step, in scope, r *Recipe, verifying bo
 	}
 	out.let = c.expressions(place+".let", s.Let, seen)
 	out.pages(c, place, seen)
+	for _, e := range slices.AppendSeq([]*expression{out.items, out.cursor, out.next}, maps.Values(out.let)) {
+		out.parses = out.parses || e != nil && slices.Contains(e.names, "response.body")
+	}
 	if s.Repeat != nil {
 		out.until = c.expression(place+".repeat.until", s.Repeat.Until, seen, cel.BoolType)
 		if s.Repeat.Most < 1 || s.Repeat.Most > 100 || s.Repeat.Every <= 0 {
 			c.bad(place+".repeat", "want every above 0 and most from 1 to 100")
 		}
 	}
-	allowed := changeWords
-	if verifying {
-		allowed = checkWords
-	}
-	if out.items != nil && !verifying {
-		seen = seen.with(scope{})
-	}
+	allowed := purpose.words()
 	for i, rule := range s.Replies {
 		where := fmt.Sprintf("%s.replies[%d]", place, i)
 		if !slices.Contains(allowed, word(rule.Then)) {
@@ -256,6 +271,7 @@ func (c *compiler) auth(place string, a *Auth, s scope, r *Recipe) *auth {
 		ways++
 		out.username = c.template(place+".basic.username", a.Basic.Username, s)
 		out.password = c.template(place+".basic.password", a.Basic.Password, s)
+		out.encoded = a.Basic.Encoded
 	}
 	if a.Header != nil {
 		ways++
@@ -283,19 +299,40 @@ func (c *compiler) auth(place string, a *Auth, s scope, r *Recipe) *auth {
 	return out
 }
 
-// exchange is the step that asks for an access token. 400 and 401 with one of OAuth 2's words for a wrong client or
-// assertion refuse the credential; all else decides nothing.
-func (c *compiler) exchange(place, request, at string, form map[string]string, by *Auth, s scope, r *Recipe) *step {
+const (
+	invalidClient = "invalid_client"
+	// adminPlace is where the admin's way to sign in stands.
+	adminPlace = "admin.auth"
+)
+
+var oauthError = regexp.MustCompile(`^[a-z_]+$`)
+
+// exchange is the step that asks for an access token. 400 and 401 refuse the credential with invalid_client, or with what
+// the recipe names instead: a clock that is off and an account that is disabled are invalid_grant too. To an admin each
+// word for a wrong client or assertion means that the next one is tried. All else decides nothing.
+func (c *compiler) exchange(place, request, at string, form map[string]string, by *Auth, refusing []string, s scope, r *Recipe) *step {
 	never := false
+	for i, one := range refusing {
+		if !oauthError.MatchString(one) {
+			c.bad(fmt.Sprintf("%s.refused[%d]", place, i), "want an error of OAuth 2, such as invalid_grant")
+		}
+	}
+	if len(refusing) == 0 {
+		refusing = []string{invalidClient}
+	}
+	if strings.HasPrefix(place, adminPlace) {
+		refusing = append(slices.Clone(refusing), invalidClient, "invalid_grant", "unauthorized_client")
+	}
+	words := `["` + strings.Join(refusing, `", "`) + `"]`
 	return c.step(place, &Step{
 		Name: tokenStep, Request: request, At: at, Form: form, Auth: by, Changes: &never,
 		Let: map[string]string{"bearer": "response.body.access_token"},
 		Replies: []Reply{
 			{When: `response.status == 200 && response.body.access_token != ""`, Then: string(wordOK)},
-			{When: `response.status in [400, 401] && response.body.?error.orValue("") in ["invalid_client", "invalid_grant", "unauthorized_client"]`, Then: string(adminRefused)},
+			{When: `response.status in [400, 401] && response.body.?error.orValue("") in ` + words, Then: string(adminRefused)},
 			{When: `response.status == 200`, Then: string(notApplied), Because: "the token endpoint gives no access token"},
 		},
-	}, s, r, false)
+	}, s, r, signing)
 }
 
 func (c *compiler) oauth2(place string, o *OAuth2, s scope, r *Recipe) *step {
@@ -307,7 +344,7 @@ func (c *compiler) oauth2(place string, o *OAuth2, s scope, r *Recipe) *step {
 	switch o.Send {
 	case "", "basic":
 		if o.ClientSecret != "" {
-			by = &Auth{Basic: &Basic{Username: o.ClientID, Password: o.ClientSecret}}
+			by = &Auth{Basic: &Basic{Username: o.ClientID, Password: o.ClientSecret, Encoded: true}}
 		} else if o.ClientID != "" {
 			form["client_id"] = o.ClientID
 		}
@@ -317,7 +354,7 @@ func (c *compiler) oauth2(place string, o *OAuth2, s scope, r *Recipe) *step {
 		c.bad(place+".send", "want basic or form")
 	}
 	maps.Copy(form, o.Form)
-	return c.exchange(place, o.Request, o.At, form, by, s, r)
+	return c.exchange(place, o.Request, o.At, form, by, o.Refused, s, r)
 }
 
 func (c *compiler) jwtBearer(place string, j *JWTBearer, s scope, r *Recipe) *step {
@@ -341,7 +378,7 @@ func (c *compiler) jwtBearer(place string, j *JWTBearer, s scope, r *Recipe) *st
 		"assertion":  "${jwt(" + quote("key", j.Key) + ", " + header + ", {" + strings.Join(claims, ", ") + "})}",
 	}
 	maps.Copy(form, j.Form)
-	return c.exchange(place, j.Request, j.At, form, &Auth{Use: "none"}, s, r)
+	return c.exchange(place, j.Request, j.At, form, &Auth{Use: "none"}, j.Refused, s, r)
 }
 
 // quoted turns text with ${expressions} into one expression, which stands within another.

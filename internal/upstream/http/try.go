@@ -41,7 +41,7 @@ const cleaning = 30 * time.Second
 // Try runs a recipe against the real thing and keeps nothing: it creates a credential, verifies it and a decoy, lists,
 // asks for uses, revokes and sees that it is refused. observe is told of each request and each step. What was created is
 // removed in the end, after an error or an interrupt too; the error says so when that failed. current is needed for
-// overwrite kinds alone: they can be tried only where it can be applied again.
+// overwrite kinds alone. A recipe that cannot undo is not tried, and nothing is called: nothing could be given back.
 func Try(ctx context.Context, config Config, current secret.Value, observe func(Trial)) error {
 	u, err := New(config)
 	if err != nil {
@@ -57,11 +57,27 @@ func Try(ctx context.Context, config Config, current secret.Value, observe func(
 		r.Step = t.doing
 		observe(r)
 	}
-	if u.r.Interrupts() && (u.r.kind.Undo != upstream.Reapply || u.missing(current) != "") {
-		return fmt.Errorf("%w: a new credential ends the current one, which this recipe cannot bring back: try it on an account that nobody needs, by a run", upstream.ErrNotApplied)
+	if err := u.triable(current); err != nil {
+		return err
 	}
 	failed := t.all(ctx)
 	return errors.Join(failed, t.clean(ctx))
+}
+
+// triable returns why nothing can be tried without something being kept, nil when it can.
+func (u *Upstream) triable(current secret.Value) error {
+	refuse := func(detail, next string) error {
+		return &Error{Doing: "trying the recipe", Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	}
+	switch missing := u.missing(current); {
+	case u.kind.Undo == upstream.Impossible:
+		return refuse("what it makes takes the place of the account's credential, and nothing brings that back",
+			"make an account there that nobody needs, with a ManagedSecret of its own, and rotate that one: `custody rotate SECRET`")
+	case u.r.Interrupts() && missing != "":
+		return refuse("a new credential ends the current one, and the current one, which would be applied again, lacks the field "+missing,
+			"give the current credential as well, with all its fields")
+	}
+	return nil
 }
 
 type trial struct {
@@ -101,7 +117,7 @@ func (t *trial) all(ctx context.Context) error {
 	if u.r.List != nil {
 		errs = append(errs, t.step("list", func() (string, error) { return t.list(ctx) }))
 	}
-	if u.r.Usage != nil {
+	if u.kind.Evidence != nil {
 		errs = append(errs, t.step("usage", func() (string, error) {
 			uses, err := u.uses(ctx, t.made, t.applied.Add(-time.Hour))
 			return fmt.Sprintf("%d uses by others", len(uses)), err
@@ -119,7 +135,7 @@ func (t *trial) all(ctx context.Context) error {
 
 func (t *trial) create(ctx context.Context) (string, error) {
 	candidate := secret.Value{}
-	if !t.u.r.kind.Issues {
+	if !t.u.kind.Issues {
 		made, err := t.u.Propose(ctx, t.current)
 		if err != nil {
 			return "", err
@@ -146,10 +162,10 @@ func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, err
 		got, err := t.u.Verify(ctx, t.made)
 		past := t.u.Clock().Sub(began)
 		// That it is refused everywhere is known only after the settle time.
-		if got == want && (want == upstream.Accepted || past >= t.u.r.kind.Settle) {
+		if got == want && (want == upstream.Accepted || past >= t.u.kind.Settle) {
 			return fmt.Sprintf("%s, asked %d times", got, asked), nil
 		}
-		if past >= t.u.r.kind.Settle+pause {
+		if past >= t.u.kind.Settle+pause {
 			return "", fmt.Errorf("%w: the credential is %s after the settle time, want %s: %w", ErrTrial, got, want, or(err))
 		}
 		if err := t.u.Wait(ctx, pause); err != nil {
@@ -169,7 +185,7 @@ func or(err error) error {
 
 func (t *trial) decoy(ctx context.Context) (string, error) {
 	draw := func() (secret.Value, error) { return t.u.Propose(ctx, t.current) }
-	if t.u.r.kind.Issues {
+	if t.u.kind.Issues {
 		draw = func() (secret.Value, error) { return t.u.decoy(t.made) }
 	}
 	decoy, err := draw()
@@ -220,14 +236,14 @@ func (t *trial) clean(ctx context.Context) error {
 	if !t.began || t.gone {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaning+2*t.u.r.kind.CallDeadline)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaning+2*t.u.kind.CallDeadline)
 	defer cancel()
 	err := t.step("clean-up", func() (string, error) {
-		if t.u.r.kind.Issues && t.u.r.kind.LostReply == upstream.Reissue {
+		if t.u.kind.Issues && t.u.kind.LostReply == upstream.Reissue {
 			// A request without an answer may still land, and what it made may show late.
-			until := t.applied.Add(t.u.r.kind.Settle)
+			until := t.applied.Add(t.u.kind.Settle)
 			if t.lost {
-				until = t.asked.Add(t.u.r.kind.CallDeadline)
+				until = t.asked.Add(t.u.kind.CallDeadline)
 			}
 			if left := until.Sub(t.u.Clock()); left > 0 {
 				if err := t.u.Wait(ctx, left); err != nil {

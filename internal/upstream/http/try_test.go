@@ -16,16 +16,20 @@ import (
 	recipe "custody.dev/custody/internal/upstream/http"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestTrialKeepsNothing(t *testing.T) {
-	l := &lab{pages: "cursor", delay: 20 * time.Millisecond, keys: []labKey{{ID: 1, Label: "a person's", First: "zzz"}}}
+	t.Parallel()
+	l := &lab{
+		pages: "cursor", delay: 20 * time.Millisecond, keys: []labKey{{ID: 1, Label: "a person's", First: "zzz"}},
+		signed: bearer, tokens: map[string]bool{},
+	}
 	var steps []string
 	try := func(ctx context.Context, source string, change func(*fake, *recipe.Config)) error {
 		steps = nil
-		l.signed, l.tokens = bearer, map[string]bool{}
 		f := newFake(t, l)
 		config := f.config(compile(t, source), labAdmin(t))
 		config.URL += "/api"
@@ -37,6 +41,8 @@ func TestTrialKeepsNothing(t *testing.T) {
 			if s.Means == "" {
 				steps = append(steps, s.Step)
 			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			for _, key := range l.keys {
 				if said := fmt.Sprintf("%+v", s); len(key.key) > 0 && strings.Contains(said, key.key) {
 					t.Errorf("a step shows the key: %s", said)
@@ -80,12 +86,12 @@ func TestTrialKeepsNothing(t *testing.T) {
 
 	// An interrupt after the credential was made.
 	ctx, cancel := context.WithCancel(t.Context())
-	l.respond = func(_ http.ResponseWriter, r *http.Request) bool {
+	l.answers(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/api/self" {
 			cancel()
 		}
 		return false
-	}
+	})
 	if err := try(ctx, whole, nil); err == nil {
 		t.Error("interrupted: got no error")
 	}
@@ -96,7 +102,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 
 	// The reply to creating is lost.
 	lost := false
-	l.respond = func(w http.ResponseWriter, r *http.Request) bool {
+	l.answers(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost && !lost {
 			lost = true
 			l.create(httptest.NewRecorder(), r)
@@ -104,10 +110,41 @@ func TestTrialKeepsNothing(t *testing.T) {
 			return true
 		}
 		return false
-	}
-	short := strings.ReplaceAll(whole, "deadline: 3s", "deadline: 500ms")
+	})
+	short := strings.ReplaceAll(whole, "deadline: 10s", "deadline: 2s")
 	if err := try(t.Context(), short, nil); err == nil {
 		t.Error("a lost reply: got no error")
 	}
 	left()
+}
+
+// What cannot be undone is not tried: a new secret would take the place of the one in use, and nothing would be left to
+// remove.
+func TestWhatCannotBeUndoneIsNotTried(t *testing.T) {
+	t.Parallel()
+	server := &keycloak{current: "the-production-secret"}
+	f := newFake(t, server)
+	config := f.config(builtin(t, "keycloak-client-secret"), text(t, map[string]string{"clientId": "custody", "clientSecret": "the-admin-secret"}))
+	config.Parameters = map[string]any{"realm": "shop", "client": keycloakClient, "clientId": "shop"}
+	lab := &gitLab{tokens: map[string]bool{}}
+	g := newFake(t, lab)
+	for name, test := range map[string]struct {
+		config  recipe.Config
+		current secret.Value
+		asked   func() []string
+	}{
+		"dual":      {config, secret.Value{}, f.asked},
+		"overwrite": {gitLabConfig(t, g), text(t, map[string]string{"token": lab.mint()}), g.asked},
+	} {
+		err := recipe.Try(t.Context(), test.config, test.current, func(s recipe.Trial) { t.Errorf("%s: the step %+v was taken", name, s) })
+		if !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(upstream.Explained(err), "custody rotate") {
+			t.Errorf("%s: got %v, want not applied, and what to do instead", name, err)
+		}
+		if asked := test.asked(); len(asked) != 0 {
+			t.Errorf("%s: the requests %q were made", name, asked)
+		}
+	}
+	if server.current != "the-production-secret" {
+		t.Error("the secret in use was replaced")
+	}
 }

@@ -19,7 +19,7 @@
 //
 // A recipe can be wrong; `custody upstream try` runs one against the real thing with nothing kept. A request that was
 // sent may take effect after its deadline: HTTP has no way to recall it. Kind.CallDeadline includes the settle time, so
-// that what a lost request made shows in lists before anything is collected. Superseded runs are not fenced. The uses
+// that what a lost request made shows in lists before anything is collected, and what a recipe allows for late ones. Superseded runs are not fenced. The uses
 // that a last-use time tells of are Custody's own sign-ins too: those made by this process are left out, and hide what
 // came before them.
 //
@@ -79,6 +79,7 @@ type Config struct {
 type Upstream struct {
 	Config
 	r         *Compiled
+	kind      upstream.Kind
 	endpoints map[string]*url.URL
 	params    values
 	transport *http.Transport
@@ -128,6 +129,10 @@ func (u *Upstream) configure() (err error) {
 	if u.params, err = u.r.parameters(u.Config.Parameters); err != nil {
 		return err
 	}
+	u.kind = u.r.kind
+	if u.r.tells != nil && !u.r.tells.holds(u.params.with(values{"claim": u.Claim, "now": u.Clock().UTC()})) {
+		u.kind.Evidence = nil
+	}
 	roots := &tls.Config{MinVersion: tls.VersionTLS12}
 	if u.CACertificate != "" {
 		roots.RootCAs = x509.NewCertPool()
@@ -139,8 +144,8 @@ func (u *Upstream) configure() (err error) {
 	return nil
 }
 
-// Kind is what the recipe says.
-func (u *Upstream) Kind() upstream.Kind { return u.r.kind }
+// Kind is what the recipe says of these parameters.
+func (u *Upstream) Kind() upstream.Kind { return u.kind }
 
 // Propose makes a candidate as the recipe says.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
@@ -162,9 +167,11 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 		return secret.Value{}, err
 	}
 	defer cancel()
-	if !u.r.kind.Issues {
+	if !u.kind.Issues {
 		if missing := u.missing(candidate); missing != "" {
-			return secret.Value{}, &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "a credential needs the field " + missing}
+			failed := lacks(s.doing, missing)
+			failed.Class = upstream.ErrNotApplied
+			return secret.Value{}, failed
 		}
 		if there, err := s.applied(run, candidate); err != nil || there {
 			return candidate, err
@@ -189,7 +196,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	default:
 		return secret.Value{}, s.fail(o)
 	}
-	if !u.r.kind.Issues {
+	if !u.kind.Issues {
 		return candidate, nil
 	}
 	return s.issued(current)
@@ -262,7 +269,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 		return upstream.Unknown, &Error{Doing: doing, Cause: err}
 	}
 	if missing := u.missing(v); missing != "" {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the field " + missing}
+		return upstream.Unknown, lacks(doing, missing)
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
 	defer cancel()
@@ -310,7 +317,7 @@ func (s *session) listed(v secret.Value) (upstream.Verdict, error) {
 
 // Revoke removes old, never successor. Of a value that the list does not have nothing is removed: it must be refused.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	if u.r.kind.Capability == upstream.Overwrite {
+	if u.kind.Capability == upstream.Overwrite {
 		return nil // applying the successor replaced it
 	}
 	s, cancel, err := u.change(ctx, "revoking credential", run)
@@ -323,7 +330,9 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	}
 	switch missing := u.missing(old); {
 	case missing != "":
-		return refuse("a credential needs the field "+missing, "")
+		failed := lacks(s.doing, missing)
+		failed.Class = upstream.ErrNotApplied
+		return failed
 	case old.Equal(successor):
 		return refuse("the credential to revoke is its own successor", "")
 	}

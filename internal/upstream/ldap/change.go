@@ -245,12 +245,26 @@ func join(a, b string) string {
 	return a + ": " + b
 }
 
-// set prepares that e's entry takes candidate: beside what it holds (dual), or in its place.
-func (u *Upstream) set(e *entry, candidate secret.Value) error {
+// once signs in with v when it is first asked, and gives that answer ever after: a change may be prepared several times, and
+// wrong sign-ins are counted.
+func (u *Upstream) once(v secret.Value) func(context.Context) (upstream.Verdict, error) {
+	var verdict upstream.Verdict
+	var err error
+	return func(ctx context.Context) (upstream.Verdict, error) {
+		if verdict == "" {
+			verdict, err = u.Verify(ctx, v)
+		}
+		return verdict, err
+	}
+}
+
+// set prepares that e's entry takes candidate: beside what it holds (dual), or in its place. signIn tries the candidate.
+func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
 	password := candidate.ExposeText(FieldPassword)
 	held := slices.IndexFunc(e.passwords, func(stored string) bool { return compare(stored, password) == same })
-	if held < 0 && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == untold }) {
-		if verdict, _ := u.Verify(e.ctx, candidate); verdict == upstream.Accepted { // a hash that cannot be computed here
+	// What this package hashed it can compute: only a server may have made the candidate something that it cannot.
+	if held < 0 && u.Hash == ByServer && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == untold }) {
+		if verdict, _ := signIn(e.ctx); verdict == upstream.Accepted {
 			return nil
 		}
 	}
@@ -278,11 +292,33 @@ func (u *Upstream) set(e *entry, candidate secret.Value) error {
 	return nil
 }
 
-// unset prepares that e's entry refuses old.
-func (u *Upstream) unset(e *entry, old, successor secret.Value) error {
-	if u.Mode == Alternate {
-		e.replace = len(e.passwords) > 0
+// empty prepares that e's entry has no password, if old opens it. Otherwise the entry is as it should be, or somebody else's:
+// the claim does not tell, since it is at both entries before either has a password of Custody's.
+func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
+	untellable := false
+	for _, stored := range e.passwords {
+		switch compare(stored, old.ExposeText(FieldPassword)) {
+		case same:
+			e.replace = true
+		case untold:
+			untellable = true
+		}
+	}
+	if e.replace || !untellable {
 		return nil
+	}
+	verdict, err := signIn(e.ctx)
+	if verdict == upstream.Unknown {
+		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling whether the old password opens the entry", Cause: err}
+	}
+	e.replace = verdict == upstream.Accepted
+	return nil
+}
+
+// unset prepares that e's entry refuses old. signIn tries old.
+func (u *Upstream) unset(e *entry, old, successor secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
+	if u.Mode == Alternate {
+		return u.empty(e, old, signIn)
 	}
 	var left []string // values that may be anybody's
 	for _, stored := range e.passwords {
@@ -298,7 +334,7 @@ func (u *Upstream) unset(e *entry, old, successor secret.Value) error {
 		return nil
 	}
 	// A directory takes a password that any one value stands for. If old is taken, one of those left is it.
-	verdict, err := u.Verify(e.ctx, old)
+	verdict, err := signIn(e.ctx)
 	switch {
 	case verdict == upstream.Refused:
 		return nil

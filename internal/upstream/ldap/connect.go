@@ -175,7 +175,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*session, error) {
 	}
 	refused := &Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "restore the admin's password by hand and publish it at the path that adminRef names",
+		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
 	}
 	for _, candidate := range candidates {
 		if candidate.ExposeText(FieldUsername) == "" || candidate.ExposeText(FieldPassword) == "" {
@@ -312,12 +312,47 @@ func (u *Upstream) lockedOut(ctx context.Context, dn string) (bool, error) {
 		return false, err
 	}
 	defer s.hangUp()
-	found, err := s.read(doing, dn, "pwdAccountLockedTime")
+	found, err := s.read(doing, dn, lockedAttribute)
 	if err != nil || found == nil {
 		return false, err
 	}
-	return len(found.GetAttributeValues("pwdAccountLockedTime")) > 0, nil
+	return len(found.GetEqualFoldAttributeValues(lockedAttribute)) > 0, nil
 }
+
+// Holds reports, as the admin, whether v's entry holds v's password; told is false when that cannot be computed. Its error says
+// that the password policy has locked the entry, or that it cannot be looked at.
+func (u *Upstream) Holds(ctx context.Context, v secret.Value) (held, told bool, err error) {
+	const doing = "looking at the account"
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	s, err := u.admin(ctx, doing)
+	if err != nil {
+		return false, false, err
+	}
+	defer s.hangUp()
+	found, err := s.read(doing, v.ExposeText(FieldUsername), passwordAttribute, lockedAttribute)
+	if err != nil || found == nil {
+		return false, err == nil, err
+	}
+	if len(found.GetEqualFoldAttributeValues(lockedAttribute)) > 0 {
+		e := u.locked(0)
+		e.Doing = doing
+		return false, false, e
+	}
+	told = true
+	for _, stored := range found.GetEqualFoldAttributeValues(passwordAttribute) {
+		switch compare(stored, v.ExposeText(FieldPassword)) {
+		case same:
+			return true, true, nil
+		case untold:
+			told = false
+		}
+	}
+	return false, told, nil
+}
+
+// lockedAttribute is where the password policy notes that it has locked an entry.
+const lockedAttribute = "pwdAccountLockedTime"
 
 // read returns some attributes of one entry, nil when there is none.
 func (s *session) read(doing, dn string, attributes ...string) (*ldap.Entry, error) {

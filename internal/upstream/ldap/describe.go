@@ -18,15 +18,20 @@ func Describe() upstream.Description {
 		if mode == Alternate {
 			config.LastUse = "pwdLastSuccess"
 		}
-		return (&Upstream{Config: config}).Kind()
+		kind := (&Upstream{Config: config}).Kind()
+		if kind.Evidence != nil {
+			kind.Evidence.Source = "with `lastUse` the last sign-in of the entry (pwdLastSuccess or authTimestamp)"
+		}
+		return kind
 	}
+	const hashed = "unless `hash: server`"
 	return upstream.Description{
 		Type: "ldap", Title: "LDAP directories",
 		Summary: "Rotates the password that an entry of a directory binds with; the server is sent a hash, unless told otherwise.",
 		Modes: []upstream.Mode{
 			{Name: string(Dual), Kind: kind(Dual), Means: "One entry has two values of userPassword until the old one's is deleted."},
-			{Name: string(Alternate), Kind: kind(Alternate), Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
-			{Name: string(Overwrite), Kind: kind(Overwrite), Means: "One entry has one password: applying the new one is the revocation of the old."},
+			{Name: string(Alternate), Kind: kind(Alternate), FencesIf: hashed, Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
+			{Name: string(Overwrite), Kind: kind(Overwrite), FencesIf: hashed, Means: "One entry has one password: applying the new one is the revocation of the old."},
 		},
 		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with the rights named below and no more. No other directory has been tried.",
 		Page:  page,

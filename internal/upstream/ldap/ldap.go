@@ -9,7 +9,7 @@
 // found by comparing the old password with what the entry holds.
 //
 // alternate: two entries that take turns. Apply sets the password of the entry whose turn it is; Revoke takes all
-// passwords from the other.
+// passwords from the other, if the old one is among them.
 //
 // overwrite: one entry with one password. One modify operation deletes the value that was read and adds the candidate's.
 // Revoke does nothing. The admin may be that entry itself.
@@ -264,7 +264,8 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate 
 		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	dn, password := candidate.ExposeText(FieldUsername), candidate.ExposeText(FieldPassword)
-	err := u.change(ctx, doing, run, dn, func(e *entry) error { return u.set(e, candidate) }, password)
+	signIn := u.once(candidate)
+	err := u.change(ctx, doing, run, dn, func(e *entry) error { return u.set(e, candidate, signIn) }, password)
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -282,7 +283,8 @@ func (u *Upstream) ours(v secret.Value) error {
 	return nil
 }
 
-// Revoke makes the directory refuse old: in mode dual its value is deleted, in mode alternate all passwords of its entry.
+// Revoke makes the directory refuse old: in mode dual its value is deleted, in mode alternate all passwords of its entry,
+// if old's is among them.
 // An entry outside the account (a credential from before Custody) is never changed: Revoke then succeeds only once
 // somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
@@ -305,5 +307,6 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 			Next: "take its password away by hand; the run then goes on",
 		}
 	}
-	return u.change(ctx, doing, run, dn, func(e *entry) error { return u.unset(e, old, successor) }, "")
+	signIn := u.once(old)
+	return u.change(ctx, doing, run, dn, func(e *entry) error { return u.unset(e, old, successor, signIn) }, "")
 }

@@ -25,6 +25,7 @@ func TestOnServer(t *testing.T) {
 		"Hashes": testHashes, "ForeignClaims": testForeign, "OthersAreLeftAlone": testOthers, "ValueThatCannotBeComputed": testUncomputed,
 		"MustHavePassword": testMustHave, "Rights": testRights, "Verdicts": testVerdicts, "EmptyPasswords": testEmpty,
 		"AdminRotatesItself": testItself, "Uses": testUses, "TwoPasswordsInOverwrite": testTwo, "LateRequestOfSameRun": testLate, "TwoClaimsAtOnce": testTwoClaims,
+		"EntryOfThePairThatNobodyHandedOver": testUnclaimed, "UsesThatCannotBeSeen": testUnseen, "OneSignInWithAnOddHash": testOneSignIn,
 	} {
 		t.Run(name, func(t *testing.T) { test(r.on(t)) })
 	}
@@ -260,6 +261,70 @@ func testUses(r *rig) {
 	since = time.Now().Add(time.Minute)
 	if got := uses(); len(got) != 0 {
 		r.Errorf("uses before the time asked for: %v", got)
+	}
+}
+
+// An entry of the pair that somebody else uses carries the claim since the first run of its partner. It is taken back only
+// from whom its own password is handed in for.
+func testUnclaimed(r *rig) {
+	for _, stored := range []string{"", sha512crypt} { // one that can be computed, and one that cannot
+		config := r.config(ldap.Alternate)
+		u := r.open(config)
+		theirs := credential(r.T, config.Entries[1], "Hello world!")
+		if stored == "" {
+			theirs = credential(r.T, config.Entries[1], random(r.T))
+			stored = theirs.ExposeText("password")
+		}
+		r.set(config.Entries[1], "userPassword", stored)
+		first := r.issue(u, "run-1", secret.Value{})
+		if err := u.Revoke(r.Context(), "run-2", r.propose(u, first), first); err != nil {
+			r.Errorf("taking back what was never applied: %v", err)
+		}
+		r.is(u, upstream.Accepted, theirs, "the entry's own password")
+		if err := u.Revoke(r.Context(), "run-2", theirs, first); err != nil {
+			r.Errorf("Revoke by the entry's own password: %v", err)
+		}
+		r.is(u, upstream.Refused, theirs, "the entry's own password, once revoked")
+		r.is(u, upstream.Accepted, first, "the current credential")
+	}
+}
+
+// What the admin cannot see is not for nobody's use.
+func testUnseen(r *rig) {
+	config := r.config(ldap.Alternate)
+	old := r.issue(r.open(config), "run-1", secret.Value{})
+	for name, sees := range map[string]bool{"pwdLastSuccess": true, "PWDLASTSUCCESS": true, "authTimestamp": false, "noSuchAttribute": false} {
+		config.LastUse = name
+		u := r.open(config)
+		r.is(u, upstream.Accepted, old, name+": the credential")
+		if err := r.server.As(r.Context(), old, func(*client.Conn) error { return nil }); err != nil {
+			r.Fatal(err)
+		}
+		got, err := r.open(config).(upstream.Witness).Uses(r.Context(), old, time.Now().Add(-time.Minute)) // which knows of no sign-in of its own
+		var said *ldap.Error
+		switch {
+		case sees && (err != nil || len(got) != 1):
+			r.Errorf("%s: got %v, %v, want one use", name, got, err)
+		case !sees && (!errors.As(err, &said) || said.Hint() == ""):
+			r.Errorf("%s: got %v, %v, want an error with a hint", name, got, err)
+		}
+	}
+}
+
+// A wrong sign-in is spent only where nothing else tells, and then once.
+func testOneSignIn(r *rig) {
+	for hash, want := range map[string]int{ldap.SSHA: 0, ldap.ByServer: 1} {
+		config := r.config(ldap.Overwrite)
+		config.Hash = hash
+		r.set(config.DN, "userPassword", sha512crypt)
+		u := r.open(config)
+		before := strings.Count(r.server.Log(), "RESULT tag=97 err=49")
+		if _, err := u.Apply(r.Context(), "run-1", secret.Value{}, r.propose(u, secret.Value{})); err != nil {
+			r.Errorf("%s: %v", hash, err)
+		}
+		if got := strings.Count(r.server.Log(), "RESULT tag=97 err=49") - before; got != want {
+			r.Errorf("%s: Apply made %d wrong sign-ins, want %d", hash, got, want)
+		}
 	}
 }
 

@@ -39,14 +39,22 @@ func (w witness) Uses(ctx context.Context, old secret.Value, since time.Time) ([
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CallDeadline)
 	defer cancel()
-	last, err := w.lastOther(ctx, dn)
-	if err != nil || last.IsZero() || last.Before(since.Truncate(time.Second)) {
+	last, kept, err := w.lastOther(ctx, dn)
+	switch {
+	case err != nil:
 		return nil, err
+	case !kept: // Custody has signed in as this entry
+		return nil, &Error{
+			Doing: "asking who signs in", Detail: fmt.Sprintf("the entry %q has no %s that the admin can see", dn, w.LastUse),
+			Next: "see that the directory keeps it (lastbind), that the admin may read it, and that lastUse names it; or leave lastUse out of the Upstream document",
+		}
+	case last.IsZero(), last.Before(since.Truncate(time.Second)):
+		return nil, nil
 	}
 	return []upstream.Use{{Who: dn, Last: last}}, nil
 }
 
-// stamp reads when the entry last signed in; zero when it never did.
+// stamp reads when the entry last signed in; zero when that is not to be seen.
 func (u *Upstream) stamp(ctx context.Context, dn string) (time.Time, error) {
 	const doing = "asking who signs in"
 	s, err := u.admin(ctx, doing)
@@ -61,7 +69,7 @@ func (u *Upstream) stamp(ctx context.Context, dn string) (time.Time, error) {
 	if found == nil {
 		return time.Time{}, &Error{Doing: doing, Detail: fmt.Sprintf("the entry %q is not there", dn)}
 	}
-	text := found.GetAttributeValue(u.LastUse)
+	text := found.GetEqualFoldAttributeValue(u.LastUse)
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -72,11 +80,11 @@ func (u *Upstream) stamp(ctx context.Context, dn string) (time.Time, error) {
 	return stamp.Truncate(time.Second), nil
 }
 
-// lastOther returns the newest sign-in known that was not Custody's own.
-func (u *Upstream) lastOther(ctx context.Context, dn string) (time.Time, error) {
+// lastOther returns the newest sign-in known that was not Custody's own; kept is false when the entry shows none at all.
+func (u *Upstream) lastOther(ctx context.Context, dn string) (last time.Time, kept bool, err error) {
 	stamp, err := u.stamp(ctx, dn)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, false, err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -84,7 +92,7 @@ func (u *Upstream) lastOther(ctx context.Context, dn string) (time.Time, error) 
 	if stamp.After(seen.other) && !slices.ContainsFunc(seen.own, stamp.Equal) {
 		seen.other = stamp
 	}
-	return seen.other, nil
+	return seen.other, !stamp.IsZero(), nil
 }
 
 // watch returns what is remembered of an entry. The caller holds the lock.
@@ -98,7 +106,7 @@ func (u *Upstream) watch(dn string) *watched {
 // observe keeps the stamp that Custody's own sign-in is about to overwrite. What cannot be read now is not known later.
 func (u *Upstream) observe(ctx context.Context, dn string) {
 	if u.LastUse != "" && u.manages(dn) {
-		_, _ = u.lastOther(ctx, dn)
+		_, _, _ = u.lastOther(ctx, dn)
 	}
 }
 

@@ -21,7 +21,8 @@
 // marker, checked and written together with the password: the claim, the current run and the runs before it. A run that a
 // later one superseded changes nothing, nor does one under a foreign claim. Where a change waits for the lock of one whose
 // reply was lost, it sees what that one did; so late calls land before a later run, or not at all. A password is stored as
-// a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never tried.
+// a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never tried. A refusal
+// is believed when another credential of the account gets through at that moment, or when the password is not kept.
 //
 // # Not guaranteed
 //
@@ -39,7 +40,7 @@
 //
 // # Cost
 //
-// Verify is one connection, TLS, EHLO and AUTH. Apply and Revoke are one read and one or two replaced files, or one
+// Verify is one connection, TLS, EHLO and AUTH; of a refusal it is as much again, and one read. Apply and Revoke are one read and one or two replaced files, or one
 // connection and five statements.
 package mail
 
@@ -81,8 +82,10 @@ const (
 
 const (
 	defaultCallDeadline = 20 * time.Second
-	// rereads is how long Dovecot may go by a passwd-file that was replaced: it looks at most once a second.
-	rereads = 2 * time.Second
+	// rereads is how long Dovecot may go by a passwd-file that was replaced: it looks once in each second of its clock.
+	// Where nothing else is said, a second is added for a clock that is set back a little.
+	rereads       = time.Second
+	defaultSettle = 2 * time.Second
 )
 
 // Config describes one login or pair on one server. Exactly one of File, SQL and Directory is set.
@@ -97,7 +100,10 @@ type Config struct {
 	// Directory changes the logins' entries, whose names are in Entries, in the order of the logins.
 	Directory upstream.Upstream
 	Entries   []string
-	// Settle and WrongEvery are as in upstream.Kind.
+	// Known returns credentials of this account that may be honoured: the value of record, and a candidate. nil for none.
+	// They vouch for the server when it refuses another.
+	Known func(ctx context.Context) ([]secret.Value, error)
+	// Settle and WrongEvery are as in upstream.Kind. With a File, Settle is 2 s by default and 1 s at least.
 	Settle, WrongEvery time.Duration
 	// NewPassword draws a password from random by the secret's rule.
 	NewPassword func(random io.Reader) (string, error)
@@ -105,7 +111,7 @@ type Config struct {
 	Claim string
 	// CallDeadline bounds each change. Default 20 s.
 	CallDeadline time.Duration
-	// Cost is bcrypt's. Default 10.
+	// Cost is bcrypt's, of the hashes in a File or an SQL. Default 10.
 	Cost int
 	// Random is drawn from for passwords. Default crypto/rand.Reader.
 	Random io.Reader
@@ -134,6 +140,8 @@ type store interface {
 	// change locks the rows of these logins and slots, has body change them, and keeps them; with an error of body,
 	// nothing is kept. Its own errors say that nothing was, unless they carry no class.
 	change(ctx context.Context, doing string, places []row, body func([]*row) error) error
+	// read returns these rows as they are.
+	read(ctx context.Context, doing string, places []row) ([]*row, error)
 }
 
 // New checks config. It neither connects nor reads.
@@ -148,6 +156,9 @@ func New(config Config) (*Upstream, error) {
 	if u.Cost == 0 {
 		u.Cost = bcrypt.DefaultCost
 	}
+	if u.File != nil && u.Settle == 0 {
+		u.Settle = defaultSettle
+	}
 	if err := u.check(); err != nil {
 		return nil, fmt.Errorf("configuring mail upstream: %w", err)
 	}
@@ -160,6 +171,8 @@ func (u *Upstream) check() (err error) {
 		return errors.New("a password rule is needed")
 	case u.CallDeadline < 0 || u.Settle < 0 || u.WrongEvery < 0:
 		return errors.New("a duration is negative")
+	case u.File != nil && u.Settle < rereads:
+		return fmt.Errorf("a passwd-file settles in %s at the earliest", rereads)
 	case !wordForm.MatchString(u.Claim) || len(u.Claim) > 256:
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 256 bytes at most")
 	case u.Cost < bcrypt.MinCost || u.Cost > bcrypt.MaxCost:
@@ -239,9 +252,6 @@ func (u *Upstream) Kind() upstream.Kind {
 		kind.Capability = upstream.Dual
 	case Overwrite:
 		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
-	}
-	if u.File != nil {
-		kind.Settle = max(kind.Settle, rereads)
 	}
 	if u.Directory != nil {
 		directory := u.Directory.Kind()
@@ -337,7 +347,7 @@ func (u *Upstream) target(rows []*row, login string, current secret.Value, passw
 	return own[1]
 }
 
-// Revoke makes the server refuse old. A login outside the account (a credential from before Custody) is never changed:
+// Revoke makes the server refuse old. Of a pair a login is changed only if old opens it. A login outside the account (a credential from before Custody) is never changed:
 // Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = "revoking credential"
@@ -366,7 +376,17 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	}
 	return u.change(ctx, doing, run, func(rows []*row) error {
 		for _, r := range rows {
-			if r.login == login && u.holds(r, rows, password, successor.ExposeText(FieldPassword)) {
+			if r.login != login {
+				continue
+			}
+			held := u.Mode == Dual && holds(r, rows, password, successor.ExposeText(FieldPassword))
+			if u.Mode == Alternate {
+				var err error
+				if held, err = u.opens(ctx, doing, r, old); err != nil {
+					return err
+				}
+			}
+			if held {
 				r.password = nobodys
 			}
 		}
@@ -374,12 +394,28 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	})
 }
 
-// holds reports whether r holds the old password: by its hash, or, where that cannot be computed, because the other row
-// holds the successor. Of a pair each row holds what its login has.
-func (u *Upstream) holds(r *row, rows []*row, old, successor string) bool {
-	if u.Mode == Alternate {
-		return true
+// opens reports whether old opens the row of a pair: by its hash, or, where that cannot be computed, by a sign-in. The claim
+// does not tell, since it is at both logins before either has a password of Custody's.
+func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.Value) (bool, error) {
+	switch compare(r.password, old.ExposeText(FieldPassword)) {
+	case same:
+		return true, nil
+	case differs:
+		return false, nil
 	}
+	verdict, err := u.Verify(ctx, old)
+	if verdict == upstream.Unknown {
+		return false, &Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("whether the old password opens %q is not known", r.login), Cause: err,
+			Next: "the call is repeated once a sign-in says yes or no",
+		}
+	}
+	return verdict == upstream.Accepted, nil
+}
+
+// holds reports whether r holds the old password of mode dual: by its hash, or, where that cannot be computed, because the
+// other row holds the successor.
+func holds(r *row, rows []*row, old, successor string) bool {
 	if compare(r.password, successor) == same {
 		return false
 	}

@@ -22,6 +22,7 @@ import (
 )
 
 func TestOnFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MailOptions{Passdbs: files})
 	t.Run("TakingTurns", func(t *testing.T) {
 		r := r.on(t)
@@ -52,8 +53,10 @@ func TestOnFiles(t *testing.T) {
 	t.Run("Verdicts", func(t *testing.T) {
 		r := r.on(t)
 		config := r.config(mail.Dual)
+		var v secret.Value
+		config.Known = func(context.Context) ([]secret.Value, error) { return []secret.Value{v}, nil }
 		u := open(t, config)
-		v := issue(t, u, "run-1", secret.Value{})
+		v = issue(t, u, "run-1", secret.Value{})
 		reread()
 		at := func(change func(*mail.Submission)) *mail.Upstream {
 			elsewhere := config
@@ -87,6 +90,32 @@ func TestOnFiles(t *testing.T) {
 		}
 		if r.read("first") != before {
 			t.Error("the file has changed")
+		}
+	})
+	t.Run("LoginThatNobodyHandedOver", func(t *testing.T) {
+		r := r.on(t)
+		for _, stored := range []string{"{PLAIN}Hello world!", "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"} {
+			config := r.config(mail.Alternate)
+			var known []secret.Value
+			config.Known = func(context.Context) ([]secret.Value, error) { return known, nil }
+			u := open(t, config)
+			r.line(config.Users[1], stored)
+			theirs := credential(t, config.Users[1], "Hello world!")
+			first := issue(t, u, "run-1", secret.Value{}) // from here on both logins have the claim
+			candidate := propose(t, u, first)
+			known = []secret.Value{first, candidate}
+			reread()
+			if err := u.Revoke(t.Context(), "run-2", candidate, first); err != nil {
+				t.Errorf("taking back what was never applied: %v", err)
+			}
+			reread()
+			is(t, u, upstream.Accepted, theirs, "the login's own password")
+			if err := u.Revoke(t.Context(), "run-2", theirs, first); err != nil {
+				t.Errorf("Revoke by the login's own password: %v", err)
+			}
+			reread()
+			is(t, u, upstream.Refused, theirs, "the login's own password, once revoked")
+			is(t, u, upstream.Accepted, first, "the current credential")
 		}
 	})
 	t.Run("ManyAtOnce", func(t *testing.T) {
@@ -124,6 +153,7 @@ func TestOnFiles(t *testing.T) {
 
 // With an auth cache Dovecot goes by what it knew; a password that differs makes it look again.
 func TestAuthCacheNeedsSettleTime(t *testing.T) {
+	t.Parallel()
 	b := newTable(t, realparts.MailOptions{Settings: `auth_failure_delay = 0
 auth_cache_size = 1M
 auth_cache_ttl = 8s
@@ -149,6 +179,7 @@ service anvil {
 }
 
 func TestPostfixWithoutDovecotIsUnknown(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		return // postfix runs as root alone
 	}
@@ -164,17 +195,82 @@ func TestPostfixWithoutDovecotIsUnknown(t *testing.T) {
 	is(t, u, upstream.Unknown, credential(t, v.ExposeText("username"), "wrong"), "a wrong one, the same")
 }
 
+// Behind Postfix a fault of what Dovecot asks is a 535, the same as a wrong password.
+func TestTableThatDovecotCannotReadIsUnknown(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // postfix runs as root alone
+	}
+	b := newTable(t, realparts.MailOptions{Postfix: true})
+	b.sql("CREATE ROLE dovecot LOGIN SUPERUSER PASSWORD 'asks'")
+	config := b.config(mail.Dual)
+	var known []secret.Value
+	config.Known = func(context.Context) ([]secret.Value, error) { return known, nil }
+	u := open(t, config)
+	v := issue(t, u, "run-1", secret.Value{})
+	known = []secret.Value{v}
+	wrong := credential(t, v.ExposeText("username"), "wrong")
+	untold := credential(t, b.login(1), "Hello world?") // of another login, with a hash that is not computed here
+	b.sql("UPDATE logins SET hash = '$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1' WHERE name = '" +
+		untold.ExposeText("username") + "'")
+	both := func(want upstream.Verdict, when string) {
+		t.Helper()
+		is(t, u, want, wrong, "a wrong password, "+when)
+		is(t, u, want, untold, "one of a login elsewhere, "+when)
+		is(t, open(t, mail.Config{
+			Submission: config.Submission, Mode: mail.Overwrite, User: untold.ExposeText("username"), SQL: config.SQL, Known: config.Known,
+			NewPassword: newPassword, Claim: "shop/test/relay",
+		}), want, untold, "one whose hash is not computed, "+when)
+	}
+	is(t, u, upstream.Accepted, v, "the credential")
+	both(upstream.Refused, "when something right gets through")
+	b.sql("ALTER TABLE logins RENAME COLUMN slot TO place") // what only Dovecot asks by
+	config.SQL.SlotColumn = "place"
+	u = open(t, config)
+	is(t, u, upstream.Unknown, v, "the credential, when Dovecot cannot ask")
+	both(upstream.Unknown, "when Dovecot cannot ask")
+	b.sql("ALTER TABLE logins RENAME COLUMN place TO slot")
+	config.SQL.SlotColumn = "slot"
+	u = open(t, config)
+	is(t, u, upstream.Accepted, v, "the credential again")
+	if err := b.database.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	is(t, u, upstream.Unknown, v, "the credential, without the database")
+	is(t, u, upstream.Unknown, wrong, "a wrong password, without the database")
+}
+
+// With nothing that could vouch, what is kept tells: a first issue that is taken back, a password that somebody replaced.
+func TestRefusalOfWhatIsNotKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, realparts.MailOptions{Passdbs: files})
+	config := r.config(mail.Dual)
+	only := credential(t, config.User, random(t))
+	config.Known = func(context.Context) ([]secret.Value, error) { return []secret.Value{only}, nil }
+	u := open(t, config)
+	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, only); err != nil {
+		t.Fatal(err)
+	}
+	reread()
+	is(t, u, upstream.Accepted, only, "the first candidate")
+	if err := u.Revoke(t.Context(), "run-1", only, secret.Value{}); err != nil {
+		t.Fatal(err)
+	}
+	reread()
+	is(t, u, upstream.Refused, only, "the first candidate, taken back")
+	if err := os.Rename(r.path("second"), r.path("gone")); err != nil {
+		t.Fatal(err)
+	}
+	is(t, u, upstream.Unknown, only, "the same, when what is kept cannot be read")
+}
+
 // A directory's own code changes the entry; the mail server signs in there as the login does.
 func TestOnDirectory(t *testing.T) {
+	t.Parallel()
 	const suffix = "dc=example,dc=org"
 	entry := "dn: cn=shop," + suffix + "\nobjectClass: person\ncn: shop\nsn: shop\n\n"
 	directory := realparts.Directory(t, realparts.OpenLDAPOptions{Entries: entry})
-	settings := filepath.Join(t.TempDir(), "ldap.conf")
-	text := fmt.Sprintf("hosts = %s:%d\nldap_version = 3\nauth_bind = yes\nauth_bind_userdn = cn=%%n,%s\nbase = %s\n", directory.Host, directory.Port, suffix, suffix)
-	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	server := realparts.MailServer(t, realparts.MailOptions{Passdbs: "passdb {\n  driver = ldap\n  args = " + settings + "\n}\n"})
+	server := realparts.MailServer(t, realparts.MailOptions{Passdbs: passdb(t, directory, suffix)})
 	for _, mode := range []mail.Mode{mail.Dual, mail.Overwrite} {
 		dn := "cn=shop," + suffix
 		for _, attribute := range []string{"description", "userPassword"} {
@@ -214,8 +310,77 @@ func TestOnDirectory(t *testing.T) {
 	}
 }
 
+// A directory that locks accounts out tells it to the admin alone, and one that is down to nobody.
+func TestDirectoryThatLocksOutOrIsDownIsUnknown(t *testing.T) {
+	t.Parallel()
+	const (
+		suffix = "dc=example,dc=org"
+		policy = "cn=default," + suffix
+	)
+	entries := "dn: cn=shop," + suffix + "\nobjectClass: person\ncn: shop\nsn: shop\n\n" +
+		"dn: " + policy + "\nobjectClass: applicationProcess\nobjectClass: pwdPolicy\ncn: default\npwdAttribute: userPassword\npwdLockout: TRUE\npwdMaxFailure: 3\n"
+	directory := realparts.Directory(t, realparts.OpenLDAPOptions{
+		Entries: entries, Modules: []string{"ppolicy"}, Database: "overlay ppolicy\nppolicy_default " + policy + "\n",
+	})
+	server := realparts.MailServer(t, realparts.MailOptions{Passdbs: passdb(t, directory, suffix), Postfix: os.Geteuid() == 0})
+	dn := "cn=shop," + suffix
+	kept, err := ldap.New(ldap.Config{
+		Server: ldap.Server{Host: directory.Host, Port: directory.TLSPort, CACertificate: directory.CA}, Admin: as(directory.Root),
+		Mode: ldap.Dual, DN: dn, NewPassword: newPassword, Claim: "shop/test/relay",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []secret.Value
+	u := open(t, mail.Config{
+		Submission: mail.Submission{Host: server.Host, Port: server.Port, CACertificate: server.CA}, Mode: mail.Dual, User: "shop@example.org",
+		Directory: kept, Entries: []string{dn}, NewPassword: newPassword, Claim: "shop/test/relay",
+		Known: func(context.Context) ([]secret.Value, error) { return known, nil },
+	})
+	v := issue(t, u, "run-1", secret.Value{})
+	known = []secret.Value{v}
+	wrong := credential(t, "shop@example.org", "wrong")
+	for range 4 { // each right sign-in that vouches sets the count to nothing
+		is(t, u, upstream.Refused, wrong, "a wrong password")
+	}
+	known = nil
+	for range 3 {
+		_, _ = u.Verify(t.Context(), wrong)
+	}
+	known = []secret.Value{v}
+	_, err = u.Verify(t.Context(), v)
+	var later *upstream.Later
+	var said *mail.Error
+	if !errors.As(err, &later) || !errors.As(err, &said) || !strings.Contains(said.Hint(), "pwdAccountLockedTime") {
+		t.Errorf("locked out: got %v, want to be asked again later, with a hint", err)
+	}
+	is(t, u, upstream.Unknown, v, "the right password of a locked entry")
+	is(t, u, upstream.Unknown, wrong, "a wrong one")
+	if err := directory.Set(t.Context(), dn, "pwdAccountLockedTime"); err != nil {
+		t.Fatal(err)
+	}
+	is(t, u, upstream.Accepted, v, "the right password once unlocked")
+	if err := directory.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	is(t, u, upstream.Unknown, v, "the right password, without the directory")
+	is(t, u, upstream.Unknown, wrong, "a wrong one, without the directory")
+}
+
+// passdb asks a directory by signing in as the login's entry.
+func passdb(t *testing.T, directory *realparts.OpenLDAP, suffix string) string {
+	t.Helper()
+	settings := filepath.Join(t.TempDir(), "ldap.conf")
+	text := fmt.Sprintf("hosts = %s:%d\nldap_version = 3\nauth_bind = yes\nauth_bind_userdn = cn=%%n,%s\nbase = %s\n", directory.Host, directory.Port, suffix, suffix)
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "passdb {\n  driver = ldap\n  args = " + settings + "\n}\n"
+}
+
 // No mail server reads this table: what is stored is compared here.
 func TestTableOfMariaDB(t *testing.T) {
+	t.Parallel()
 	server := realparts.MariaDB(t, realparts.MariaDBOptions{})
 	exec := func(statements string) []string {
 		t.Helper()

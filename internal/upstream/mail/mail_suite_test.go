@@ -20,6 +20,7 @@ import (
 
 // The whole suite runs on files once: Dovecot's slowness to look at them makes it long.
 func TestSuiteOfPasswdFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MailOptions{Passdbs: files})
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		r := r.on(t)
@@ -124,9 +125,11 @@ func (b *table) fixture(config mail.Config) upstreamtest.Fixture {
 }
 
 func TestSuiteOfTable(t *testing.T) {
+	t.Parallel()
 	b := newTable(t, realparts.MailOptions{Postfix: os.Geteuid() == 0}) // postfix runs as root alone
 	for _, mode := range []mail.Mode{mail.Dual, mail.Alternate, mail.Overwrite} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel() // most of its time is waiting for replies that were lost
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 				b := b.on(t)
 				return b.fixture(b.config(mode))

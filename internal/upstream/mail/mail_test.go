@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
@@ -57,6 +58,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{"claim with a variable", func(c *Config) { c.Claim = "shop/%u/x" }, false},
 		{"one login twice", func(c *Config) { c.Mode, c.Users = Alternate, [2]string{"a", "a"} }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
+		{"a second to settle", func(c *Config) { c.Settle = time.Second }, true},
+		{"less than a second", func(c *Config) { c.Settle = time.Second - 1 }, false},
 		{"no such cost", func(c *Config) { c.Cost = 99 }, false},
 	} {
 		config := valid()
@@ -88,6 +91,28 @@ func TestLinesKeepWhatIsNotOurs(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.after, strings.Join(got, "\n")); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", test.before, diff)
+		}
+	}
+}
+
+func TestLinesWithCarriageReturns(t *testing.T) {
+	for text, want := range map[string]row{
+		"a:{PLAIN}old\r":                               {login: "a", slot: 1, password: "{PLAIN}old"},
+		"a:{PLAIN}old:1:2:G e:/h\r":                    {login: "a", slot: 1, password: "{PLAIN}old"},
+		"a:{PLAIN}old::::::x=1 userdb_custody=M\r":     {login: "a", slot: 1, password: "{PLAIN}old", marker: "M"},
+		"a:{PLAIN}old::::::x=1 userdb_custody=M y=2\r": {login: "a", slot: 1, password: "{PLAIN}old", marker: "M"},
+	} {
+		d := &document{name: "users", lines: [][]byte{[]byte(text)}}
+		got, err := d.row(row{login: "a", slot: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, *got, cmp.AllowUnexported(row{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+		got.marker = "N"
+		if put := string(d.put(d.lines, *got)[0]); strings.Count(put, "\r") != 1 || !strings.HasSuffix(put, "N\r") && !strings.HasSuffix(put, "y=2\r") {
+			t.Errorf("%q, put back: got %q", text, put)
 		}
 	}
 }

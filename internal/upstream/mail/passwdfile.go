@@ -77,23 +77,13 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 		return fail(err)
 	}
 	defer func() { _ = folder.Close() }()
-	documents := map[int]*document{}
-	rows := make([]*row, len(places))
-	for i, place := range places {
-		if documents[place.slot] == nil {
-			name := p.File
-			if place.slot == 2 {
-				name = p.Second
-			}
-			if documents[place.slot], err = readDocument(folder, name); err != nil {
-				return fail(err)
-			}
-		}
-		if rows[i], err = documents[place.slot].row(place); err != nil {
-			return fail(err)
-		}
-		if rows[i].password == "" { // no line yet, or one that lets nobody in for sure only once it holds a hash
-			if rows[i].password, err = locked(p.random, p.cost); err != nil {
+	documents, rows, err := p.rows(folder, places)
+	if err != nil {
+		return fail(err)
+	}
+	for _, r := range rows {
+		if r.password == "" { // no line yet, or one that lets nobody in for sure only once it holds a hash
+			if r.password, err = locked(p.random, p.cost); err != nil {
 				return fail(err)
 			}
 		}
@@ -137,6 +127,40 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 	return nil
 }
 
+func (p *PasswdFile) read(_ context.Context, doing string, places []row) ([]*row, error) {
+	folder, err := durable.Open(p.Folder)
+	if err != nil {
+		return nil, &Error{Doing: doing, Cause: err}
+	}
+	defer func() { _ = folder.Close() }()
+	_, rows, err := p.rows(folder, places)
+	if err != nil {
+		return nil, &Error{Doing: doing, Cause: err}
+	}
+	return rows, nil
+}
+
+// rows reads the files, by slot, and the lines of places in them.
+func (p *PasswdFile) rows(folder *durable.Folder, places []row) (map[int]*document, []*row, error) {
+	documents, rows := map[int]*document{}, make([]*row, len(places))
+	var err error
+	for i, place := range places {
+		if documents[place.slot] == nil {
+			name := p.File
+			if place.slot == 2 {
+				name = p.Second
+			}
+			if documents[place.slot], err = readDocument(folder, name); err != nil {
+				return nil, nil, err
+			}
+		}
+		if rows[i], err = documents[place.slot].row(place); err != nil {
+			return nil, nil, err
+		}
+	}
+	return documents, rows, nil
+}
+
 // unsure: a file that was replaced may hold the change though its folder could not be synced.
 func (p *PasswdFile) unsure(doing string, err error) error {
 	e := &Error{Doing: doing, Cause: err, Detail: "the file may have been replaced"}
@@ -177,7 +201,7 @@ func (d *document) row(place row) (*row, error) {
 		}
 		return nil, fmt.Errorf("%s has no line for %q: make one", d.name, place.login)
 	}
-	fields := strings.SplitN(string(d.lines[found]), ":", columns)
+	fields := strings.SplitN(strings.TrimSuffix(string(d.lines[found]), "\r"), ":", columns)
 	place.password = fields[1]
 	if len(fields) == columns {
 		for _, field := range strings.Fields(fields[columns-1]) {

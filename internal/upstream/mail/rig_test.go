@@ -89,6 +89,21 @@ func (r *rig) login() string {
 	return login
 }
 
+// line replaces the stored password of a login in the first file.
+func (r *rig) line(login, stored string) {
+	r.Helper()
+	lines := strings.Split(r.read("first"), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, login+":") {
+			fields := strings.SplitN(line, ":", 3)
+			lines[i] = login + ":" + stored + ":" + fields[2]
+		}
+	}
+	if err := os.WriteFile(r.path("first"), []byte(strings.Join(lines, "\n")), 0o640); err != nil {
+		r.Fatal(err)
+	}
+}
+
 func (r *rig) submission() mail.Submission {
 	return mail.Submission{Host: r.server.Host, Port: r.server.Port, CACertificate: r.server.CA}
 }
@@ -194,7 +209,8 @@ func (r *rig) fixture(config mail.Config) upstreamtest.Fixture {
 
 // reread waits until Dovecot looks at its files again, which it does at most once in each second of its clock.
 func reread() {
-	timer := time.NewTimer(1050 * time.Millisecond)
+	now := time.Now()
+	timer := time.NewTimer(now.Truncate(time.Second).Add(time.Second + 30*time.Millisecond).Sub(now))
 	defer timer.Stop()
 	<-timer.C
 }

@@ -57,8 +57,8 @@ type table struct {
 	SQL
 	tls      *tls.Config
 	deadline time.Duration
-	// read and write are statements; with slot they have one parameter more.
-	read, write string
+	// query and write are statements; with slot they have one parameter more.
+	query, write string
 }
 
 var (
@@ -110,7 +110,7 @@ func (s SQL) open(mode Mode, deadline time.Duration) (store, error) {
 		where += " AND " + t.quote(t.SlotColumn) + " = " + t.parameter(2)
 		after = " AND " + t.quote(t.SlotColumn) + " = " + t.parameter(4)
 	}
-	t.read = "SELECT coalesce(" + t.quote(t.PasswordColumn) + ", ''), coalesce(" + t.quote(t.MarkerColumn) + ", '') FROM " + t.quote(s.Table) + where + " FOR UPDATE"
+	t.query = "SELECT coalesce(" + t.quote(t.PasswordColumn) + ", ''), coalesce(" + t.quote(t.MarkerColumn) + ", '') FROM " + t.quote(s.Table) + where
 	t.write = "UPDATE " + t.quote(s.Table) + " SET " + t.quote(t.PasswordColumn) + " = " + t.parameter(1) + ", " + t.quote(t.MarkerColumn) + " = " + t.parameter(2) +
 		" WHERE " + t.quote(t.UserColumn) + " = " + t.parameter(3) + after
 	return t, nil
@@ -149,7 +149,7 @@ func (t *table) admin(ctx context.Context, doing string) (session, error) {
 	if err != nil {
 		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
 	}
-	refusal := notApplied(doing, "the database refuses every admin credential", "restore the admin's password by hand and publish it at the path that adminRef names")
+	refusal := notApplied(doing, "the database refuses every admin credential", "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`")
 	for _, candidate := range candidates {
 		s, err := t.connect(ctx, candidate)
 		if err == nil {
@@ -174,31 +174,16 @@ func (t *table) change(ctx context.Context, doing string, places []row, body fun
 		return err
 	}
 	defer s.hangUp() // what was not committed is rolled back
-	fail := func(err error) error {
-		e := notApplied(doing, "", "the admin needs SELECT and UPDATE on the table")
-		if e.Code, _ = code(err); e.Code == "" {
-			e.Detail, e.Cause = describe(ctx, err)
-			e.Next = ""
-		}
-		return e
-	}
+	fail := failing(ctx, doing)
 	if _, err := s.run(ctx, t.settings()); err != nil {
 		return fail(err)
 	}
 	if err := s.begin(ctx); err != nil {
 		return fail(err)
 	}
-	rows := make([]*row, len(places))
-	for i, place := range places {
-		found, err := s.run(ctx, t.read, t.where(place)...)
-		if err != nil {
-			return fail(err)
-		}
-		if len(found) != 1 {
-			return notApplied(doing, fmt.Sprintf("the table has %d rows for %q, want one", len(found), place.login), "make one for each login, and in mode dual for each slot")
-		}
-		place.password, place.marker = found[0][0], found[0][1]
-		rows[i] = &place
+	rows, err := t.rows(ctx, s, doing, places, " FOR UPDATE", fail)
+	if err != nil {
+		return err
 	}
 	if err := body(rows); err != nil {
 		return err
@@ -219,6 +204,43 @@ func (t *table) change(ctx context.Context, doing string, places []row, body fun
 		return &Error{Doing: doing, Detail: "no answer to COMMIT, which may have taken effect: " + detail, Cause: cause}
 	}
 	return nil
+}
+
+func failing(ctx context.Context, doing string) func(error) error {
+	return func(err error) error {
+		e := notApplied(doing, "", "the admin needs SELECT and UPDATE on the table")
+		if e.Code, _ = code(err); e.Code == "" {
+			e.Detail, e.Cause = describe(ctx, err)
+			e.Next = ""
+		}
+		return e
+	}
+}
+
+func (t *table) read(ctx context.Context, doing string, places []row) ([]*row, error) {
+	s, err := t.admin(ctx, doing)
+	if err != nil {
+		return nil, err
+	}
+	defer s.hangUp()
+	return t.rows(ctx, s, doing, places, "", failing(ctx, doing))
+}
+
+// rows reads one row for each place. how ends each statement.
+func (t *table) rows(ctx context.Context, s session, doing string, places []row, how string, fail func(error) error) ([]*row, error) {
+	rows := make([]*row, len(places))
+	for i, place := range places {
+		found, err := s.run(ctx, t.query+how, t.where(place)...)
+		if err != nil {
+			return nil, fail(err)
+		}
+		if len(found) != 1 {
+			return nil, notApplied(doing, fmt.Sprintf("the table has %d rows for %q, want one", len(found), place.login), "make one for each login, and in mode dual for each slot")
+		}
+		place.password, place.marker = found[0][0], found[0][1]
+		rows[i] = &place
+	}
+	return rows, nil
 }
 
 // where are the parameters that name a row.

@@ -33,7 +33,7 @@ const (
 const (
 	startTLSPort = 587
 	tlsPort      = 465
-	// signInTimeout bounds one sign-in: servers answer wrong ones late on purpose, Dovecot after up to 17 s.
+	// signInTimeout bounds a verify: servers answer wrong sign-ins late on purpose, Dovecot after up to 17 s.
 	signInTimeout = 30 * time.Second
 	// throttled is how long a server that asks for patience is left alone.
 	throttled = time.Minute
@@ -115,15 +115,25 @@ func (u *Upstream) connect(ctx context.Context) (*smtp.Client, error) {
 	return smtp.NewClientStartTLS(raw, u.tls)
 }
 
-// Verify signs in once for submission, on a connection of its own, and sends nothing.
+// Verify signs in once for submission, on a connection of its own, and sends nothing. A refusal is believed once something
+// else shows that it is about v: see doubt.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
+	defer cancel()
+	verdict, err := u.ask(ctx, v)
+	if verdict == upstream.Refused {
+		return u.doubt(ctx, v)
+	}
+	return verdict, err
+}
+
+// ask signs in once, and takes the server at its word.
+func (u *Upstream) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	const doing = "signing in"
 	login, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
 	if login == "" || password == "" || strings.ContainsRune(login+password, 0) {
 		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password, neither of them empty nor with a NUL"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
-	defer cancel()
 	client, err := u.connect(ctx)
 	if err == nil {
 		defer func() { _ = client.Close() }()

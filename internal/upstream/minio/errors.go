@@ -86,7 +86,7 @@ const (
 	nextRegion    = "set region in the Upstream document to the server's"
 	nextRule      = "let the secret's generate rule make 8 to 40 characters"
 	nextReachable = "see that the server runs, and that endpoint and caCertificate in the Upstream document are right"
-	nextAdmin     = "restore the admin's secret by hand and publish it at the path that adminRef names"
+	nextAdmin     = "make another access key for the admin and hand it in, as the secret that adminRef names: `custody supply SECRET`"
 
 	// slowFor is how long to wait when the server asks to be asked less.
 	slowFor = 10 * time.Second

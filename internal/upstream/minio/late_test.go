@@ -72,7 +72,7 @@ func testLate(r *rig) {
 	config := r.config()
 	direct := r.open(config)
 	first := r.issue(direct, "run-1", secret.Value{})
-	config.Server.Endpoint, config.CallDeadline = server.URL, 6*time.Second
+	config.Server.Endpoint, config.CallDeadline = server.URL, 3*time.Second
 	slow := r.open(config)
 	candidate, err := slow.Propose(r.Context(), first)
 	if err != nil {

@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
 func TestOnServer(t *testing.T) {
-	server := newRig(t)
+	server := newRig(t, realparts.MinIOOptions{})
 	for _, test := range []struct {
 		name string
 		test func(*rig)

@@ -117,8 +117,18 @@ func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
 	return s.guarded("SET PASSWORD = " + quoteText(hash))
 }
 
-// disable gives user a password that nobody knows and locks it, if it exists.
-func (u *Upstream) disable(s *session, user string) error {
+// disable gives old's user a password that nobody knows and locks it, if old opens it. Otherwise the user is as it should
+// be, or somebody else's: the claim does not tell, since it is at both users before either has a password of Custody's.
+func (u *Upstream) disable(s *session, old secret.Value) error {
+	user := old.ExposeText(FieldUsername)
+	_, verdict, err := u.enter(s.ctx, old)
+	failure, ok := errors.AsType[*Error](err)
+	switch {
+	case verdict == upstream.Refused:
+		return nil
+	case verdict == upstream.Unknown && (!ok || failure.Number != errMustChange): // who has to change a password has got in
+		return s.unsure(err)
+	}
 	unusable, err := u.unusable()
 	if err != nil {
 		return s.hashing(err)
@@ -143,33 +153,39 @@ func (u *Upstream) addPassword(s *session, current, candidate secret.Value) erro
 		return s.hashing(err)
 	}
 	alter := "ALTER USER " + quoteAccount(u.User, u.Host) + " "
-	switch {
-	case s.product == MySQL:
-		return u.retain(s, candidate, keep, alter, set)
-	case keep:
-		// The current password stays the first that is tried: its users see no difference.
-		first, err := u.identified(current.ExposeText(FieldPassword))
-		if err != nil {
+	first := ""
+	if keep {
+		if first, err = u.identified(current.ExposeText(FieldPassword)); err != nil {
 			return s.hashing(err)
 		}
+	}
+	if s.product == MySQL {
+		// Done twice, what follows would lose the current password.
+		done, err := u.honoured(s, candidate)
+		switch {
+		case err != nil:
+			return err
+		case done:
+			return s.guarded()
+		}
+		return s.guarded(retain(alter, first, set)...)
+	}
+	if keep {
+		// The current password stays the first that is tried: its users see no difference.
 		return s.guarded(alter + first + " OR " + set[len("IDENTIFIED VIA "):])
 	}
 	return s.guarded(alter + set)
 }
 
-// retain is addPassword on MySQL, where the password that is primary becomes the second. Done twice, it would lose the
-// current one, so it is not done when candidate is honoured already.
-func (u *Upstream) retain(s *session, candidate secret.Value, keep bool, alter, set string) error {
-	done, err := u.honoured(s, candidate)
-	switch {
-	case err != nil:
-		return err
-	case done:
-		return s.guarded()
-	case keep:
-		return s.guarded(alter + set + " RETAIN CURRENT PASSWORD")
+// retain are MySQL's statements for the password in set beside that in first, or in place of all where first is empty.
+// Only the primary password can be kept, and the current one may be the second: it is made the primary before. Both keep
+// what they replace, which the server refuses, with nothing changed, when the account's plugin is another one.
+func retain(alter, first, set string) []string {
+	const keep = " RETAIN CURRENT PASSWORD"
+	if first == "" {
+		return []string{alter + set, alter + "DISCARD OLD PASSWORD"}
 	}
-	return s.guarded(alter+set, alter+"DISCARD OLD PASSWORD")
+	return []string{alter + first + keep, alter + set + keep}
 }
 
 // dropPassword leaves only successor, if old is honoured at all.
@@ -199,12 +215,20 @@ func (u *Upstream) dropPassword(s *session, old, successor secret.Value) error {
 func (u *Upstream) honoured(s *session, v secret.Value) (bool, error) {
 	verdict, err := u.try(s.ctx, v)
 	if verdict == upstream.Unknown {
-		return false, &Error{
-			Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
-			Next: "the call is repeated once a sign-in says yes or no",
-		}
+		return false, s.unsure(err)
 	}
 	return verdict == upstream.Accepted, nil
+}
+
+func (s *session) unsure(err error) error {
+	e := &Error{
+		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
+		Next: "the call is repeated once a sign-in says yes or no",
+	}
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Next != "" {
+		e.Next = failure.Next
+	}
+	return e
 }
 
 // unlimited is MariaDB's default for max_password_errors.

@@ -244,7 +244,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*conn, error) {
 	}
 	refused := &Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "restore the admin's password by hand and publish it at the path that adminRef names",
+		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
 	}
 	for _, candidate := range candidates {
 		made, err := u.signIn(ctx, candidate)
@@ -259,7 +259,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*conn, error) {
 				Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
 			}
 		}
-		if !refusesCredential(failure.Number) {
+		if !refusesCredential(failure.Number) && !lockedAccount(failure.Number) {
 			return nil, fromServer(doing, failure)
 		}
 		refused.Number = failure.Number
@@ -282,13 +282,26 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 
 // try is Verify without the doubt about lock-outs.
 func (u *Upstream) try(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
+	role, verdict, err := u.enter(ctx, v)
+	if user := v.ExposeText(FieldUsername); verdict == upstream.Accepted && u.Mode == Alternate && u.manages(user) && u.Role != "" && !u.hasRole(role) {
+		return upstream.Unknown, &Error{
+			Doing: signingIn, Detail: fmt.Sprintf("the server took the credential, but the session does not have the role %q", u.Role),
+			Next: u.defaultRole(user),
+		}
+	}
+	return verdict, err
+}
+
+const signingIn = "signing in"
+
+// enter signs in once with v, and says what role the session has then.
+func (u *Upstream) enter(ctx context.Context, v secret.Value) (role string, _ upstream.Verdict, _ error) {
 	user := v.ExposeText(FieldUsername)
 	if user == "" || !v.Has(FieldPassword) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password"}
+		return "", upstream.Unknown, &Error{Doing: signingIn, Detail: "a credential needs the fields username and password"}
 	}
 	if err := ctx.Err(); err != nil {
-		return upstream.Unknown, &Error{Doing: doing, Cause: err}
+		return "", upstream.Unknown, &Error{Doing: signingIn, Cause: err}
 	}
 	made, err := u.signIn(ctx, v)
 	if err != nil {
@@ -296,41 +309,33 @@ func (u *Upstream) try(ctx context.Context, v secret.Value) (upstream.Verdict, e
 		switch {
 		case !answered:
 			detail, cause := describe(err)
-			return upstream.Unknown, &Error{Doing: doing, Detail: detail, Cause: cause}
+			return "", upstream.Unknown, &Error{Doing: signingIn, Detail: detail, Cause: cause}
 		case refusesCredential(failure.Number):
-			return upstream.Refused, nil
+			return "", upstream.Refused, nil
+		case lockedAccount(failure.Number) && (u.Mode == Alternate || !u.manages(user)): // which is how one is revoked
+			return "", upstream.Refused, nil
 		}
-		return upstream.Unknown, undecided(doing, failure)
+		return "", upstream.Unknown, u.undecided(failure)
 	}
 	defer made.hangUp()
 	rows, err := made.query(ctx, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), ''), "+ownMark("CONNECTION_ID()", "GET_LOCK", ", 0"))
 	if err != nil || len(rows) != 1 {
-		e := &Error{Doing: doing, Detail: "the server took the credential but answers no query"}
+		e := &Error{Doing: signingIn, Detail: "the server took the credential but answers no query"}
 		if failure, answered := errors.AsType[*mysql.MySQLError](err); answered {
 			e.Number = failure.Number
 			if failure.Number == errMustChange {
 				e.Next = "the password has expired: let the server's passwords live longer (default_password_lifetime) than the rotation's period; the next run sets a new one"
 			}
 		}
-		return upstream.Unknown, e
+		return "", upstream.Unknown, e
 	}
-	if !u.manages(user) {
-		return upstream.Accepted, nil
-	}
-	account, role := rows[0][0], rows[0][1]
-	if want := user + "@" + u.Host; account != want {
-		return upstream.Unknown, &Error{
-			Doing: doing, Detail: fmt.Sprintf("the server took the credential for account %q, not %q", account, want),
+	if want := user + "@" + u.Host; u.manages(user) && rows[0][0] != want {
+		return "", upstream.Unknown, &Error{
+			Doing: signingIn, Detail: fmt.Sprintf("the server took the credential for account %q, not %q", rows[0][0], want),
 			Next: "another account matches better from here: DROP USER it, or name its host part in the document",
 		}
 	}
-	if u.Mode == Alternate && u.Role != "" && !u.hasRole(role) {
-		return upstream.Unknown, &Error{
-			Doing: doing, Detail: fmt.Sprintf("the server took the credential, but the session does not have the role %q", u.Role),
-			Next: u.defaultRole(user),
-		}
-	}
-	return upstream.Accepted, nil
+	return rows[0][1], upstream.Accepted, nil
 }
 
 // hasRole reports whether CURRENT_ROLE() names the role: MariaDB says its name, MySQL a list of quoted names with hosts.

@@ -90,6 +90,7 @@ const (
 	errStatementTime  = 1969
 	errMySQLDeadline  = 3024
 	errMySQLLocked    = 3118
+	errOtherPlugin    = 3894
 	errMySQLTemporary = 3955
 	errMariaDBBlocked = 4150
 	errMariaDBLocked  = 4151
@@ -104,26 +105,28 @@ const (
 // lockOut is how long after a lock-out asking again makes no sense: people or days end it.
 const lockOut = 10 * time.Minute
 
-// refusesCredential reports whether a sign-in's error says that the credential itself is wrong, or its account locked.
+// refusesCredential reports whether a sign-in's error says that the credential itself is wrong.
 func refusesCredential(number uint16) bool {
-	switch number {
-	case errAccessDenied, errDeniedNoWord, errMySQLLocked, errMariaDBLocked:
-		return true
-	}
-	return false
+	return number == errAccessDenied || number == errDeniedNoWord
 }
 
+// lockedAccount reports whether a sign-in's error says that the account is locked, by ACCOUNT LOCK. Whose password was
+// right is not told.
+func lockedAccount(number uint16) bool { return number == errMySQLLocked || number == errMariaDBLocked }
+
 // undecided describes a sign-in's error that says nothing of the credential.
-func undecided(doing string, failure *mysql.MySQLError) error {
-	e := fromServer(doing, failure)
+func (u *Upstream) undecided(failure *mysql.MySQLError) error {
+	e := fromServer(signingIn, failure)
 	e.Class = nil
 	switch failure.Number {
 	case errMariaDBBlocked:
 		e.Next = "wrong sign-ins have blocked the user: find who makes them, then FLUSH PRIVILEGES; Custody's next change unblocks it too"
-		return &upstream.Later{After: lockOut, Err: e}
+		return &upstream.Later{After: max(lockOut, u.WrongEvery), Err: e}
 	case errMySQLTemporary:
 		e.Next = "wrong sign-ins have locked the user: find who makes them, then ALTER USER … ACCOUNT UNLOCK"
-		return &upstream.Later{After: lockOut, Err: e}
+		return &upstream.Later{After: max(lockOut, u.WrongEvery), Err: e}
+	case errMariaDBLocked, errMySQLLocked:
+		e.Next = "find who locked the account, and why; then ALTER USER … ACCOUNT UNLOCK"
 	case errHostBlocked:
 		e.Next = "the server blocks this host after broken connections: FLUSH HOSTS"
 	case errHostUnknown:
@@ -141,6 +144,8 @@ func fromServer(doing string, failure *mysql.MySQLError) *Error {
 		e.Next = nextGrants
 	case errLockWait, errStatementTime, errMySQLDeadline, errInterrupted:
 		e.Next = nextBusy
+	case errOtherPlugin:
+		e.Next = "a password can only be kept beside another of the same plugin: ALTER USER … IDENTIFIED WITH caching_sha2_password BY …, once, with the current password and when its clients can sign in by it; or use mode alternate"
 	case errReadOnly:
 		e.Next = "the server is a replica, read-only, or checks passwords itself: name the primary in the Upstream document, or set sendPassword"
 	}
@@ -166,6 +171,9 @@ var meaning = map[uint16]string{
 	errMustChange:     "the password has expired",
 	errGrantRole:      "the role is not granted",
 	errStatementTime:  "the deadline passed while the statement waited",
+	errMariaDBLocked:  "the account is locked",
+	errMySQLLocked:    "the account is locked",
+	errOtherPlugin:    "the account checks its password by another plugin",
 	errMySQLTemporary: "the account is locked after wrong sign-ins",
 	errMariaDBBlocked: "the account is blocked after wrong sign-ins",
 }

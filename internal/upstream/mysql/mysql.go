@@ -21,7 +21,8 @@
 // under the same lock, before the change. A run that a later one superseded changes nothing, nor does one under a foreign
 // claim. On MariaDB a change that waits is ended by the server at the deadline (max_statement_time). One Verify is one
 // sign-in attempt. The server is sent a hash, never the password, unless SendPassword says otherwise. In dual mode what
-// is changed depends on whether the old password is honoured, which is found out by signing in with it under the lock.
+// is changed, and for a pair what is revoked, depends on whether the old password is honoured, which is found out by
+// signing in with it under the lock.
 //
 // # Not guaranteed
 //
@@ -42,11 +43,12 @@
 // # Cost
 //
 // Verify is one connection and one query; Apply and Revoke are one connection and about eight round trips, and in dual
-// mode one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the admin. Nothing is kept open
+// mode, as for Revoke of a pair, one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the admin. Nothing is kept open
 // between calls.
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -98,7 +100,7 @@ type Config struct {
 	Role  string
 	// User is for Dual and Overwrite.
 	User string
-	// Host part of the accounts. Default %.
+	// Host part of the accounts, in lower case, as servers keep it. Default %.
 	Host string
 	// Plugin that checks the password. Default mysql_native_password on MariaDB, caching_sha2_password on MySQL.
 	Plugin string
@@ -108,6 +110,8 @@ type Config struct {
 	SendPassword bool
 	// Usage makes alternate tell who uses a credential; see Uses.
 	Usage bool
+	// WrongEvery is as in upstream.Kind.
+	WrongEvery time.Duration
 	// Claim is who rotates this account: PLATFORM/ENVIRONMENT/SECRET.
 	Claim string
 	Clock func() time.Time
@@ -130,9 +134,7 @@ var (
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
-	if config.Host == "" {
-		config.Host = "%"
-	}
+	config.Host = strings.ToLower(cmp.Or(config.Host, "%"))
 	if config.Server.Product == "" {
 		config.Server.Product = MariaDB
 	}
@@ -159,8 +161,8 @@ func (c Config) check() error {
 	switch {
 	case c.Admin == nil || c.Clock == nil || c.NewPassword == nil:
 		return errors.New("an admin credential, a clock and a password rule are needed")
-	case c.CallDeadline < 0:
-		return errors.New("the call deadline is negative")
+	case c.CallDeadline < 0 || c.WrongEvery < 0:
+		return errors.New("a duration is negative")
 	case c.Claim == "" || !utf8.ValidString(c.Claim) || len(c.Claim) > 512:
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
 	case c.Mode != Alternate && c.Mode != Dual && c.Mode != Overwrite:
@@ -199,6 +201,7 @@ func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "mysql", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: c.CallDeadline, Fences: c.marked(),
+		WrongEvery: c.WrongEvery,
 	}
 	switch c.Mode {
 	case Dual:
@@ -283,7 +286,8 @@ func (u *Upstream) manages(user string) bool {
 	return user == u.User
 }
 
-// Revoke makes the server refuse old. Open sessions are left alone. A user outside the account (a credential from before
+// Revoke makes the server refuse old. Open sessions are left alone. A user of a pair is changed only if old opens it. A
+// user outside the account (a credential from before
 // Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = "revoking credential"
@@ -308,6 +312,6 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 		if u.Mode == Dual {
 			return u.dropPassword(s, old, successor)
 		}
-		return u.disable(s, user)
+		return u.disable(s, old)
 	})
 }

@@ -5,6 +5,7 @@ package mysql
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +14,9 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -57,6 +60,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no rule", func(c *Config) { c.NewPassword = nil }, false},
 		{"no claim", func(c *Config) { c.Claim = "" }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
+		{"negative time", func(c *Config) { c.WrongEvery = -1 }, false},
 		{"no user", func(c *Config) { c.Mode = Overwrite }, false},
 		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
 		{"name too long", func(c *Config) { c.Role = strings.Repeat("o", 81) }, false},
@@ -133,9 +137,40 @@ func TestStatementsForMySQL(t *testing.T) {
 		s.guard([]string{"ALTER USER 'a'"})); diff != "" {
 		t.Errorf("guarded (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"A first RETAIN CURRENT PASSWORD", "A set RETAIN CURRENT PASSWORD"}, retain("A ", "first", "set")); diff != "" {
+		t.Errorf("beside the current password, which may be the second (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"A set", "A DISCARD OLD PASSWORD"}, retain("A ", "", "set")); diff != "" {
+		t.Errorf("in place of all others (-want +got):\n%s", diff)
+	}
 	for current, want := range map[string]bool{"`orders`@`%`": true, "`x`@`%`,`orders`@`%`": true, "NONE": false, "orders": false, "`orders`@`h`": false} {
 		if got := u.hasRole(current); got != want {
 			t.Errorf("role among %s: got %v, want %v", current, got, want)
+		}
+	}
+}
+
+func TestHintsOfServerErrors(t *testing.T) {
+	for number, want := range map[uint16]string{errOtherPlugin: "IDENTIFIED WITH caching_sha2_password", errReadOnly: "name the primary"} {
+		if e := fromServer("changing", &mysql.MySQLError{Number: number}); !strings.Contains(e.Hint(), want) || !errors.Is(e, upstream.ErrNotApplied) {
+			t.Errorf("error %d: got %v with hint %q, want it to say %q", number, e, e.Hint(), want)
+		}
+	}
+}
+
+func TestWrongSignInsAreSpaced(t *testing.T) {
+	config := valid()
+	config.WrongEvery = time.Hour
+	u, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := u.Kind().WrongEvery; got != time.Hour {
+		t.Errorf("got %s, want 1h", got)
+	}
+	for _, number := range []uint16{errMariaDBBlocked, errMySQLTemporary} {
+		if later, ok := errors.AsType[*upstream.Later](u.undecided(&mysql.MySQLError{Number: number})); !ok || later.After != time.Hour {
+			t.Errorf("locked out (%d): got %+v, want to be asked again after 1h", number, later)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,10 @@ func TestOnServer(t *testing.T) {
 		{"VerdictsOfServerErrors", testVerdicts},
 		{"OneSignInPerVerify", testOneSignIn},
 		{"ForeignUserIsNeverLocked", testForeignUser},
+		{"UserOfThePairThatNobodyHandedOver", testUnclaimed},
+		{"AccountLockedByAPerson", testLocked},
+		{"SessionAtWorkIsInUse", testAtWork},
+		{"HostInCapitals", testCapitals},
 		{"PasswordsAndNamesOfAnyText", testAnyText},
 		{"RevokeOfWhatWasNeverApplied", testNeverApplied},
 		{"UsesNamesWho", testUses},
@@ -216,7 +221,7 @@ func testVerdicts(r *rig) {
 		statement string
 		want      upstream.Verdict
 	}{
-		{"ALTER USER %s ACCOUNT LOCK", upstream.Refused}, {"ALTER USER %s ACCOUNT UNLOCK", upstream.Accepted},
+		{"ALTER USER %s ACCOUNT LOCK", upstream.Unknown}, {"ALTER USER %s ACCOUNT UNLOCK", upstream.Accepted},
 		{"ALTER USER %s PASSWORD EXPIRE", upstream.Unknown}, {"ALTER USER %s IDENTIFIED BY '" + v.ExposeText("password") + "'", upstream.Accepted},
 		{"GRANT USAGE ON *.* TO %s WITH MAX_QUERIES_PER_HOUR 1", upstream.Unknown},
 		{"GRANT USAGE ON *.* TO %s WITH MAX_QUERIES_PER_HOUR 0", upstream.Accepted},
@@ -269,6 +274,137 @@ func testForeignUser(r *rig) {
 	if _, err := u.Apply(r.Context(), "run-1", successor, old); !errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("Apply of a user outside the pair: got %v, want ErrNotApplied", err)
 	}
+}
+
+// A user of the pair that somebody else made is taken back only from whom its own password is handed in for. With a marker
+// it carries the claim since the first run of its partner.
+func testUnclaimed(r *rig) {
+	for _, table := range []string{"custody.accounts", ""} {
+		config := r.config(mysql.Alternate)
+		config.Server.MarkerTable = table
+		u := r.open(config)
+		first := r.issue(u, "run-1", secret.Value{})
+		theirs := credential(r.T, config.Users[1], random(r.T))
+		r.sql(fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED BY '%s'", config.Users[1], theirs.ExposeText("password")))
+		candidate, err := u.Propose(r.Context(), first)
+		if err != nil {
+			r.Fatal(err)
+		}
+		before := r.held(config.Users[:]...)
+		if err := u.Revoke(r.Context(), "run-2", candidate, first); err != nil {
+			r.Errorf("marker table %q: taking back what was never applied: %v", table, err)
+		}
+		if !cmp.Equal(before, r.held(config.Users[:]...)) {
+			r.Errorf("marker table %q: taking back what was never applied changed the accounts", table)
+		}
+		r.is(u, upstream.Accepted, theirs, "the user's own password")
+		r.sql(fmt.Sprintf("SET DEFAULT ROLE NONE FOR %s@'%%'", config.Users[1])) // to revoke, no role is needed
+		if err := u.Revoke(r.Context(), "run-2", theirs, first); err != nil {
+			r.Errorf("marker table %q: Revoke by the user's own password: %v", table, err)
+		}
+		r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
+		r.is(u, upstream.Accepted, first, "the current credential")
+	}
+}
+
+// Only a lock that Custody sets says that a credential is refused.
+func testLocked(r *rig) {
+	for mode, want := range map[mysql.Mode]upstream.Verdict{
+		mysql.Alternate: upstream.Refused, mysql.Dual: upstream.Unknown, mysql.Overwrite: upstream.Unknown,
+	} {
+		config := r.config(mode)
+		u := r.open(config)
+		first := r.issue(u, "run-1", secret.Value{})
+		account := first.ExposeText("username") + "@'%'"
+		r.sql("ALTER USER " + account + " ACCOUNT LOCK")
+		r.is(u, want, first, string(mode)+": a locked account")
+		if mode != mysql.Dual {
+			continue
+		}
+		candidate, err := u.Propose(r.Context(), first)
+		if err != nil {
+			r.Fatal(err)
+		}
+		before := r.held(config.User)
+		var said *mysql.Error
+		_, applied := u.Apply(r.Context(), "run-2", first, candidate)
+		for what, err := range map[string]error{"Apply": applied, "Revoke": u.Revoke(r.Context(), "run-2", first, candidate)} {
+			if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || !strings.Contains(said.Hint(), "ACCOUNT UNLOCK") {
+				r.Errorf("%s of a locked account: got %v, want ErrNotApplied with a hint", what, err)
+			}
+		}
+		r.sql("ALTER USER " + account + " ACCOUNT UNLOCK")
+		r.is(u, upstream.Accepted, first, "the credential, unlocked")
+		r.is(u, upstream.Refused, candidate, "the candidate")
+		if after := r.held(config.User); len(before) != 0 || len(after) != 1 {
+			r.Errorf("got %d accounts without a lock before, %d after", len(before), len(after))
+		}
+	}
+}
+
+// What a session waits for, not how long it has been in its state, says whether it is idle.
+func testAtWork(r *rig) {
+	config := r.config(mysql.Alternate)
+	u := r.open(config)
+	first := r.issue(u, "run-1", secret.Value{})
+	r.sql("CREATE TABLE custody.orders (n INT) ENGINE=InnoDB; GRANT SELECT ON custody.orders TO " + config.Role)
+	idle, done, err := r.server.Connect(r.Context(), first, "idle")
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer done()
+	if _, err := idle.ExecContext(r.Context(), "SELECT 1"); err != nil {
+		r.Fatal(err)
+	}
+	open, done, err := r.server.Connect(r.Context(), first, "open transaction")
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer done()
+	if _, err := open.ExecContext(r.Context(), "START TRANSACTION"); err != nil {
+		r.Fatal(err)
+	}
+	if _, err := open.ExecContext(r.Context(), "SELECT COUNT(*) FROM custody.orders"); err != nil {
+		r.Fatal(err)
+	}
+	long, done, err := r.server.Connect(r.Context(), first, "long statement")
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer done()
+	ctx, cancel := context.WithCancel(r.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := long.ExecContext(ctx, "DO SLEEP(60)")
+		ended <- err
+	}()
+	defer func() {
+		cancel()
+		_ = <-ended // the statement was cut off
+	}()
+	r.sql("DO SLEEP(2)")
+	r.sql("GRANT SELECT ON performance_schema.session_connect_attrs TO custody_admin@'%'")
+	uses, err := u.Uses(r.Context(), first, time.Now().Add(-time.Second))
+	if err != nil {
+		r.Fatal(err)
+	}
+	var names []string
+	for _, use := range uses {
+		names = append(names, use.Who)
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff([]string{"long statement from 127.0.0.1", "open transaction from 127.0.0.1"}, names); diff != "" {
+		r.Errorf("in use within the last second (-want +got):\n%s", diff)
+	}
+}
+
+func testCapitals(r *rig) {
+	config := r.config(mysql.Overwrite)
+	r.sql("RENAME USER " + config.User + "@'%' TO " + config.User + "@'LocalHost'")
+	config.Host = "LocalHost"
+	config.Server.Host = r.server.Socket
+	u := r.open(config)
+	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "the account at a host in capitals")
 }
 
 func testAnyText(r *rig) {

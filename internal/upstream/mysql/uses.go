@@ -22,7 +22,7 @@ func ownMark(id, function, more string) string {
 const nextUsage = "GRANT PROCESS ON *.* TO the admin, or leave usage out of the Upstream document"
 
 // Uses lists the open sessions of old's user: address, database and, where the server keeps it (performance_schema), the
-// program's name. The last use is when the session last did something. Only mode alternate can tell: where both passwords
+// program's name. The last use is now for a session at work or within a transaction, else when it became idle. Only mode alternate can tell: where both passwords
 // are one user's, so are the sessions.
 func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "looking for uses"
@@ -70,12 +70,14 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	return uses, nil
 }
 
-// sessions returns program, host, database and idle seconds of each session that is not Custody's own.
+// sessions returns program, host, database and idle seconds of each session that is not Custody's own. What counts from
+// when the state changed is idle time only of a session that waits for its client, and holds no transaction open.
 func (u *Upstream) sessions(s *session, user string) ([][]string, error) {
 	idle := "p.TIME"
 	if s.product == MariaDB {
 		idle = "p.TIME_MS / 1000"
 	}
+	idle = "CASE WHEN p.COMMAND = 'Sleep' AND NOT EXISTS (SELECT 1 FROM information_schema.INNODB_TRX t WHERE t.trx_mysql_thread_id = p.ID) THEN " + idle + " ELSE 0 END"
 	where := " WHERE p.USER = " + quoteText(user) + " AND NOT (" + ownMark("p.ID", "IS_USED_LOCK", "") + " <=> p.ID)"
 	columns := "p.HOST, COALESCE(p.DB, ''), " + idle
 	rows, err := s.query("SELECT COALESCE(a.ATTR_VALUE, ''), " + columns + ` FROM information_schema.PROCESSLIST p

@@ -67,6 +67,20 @@ func (e *Error) Unwrap() []error {
 	return wrapped
 }
 
+// classless takes the claim off err that nothing was applied. When to ask again, and what to do, stays.
+func classless(err error) error {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	bare := *failure
+	bare.Class, bare.Cause = nil, classless(bare.Cause)
+	if wait, says := errors.AsType[*upstream.Later](err); says {
+		return &upstream.Later{After: wait.After, Err: &bare}
+	}
+	return &bare
+}
+
 // Words of RFC 6749 and RFC 7591 that decide.
 const (
 	codeInvalidClient      = "invalid_client"

@@ -14,7 +14,8 @@
 // followed. What the provider registered otherwise than asked (fewer grants or redirect addresses, another way to
 // authenticate) is deleted again and the run is told. A client is deleted only by a registration access token that came
 // with it, or, with the provider's own list, if it carries this secret's claim and the run. An answer 401 or 404 to a
-// deletion is believed only when the client is refused at the token endpoint too.
+// deletion is believed only when the client is refused at the token endpoint too, and that not within the settle time after
+// a registration. A client that was registered and could not be deleted again comes beside the error.
 //
 // # Not guaranteed
 //
@@ -164,6 +165,9 @@ type Upstream struct {
 
 	mu   sync.Mutex
 	runs []*memory
+	// latest is when a client was last registered, as far as this process can know: another may have done so just before
+	// this one began.
+	latest time.Time
 }
 
 var (
@@ -185,6 +189,7 @@ func New(config Config) (*Upstream, error) {
 	if err := u.prepare(); err != nil {
 		return nil, fmt.Errorf("configuring oidc upstream: %w", err)
 	}
+	u.latest = u.Clock()
 	return u, nil
 }
 
@@ -338,6 +343,17 @@ func (u *Upstream) remember(run authority.RunID, change func(*memory)) {
 		u.runs = u.runs[max(0, len(u.runs)-maxRuns):]
 	}
 	change(m)
+}
+
+// unsettled is for how long yet a client that is refused may be one that is not known everywhere; 0 once it is gone.
+func (u *Upstream) unsettled() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.Clock()
+	if now.Before(u.latest) { // the clock was put back
+		u.latest = now
+	}
+	return max(0, u.latest.Add(u.Settle).Sub(now))
 }
 
 func without(fields []string, v secret.Value) map[string][]byte {

@@ -102,7 +102,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 			unlost()
 			refused = &Error{
 				Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider refuses every initial access token", Status: a.status, Code: a.code,
-				Next: "have the provider make an initial access token and publish it at the path that adminRef names, in the field initialAccessToken",
+				Next: "have the provider make an initial access token, and hand it in as the field initialAccessToken of the secret that adminRef names: `custody supply SECRET`",
 			}
 			continue
 		}
@@ -140,7 +140,7 @@ func (u *Upstream) tokens(ctx context.Context, doing, field string) ([]string, e
 	}
 	return nil, &Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no field " + field,
-		Next: "publish the token at the path that adminRef names, in the field " + field,
+		Next: "hand in the secret that adminRef names with the field " + field + ": `custody supply SECRET`",
 	}
 }
 
@@ -173,20 +173,31 @@ func (u *Upstream) registered(
 		return secret.Value{}, &Error{Doing: doing, Detail: "the provider registered a client that no value can hold"}
 	}
 	unlost()
-	u.remember(run, func(m *memory) { m.issued = append(m.issued, value) })
+	u.remember(run, func(m *memory) {
+		m.issued = append(m.issued, value)
+		u.latest = u.Clock()
+	})
 	if reason == "" {
 		reason = u.differs(run, a.body, made)
 	}
 	if reason != "" {
-		if err := u.remove(ctx, doing+": the provider registered it otherwise than asked ("+reason+"): deleting it again", value); err != nil {
-			return secret.Value{}, err
-		}
-		return secret.Value{}, &Error{
-			Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "the provider registered it otherwise than asked, and it was deleted again: " + reason,
-			Next: "ask for what the provider allows, or have it allow what is asked for",
-		}
+		return u.unwanted(ctx, doing, run, value, reason)
 	}
 	return value, nil
+}
+
+// unwanted deletes a client again that is not what was asked for. If that fails the client comes beside the error, which
+// has no class whatever went wrong in deleting: a client is there.
+func (u *Upstream) unwanted(ctx context.Context, doing string, run authority.RunID, value secret.Value, reason string) (secret.Value, error) {
+	err := u.remove(ctx, doing+": the provider registered it otherwise than asked ("+reason+"): deleting it again", value)
+	if err != nil {
+		return value, classless(err)
+	}
+	u.remember(run, func(m *memory) { m.issued = slices.DeleteFunc(m.issued, value.Equal) })
+	return secret.Value{}, &Error{
+		Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "the provider registered it otherwise than asked, and it was deleted again: " + reason,
+		Next: "ask for what the provider allows, or have it allow what is asked for",
+	}
 }
 
 // value is the credential of a registered client; fields of current that are not this kind's are kept.

@@ -37,6 +37,11 @@ func (u *Upstream) remove(ctx context.Context, doing string, v secret.Value) err
 	verdict, err := u.Verify(ctx, v)
 	switch verdict {
 	case upstream.Refused:
+		if left := u.unsettled(); left > 0 {
+			return &upstream.Later{After: left, Err: &Error{
+				Doing: doing, Detail: "the client is refused, which so soon after a registration may be delay: whether it is gone cannot be told yet",
+			}}
+		}
 		return nil
 	case upstream.Accepted:
 		return &Error{
@@ -45,7 +50,10 @@ func (u *Upstream) remove(ctx context.Context, doing string, v secret.Value) err
 			Next:   "delete the client " + clientForm(v.ExposeText(FieldID)) + "at the provider by hand; the run then goes on",
 		}
 	}
-	return &Error{Doing: doing, Detail: "whether the client is gone cannot be told", Cause: err}
+	return &Error{
+		Doing: doing, Detail: "whether the client is gone cannot be told", Cause: err,
+		Next: "see whether the client " + clientForm(v.ExposeText(FieldID)) + "is at the provider still, and delete it by hand",
+	}
 }
 
 // clientForm names a client in a sentence, if its id is such as people can read.

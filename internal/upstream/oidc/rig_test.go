@@ -133,13 +133,12 @@ func (r *rig) is(u upstream.Upstream, want upstream.Verdict, v secret.Value, wha
 }
 
 func TestSuite(t *testing.T) {
-	plain := newRig(t, realparts.OIDCOptions{})
-	open := newRig(t, realparts.OIDCOptions{Open: true, TLS: true})
+	plain, open := realparts.OIDCOptions{}, realparts.OIDCOptions{Open: true, TLS: true}
 	for _, test := range []struct {
-		name    string
-		rig     *rig
-		orphans oidc.Orphans
-		change  func(*oidc.Config)
+		name     string
+		provider realparts.OIDCOptions
+		orphans  oidc.Orphans
+		change   func(*oidc.Config)
 	}{
 		{"collect", plain, oidc.Collect, nil},
 		{"collect by software_version", plain, oidc.Collect, func(c *oidc.Config) { c.Marker = oidc.SoftwareVersion }},
@@ -152,8 +151,10 @@ func TestSuite(t *testing.T) {
 		{"accept, open and TLS", open, oidc.Accept, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // each breaks a provider of its own
+			rig := newRig(t, test.provider)
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := test.rig.on(t)
+				r := rig.on(t)
 				config := r.config(test.orphans)
 				var skew atomic.Int64
 				config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
@@ -183,9 +184,9 @@ func TestSuite(t *testing.T) {
 				}
 				return fixture
 			})
+			if log := rig.provider.Log(); !strings.Contains(log, "DELETE /reg/") {
+				t.Error("the provider did not log requests: the search of its log proves nothing")
+			}
 		})
-	}
-	if log := plain.provider.Log(); !strings.Contains(log, "DELETE /reg/") {
-		t.Error("the provider did not log requests: the search of its log proves nothing")
 	}
 }

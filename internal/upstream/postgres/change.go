@@ -30,7 +30,12 @@ type session struct {
 	until int64
 	// unmarked: this account's marker cannot be written; see the package's comment.
 	unmarked bool
+	// claimed: the user of a pair carries this account's claim, which it got together with a password of Custody's.
+	claimed bool
 }
+
+// errNothing ends a call that has nothing to change: what it began is rolled back, and it succeeds.
+var errNothing = errors.New("nothing is to be changed")
 
 // change runs body in one transaction that commits before the call's deadline or not at all, and only if run is not
 // superseded. user is the role that is changed.
@@ -57,7 +62,10 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	if err != nil {
 		return err
 	}
-	if err := body(s); err != nil {
+	switch err := body(s); {
+	case errors.Is(err, errNothing):
+		return nil
+	case err != nil:
 		return err
 	}
 	if err := u.writeMarkers(s, m, user); err != nil {

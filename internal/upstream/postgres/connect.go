@@ -178,7 +178,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*pgconn.PgConn, err
 	}
 	refused := &Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "restore the admin's password by hand and publish it at the path that adminRef names",
+		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
 	}
 	for _, candidate := range candidates {
 		conn, err := u.signIn(ctx, candidate)

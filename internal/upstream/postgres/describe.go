@@ -14,7 +14,11 @@ var page string
 // Describe says what people are told of this kind.
 func Describe() upstream.Description {
 	kind := func(mode Mode) upstream.Kind {
-		return Config{Mode: mode, Usage: true, CallDeadline: defaultCallDeadline}.kind()
+		kind := Config{Mode: mode, Usage: true, CallDeadline: defaultCallDeadline}.kind()
+		if kind.Evidence != nil {
+			kind.Evidence.Source = "with `usage: true` open sessions (pg_stat_activity)"
+		}
+		return kind
 	}
 	return upstream.Description{
 		Type: "postgres", Title: "PostgreSQL",

@@ -85,6 +85,7 @@ func (u *Upstream) checkMarkers(s *session, run authority.RunID, user string) (m
 		if i == 0 {
 			m = found
 		}
+		s.claimed = s.claimed || i > 0
 	}
 	next, ok := m.supersede(run)
 	if !ok {

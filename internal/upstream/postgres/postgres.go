@@ -275,7 +275,7 @@ func (u *Upstream) manages(user string) bool {
 }
 
 // Revoke takes LOGIN and the password from old's user, unless it is successor's user too. Its open sessions are left
-// alone. A user outside the pair (a credential from before Custody) is never changed: Revoke then succeeds only once
+// alone. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a credential from before Custody) is never changed: Revoke then succeeds only once
 // somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	user := old.ExposeText(FieldUsername)
@@ -293,5 +293,5 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 			Next:   "take its login away by hand (ALTER ROLE … NOLOGIN); the run then goes on",
 		}
 	}
-	return u.change(ctx, "revoking credential", run, user, func(s *session) error { return u.disable(s, user) })
+	return u.change(ctx, "revoking credential", run, user, func(s *session) error { return u.disable(s, old) })
 }

@@ -4,11 +4,14 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // role is what the server says about a role that exists.
@@ -131,16 +134,53 @@ func (u *Upstream) mayMark(s *session) error {
 	return nil
 }
 
-// disable takes login and password from user, if it exists.
-func (u *Upstream) disable(s *session, user string) error {
+// disable takes login and password from old's user, if it exists. A user without the claim has no password of Custody's:
+// it is somebody else's, unless old opens it.
+func (u *Upstream) disable(s *session, old secret.Value) error {
+	user := old.ExposeText(FieldUsername)
 	existing, found, err := s.role(user)
 	if err != nil || !found {
 		return err
+	}
+	if !s.claimed {
+		opens, err := u.opens(s, old)
+		if err != nil {
+			return err
+		}
+		if !opens {
+			return errNothing
+		}
 	}
 	if existing.super {
 		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then goes on")
 	}
 	return s.exec("ALTER ROLE " + quoteName(user) + " NOLOGIN PASSWORD NULL")
+}
+
+// opens signs in with v. Unlike Verify it does not mind whom the session becomes.
+func (u *Upstream) opens(s *session, v secret.Value) (bool, error) {
+	if !v.Has(FieldPassword) {
+		return false, nil
+	}
+	conn, err := u.signIn(s.ctx, v)
+	if err == nil {
+		hangUp(conn)
+		return true, nil
+	}
+	e := &Error{
+		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "whether the credential opens a user without a claim is not known",
+		Next: "the call is repeated once a sign-in says yes or no",
+	}
+	failure, answered := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !answered:
+		_, e.Cause = describe(err)
+		return false, e
+	case refusesCredential(failure):
+		return false, nil
+	}
+	e.State = failure.Code
+	return false, e
 }
 
 // setPassword hands the password (or its verifier) and the user over as parameters and sets it inside a block that

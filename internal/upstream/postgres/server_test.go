@@ -37,6 +37,7 @@ func TestOnServer(t *testing.T) {
 		{"OneSignInPerVerify", testOneSignIn},
 		{"WaitingForALockEndsBeforeTheDeadline", testLocked},
 		{"ForeignUserIsNeverDisabled", testForeignUser},
+		{"UserOfThePairWithoutTheClaim", testUnclaimed},
 		{"PasswordsOfAnyText", testAnyText},
 		{"RevokeOfWhatWasNeverApplied", testNeverApplied},
 		{"NamesAreQuoted", testNames},
@@ -365,6 +366,35 @@ func testForeignUser(r *rig) {
 	if _, err := u.Apply(r.Context(), "run-1", successor, old); !errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("Apply of a user outside the pair: got %v, want ErrNotApplied", err)
 	}
+}
+
+// A user of the pair that somebody else made is taken back only from whom its own password is handed in for.
+func testUnclaimed(r *rig) {
+	config := r.config(postgres.Alternate)
+	u := r.open(config)
+	first := r.issue(u, "run-1", secret.Value{})
+	theirs := credential(r.T, config.Users[1], random(r.T))
+	group := r.name("reports")
+	r.sql("CREATE ROLE " + group + "; CREATE ROLE " + config.Users[1] + " LOGIN PASSWORD '" + theirs.ExposeText("password") + "'; GRANT " + group + " TO " + config.Users[1])
+	candidate, err := u.Propose(r.Context(), first)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if _, err := u.Apply(r.Context(), "run-2", first, candidate); !errors.Is(err, upstream.ErrNotApplied) {
+		r.Fatalf("Apply to somebody else's user: got %v, want ErrNotApplied", err)
+	}
+	roles := r.sql("SELECT string_agg(r::text || coalesce(shobj_description(oid, 'pg_authid'), ''), ';' ORDER BY oid) FROM pg_authid r")
+	if err := u.Revoke(r.Context(), "run-2", candidate, first); err != nil {
+		r.Errorf("taking back what was refused: %v", err)
+	}
+	if diff := cmp.Diff(roles, r.sql("SELECT string_agg(r::text || coalesce(shobj_description(oid, 'pg_authid'), ''), ';' ORDER BY oid) FROM pg_authid r")); diff != "" {
+		r.Errorf("taking back what was refused changed roles (-before +after):\n%s", diff)
+	}
+	if err := u.Revoke(r.Context(), "run-2", theirs, first); err != nil {
+		r.Errorf("Revoke by the user's own password: %v", err)
+	}
+	r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
+	r.is(u, upstream.Accepted, first, "the current credential")
 }
 
 func testAnyText(r *rig) {

@@ -3,7 +3,10 @@
 package rabbitmq_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha512"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,6 +37,7 @@ var onBroker = []struct {
 	{"PasswordsOfAnyText", testAnyText},
 	{"VerdictsOfTheBroker", testVerdicts},
 	{"ForeignUserIsNeverChanged", testForeignUser},
+	{"UserOfThePairWithoutTheClaim", testUnclaimed},
 	{"PasswordIsNotSentToBeSet", testNotSent},
 	{"AnswersOfTheManagementInterface", testAnswers},
 	{"LateCallLands", testLate},
@@ -336,6 +340,41 @@ func testForeignUser(r *rig) {
 	}
 	if _, err := u.Apply(r.Context(), "run-1", successor, old); !errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("Apply of a user outside the pair: got %v, want ErrNotApplied", err)
+	}
+}
+
+// A user of the pair that somebody else made is taken back only from whom its own password is handed in for.
+func testUnclaimed(r *rig) {
+	for _, algorithm := range []string{"rabbit_password_hashing_sha256", "rabbit_password_hashing_sha512"} {
+		config := r.config(rabbitmq.Alternate)
+		u := r.open(config)
+		theirs := credential(r.T, config.Users[0], random(r.T))
+		r.put(map[string]any{"password": theirs.ExposeText("password"), "hashing_algorithm": algorithm, "tags": "orders"}, "users", config.Users[0])
+		if algorithm != "rabbit_password_hashing_sha256" { // which the broker takes with a hash alone
+			salt := []byte{1, 2, 3, 4}
+			sum := sha512.Sum512(append(bytes.Clone(salt), theirs.Expose("password")...))
+			r.put(map[string]any{
+				"password_hash": base64.StdEncoding.EncodeToString(append(salt, sum[:]...)), "hashing_algorithm": algorithm, "tags": "orders",
+			}, "users", config.Users[0])
+		}
+		r.is(u, upstream.Accepted, theirs, algorithm+": the user's own password")
+		r.refused(u, upstream.ErrNotApplied, secret.Value{}, "somebody else's user")
+		candidate, err := u.Propose(r.Context(), secret.Value{})
+		if err != nil {
+			r.Fatal(err)
+		}
+		before := r.get("users") + r.get("permissions")
+		if err := u.Revoke(r.Context(), "run-2", candidate, secret.Value{}); err != nil {
+			r.Errorf("%s: taking back what was refused: %v", algorithm, err)
+		}
+		if before != r.get("users")+r.get("permissions") {
+			r.Errorf("%s: taking back what was refused changed users", algorithm)
+		}
+		r.is(u, upstream.Accepted, theirs, algorithm+": the user's own password")
+		if err := u.Revoke(r.Context(), "run-2", theirs, secret.Value{}); err != nil {
+			r.Errorf("%s: Revoke by the user's own password: %v", algorithm, err)
+		}
+		r.is(u, upstream.Refused, theirs, algorithm+": the user's own password, once revoked")
 	}
 }
 

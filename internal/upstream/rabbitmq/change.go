@@ -114,6 +114,21 @@ func (c *change) subject(ctx context.Context, name string) (account, bool, error
 	return a, true, nil
 }
 
+// opens reports whether v's password is the user's. Where its hash is of a kind that is not computed here, a sign-in tells.
+func (c *change) opens(ctx context.Context, a account, v secret.Value) (bool, error) {
+	if a.Hash == "" || a.Algorithm == hashAlgorithm {
+		return a.opens(v), nil
+	}
+	verdict, err := c.Verify(ctx, v)
+	if verdict == upstream.Unknown {
+		return false, &Error{
+			Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the password is that of a user without a claim is not known", Cause: err,
+			Next: "the call is repeated once a sign-in says yes or no",
+		}
+	}
+	return verdict == upstream.Accepted, nil
+}
+
 // pairTags are those of both users: the template's, and the claim.
 func (c *change) pairTags() []string {
 	return append(slices.Clone(c.others), marker{claim: c.marker.claim}.tags()...)
@@ -165,11 +180,18 @@ func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
 	return c.manager.put(ctx, nil, name, hashed, c.pairTags())
 }
 
-// disable takes a user's password away. Its rights stay, for the connections that are open.
-func (c *change) disable(ctx context.Context, name string) error {
+// disable takes the password of old's user away. Its rights stay, for the connections that are open. A user without the claim
+// has no password of Custody's: it is somebody else's, unless old opens it.
+func (c *change) disable(ctx context.Context, old secret.Value) error {
+	name := old.ExposeText(FieldUsername)
 	subject, exists, err := c.subject(ctx, name)
 	if err != nil || !exists {
 		return err
+	}
+	if found, _ := readMarker(subject.Tags); found.claim == "" {
+		if opens, err := c.opens(ctx, subject, old); err != nil || !opens {
+			return err
+		}
 	}
 	if err := c.mark(ctx); err != nil {
 		return err

@@ -68,7 +68,7 @@ func (u *Upstream) manage(ctx context.Context, doing string) (*manager, error) {
 	m.close()
 	return nil, &Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the broker refuses every admin credential", Code: http.StatusUnauthorized,
-		Next: "restore the admin's password by hand and publish it at the path that adminRef names; it needs the tag administrator",
+		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`; it needs the tag administrator",
 	}
 }
 

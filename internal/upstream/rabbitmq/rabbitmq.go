@@ -234,8 +234,8 @@ func (u *Upstream) manages(name string) bool {
 	return name == u.Users[0] || name == u.Users[1]
 }
 
-// Revoke takes the password of old's user away, unless it is successor's user too. Open connections are left alone. A
-// user that is not this account's (a credential from before Custody) is never changed: Revoke then succeeds only once
+// Revoke takes the password of old's user away, unless it is successor's user too. Open connections are left alone. A user
+// of the pair that does not carry the claim is changed only if old opens it. A user that is not this account's (a credential from before Custody) is never changed: Revoke then succeeds only once
 // somebody has made the broker refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = "revoking credential"
@@ -253,7 +253,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 			Next: "take its password away by hand (rabbitmqctl clear_password …); the run then goes on",
 		}
 	}
-	return u.change(ctx, doing, run, func(ctx context.Context, c *change) error { return c.disable(ctx, name) })
+	return u.change(ctx, doing, run, func(ctx context.Context, c *change) error { return c.disable(ctx, old) })
 }
 
 // Verify signs in once as v's user over AMQP, on a connection of its own.

@@ -113,7 +113,7 @@ func (u *Upstream) admin(ctx context.Context, n node, doing string) (*conn, erro
 		}
 	}
 	failure.Detail = "the server refuses every admin credential"
-	failure.Next = "restore the admin's password by hand and publish it at the path that adminRef names"
+	failure.Next = "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`"
 	return nil, failure
 }
 
@@ -240,9 +240,17 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 			}
 			continue
 		}
-		if !exists && !s.apply {
-			p.done = true
-			return p, nil
+		if !s.apply && !has(subject.digests, s.digest) {
+			// The old password does not open it: it is as it should be, or somebody else's. The claim does not tell, since both
+			// users have it before either has a password of Custody's.
+			if len(own) == 0 {
+				p.done = true
+				return p, nil
+			}
+			if !subject.nopass {
+				p.rules = conditional(own, next) // so that a late call of this run changes nothing
+				continue
+			}
 		}
 		if len(own) == 0 {
 			p.unmarked = append(p.unmarked, s.Users[i])

@@ -8,7 +8,7 @@
 //
 // alternate: two users take turns. Both get the rights of a template, a user that is off and has no password. Apply
 // copies its rights to the user whose turn it is and gives that the candidate as its only password; Revoke switches the
-// other off and takes its passwords.
+// other off and takes its passwords, if the old one is among them.
 //
 // # Guaranteed
 //
@@ -233,8 +233,8 @@ func digest(v secret.Value) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Revoke makes every node refuse old: dual, by removing its password; alternate, by switching its user off, unless that
-// is successor's too. Open connections are left alone. A user that is not this account's (a credential from before
+// Revoke makes every node refuse old: dual, by removing its password; alternate, by switching its user off if old opens it,
+// unless that is successor's too. Open connections are left alone. A user that is not this account's (a credential from before
 // Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = "revoking credential"

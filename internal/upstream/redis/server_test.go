@@ -35,6 +35,7 @@ func TestOnServer(t *testing.T) {
 		{"PasswordsOfAnyText", testAnyText},
 		{"VerdictsOfServerErrors", testVerdicts},
 		{"ForeignUserIsNeverChanged", testForeignUser},
+		{"UserOfThePairThatNobodyHandedOver", testUnclaimed},
 		{"OtherPasswordsAreKept", testOthers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.test(server.on(t)) })
@@ -315,6 +316,46 @@ func testForeignUser(r *rig) {
 			r.Errorf("Apply of a user outside the account: got %v, want ErrNotApplied", err)
 		}
 	}
+}
+
+// A user of the pair that somebody else made is taken back only from whom its own password is handed in for: before Custody
+// has touched it, and once it carries the claim of its partner's first run.
+func testUnclaimed(r *rig) {
+	config := r.config(redis.Alternate)
+	u := r.open(config)
+	theirs := credential(r.T, config.Users[0], random(r.T))
+	r.do("ACL", "SETUSER", config.Users[0], "on", ">"+theirs.ExposeText("password"), "+@all", "~*")
+	r.refused(u, upstream.ErrNotApplied, secret.Value{}, "somebody else's user")
+	before := r.do("ACL", "LIST")
+	untouched := func(old secret.Value) {
+		r.Helper()
+		if err := u.Revoke(r.Context(), "run-2", old, secret.Value{}); err != nil {
+			r.Errorf("taking back what was refused: %v", err)
+		}
+		r.is(u, upstream.Accepted, theirs, "the user's own password")
+	}
+	candidate, err := u.Propose(r.Context(), secret.Value{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	untouched(candidate)
+	if !cmp.Equal(before, r.do("ACL", "LIST")) {
+		r.Error("taking back what was refused changed users")
+	}
+	other := r.issue(u, "run-3", candidate)
+	before = r.do("ACL", "LIST")
+	if err := u.Revoke(r.Context(), "run-3", candidate, other); err != nil {
+		r.Errorf("taking back what was never applied: %v", err)
+	}
+	r.is(u, upstream.Accepted, theirs, "the user's own password, under the claim")
+	if cmp.Equal(before, r.do("ACL", "LIST")) {
+		r.Error("taking back did not count the marker up, so a late call could still land")
+	}
+	if err := u.Revoke(r.Context(), "run-3", theirs, other); err != nil {
+		r.Errorf("Revoke by the user's own password: %v", err)
+	}
+	r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
+	r.is(u, upstream.Accepted, other, "the current credential")
 }
 
 func testOthers(r *rig) {

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) supplyCommand() *cobra.Command {
+	var fields []string
+	var reason string
+	stdin, wait, timeout := false, false, time.Duration(0)
+	cmd := &cobra.Command{
+		Use:   "supply SECRET [-] --reason TEXT",
+		Short: "hand in a value that you made yourself",
+		Long: `Hands in a new value of a secret, which takes the steps of any other run: promoted, delivered, proven by every consumer.
+It is for three cases.
+
+A secret that nothing can rotate (an admin's password, a token made in a dashboard): the value becomes its next version.
+The version before is kept, since nothing that Custody knows of refuses it.
+
+A secret with an upstream, when you set or made its credential there by hand: it is tried at the upstream first and refused
+if that does not honour it. In the end the old one is revoked.
+
+A run that waits for a person because the reply to issuing was lost and its upstream cannot tell what it made: make a
+credential there by hand and hand it in. The run goes on with it.
+
+A value is asked for on the terminal, field by field (--field, more than once for several), or read from standard input
+(-): with --field the text of that field, without it a JSON object of all fields.`,
+		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
+  custody supply aws-key - --reason "the reply was lost" < credential.json`,
+		Annotations: map[string]string{answers: "yes"},
+		Args: func(_ *cobra.Command, args []string) error {
+			stdin = len(args) == 2 && args[1] == "-"
+			switch {
+			case len(args) == 0:
+				return usage("which secret?", "custody inventory")
+			case len(args) > 2 || len(args) == 2 && !stdin:
+				return usage("a value cannot be given as an argument: process lists and the shell's history would keep it",
+					"leave it out to be asked for it, or use - for standard input")
+			case stdin && len(fields) > 1:
+				return usage("standard input holds one field", "leave --field out and hand in a JSON object of all fields")
+			}
+			return nil
+		},
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				v, err := a.suppliedValue(fields, stdin)
+				if err != nil {
+					return err
+				}
+				run, err := platform.Supply(ctx, args[0], reason, v)
+				if err != nil {
+					return err
+				}
+				if wait {
+					return a.follow(ctx, platform, args[0], "", run, timeout)
+				}
+				return a.answer(map[string]authority.RunID{"run": run}, func(p *printer) {
+					p.linef("run %s has the value", run)
+					if !platform.Serving() {
+						p.linef("no server runs: it goes on once `custody serve` does")
+					}
+				})
+			})
+		}),
+	}
+	cmd.Flags().StringArrayVar(&fields, "field", nil, "`name` of a field that is handed in")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}
+
+// suppliedValue reads what is handed in.
+func (a *app) suppliedValue(fields []string, stdin bool) (secret.Value, error) {
+	if !stdin {
+		if len(fields) == 0 {
+			fields = []string{secret.SingleField}
+		}
+		typed := map[string][]byte{}
+		for _, field := range fields {
+			text, err := a.prompt("field " + field)
+			if err != nil {
+				return secret.Value{}, err
+			}
+			typed[field] = text
+		}
+		return secret.New(typed)
+	}
+	read, err := io.ReadAll(io.LimitReader(a.in, secret.MaxBytes+1))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("reading the value: %w", err)
+	}
+	if len(fields) == 1 {
+		return secret.New(map[string][]byte{fields[0]: withoutNewline(read)})
+	}
+	v, err := secret.Decode(read)
+	if err != nil {
+		return secret.Value{}, usage("standard input holds no JSON object of fields", "name the field with --field if it is the text of one")
+	}
+	return v, nil
+}

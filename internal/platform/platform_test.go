@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/server"
+)
+
+// inForce returns a platform with the estate and its secrets.
+func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret) *Platform {
+	t.Helper()
+	p := New(Config{
+		Now: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }, Orchestrator: orchestrator.New(orchestrator.Config{}),
+		Load: func() (*intent.Estate, error) { return estate, nil },
+		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
+		Keep: func() error { return nil },
+	})
+	if !p.Reload() {
+		t.Fatal(p.Fault())
+	}
+	return p
+}
+
+func TestEstateCapsTimedRuns(t *testing.T) {
+	estate := &intent.Estate{Digest: "1"}
+	estate.Platform.Spec.Rotation.MaxTimedRunsPerHour = 7
+	if got := inForce(t, estate).Orchestrator.MaxTimedPerHour; got != 7 {
+		t.Errorf("%d timed runs may begin in an hour, want 7", got)
+	}
+}
+
+// A derived secret has no upstream and may have none: what can be rotated are its inputs.
+func TestRotatingADerivedSecretNamesItsInputs(t *testing.T) {
+	declared := &intent.Secret{Name: "url", Path: "app/url", Spec: v1alpha1.ManagedSecretSpec{
+		Class: "derived", Origin: v1alpha1.Origin{Derived: &v1alpha1.DerivedOrigin{Inputs: map[string]string{"db": "password"}}},
+	}}
+	p := inForce(t, &intent.Estate{Digest: "1", Secrets: map[string]*intent.Secret{"url": declared}},
+		orchestrator.Secret{Subject: rotation.Subject{Secret: "url", Path: "app/url"}, Derived: &derivation.Subject{}})
+	_, err := p.Rotate(t.Context(), "me", server.RotateRequest{ID: "a", Secret: "url", Reason: "leaked"})
+	problem, is := errors.AsType[*server.Problem](err)
+	if !is || problem.Class != server.Refused || !strings.Contains(problem.Hint, "custody rotate password") || strings.Contains(problem.Hint, "upstreamRef") {
+		t.Errorf("got %+v", err)
+	}
+}
+
+// Findings are alerted on: what comes by itself is none.
+func TestFindingsWantAPerson(t *testing.T) {
+	rows := []inventory.Row{
+		{Secret: "resting", Waiting: "the settle time after the last proof", ByDesign: true},
+		{Secret: "stuck", Waiting: "a person: the pending entry of this run is gone"},
+		{Secret: "late", Waiting: "uses of the old credential to show upstream", ByDesign: true, Drift: "app differed", Expired: true, ExpiresBy: "policy"},
+	}
+	var got []string
+	for _, row := range rows {
+		got = append(got, findings(row)...)
+	}
+	want := []string{
+		"stuck waits for a person: the pending entry of this run is gone",
+		"late expired at 0001-01-01T00:00:00Z (policy)", "late: app differed",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+var planned = journal.Trigger{Kind: "manual", By: "me", Reason: "test"}
+
+// static is a secret that nothing can rotate, with a first value.
+func static(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+	r.subject.Upstream = nil
+	if _, err := r.store.Write(t.Context(), r.subject.Path, 0, "run-0", token(t, "first")); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func token(t *testing.T, text string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"token": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (r *rig) supply(t *testing.T, v secret.Value) (authority.RunID, error) {
+	t.Helper()
+	return r.Supply(t.Context(), r.subject, "me", "it expires", v)
+}
+
+// A secret that nothing can rotate takes a new value from a person, by an ordinary run. The old version stays.
+func TestSupplyOfAStaticSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := static(t)
+		other, err := secret.Text(map[string]string{"password": "second"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range map[string]secret.Value{"the value that it has": token(t, "first"), "without a field of the value": other} {
+			if _, err := r.supply(t, v); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live != nil {
+				t.Errorf("%s: got %v and run %+v, want ErrNotAllowed and none", name, err, r.entry(t).Live)
+			}
+		}
+		full := &failing{Authority: r.store, writes: 1}
+		r.Authority = full
+		if _, err := r.supply(t, token(t, "second")); err == nil {
+			t.Error("got no error though the value was not kept")
+		}
+		id := r.entry(t).Live.ID // begun, and without a value
+		r.wait(t, "handed in")
+		got, err := r.supply(t, token(t, "second"))
+		if err != nil || got != id {
+			t.Fatalf("got run %s, %v, want %s", got, err, id)
+		}
+		if _, err := r.supply(t, token(t, "third")); !errors.Is(err, rotation.ErrNotAllowed) {
+			t.Errorf("a second value: got %v, want ErrNotAllowed", err)
+		}
+		if ended := r.finish(t, r.subject); ended != "completed" {
+			t.Fatalf("the run is %s", ended)
+		}
+		held := r.value(t)
+		if held.ID.Number != 2 || held.ID.Run != id || held.Value.ExposeText("token") != "second" {
+			t.Errorf("the secret is at %s", held.ID)
+		}
+		if before, err := r.store.ReadVersion(t.Context(), r.subject.Path, 1); err != nil || before.Value.ExposeText("token") != "first" {
+			t.Errorf("the version before is %v, %v, want it kept", before.ID, err)
+		}
+	})
+}
+
+func TestSupplyIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := static(t)
+		id, err := r.supply(t, token(t, "second"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		if err := r.Abort(t.Context(), r.subject, id, "me", "the wrong one"); err != nil {
+			t.Fatal(err)
+		}
+		if ended := r.finish(t, r.subject); ended != "undone" || r.value(t).ID.Number != 1 {
+			t.Errorf("the run is %s, the secret at %s", ended, r.value(t).ID)
+		}
+	})
+}
+
+// Where the upstream issues, what is handed in must be honoured, and takes the place of the current credential.
+func TestSupplyInsteadOfIssuing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		old := r.value(t).Value
+		never, err := secret.Text(map[string]string{upstreammemory.Key: "never given"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.supply(t, never); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live != nil {
+			t.Errorf("a refused one: got %v and run %+v, want ErrNotAllowed and none", err, r.entry(t).Live)
+		}
+		byHand := r.hand(t)
+		if _, err := r.supply(t, byHand); err != nil {
+			t.Fatal(err)
+		}
+		if ended := r.finish(t, r.subject); ended != "completed" || u.applied != 0 {
+			t.Errorf("the run is %s after %d calls to issue", ended, u.applied)
+		}
+		if !r.value(t).Value.Equal(byHand) || r.account.Accepts(old) {
+			t.Errorf("the secret is at %s, the old credential is honoured: %v", r.value(t).ID, r.account.Accepts(old))
+		}
+	})
+}
+
+// A password that somebody had to set by hand is handed in, and is not set again.
+func TestSupplyOfWhatWasSetByHand(t *testing.T) {
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Overwrite, upstreammemory.Alternate, upstreammemory.Dual} {
+		synctest.Test(t, func(t *testing.T) {
+			r, u := spied(t, upstreammemory.Config{Shape: shape})
+			old := r.value(t).Value
+			set, err := r.account.Propose(t.Context(), old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.supply(t, set); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live != nil {
+				t.Errorf("%s, before it is set: got %v and run %+v, want ErrNotAllowed and none", shape, err, r.entry(t).Live)
+			}
+			if _, err := r.account.Apply(t.Context(), "by-hand", old, set); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.supply(t, set); err != nil {
+				t.Fatal(err)
+			}
+			if ended := r.finish(t, r.subject); ended != "completed" || u.applied != 0 || !r.value(t).Value.Equal(set) || r.account.Accepts(old) {
+				t.Errorf("%s: the run is %s after %d calls to apply, at %s; the old one is honoured: %v", shape, ended, u.applied, r.value(t).ID, r.account.Accepts(old))
+			}
+		})
+	}
+}
+
+func TestSupplyIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		u.kind = func(k *upstream.Kind) { k.Verifies = false }
+		if _, err := r.supply(t, token(t, "x")); !errors.Is(err, rotation.ErrNotAllowed) {
+			t.Errorf("where Custody makes the values: got %v, want ErrNotAllowed", err)
+		}
+		r, u = spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		u.apply = func() error { return errLost }
+		r.plan(t)
+		r.wait(t, "deadline")
+		if _, err := r.supply(t, r.hand(t)); !errors.Is(err, rotation.ErrNotAllowed) {
+			t.Errorf("where what was lost is collected: got %v, want ErrNotAllowed", err)
+		}
+		r, u = spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
+		u.apply = func() error { return errLost }
+		current := r.value(t).Value
+		r.plan(t)
+		r.wait(t, "appeared upstream")
+		if _, err := r.supply(t, current); !errors.Is(err, rotation.ErrNotAllowed) {
+			t.Errorf("the current credential: got %v, want ErrNotAllowed", err)
+		}
+		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Unknown, errors.New("starting") }
+		if _, err := r.supply(t, r.hand(t)); !errors.Is(err, rotation.ErrNotNow) {
+			t.Errorf("where the upstream cannot say: got %v, want ErrNotNow", err)
+		}
+	})
+}

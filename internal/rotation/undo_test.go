@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+var (
+	errLost  = errors.New("the reply was lost")
+	contains = strings.Contains
+)
+
+// interrupted is a journal whose next write fails.
+type interrupted struct {
+	rotation.Journal
+	saves int
+}
+
+func (j *interrupted) Save(ctx context.Context, entry *journal.Entry) error {
+	if j.saves > 0 {
+		j.saves--
+		return errors.New("unavailable")
+	}
+	return j.Journal.Save(ctx, entry)
+}
+
+// The candidate of a run that was never staged was never given to anybody: an account that may be somebody else's is left
+// alone.
+func TestUndoingTouchesNothingThatWasNeverStaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Alternate})
+		id := r.plan(t)
+		r.Journal = &interrupted{r.Journal, 1}
+		if _, err := r.Advance(t.Context(), r.subject); err == nil {
+			t.Fatal("staging did not fail")
+		}
+		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "undone" || u.applied+u.revoked != 0 {
+			t.Errorf("the run is %s after %d calls to revoke and %d to apply, want undone after none", got, u.revoked, u.applied)
+		}
+	})
+}
+
+// A server whose rules have changed may refuse the current password as a new one: where the run changed nothing, nothing
+// is put back.
+func TestUndoingOverwritesNothingThatIsHonoured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Overwrite})
+		u.apply = func() error { return fmt.Errorf("used before: %w", upstream.ErrRefusedCandidate) }
+		r.plan(t)
+		if got := r.finish(t, r.subject); got != "undone" || u.applied != 1 {
+			t.Errorf("the run is %s after %d calls to apply, want undone after one", got, u.applied)
+		}
+	})
+}
+
+// Once a call may have landed that the upstream cannot undo, aborting would leave a credential that nobody knows.
+func TestWhatCannotBeUndoneIsNotAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Rotated})
+		id := r.plan(t)
+		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
+			t.Fatalf("aborting before any call: %v", err)
+		}
+		r.finish(t, r.subject)
+		u.apply = func() error { return errLost }
+		id = r.plan(t)
+		r.wait(t, "custody supply")
+		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); !errors.Is(err, rotation.ErrNotAllowed) {
+			t.Errorf("got %v, want ErrNotAllowed", err)
+		}
+		if _, err := r.Supply(t.Context(), r.subject, "me", "lost", r.hand(t)); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the run is %s", got)
+		}
+	})
+}
+
+// hand makes a credential by hand, as a person does after a lost reply.
+func (r *rig) hand(t *testing.T) secret.Value {
+	t.Helper()
+	v, err := r.account.Hand(secret.Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// A credential that appeared may be somebody else's, for good: a person can give the run up.
+func TestForcedUndoingPassesWhatAPersonSeesTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
+		u.apply = func() error { return errLost }
+		id := r.plan(t)
+		r.wait(t, "appeared upstream")
+		if err := r.Abort(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(t, "appeared upstream")
+		if err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "undone" {
+			t.Errorf("the run is %s", got)
+		}
+		u.apply = nil
+		r.plan(t)
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the next run is %s", got)
+		}
+	})
+}
+
+// failing is an authority whose next writes fail.
+type failing struct {
+	rotation.Authority
+	writes, reads, removes int // reads fail once writes no longer do
+}
+
+func (f *failing) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	if f.reads > 0 && f.writes == 0 && strings.HasPrefix(string(path), "custody/pending/") {
+		f.reads--
+		return authority.Versioned{}, errors.New("unavailable")
+	}
+	return f.Authority.Read(ctx, path)
+}
+
+func (f *failing) Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
+	if f.writes > 0 && strings.HasPrefix(string(path), "custody/pending/") {
+		f.writes--
+		return authority.VersionID{}, errors.New("no space left on device")
+	}
+	return f.Authority.Write(ctx, path, base, run, v)
+}
+
+func (f *failing) Remove(ctx context.Context, path authority.Path) error {
+	if f.removes > 0 {
+		f.removes--
+		return errors.New("unavailable")
+	}
+	return f.Authority.Remove(ctx, path)
+}
+
+// What an upstream issued exists nowhere else until the authority has it: no failed call to that loses it.
+func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Rotated})
+		r.plan(t)
+		r.Authority = &failing{Authority: r.store, writes: 3}
+		r.wait(t, "no space left")
+		r.Authority.(*failing).reads = 2
+		for range 5 {
+			outlook, err := r.Advance(t.Context(), r.subject)
+			if err != nil {
+				outlook.Again = time.Now().Add(time.Second)
+			}
+			time.Sleep(time.Until(outlook.Again))
+		}
+		if entry := r.entry(t); entry.Live != nil || entry.Last.Result != "completed" || u.applied != 1 {
+			t.Errorf("the run is %+v, %+v after %d calls to issue, want it completed after one", entry.Live, entry.Last, u.applied)
+		}
+	})
+}
+
+// The pending entry is removed last: a run that is still open can always tell its candidate.
+func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		authority := &failing{Authority: r.store, removes: 1}
+		r.Authority = authority
+		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Unknown, errors.New("starting") }
+		id := r.plan(t)
+		r.wait(t, "starting")
+		u.verify = nil
+		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			outlook, err := r.Advance(t.Context(), r.subject)
+			if err != nil {
+				break
+			}
+			time.Sleep(time.Until(outlook.Again))
+		}
+		if authority.removes != 0 || r.entry(t).Live != nil {
+			t.Errorf("removing failed (%d to go) and the run is %+v, want it closed", authority.removes, r.entry(t).Live)
+		}
+	})
+}
+
+// Where wrong sign-ins lock accounts out, the wait comes before the credential is replaced: afterwards consumers are
+// refused until the candidate was verified.
+func TestLockOutIsWaitedOutBeforeOverwriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Overwrite, LockoutAfter: 3, LockoutFor: 20 * time.Minute})
+		var verified time.Time
+		u.verify = func(secret.Value) (upstream.Verdict, error) {
+			if !u.lastApplied.IsZero() && verified.IsZero() {
+				verified = time.Now()
+			}
+			return "", nil
+		}
+		for _, doing := range []string{"rotating", "after a restart"} {
+			u.lastApplied, verified = time.Time{}, time.Time{}
+			r.plan(t)
+			if got := r.finish(t, r.subject); got != "completed" {
+				t.Fatalf("%s: the run is %s", doing, got)
+			}
+			if gap := verified.Sub(u.lastApplied); gap > time.Second {
+				t.Errorf("%s: the candidate was verified %s after it was applied", doing, gap)
+			}
+			r.restart()
+		}
+	})
+}
+
+// A refusal can be an outage of what checks passwords: it is no revocation.
+func TestRefusedOldCredentialIsRevokedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		old := r.value(t).Value
+		u.revoke = func() error { return errors.New("the directory is down") }
+		r.plan(t)
+		r.wait(t, "the directory is down")
+		r.restart()
+		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Refused, nil }
+		r.wait(t, "the directory is down")
+		u.verify, u.revoke = nil, nil
+		if got := r.finish(t, r.subject); got != "completed" || r.account.Accepts(old) {
+			t.Errorf("the run is %s, and the old credential is honoured: %v", got, r.account.Accepts(old))
+		}
+	})
+}
+
+// Nothing follows a value that somebody else wrote.
+func TestForeignValueIsNotRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		held := r.value(t)
+		v, err := secret.Text(map[string]string{upstreammemory.Key: "foreign"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.store.Write(t.Context(), r.subject.Path, held.ID.Number, "foreign", v); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Plan(t.Context(), r.subject, planned); !errors.Is(err, rotation.ErrNotAllowed) || !contains(fmt.Sprint(err), "somebody else wrote") {
+			t.Errorf("got %v, want ErrNotAllowed that says why", err)
+		}
+	})
+}
+
+// A deadline that was journaled while the clock ran a day ahead holds nothing up for a day.
+func TestClockSetBackHoldsNoFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		ahead := 24 * time.Hour
+		r.Now = func() time.Time { return time.Now().Add(ahead) }
+		r.Engine = rotation.New(r.Config)
+		u.apply = func() error { return errLost }
+		r.plan(t)
+		r.wait(t, "earlier call's deadline")
+		ahead, u.apply = 0, nil
+		r.restart()
+		began := time.Now()
+		if got := r.finish(t, r.subject); got != "completed" || time.Since(began) > 5*time.Minute {
+			t.Errorf("the run is %s after %s", got, time.Since(began))
+		}
+	})
+}
+
+// notReady cannot say yet what it can do.
+type notReady struct {
+	*spy
+	err error
+}
+
+func (u *notReady) Ready(context.Context) error { return u.err }
+
+// What an upstream says of itself while it does not know is not decided by.
+func TestUpstreamThatIsNotReadyIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		mute := &notReady{u, errors.New("the program does not answer")}
+		r.subject.Upstream = mute
+		if _, err := r.Plan(t.Context(), r.subject, planned); !errors.Is(err, rotation.ErrNotNow) {
+			t.Errorf("planning: got %v, want ErrNotNow", err)
+		}
+		mute.err = nil
+		r.plan(t)
+		mute.err = errors.New("the program does not answer")
+		r.wait(t, "the program does not answer")
+		if u.applied != 0 {
+			t.Errorf("%d credentials were issued", u.applied)
+		}
+		mute.err = nil
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the run is %s", got)
+		}
+	})
+}
+
+// unwanted issues what is not to be used: otherwise than asked for, and not to be removed just then.
+type unwanted struct{ *spy }
+
+func (u unwanted) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	v, err := u.spy.Apply(ctx, run, current, candidate)
+	return v, errors.Join(err, errors.New("with another scope than asked for"))
+}
+
+// What was issued and is not to be used is kept until the upstream refuses it.
+func TestUnwantedCredentialIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
+		r.subject.Upstream = unwanted{u}
+		before, down := len(r.account.Credentials()), true
+		u.revoke = func() error {
+			if down {
+				return errors.New("down")
+			}
+			return nil
+		}
+		r.Authority = &failing{Authority: r.store, writes: 1}
+		r.plan(t)
+		for range 20 { // keeping fails, then revoking, then the process ends
+			if outlook, err := r.Advance(t.Context(), r.subject); err == nil {
+				time.Sleep(time.Until(outlook.Again))
+			}
+		}
+		r.restart()
+		down = false
+		if got := r.finish(t, r.subject); got != "undone" || len(r.account.Credentials()) != before {
+			t.Errorf("the run is %s, and %v are honoured", got, r.account.Credentials())
+		}
+	})
+}

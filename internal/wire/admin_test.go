@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+)
+
+func password(t *testing.T, text string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"password": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// keptStore is an authority that nobody opened.
+type keptStore struct{ *memory.Store }
+
+func (keptStore) Close() error { return nil }
+
+// An admin credential in the middle of its own run is tried with its candidate; that of a secret beneath its path is
+// another server's.
+func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {
+	store := keptStore{memory.New(memory.Config{Incarnation: "one", Clock: time.Now})}
+	pending := func(path authority.Path, run authority.RunID, candidate string) {
+		both, err := secret.New(map[string][]byte{"old": password(t, "old").Encode(), "candidate": password(t, candidate).Encode()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Write(t.Context(), authority.PendingPath(path, run), 0, run, both); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Write(t.Context(), "shop/db", 0, "run-1", password(t, "held")); err != nil {
+		t.Fatal(err)
+	}
+	pending("shop/db", "run-2", "candidate")
+	pending("shop/db/admin", "run-3", "beneath")
+	p := &parts{store: store}
+	credentials, err := p.adminCredentials("shop/db")(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, credential := range credentials {
+		got = append(got, credential.ExposeText("password"))
+	}
+	if want := []string{"held", "candidate"}; !slices.Equal(got, want) {
+		t.Errorf("offered are %q, want %q", got, want)
+	}
+}
+
+// What the last completed run applied is honoured until another completes: it stays, however many are undone.
+func TestEscrowKeepsTheHonouredCandidate(t *testing.T) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	state, err := durable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = state.Close() }()
+	entries := journal.New(memory.New(memory.Config{Incarnation: "one", Clock: time.Now}))
+	kept := &escrow{state: state, recipients: []string{identity.Recipient().String()}, journal: entries}
+	const path = authority.Path("shop/admin")
+	run := func(n int, completes bool) {
+		t.Helper()
+		id := authority.RunID(fmt.Sprintf("run-%02d", n))
+		if err := kept.Keep(t.Context(), path, id, password(t, "candidate")); err != nil {
+			t.Fatal(err)
+		}
+		if !completes {
+			return
+		}
+		entry, err := entries.Load(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.Current = &authority.VersionID{Run: id, Number: 1}
+		if err := entries.Save(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(want ...int) {
+		t.Helper()
+		files, err := os.ReadDir(filepath.Join(dir, "escrow", "shop", "admin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, names []string
+		for _, file := range files {
+			got = append(got, file.Name())
+		}
+		for _, n := range want {
+			names = append(names, fmt.Sprintf("run-%02d.age", n))
+		}
+		if !slices.Equal(got, names) {
+			t.Errorf("kept are %q, want %q", got, names)
+		}
+	}
+	for n := 11; n <= 15; n++ {
+		run(n, true)
+	}
+	want(13, 14, 15)
+	for n := 16; n <= 20; n++ {
+		run(n, false)
+	}
+	want(15, 16, 17, 18, 19, 20)
+	run(21, true)
+	run(22, true)
+	want(20, 21, 22)
+	run(1, true) // the clock was set back
+	want(1, 20, 21, 22)
+}
