@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -373,15 +374,10 @@ func testAtWork(r *rig) {
 	}
 	defer done()
 	ctx, cancel := context.WithCancel(r.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := long.ExecContext(ctx, "DO SLEEP(60)")
-		ended <- err
-	}()
-	defer func() {
-		cancel()
-		_ = <-ended // the statement was cut off
-	}()
+	var work sync.WaitGroup
+	work.Go(func() { _, _ = long.ExecContext(ctx, "DO SLEEP(60)") }) // it is cut off
+	defer work.Wait()
+	defer cancel()
 	r.sql("DO SLEEP(2)")
 	r.sql("GRANT SELECT ON performance_schema.session_connect_attrs TO custody_admin@'%'")
 	uses, err := u.Uses(r.Context(), first, time.Now().Add(-time.Second))
