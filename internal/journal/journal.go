@@ -164,7 +164,7 @@ type Run struct {
 	Undo string `json:"undo,omitempty"`
 	// Aborted: a person had the run taken back.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived the missing proofs.
+	// Forced names who waived what a person may waive; see rotation.Engine.Force.
 	Forced string `json:"forced,omitempty"`
 	// Waiting says what the run waits for, when it waits for long.
 	Waiting *Waiting `json:"waiting,omitempty"`
@@ -195,7 +195,7 @@ type Outcome struct {
 	Detail   string          `json:"detail,omitempty"`
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived the missing proofs.
+	// Forced names who waived what a person may waive; see rotation.Engine.Force.
 	Forced string `json:"forced,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`

@@ -193,7 +193,7 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 		}
 		return a.wait("a person: this upstream cannot undo, and " + reason), nil
 	}
-	a.run.Step, a.run.Undo = journal.Undoing, reason
+	a.run.Step, a.run.Undo, a.run.Forced = journal.Undoing, reason, ""
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
 	}
@@ -224,8 +224,14 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		if a.p.old, err = a.base(ctx); err != nil {
 			return nil, err
 		}
-		if stop, err := a.takeOff(ctx); stop != nil || err != nil {
+		stop, err := a.takeOff(ctx)
+		switch {
+		case err != nil || stop != nil && (a.run.Forced == "" || stop.byDesign):
 			return stop, err
+		case stop != nil: // a person sees to it
+			if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+stop.reason); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return nil, a.abandon(ctx)
@@ -240,9 +246,9 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
 			return stop, err
 		}
-	case a.kind.Undo == upstream.Impossible && a.run.Forced == "":
+	case a.kind.Undo == upstream.Impossible:
 		return a.wait("a person: this upstream cannot undo; see to it there, then `custody run force`: " + a.run.Undo), nil
-	case a.kind.Undo == upstream.Impossible, !known:
+	case !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
 		act = func(ctx context.Context) error {
 			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
@@ -273,7 +279,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 	}
-	if a.run.Base == 0 || !a.kind.Verifies || a.run.Forced != "" {
+	if a.run.Base == 0 || !a.kind.Verifies {
 		return nil, nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {

@@ -96,9 +96,6 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 	if stop := a.fence(); stop != nil {
 		return stop, nil
 	}
-	if a.run.Step == journal.Undoing && a.run.Forced != "" && a.kind.LostReply == upstream.Person {
-		return nil, a.audit(ctx, stepForced, a.run.Forced+" sees to what a lost reply may have left upstream")
-	}
 	lister, lists := a.lister()
 	switch {
 	case a.kind.LostReply == upstream.Recover:

@@ -129,6 +129,28 @@ func TestForcedUndoingPassesWhatAPersonSeesTo(t *testing.T) {
 	})
 }
 
+// The upstream may never again take a candidate off: the admin's own credential may have ended in the middle of its run.
+func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Overwrite})
+		u.apply = func() error { return errLost }
+		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Refused, nil }
+		id := r.plan(t)
+		r.advance(t)
+		if err := r.Abort(t.Context(), r.subject, id, "me", "its admin is gone"); err != nil {
+			t.Fatal(err)
+		}
+		u.apply = func() error { return fmt.Errorf("signing in: %w", upstream.ErrNotApplied) }
+		r.wait(t, "take the candidate off")
+		if err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "undone" {
+			t.Errorf("the run is %s", got)
+		}
+	})
+}
+
 // failing is an authority whose next writes fail.
 type failing struct {
 	rotation.Authority

@@ -90,7 +90,7 @@ func (c *Client) Abort(ctx context.Context, id authority.RunID, reason string) e
 	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/abort", reasoned{reason}, &struct{}{})
 }
 
-// Force waives the proofs that a run is missing.
+// Force waives what a person may waive of a run.
 func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) error {
 	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &struct{}{})
 }
