@@ -24,14 +24,15 @@ import (
 // rabbitmqKinds share one broker, whose admin has the tag administrator and no permission anywhere.
 func rabbitmqKinds() []kind {
 	return []kind{
-		rabbitmqKind("alternate", upstream.Alternate, "rabbitmq: {mode: alternate, template: %s}"),
-		rabbitmqKind("overwrite", upstream.Overwrite, "rabbitmq: {mode: overwrite, user: %s}"),
+		// The broker tells up to 5 s late who is connected, and that is asked before each revocation.
+		rabbitmqKind("alternate", upstream.Alternate, 13, "rabbitmq: {mode: alternate, template: %s}"),
+		rabbitmqKind("overwrite", upstream.Overwrite, 2, "rabbitmq: {mode: overwrite, user: %s}"),
 	}
 }
 
-func rabbitmqKind(mode string, capability upstream.Capability, parameters string) kind {
+func rabbitmqKind(mode string, capability upstream.Capability, abreast int, parameters string) kind {
 	return kind{
-		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: 13, pace: 500 * time.Millisecond, signIn: rabbitmqSignIn,
+		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: abreast, pace: 300 * time.Millisecond, signIn: rabbitmqSignIn,
 		start: func(s *stage, accounts []string) part {
 			r := startRabbitMQ(s)
 			for _, name := range accounts {

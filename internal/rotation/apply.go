@@ -208,6 +208,9 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if !kept && !a.p.issued.Empty() {
+		if a.p.old, err = a.base(ctx); err != nil {
+			return nil, err
+		}
 		if err := a.keep(ctx, a.p.old, a.p.issued); err != nil {
 			return nil, err
 		}

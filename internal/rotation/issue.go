@@ -49,11 +49,8 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 
 // obtain calls the upstream, unless it has answered already.
 func (a *attempt) obtain(ctx context.Context) (*pause, error) {
-	if !a.p.issued.Empty() {
-		return nil, nil
-	}
 	var err error
-	if a.p.old, err = a.base(ctx); err != nil {
+	if a.p.old, err = a.base(ctx); err != nil || !a.p.issued.Empty() {
 		return nil, err
 	}
 	if !a.p.fresh {

@@ -183,23 +183,29 @@ func (f *failing) Remove(ctx context.Context, path authority.Path) error {
 
 // What an upstream issued exists nowhere else until the authority has it: no failed call to that loses it.
 func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Rotated})
-		r.plan(t)
-		r.Authority = &failing{Authority: r.store, writes: 3}
-		r.wait(t, "no space left")
-		r.Authority.(*failing).reads = 2
-		for range 5 {
-			outlook, err := r.Advance(t.Context(), r.subject)
-			if err != nil {
-				outlook.Again = time.Now().Add(time.Second)
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Rotated, upstreammemory.Issued} {
+		synctest.Test(t, func(t *testing.T) {
+			r, u := spied(t, upstreammemory.Config{Shape: shape})
+			old := r.value(t).Value
+			r.plan(t)
+			r.Authority = &failing{Authority: r.store, writes: 3}
+			r.wait(t, "no space left")
+			r.Authority.(*failing).reads = 2
+			for range 5 {
+				outlook, err := r.Advance(t.Context(), r.subject)
+				if err != nil {
+					outlook.Again = time.Now().Add(time.Second)
+				}
+				time.Sleep(time.Until(outlook.Again))
 			}
-			time.Sleep(time.Until(outlook.Again))
-		}
-		if entry := r.entry(t); entry.Live != nil || entry.Last.Result != "completed" || u.applied != 1 {
-			t.Errorf("the run is %+v, %+v after %d calls to issue, want it completed after one", entry.Live, entry.Last, u.applied)
-		}
-	})
+			if entry := r.entry(t); entry.Live != nil || entry.Last.Result != "completed" || u.applied != 1 {
+				t.Errorf("%s: the run is %+v, %+v after %d calls to issue, want it completed after one", shape, entry.Live, entry.Last, u.applied)
+			}
+			if r.account.Accepts(old) {
+				t.Errorf("%s: the old credential is still honoured", shape)
+			}
+		})
+	}
 }
 
 // The pending entry is removed last: a run that is still open can always tell its candidate.
