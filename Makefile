@@ -51,7 +51,7 @@ fmt: ## format every Go file
 	gofmt -w $(SOURCES)
 
 unit: ## unit tests and the short simulation, no real parts
-	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 5m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
+	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 15m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
 
 real: parts ## the tests of upstreams and of what starts their servers
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')

@@ -250,7 +250,8 @@ func (p *kindProcess) work(account, n int, holds bool) {
 		case <-next.C:
 		}
 		used, err := read()
-		if n%2 == 1 && !holds { // an application needs time between reading and signing in, which is what the settle time is for
+		// Some take their time between reading and signing in, which is what the settle time is for.
+		if n%2 == 1 && !holds && without == nil {
 			time.Sleep(p.Settle / 2)
 		}
 		began, after := time.Now(), p.Every
