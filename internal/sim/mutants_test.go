@@ -57,7 +57,7 @@ var mutants = []mutant{
 	{
 		name: "unknown-is-taken-for-refused", file: "rotation/run.go",
 		old: "\t\treturn verdict, nil\n\t}\n\treturn upstream.Unknown, err\n", new: "\t\treturn verdict, nil\n\t}\n\t_ = err\n\treturn upstream.Refused, nil\n",
-		run: "TestUpstreamDownForAnHour/delivered", caught: "no-orphans",
+		run: "TestUpstreamDownForAnHour/applied", caught: "runs reached undone, want 0",
 	},
 	{
 		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
