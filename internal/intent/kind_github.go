@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 // maxGitHubRepositories is how many repositories GitHub restricts one token to.
@@ -35,7 +36,7 @@ func githubServer(spec v1alpha1.UpstreamSpec, bad report) {
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
 		bad("upstream-form", at("apiUrl"), "not an address such as https://api.github.com")
-	case u.Scheme == "http" && !local(u.Hostname()):
+	case u.Scheme == "http" && !transport.Local(u.Hostname()):
 		bad("upstream-tls", at("apiUrl"), "an address of http that is not on loopback")
 	case strings.EqualFold(u.Hostname(), "github.com") || strings.EqualFold(u.Hostname(), "www.github.com"):
 		bad("upstream-form", at("apiUrl"), "GitHub's REST interface is at https://api.github.com")

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
-	recipe "custody.dev/custody/internal/upstream/http" //nolint:depguard // a recipe is a document's data, and its package alone can check it; no adapter is made here
+	"custody.dev/custody/internal/recipe"
 )
 
 // httpKind: accounts of any HTTP interface, by a recipe. The recipe is data and is checked as a document is: whole, and

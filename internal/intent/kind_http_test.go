@@ -217,11 +217,11 @@ func TestHTTPExamplesLint(t *testing.T) {
 	before, _, _ := strings.Cut(execEstate, "---\napiVersion: custody.dev/v1alpha1\nkind: ManagedSecret")
 	platform, policy, _ := strings.Cut(before, "---\napiVersion: custody.dev/v1alpha1\nkind: Upstream")
 	_, policy, _ = strings.Cut(policy, "---\n")
-	pages, err := filepath.Glob("../upstream/http/recipes/*.md")
+	pages, err := filepath.Glob("../recipe/recipes/*.md")
 	if err != nil || len(pages) < 11 {
 		t.Fatalf("only %d pages were found: %v", len(pages), err)
 	}
-	for _, page := range append(pages, "../upstream/http/page.md") {
+	for _, page := range append(pages, "../recipe/page.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestHTTPExamplesLint(t *testing.T) {
 func TestHTTPRecipeWithinAnEstate(t *testing.T) {
 	recipient := newStage(t).words["ROOT"]
 	for _, name := range []string{"gitea-token", "gitea-oauth-application", "github-deploy-key", "gitlab-token-rotate"} {
-		text, err := os.ReadFile("../upstream/http/recipes/" + name + ".yaml")
+		text, err := os.ReadFile("../recipe/recipes/" + name + ".yaml")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 // ldapDual: two passwords on one entry.
@@ -74,7 +75,7 @@ func ldapServer(server v1alpha1.LDAPUpstream, bad report) {
 	switch server.TLS {
 	case "ldaps", "starttls":
 	case "disable":
-		if !local(server.Host) {
+		if !transport.Local(server.Host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket")
 		}
 	default:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -140,7 +141,7 @@ func mailSubmission(server v1alpha1.MailSubmission, bad report) {
 	switch server.TLS {
 	case "starttls", "tls":
 	case "disable":
-		if !local(server.Host) {
+		if !transport.Local(server.Host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is not loopback")
 		}
 	default:
@@ -182,7 +183,7 @@ func mailSQL(table v1alpha1.MailSQL, bad report) {
 	switch table.TLS {
 	case "verify-full":
 	case "disable":
-		if !local(table.Host) {
+		if !transport.Local(table.Host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket")
 		}
 	default:

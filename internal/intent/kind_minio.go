@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 const (
@@ -72,7 +73,7 @@ func endpointRule(field, text string, bad report) {
 	case err != nil || where.Hostname() == "" || where.User != nil || strings.Trim(where.Path, "/") != "" || where.RawQuery != "" || where.Fragment != "",
 		where.Scheme != "https" && where.Scheme != "http":
 		bad("upstream-form", at(field), "not a URL of scheme (https) and host alone")
-	case where.Scheme == "http" && !local(where.Hostname()):
+	case where.Scheme == "http" && !transport.Local(where.Hostname()):
 		bad("upstream-tls", at(field), "http to a host that is not loopback")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 const (
@@ -71,7 +72,7 @@ func mysqlServer(spec v1alpha1.UpstreamSpec, bad report) {
 	switch server.TLS {
 	case "", "verify-full", "verify-ca":
 	case "disable":
-		if !local(server.Host) {
+		if !transport.Local(server.Host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket")
 		}
 	default:

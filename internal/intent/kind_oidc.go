@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 // oidcGrants are those by which a client can be tried.
@@ -89,7 +90,7 @@ func oidcAddress(field, text string, bad report) *url.URL {
 		bad("upstream-form", at(field), "not an address such as https://login.example.org")
 		return nil
 	}
-	if u.Scheme == "http" && !local(u.Hostname()) {
+	if u.Scheme == "http" && !transport.Local(u.Hostname()) {
 		bad("upstream-tls", at(field), "an address of http that is not on loopback")
 	}
 	return u

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 const defaultPostgresPort = 5432
@@ -112,7 +113,7 @@ func postgresPlace(host string, port int, tls, certificate string, bad report) {
 	switch tls {
 	case "", "verify-full", "verify-ca", "require":
 	case "disable":
-		if !local(host) {
+		if !transport.Local(host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket")
 		}
 	default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 // RabbitMQ's ports, with and without TLS.
@@ -62,7 +63,7 @@ func rabbitmqServer(spec v1alpha1.UpstreamSpec, bad report) {
 		if strings.HasPrefix(part.host, "/") {
 			bad("upstream-form", at(part.hostKey), "the broker is not reached through a socket")
 		}
-		if server.TLS == "disable" && !local(part.host) {
+		if server.TLS == "disable" && !transport.Local(part.host) {
 			bad("upstream-tls", at("tls"), "TLS is disabled to a host that is not loopback: "+show(part.host))
 		}
 	}
@@ -89,7 +90,7 @@ func rabbitmqAccount(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec,
 		if len(name) > maxRabbitMQName {
 			bad("account-form", step, "the name of a user is longer than 255 bytes")
 		}
-		if name == rabbitMQLocalUser && !local(spec.RabbitMQ.Host) {
+		if name == rabbitMQLocalUser && !transport.Local(spec.RabbitMQ.Host) {
 			bad("account-form", step, "the user guest signs in from the broker's own machine alone")
 		}
 	}

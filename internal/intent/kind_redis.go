@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
 )
 
 const (
@@ -76,7 +77,7 @@ func redisServer(spec v1alpha1.UpstreamSpec, bad report) {
 	case "", "verify-full":
 	case "disable":
 		for _, host := range hosts {
-			if !local(host) {
+			if !transport.Local(host) {
 				bad("upstream-tls", at("tls"), "TLS is disabled to a host that is neither loopback nor a socket: "+show(host))
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -35,12 +34,6 @@ func (c *checker) rotatedBy(v *view, d *document, text string) {
 	case platform == v.platform.name && !slices.Contains(v.environments(), environment):
 		c.fault(d, "rotated-by", t, fmt.Sprintf("the platform has no environment %s", show(environment)), "")
 	}
-}
-
-// local reports whether what is sent to host stays on the machine.
-func local(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return strings.HasPrefix(host, "/") || strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
 func certificates(text string) bool {

@@ -54,17 +54,6 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-func TestLocal(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true, "/run/postgresql": true,
-		"localhost.example.org": false, "10.0.0.1": false, "::": false, "0.0.0.0": false, "127.0.0.1.example.org": false, "": false,
-	} {
-		if got := local(host); got != want {
-			t.Errorf("local(%q) = %v, want %v", host, got, want)
-		}
-	}
-}
-
 // TestLimitOfFileSize holds the loader to exactly 1 MiB.
 func TestLimitOfFileSize(t *testing.T) {
 	for size, want := range map[int]bool{maxFile: false, maxFile + 1: true} {

@@ -5,10 +5,6 @@ package realparts
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +19,7 @@ import (
 	"testing"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 )
 
 const (
@@ -49,34 +46,16 @@ type GiteaServer struct {
 	// Admin is a site administrator's credential: fields username and password.
 	Admin secret.Value
 
-	dir, program, sources string
-	options               GiteaOptions
-
-	running *foreground
+	served
+	program, sources string
+	options          GiteaOptions
 }
 
 // Gitea starts a server that ends with the test, built from tools/gitea.
 func Gitea(t testing.TB, options GiteaOptions) *GiteaServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "custody-gitea-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("removing the server's folder: %v", err)
-		}
-	})
-	server, err := StartGitea(t.Context(), dir, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Errorf("stopping the server: %v", err)
-		}
-	})
-	return server
+	server, err := StartGitea(t.Context(), shortDir(t, "custody-gitea-"), options)
+	return untilEnd(t, "gitea", server, err)
 }
 
 // StartGitea makes a server in dir, which must be empty, and starts it; the program is built from tools/gitea where that
@@ -94,22 +73,20 @@ func StartGitea(ctx context.Context, dir string, options GiteaOptions) (*GiteaSe
 	if err != nil {
 		return nil, err
 	}
-	s := &GiteaServer{Host: loopback, dir: dir, program: program, sources: sources, options: options}
-	if err := s.certify(); err != nil {
-		return nil, fmt.Errorf("making certificates: %w", err)
+	s := &GiteaServer{Host: loopback, served: served{dir: dir}, program: program, sources: sources, options: options}
+	if s.CACertificate, err = issueLoopback(dir); err != nil {
+		return nil, err
 	}
-	for range portAttempts { // another process may take the port between the choice and the start
-		if s.Port, err = freePort(ctx); err != nil {
-			return nil, err
-		}
+	if s.Client, err = transport.Client(s.CACertificate); err != nil {
+		return nil, err
+	}
+	err = onFreePort(ctx, &s.Port, func(ctx context.Context) error {
 		s.URL = "https://" + loopback + ":" + strconv.Itoa(s.Port)
-		if err = s.configure(); err != nil {
-			return nil, err
+		if err := s.configure(); err != nil {
+			return err
 		}
-		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
-			break
-		}
-	}
+		return s.Start(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -119,32 +96,18 @@ func StartGitea(ctx context.Context, dir string, options GiteaOptions) (*GiteaSe
 	return s, nil
 }
 
-// certify makes a certificate for loopback, whose key lives no longer than the server.
-func (s *GiteaServer) certify() error {
-	certificate, key, err := selfSigned()
-	if err != nil {
-		return err
-	}
-	s.CACertificate = certificate
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(certificate))
-	s.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}}
-	return errors.Join(os.WriteFile(filepath.Join(s.dir, "tls.crt"), []byte(certificate), 0o600),
-		os.WriteFile(filepath.Join(s.dir, "tls.key"), []byte(key), 0o600))
-}
-
 func (s *GiteaServer) file() string { return filepath.Join(s.dir, "app.ini") }
 
 // configure writes app.ini.
 func (s *GiteaServer) configure() error {
-	key, err := randomHex(16)
+	key, err := randomText()
 	if err != nil {
 		return err
 	}
 	settings := map[string]map[string]string{
 		// Whoever runs the tests runs the server, root in a container among them.
 		"":                    {"I_AM_BEING_UNSAFE_RUNNING_AS_ROOT": "true", "WORK_PATH": s.dir},
-		"server":              {"HTTP_ADDR": loopback, "HTTP_PORT": strconv.Itoa(s.Port), "ROOT_URL": s.URL + "/", "STATIC_ROOT_PATH": s.sources, "DISABLE_SSH": "true", "OFFLINE_MODE": "true", "LFS_START_SERVER": "false", "PROTOCOL": "https", "CERT_FILE": filepath.Join(s.dir, "tls.crt"), "KEY_FILE": filepath.Join(s.dir, "tls.key")},
+		"server":              {"HTTP_ADDR": loopback, "HTTP_PORT": strconv.Itoa(s.Port), "ROOT_URL": s.URL + "/", "STATIC_ROOT_PATH": s.sources, "DISABLE_SSH": "true", "OFFLINE_MODE": "true", "LFS_START_SERVER": "false", "PROTOCOL": "https", "CERT_FILE": filepath.Join(s.dir, "cert.pem"), "KEY_FILE": filepath.Join(s.dir, "key.pem")},
 		"database":            {"DB_TYPE": "sqlite3", "PATH": filepath.Join(s.dir, "gitea.db")},
 		"repository":          {"ROOT": filepath.Join(s.dir, "repositories")},
 		"security":            {"INSTALL_LOCK": "true", "PASSWORD_HASH_ALGO": "pbkdf2_v1", "SECRET_KEY": key},
@@ -179,14 +142,6 @@ func (s *GiteaServer) configure() error {
 	return nil
 }
 
-func randomHex(n int) (string, error) {
-	raw := make([]byte, n)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("drawing randomness: %w", err)
-	}
-	return hex.EncodeToString(raw), nil
-}
-
 // command is the program with its folders; nothing of the caller's configuration reaches it or git.
 func (s *GiteaServer) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.program, append([]string{"--config", s.file()}, args...)...)
@@ -197,7 +152,7 @@ func (s *GiteaServer) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // AddUser makes a user with a password of its own and returns its credential: fields username and password.
 func (s *GiteaServer) AddUser(ctx context.Context, name string) (secret.Value, error) {
-	password, err := randomHex(16)
+	password, err := randomText()
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -224,7 +179,7 @@ func (s *GiteaServer) AddUser(ctx context.Context, name string) (secret.Value, e
 
 // addAdmin makes the site administrator, past the interface, which nobody may use yet.
 func (s *GiteaServer) addAdmin(ctx context.Context) error {
-	password, err := randomHex(16)
+	password, err := randomText()
 	if err != nil {
 		return err
 	}
@@ -239,18 +194,7 @@ func (s *GiteaServer) addAdmin(ctx context.Context) error {
 
 // Start starts a stopped server on the same port and data, and returns when it answers.
 func (s *GiteaServer) Start(ctx context.Context) error {
-	if s.running.alive() {
-		return nil
-	}
-	cmd := s.command(context.Background(), "web")
-	var err error
-	if s.running, err = startForeground(cmd, s.logFile(), syscall.SIGTERM); err != nil {
-		return err
-	}
-	if err := s.running.await(ctx, s.Log, s.ready); err != nil {
-		return errors.Join(err, s.Stop())
-	}
-	return nil
+	return s.run(ctx, s.command(context.Background(), "web"), syscall.SIGTERM, s.ready)
 }
 
 // ready asks the server for its health.
@@ -273,8 +217,3 @@ func (s *GiteaServer) ready(ctx context.Context) error {
 
 // Stop ends the server and returns when it is gone. Stopping a stopped server does nothing.
 func (s *GiteaServer) Stop() error { return s.running.end(syscall.SIGTERM) }
-
-func (s *GiteaServer) logFile() string { return filepath.Join(s.dir, "log") }
-
-// Log returns what the server has logged in its life.
-func (s *GiteaServer) Log() string { return readLog(s.logFile()) }

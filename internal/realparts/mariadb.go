@@ -4,15 +4,12 @@ package realparts
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -59,17 +56,8 @@ type MariaDBServer struct {
 func MariaDB(t testing.TB, options MariaDBOptions) *MariaDBServer {
 	t.Helper()
 	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
-	dir := shortDir(t, "custody-my-")
-	server, err := StartMariaDB(t.Context(), dir, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Errorf("stopping the server: %v", err)
-		}
-	})
-	return server
+	server, err := StartMariaDB(t.Context(), shortDir(t, "custody-my-"), options)
+	return untilEnd(t, "the server", server, err)
 }
 
 // StartMariaDB makes a server in dir, which must be empty, and starts it. It runs as the calling user, or as mysql when
@@ -77,87 +65,47 @@ func MariaDB(t testing.TB, options MariaDBOptions) *MariaDBServer {
 // process die first, the server is killed.
 func StartMariaDB(ctx context.Context, dir string, options MariaDBOptions) (*MariaDBServer, error) {
 	s := &MariaDBServer{Host: loopback, Socket: filepath.Join(dir, "s"), dir: dir, options: options}
-	var ok bool
-	if s.daemon, ok = mariadbProgram(options.Bin, "mariadbd"); !ok {
-		return nil, ErrNoMariaDB
+	var err error
+	if s.daemon, err = mariadbProgram(options.Bin, "mariadbd"); err != nil {
+		return nil, err
 	}
-	if s.install, ok = mariadbProgram(options.Bin, "mariadb-install-db"); !ok {
-		return nil, ErrNoMariaDB
+	if s.install, err = mariadbProgram(options.Bin, "mariadb-install-db"); err != nil {
+		return nil, err
 	}
-	if err := s.chooseUser(); err != nil {
+	if s.as, err = servant("mysql", dir, "mariadb-server"); err != nil {
 		return nil, err
 	}
 	if err := s.initialise(ctx); err != nil {
 		return nil, err
 	}
-	var err error
-	for range portAttempts { // another process may take the port between the choice and the start
-		if s.Port, err = freePort(ctx); err != nil {
-			return nil, err
-		}
-		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
-			break
-		}
-	}
-	if err != nil {
+	if err := onFreePort(ctx, &s.Port, s.Start); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // mariadbProgram looks in one folder, or in PATH and where Debian puts servers.
-func mariadbProgram(bin, name string) (string, bool) {
+func mariadbProgram(bin, name string) (string, error) {
 	if bin != "" {
-		path := filepath.Join(bin, name)
-		return path, executable(path)
+		bin = filepath.Join(bin, name)
 	}
-	if path, err := exec.LookPath(name); err == nil {
-		return path, true
-	}
-	path := filepath.Join("/usr/sbin", name)
-	return path, executable(path)
-}
-
-// chooseUser: MariaDB refuses to run as root.
-func (s *MariaDBServer) chooseUser() error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	account, err := user.Lookup("mysql")
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w: install the package mariadb-server", err)
-	}
-	uid, err := strconv.ParseUint(account.Uid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w", err)
-	}
-	gid, err := strconv.ParseUint(account.Gid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w", err)
-	}
-	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
-		return fmt.Errorf("giving the folder to the server's user: %w", err)
-	}
-	return nil
+	return findProgram(bin, name, ErrNoMariaDB, filepath.Join("/usr/sbin", name))
 }
 
 func (s *MariaDBServer) initialise(ctx context.Context) error {
-	raw := make([]byte, 16)
-	if _, err := rand.Read(raw); err != nil {
-		return fmt.Errorf("drawing the superuser's password: %w", err)
+	password, err := randomText()
+	if err != nil {
+		return err
 	}
-	admin, err := secret.Text(map[string]string{"username": superuser, "password": "Root-9-" + hex.EncodeToString(raw)})
+	admin, err := secret.Text(map[string]string{"username": superuser, "password": "Root-9-" + password})
 	if err != nil {
 		return err
 	}
 	s.Admin = admin
-	for name, text := range s.options.Files {
-		if err := s.write(name, text); err != nil {
-			return err
-		}
+	if err := writeAllAs(s.as, s.dir, s.options.Files); err != nil {
+		return err
 	}
-	if err := s.write("init.sql", fmt.Sprintf("CREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
+	if err := writeAs(s.as, filepath.Join(s.dir, "init.sql"), fmt.Sprintf("CREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
 		"GRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%' WITH GRANT OPTION;\n"+
 		"DELETE FROM mysql.global_priv WHERE User IN ('root', '');\nFLUSH PRIVILEGES;\n",
 		superuser, admin.ExposeText("password"))); err != nil {
@@ -167,25 +115,8 @@ func (s *MariaDBServer) initialise(ctx context.Context) error {
 	defer cancel()
 	install := exec.CommandContext(ctx, s.install, "--no-defaults", "--datadir="+s.data(),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	install.Dir, install.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if out, err := install.CombinedOutput(); err != nil {
-		return fmt.Errorf("running mariadb-install-db: %w: %s", err, out)
-	}
-	return nil
-}
-
-// write makes a file in the server's folder that the server's user owns.
-func (s *MariaDBServer) write(name, text string) error {
-	path := filepath.Join(s.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	if s.as != nil {
-		if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
-			return fmt.Errorf("writing %s: %w", name, err)
-		}
-	}
-	return nil
+	install.Dir = s.dir
+	return runAs(s.as, install, syscall.SIGKILL)
 }
 
 func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,15 +15,19 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
+	"custody.dev/custody/internal/upstream/accesskey"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/secure-io/sio-go"
 	"golang.org/x/crypto/argon2"
 )
 
-// MinIORegion is the region that the server is in.
-const MinIORegion = "us-east-1"
+const (
+	// MinIORegion is the region that the server is in.
+	MinIORegion = "us-east-1"
+
+	maxMinIOAnswer = 8 << 20
+)
 
 // AddPolicy makes a policy, a JSON document.
 func (s *MinIOServer) AddPolicy(ctx context.Context, name, policy string) error {
@@ -35,19 +37,29 @@ func (s *MinIOServer) AddPolicy(ctx context.Context, name, policy string) error 
 
 // AddUser makes a user with a policy and a password that nobody keeps.
 func (s *MinIOServer) AddUser(ctx context.Context, name, policy string) error {
-	_, err := s.Ask(ctx, http.MethodPut, "add-user", url.Values{"accessKey": {name}}, map[string]string{"secretKey": rand.Text(), "status": "enabled"}, true)
+	_, err := s.NewUser(ctx, name, policy)
+	return err
+}
+
+// NewUser makes a user with a policy and returns its credential, as an access key: fields accessKeyId and secretAccessKey.
+func (s *MinIOServer) NewUser(ctx context.Context, name, policy string) (secret.Value, error) {
+	password := rand.Text()
+	_, err := s.Ask(ctx, http.MethodPut, "add-user", url.Values{"accessKey": {name}}, map[string]string{"secretKey": password, "status": "enabled"}, true)
 	if err != nil {
-		return err
+		return secret.Value{}, err
 	}
 	_, err = s.Ask(ctx, http.MethodPut, "set-user-or-group-policy", url.Values{"policyName": {policy}, "userOrGroup": {name}, "isGroup": {"false"}}, nil, false)
-	return err
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return secret.Text(map[string]string{accesskey.ID: name, accesskey.Secret: password})
 }
 
 // AddKey makes an access key of a user: fields accessKeyId and secretAccessKey.
 func (s *MinIOServer) AddKey(ctx context.Context, user string) (secret.Value, error) {
-	fields := map[string]string{"accessKeyId": rand.Text()[:20], "secretAccessKey": rand.Text()}
+	fields := map[string]string{accesskey.ID: rand.Text()[:20], accesskey.Secret: rand.Text()}
 	_, err := s.Ask(ctx, http.MethodPut, "add-service-account", nil, map[string]any{
-		"targetUser": user, "accessKey": fields["accessKeyId"], "secretKey": fields["secretAccessKey"],
+		"targetUser": user, "accessKey": fields[accesskey.ID], "secretKey": fields[accesskey.Secret],
 	}, true)
 	if err != nil {
 		return secret.Value{}, err
@@ -61,7 +73,7 @@ const sealSalt, sealHeader = 32, 41
 // Ask sends one request to the admin interface as the server's root, and returns what a GET answers. Most messages, both
 // ways, are sealed by a key that is derived from the root's secret; a policy's is not.
 func (s *MinIOServer) Ask(ctx context.Context, method, path string, query url.Values, message any, sealed bool) ([]byte, error) {
-	secretKey := s.Root.ExposeText("secretAccessKey")
+	secretKey := s.Root.ExposeText(accesskey.Secret)
 	var body []byte
 	var err error
 	if message != nil {
@@ -74,32 +86,21 @@ func (s *MinIOServer) Ask(ctx context.Context, method, path string, query url.Va
 			}
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, method, s.URL()+"/minio/admin/v3/"+path+"?"+query.Encode(), bytes.NewReader(body))
+	address := s.URL() + "/minio/admin/v3/" + path + "?" + query.Encode()
+	request, err := accesskey.Request(ctx, s.Root, method, address, MinIORegion, body, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(body)
-	sum := hex.EncodeToString(digest[:])
-	request.Header.Set("X-Amz-Content-Sha256", sum)
-	root := aws.Credentials{AccessKeyID: s.Root.ExposeText("accessKeyId"), SecretAccessKey: secretKey}
-	if err := v4.NewSigner().SignHTTP(ctx, root, request, sum, "s3", MinIORegion, time.Now()); err != nil {
-		return nil, fmt.Errorf("signing a request: %w", err)
-	}
-	response, err := s.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("asking minio: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
+	answer, err := transport.Exchange(s.client, request, maxMinIOAnswer)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("asking minio: %w", err)
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("asking minio: %s %s: %s: %.200s", method, path, response.Status, answer)
+	case answer.Status/100 != 2:
+		return nil, fmt.Errorf("asking minio: %s %s: %s: %.200s", method, path, answer, answer.Body)
 	case method != http.MethodGet:
 		return nil, nil
 	}
-	return openMessage(secretKey, answer)
+	return openMessage(secretKey, answer.Body)
 }
 
 func messageKey(secretKey string, salt []byte) []byte {

@@ -5,29 +5,22 @@ package realparts
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"custody.dev/custody/internal/transport"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,10 +56,11 @@ type OIDCProvider struct {
 	// Clients is the address of the provider's own list of clients, which no standard knows.
 	ClientsURL string
 
-	dir, program, node string
-	port, controlPort  int
-	privateKey         string
-	running            *foreground
+	served
+	program, node     string
+	port, controlPort int
+	client            *http.Client
+	tls               issued
 }
 
 // OIDCClient is a registered client.
@@ -99,108 +93,59 @@ type OIDCFault struct {
 // OIDC starts a provider that ends with the test. Without Node.js and npm, the test fails.
 func OIDC(t testing.TB, options OIDCOptions) *OIDCProvider {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "custody-oidc-")
-	if err != nil {
-		t.Fatal(err)
+	provider, err := StartOIDC(t.Context(), shortDir(t, "custody-oidc-"), options)
+	if err == nil {
+		t.Cleanup(provider.Proxy.Stop)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("removing the provider's folder: %v", err)
-		}
-	})
-	provider, err := StartOIDC(t.Context(), dir, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := provider.Stop(); err != nil {
-			t.Errorf("stopping the provider: %v", err)
-		}
-		provider.Proxy.Stop()
-	})
-	return provider
+	return untilEnd(t, "the provider", provider, err)
 }
 
 // StartOIDC makes a provider with its state in dir, which must be empty, and starts it. The caller stops it and its
 // Proxy; should the calling process die first, the provider is killed. The first call on a machine has npm install the
 // pinned packages into the user's cache folder.
 func StartOIDC(ctx context.Context, dir string, options OIDCOptions) (*OIDCProvider, error) {
-	p := &OIDCProvider{dir: dir}
+	p := &OIDCProvider{served: served{dir: dir}}
 	if err := p.install(ctx, options.Source); err != nil {
 		return nil, fmt.Errorf("installing the OpenID provider: %w", err)
 	}
 	var err error
-	if p.AdminToken, err = token(); err != nil {
+	if p.AdminToken, err = randomText(); err != nil {
 		return nil, err
 	}
 	if !options.Open {
-		if p.InitialAccessToken, err = token(); err != nil {
+		if p.InitialAccessToken, err = randomText(); err != nil {
 			return nil, err
 		}
 	}
+	scheme := "http"
 	if options.TLS {
-		if p.CACertificate, p.privateKey, err = selfSigned(); err != nil {
-			return nil, fmt.Errorf("making a certificate: %w", err)
+		scheme = "https"
+		if p.tls, err = issue("localhost", loopback); err != nil {
+			return nil, err
 		}
+		p.CACertificate = p.tls.authority
 	}
-	for range portAttempts { // another process may take a port between the choice and the start
-		if p.port, err = freePort(ctx); err != nil {
-			return nil, err
-		}
+	if p.client, err = transport.Client(""); err != nil {
+		return nil, err
+	}
+	err = onFreePort(ctx, &p.port, func(ctx context.Context) (err error) {
 		if p.controlPort, err = freePort(ctx); err != nil {
-			return nil, err
+			return err
 		}
 		if p.Proxy, err = StartProxy(ctx, net.JoinHostPort(loopback, strconv.Itoa(p.port))); err != nil {
-			return nil, err
-		}
-		scheme := "http"
-		if options.TLS {
-			scheme = "https"
+			return err
 		}
 		p.Issuer = scheme + "://" + p.Proxy.Address()
 		p.ClientsURL = p.Issuer + "/admin/clients"
-		if err = p.Start(ctx); err == nil {
-			return p, nil
+		if err = p.Start(ctx); err != nil {
+			p.Proxy.Stop()
 		}
-		p.Proxy.Stop()
-		if !errors.Is(err, errExited) {
-			return nil, err
-		}
-	}
-	return nil, err
-}
-
-func token() (string, error) {
-	raw := make([]byte, 24)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("drawing a token: %w", err)
-	}
-	return hex.EncodeToString(raw), nil
-}
-
-// selfSigned makes a certificate of loopback that is its own authority.
-func selfSigned() (certificate, privateKey string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		return err
+	})
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "custody test provider"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(loopback)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return "", "", err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})), nil
+	return p, nil
 }
 
 // oidcFiles are what an installation is made from.
@@ -217,9 +162,11 @@ func (p *OIDCProvider) install(ctx context.Context, source string) error {
 		return ErrNoNode
 	}
 	if source == "" {
-		if source, err = toolFolder("oidc-provider"); err != nil {
+		root, err := moduleRoot()
+		if err != nil {
 			return err
 		}
+		source = filepath.Join(root, "tools", "oidc-provider")
 	}
 	version, err := exec.CommandContext(ctx, node, "--version").Output()
 	if err != nil {
@@ -279,45 +226,20 @@ func (p *OIDCProvider) install(ctx context.Context, source string) error {
 	return os.Rename(part, folder)
 }
 
-// toolFolder finds a folder of tools/ above the working folder.
-func toolFolder(name string) (string, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		tool := filepath.Join(folder, "tools", name)
-		if info, err := os.Stat(tool); err == nil && info.IsDir() {
-			return tool, nil
-		}
-		parent := filepath.Dir(folder)
-		if parent == folder {
-			return "", fmt.Errorf("tools/%s was not found above the working folder: run this in the source tree", name)
-		}
-		folder = parent
-	}
-}
-
 // Start starts a stopped provider on the same ports and state, and returns when it answers.
 func (p *OIDCProvider) Start(ctx context.Context) error {
-	if p.running.alive() {
-		return nil
-	}
 	settings, err := json.Marshal(map[string]any{
 		"issuer": p.Issuer, "port": p.port, "controlPort": p.controlPort, "state": filepath.Join(p.dir, "state.json"),
 		"initialAccessToken": p.InitialAccessToken, "adminToken": p.AdminToken,
-		"certificate": p.CACertificate, "privateKey": p.privateKey,
+		"certificate": p.tls.certificate, "privateKey": p.tls.key,
 	})
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(p.node, p.program)
-	cmd.Dir, cmd.Stdin = p.dir, bytes.NewReader(settings)
+	cmd.Stdin = bytes.NewReader(settings)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir}
-	if p.running, err = startForeground(cmd, p.logFile(), syscall.SIGKILL); err != nil {
-		return err
-	}
-	return p.running.await(ctx, p.Log, func(ctx context.Context) error {
+	return p.run(ctx, cmd, syscall.SIGKILL, func(ctx context.Context) error {
 		return p.control(ctx, http.MethodGet, "/counts", nil, nil)
 	})
 }
@@ -340,20 +262,19 @@ func (p *OIDCProvider) control(ctx context.Context, method, path string, in, out
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
+	answer, err := transport.Exchange(p.client, request, maxControl)
+	switch {
+	case err != nil:
 		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking the provider's control port: %s", response.Status)
-	}
-	if out == nil {
+	case answer.Status != http.StatusOK:
+		return fmt.Errorf("asking the provider's control port: %s", answer)
+	case out == nil:
 		return nil
 	}
-	return json.NewDecoder(response.Body).Decode(out)
+	return json.Unmarshal(answer.Body, out)
 }
+
+const maxControl = 8 << 20
 
 // Clients lists every client that is registered now.
 func (p *OIDCProvider) Clients(ctx context.Context) (clients []OIDCClient, err error) {
@@ -377,8 +298,3 @@ func (p *OIDCProvider) Fault(ctx context.Context, f OIDCFault) error {
 func (p *OIDCProvider) ClearFaults(ctx context.Context) error {
 	return p.control(ctx, http.MethodDelete, "/fault", nil, nil)
 }
-
-func (p *OIDCProvider) logFile() string { return filepath.Join(p.dir, "log") }
-
-// Log returns what the provider has logged in its life.
-func (p *OIDCProvider) Log() string { return strings.TrimSpace(readLog(p.logFile())) }

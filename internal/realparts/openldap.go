@@ -30,7 +30,36 @@ import (
 const (
 	ldapSuffix = "dc=example,dc=org"
 	ldapRoot   = "cn=root," + ldapSuffix
+	// LDAPServices is the name that the entries of a ServicesDirectory lie beneath.
+	LDAPServices = "ou=services," + ldapSuffix
+	// LDAPAdmin is the name of who may rotate them.
+	LDAPAdmin = "cn=custody," + ldapSuffix
 )
+
+// servicesAccess is what the page of the ldap kind states, and no more.
+const servicesAccess = `access to dn.subtree="ou=services,dc=example,dc=org" attrs=userPassword
+  by dn.exact="cn=custody,dc=example,dc=org" write
+  by anonymous auth
+  by * none
+access to dn.subtree="ou=services,dc=example,dc=org" attrs=description
+  by dn.exact="cn=custody,dc=example,dc=org" write
+  by * read
+access to dn.subtree="ou=services,dc=example,dc=org"
+  by dn.exact="cn=custody,dc=example,dc=org" read
+  by * none
+access to dn.exact="cn=custody,dc=example,dc=org" attrs=userPassword,description
+  by self write
+  by anonymous auth
+  by * none
+access to dn.exact="cn=custody,dc=example,dc=org"
+  by self read
+  by * none
+access to attrs=userPassword
+  by anonymous auth
+  by * none
+access to *
+  by * none
+`
 
 // ErrNoOpenLDAP: no OpenLDAP server is installed here.
 var ErrNoOpenLDAP = errors.New("no slapd found in PATH, /usr/sbin or /usr/libexec: install the package slapd")
@@ -83,6 +112,23 @@ func Directory(t testing.TB, options OpenLDAPOptions) *OpenLDAP {
 		}
 	})
 	return server
+}
+
+// ServicesDirectory is a Directory with an administrator who may rotate the passwords of entries beneath LDAPServices, and
+// the administrator's own, and nothing else. Access of options is not used.
+func ServicesDirectory(t testing.TB, options OpenLDAPOptions) (server *OpenLDAP, admin secret.Value) {
+	t.Helper()
+	password, err := randomText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if admin, err = secret.Text(map[string]string{"username": LDAPAdmin, "password": password}); err != nil {
+		t.Fatal(err)
+	}
+	options.Access = servicesAccess
+	options.Entries = "dn: " + LDAPAdmin + "\nobjectClass: applicationProcess\nobjectClass: simpleSecurityObject\ncn: custody\nuserPassword: " + password +
+		"\n\ndn: " + LDAPServices + "\nobjectClass: organizationalUnit\nou: services\n\n" + options.Entries
+	return Directory(t, options), admin
 }
 
 // StartOpenLDAP makes a directory in dir, which must be empty, and starts it. The caller stops it; should the calling
@@ -251,6 +297,21 @@ func (s *OpenLDAP) As(ctx context.Context, who secret.Value, do func(*ldap.Conn)
 		return fmt.Errorf("signing in: %w", err)
 	}
 	return do(conn)
+}
+
+// AddService makes the entry of a person beneath LDAPServices, without a password, and returns its name. Attributes add to
+// what such an entry must have, or replace it.
+func (s *OpenLDAP) AddService(ctx context.Context, name string, attributes map[string][]string) (dn string, err error) {
+	request := ldap.NewAddRequest("cn="+name+","+LDAPServices, nil)
+	request.Attribute("cn", []string{name})
+	if attributes["objectClass"] == nil {
+		request.Attribute("objectClass", []string{"person"})
+		request.Attribute("sn", []string{name})
+	}
+	for attribute, values := range attributes {
+		request.Attribute(attribute, values)
+	}
+	return request.DN, s.As(ctx, s.Root, func(conn *ldap.Conn) error { return conn.Add(request) })
 }
 
 // Values returns one attribute of an entry, operational ones too.

@@ -45,6 +45,27 @@ func TestOpenLDAPLivesAndDies(t *testing.T) {
 	}
 }
 
+// The administrator sets passwords of services, and no other's but its own.
+func TestServicesDirectoryDelegatesServices(t *testing.T) {
+	server, admin := realparts.ServicesDirectory(t, realparts.OpenLDAPOptions{
+		Entries: "dn: cn=app,dc=example,dc=org\nobjectClass: person\ncn: app\nsn: app\n",
+	})
+	service, err := server.AddService(t.Context(), "wiki", map[string][]string{"description": {"the wiki's"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dn, may := range map[string]bool{service: true, realparts.LDAPAdmin: true, "cn=app,dc=example,dc=org": false} {
+		err := server.As(t.Context(), admin, func(conn *ldap.Conn) error {
+			request := ldap.NewModifyRequest(dn, nil)
+			request.Add("userPassword", []string{"added"})
+			return conn.Modify(request)
+		})
+		if (err == nil) != may {
+			t.Errorf("setting the password of %s: got %v, want it taken: %v", dn, err, may)
+		}
+	}
+}
+
 func TestOpenLDAPNotInstalled(t *testing.T) {
 	_, err := realparts.StartOpenLDAP(t.Context(), t.TempDir(), realparts.OpenLDAPOptions{Bin: os.DevNull})
 	if !errors.Is(err, realparts.ErrNoOpenLDAP) || !strings.Contains(err.Error(), "install the package slapd") {

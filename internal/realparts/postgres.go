@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,6 +41,8 @@ var ErrNoPostgres = errors.New("no PostgreSQL server found in PATH or /usr/lib/p
 type PostgresOptions struct {
 	// Settings for postgresql.conf, by name.
 	Settings map[string]string
+	// Files are made in the server's folder before it starts; a setting may name one by {dir}/NAME.
+	Files map[string]string
 	// HBA replaces pg_hba.conf; the default asks for scram-sha-256 on every way in.
 	HBA string
 	// Bin is the folder of initdb and postgres. Default: that of the newest installed.
@@ -69,15 +70,7 @@ func Postgres(t testing.TB, options PostgresOptions) *Server {
 	t.Helper()
 	// Not t.TempDir: the server may run as another user, who must be able to reach the folder, and socket paths are short.
 	server, err := StartPostgres(t.Context(), shortDir(t, "custody-pg-"), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Errorf("stopping the cluster: %v", err)
-		}
-	})
-	return server
+	return untilEnd(t, "the cluster", server, err)
 }
 
 // StartPostgres makes a cluster in dir, which must be empty, and starts it. The server runs as the calling user, or as
@@ -89,21 +82,13 @@ func StartPostgres(ctx context.Context, dir string, options PostgresOptions) (*S
 		return nil, err
 	}
 	s := &Server{Host: loopback, SocketDir: dir, dir: dir, bin: bin, options: options}
-	if err := s.chooseUser(); err != nil {
+	if s.as, err = servant("postgres", dir, "postgresql"); err != nil {
 		return nil, err
 	}
 	if err := s.initialise(ctx); err != nil {
 		return nil, err
 	}
-	for range portAttempts { // another process may take the port between the choice and the start
-		if s.Port, err = freePort(ctx); err != nil {
-			return nil, err
-		}
-		if err = s.Start(ctx); err == nil || !errors.Is(err, errExited) {
-			break
-		}
-	}
-	if err != nil {
+	if err := onFreePort(ctx, &s.Port, s.Start); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -148,30 +133,6 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// chooseUser: PostgreSQL refuses to run as root.
-func (s *Server) chooseUser() error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	account, err := user.Lookup("postgres")
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w: install the package postgresql", err)
-	}
-	uid, err := strconv.ParseUint(account.Uid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w", err)
-	}
-	gid, err := strconv.ParseUint(account.Gid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("choosing the server's user: %w", err)
-	}
-	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
-		return fmt.Errorf("giving the folder to the server's user: %w", err)
-	}
-	return nil
-}
-
 func (s *Server) initialise(ctx context.Context) error {
 	password, err := randomText()
 	if err != nil {
@@ -182,6 +143,9 @@ func (s *Server) initialise(ctx context.Context) error {
 		return err
 	}
 	s.Admin = admin
+	if err := writeAllAs(s.as, s.dir, s.options.Files); err != nil {
+		return err
+	}
 	file := filepath.Join(s.dir, "pw")
 	if err := s.write(file, password+"\n"); err != nil {
 		return err
@@ -192,11 +156,9 @@ func (s *Server) initialise(ctx context.Context) error {
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
 		"--pgdata", s.data(), "--username", superuser, "--pwfile", file, "--auth", "scram-sha-256",
 		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
-	// SIGQUIT makes PostgreSQL stop at once, its children too.
-	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
 	initdb.Dir, initdb.Env = s.dir, environment()
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return fmt.Errorf("running initdb: %w: %s", err, out)
+	if err := runAs(s.as, initdb, syscall.SIGQUIT); err != nil { // which makes PostgreSQL stop at once, its children too
+		return err
 	}
 	hba := s.options.HBA
 	if hba == "" {
@@ -206,17 +168,7 @@ func (s *Server) initialise(ctx context.Context) error {
 }
 
 // write makes a file that the server's user owns.
-func (s *Server) write(path, text string) error {
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-	}
-	if s.as != nil {
-		if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
-			return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-		}
-	}
-	return nil
-}
+func (s *Server) write(path, text string) error { return writeAs(s.as, path, text) }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
@@ -237,7 +189,7 @@ func (s *Server) Start(ctx context.Context) error {
 		"password_encryption": "scram-sha-256", "fsync": "off", "logging_collector": "off", "log_line_prefix": "%m [%p] ",
 	}
 	for name, value := range s.options.Settings {
-		settings[name] = value
+		settings[name] = strings.ReplaceAll(value, "{dir}", s.dir)
 	}
 	args := []string{"-D", s.data()}
 	for name, value := range settings {

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,6 +33,89 @@ func shortDir(t testing.TB, prefix string) string {
 		}
 	})
 	return dir
+}
+
+// untilEnd stops a server when the test ends; one that could not be started fails the test.
+func untilEnd[S interface{ Stop() error }](t testing.TB, name string, server S, err error) S {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stopping %s: %v", name, err)
+		}
+	})
+	return server
+}
+
+// onFreePort sets port and starts a server there, elsewhere again when it exits while it starts: another process may take
+// the port between the choice and the start.
+func onFreePort(ctx context.Context, port *int, start func(context.Context) error) (err error) {
+	for range portAttempts {
+		if *port, err = freePort(ctx); err != nil {
+			return err
+		}
+		if err = start(ctx); err == nil || !errors.Is(err, errExited) {
+			return err
+		}
+	}
+	return err
+}
+
+// servant is the user that a server runs as which refuses to run as root, and dir is then given to; nil is the caller's
+// own, who is not root. A user that is missing comes with what to install.
+func servant(name, dir, install string) (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	account, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("choosing the server's user: %w: install the package %s", err, install)
+	}
+	uid, err := strconv.ParseUint(account.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("choosing the server's user: %w", err)
+	}
+	gid, err := strconv.ParseUint(account.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("choosing the server's user: %w", err)
+	}
+	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+		return nil, fmt.Errorf("giving the folder to the server's user: %w", err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+// writeAs makes a file that as owns, and nobody else may read.
+func writeAs(as *syscall.Credential, path, text string) error {
+	err := os.WriteFile(path, []byte(text), 0o600)
+	if err == nil && as != nil {
+		err = os.Chown(path, int(as.Uid), int(as.Gid))
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// writeAllAs makes files beneath dir, by name.
+func writeAllAs(as *syscall.Credential, dir string, files map[string]string) error {
+	for name, text := range files {
+		if err := writeAs(as, filepath.Join(dir, name), text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runAs runs cmd to its end as that user, in a process group of its own. With this process it dies by the signal orphan.
+func runAs(as *syscall.Credential, cmd *exec.Cmd, orphan syscall.Signal) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: orphan, Setpgid: true}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running %s: %w: %s", filepath.Base(cmd.Path), err, out)
+	}
+	return nil
 }
 
 func findProgram(given, name string, missing error, places ...string) (string, error) {
@@ -71,8 +156,8 @@ type foreground struct {
 	mu      sync.Mutex
 }
 
-// startForeground starts cmd in a process group of its own, its output appended to logFile; a credential in cmd is kept. With this process it dies by
-// the signal orphan.
+// startForeground starts cmd in a process group of its own, its output appended to logFile; a credential in cmd is kept.
+// With this process it dies by the signal orphan.
 func startForeground(cmd *exec.Cmd, logFile string, orphan syscall.Signal) (*foreground, error) {
 	name := filepath.Base(cmd.Path)
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -5,6 +5,7 @@ package realparts
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -12,7 +13,8 @@ import (
 )
 
 // Proxy stands before a server and loses what it is told to lose: everything, or the replies from some point on, while
-// requests still arrive. It looks at no protocol, so TLS passes through it.
+// requests still arrive; or it keeps requests back and delivers them late. It looks at no protocol, so TLS passes
+// through it.
 type Proxy struct {
 	target   string
 	listener net.Listener
@@ -21,13 +23,20 @@ type Proxy struct {
 	down    bool
 	cutting bool
 	left    int // replies that still pass while cutting
+	holding *held
 	open    map[net.Conn]bool
 	work    sync.WaitGroup
+
+	stopped context.Context
+	stop    context.CancelFunc
 }
 
 // lostAfter is how long a connection stays open once its replies are lost: the request must arrive, and the caller
 // should not have to wait for its own deadline.
 const lostAfter = 150 * time.Millisecond
+
+// readTime is how long a server has to read what was kept back from it, and to hang up.
+const readTime = 5 * time.Second
 
 // NewProxy starts a proxy before target ("host:port") that ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
@@ -48,6 +57,7 @@ func StartProxy(ctx context.Context, target string) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{target: target, listener: listener, open: map[net.Conn]bool{}}
+	p.stopped, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	p.work.Go(p.accept)
 	return p, nil
 }
@@ -75,18 +85,37 @@ func (p *Proxy) Cut(replies int) {
 	p.closeAll()
 }
 
-// Mend ends Break and Cut, with fresh connections.
+// held are the requests that one Hold keeps back.
+type held struct {
+	left   int           // requests that still pass
+	landed chan struct{} // closed when the others may go on
+}
+
+// Hold closes every connection, lets that many requests pass on new ones, and keeps every later one back, even when its
+// caller gives up and hangs up. Land delivers what was kept back, each on its own connection, and may be called more than
+// once. Mend ends Hold for later connections alone. A request is what one read from the client brings.
+func (p *Proxy) Hold(requests int) (land func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := &held{left: requests, landed: make(chan struct{})}
+	p.holding = h
+	p.closeAll()
+	return sync.OnceFunc(func() { close(h.landed) })
+}
+
+// Mend ends Break, Cut and Hold, with fresh connections.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.down, p.cutting = false, false
+	p.down, p.cutting, p.holding = false, false, nil
 	p.closeAll()
 }
 
-// Stop ends the proxy and every connection.
+// Stop ends the proxy and every connection. What is kept back is lost.
 func (p *Proxy) Stop() {
 	_ = p.listener.Close()
 	p.Break()
+	p.stop()
 	p.work.Wait()
 }
 
@@ -132,33 +161,77 @@ func (p *Proxy) carry(client net.Conn) {
 		return
 	}
 	defer p.drop(client)
+	h := p.holder()
 	var dialer net.Dialer
-	server, err := dialer.DialContext(context.Background(), "tcp", p.target)
+	server, err := dialer.DialContext(p.stopped, "tcp", p.target)
 	if err != nil {
 		return
 	}
-	if !p.keep(server) {
-		_ = server.Close()
-		return
+	defer func() { _ = server.Close() }()
+	if h == nil { // else it outlives what is closed here
+		if !p.keep(server) {
+			return
+		}
+		defer p.drop(server)
 	}
-	defer p.drop(server)
-	p.work.Go(func() {
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := client.Read(buffer)
-			if n > 0 {
-				if _, err := server.Write(buffer[:n]); err != nil {
-					return
-				}
-			}
-			if err != nil {
-				if tcp, ok := server.(*net.TCPConn); ok {
-					_ = tcp.CloseWrite()
-				}
+	var requests sync.WaitGroup
+	requests.Go(func() { p.forward(client, server, h) })
+	p.answer(client, server)
+	if h == nil {
+		_ = client.Close()
+	}
+	requests.Wait()
+	if h != nil { // a connection that is closed on unread replies may take the request along
+		_ = server.SetReadDeadline(time.Now().Add(readTime))
+		_, _ = io.Copy(io.Discard, server)
+	}
+}
+
+// holder is the Hold under which a connection begins, nil for none.
+func (p *Proxy) holder() *held {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holding
+}
+
+// forward brings requests to the server. One that is kept back is delivered when it may land, with the end of what the
+// client sent behind it.
+func (p *Proxy) forward(client, server net.Conn, h *held) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		if h != nil && !p.passes(h) {
+			select {
+			case <-h.landed:
+			case <-p.stopped.Done():
+				_ = server.Close()
 				return
 			}
 		}
-	})
+		if n > 0 {
+			if _, err := server.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			if tcp, ok := server.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite()
+			}
+			return
+		}
+	}
+}
+
+// passes reports whether one more request goes on at once.
+func (p *Proxy) passes(h *held) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.left--
+	return h.left >= 0
+}
+
+// answer brings the server's replies back, or loses them, until the connection ends.
+func (p *Proxy) answer(client, server net.Conn) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)

@@ -119,6 +119,60 @@ func TestProxyCutsReplies(t *testing.T) {
 	}
 }
 
+// What is kept back arrives when it may, though its caller has long gone, and others pass meanwhile.
+func TestProxyHoldsRequestsBack(t *testing.T) {
+	server := &heard{}
+	proxy := realparts.NewProxy(t, server.serve(t))
+	land := proxy.Hold(1)
+	conn, err := net.Dial("tcp", proxy.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies := bufio.NewScanner(conn)
+	if _, err := fmt.Fprintln(conn, "passes"); err != nil || !replies.Scan() || replies.Text() != "ok passes" {
+		t.Fatalf("before it holds: %v, %q", err, replies.Text())
+	}
+	if _, err := fmt.Fprintln(conn, "late"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if replies.Scan() {
+		t.Errorf("what is kept back was answered: %q", replies.Text())
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Mend()
+	if got := ask(t, proxy.Address(), "meanwhile"); !cmp.Equal(got, []string{"ok meanwhile"}) {
+		t.Errorf("meanwhile: got %q", got)
+	}
+	if diff := cmp.Diff([]string{"passes", "meanwhile"}, server.all()); diff != "" {
+		t.Errorf("before it lands (-want +got):\n%s", diff)
+	}
+	land()
+	land()
+	want := []string{"passes", "meanwhile", "late"}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for ctx.Err() == nil && len(server.all()) < len(want) {
+		pause(ctx)
+	}
+	if diff := cmp.Diff(want, server.all()); diff != "" {
+		t.Errorf("once it landed (-want +got):\n%s", diff)
+	}
+	proxy.Hold(0) // what never lands keeps nothing from ending
+	lost, err := net.Dial("tcp", proxy.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lost.Close() }()
+	if _, err := fmt.Fprintln(lost, "lost"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
 
 func pause(ctx context.Context) {

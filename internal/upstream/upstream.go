@@ -140,7 +140,8 @@ type Upstream interface {
 // Collector is an optional power of kinds that Issue and have room for the run's id in what they issue: it removes
 // whatever Apply of this run left upstream.
 type Collector interface {
-	// Collect removes every credential that carries run. It is idempotent.
+	// Collect removes every credential that carries run. It is idempotent. A kind that Fences claims the account for run
+	// with it, as with every change: an Apply of run that is still on its way is refused once a later run has begun.
 	Collect(ctx context.Context, run authority.RunID) error
 }
 

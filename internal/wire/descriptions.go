@@ -5,12 +5,12 @@ package wire
 import (
 	"slices"
 
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/aws"
 	"custody.dev/custody/internal/upstream/exec"
 	"custody.dev/custody/internal/upstream/generated"
 	"custody.dev/custody/internal/upstream/github"
-	recipe "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/ldap"
 	"custody.dev/custody/internal/upstream/mail"
 	"custody.dev/custody/internal/upstream/minio"

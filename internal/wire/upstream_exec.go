@@ -3,8 +3,8 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
-	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
@@ -22,12 +22,9 @@ func execUpstream(p *parts, b binding) (upstream.Upstream, error) {
 	if account == nil {
 		account = &v1alpha1.ExecAccount{}
 	}
-	timeout := time.Duration(0)
-	if program.Timeout != "" {
-		var err error
-		if timeout, err = intent.ParseDuration(program.Timeout); err != nil {
-			return nil, err
-		}
+	timeout, err := intent.ParseDuration(cmp.Or(program.Timeout, "0s"))
+	if err != nil {
+		return nil, err
 	}
 	return exec.New(exec.Config{
 		Argv: program.Argv, Timeout: timeout, Mode: upstream.Capability(account.Mode),

@@ -15,10 +15,11 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/generated"
-	recipe "custody.dev/custody/internal/upstream/http"
+	"custody.dev/custody/internal/upstream/http"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -29,7 +30,7 @@ func httpUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 		return nil, err
 	}
 	config.Admin, config.NewPassword, config.Claim = b.admin, b.password, b.claim
-	made, err := recipe.New(config)
+	made, err := http.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -37,21 +38,21 @@ func httpUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 }
 
 // httpConfig is what documents say of an account.
-func httpConfig(spec v1alpha1.HTTPUpstream, account *v1alpha1.HTTPAccount) (recipe.Config, error) {
+func httpConfig(spec v1alpha1.HTTPUpstream, account *v1alpha1.HTTPAccount) (http.Config, error) {
 	compile := func() (*recipe.Compiled, error) { return recipe.Builtin(spec.Recipe) }
 	if spec.Define != nil {
 		compile = func() (*recipe.Compiled, error) { return recipe.Defined(spec.Define) }
 	}
 	compiled, err := compile()
 	if err != nil {
-		return recipe.Config{}, err
+		return http.Config{}, err
 	}
 	parameters := map[string]any{}
 	maps.Copy(parameters, spec.Parameters)
 	if account != nil {
 		maps.Copy(parameters, account.Parameters)
 	}
-	return recipe.Config{
+	return http.Config{
 		Recipe: compiled, URL: spec.URL, Endpoints: spec.Endpoints, CACertificate: spec.CACertificate, Parameters: parameters,
 		Clock: Now, Random: Random(),
 	}, nil
@@ -59,16 +60,16 @@ func httpConfig(spec v1alpha1.HTTPUpstream, account *v1alpha1.HTTPAccount) (reci
 
 // UpstreamTrial is a recipe to run against the real thing with nothing kept.
 type UpstreamTrial struct {
-	config recipe.Config
+	config http.Config
 	admin  map[string]string
 	fields []string
 }
 
 // TrialStep is one step of a trial, or one request within it.
-type TrialStep = recipe.Trial
+type TrialStep = http.Trial
 
 // ErrTrial: the recipe does not do on the upstream what it says.
-var ErrTrial = recipe.ErrTrial
+var ErrTrial = http.ErrTrial
 
 // ReadTrial reads a file with an Upstream of type http, and a ManagedSecret with an account of it where the recipe wants
 // parameters of the account. The admin's own may stand beside it. Of what the file says, errors quote names alone.
@@ -99,10 +100,10 @@ func ReadTrial(text []byte) (*UpstreamTrial, error) {
 	config.NewPassword = func(random io.Reader) (string, error) { return generated.Password(random, *rule) }
 	trial := &UpstreamTrial{config: config, admin: map[string]string{}}
 	if config.Recipe.Admin != nil {
-		trial.admin = config.Recipe.Admin.Fields
+		trial.admin = config.Recipe.Source.Admin.Fields
 	}
 	if config.Recipe.Interrupts() {
-		for name, field := range config.Recipe.Fields {
+		for name, field := range config.Recipe.Source.Fields {
 			if !field.Optional {
 				trial.fields = append(trial.fields, name)
 			}
@@ -187,5 +188,5 @@ func (t *UpstreamTrial) Current() []string { return t.fields }
 func (t *UpstreamTrial) Run(ctx context.Context, admin, current secret.Value, tell func(TrialStep)) error {
 	config := t.config
 	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil }
-	return recipe.Try(ctx, config, current, tell)
+	return http.Try(ctx, config, current, tell)
 }

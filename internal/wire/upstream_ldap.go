@@ -20,12 +20,12 @@ func ldapUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 func ldapAt(b binding, spec v1alpha1.LDAPUpstream, account v1alpha1.LDAPAccount) (upstream.Upstream, error) {
 	config := ldap.Config{
 		Server: ldap.Server{Host: spec.Host, Port: spec.Port, TLS: spec.TLS, CACertificate: spec.CACertificate},
-		Admin:  b.admin, Mode: ldap.Mode(account.Mode), DN: account.DN,
+		Admin:  b.admin, Mode: upstream.Capability(account.Mode), DN: account.DN,
 		Hash: spec.Hash, MarkerAttribute: spec.MarkerAttribute,
 		NewPassword: b.password, Claim: b.claim, Random: Random(),
 	}
 	copy(config.Entries[:], account.Entries)
-	if config.Mode == ldap.Alternate {
+	if config.Mode == upstream.Alternate {
 		config.LastUse = spec.LastUse
 	}
 	var err error

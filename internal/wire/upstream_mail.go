@@ -19,7 +19,7 @@ func mailUpstream(p *parts, b binding) (upstream.Upstream, error) {
 		Submission: mail.Submission{
 			Host: spec.Submission.Host, Port: spec.Submission.Port, TLS: spec.Submission.TLS, CACertificate: spec.Submission.CACertificate,
 		},
-		Mode: mail.Mode(account.Mode), User: account.User, NewPassword: b.password, Claim: b.claim, Cost: spec.Cost,
+		Mode: upstream.Capability(account.Mode), User: account.User, NewPassword: b.password, Claim: b.claim, Cost: spec.Cost,
 		Known: b.known, Random: Random(),
 	}
 	copy(config.Users[:], account.Users)
@@ -57,7 +57,7 @@ func mailUpstream(p *parts, b binding) (upstream.Upstream, error) {
 // in as they do hides who does.
 func mailDirectory(b binding, spec v1alpha1.LDAPUpstream, account v1alpha1.MailAccount) (upstream.Upstream, error) {
 	entries := v1alpha1.LDAPAccount{Mode: account.Mode}
-	if entries.Mode == string(ldap.Alternate) {
+	if entries.Mode == string(upstream.Alternate) {
 		entries.Entries = account.Entries
 	} else if len(account.Entries) == 1 {
 		entries.DN = account.Entries[0]

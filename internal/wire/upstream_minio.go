@@ -3,7 +3,7 @@
 package wire
 
 import (
-	"time"
+	"cmp"
 
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/upstream"
@@ -16,11 +16,9 @@ func minioUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	expires := time.Duration(0)
-	if account.ExpiresAfter != "" {
-		if expires, err = intent.ParseDuration(account.ExpiresAfter); err != nil {
-			return nil, err
-		}
+	expires, err := intent.ParseDuration(cmp.Or(account.ExpiresAfter, "0s"))
+	if err != nil {
+		return nil, err
 	}
 	return minio.New(minio.Config{
 		Server: minio.Server{Endpoint: spec.Endpoint, Region: spec.Region, CACertificate: spec.CACertificate},

@@ -16,7 +16,7 @@ func mysqlUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 			Host: spec.Host, Port: spec.Port, Product: mysql.Product(spec.Product), TLS: spec.TLS,
 			CACertificate: spec.CACertificate, MarkerTable: spec.MarkerTable,
 		},
-		Admin: b.admin, Mode: mysql.Mode(account.Mode), User: account.User, Role: account.Role, Host: account.Host,
+		Admin: b.admin, Mode: upstream.Capability(account.Mode), User: account.User, Role: account.Role, Host: account.Host,
 		Plugin: account.Plugin, NewPassword: b.password, SendPassword: spec.SendPassword, Usage: spec.Usage,
 		Claim: b.claim, Clock: Now, Random: Random(),
 	}

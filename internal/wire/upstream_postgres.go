@@ -11,7 +11,7 @@ func postgresUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 	spec, account := b.server.Postgres, b.account.Postgres
 	config := postgres.Config{
 		Server: postgres.Server{Host: spec.Host, Port: spec.Port, Database: spec.Database, TLS: spec.TLS, CACertificate: spec.CACertificate},
-		Admin:  b.admin, Mode: postgres.Mode(account.Mode), Owner: account.Owner, User: account.User,
+		Admin:  b.admin, Mode: upstream.Capability(account.Mode), Owner: account.Owner, User: account.User,
 		NewPassword: b.password, SendPassword: spec.SendPassword, Usage: spec.Usage, Claim: b.claim,
 		Clock: Now, Random: Random(),
 	}

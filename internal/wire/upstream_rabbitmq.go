@@ -17,7 +17,7 @@ func rabbitmqUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 			Host: spec.Host, Port: spec.Port, ManagementHost: spec.ManagementHost, ManagementPort: spec.ManagementPort,
 			ManagementPath: spec.ManagementPath, TLS: spec.TLS, CACertificate: spec.CACertificate,
 		},
-		Admin: b.admin, Mode: rabbitmq.Mode(account.Mode), Template: account.Template, User: account.User,
+		Admin: b.admin, Mode: upstream.Capability(account.Mode), Template: account.Template, User: account.User,
 		NewPassword: b.password, Claim: b.claim, Clock: Now, Random: Random(),
 	}
 	copy(config.Users[:], account.Users)
@@ -32,7 +32,7 @@ func rabbitmqUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.Mode == rabbitmq.Alternate {
+	if config.Mode == upstream.Alternate {
 		return rabbitmq.Pair{Upstream: made}, nil
 	}
 	return made, nil

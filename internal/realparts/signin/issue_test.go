@@ -48,6 +48,23 @@ func register(t *testing.T, issuer string) (id, secret string) {
 	return made.ID, made.Secret
 }
 
+// giteaApplication makes an OAuth 2 application of the user ci.
+func giteaApplication(t *testing.T, server *realparts.GiteaServer, password string) (id, secret string) {
+	t.Helper()
+	body := `{"name": "by hand", "redirect_uris": ["https://portal.example.org/"], "confidential_client": true}`
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/v1/user/applications/oauth2", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth("ci", password)
+	var made struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+	}
+	post(t, server.Client, request, &made)
+	return made.ID, made.Secret
+}
+
 // giteaToken makes an access token of the user ci.
 func giteaToken(t *testing.T, server *realparts.GiteaServer, password string) string {
 	t.Helper()

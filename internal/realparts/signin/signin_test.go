@@ -149,7 +149,8 @@ func TestS3(t *testing.T) {
 	told(t, as(key.ExposeText("secretAccessKey")), as(password), server.Stop)
 }
 
-func TestToken(t *testing.T) {
+// One server for a token and for a client.
+func TestTokenAndIntrospection(t *testing.T) {
 	if testing.Short() {
 		return
 	}
@@ -165,4 +166,14 @@ func TestToken(t *testing.T) {
 		}
 	}
 	told(t, as(made), as(strings.Repeat("0", len(made))), server.Stop)
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id, secret := giteaApplication(t, server, user.ExposeText("password"))
+	client := func(secret string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return signin.Introspection(ctx, server.URL+"/login/oauth/introspect", server.CACertificate, id, secret)
+		}
+	}
+	told(t, client(secret), client("x"+secret), server.Stop)
 }

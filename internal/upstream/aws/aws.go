@@ -41,18 +41,12 @@ import (
 	"net/http"
 	"regexp"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-)
-
-// Fields of the values, the admin's included.
-const (
-	FieldKey    = "accessKeyId"
-	FieldSecret = "secretAccessKey"
+	"custody.dev/custody/internal/upstream/accesskey"
 )
 
 // Revocation says what becomes of a key that is revoked.
@@ -99,8 +93,7 @@ type Config struct {
 type Upstream struct {
 	Config
 	client *http.Client
-	// ahead is how far AWS's clock was found to be ahead, in nanoseconds.
-	ahead atomic.Int64
+	theirs accesskey.Clock
 
 	mu sync.Mutex
 	// own are the times of Custody's own requests by key id, by AWS's clock: they are no evidence of use.
@@ -135,7 +128,9 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring aws upstream: %w", err)
 	}
-	return &Upstream{Config: config, client: client, own: map[string][]time.Time{}}, nil
+	return &Upstream{
+		Config: config, client: client, theirs: accesskey.Clock{Own: config.Clock}, own: map[string][]time.Time{},
+	}, nil
 }
 
 var (
@@ -178,8 +173,7 @@ func (u *Upstream) Propose(context.Context, secret.Value) (secret.Value, error) 
 }
 
 const (
-	keyLetters    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	secretLetters = keyLetters + "abcdefghijklmnopqrstuvwxyz0189+/"
+	secretLetters = accesskey.Letters + "abcdefghijklmnopqrstuvwxyz0189+/"
 	keyPrefix     = "AKIA"
 	keyRandom     = 16
 	secretLength  = 40
@@ -187,34 +181,22 @@ const (
 
 // Decoy makes a well-formed access key that AWS never issued.
 func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
-	raw := make([]byte, keyRandom+secretLength)
-	if _, err := io.ReadFull(u.Random, raw); err != nil {
-		return secret.Value{}, fmt.Errorf("making a decoy: reading randomness: %w", err)
-	}
-	id, text := []byte(keyPrefix), make([]byte, secretLength)
-	for _, b := range raw[:keyRandom] {
-		id = append(id, keyLetters[int(b)%len(keyLetters)])
-	}
-	for i, b := range raw[keyRandom:] {
-		text[i] = secretLetters[int(b)%len(secretLetters)]
-	}
-	return pair(v, string(id), string(text))
-}
-
-// pair is v with another key; its other fields are kept.
-func pair(v secret.Value, id, text string) (secret.Value, error) {
-	v, err := v.With(FieldKey, []byte(id))
+	id, err := accesskey.Draw(u.Random, accesskey.Letters, keyRandom)
 	if err != nil {
-		return secret.Value{}, err
+		return secret.Value{}, fmt.Errorf("making a decoy: %w", err)
 	}
-	return v.With(FieldSecret, []byte(text))
+	text, err := accesskey.Draw(u.Random, secretLetters, secretLength)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("making a decoy: %w", err)
+	}
+	return accesskey.With(v, keyPrefix+id, text)
 }
 
 // Apply has IAM issue another key for the user.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
 	const doing = "issuing access key"
 	if !candidate.Empty() {
-		return secret.Value{}, notApplied(doing, "AWS issues keys itself and takes none")
+		return secret.Value{}, upstream.NotApplied(doing, "AWS issues keys itself and takes none")
 	}
 	c, err := u.begin(ctx, doing, run)
 	if err != nil {
@@ -224,11 +206,11 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	if err := c.listKeys(); err != nil {
 		return secret.Value{}, err
 	}
-	if err := c.makeRoom(current.ExposeText(FieldKey)); err != nil {
+	if err := c.makeRoom(current.ExposeText(accesskey.ID)); err != nil {
 		return secret.Value{}, err
 	}
 	if err := c.tag(c.marked.next(run, c.stillInactive())); err != nil {
-		return secret.Value{}, unissued(err)
+		return secret.Value{}, upstream.Unapplied(err)
 	}
 	return c.create(current)
 }
@@ -237,8 +219,8 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 // run is taken back, and a key without a successor, are deleted.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = "revoking access key"
-	id := old.ExposeText(FieldKey)
-	if id == "" || id == successor.ExposeText(FieldKey) {
+	id := old.ExposeText(accesskey.ID)
+	if id == "" || id == successor.ExposeText(accesskey.ID) {
 		return nil
 	}
 	c, err := u.begin(ctx, doing, run)
@@ -251,7 +233,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	}
 	gone := true
 	if keyForm.MatchString(id) {
-		if u.Revocation == Deactivate && c.older(id, successor.ExposeText(FieldKey)) {
+		if u.Revocation == Deactivate && c.older(id, successor.ExposeText(accesskey.ID)) {
 			gone, err = c.deactivate(run, id)
 		} else {
 			gone, err = c.delete(id)

@@ -3,7 +3,6 @@
 package aws
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -23,7 +24,7 @@ import (
 func valid() Config {
 	return Config{
 		Server: Server{AccountID: testAccount, Region: testRegion}, User: testUser, Claim: "shop/test/orders-key", Clock: time.Now,
-		Admin: func(context.Context) ([]secret.Value, error) { return nil, nil },
+		Admin: upstreamtest.Admins(),
 	}
 }
 
@@ -73,7 +74,7 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 	}
 	r := newRig(t)
 	u := r.open(r.config())
-	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "the key")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-1", secret.Value{}), "the key")
 }
 
 // captured keeps where requests would go, and sends none.
@@ -101,7 +102,7 @@ func TestEndpointsOfRegions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u.Admin = as(v)
+		u.Admin = upstreamtest.Admins(v)
 		c := &captured{}
 		u.client.Transport = c
 		if _, err := u.List(t.Context()); err == nil {
@@ -121,16 +122,12 @@ func TestDecoyIsWellFormed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := secret.Text(map[string]string{"region": testRegion})
+	decoy, err := u.Decoy(upstreamtest.Value(t, map[string]string{"region": testRegion}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoy, err := u.Decoy(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(decoy.ExposeText(FieldKey)) ||
-		!regexp.MustCompile(`^[A-Za-z0-9+/]{40}$`).MatchString(decoy.ExposeText(FieldSecret)) || decoy.ExposeText("region") != testRegion {
+	if !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(decoy.ExposeText(accesskey.ID)) ||
+		!regexp.MustCompile(`^[A-Za-z0-9+/]{40}$`).MatchString(decoy.ExposeText(accesskey.Secret)) || decoy.ExposeText("region") != testRegion {
 		t.Error("the decoy is not a well-formed access key, or other fields are lost")
 	}
 }
@@ -138,7 +135,7 @@ func TestDecoyIsWellFormed(t *testing.T) {
 func TestMarkerFitsTags(t *testing.T) {
 	m := marker{}
 	run := func(i int) authority.RunID { return authority.RunID(fmt.Sprintf("0190a1b2-c3d4-7e5f-8a9b-%012d", i)) }
-	const runs = 40
+	const runs, past = 40, 16
 	for i := range runs {
 		m = m.next(run(i), []string{"AKIATEST000000000001", "AKIATEST000000000002"})
 		m.Claim = strings.Repeat("c", 256)
@@ -151,7 +148,7 @@ func TestMarkerFitsTags(t *testing.T) {
 			t.Fatalf("read back (-want +got):\n%s", diff)
 		}
 	}
-	for i := runs - 1 - maxPast; i < runs-1; i++ {
+	for i := runs - 1 - past; i < runs-1; i++ {
 		if err := m.admit("testing", m.Claim, run(i)); !errors.Is(err, upstream.ErrSuperseded) {
 			t.Errorf("run %d, superseded: got %v", i, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -39,7 +40,7 @@ func (u *Upstream) begin(ctx context.Context, doing string, run authority.RunID)
 		return nil, err
 	}
 	if run == "" {
-		err = notApplied(doing, "a run id is needed")
+		err = upstream.NotApplied(doing, "a run id is needed")
 	} else {
 		err = c.marked.admit(doing, u.Claim, run)
 	}
@@ -62,40 +63,30 @@ func (u *Upstream) open(ctx context.Context, doing string) (*call, error) {
 }
 
 func (c *call) signIn() error {
-	if err := c.ctx.Err(); err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
-	}
-	admins, err := c.u.Admin(c.ctx)
-	if err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refused := notApplied(c.doing, "AWS refuses every admin credential; a new one may not be known everywhere yet")
-	refused.Next = nextAdmin
-	for _, admin := range admins {
-		c.admin = admin
-		var got *iam.GetUserOutput
-		o := c.ask(func(a *attempt) (err error) {
-			got, err = a.asIAM(c.admin).GetUser(c.ctx, &iam.GetUserInput{UserName: &c.u.User})
-			return err
+	return accesskey.Admin(c.ctx, c.doing, "AWS refuses every admin credential; a new one may not be known everywhere yet", c.u.Admin,
+		func(admin secret.Value) (refused string, err error) {
+			c.admin = admin
+			var got *iam.GetUserOutput
+			o := c.ask(func(a *attempt) (err error) {
+				got, err = a.asIAM(c.admin).GetUser(c.ctx, &iam.GetUserInput{UserName: &c.u.User})
+				return err
+			})
+			switch {
+			case o.refusesCredential():
+				return o.code, nil
+			case o.err != nil:
+				return "", o.failure(c.doing)
+			case got.User == nil:
+				return "", upstream.NotApplied(c.doing, "AWS's answer names no user")
+			}
+			if why := c.u.mismatch(aws.ToString(got.User.Arn)); why != "" {
+				e := upstream.NotApplied(c.doing, why)
+				e.Next = "correct accountId, partition or user in the documents, or the admin credential"
+				return "", e
+			}
+			c.marked = readMarker(got.User.Tags)
+			return "", nil
 		})
-		switch {
-		case o.refusesCredential():
-			refused.Code = o.code
-			continue
-		case o.err != nil:
-			return unissued(o.failure(c.doing))
-		case got.User == nil:
-			return notApplied(c.doing, "AWS's answer names no user")
-		}
-		if why := c.u.mismatch(aws.ToString(got.User.Arn)); why != "" {
-			e := notApplied(c.doing, why)
-			e.Next = "correct accountId, partition or user in the documents, or the admin credential"
-			return e
-		}
-		c.marked = readMarker(got.User.Tags)
-		return nil
-	}
-	return refused
 }
 
 func (c *call) ask(do func(*attempt) error) outcome { return c.u.ask(c.admin, do) }
@@ -131,14 +122,14 @@ func (c *call) listKeys() error {
 			return err
 		})
 		if o.err != nil {
-			return unissued(o.failure(c.doing))
+			return upstream.Unapplied(o.failure(c.doing))
 		}
 		c.keys = append(c.keys, page.AccessKeyMetadata...)
 		if from = page.Marker; !page.IsTruncated || from == nil {
 			return nil
 		}
 	}
-	return notApplied(c.doing, "AWS's list of keys does not end")
+	return upstream.NotApplied(c.doing, "AWS's list of keys does not end")
 }
 
 func (c *call) find(id string) (types.AccessKeyMetadata, bool) {
@@ -178,7 +169,7 @@ func (c *call) makeRoom(current string) error {
 			continue
 		}
 		if _, err := c.delete(id); err != nil {
-			return unissued(err)
+			return upstream.Unapplied(err)
 		}
 		c.keys = slices.DeleteFunc(c.keys, func(key types.AccessKeyMetadata) bool { return aws.ToString(key.AccessKeyId) == id })
 	}
@@ -195,8 +186,7 @@ func (c *call) full() error {
 		id := aws.ToString(key.AccessKeyId)
 		text := fmt.Sprintf("%s (%s", id, strings.ToLower(string(key.Status)))
 		if key.CreateDate != nil {
-			now := c.u.Clock().Add(c.u.aheadBy())
-			text += fmt.Sprintf(", %d days old", int(now.Sub(*key.CreateDate).Hours()/24))
+			text += fmt.Sprintf(", %d days old", int(c.u.theirs.Now().Sub(*key.CreateDate).Hours()/24))
 		}
 		switch used, o := c.lastUsed(id); {
 		case o.err != nil:
@@ -208,8 +198,8 @@ func (c *call) full() error {
 		}
 		told = append(told, text+")")
 	}
-	e := notApplied(c.doing, fmt.Sprintf("the user %s has %d access keys, as many as it may: %s", c.u.User, len(c.keys), strings.Join(told, "; ")))
-	e.Code = codeLimit
+	e := upstream.NotApplied(c.doing, fmt.Sprintf("the user %s has %d access keys, as many as it may: %s", c.u.User, len(c.keys), strings.Join(told, "; ")))
+	e.Said = codeLimit
 	e.Next = "find out which key nobody uses, then: aws iam delete-access-key --user-name " + c.u.User + " --access-key-id ID"
 	return e
 }
@@ -259,9 +249,9 @@ func (c *call) create(current secret.Value) (secret.Value, error) {
 	case o.err != nil:
 		return secret.Value{}, o.failure(c.doing)
 	case got.AccessKey == nil || aws.ToString(got.AccessKey.AccessKeyId) == "" || aws.ToString(got.AccessKey.SecretAccessKey) == "":
-		return secret.Value{}, &Error{Doing: c.doing, Detail: "AWS's answer holds no key"}
+		return secret.Value{}, &upstream.Error{Doing: c.doing, Detail: "AWS's answer holds no key"}
 	}
-	return pair(current, *got.AccessKey.AccessKeyId, *got.AccessKey.SecretAccessKey)
+	return accesskey.With(current, *got.AccessKey.AccessKeyId, *got.AccessKey.SecretAccessKey)
 }
 
 // delete removes a key of the user; gone says that there was none.
@@ -312,11 +302,11 @@ func (c *call) elsewhere(old secret.Value) error {
 	case verdict == upstream.Refused:
 		return nil
 	case verdict == upstream.Unknown:
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
 	case c.u.mismatch(arn) == "":
 		return nil // deleted a moment ago, which does not show everywhere yet
 	}
-	e := notApplied(c.doing, c.u.mismatch(arn))
+	e := upstream.NotApplied(c.doing, c.u.mismatch(arn))
 	e.Next = "delete that key by hand; the run then goes on"
 	return e
 }

@@ -4,19 +4,14 @@ package aws
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/http/httptrace"
-	"net/netip"
-	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
+	"custody.dev/custody/internal/upstream/accesskey"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -51,27 +46,16 @@ func (s Server) client() (*http.Client, error) {
 		if endpoint == "" {
 			continue
 		}
-		where, err := url.Parse(endpoint)
-		if err != nil || where.Hostname() == "" || where.User != nil || strings.Trim(where.Path, "/") != "" || where.RawQuery != "" || where.Fragment != "" {
-			return nil, errors.New("an endpoint must be a URL of scheme and host alone")
-		}
-		address, err := netip.ParseAddr(where.Hostname())
-		local := where.Hostname() == "localhost" || err == nil && address.Unmap().IsLoopback()
-		if where.Scheme != "https" && (where.Scheme != "http" || !local) {
-			return nil, fmt.Errorf("endpoint of scheme %q: want https, or http to loopback", where.Scheme)
+		if err := transport.Endpoint(endpoint); err != nil {
+			return nil, err
 		}
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.CACertificate != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
+	client, err := transport.Client(s.CACertificate)
+	if err != nil {
+		return nil, err
 	}
-	return &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a signature is for one host
-	}, nil
+	client.Transport.(*http.Transport).Proxy = http.ProxyFromEnvironment
+	return client, nil
 }
 
 // home is the region that IAM's requests are signed for.
@@ -99,21 +83,19 @@ type attempt struct {
 
 // Do sends the SDK's request.
 func (a *attempt) Do(request *http.Request) (*http.Response, error) {
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.sent = true }}
-	response, err := a.u.client.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	watched, left := transport.Watch(request.Context())
+	response, err := a.u.client.Do(request.WithContext(watched))
+	a.sent = left.Load()
 	if err != nil {
 		return nil, err
 	}
-	a.status = response.StatusCode
-	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
-		a.date = date
-	}
+	a.status, a.date = response.StatusCode, transport.Date(response.Header)
 	return response, nil
 }
 
 // SignHTTP signs for Custody's clock, brought onto AWS's where they were found to differ.
 func (a *attempt) SignHTTP(ctx context.Context, as aws.Credentials, r *http.Request, hash, service, region string, _ time.Time, options ...func(*v4.SignerOptions)) error {
-	a.signed = a.u.Clock().Add(time.Duration(a.u.ahead.Load()))
+	a.signed = a.u.theirs.Now()
 	return v4.NewSigner().SignHTTP(ctx, as, r, hash, service, region, a.signed, options...)
 }
 
@@ -143,9 +125,7 @@ func (a *attempt) asSTS(v secret.Value) *sts.Client {
 }
 
 func static(v secret.Value) aws.CredentialsProvider {
-	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: v.ExposeText(FieldKey), SecretAccessKey: v.ExposeText(FieldSecret)}, nil
-	})
+	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return accesskey.Credentials(v), nil })
 }
 
 // ask makes one request as v. When AWS refuses it because the clocks differ, it is made once more by AWS's clock: what
@@ -155,12 +135,12 @@ func (u *Upstream) ask(v secret.Value, do func(*attempt) error) outcome {
 		a := &attempt{u: u}
 		o := a.outcome(do(a))
 		if o.err == nil {
-			u.remember(v.ExposeText(FieldKey), a.date)
+			u.remember(v.ExposeText(accesskey.ID), a.date)
 		}
 		if again || !o.skewed {
 			return o
 		}
-		u.ahead.Store(int64(a.date.Sub(u.Clock())))
+		u.theirs.Set(a.date)
 	}
 }
 

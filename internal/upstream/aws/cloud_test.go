@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 const (
@@ -135,11 +137,7 @@ func (c *cloud) key(t *testing.T, user string) secret.Value {
 	defer c.mu.Unlock()
 	key := c.newKey(c.users[strings.ToLower(user)])
 	key.changed = time.Time{}
-	v, err := secret.Text(map[string]string{FieldKey: key.id, FieldSecret: key.secret})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+	return upstreamtest.Value(t, map[string]string{accesskey.ID: key.id, accesskey.Secret: key.secret})
 }
 
 func (c *cloud) newKey(u *cloudUser) *cloudKey {

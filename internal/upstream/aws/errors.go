@@ -3,79 +3,16 @@
 package aws
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 )
-
-// Error is what went wrong, in words that hold no secret. It wraps Class, and Cause where that is one of Custody's own
-// or a context's.
-type Error struct {
-	Doing string
-	// Class is one of the upstream package's errors, or nil when the call may have taken effect.
-	Class  error
-	Detail string
-	// Code is AWS's name of its error, "" when it said nothing.
-	Code  string
-	Cause error
-	// Next is the operator's next move.
-	Next string
-}
-
-// Error is the one-line message, without the hint.
-func (e *Error) Error() string {
-	parts := []string{e.Doing}
-	if e.Class != nil {
-		parts = append(parts, e.Class.Error())
-	}
-	for _, part := range []string{e.Detail, e.Code} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	if e.Cause != nil {
-		parts = append(parts, e.Cause.Error())
-	}
-	return strings.Join(parts, ": ")
-}
-
-// Hint is the operator's next move.
-func (e *Error) Hint() string { return e.Next }
-
-// Unwrap gives the class and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Class != nil {
-		wrapped = append(wrapped, e.Class)
-	}
-	if e.Cause != nil {
-		wrapped = append(wrapped, e.Cause)
-	}
-	return wrapped
-}
-
-func notApplied(doing, detail string) *Error {
-	return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: detail}
-}
-
-// unissued says of an error before a key was asked for that none was issued.
-func unissued(err error) error {
-	if e, ok := errors.AsType[*Error](err); ok && e.Class == nil {
-		changed := *e
-		changed.Class = upstream.ErrNotApplied
-		return &changed
-	}
-	return err
-}
 
 // Codes that decide.
 const (
@@ -91,7 +28,6 @@ const (
 const (
 	nextRights = "give the admin the policy on the page of this upstream: custody upstream explain aws"
 	nextUser   = "create the user, or correct it in the document"
-	nextAdmin  = "make another access key for the admin and hand it in, as the secret that adminRef names: `custody supply SECRET`"
 
 	// throttledFor is how long to wait when AWS asks to be asked less.
 	throttledFor = 30 * time.Second
@@ -114,23 +50,13 @@ type outcome struct {
 func (a *attempt) outcome(err error) outcome {
 	o := outcome{err: err, sent: a.sent, status: a.status, timed: !a.date.IsZero()}
 	if answered, ok := errors.AsType[smithy.APIError](err); ok {
-		o.code = plain(answered.ErrorCode())
+		o.code = accesskey.Code(answered.ErrorCode())
 	}
 	switch o.code {
 	case codeSignature, codeExpired, codeSkewed:
 		o.skewed = o.timed && a.date.Sub(a.signed).Abs() > skewAllowed
 	}
 	return o
-}
-
-// plain keeps what can be the name of an error, so that an answer cannot put other words into a message.
-func plain(code string) string {
-	if len(code) > 64 || strings.ContainsFunc(code, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.'
-	}) {
-		return ""
-	}
-	return code
 }
 
 // refusesCredential reports whether AWS said that the key which signed is not one that it honours.
@@ -143,9 +69,11 @@ func (o outcome) throttled() bool {
 	return throttled || o.status == http.StatusTooManyRequests
 }
 
+const broke = "the connection broke, or what answered is not AWS"
+
 // failure describes what went wrong. Only what AWS surely refused, and what never left, is not applied.
-func (o outcome) failure(doing string) *Error {
-	e := &Error{Doing: doing, Code: o.code}
+func (o outcome) failure(doing string) *upstream.Error {
+	e := &upstream.Error{Doing: doing, Said: o.code}
 	switch {
 	case o.throttled():
 		e.Class, e.Cause = upstream.ErrNotApplied, &upstream.Later{After: throttledFor, Err: errors.New("AWS asks to be asked less often")}
@@ -154,9 +82,12 @@ func (o outcome) failure(doing string) *Error {
 	case o.code != "":
 		e.Detail = "AWS failed; the request may have taken effect"
 	case !o.sent:
-		e.Class, e.Detail, e.Cause = upstream.ErrNotApplied, "AWS is unreachable", describe(o.err)
+		e.Class = upstream.ErrNotApplied
+		e.Detail, e.Cause = upstream.Told(o.err, broke)
+		e.Detail = upstream.Join("AWS is unreachable", e.Detail)
 	default:
-		e.Detail, e.Cause = "no answer that is AWS's; the request may have taken effect", describe(o.err)
+		e.Detail, e.Cause = upstream.Told(o.err, broke)
+		e.Detail = upstream.Join("no answer that is AWS's; the request may have taken effect", e.Detail)
 	}
 	switch o.code {
 	case codeDenied:
@@ -165,26 +96,4 @@ func (o outcome) failure(doing string) *Error {
 		e.Next = nextUser
 	}
 	return e
-}
-
-var errBroke = errors.New("the connection broke, or what answered is not AWS")
-
-// describe names a client-side failure without quoting what a library made of it: only network and certificate errors,
-// which hold addresses and names, are passed on.
-func describe(err error) error {
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate
-	}
-	if network, ok := errors.AsType[*net.OpError](err); ok {
-		return network
-	}
-	if name, ok := errors.AsType[*net.DNSError](err); ok {
-		return name
-	}
-	return errBroke
 }

@@ -3,13 +3,13 @@
 package aws
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -23,15 +23,13 @@ const (
 	// tagInactive holds the ids of keys that Custody made inactive.
 	tagInactive = "custody-inactive"
 
-	maxTag  = 256
-	maxPast = 16
+	maxTag = 256
 )
 
 // marker is what the tags say. It holds no secret; who may read the user sees it.
 type marker struct {
-	Claim    string
-	Run      authority.RunID
-	Past     []string
+	Claim string
+	accesskey.Runs
 	Inactive []string
 }
 
@@ -44,7 +42,7 @@ func readMarker(tags []types.Tag) marker {
 			m.Claim = value
 		case tagRuns:
 			if words := strings.Fields(value); len(words) > 0 {
-				m.Run, m.Past = authority.RunID(words[0]), words[1:]
+				m.Run, m.Past = authority.RunID(words[0]), reversed(words[1:])
 			}
 		case tagInactive:
 			m.Inactive = strings.Fields(value)
@@ -57,9 +55,15 @@ func (m marker) tags() []types.Tag {
 	tag := func(key, value string) types.Tag { return types.Tag{Key: aws.String(key), Value: aws.String(value)} }
 	return []types.Tag{
 		tag(tagClaim, m.Claim),
-		tag(tagRuns, fit(append([]string{string(m.Run)}, m.Past...))),
+		tag(tagRuns, fit(append([]string{string(m.Run)}, reversed(m.Past)...))),
 		tag(tagInactive, fit(m.Inactive)),
 	}
+}
+
+func reversed(words []string) []string {
+	words = slices.Clone(words)
+	slices.Reverse(words)
+	return words
 }
 
 // fit joins as many words as a tag holds.
@@ -78,39 +82,23 @@ func (m marker) equal(other marker) bool {
 	return m.Claim == other.Claim && m.Run == other.Run && slices.Equal(m.Past, other.Past) && slices.Equal(m.Inactive, other.Inactive)
 }
 
-// next is the marker once run has begun and inactive are what Custody made inactive.
+// next is the marker once run, which was admitted, has begun and inactive are what Custody made inactive.
 func (m marker) next(run authority.RunID, inactive []string) marker {
-	next := m
-	next.Inactive = inactive
-	if m.Run == run {
-		return next
-	}
-	next.Run = run
-	if m.Run != "" {
-		next.Past = append([]string{short(m.Run)}, m.Past...)
-		next.Past = next.Past[:min(len(next.Past), maxPast)]
-	}
-	return next
-}
-
-func short(run authority.RunID) string {
-	sum := sha256.Sum256([]byte(run))
-	return hex.EncodeToString(sum[:4])
+	m.Runs, _ = m.Begin(run)
+	m.Inactive = inactive
+	return m
 }
 
 // admit checks that run may change what is marked by m.
 func (m marker) admit(doing, claim string, run authority.RunID) error {
 	if m.Claim != "" && m.Claim != claim {
-		return &Error{
+		return &upstream.Error{
 			Doing: doing, Class: upstream.ErrSuperseded, Detail: "the user carries the claim of " + m.Claim,
 			Next: "if nobody else rotates its keys: aws iam untag-user --user-name USER --tag-keys custody custody-run custody-inactive",
 		}
 	}
-	if m.Run != run && slices.Contains(m.Past, short(run)) {
-		return &Error{
-			Doing: doing, Class: upstream.ErrSuperseded, Detail: "run " + string(m.Run) + " came after run " + string(run),
-			Next: "nothing: the later run goes on",
-		}
+	if _, ok := m.Begin(run); !ok {
+		return login.Superseded(doing, run, m.Run)
 	}
 	return nil
 }

@@ -3,17 +3,14 @@
 package aws
 
 import (
-	"context"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
-	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
@@ -66,12 +63,8 @@ func newRig(t *testing.T) *rig {
 func (r *rig) config() Config {
 	return Config{
 		Server: Server{AccountID: testAccount, Region: testRegion, IAMEndpoint: r.cloud.server.URL, STSEndpoint: r.cloud.server.URL},
-		Admin:  as(r.admin), User: testUser, Claim: "shop/test/orders-key", Clock: time.Now,
+		Admin:  upstreamtest.Admins(r.admin), User: testUser, Claim: "shop/test/orders-key", Clock: time.Now,
 	}
-}
-
-func as(admins ...secret.Value) func(context.Context) ([]secret.Value, error) {
-	return func(context.Context) ([]secret.Value, error) { return admins, nil }
 }
 
 func (r *rig) open(config Config) *Upstream {
@@ -81,30 +74,6 @@ func (r *rig) open(config Config) *Upstream {
 		r.Fatal(err)
 	}
 	return u
-}
-
-func (r *rig) issue(u *Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	v, err := u.Apply(r.Context(), run, current, secret.Value{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return v
-}
-
-func (r *rig) revoke(u *Upstream, run authority.RunID, old, successor secret.Value) {
-	r.Helper()
-	if err := u.Revoke(r.Context(), run, old, successor); err != nil {
-		r.Fatal(err)
-	}
-}
-
-func (r *rig) is(u *Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
 }
 
 // keys shows the user's keys as "id status".
@@ -134,11 +103,10 @@ func TestSuite(t *testing.T) {
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 				r := newRig(t)
 				proxy := realparts.NewProxy(t, strings.TrimPrefix(r.cloud.server.URL, "http://"))
-				skew := new(atomic.Int64)
 				config := r.config()
+				clock, skew := upstreamtest.Skewed()
 				config.Server.IAMEndpoint, config.Server.STSEndpoint = "http://"+proxy.Address(), "http://"+proxy.Address()
-				config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
-				config.CallDeadline = 5 * time.Second
+				config.Clock, config.CallDeadline = clock, 5*time.Second
 				r.cloud.late = test.late
 				test.change(r, &config)
 				throttle := func(on bool) {
@@ -147,10 +115,10 @@ func TestSuite(t *testing.T) {
 					r.cloud.throttled = on
 				}
 				fixture := upstreamtest.Fixture{
-					Upstream: r.open(config), Break: proxy.Break, Cut: proxy.Cut, Public: []string{FieldKey},
+					Upstream: r.open(config), Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold, Public: []string{accesskey.ID},
 					Mend:     func() { proxy.Mend(); throttle(false) },
 					Throttle: func() { throttle(true) },
-					Skew:     func(by time.Duration) { skew.Add(int64(by)) },
+					Skew:     skew,
 					Held:     func(*testing.T) []string { return r.cloud.held(testUser) },
 				}
 				if test.late > 0 {

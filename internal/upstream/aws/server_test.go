@@ -14,6 +14,8 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -23,10 +25,7 @@ func (r *rig) refuses(class error, what string, call func() error) (message stri
 	r.Helper()
 	before := r.keys()
 	err := call()
-	said, ok := errors.AsType[*Error](err)
-	if !errors.Is(err, class) || !ok || said.Hint() == "" {
-		r.Errorf("%s: got %v, want %v with a hint", what, err, class)
-	}
+	upstreamtest.Hinted(r, class, err, what)
 	if diff := cmp.Diff(before, r.keys()); diff != "" {
 		r.Errorf("%s changed keys (-before +after):\n%s", what, diff)
 	}
@@ -44,17 +43,17 @@ func TestFullHouseNamesBothKeys(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
 	one, two := r.cloud.key(t, testUser), r.cloud.key(t, testUser)
-	r.cloud.find(one.ExposeText(FieldKey)).created = time.Now().Add(-400 * 24 * time.Hour)
-	used := r.cloud.find(two.ExposeText(FieldKey))
+	r.cloud.find(one.ExposeText(accesskey.ID)).created = time.Now().Add(-400 * 24 * time.Hour)
+	used := r.cloud.find(two.ExposeText(accesskey.ID))
 	used.usedAt, used.usedService, used.usedIn = time.Now().Add(-time.Hour), "s3", testRegion
 	used.active = false // by somebody else: it is not Custody's to delete
 	said := r.refuses(upstream.ErrNotApplied, "a full house", apply(t, u, one))
-	for _, want := range []string{one.ExposeText(FieldKey), two.ExposeText(FieldKey), "inactive", "(active", "400 days old", "never used", "by s3"} {
+	for _, want := range []string{one.ExposeText(accesskey.ID), two.ExposeText(accesskey.ID), "inactive", "(active", "400 days old", "never used", "by s3"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("got %q, want it to say %q", said, want)
 		}
 	}
-	if strings.Contains(said, one.ExposeText(FieldSecret)) {
+	if strings.Contains(said, one.ExposeText(accesskey.Secret)) {
 		t.Error("the error quotes a secret")
 	}
 	r.cloud.fail["GetAccessKeyLastUsed"] = cloudError{http.StatusForbidden, "AccessDenied"}
@@ -71,20 +70,20 @@ func TestQuotaReachedInBetween(t *testing.T) {
 func TestOwnInactiveKeyMakesRoom(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
-	r.revoke(u, "run-2", first, second)
-	id := func(v secret.Value) string { return v.ExposeText(FieldKey) }
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
+	upstreamtest.Revoke(r, u, "run-2", first, second)
+	id := func(v secret.Value) string { return v.ExposeText(accesskey.ID) }
 	want := []string{id(first) + " false", id(second) + " true"}
 	if diff := cmp.Diff(want, r.keys()); diff != "" {
 		t.Errorf("keys after revoking (-want +got):\n%s", diff)
 	}
-	third := r.issue(u, "run-3", second)
+	third := upstreamtest.Issue(r, u, "run-3", second)
 	want = []string{id(second) + " true", id(third) + " true"}
 	if diff := cmp.Diff(want, r.keys()); diff != "" {
 		t.Errorf("keys after the next run (-want +got):\n%s", diff)
 	}
-	r.revoke(u, "run-3", second, third)
+	upstreamtest.Revoke(r, u, "run-3", second, third)
 	r.cloud.find(id(second)).active = true // brought back by a person: somebody needs it
 	said := r.refuses(upstream.ErrNotApplied, "a key that was brought back", apply(t, u, third))
 	if !strings.Contains(said, id(second)) {
@@ -111,19 +110,19 @@ func TestWhatBecomesOfARevokedKey(t *testing.T) {
 			config := r.config()
 			config.Revocation = test.mode
 			u := r.open(config)
-			old := r.issue(u, "run-1", secret.Value{})
+			old := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 			successor := secret.Value{}
 			if !test.alone {
-				successor = r.issue(u, "run-2", old)
+				successor = upstreamtest.Issue(r, u, "run-2", old)
 			}
 			if test.undo {
 				old, successor = successor, old
 			}
 			for range 2 {
-				r.revoke(u, "run-2", old, successor)
-				r.is(u, upstream.Refused, old, "the revoked key")
+				upstreamtest.Revoke(r, u, "run-2", old, successor)
+				upstreamtest.Is(r, u, upstream.Refused, old, "the revoked key")
 			}
-			if key := r.cloud.find(old.ExposeText(FieldKey)); key.active || key.gone == test.kept {
+			if key := r.cloud.find(old.ExposeText(accesskey.ID)); key.active || key.gone == test.kept {
 				t.Errorf("got active %v, gone %v; want kept: %v", key.active, key.gone, test.kept)
 			}
 		})
@@ -136,23 +135,23 @@ func TestRevokingAgainBeforeItShows(t *testing.T) {
 	config := r.config()
 	config.Revocation = Delete
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	r.cloud.late = time.Hour
 	for range 2 {
-		r.revoke(u, "run-2", first, second)
+		upstreamtest.Revoke(r, u, "run-2", first, second)
 	}
-	r.is(u, upstream.Accepted, first, "the deleted key, which AWS has not forgotten everywhere")
-	third := r.issue(u, "run-3", second)
-	r.is(u, upstream.Refused, third, "a key that AWS does not know everywhere")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the deleted key, which AWS has not forgotten everywhere")
+	third := upstreamtest.Issue(r, u, "run-3", second)
+	upstreamtest.Is(r, u, upstream.Refused, third, "a key that AWS does not know everywhere")
 }
 
 func TestClaims(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
-	want := map[string]string{"custody": "shop/test/orders-key", "custody-run": "run-2 " + short("run-1"), "custody-inactive": ""}
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
+	want := map[string]string{"custody": "shop/test/orders-key", "custody-run": "run-2 " + accesskey.Digest("run-1"), "custody-inactive": ""}
 	if diff := cmp.Diff(want, r.cloud.users[testUser].tags); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}
@@ -164,8 +163,8 @@ func TestClaims(t *testing.T) {
 		r.refuses(upstream.ErrSuperseded, "Apply under "+what, apply(t, u, second))
 		r.refuses(upstream.ErrSuperseded, "Revoke under "+what, func() error { return u.Revoke(t.Context(), "run-9", first, second) })
 	}
-	r.revoke(u, "run-2", first, second)
-	r.issue(u, "run-3", second)
+	upstreamtest.Revoke(r, u, "run-2", first, second)
+	upstreamtest.Issue(r, u, "run-3", second)
 	r.refuses(upstream.ErrSuperseded, "Apply of a superseded run", func() error {
 		_, err := u.Apply(t.Context(), "run-2", first, secret.Value{})
 		return err
@@ -178,29 +177,29 @@ func TestForeignKeysAreNeverChanged(t *testing.T) {
 	u := r.open(r.config())
 	r.cloud.user(t, "elsewhere", "")
 	old := r.cloud.key(t, "elsewhere")
-	r.is(u, upstream.Unknown, old, "another user's key")
-	successor := r.issue(u, "run-1", old)
+	upstreamtest.Is(r, u, upstream.Unknown, old, "another user's key")
+	successor := upstreamtest.Issue(r, u, "run-1", old)
 	r.refuses(upstream.ErrNotApplied, "Revoke of another user's key", func() error { return u.Revoke(t.Context(), "run-1", old, successor) })
-	if key := r.cloud.find(old.ExposeText(FieldKey)); !key.active || key.gone {
+	if key := r.cloud.find(old.ExposeText(accesskey.ID)); !key.active || key.gone {
 		t.Error("another user's key was changed")
 	}
-	r.cloud.find(old.ExposeText(FieldKey)).change(false, true)
-	r.revoke(u, "run-1", old, successor)
+	r.cloud.find(old.ExposeText(accesskey.ID)).change(false, true)
+	upstreamtest.Revoke(r, u, "run-1", old, successor)
 
 	config := r.config()
 	config.Server.AccountID = "210987654321"
 	u = r.open(config)
 	r.refuses(upstream.ErrNotApplied, "Apply in another account", apply(t, u, successor))
-	r.is(u, upstream.Unknown, successor, "a key of another account")
+	upstreamtest.Is(r, u, upstream.Unknown, successor, "a key of another account")
 	config = r.config()
 	config.Server.Partition = "aws-cn"
-	r.is(r.open(config), upstream.Unknown, successor, "a key of another partition")
+	upstreamtest.Is(r, r.open(config), upstream.Unknown, successor, "a key of another partition")
 }
 
 func TestLostReplyLeavesANewcomer(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	before, err := u.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +217,7 @@ func TestLostReplyLeavesANewcomer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(append(before, newcomer.ExposeText(FieldKey)), after); diff != "" {
+	if diff := cmp.Diff(append(before, newcomer.ExposeText(accesskey.ID)), after); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
 }
@@ -226,7 +225,7 @@ func TestLostReplyLeavesANewcomer(t *testing.T) {
 func TestUses(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	uses := func(u *Upstream, since time.Time) []upstream.Use {
 		t.Helper()
 		got, err := u.Uses(t.Context(), v, since)
@@ -238,7 +237,7 @@ func TestUses(t *testing.T) {
 	if got := uses(u, time.Time{}); got != nil {
 		t.Errorf("a key that nobody used: got %v", got)
 	}
-	r.is(u, upstream.Accepted, v, "the key")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "the key")
 	if got := uses(u, time.Time{}); got != nil {
 		t.Errorf("a key that Custody alone used: got %v", got)
 	}
@@ -246,7 +245,7 @@ func TestUses(t *testing.T) {
 	if got := uses(restarted, time.Time{}); len(got) != 1 || !strings.Contains(got[0].Who, "Custody itself") {
 		t.Errorf("a use by Custody before it was restarted: got %v, want it told with that doubt", got)
 	}
-	key := r.cloud.find(v.ExposeText(FieldKey))
+	key := r.cloud.find(v.ExposeText(accesskey.ID))
 	key.usedAt, key.usedService, key.usedIn = time.Now().Add(-time.Minute).UTC().Truncate(time.Second), "s3", "eu-west-1"
 	want := []upstream.Use{{Who: "somebody who asks s3 in eu-west-1", Last: key.usedAt}}
 	if diff := cmp.Diff(want, uses(u, time.Now().Add(-time.Hour))); diff != "" {
@@ -266,18 +265,18 @@ func TestUserIsItsOwnAdmin(t *testing.T) {
 	r.cloud.user(t, testUser, leastRights)
 	first := r.cloud.key(t, testUser) // made by hand, handed over
 	config := r.config()
-	config.Admin = as(first)
+	config.Admin = upstreamtest.Admins(first)
 	u := r.open(config)
-	second := r.issue(u, "run-1", first)
-	r.is(u, upstream.Accepted, second, "the new key")
-	config.Admin = as(second)
+	second := upstreamtest.Issue(r, u, "run-1", first)
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the new key")
+	config.Admin = upstreamtest.Admins(second)
 	u = r.open(config)
-	r.revoke(u, "run-1", first, second)
-	r.is(u, upstream.Refused, first, "the old key")
-	config.Admin = as(first, second) // the first is refused
-	third := r.issue(r.open(config), "run-2", second)
-	r.is(u, upstream.Accepted, third, "the next key")
-	config.Admin = as(first)
+	upstreamtest.Revoke(r, u, "run-1", first, second)
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old key")
+	config.Admin = upstreamtest.Admins(first, second) // the first is refused
+	third := upstreamtest.Issue(r, r.open(config), "run-2", second)
+	upstreamtest.Is(r, u, upstream.Accepted, third, "the next key")
+	config.Admin = upstreamtest.Admins(first)
 	r.refuses(upstream.ErrNotApplied, "by a refused admin", apply(t, r.open(config), third))
 }
 
@@ -297,10 +296,10 @@ func TestNoLessRightsSuffice(t *testing.T) {
 		for _, action := range statement.Action {
 			r := newRig(t)
 			u := r.open(r.config())
-			first := r.issue(u, "run-1", secret.Value{})
+			first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 			r.cloud.user(t, testAdmin, strings.Replace(leastRights, `"`+action+`"`, `"iam:GetNothing"`, 1))
 			config := r.config()
-			config.Admin = as(r.cloud.key(t, testAdmin))
+			config.Admin = upstreamtest.Admins(r.cloud.key(t, testAdmin))
 			u = r.open(config)
 			var failures []error
 			second, err := u.Apply(t.Context(), "run-2", first, secret.Value{})
@@ -322,34 +321,34 @@ func TestNoLessRightsSuffice(t *testing.T) {
 func TestVerdictsOfErrors(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	for code, failure := range map[string]cloudError{
 		"a denial": {http.StatusForbidden, "AccessDenied"}, "an internal error": {http.StatusInternalServerError, "InternalFailure"},
 		"no service": {http.StatusServiceUnavailable, "ServiceUnavailable"}, "another refusal": {http.StatusForbidden, "OptInRequired"},
 	} {
 		r.cloud.fail["GetCallerIdentity"] = failure
-		r.is(u, upstream.Unknown, v, code)
+		upstreamtest.Is(r, u, upstream.Unknown, v, code)
 	}
 	delete(r.cloud.fail, "GetCallerIdentity")
-	wrong, err := v.With(FieldSecret, []byte("another/secret"))
+	wrong, err := v.With(accesskey.Secret, []byte("another/secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.is(u, upstream.Refused, wrong, "a wrong secret")
+	upstreamtest.Is(r, u, upstream.Refused, wrong, "a wrong secret")
 	r.cloud.timeless = true
-	r.is(u, upstream.Unknown, wrong, "a wrong secret, where AWS does not tell its time")
+	upstreamtest.Is(r, u, upstream.Unknown, wrong, "a wrong secret, where AWS does not tell its time")
 	r.cloud.timeless = false
 	for name, body := range map[string]string{"a page of something else": "<html>welcome</html>", "nothing": "", "another's XML": "<Error><Code>AccessDenied</Code></Error>"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
 		config := r.config()
 		config.Server.IAMEndpoint, config.Server.STSEndpoint = server.URL, server.URL
 		elsewhere := r.open(config)
-		r.is(elsewhere, upstream.Unknown, v, name)
+		upstreamtest.Is(r, elsewhere, upstream.Unknown, v, name)
 		if _, err := elsewhere.Apply(t.Context(), "run-2", v, secret.Value{}); !errors.Is(err, upstream.ErrNotApplied) {
 			t.Errorf("Apply, %s: got %v, want ErrNotApplied", name, err)
 		}
 		server.Close()
 	}
-	r.cloud.find(v.ExposeText(FieldKey)).active = false
-	r.is(u, upstream.Refused, v, "an inactive key")
+	r.cloud.find(v.ExposeText(accesskey.ID)).active = false
+	upstreamtest.Is(r, u, upstream.Refused, v, "an inactive key")
 }

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -18,14 +19,14 @@ import (
 
 // identify asks STS whom v's key belongs to, which needs no permission.
 func (u *Upstream) identify(ctx context.Context, v secret.Value) (arn string, verdict upstream.Verdict, err error) {
-	const doing = "signing in"
-	if v.ExposeText(FieldKey) == "" || v.ExposeText(FieldSecret) == "" {
-		return "", upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields accessKeyId and secretAccessKey"}
+	const doing = accesskey.SigningIn
+	if !accesskey.Whole(v) {
+		return "", upstream.Unknown, &upstream.Error{Doing: doing, Detail: accesskey.Lacking}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return "", upstream.Unknown, &Error{Doing: doing, Cause: err}
+		return "", upstream.Unknown, &upstream.Error{Doing: doing, Cause: err}
 	}
 	var got *sts.GetCallerIdentityOutput
 	o := u.ask(v, func(a *attempt) (err error) {
@@ -53,12 +54,10 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 		return verdict, err
 	}
 	if why := u.mismatch(arn); why != "" {
-		return upstream.Unknown, &Error{Doing: "signing in", Detail: "AWS takes the key, but " + why}
+		return upstream.Unknown, &upstream.Error{Doing: accesskey.SigningIn, Detail: "AWS takes the key, but " + why}
 	}
 	return upstream.Accepted, nil
 }
-
-func (u *Upstream) aheadBy() time.Duration { return time.Duration(u.ahead.Load()) }
 
 // ownWithin is how near to one of Custody's own requests a recorded use is taken for it.
 const ownWithin = 90 * time.Second
@@ -81,9 +80,9 @@ func (u *Upstream) ownUse(id, service string, at time.Time) bool {
 // Uses tells the last use of old's key that AWS has recorded, unless it was Custody's own.
 func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "asking for the last use"
-	id := old.ExposeText(FieldKey)
+	id := old.ExposeText(accesskey.ID)
 	if !keyForm.MatchString(id) {
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field accessKeyId"}
+		return nil, &upstream.Error{Doing: doing, Detail: "a credential needs the field accessKeyId"}
 	}
 	c, err := u.open(ctx, doing)
 	if err != nil {
@@ -99,14 +98,14 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	case o.err != nil:
 		return nil, o.failure(doing)
 	case got.UserName != nil && !strings.EqualFold(*got.UserName, u.User), got.AccessKeyLastUsed == nil:
-		return nil, &Error{Doing: doing, Cause: errForeign}
+		return nil, &upstream.Error{Doing: doing, Cause: errForeign}
 	}
 	used := got.AccessKeyLastUsed
 	service := aws.ToString(used.ServiceName)
 	if used.LastUsedDate == nil || u.ownUse(id, service, *used.LastUsedDate) {
 		return nil, nil
 	}
-	last := used.LastUsedDate.Add(-u.aheadBy()) // by the caller's clock
+	last := used.LastUsedDate.Add(-u.theirs.Ahead()) // by the caller's clock
 	if last.Before(since) {
 		return nil, nil
 	}

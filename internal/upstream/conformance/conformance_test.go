@@ -18,11 +18,14 @@ import (
 	"custody.dev/custody/internal/upstream/memory"
 )
 
-// wired is the double behind a wire that can be cut: each call needs two replies, the second of them after its effect.
+// wired is the double behind a wire that can be cut: each call needs two replies, the second of them after its effect. A
+// request that is kept back has its effect when it lands.
 type wired struct {
 	*memory.Upstream
 	cut       bool
 	left      int
+	holding   bool
+	kept      []func()
 	throttled bool
 	skew      time.Duration
 	kind      func(upstream.Kind) upstream.Kind
@@ -32,6 +35,9 @@ type wired struct {
 	revoke func(call func() error, run authority.RunID, old, successor secret.Value) error
 	decoy  func(v secret.Value) (secret.Value, error)
 }
+
+// callDeadline is short: the suite lets it pass.
+const callDeadline = 200 * time.Millisecond
 
 var errLost = errors.New("the reply was lost")
 
@@ -53,14 +59,21 @@ func (w *wired) reply() bool {
 }
 
 // over makes a call that needs a reply before its effect and one after it.
-func (w *wired) over(call func() error) error {
+func (w *wired) over(ctx context.Context, call func(context.Context) error) error {
 	if w.throttled {
 		return fmt.Errorf("calling: %w: %w", upstream.ErrNotApplied, &upstream.Later{After: time.Second, Err: errors.New("too often")})
 	}
 	if !w.reply() {
 		return fmt.Errorf("signing in as admin: %w: %w", upstream.ErrNotApplied, errLost)
 	}
-	if err := call(); err != nil {
+	if w.holding {
+		if w.left--; w.left < 0 {
+			w.kept = append(w.kept, func() { _ = call(context.WithoutCancel(ctx)) })
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
+	if err := call(ctx); err != nil {
 		return err
 	}
 	if !w.reply() {
@@ -69,9 +82,17 @@ func (w *wired) over(call func() error) error {
 	return nil
 }
 
+// land lets what was kept back have its effect.
+func (w *wired) land() {
+	for _, effect := range w.kept {
+		effect()
+	}
+	w.kept = nil
+}
+
 func (w *wired) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (applied secret.Value, err error) {
 	call := func() (secret.Value, error) {
-		err := w.over(func() error {
+		err := w.over(ctx, func(ctx context.Context) error {
 			applied, err = w.Upstream.Apply(ctx, run, current, candidate)
 			return err
 		})
@@ -87,7 +108,7 @@ func (w *wired) Apply(ctx context.Context, run authority.RunID, current, candida
 }
 
 func (w *wired) Verify(ctx context.Context, v secret.Value) (verdict upstream.Verdict, err error) {
-	lost := w.over(func() error {
+	lost := w.over(ctx, func(ctx context.Context) error {
 		verdict, err = w.Upstream.Verify(ctx, v)
 		return nil
 	})
@@ -102,7 +123,7 @@ func (w *wired) Verify(ctx context.Context, v secret.Value) (verdict upstream.Ve
 
 func (w *wired) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	call := func() error {
-		return w.over(func() error { return w.Upstream.Revoke(ctx, run, old, successor) })
+		return w.over(ctx, func(ctx context.Context) error { return w.Upstream.Revoke(ctx, run, old, successor) })
 	}
 	if w.revoke != nil {
 		return w.revoke(call, run, old, successor)
@@ -111,11 +132,11 @@ func (w *wired) Revoke(ctx context.Context, run authority.RunID, old, successor 
 }
 
 func (w *wired) Collect(ctx context.Context, run authority.RunID) error {
-	return w.over(func() error { return w.Upstream.Collect(ctx, run) })
+	return w.over(ctx, func(ctx context.Context) error { return w.Upstream.Collect(ctx, run) })
 }
 
 func (w *wired) List(ctx context.Context) (list []string, err error) {
-	err = w.over(func() error {
+	err = w.over(ctx, func(ctx context.Context) error {
 		list, err = w.Upstream.List(ctx)
 		return err
 	})
@@ -146,9 +167,13 @@ func fixture(config memory.Config, change func(*wired)) func(conformance.T) conf
 			Break: func() { u.SetDown(true) },
 			Mend: func() {
 				u.SetDown(false)
-				w.cut, w.throttled = false, false
+				w.cut, w.holding, w.throttled = false, false, false
 			},
-			Cut:      func(replies int) { w.cut, w.left = true, replies },
+			Cut: func(replies int) { w.cut, w.left = true, replies },
+			Hold: func(requests int) func() {
+				w.holding, w.left = true, requests
+				return w.land
+			},
 			Throttle: func() { w.throttled = true },
 			Skew:     func(by time.Duration) { w.skew = by },
 			Held: func(conformance.T) []string {
@@ -186,7 +211,7 @@ func TestGoodUpstreamsPass(t *testing.T) {
 		for _, enforces := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/%v", shape, enforces), func(t *testing.T) {
 				t.Parallel()
-				config := memory.Config{Shape: shape, EnforcesRun: enforces, CallDeadline: time.Second}
+				config := memory.Config{Shape: shape, EnforcesRun: enforces, CallDeadline: callDeadline}
 				for name, failure := range run(t, fixture(config, nil)) {
 					t.Errorf("%s: %s", name, failure)
 				}
@@ -267,6 +292,27 @@ func TestMutantsAreFound(t *testing.T) {
 				return call()
 			}
 		}, "LostRepliesOfApply", "holds 2 credentials"},
+		{"late calls land whatever came after them", memory.Dual, func(w *wired) {
+			w.kind = func(k upstream.Kind) upstream.Kind {
+				k.Fences = true // which the double does not
+				return k
+			}
+		}, "RequestsThatLandLate", "the candidate that was taken back"},
+		{"late calls land after their deadline", memory.Overwrite, func(w *wired) {
+			w.kind = func(k upstream.Kind) upstream.Kind {
+				k.Fences = true
+				return k
+			}
+		}, "RequestsThatLandLate", "the next run's candidate"},
+		{"gives up what is on its way for not applied", memory.Dual, func(w *wired) {
+			w.apply = func(call func() (secret.Value, error), _ authority.RunID, _, _ secret.Value) (secret.Value, error) {
+				v, err := call()
+				if errors.Is(err, context.DeadlineExceeded) {
+					err = fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)
+				}
+				return v, err
+			}
+		}, "RequestsThatLandLate", "said not to be applied"},
 		{"one decoy for all", memory.Issued, func(w *wired) {
 			w.decoy = func(v secret.Value) (secret.Value, error) { return v.With(memory.Key, []byte("the-one-decoy")) }
 		}, "DecoyIsRefused", "another decoy"},
@@ -314,7 +360,7 @@ func TestMutantsAreFound(t *testing.T) {
 	} {
 		t.Run(mutant.name, func(t *testing.T) {
 			t.Parallel()
-			failures := run(t, fixture(memory.Config{Shape: mutant.shape, CallDeadline: time.Second}, mutant.change))
+			failures := run(t, fixture(memory.Config{Shape: mutant.shape, CallDeadline: callDeadline}, mutant.change))
 			if got := failures[mutant.test]; !strings.Contains(got, mutant.message) {
 				t.Errorf("%s: got %q, want a failure with %q; all: %v", mutant.test, got, mutant.message, failures)
 			}

@@ -43,6 +43,9 @@ type Fixture struct {
 	// Cut makes the upstream lose its replies after that many from now on, while requests still arrive; Mend undoes it.
 	// Nil where no wire lies between.
 	Cut func(replies int)
+	// Hold keeps back what is said to the upstream after that many requests from now on; Mend ends that for what is said
+	// later, and land delivers what was kept back. Nil where no wire lies between.
+	Hold func(requests int) (land func())
 	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
 	Throttle func()
 	// Skew moves the clock that the upstream was configured with. Nil when it reads none.
@@ -93,6 +96,7 @@ func tests() []one {
 		{"LostRepliesOfRevoke", cutsRevoke, testLostRevoke},
 		{"LostRepliesOfCollect", cutsCollect, testLostCollect},
 		{"CallThatOutlivesItsDeadline", outlives, testOutlived},
+		{"RequestsThatLandLate", holds, testLate},
 		{"Throttled", throttles, testThrottled},
 		{"ClockSkew", skews, testSkew},
 		{"CustodyIsNoUser", witnesses, testUses},
@@ -140,9 +144,13 @@ func collects(f Fixture, k upstream.Kind) bool {
 
 func cutsCollect(f Fixture, k upstream.Kind) bool { return cuts(f, k) && collects(f, k) }
 
-// outlives leaves out kinds of which only a person can say what a lost call did.
-func outlives(f Fixture, k upstream.Kind) bool {
-	return cuts(f, k) && (!k.Issues || collects(f, k))
+// recovers leaves out kinds of which only a person can say what a lost call did.
+func recovers(f Fixture, k upstream.Kind) bool { return !k.Issues || collects(f, k) }
+
+func outlives(f Fixture, k upstream.Kind) bool { return cuts(f, k) && recovers(f, k) }
+
+func holds(f Fixture, k upstream.Kind) bool {
+	return k.Verifies && f.Hold != nil && f.Mend != nil && recovers(f, k)
 }
 
 func lists(f Fixture, k upstream.Kind) bool {

@@ -142,30 +142,30 @@ func (u *Upstream) learn(ctx context.Context) error {
 func (u *Upstream) begin(method string) (upstream.Kind, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	failure := upstream.NotApplied(asking(method), "")
 	switch {
 	case u.kind == nil && u.mute != nil:
-		return upstream.Kind{}, fmt.Errorf("%w: the program did not say well what it can do: %w", upstream.ErrNotApplied, u.mute)
+		failure.Detail, failure.Cause = "the program did not say well what it can do", u.mute
 	case u.kind == nil:
-		return upstream.Kind{}, fmt.Errorf("%w: the program was not asked yet what it can do", upstream.ErrNotApplied)
+		failure.Detail = "the program was not asked yet what it can do"
 	case !slices.Contains(u.can, method):
-		return upstream.Kind{}, fmt.Errorf("%w: the program does not offer %s", upstream.ErrNotApplied, method)
+		failure.Detail = "the program does not offer it"
+	default:
+		return *u.kind, nil
 	}
-	return *u.kind, nil
+	return upstream.Kind{}, failure
 }
 
 // call makes one call of a method that the program offers, within the kind's deadline.
 func (u *Upstream) call(ctx context.Context, c *call) (answer, error) {
 	kind, err := u.begin(c.Method)
 	if err != nil {
-		return answer{}, fmt.Errorf("asking the program to %s: %w", c.Method, err)
-	}
-	if err := ctx.Err(); err != nil {
-		return answer{}, fmt.Errorf("asking the program to %s: %w: %w", c.Method, upstream.ErrNotApplied, err)
+		return answer{}, err
 	}
 	if c.administers() && u.config.Admin != nil {
-		admins, err := u.config.Admin(ctx)
+		admins, err := upstream.Admins(ctx, asking(c.Method), u.config.Admin)
 		if err != nil {
-			return answer{}, fmt.Errorf("reading the admin credential: %w: %w", upstream.ErrNotApplied, err)
+			return answer{}, err
 		}
 		for _, admin := range admins {
 			c.Admin = append(c.Admin, c.holds(admin))
@@ -198,7 +198,7 @@ func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Va
 // Apply has the program make the upstream honour candidate, or issue a credential that carries run.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
 	if kind, err := u.begin(methodApply); err == nil && kind.Issues != candidate.Empty() {
-		return secret.Value{}, fmt.Errorf("applying: %w: a candidate is for programs that do not issue, and only for them", upstream.ErrNotApplied)
+		return secret.Value{}, upstream.NotApplied("applying", "a candidate is for programs that do not issue, and only for them")
 	}
 	c := &call{request: request{Method: methodApply, Run: string(run)}}
 	c.Current, c.Candidate = c.holds(current), c.holds(candidate)
@@ -224,7 +224,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	c.Value = c.holds(v)
 	answer, err := u.call(ctx, c)
 	if err != nil {
-		return upstream.Unknown, unknown(err)
+		return upstream.Unknown, upstream.Classless(err) // a sign-in never changes anything
 	}
 	switch answer.Verdict {
 	case upstream.Accepted, upstream.Refused:
@@ -267,11 +267,11 @@ func (u *Upstream) List(ctx context.Context) ([]string, error) {
 	for i, name := range *answer.Credentials {
 		switch {
 		case name == "":
-			return nil, &Error{Method: methodList, Text: "its list has a credential without a name", Next: nextNames}
+			return nil, &upstream.Error{Doing: asking(methodList), Detail: "its list has a credential without a name", Next: nextNames}
 		case c.quotes(name):
-			return nil, &Error{Method: methodList, Text: "a name in its list quotes a value of the admin credential", Next: nextNames}
+			return nil, &upstream.Error{Doing: asking(methodList), Detail: "a name in its list quotes a value of the admin credential", Next: nextNames}
 		case slices.Contains((*answer.Credentials)[:i], name):
-			return nil, &Error{Method: methodList, Text: "its list has one name twice: " + plain(name), Next: nextNames}
+			return nil, &upstream.Error{Doing: asking(methodList), Detail: "its list has one name twice: " + plain(name), Next: nextNames}
 		}
 		names[i] = identity(name)
 	}

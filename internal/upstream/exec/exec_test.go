@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,29 +45,14 @@ func self(t *testing.T, args ...string) []string {
 	return append([]string{binary, "program"}, args...)
 }
 
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 12)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + strings.ToLower(rand.Text()), err
-}
-
 func open(t *testing.T, config exec.Config) *exec.Upstream {
 	t.Helper()
-	config.NewPassword, config.Random = newPassword, rand.Reader
+	config.NewPassword, config.Random = upstreamtest.NewPassword, rand.Reader
 	u, err := exec.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
-}
-
-func value(t *testing.T, fields map[string]string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 // TestSuite holds programs of every capability to the suite. The store stands behind them: a folder that can go away.
@@ -92,9 +76,7 @@ func TestSuite(t *testing.T) {
 				return upstreamtest.Fixture{
 					Upstream: open(t, exec.Config{
 						Argv: self(t, "store"), Mode: mode, Parameters: map[string]string{"store": store},
-						Admin: func(context.Context) ([]secret.Value, error) {
-							return []secret.Value{value(t, map[string]string{"token": "adm-" + rand.Text()})}, nil
-						},
+						Admin:  upstreamtest.Admins(upstreamtest.Value(t, map[string]string{"token": "adm-" + rand.Text()})),
 						Lost:   func() bool { return cutting.Load() && left.Add(-1) < 0 },
 						Errors: said,
 					}),
@@ -162,9 +144,7 @@ func TestRequestsHoldWhatTheContractSays(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "requests")
 	u := open(t, exec.Config{
 		Argv: self(t, "record", file), Claim: "shop/prod/key", Parameters: map[string]string{"a": "b"}, Account: map[string]string{"name": "n"},
-		Admin: func(context.Context) ([]secret.Value, error) {
-			return []secret.Value{value(t, map[string]string{"token": "adm-1"}), value(t, map[string]string{"token": "adm-2"})}, nil
-		},
+		Admin: upstreamtest.Admins(upstreamtest.Value(t, map[string]string{"token": "adm-1"}), upstreamtest.Value(t, map[string]string{"token": "adm-2"})),
 	})
 	if kind := u.Kind(); kind.Evidence == nil || kind.Settle != 3*time.Second || kind.WrongEvery != time.Minute || !kind.Fences {
 		t.Fatalf("got %+v, %v", kind, u.Ready(t.Context()))
@@ -241,7 +221,7 @@ func TestRequestsHoldWhatTheContractSays(t *testing.T) {
 }
 
 func TestAnswersThatAreNone(t *testing.T) {
-	candidate := value(t, map[string]string{"password": "the-candidate-itself"})
+	candidate := upstreamtest.Value(t, map[string]string{"password": "the-candidate-itself"})
 	for _, test := range []struct {
 		does string
 		want string
@@ -297,8 +277,8 @@ func TestErrorsKeepTheirClass(t *testing.T) {
 	} {
 		u := open(t, exec.Config{Argv: self(t, "error", class)})
 		ready(t, u)
-		_, err := u.Apply(t.Context(), "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"}))
-		said, ok := errors.AsType[*exec.Error](err)
+		_, err := u.Apply(t.Context(), "run-1", secret.Value{}, upstreamtest.Value(t, map[string]string{"password": "candidate"}))
+		said, ok := errors.AsType[*upstream.Error](err)
 		if !ok || want != nil && !errors.Is(said, want) || want == nil && said.Class != nil || said.Hint() != "turn it" || !strings.Contains(err.Error(), "a reason of two lines") {
 			t.Errorf("%s: got %v", class, err)
 		}
@@ -312,15 +292,15 @@ func TestErrorsKeepTheirClass(t *testing.T) {
 func TestProgramThatCannotRunAppliesNothing(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "program")
 	u := open(t, exec.Config{Argv: []string{missing}})
-	v := value(t, map[string]string{"password": "candidate"})
+	v := upstreamtest.Value(t, map[string]string{"password": "candidate"})
 	if got := u.Kind(); got.Name != "exec" || got.Capability != upstream.Dual || got.Check() != nil {
 		t.Errorf("got %+v, want a kind that contradicts nothing", got)
 	}
 	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, v); !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("got %v, want ErrNotApplied", err)
 	}
-	if got, err := u.Verify(t.Context(), v); got != upstream.Unknown || err == nil {
-		t.Errorf("got %s, %v, want unknown", got, err)
+	if got, err := u.Verify(t.Context(), v); got != upstream.Unknown || err == nil || upstreamtest.Class(err) != nil {
+		t.Errorf("got %s, %v, want unknown with a reason that claims nothing", got, err)
 	}
 }
 
@@ -353,10 +333,8 @@ func TestKindIsKnownOnceTheProgramSaysIt(t *testing.T) {
 func TestListKeepsNamesApart(t *testing.T) {
 	long := strings.Repeat("n", 400)
 	u := open(t, exec.Config{
-		Argv: self(t, "list", "key-1", long+"1", long+"2", "key\n2", "key 2"),
-		Admin: func(context.Context) ([]secret.Value, error) {
-			return []secret.Value{value(t, map[string]string{"username": "key", "token": "adm-secret"})}, nil
-		},
+		Argv:  self(t, "list", "key-1", long+"1", long+"2", "key\n2", "key 2"),
+		Admin: upstreamtest.Admins(upstreamtest.Value(t, map[string]string{"username": "key", "token": "adm-secret"})),
 	})
 	ready(t, u)
 	got, err := u.List(t.Context())
@@ -386,14 +364,12 @@ func TestListThatTellsNothingApartIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := open(t, exec.Config{
-				Argv: self(t, append([]string{"list"}, list...)...),
-				Admin: func(context.Context) ([]secret.Value, error) {
-					return []secret.Value{value(t, map[string]string{"token": "adm-secret"})}, nil
-				},
+				Argv:  self(t, append([]string{"list"}, list...)...),
+				Admin: upstreamtest.Admins(upstreamtest.Value(t, map[string]string{"token": "adm-secret"})),
 			})
 			ready(t, u)
 			got, err := u.List(t.Context())
-			said, ok := errors.AsType[*exec.Error](err)
+			said, ok := errors.AsType[*upstream.Error](err)
 			if !ok || said.Hint() == "" || strings.Contains(err.Error(), "adm-secret") {
 				t.Errorf("got %q, %v, want an error with a hint and without the secret", got, err)
 			}
@@ -419,7 +395,7 @@ func TestNothingOfAProgramOutlivesIt(t *testing.T) {
 					cancel()
 				}()
 			}
-			_, err := u.Apply(ctx, "run-1", secret.Value{}, value(t, map[string]string{"password": "candidate"}))
+			_, err := u.Apply(ctx, "run-1", secret.Value{}, upstreamtest.Value(t, map[string]string{"password": "candidate"}))
 			if (err == nil) != (ending == "answers") || errors.Is(err, context.Canceled) != (ending == "hangs") {
 				t.Errorf("got %v", err)
 			}
@@ -458,7 +434,7 @@ func ended(pid int) bool {
 
 func TestConfigIsChecked(t *testing.T) {
 	for _, argv := range [][]string{nil, {"program"}, {"./program"}} {
-		if _, err := exec.New(exec.Config{Argv: argv, NewPassword: newPassword, Random: rand.Reader}); err == nil {
+		if _, err := exec.New(exec.Config{Argv: argv, NewPassword: upstreamtest.NewPassword, Random: rand.Reader}); err == nil {
 			t.Errorf("%v: got no error", argv)
 		}
 	}

@@ -31,11 +31,12 @@ func environment() []string {
 }
 
 // run starts the program with input and returns what it wrote. Errors are ErrNotApplied when it certainly never ran.
-func (u *Upstream) run(ctx context.Context, input []byte) ([]byte, error) {
+func (u *Upstream) run(ctx context.Context, doing string, input []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)
+		return nil, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	command := osexec.CommandContext(ctx, u.config.Argv[0], u.config.Argv[1:]...) //nolint:gosec // the host's own configuration names it
+	program := u.config.Argv[0]
+	command := osexec.CommandContext(ctx, program, u.config.Argv[1:]...) //nolint:gosec // the host's own configuration names it
 	command.Dir = "/"
 	command.Env = environment()
 	command.SysProcAttr = group()
@@ -46,21 +47,24 @@ func (u *Upstream) run(ctx context.Context, input []byte) ([]byte, error) {
 	command.Stdout, command.Stderr = output, errs
 
 	started, err := wait(command)
+	failed := func(class error, detail string, cause error) ([]byte, error) {
+		return nil, &upstream.Error{Doing: doing, Class: class, Detail: detail, Cause: cause}
+	}
 	switch {
 	case !started && ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %w", upstream.ErrNotApplied, ctx.Err())
+		return failed(upstream.ErrNotApplied, "", ctx.Err())
 	case !started:
-		return nil, fmt.Errorf("%w: starting %s: %w", upstream.ErrNotApplied, u.config.Argv[0], err)
+		return failed(upstream.ErrNotApplied, fmt.Sprintf("starting %s: %v", program, err), nil)
 	case err != nil && ctx.Err() != nil:
-		return nil, fmt.Errorf("no answer from %s before the deadline, and it was killed%s: %w", u.config.Argv[0], errs, ctx.Err())
+		return failed(nil, fmt.Sprintf("no answer from %s before the deadline, and it was killed%s", program, errs), ctx.Err())
 	case errors.Is(err, osexec.ErrWaitDelay):
-		return nil, fmt.Errorf("%s ended and left a process behind, which was killed%s", u.config.Argv[0], errs)
+		return failed(nil, fmt.Sprintf("%s ended and left a process behind, which was killed%s", program, errs), nil)
 	case err != nil:
-		return nil, fmt.Errorf("%s ended without an answer (%s)%s", u.config.Argv[0], ending(err), errs)
+		return failed(nil, fmt.Sprintf("%s ended without an answer (%s)%s", program, ending(err), errs), nil)
 	case output.over:
-		return nil, fmt.Errorf("the answer of %s has more than %d bytes%s", u.config.Argv[0], answerLimit, errs)
+		return failed(nil, fmt.Sprintf("the answer of %s has more than %d bytes%s", program, answerLimit, errs), nil)
 	case u.config.Lost != nil && u.config.Lost():
-		return nil, errors.New("the answer was lost on its way")
+		return failed(nil, "the answer was lost on its way", nil)
 	}
 	return output.kept.Bytes(), nil
 }

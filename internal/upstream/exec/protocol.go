@@ -195,7 +195,7 @@ const shortest = 4
 
 // value is the credential of an answer.
 func (c *call) value(a answer) (secret.Value, error) {
-	doing := "asking the program to " + c.Method
+	doing := asking(c.Method)
 	if len(a.Value) == 0 {
 		return secret.Value{}, fmt.Errorf("%s: the answer has no value", doing)
 	}
@@ -261,52 +261,12 @@ func plain(text string) string {
 	return text
 }
 
-// Error is an error that the program answered with.
-type Error struct {
-	// Method is what was asked, Text what the program says, Class one of upstream's errors or nil.
-	Method string
-	Text   string
-	Class  error
-	// Later is set when asking again makes no sense for a while.
-	Later *upstream.Later
-	// Next is the operator's next move, as the program names it.
-	Next string
-}
-
-// Error is the one-line message, without the hint.
-func (e *Error) Error() string {
-	if e.Class != nil {
-		return fmt.Sprintf("asking the program to %s: %v: %s", e.Method, e.Class, e.Text)
-	}
-	return fmt.Sprintf("asking the program to %s: %s", e.Method, e.Text)
-}
-
-// Hint is the operator's next move.
-func (e *Error) Hint() string { return e.Next }
-
-// Unwrap gives the class, and what says when to ask again.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Class != nil {
-		wrapped = append(wrapped, e.Class)
-	}
-	if e.Later != nil {
-		wrapped = append(wrapped, e.Later)
-	}
-	return wrapped
-}
-
-// unknown takes the claim of having changed nothing off an error of a sign-in, which never changes anything.
-func unknown(err error) error {
-	if said, ok := errors.AsType[*Error](err); ok {
-		return &Error{Method: said.Method, Text: said.Text, Later: said.Later, Next: said.Next}
-	}
-	return err
-}
+// asking names a request, in errors.
+func asking(method string) string { return "asking the program to " + method }
 
 // failed reads the error of an answer.
 func (c *call) failed(f *failure) error {
-	e := &Error{Method: c.Method, Text: c.shown(f.Text)}
+	e := &upstream.Error{Doing: asking(c.Method), Said: c.shown(f.Text)}
 	if f.Hint != "" {
 		e.Next = c.shown(f.Hint)
 	}
@@ -322,17 +282,18 @@ func (c *call) failed(f *failure) error {
 		if err != nil || after < 0 {
 			after = 0
 		}
-		e.Class, e.Later = upstream.ErrNotApplied, &upstream.Later{After: after, Err: errors.New(e.Text)}
+		e.Class = upstream.ErrNotApplied
+		return &upstream.Later{After: after, Err: e}
 	case "ambiguous":
 	default:
-		e.Text = "an error without a class that is known: " + e.Text
+		e.Detail = "an error without a class that is known"
 	}
 	return e
 }
 
 // ask runs the program once and reads its answer.
 func (u *Upstream) ask(ctx context.Context, c *call) (answer, error) {
-	doing := "asking the program to " + c.Method
+	doing := asking(c.Method)
 	c.Custody, c.Mode, c.Claim = protocol, string(u.config.Mode), u.config.Claim
 	c.Parameters, c.Account = orEmpty(u.config.Parameters), orEmpty(u.config.Account)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -340,20 +301,22 @@ func (u *Upstream) ask(ctx context.Context, c *call) (answer, error) {
 	}
 	input, err := json.Marshal(c.request)
 	if err != nil {
-		return answer{}, fmt.Errorf("%s: %w: writing the request failed", doing, upstream.ErrNotApplied)
+		return answer{}, upstream.NotApplied(doing, "writing the request failed")
 	}
-	output, err := u.run(ctx, input)
+	output, err := u.run(ctx, doing, input)
 	if err != nil {
-		return answer{}, fmt.Errorf("%s: %w", doing, err)
+		return answer{}, err
 	}
 	var a answer
 	decoder := json.NewDecoder(bytes.NewReader(output))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&a); err != nil || a.Custody != protocol {
-		return answer{}, fmt.Errorf("%s: %d bytes that are no answer: want one JSON object with \"custody\": %d and fields that the contract names", doing, len(output), protocol)
+		return answer{}, &upstream.Error{
+			Doing: doing, Detail: fmt.Sprintf("%d bytes that are no answer: want one JSON object with \"custody\": %d and fields that the contract names", len(output), protocol),
+		}
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return answer{}, fmt.Errorf("%s: more than one answer", doing)
+		return answer{}, &upstream.Error{Doing: doing, Detail: "more than one answer"}
 	}
 	if a.Error != nil {
 		return answer{}, c.failed(a.Error)

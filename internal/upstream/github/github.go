@@ -42,11 +42,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -72,8 +72,6 @@ const (
 	// wrongEvery keeps Custody far below "several requests with invalid credentials within a short period", after which
 	// GitHub answers nobody of this account for a while.
 	wrongEvery = time.Minute
-	// maxRuns bounds whose tokens this process remembers.
-	maxRuns = 8
 	// maxRepositories is how many one token can be restricted to.
 	maxRepositories = 500
 )
@@ -108,11 +106,7 @@ type Upstream struct {
 	Config
 	client *http.Client
 
-	mu   sync.Mutex
-	runs []*memory
-	// latest is when a token was last issued, as far as this process can know: another may have done so just before this
-	// one began.
-	latest time.Time
+	issued *upstream.Issued
 }
 
 var (
@@ -120,14 +114,6 @@ var (
 	_ upstream.Decoyer   = (*Upstream)(nil)
 	_ upstream.Collector = (*Upstream)(nil)
 )
-
-// memory is what this process knows of one run's tokens.
-type memory struct {
-	run    authority.RunID
-	issued []secret.Value
-	// lost: a token was asked for, and no answer came.
-	lost bool
-}
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
@@ -144,11 +130,11 @@ func New(config Config) (*Upstream, error) {
 	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("configuring github upstream: %w", err)
 	}
-	client, err := newClient(config.CACertificate)
+	client, err := transport.Client(config.CACertificate)
 	if err != nil {
 		return nil, fmt.Errorf("configuring github upstream: %w", err)
 	}
-	return &Upstream{Config: config, client: client, latest: config.Clock()}, nil
+	return &Upstream{Config: config, client: client, issued: upstream.NewIssued(config.Clock, config.Settle)}, nil
 }
 
 func (c Config) check() error {
@@ -156,7 +142,7 @@ func (c Config) check() error {
 	switch {
 	case err != nil || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "":
 		return errors.New("the address is not one of a REST interface, such as https://api.github.com")
-	case address.Scheme != "https" && (address.Scheme != "http" || !loopback(address.Hostname())):
+	case address.Scheme != "https" && (address.Scheme != "http" || !transport.Local(address.Hostname())):
 		return errors.New("the address is neither https nor on loopback")
 	case c.Admin == nil || c.Clock == nil:
 		return errors.New("an admin credential and a clock are needed")
@@ -233,7 +219,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	const doing = "signing in"
 	token := v.ExposeText(FieldToken)
 	if !wellFormed(token) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the field token, with a token in it"}
+		return upstream.Unknown, &upstream.Error{Doing: doing, Detail: "a credential needs the field token, with a token in it"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -241,16 +227,16 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	if err != nil {
 		return upstream.Unknown, err
 	}
-	if a.status == http.StatusForbidden && !a.limited() {
+	if a.Status == http.StatusForbidden && !a.limited() {
 		limits, err := u.send(ctx, doing, http.MethodGet, "/rate_limit", token, nil)
-		if err == nil && (limits.status == http.StatusOK || limits.status == http.StatusUnauthorized) {
+		if err == nil && (limits.Status == http.StatusOK || limits.Status == http.StatusUnauthorized) {
 			a = limits
 		}
 	}
 	switch {
-	case a.status == http.StatusOK && (a.has("repositories") || a.has("resources")):
+	case a.Status == http.StatusOK && (a.has("repositories") || a.has("resources")):
 		return upstream.Accepted, nil
-	case a.status == http.StatusUnauthorized && a.has("message"):
+	case a.Status == http.StatusUnauthorized && a.has("message"):
 		return upstream.Refused, nil
 	}
 	return upstream.Unknown, u.wrong(doing, "GitHub neither accepts the token nor refuses it", nil, a)
@@ -267,9 +253,9 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	token := old.ExposeText(FieldToken)
 	switch {
 	case !wellFormed(token):
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old credential has no token"}
+		return upstream.NotApplied(doing, "the old credential has no token")
 	case token == successor.ExposeText(FieldToken):
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old token and its successor are the same"}
+		return upstream.NotApplied(doing, "the old token and its successor are the same")
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -281,21 +267,21 @@ func (u *Upstream) end(ctx context.Context, doing string, v secret.Value) error 
 	switch {
 	case err != nil:
 		return err
-	case a.status == http.StatusNoContent:
+	case a.Status == http.StatusNoContent:
 		return nil
-	case a.status == http.StatusUnauthorized:
+	case a.Status == http.StatusUnauthorized:
 		// Who else may have answered 401 is not known; the token is revoked if it opens nothing.
 		verdict, err := u.Verify(ctx, v)
-		if left := u.unsettled(); verdict == upstream.Refused && left > 0 {
-			return &upstream.Later{After: left, Err: &Error{
-				Doing: doing, Status: a.status, Detail: "GitHub refuses the token, which so soon after one was issued may be delay: whether it is revoked cannot be told yet",
+		if left := u.issued.Unsettled(); verdict == upstream.Refused && left > 0 {
+			return &upstream.Later{After: left, Err: &upstream.Error{
+				Doing: doing, Said: a.String(), Detail: "GitHub refuses the token, which so soon after one was issued may be delay: whether it is revoked cannot be told yet",
 			}}
 		}
 		if verdict == upstream.Refused {
 			return nil
 		}
-		return &Error{Doing: doing, Status: a.status, Detail: "whether the token is revoked cannot be told", Cause: err}
-	case a.status >= 500, a.status < 300:
+		return &upstream.Error{Doing: doing, Said: a.String(), Detail: "whether the token is revoked cannot be told", Cause: err}
+	case a.Status >= 500, a.Status < 300:
 		return u.wrong(doing, "the token may have been revoked", nil, a)
 	}
 	return u.wrong(doing, "", upstream.ErrNotApplied, a)
@@ -308,9 +294,9 @@ func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	issued, unsure := u.known(run)
+	issued, unsure := u.issued.Known(run)
 	for _, v := range issued {
 		if err := u.end(ctx, doing, v); err != nil {
 			return err
@@ -319,42 +305,6 @@ func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	if unsure && u.Tell != nil {
 		u.Tell(ctx, run, u.Clock().Add(lifetime))
 	}
-	u.remember(run, func(m *memory) { m.issued, m.lost = nil, false })
+	u.issued.Collected(run)
 	return nil
-}
-
-// unsettled is for how long yet a token that is refused may be one that is not known everywhere; 0 once it is gone.
-func (u *Upstream) unsettled() time.Duration {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.Clock()
-	if now.Before(u.latest) { // the clock was put back
-		u.latest = now
-	}
-	return max(0, u.latest.Add(u.Settle).Sub(now))
-}
-
-// known is what this process received for run, and whether it cannot be sure that this is all.
-func (u *Upstream) known(run authority.RunID) (issued []secret.Value, unsure bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, m := range u.runs {
-		if m.run == run {
-			return append(issued, m.issued...), m.lost
-		}
-	}
-	return nil, true
-}
-
-// remember changes what this process knows of run.
-func (u *Upstream) remember(run authority.RunID, change func(*memory)) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	i := slices.IndexFunc(u.runs, func(m *memory) bool { return m.run == run })
-	if i < 0 {
-		u.runs = append(u.runs, &memory{run: run})
-		u.runs = u.runs[max(0, len(u.runs)-maxRuns):]
-		i = len(u.runs) - 1
-	}
-	change(u.runs[i])
 }

@@ -6,7 +6,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,25 +42,12 @@ func rigOf(t *testing.T, key *rsa.PrivateKey, pem string) *rig {
 	return &rig{T: t, server: newServer(t, &key.PublicKey), pem: pem}
 }
 
-func text(t *testing.T, fields map[string]string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func admins(credentials ...secret.Value) func(context.Context) ([]secret.Value, error) {
-	return func(context.Context) ([]secret.Value, error) { return credentials, nil }
-}
-
 func (r *rig) config() github.Config {
 	r.Helper()
 	return github.Config{
 		URL: r.server.URL, CACertificate: r.server.certificate, InstallationID: installation, Repositories: []string{"orders"},
 		Permissions: map[string]string{"contents": "read"}, Clock: time.Now,
-		Admin: admins(text(r.T, map[string]string{github.AdminAppID: appID, github.AdminKey: r.pem})),
+		Admin: upstreamtest.Admins(upstreamtest.Value(r.T, map[string]string{github.AdminAppID: appID, github.AdminKey: r.pem})),
 	}
 }
 
@@ -71,23 +58,6 @@ func (r *rig) open(config github.Config) *github.Upstream {
 		r.Fatal(err)
 	}
 	return u
-}
-
-func (r *rig) issue(u *github.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	v, err := u.Apply(r.Context(), run, current, secret.Value{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return v
-}
-
-func (r *rig) is(u *github.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
 }
 
 func TestSuite(t *testing.T) {
@@ -107,17 +77,17 @@ func TestSuite(t *testing.T) {
 				proxy := realparts.NewProxy(t, r.server.Listener.Addr().String())
 				config := r.config()
 				config.URL = "https://" + proxy.Address()
-				var skew atomic.Int64
-				config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				clock, skew := upstreamtest.Skewed()
+				config.Clock = clock
 				fixture := upstreamtest.Fixture{
 					Upstream: r.open(config), Public: []string{github.FieldExpires}, Log: r.server.Log,
-					Break: proxy.Break, Cut: proxy.Cut,
+					Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold,
 					Mend: func() {
 						proxy.Mend()
 						r.server.set(func(s *server) { s.limited = "" })
 					},
 					Throttle: func() { r.server.set(func(s *server) { s.limited = "secondary" }) },
-					Skew:     func(by time.Duration) { skew.Store(int64(by)) },
+					Skew:     skew,
 					// Held is not given: a token whose reply was lost is honoured until its hour is over.
 				}
 				if r.server.lag > 0 {
@@ -133,7 +103,7 @@ func TestTokenIsRestricted(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
 	before := time.Now()
-	v := r.issue(u, "run-1", text(t, map[string]string{"note": "kept", github.FieldToken: "old"}))
+	v := upstreamtest.Issue(r, u, "run-1", upstreamtest.Value(t, map[string]string{"note": "kept", github.FieldToken: "old"}))
 	if diff := cmp.Diff([]string{github.FieldExpires, "note", github.FieldToken}, v.Names()); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
@@ -153,7 +123,7 @@ func TestTokenIsRestricted(t *testing.T) {
 	}
 	// An expired token needs no revoking.
 	r.server.set(func(s *server) { s.ahead = 61 * time.Minute })
-	r.is(u, upstream.Refused, v, "an expired token")
+	upstreamtest.Is(r, u, upstream.Refused, v, "an expired token")
 	if err := u.Revoke(t.Context(), "run-2", v, secret.Value{}); err != nil {
 		t.Errorf("revoking an expired token: %v", err)
 	}
@@ -195,10 +165,10 @@ func TestScopeThatWasNotAskedForAndNotRevoked(t *testing.T) {
 		answer http.HandlerFunc
 		later  bool
 	}{
-		"asked too often":           {page(http.StatusTooManyRequests, "{}"), true},
-		"forbidden":                 {page(http.StatusForbidden, "{}"), true},
-		"not found":                 {page(http.StatusNotFound, "{}"), false},
-		"an error":                  {page(http.StatusInternalServerError, "{}"), false},
+		"asked too often":           {upstreamtest.Says(http.StatusTooManyRequests, "", "{}"), true},
+		"forbidden":                 {upstreamtest.Says(http.StatusForbidden, "", "{}"), true},
+		"not found":                 {upstreamtest.Says(http.StatusNotFound, "", "{}"), false},
+		"an error":                  {upstreamtest.Says(http.StatusInternalServerError, "", "{}"), false},
 		"refused, perhaps by delay": {nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,9 +184,7 @@ func TestScopeThatWasNotAskedForAndNotRevoked(t *testing.T) {
 			config.Settle, config.Clock = time.Minute, func() time.Time { return time.Now().Add(ahead) }
 			u := r.open(config)
 			v, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
-			if err == nil || !isNot(err, upstream.ErrNotApplied, upstream.ErrRefusedCandidate, upstream.ErrSuperseded) {
-				t.Errorf("got %v, want an error without a class; a token is left", err)
-			}
+			upstreamtest.Fails(t, nil, err, "a token is left")
 			if later, ok := errors.AsType[*upstream.Later](err); ok != test.later {
 				t.Errorf("got %v; is to be asked later: %+v, want %v", err, later, test.later)
 			}
@@ -246,21 +214,21 @@ func TestTokenOfAnOrganizationAlone(t *testing.T) {
 		config := r.config()
 		config.Repositories, config.AllRepositories, config.Permissions = nil, true, map[string]string{"members": "read"}
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
-		second := r.issue(u, "run-2", first)
-		r.is(u, upstream.Accepted, first, "the token")
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		second := upstreamtest.Issue(r, u, "run-2", first)
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the token")
 		decoy, err := u.Decoy(first)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.is(u, upstream.Refused, decoy, "a token that was never issued")
+		upstreamtest.Is(r, u, upstream.Refused, decoy, "a token that was never issued")
 		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 			t.Fatal(err)
 		}
-		r.is(u, upstream.Refused, first, "the old token")
-		r.is(u, upstream.Accepted, second, "the new token")
+		upstreamtest.Is(r, u, upstream.Refused, first, "the old token")
+		upstreamtest.Is(r, u, upstream.Accepted, second, "the new token")
 		r.server.set(func(s *server) { s.suspended, s.limited = true, "bare" })
-		r.is(u, upstream.Unknown, second, "the new token, while GitHub forbids everything")
+		upstreamtest.Is(r, u, upstream.Unknown, second, "the new token, while GitHub forbids everything")
 	}
 }
 
@@ -271,7 +239,7 @@ func TestWrongClock(t *testing.T) {
 		config := r.config()
 		config.Clock = func() time.Time { return time.Now().Add(ahead) }
 		u := r.open(config)
-		r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "a token, this machine's clock ahead by "+ahead.String())
+		upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-1", secret.Value{}), "a token, this machine's clock ahead by "+ahead.String())
 	}
 }
 
@@ -279,11 +247,11 @@ func TestWrongClock(t *testing.T) {
 func TestWrongKeyUnderAWrongClock(t *testing.T) {
 	r := newRig(t)
 	_, other := newKey(t)
-	right := text(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: r.pem})
-	wrong := text(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: other})
+	right := upstreamtest.Value(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: r.pem})
+	wrong := upstreamtest.Value(t, map[string]string{github.AdminClientID: clientID, github.AdminKey: other})
 	config := r.config()
 	config.Clock = func() time.Time { return time.Now().Add(-time.Hour) }
-	config.Admin = admins(wrong)
+	config.Admin = upstreamtest.Admins(wrong)
 	before := r.server.requests
 	_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 	if !errors.Is(err, upstream.ErrNotApplied) {
@@ -292,9 +260,9 @@ func TestWrongKeyUnderAWrongClock(t *testing.T) {
 	if got := r.server.requests - before; got != 2 {
 		t.Errorf("got %d requests, want 2", got)
 	}
-	config.Admin = admins(wrong, right)
+	config.Admin = upstreamtest.Admins(wrong, right)
 	u := r.open(config)
-	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "a token by the next key")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-1", secret.Value{}), "a token by the next key")
 }
 
 func TestWhatGitHubRefusesIsNotApplied(t *testing.T) {
@@ -309,9 +277,9 @@ func TestWhatGitHubRefusesIsNotApplied(t *testing.T) {
 		"another app": {func(c *github.Config) {
 			credentials, _ := c.Admin(context.Background())
 			other, _ := credentials[0].With(github.AdminAppID, []byte("1"))
-			c.Admin = admins(other)
+			c.Admin = upstreamtest.Admins(other)
 		}, nil},
-		"no key": {func(c *github.Config) { c.Admin = admins(secret.Value{}) }, nil},
+		"no key": {func(c *github.Config) { c.Admin = upstreamtest.Admins(secret.Value{}) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -323,13 +291,7 @@ func TestWhatGitHubRefusesIsNotApplied(t *testing.T) {
 				r.server.set(test.server)
 			}
 			_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
-			if !errors.Is(err, upstream.ErrNotApplied) || errors.Is(err, upstream.ErrRefusedCandidate) {
-				t.Errorf("got %v, want ErrNotApplied", err)
-			}
-			hint, ok := errors.AsType[*github.Error](err)
-			if !ok || hint.Hint() == "" {
-				t.Errorf("got %v without a hint", err)
-			}
+			upstreamtest.Hinted(t, upstream.ErrNotApplied, err, name)
 			if held := r.server.held(); len(held) != 0 {
 				t.Errorf("got %d tokens, want none", len(held))
 			}
@@ -340,7 +302,7 @@ func TestWhatGitHubRefusesIsNotApplied(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(t)
 	u := r.open(r.config())
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	for limit, want := range map[string]time.Duration{"primary": 20 * time.Minute, "secondary": 90 * time.Second, "bare": time.Minute} {
 		r.server.set(func(s *server) { s.limited = limit })
 		got, err := u.Verify(t.Context(), v)
@@ -362,9 +324,9 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.is(u, upstream.Refused, decoy, "a decoy")
+		upstreamtest.Is(r, u, upstream.Refused, decoy, "a decoy")
 	}
-	r.is(u, upstream.Unknown, v, "the right token after too many wrong ones")
+	upstreamtest.Is(r, u, upstream.Unknown, v, "the right token after too many wrong ones")
 	if u.Kind().WrongEvery <= 0 {
 		t.Error("a server that locks out, and no pause between wrong sign-ins")
 	}
@@ -372,13 +334,13 @@ func TestLimits(t *testing.T) {
 
 func TestAnswersThatDecideNothing(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"401 of something between": page(http.StatusUnauthorized, "<html>sign in</html>"),
-		"200 of something between": page(http.StatusOK, "<html>welcome</html>"),
-		"another object":           page(http.StatusOK, `{"hello":"world"}`),
-		"not found":                page(http.StatusNotFound, `{"message":"Not Found"}`),
-		"error":                    page(http.StatusInternalServerError, `{"message":"Bad credentials"}`),
-		"gateway":                  page(http.StatusBadGateway, "<html>bad gateway</html>"),
-		"starting":                 page(http.StatusServiceUnavailable, ""),
+		"401 of something between": upstreamtest.Says(http.StatusUnauthorized, "", "<html>sign in</html>"),
+		"200 of something between": upstreamtest.Says(http.StatusOK, "", "<html>welcome</html>"),
+		"another object":           upstreamtest.Says(http.StatusOK, "", `{"hello":"world"}`),
+		"not found":                upstreamtest.Says(http.StatusNotFound, "", `{"message":"Not Found"}`),
+		"error":                    upstreamtest.Says(http.StatusInternalServerError, "", `{"message":"Bad credentials"}`),
+		"gateway":                  upstreamtest.Says(http.StatusBadGateway, "", "<html>bad gateway</html>"),
+		"starting":                 upstreamtest.Says(http.StatusServiceUnavailable, "", ""),
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
 		},
@@ -393,11 +355,11 @@ func TestAnswersThatDecideNothing(t *testing.T) {
 			}))
 			t.Cleanup(other.Close)
 			r := newRig(t)
-			v := r.issue(r.open(r.config()), "run-1", secret.Value{})
+			v := upstreamtest.Issue(r, r.open(r.config()), "run-1", secret.Value{})
 			config := r.config()
 			config.URL = other.URL
 			u := r.open(config)
-			r.is(u, upstream.Unknown, v, "the token")
+			upstreamtest.Is(r, u, upstream.Unknown, v, "the token")
 			if err := u.Revoke(t.Context(), "run-2", v, secret.Value{}); err == nil {
 				t.Error("Revoke: got no error")
 			}
@@ -411,25 +373,16 @@ func TestAnswersThatDecideNothing(t *testing.T) {
 	}
 }
 
-func page(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
-
 // TestAmbiguousAnswers: a token may have been issued.
 func TestAmbiguousAnswers(t *testing.T) {
 	for _, status := range []int{200, 202, 303, 408, 500, 502, 503, 504} {
-		server := httptest.NewServer(page(status, "{}"))
+		server := httptest.NewServer(upstreamtest.Says(status, "", "{}"))
 		t.Cleanup(server.Close)
 		r := newRig(t)
 		config := r.config()
 		config.URL = server.URL
 		_, err := r.open(config).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
-		if err == nil || !isNot(err, upstream.ErrNotApplied, upstream.ErrRefusedCandidate, upstream.ErrSuperseded) {
-			t.Errorf("HTTP %d: got %v, want an error that leaves open whether a token was issued", status, err)
-		}
+		upstreamtest.Fails(t, nil, err, fmt.Sprintf("HTTP %d", status))
 	}
 }
 
@@ -442,7 +395,7 @@ func TestCollectTellsOfLostTokens(t *testing.T) {
 	var told []time.Time
 	config.Tell = func(_ context.Context, _ authority.RunID, dead time.Time) { told = append(told, dead) }
 	u := r.open(config)
-	r.issue(u, "run-1", secret.Value{})
+	upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	collect := func() {
 		t.Helper()
 		if err := u.Collect(t.Context(), "run-1"); err != nil {
@@ -474,6 +427,29 @@ func TestCollectTellsOfLostTokens(t *testing.T) {
 	collect()
 	if len(told) != 1 {
 		t.Errorf("told %d times of one orphan", len(told))
+	}
+}
+
+// TestLostTokenIsToldOfThoughAnotherCame: the run asked again before anybody collected.
+func TestLostTokenIsToldOfThoughAnotherCame(t *testing.T) {
+	r := newRig(t)
+	lose := httptest.NewServer(upstreamtest.Says(http.StatusBadGateway, "", ""))
+	t.Cleanup(lose.Close)
+	config := r.config()
+	told := 0
+	config.Tell = func(context.Context, authority.RunID, time.Time) { told++ }
+	u := r.open(config)
+	right := u.URL
+	u.URL = lose.URL
+	_, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+	upstreamtest.Fails(t, nil, err, "no reply of GitHub's")
+	u.URL = right
+	upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	if err := u.Collect(t.Context(), "run-1"); err != nil {
+		t.Fatal(err)
+	}
+	if told != 1 {
+		t.Errorf("told %d times of a token that may be left, want once", told)
 	}
 }
 

@@ -39,9 +39,9 @@ type app struct {
 
 // apps reads the admin credentials. Its error does not quote what it could not read.
 func (u *Upstream) apps(ctx context.Context, doing string) ([]app, error) {
-	credentials, err := u.Admin(ctx)
+	credentials, err := upstream.Admins(ctx, doing, u.Admin)
 	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
+		return nil, err
 	}
 	var apps []app
 	for _, credential := range credentials {
@@ -55,7 +55,7 @@ func (u *Upstream) apps(ctx context.Context, doing string) ([]app, error) {
 		}
 	}
 	if len(apps) == 0 {
-		return nil, &Error{
+		return nil, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no appId or clientId, or no privateKey in PEM",
 			Next: "hand in the app's id and a private key of it, as the secret that adminRef names: `custody supply SECRET`",
 		}
@@ -93,7 +93,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return secret.Value{}, upstream.NotApplied(doing, "a run id is needed")
 	}
 	apps, err := u.apps(ctx, doing)
 	if err != nil {
@@ -101,57 +101,59 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 	}
 	var refused error
 	for _, app := range apps {
-		a, err := u.request(ctx, doing, run, app)
+		a, told, err := u.request(ctx, doing, run, app)
 		if err != nil {
 			return secret.Value{}, err
 		}
-		if a.status == http.StatusUnauthorized {
+		if a.Status == http.StatusUnauthorized {
 			refused = u.wrong(doing, "GitHub refuses every key of the app", upstream.ErrNotApplied, a)
 			continue
 		}
-		return u.received(ctx, doing, run, current, a)
+		return u.received(ctx, doing, run, current, a, told)
 	}
 	return secret.Value{}, refused
 }
 
+// told is Issued.Ask's.
+type told func(received ...secret.Value)
+
 // request asks for a token as app; once more by GitHub's own time, if this machine's clock may be why it was refused.
-func (u *Upstream) request(ctx context.Context, doing string, run authority.RunID, app app) (*answer, error) {
+func (u *Upstream) request(ctx context.Context, doing string, run authority.RunID, app app) (*answer, told, error) {
 	now := u.Clock()
-	a, err := u.ask(ctx, doing, run, app, now)
-	if err != nil || a.status != http.StatusUnauthorized {
-		return a, err
+	a, told, err := u.ask(ctx, doing, run, app, now)
+	if err != nil || a.Status != http.StatusUnauthorized {
+		return a, told, err
 	}
-	if theirs, told := a.date(); told && theirs.Sub(now).Abs() > tolerated {
+	if theirs := a.Date(); !theirs.IsZero() && theirs.Sub(now).Abs() > tolerated {
 		return u.ask(ctx, doing, run, app, theirs)
 	}
-	return a, nil
+	return a, told, nil
 }
 
-// ask sends one request for a token, signed as of a time.
-func (u *Upstream) ask(ctx context.Context, doing string, run authority.RunID, app app, at time.Time) (*answer, error) {
+// ask sends one request for a token, signed as of a time. Whoever reads a token from its answer says so to told.
+func (u *Upstream) ask(ctx context.Context, doing string, run authority.RunID, app app, at time.Time) (*answer, told, error) {
 	signed, err := app.sign(at)
 	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the app's private key cannot sign"}
+		return nil, nil, upstream.NotApplied(doing, "the app's private key cannot sign")
 	}
-	var before bool
-	u.remember(run, func(m *memory) { before, m.lost = m.lost, true }) // until an answer says otherwise
+	told := u.issued.Ask(run)
 	path := fmt.Sprintf("/app/installations/%d/access_tokens", u.InstallationID)
 	a, err := u.send(ctx, doing, http.MethodPost, path, signed, scope{u.Repositories, u.Permissions})
-	if errors.Is(err, upstream.ErrNotApplied) || err == nil && a.status >= 400 && a.status < 500 && a.status != http.StatusRequestTimeout {
-		u.remember(run, func(m *memory) { m.lost = before })
+	if errors.Is(err, upstream.ErrNotApplied) || err == nil && a.Status >= 400 && a.Status < 500 && a.Status != http.StatusRequestTimeout {
+		told()
 	}
-	return a, err
+	return a, told, err
 }
 
 // received reads an answer to a request for a token.
-func (u *Upstream) received(ctx context.Context, doing string, run authority.RunID, current secret.Value, a *answer) (secret.Value, error) {
+func (u *Upstream) received(ctx context.Context, doing string, run authority.RunID, current secret.Value, a *answer, told told) (secret.Value, error) {
 	var got issued
 	switch {
-	case a.status == http.StatusCreated:
-		if json.Unmarshal(a.body, &got) != nil || !wellFormed(got.Token) {
+	case a.Status == http.StatusCreated:
+		if json.Unmarshal(a.Body, &got) != nil || !wellFormed(got.Token) {
 			return secret.Value{}, u.wrong(doing, "GitHub issued a token, and its answer cannot be read", nil, a)
 		}
-	case a.status >= 500, a.status < 300, a.status == http.StatusRequestTimeout, a.status == http.StatusFound, a.status == http.StatusSeeOther:
+	case a.Status >= 500, a.Status < 300, a.Status == http.StatusRequestTimeout, a.Status == http.StatusFound, a.Status == http.StatusSeeOther:
 		return secret.Value{}, u.wrong(doing, "a token may have been issued", nil, a)
 	default:
 		return secret.Value{}, u.wrong(doing, "", upstream.ErrNotApplied, a)
@@ -161,19 +163,16 @@ func (u *Upstream) received(ctx context.Context, doing string, run authority.Run
 		value, err = value.With(FieldExpires, []byte(got.Expires.UTC().Format(time.RFC3339)))
 	}
 	if err != nil {
-		return secret.Value{}, &Error{Doing: doing, Detail: "GitHub issued a token that no value can hold"}
+		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "GitHub issued a token that no value can hold"}
 	}
-	u.remember(run, func(m *memory) {
-		m.lost, m.issued = false, append(m.issued, value)
-		u.latest = u.Clock()
-	})
+	told(value)
 	if reason := u.differs(got); reason != "" {
 		err := u.end(ctx, doing+": its scope is not what was asked for ("+reason+"): revoking it again", value)
 		if err != nil { // the token is there, whatever went wrong in revoking it
-			return value, classless(err)
+			return value, upstream.Classless(err)
 		}
-		u.remember(run, func(m *memory) { m.issued = slices.DeleteFunc(m.issued, value.Equal) })
-		return secret.Value{}, &Error{
+		u.issued.TakenBack(run, value)
+		return secret.Value{}, &upstream.Error{
 			Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "its scope is not what was asked for, and it was revoked again: " + reason,
 			Next: "see what the app and its installation may do, and what the document asks for",
 		}

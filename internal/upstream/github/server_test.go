@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -339,8 +338,4 @@ func (s *server) held() (held []string) {
 		}
 	}
 	return held
-}
-
-func isNot(err error, classes ...error) bool {
-	return !slices.ContainsFunc(classes, func(class error) bool { return errors.Is(err, class) })
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 )
 
 // What stands before the upstream answers 200 with a page of its own: that is no empty list and no credential.
@@ -84,7 +84,7 @@ func TestTokenEndpointsRefuse(t *testing.T) {
 				answer(w, test.status, map[string]string{"error": test.word})
 				return true
 			}}
-			_, u := inLab(t, tokenRecipe(test.more), l, func(f *fake, c *recipe.Config) {
+			_, u := inLab(t, tokenRecipe(test.more), l, func(f *fake, c *adapter.Config) {
 				c.Endpoints = map[string]string{"login": f.address()}
 			})
 			verdict(t, u, text(t, map[string]string{"key": "some-key"}), test.want)
@@ -117,7 +117,7 @@ func TestClientCredentialsAreEncoded(t *testing.T) {
 				}
 				return true
 			}}
-			_, u := inLab(t, test.recipe, l, func(f *fake, c *recipe.Config) {
+			_, u := inLab(t, test.recipe, l, func(f *fake, c *adapter.Config) {
 				c.Endpoints = map[string]string{"login": f.address()}
 			})
 			verdict(t, u, text(t, map[string]string{"key": odd}), upstream.Accepted)
@@ -150,5 +150,29 @@ func TestThrottlingAndTheRecipesReplies(t *testing.T) {
 	_, err := u.Apply(t.Context(), "run-2", secret.Value{}, secret.Value{})
 	if _, later := errors.AsType[*upstream.Later](err); later || !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(err.Error(), "it has 1") {
 		t.Errorf("a quota: got %v, want not applied, what is there, and nothing about later", err)
+	}
+}
+
+// One step made a key before the next found no admin credential to sign with: that is never nothing.
+func TestAnAdminThatIsMissingAfterAChange(t *testing.T) {
+	t.Parallel()
+	source := strings.NewReplacer("keys\n      json:", "keys\n      auth: none\n      json:",
+		"  value: {key: steps.made.key", "    - name: seen\n      request: GET /services/${params.service}/keys\n  value: {key: steps.made.key").
+		Replace(labRecipe(byBearer, byCursor))
+	for name, admin := range map[string]func(context.Context) ([]secret.Value, error){
+		"none": func(context.Context) ([]secret.Value, error) { return nil, nil },
+		"unread": func(context.Context) ([]secret.Value, error) {
+			return nil, &upstream.Error{Class: upstream.ErrNotApplied}
+		},
+	} {
+		l := &lab{pages: "cursor", signed: func(*http.Request) bool { return true }}
+		_, u := inLab(t, source, l, func(_ *fake, config *adapter.Config) { config.Admin = admin })
+		_, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+		if err == nil || errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(err.Error(), "reading the admin credential") {
+			t.Errorf("%s: got %v, want that the admin credential cannot be read, and not that nothing was applied", name, err)
+		}
+		if got := len(l.labels(t)); got != 1 {
+			t.Errorf("%s: got %d keys, want the one that was made", name, got)
+		}
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"context"
@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
+	adapter "custody.dev/custody/internal/upstream/http"
 )
 
 // fake is a server of a test, behind a proxy.
@@ -137,8 +137,8 @@ func (f *fake) authority() string {
 }
 
 // config is what every test has in common.
-func (f *fake) config(compiled *recipe.Compiled, admin secret.Value) recipe.Config {
-	return recipe.Config{
+func (f *fake) config(compiled *recipe.Compiled, admin secret.Value) adapter.Config {
+	return adapter.Config{
 		Recipe: compiled, URL: f.address(), CACertificate: f.authority(), Claim: "shop/test/key", Clock: time.Now,
 		Admin: only(admin),
 	}
@@ -149,9 +149,9 @@ func only(admin secret.Value) func(context.Context) ([]secret.Value, error) {
 	return func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil }
 }
 
-func (f *fake) upstream(t *testing.T, config recipe.Config) *recipe.Upstream {
+func (f *fake) upstream(t *testing.T, config adapter.Config) *adapter.Upstream {
 	t.Helper()
-	u, err := recipe.New(config)
+	u, err := adapter.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

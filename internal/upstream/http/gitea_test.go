@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"bytes"
@@ -21,11 +21,11 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,7 +58,7 @@ func (f *forge) plain(t *testing.T) *forge {
 
 // rig is one account on the real Gitea, behind a proxy.
 type rig struct {
-	*recipe.Upstream
+	*adapter.Upstream
 	server *forge
 	proxy  *realparts.Proxy
 	user   string
@@ -78,7 +78,7 @@ func text(t *testing.T, fields map[string]string) secret.Value {
 }
 
 // newRig makes a user for one test. change may alter the configuration.
-func newRig(t *testing.T, server *forge, name string, change func(*recipe.Config)) *rig {
+func newRig(t *testing.T, server *forge, name string, change func(*adapter.Config)) *rig {
 	t.Helper()
 	compiled, err := recipe.Builtin(name)
 	if err != nil {
@@ -95,7 +95,7 @@ func newRig(t *testing.T, server *forge, name string, change func(*recipe.Config
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := recipe.Config{
+	config := adapter.Config{
 		Recipe: compiled, URL: scheme + "://" + r.proxy.Address(), CACertificate: server.authority, Claim: "shop/test/ci-token",
 		Clock: func() time.Time { return time.Now().Add(time.Duration(r.clock.Load())) },
 	}
@@ -113,7 +113,7 @@ func newRig(t *testing.T, server *forge, name string, change func(*recipe.Config
 	if change != nil {
 		change(&config)
 	}
-	if r.Upstream, err = recipe.New(config); err != nil {
+	if r.Upstream, err = adapter.New(config); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -179,7 +179,7 @@ func (r *rig) tokens(t *testing.T) (out []string) {
 
 func (r *rig) fixture() upstreamtest.Fixture {
 	return upstreamtest.Fixture{
-		Upstream: r.Powers(), Break: r.proxy.Break, Mend: r.proxy.Mend, Cut: r.proxy.Cut,
+		Upstream: r.Powers(), Break: r.proxy.Break, Mend: r.proxy.Mend, Cut: r.proxy.Cut, Hold: r.proxy.Hold,
 		Skew: func(by time.Duration) { r.clock.Add(int64(by)) }, Log: r.server.Log,
 	}
 }
@@ -242,7 +242,7 @@ func giteaTokenSpecials(t *testing.T, server *forge) {
 	t.Run("ForeignTokensStay", func(t *testing.T) {
 		r := newRig(t, server, "gitea-token", nil)
 		r.token(t, "a person's", "read:repository")
-		other := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Claim = "shop/prod/ci-token" })
+		other := newRig(t, server, "gitea-token", func(c *adapter.Config) { c.Claim = "shop/prod/ci-token" })
 		_ = other
 		apply(t, r.Upstream, "run-1", secret.Value{})
 		apply(t, r.Upstream, "run-10", secret.Value{})
@@ -300,7 +300,7 @@ func giteaTokenSpecials(t *testing.T, server *forge) {
 	})
 
 	t.Run("SecondAdminIsTaken", func(t *testing.T) {
-		r := newRig(t, server, "gitea-token", func(c *recipe.Config) {
+		r := newRig(t, server, "gitea-token", func(c *adapter.Config) {
 			admin := c.Admin
 			c.Admin = func(ctx context.Context) ([]secret.Value, error) {
 				right, err := admin(ctx)
@@ -311,7 +311,7 @@ func giteaTokenSpecials(t *testing.T, server *forge) {
 	})
 
 	t.Run("WrongScopeIsNotApplied", func(t *testing.T) {
-		r := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Parameters["scopes"] = []any{"read:nonsense"} })
+		r := newRig(t, server, "gitea-token", func(c *adapter.Config) { c.Parameters["scopes"] = []any{"read:nonsense"} })
 		_, err := r.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 		if !errors.Is(err, upstream.ErrNotApplied) {
 			t.Errorf("got %v, want ErrNotApplied", err)
@@ -322,7 +322,7 @@ func giteaTokenSpecials(t *testing.T, server *forge) {
 	})
 
 	t.Run("AnotherUsersAdminIsRefused", func(t *testing.T) {
-		r := newRig(t, server, "gitea-token", func(c *recipe.Config) { c.Parameters["user"] = "custody-test-root" })
+		r := newRig(t, server, "gitea-token", func(c *adapter.Config) { c.Parameters["user"] = "custody-test-root" })
 		_, err := r.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 		if !errors.Is(err, upstream.ErrNotApplied) {
 			t.Errorf("got %v, want ErrNotApplied", err)
@@ -331,7 +331,7 @@ func giteaTokenSpecials(t *testing.T, server *forge) {
 
 	t.Run("Counts", func(t *testing.T) {
 		var calls atomic.Int64
-		r := newRig(t, server, "gitea-token", func(c *recipe.Config) {
+		r := newRig(t, server, "gitea-token", func(c *adapter.Config) {
 			admin := c.Admin
 			c.Admin = func(ctx context.Context) ([]secret.Value, error) {
 				calls.Add(1)
@@ -365,11 +365,11 @@ func asUser(t *testing.T, server *forge, path, token string) {
 func giteaTrial(t *testing.T, server *forge) {
 	for _, name := range []string{"gitea-token", "gitea-oauth-application"} {
 		t.Run(name, func(t *testing.T) {
-			var config recipe.Config
-			r := newRig(t, server, name, func(c *recipe.Config) { config = *c })
+			var config adapter.Config
+			r := newRig(t, server, name, func(c *adapter.Config) { config = *c })
 			before := r.tokens(t)
 			var steps []string
-			if err := recipe.Try(t.Context(), config, secret.Value{}, func(s recipe.Trial) {
+			if err := adapter.Try(t.Context(), config, secret.Value{}, func(s adapter.Trial) {
 				if s.Means == "" {
 					steps = append(steps, s.Step)
 				}

@@ -1,91 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe
+package http
 
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
-	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
-// item is one credential that the upstream has. Nothing in it is secret.
-type item struct {
-	id, name, tag string
-	vars          values
-}
-
 // items reads the list.
-func (s *session) items() ([]item, outcome) {
-	if o := s.run(s.r.list); o.word != wordOK {
+func (s *session) items() ([]recipe.Item, outcome) {
+	if o := s.run(s.r.List); o.word != recipe.OK {
 		return nil, o
 	}
-	last := s.r.list[len(s.r.list)-1]
-	raw, _ := s.vars["steps."+last.Name+".items"].([]any)
-	var out []item
-	for _, one := range raw {
-		vars := s.vars.with(values{"item": one})
-		made := item{vars: values{"target.name": "", "target.tag": ""}}
-		for name, e := range s.r.each {
-			v, err := e.eval(vars)
-			if err != nil {
-				return nil, outcome{word: unknown, step: last, cause: err}
-			}
-			made.vars["target."+name] = v
-			into := map[string]*string{"id": &made.id, "name": &made.name, "tag": &made.tag}[name]
-			if into == nil {
-				continue
-			}
-			text, ok := asText(v)
-			if !ok || (name == "id" && text == "") {
-				return nil, outcome{word: unknown, step: last, because: e.place + " is not text"}
-			}
-			*into, made.vars["target."+name] = text, text
-		}
-		out = append(out, made)
-	}
-	return out, outcome{word: wordOK}
-}
-
-// idOf is the identity that v itself names, "" when it names none.
-func (s *session) idOf(v secret.Value) string {
-	if s.r.findID == nil || v.Empty() {
-		return ""
-	}
-	id, err := s.r.findID.text(s.vars.with(s.fields("secret", v)))
+	items, err := s.r.Items(s.vars)
 	if err != nil {
-		return ""
+		return nil, outcome{word: recipe.Unknown, call: s.r.List[len(s.r.List)-1], cause: err}
 	}
-	return id
+	return items, outcome{word: recipe.OK}
 }
 
-// find returns the one item that is v, or none. Several are an error: nobody can tell which it is.
-func (s *session) find(v secret.Value, items []item) ([]item, error) {
-	vars := s.vars.with(s.fields("secret", v))
-	id := s.idOf(v)
-	if id == "" && s.r.match == nil {
-		return nil, nil
-	}
-	var found []item
-	for _, one := range items {
-		if (id == "" || one.id == id) && (s.r.match == nil || s.r.match.holds(vars.with(one.vars))) {
-			found = append(found, one)
-		}
-	}
+// find returns the one item that v is, or none. Several are an error: nobody can tell which it is.
+func (s *session) find(v secret.Value, items []recipe.Item) ([]recipe.Item, error) {
+	found := s.r.Find(s.vars, v, items)
 	if len(found) > 1 {
-		return nil, &Error{
+		return nil, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrNotApplied,
 			Detail: fmt.Sprintf("%d credentials upstream could be this one: %s", len(found), names(found)),
 			Next:   "revoke the right one by hand; the run then goes on",
@@ -98,8 +46,8 @@ func (s *session) find(v secret.Value, items []item) ([]item, error) {
 func (s *session) full(o outcome) error {
 	o.because = cmp.Or(o.because, "the upstream takes no further credential")
 	o.hint = cmp.Or(o.hint, "remove one that nobody needs; Custody removes nothing that it did not make")
-	if s.r.List != nil && !s.touched {
-		if items, listed := s.items(); listed.word == wordOK {
+	if len(s.r.List) > 0 && !s.touched {
+		if items, listed := s.items(); listed.word == recipe.OK {
 			o.because += fmt.Sprintf("; it has %d: %s", len(items), names(items))
 		}
 	}
@@ -108,14 +56,14 @@ func (s *session) full(o outcome) error {
 
 const maxShown = 20
 
-func names(items []item) string {
+func names(items []recipe.Item) string {
 	var out []string
 	for _, one := range items {
 		if len(out) == maxShown {
 			out = append(out, fmt.Sprintf("and %d more", len(items)-maxShown))
 			break
 		}
-		out = append(out, fmt.Sprintf("%q (%s)", shown(cmp.Or(one.name, "no name")), shown(one.id)))
+		out = append(out, fmt.Sprintf("%q (%s)", shown(cmp.Or(one.Name, "no name")), shown(one.ID)))
 	}
 	return strings.Join(out, ", ")
 }
@@ -134,61 +82,6 @@ func shown(text string) string {
 	return text
 }
 
-const (
-	nonceBytes = 4
-	// shortTag is the length of the shortest tag: custody-, twenty digits for claim and run, and the nonce.
-	shortTag = len("custody-") + 20 + 1 + 2*nonceBytes
-)
-
-func (u *Upstream) nonce() (string, error) {
-	raw := make([]byte, nonceBytes)
-	if _, err := io.ReadFull(u.Random, raw); err != nil {
-		return "", fmt.Errorf("drawing a nonce: %w", err)
-	}
-	return hex.EncodeToString(raw), nil
-}
-
-func digest(n int, parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:])[:n]
-}
-
-var (
-	plainRun  = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
-	notPlain  = regexp.MustCompile(`[^a-z0-9]+`)
-	nonceForm = regexp.MustCompile(`^[0-9a-f]{8}(-|$)`)
-)
-
-// tagPrefix is what every tag of run begins with: the claim's digest and the run, or where that does not fit, one digest
-// of both.
-func (u *Upstream) tagPrefix(run authority.RunID) string {
-	long := "custody-" + digest(10, u.Claim) + "-" + string(run) + "-"
-	if u.r.Tag != nil && plainRun.MatchString(string(run)) && len(long)+2*nonceBytes <= u.r.Tag.Max {
-		return long
-	}
-	return "custody-" + digest(20, u.Claim, string(run)) + "-"
-}
-
-// tag is what a credential of run carries; the claim in words at its end, as far as it fits, is for people.
-func (u *Upstream) tag(run authority.RunID, nonce string) string {
-	if u.r.Tag == nil {
-		return ""
-	}
-	tag := u.tagPrefix(run) + nonce
-	words := "-" + strings.Trim(notPlain.ReplaceAllString(strings.ToLower(u.Claim), "-"), "-")
-	room := u.r.Tag.Max - len(tag)
-	if room < 3 {
-		return tag
-	}
-	return strings.TrimRight(tag+words[:min(len(words), room)], "-")
-}
-
-// carries reports whether a tag read upstream is one of run.
-func (u *Upstream) carries(tag string, run authority.RunID) bool {
-	rest, ok := strings.CutPrefix(tag, u.tagPrefix(run))
-	return ok && nonceForm.MatchString(rest)
-}
-
 // collect removes every credential that carries run.
 func (u *Upstream) collect(ctx context.Context, run authority.RunID) error {
 	s, cancel, err := u.change(ctx, "collecting orphans", run)
@@ -197,11 +90,11 @@ func (u *Upstream) collect(ctx context.Context, run authority.RunID) error {
 	}
 	defer cancel()
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return s.fail(o)
 	}
 	for _, one := range items {
-		if u.carries(one.tag, run) {
+		if u.carries(one, run) {
 			if err := s.remove(run, one); err != nil {
 				return err
 			}
@@ -210,22 +103,22 @@ func (u *Upstream) collect(ctx context.Context, run authority.RunID) error {
 	return nil
 }
 
-// list names every credential of the account.
+// identities names every credential of the account.
 func (u *Upstream) identities(ctx context.Context) ([]string, error) {
 	const doing = "listing credentials"
 	if err := ctx.Err(); err != nil {
-		return nil, &Error{Doing: doing, Cause: err}
+		return nil, &upstream.Error{Doing: doing, Cause: err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, u.r.Deadline())
 	defer cancel()
 	s := u.open(ctx, doing)
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return nil, s.undecided(o)
 	}
 	out := []string{}
 	for _, one := range items {
-		out = append(out, one.id)
+		out = append(out, one.ID)
 	}
 	slices.Sort(out)
 	return out, nil
@@ -256,21 +149,20 @@ func (u *Upstream) remember(v secret.Value, s *session, before time.Time) {
 func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "asking for uses"
 	if err := ctx.Err(); err != nil {
-		return nil, &Error{Doing: doing, Cause: err}
+		return nil, &upstream.Error{Doing: doing, Cause: err}
 	}
 	if u.kind.Evidence == nil {
-		return nil, &Error{Doing: doing, Detail: "this upstream cannot tell"}
+		return nil, &upstream.Error{Doing: doing, Detail: "this upstream cannot tell"}
 	}
-	if missing := u.missing(old); missing != "" {
+	if missing := u.r.Missing(old); missing != "" {
 		return nil, lacks(doing, missing)
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, u.r.Deadline())
 	defer cancel()
-	s := u.open(ctx, doing, u.fields("secret", old))
-	seen := []values{}
-	if u.r.List != nil && u.r.Find != nil {
+	s := u.open(ctx, doing, u.r.Fields("secret", old))
+	if len(u.r.List) > 0 && u.r.Source.Find != nil {
 		items, o := s.items()
-		if o.word != wordOK {
+		if o.word != recipe.OK {
 			return nil, s.undecided(o)
 		}
 		found, err := s.find(old, items)
@@ -278,45 +170,33 @@ func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) 
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, &Error{Doing: doing, Detail: "the upstream's list has nothing that is this credential"}
+			return nil, &upstream.Error{Doing: doing, Detail: "the upstream's list has nothing that is this credential"}
 		}
-		s.vars = s.vars.with(found[0].vars)
+		s.vars = s.vars.With(found[0].Values)
 	}
-	if len(u.r.usage) == 0 {
-		seen = append(seen, s.vars)
-	} else {
-		if o := s.run(u.r.usage); o.word != wordOK {
-			return nil, s.undecided(o)
-		}
-		raw, _ := s.vars["steps."+u.r.usage[len(u.r.usage)-1].Name+".items"].([]any)
-		for _, one := range raw {
-			seen = append(seen, s.vars.with(values{"item": one}))
-		}
+	if o := s.run(u.r.Usage); o.word != recipe.OK {
+		return nil, s.undecided(o)
 	}
-	return s.told(old, since, seen)
+	return s.told(old, since)
 }
 
 // told turns what was seen into uses.
-func (s *session) told(old secret.Value, since time.Time, seen []values) ([]upstream.Use, error) {
+func (s *session) told(old secret.Value, since time.Time) ([]upstream.Use, error) {
 	s.mu.Lock()
 	own, mine := s.own[string(old.Digest(s.key))]
 	s.mu.Unlock()
 	fine := max(s.kind.Evidence.Fine, time.Second)
 	var out []upstream.Use
-	for _, vars := range seen {
-		v, err := s.r.last.eval(vars)
+	for _, vars := range s.r.Seen(s.vars) {
+		last, tells, err := s.r.LastUse(vars)
 		if err != nil {
-			return nil, &Error{Doing: s.doing, Cause: err}
+			return nil, &upstream.Error{Doing: s.doing, Cause: err}
 		}
-		if unsaid(v) {
-			return nil, &Error{
+		if !tells {
+			return nil, &upstream.Error{
 				Doing: s.doing, Detail: "the upstream does not say when this credential was used last",
 				Next: "see on the recipe's page which servers can tell",
 			}
-		}
-		last, ok := asTime(v)
-		if !ok {
-			return nil, &Error{Doing: s.doing, Detail: s.r.last.place + " is no time"}
 		}
 		if last.IsZero() {
 			continue
@@ -330,24 +210,19 @@ func (s *session) told(old secret.Value, since time.Time, seen []values) ([]upst
 		if last.Before(since) { // the caller has allowed for how coarse this evidence is
 			continue
 		}
-		use := upstream.Use{Last: last}
-		if s.r.who != nil {
-			if use.Who, err = s.r.who.text(vars); err != nil {
-				return nil, &Error{Doing: s.doing, Cause: err}
-			}
+		who, err := s.r.Who(vars)
+		if err != nil {
+			return nil, &upstream.Error{Doing: s.doing, Cause: err}
 		}
-		use.Who = cmp.Or(shown(use.Who), somebody(vars))
-		out = append(out, use)
+		out = append(out, upstream.Use{Last: last, Who: cmp.Or(shown(who), somebody(vars))})
 	}
 	return out, nil
 }
 
 // somebody is who used a credential where the upstream does not say.
-func somebody(vars values) string {
+func somebody(vars recipe.Values) string {
 	if name, _ := vars["target.name"].(string); name != "" {
 		return fmt.Sprintf("somebody with %q", shown(name))
 	}
 	return "somebody"
 }
-
-func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"bytes"
@@ -14,15 +14,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -187,66 +187,14 @@ func (l *lab) list(w http.ResponseWriter, r *http.Request) {
 
 // labRecipe is the one of the page, with the admin and the pages that a test wants.
 func labRecipe(admin, pages string) string {
-	return `
-parameters:
-  service: {type: text, required: true, pattern: "[a-z0-9-]+", means: "the service whose keys they are"}
-  hours: {type: number, default: 720, means: "how long a key lives"}
-endpoints:
-  login: {means: "where tokens come from", url: "https://login.example.org"}
-fields:
-  key: {means: "the key"}
-  id: {means: "its number", optional: true, public: true}
-admin:
-  fields: {token: "a token", client: "a client", key: "a private key", certificate: "a certificate"}
-  auth: ` + admin + `
-kind:
-  capability: dual
-  issues: true
-  undo: discard
-  lostReply: reissue
-  settle: 50ms
-  deadline: 10s
-  evidence: {source: "last use of the key", late: 1m, fine: 1s}
-tag: {where: "the key's label", max: 100}
-create:
-  steps:
-    - name: made
-      request: POST /services/${params.service}/keys
-      json: {label: "${tag}", hours: "${params.hours}", note: "${optional.none()}"}
-      replies:
-        - {when: response.status == 201, then: ok}
-        - {when: 'response.status == 409 && response.body.code == "too_many"', then: quota}
-      let: {id: string(response.body.id), key: response.body.key}
-  value: {key: steps.made.key, id: steps.made.id}
-verify:
-  steps:
-    - name: self
-      request: GET /self
-      auth: {header: {name: X-Key, value: "${secret.key}"}}
-      replies:
-        - {when: response.status == 200, then: accepted}
-        - {when: response.status == 401, then: refused}
-list:
-  steps:
-    - name: keys
-      request: GET /services/${params.service}/keys
-      items: response.body.keys
-      pages: ` + pages + `
-  each: {id: string(item.id), name: item.label, tag: item.label, hint: item.first, used: item.used}
-find:
-  id: secret.id
-  match: secret.key.startsWith(target.hint)
-revoke:
-  steps:
-    - name: removed
-      request: DELETE /services/${params.service}/keys/${target.id}
-      replies:
-        - {when: "response.status in [204, 404]", then: done}
-usage:
-  last: target.used
-decoy:
-  key: {keep: 7}
-`
+	text, err := os.ReadFile("../../recipe/testdata/lab.yaml")
+	if err != nil {
+		panic(err)
+	}
+	if !strings.Contains(string(text), byBearer) || !strings.Contains(string(text), byCursor) {
+		panic("the lab's recipe has other words for its admin and its pages")
+	}
+	return strings.NewReplacer(byBearer, admin, byCursor, pages).Replace(string(text))
 }
 
 const byBearer = `{bearer: "${admin.token}"}`
@@ -258,7 +206,7 @@ func labAdmin(t *testing.T) secret.Value {
 }
 
 // inLab makes an upstream before a lab. change may alter lab and configuration.
-func inLab(t *testing.T, source string, l *lab, change func(*fake, *recipe.Config)) (*fake, *recipe.Upstream) {
+func inLab(t *testing.T, source string, l *lab, change func(*fake, *adapter.Config)) (*fake, *adapter.Upstream) {
 	t.Helper()
 	if l.signed == nil {
 		l.signed = bearer
@@ -286,7 +234,7 @@ func TestRecipeOfThePage(t *testing.T) {
 		l := &lab{pages: "cursor", delay: 20 * time.Millisecond, tls: true}
 		f, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 		return upstreamtest.Fixture{
-			Upstream: u.Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: u.Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: l.labels, Wait: func() { time.Sleep(30 * time.Millisecond) },
 		}
 	})
@@ -439,8 +387,9 @@ func TestAnswersAreBounded(t *testing.T) {
 	}}
 	_, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 	verdict(t, u, text(t, map[string]string{"key": "some-key"}), upstream.Unknown)
-	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{}); err == nil || errors.Is(err, upstream.ErrNotApplied) {
-		t.Errorf("got %v, want an error that leaves it open", err)
+	_, err := u.Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
+	if err == nil || errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("got %v, want an error that leaves it open and says that the answer is too large", err)
 	}
 }
 
@@ -545,7 +494,7 @@ func TestWaysToSignIn(t *testing.T) {
 				text(t, map[string]string{"token": "operator", "client": "custody", "key": encoded}),
 			}
 			first := 0
-			f, u := inLab(t, labRecipe(test.auth, byCursor), l, func(f *fake, c *recipe.Config) {
+			f, u := inLab(t, labRecipe(test.auth, byCursor), l, func(f *fake, c *adapter.Config) {
 				c.Endpoints = map[string]string{"login": f.address()}
 				c.Admin = func(context.Context) ([]secret.Value, error) { return admins[first:], nil }
 			})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe
+package http
 
 import (
 	"context"
@@ -42,11 +42,24 @@ func (w witnessing) Uses(ctx context.Context, old secret.Value, since time.Time)
 // Decoy makes a credential that the upstream was never given.
 func (d decoying) Decoy(v secret.Value) (secret.Value, error) { return d.u.decoy(v) }
 
+// decoy makes a credential like v that was never given out.
+func (u *Upstream) decoy(v secret.Value) (secret.Value, error) {
+	const doing = "making a decoy"
+	if missing := u.r.Missing(v); missing != "" {
+		return secret.Value{}, lacks(doing, missing)
+	}
+	decoy, err := u.r.Decoy(v, u.Random)
+	if err != nil {
+		return secret.Value{}, &upstream.Error{Doing: doing, Cause: err}
+	}
+	return decoy, nil
+}
+
 // Powers returns u with exactly the optional powers that its recipe gives it, for callers who ask by type.
 func (u *Upstream) Powers() upstream.Upstream {
 	c, l, w, d := collecting{u}, listing{u}, witnessing{u}, decoying{u}
 	collects := u.kind.Issues && u.kind.LostReply == upstream.Reissue
-	lists := u.kind.Issues && u.kind.LostReply == upstream.Person && u.r.List != nil
+	lists := u.kind.Issues && u.kind.LostReply == upstream.Person && len(u.r.List) > 0
 	switch tells := u.kind.Evidence != nil; {
 	case collects && tells:
 		return struct {

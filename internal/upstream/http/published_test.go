@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"context"
@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"golang.org/x/crypto/ssh"
@@ -29,7 +28,7 @@ func publishedGitHubDeployKey(t *testing.T) {
 		config := f.config(compiled, text(t, map[string]string{"token": server.token}))
 		config.Parameters = map[string]any{"owner": "example", "repository": "shop"}
 		return upstreamtest.Fixture{
-			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: server.titles, Wait: func() { time.Sleep(25 * time.Millisecond) },
 		}
 	})
@@ -68,7 +67,7 @@ func TestGitHubKeyOfAnotherRunIsSuperseded(t *testing.T) {
 	}
 }
 
-func gitLabConfig(t *testing.T, f *fake) recipe.Config {
+func gitLabConfig(t *testing.T, f *fake) adapter.Config {
 	t.Helper()
 	config := f.config(builtin(t, "gitlab-token-rotate"), secret.Value{})
 	config.Parameters = map[string]any{"name": gitLabName}
@@ -107,7 +106,7 @@ func publishedGitLabTokenRotate(t *testing.T) {
 			return server.mint()
 		}
 		return upstreamtest.Fixture{
-			Upstream: seeded{u.Powers(), mint}, Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: seeded{u.Powers(), mint}, Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: server.held,
 		}
 	})

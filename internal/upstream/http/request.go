@@ -1,101 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe
+package http
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"custody.dev/custody/internal/recipe"
+	"custody.dev/custody/internal/upstream"
 )
 
 // answer is what came back, bounded.
 type answer struct {
 	status int
 	header http.Header
-	body   any
-	text   string
+	seen   recipe.Values
 	date   time.Time
-	// json: body is what it says; otherwise it is empty.
-	json bool
+	json   bool
 }
 
 // parsed reports whether what is read from the body can be trusted: an answer of success that is no JSON comes from
 // something else than the interface, a proxy's sign-in page for example.
 func (a *answer) parsed() bool { return a.json || a.status < 200 || a.status >= 300 }
 
-// headers by lower-case name.
-func (a *answer) headers() map[string]string {
-	out := map[string]string{}
-	for name, texts := range a.header {
-		out[strings.ToLower(name)] = strings.Join(texts, ", ")
-	}
-	return out
-}
-
-// Local reports whether host is loopback.
-func Local(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
-}
-
-// newTransport trusts the system's authorities, or those in roots alone. Each request has a connection of its own: the
-// library then never repeats one by itself. Nothing is taken from the process's environment.
-func newTransport(base *tls.Config) *http.Transport {
+// newTransport opens a connection for each request: the library then never repeats one by itself. Nothing is taken from
+// the process's environment.
+func newTransport(config *tls.Config) *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: base, DisableKeepAlives: true, DisableCompression: true,
+		DialContext: dialer.DialContext, TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-var errEmptySegment = errors.New("a part of the path comes out empty or as dots")
-
-func escapeSegment(text string) (string, error) {
-	if text == "" || text == "." || text == ".." {
-		return "", errEmptySegment
-	}
-	return url.PathEscape(text), nil
-}
-
-// address fills the path and the query of a step.
-func (s *session) address(step *step) (*url.URL, error) {
-	base := s.endpoints[step.At]
-	path, err := step.path.fill(s.vars, escapeSegment)
+// address fills the path and the query of a call.
+func (s *session) address(call *recipe.Call) (*url.URL, error) {
+	base := s.endpoints[call.Source.At]
+	path, err := call.Path(s.vars)
 	if err != nil {
 		return nil, err
 	}
 	target, err := base.Parse(strings.TrimSuffix(base.EscapedPath(), "/") + path)
 	if err != nil || !within(target, base) {
-		return nil, fmt.Errorf("%s: the path leaves the configured address", step.place)
+		return nil, fmt.Errorf("%s: the path leaves the configured address", call.Place)
 	}
-	query := url.Values{}
-	for name, t := range step.query {
-		text, err := t.fill(s.vars, nil)
-		if err != nil {
-			return nil, err
-		}
-		if text != "" {
-			query.Set(name, text)
-		}
-	}
-	if step.Pages != nil && step.Pages.Number != "" && step.Pages.First != nil {
-		query.Set(step.Pages.Number, fmt.Sprint(*step.Pages.First))
+	query, err := call.Query(s.vars)
+	if err != nil {
+		return nil, err
 	}
 	target.RawQuery = query.Encode()
 	return target, nil
@@ -137,76 +100,41 @@ func nextLink(header http.Header) string {
 }
 
 // request fills everything but the credential.
-func (s *session) request(step *step, target *url.URL) (*http.Request, error) {
-	var body []byte
-	kind := ""
-	switch {
-	case step.JSON != nil:
-		data, _, err := build(step.json, s.vars)
-		if err != nil {
-			return nil, err
-		}
-		if body, err = json.Marshal(data); err != nil {
-			return nil, fmt.Errorf("%s.json: nothing that JSON can hold", step.place)
-		}
-		kind = "application/json"
-	case step.Form != nil:
-		form := url.Values{}
-		for name, t := range step.form {
-			text, err := t.fill(s.vars, nil)
-			if err != nil {
-				return nil, err
-			}
-			form.Set(name, text)
-		}
-		body, kind = []byte(form.Encode()), "application/x-www-form-urlencoded"
-	}
-	request, err := http.NewRequestWithContext(s.ctx, step.method, target.String(), bytes.NewReader(body))
+func (s *session) request(call *recipe.Call, target *url.URL) (*http.Request, error) {
+	body, media, err := call.Body(s.vars)
 	if err != nil {
-		return nil, fmt.Errorf("%s: the address cannot be asked", step.place)
+		return nil, err
+	}
+	headers, err := call.Headers(s.vars)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(s.ctx, call.Method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s: the address cannot be asked", call.Place)
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "custody")
-	if kind != "" {
-		request.Header.Set("Content-Type", kind)
+	if media != "" {
+		request.Header.Set("Content-Type", media)
 	}
-	for name, t := range step.headers {
-		if err := setHeader(request, name, t, s.vars); err != nil {
-			return nil, err
-		}
+	for name, text := range headers {
+		request.Header.Set(name, text)
 	}
 	return request, nil
 }
 
-func setHeader(request *http.Request, name string, t *template, v values) error {
-	text, err := t.fill(v, nil)
-	if err != nil {
-		return err
-	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return fmt.Errorf("%s: a header cannot hold line breaks", t.place)
-	}
-	request.Header.Set(name, text)
-	return nil
-}
-
 // sign puts the credential on request and returns the client that may carry it. vars hold its fields.
-func (s *session) sign(request *http.Request, by *auth, vars values, admin bool) (*http.Client, outcome) {
-	fine := outcome{word: wordOK}
-	fail := func(err error) (*http.Client, outcome) { return nil, outcome{word: notApplied, cause: err} }
+func (s *session) sign(request *http.Request, by *recipe.SignIn, vars recipe.Values, admin bool) (*http.Client, outcome) {
+	signature, err := by.Fill(vars)
+	if err != nil {
+		return nil, outcome{word: recipe.NotApplied, cause: err}
+	}
 	transport := s.transport
-	if by.cert != nil {
-		certificate, err := by.cert.fill(vars, nil)
+	if signature.Pair != nil {
+		pair, err := tls.X509KeyPair([]byte(signature.Pair.Certificate), []byte(signature.Pair.Key))
 		if err != nil {
-			return fail(err)
-		}
-		key, err := by.key.fill(vars, nil)
-		if err != nil {
-			return fail(err)
-		}
-		pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
-		if err != nil {
-			return fail(fmt.Errorf("%s: certificate and key are not a pair in PEM", by.cert.place))
+			return nil, outcome{word: recipe.NotApplied, cause: fmt.Errorf("%s.mtls: certificate and key are not a pair in PEM", by.Place)}
 		}
 		config := transport.TLSClientConfig.Clone()
 		config.Certificates = []tls.Certificate{pair}
@@ -216,80 +144,67 @@ func (s *session) sign(request *http.Request, by *auth, vars values, admin bool)
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	bearer := by.bearer
-	switch {
-	case bearer != nil:
-		if err := setHeader(request, "Authorization", bearer, vars); err != nil {
-			return fail(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+request.Header.Get("Authorization"))
-	case by.username != nil:
-		username, err := by.username.fill(vars, nil)
-		if err != nil {
-			return fail(err)
-		}
-		password, err := by.password.fill(vars, nil)
-		if err != nil {
-			return fail(err)
-		}
-		if by.encoded {
-			username, password = url.QueryEscape(username), url.QueryEscape(password)
-		}
-		request.SetBasicAuth(username, password)
-	case by.value != nil:
-		if err := setHeader(request, by.name, by.value, vars); err != nil {
-			return fail(err)
-		}
-	case by.exchange != nil:
-		token, o := s.exchange(by.exchange, client, vars, admin)
-		if o.word != wordOK {
+	if signature.Header != "" {
+		request.Header.Set(signature.Header, signature.Value)
+	}
+	if by.Exchange != nil {
+		token, o := s.exchange(by.Exchange, client, vars, admin)
+		if o.word != recipe.OK {
 			return nil, o
 		}
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	return client, fine
+	return client, outcome{word: recipe.OK}
 }
 
 // exchange asks for an access token. The admin's is kept for the rest of the operation.
-func (s *session) exchange(step *step, client *http.Client, vars values, admin bool) (string, outcome) {
+func (s *session) exchange(call *recipe.Call, client *http.Client, vars recipe.Values, admin bool) (string, outcome) {
 	if admin && s.bearer != "" {
-		return s.bearer, outcome{word: wordOK}
+		return s.bearer, outcome{word: recipe.OK}
 	}
-	sub := &session{Upstream: s.Upstream, ctx: s.ctx, doing: s.doing, vars: vars.with(), bytes: s.bytes}
-	target, err := sub.address(step)
+	sub := &session{Upstream: s.Upstream, ctx: s.ctx, doing: s.doing, vars: vars.With(), bytes: s.bytes}
+	target, err := sub.address(call)
 	if err != nil {
-		return "", outcome{word: notApplied, step: step, cause: err}
+		return "", outcome{word: recipe.NotApplied, call: call, cause: err}
 	}
-	request, err := sub.request(step, target)
+	request, err := sub.request(call, target)
 	if err != nil {
-		return "", outcome{word: notApplied, step: step, cause: err}
+		return "", outcome{word: recipe.NotApplied, call: call, cause: err}
 	}
-	if step.auth.username != nil {
-		if _, o := sub.sign(request, step.auth, vars, false); o.word != wordOK {
-			return "", o
-		}
+	if _, o := sub.sign(request, call.SignIn, vars, false); o.word != recipe.OK {
+		return "", o
 	}
 	answer, _, err := sub.send(client, request)
 	if err != nil {
-		o := outcome{word: notApplied, step: step}
-		o.because, o.cause = describe(err)
+		o := outcome{word: recipe.NotApplied, call: call}
+		o.because, o.cause = told(err)
 		return "", o
 	}
-	o := sub.classify(step, answer, false)
-	if o.word != wordOK {
-		if o.word == unknown { // asking for a token changes nothing
-			o.word = notApplied
+	o := sub.classify(call, answer, false)
+	if o.word != recipe.OK {
+		if o.word == recipe.Unknown { // asking for a token changes nothing
+			o.word = recipe.NotApplied
 		}
 		return "", o
 	}
-	token, err := step.let["bearer"].text(sub.vars)
-	if err != nil || token == "" || strings.ContainsAny(token, "\r\n") {
-		return "", outcome{word: notApplied, step: step, because: "the token endpoint gives no access token"}
+	token := call.Token(sub.vars)
+	if token == "" {
+		return "", outcome{word: recipe.NotApplied, call: call, because: "the token endpoint gives no access token"}
 	}
 	if admin {
 		s.bearer = token
 	}
 	return token, o
+}
+
+var errTooLarge = errors.New("the answer is too large")
+
+// told names a failure to reach the upstream, or to hear it.
+func told(err error) (detail string, cause error) {
+	if errors.Is(err, errTooLarge) {
+		return "", errTooLarge
+	}
+	return upstream.Told(err, "the connection broke before an answer came")
 }
 
 // send makes the request. sent is false when certainly nothing of it reached the upstream.
@@ -311,14 +226,15 @@ func (s *session) send(client *http.Client, request *http.Request) (a *answer, s
 		return nil, true, err
 	}
 	if len(body) > limit {
-		return nil, true, errors.New("the answer is too large")
+		return nil, true, errTooLarge
 	}
 	s.bytes += len(body)
-	a = &answer{status: response.StatusCode, header: response.Header, body: map[string]any{}, text: string(body)}
-	data, ok := fromJSON(body)
-	if a.json = ok; data != nil {
-		a.body = data
+	headers := map[string]string{}
+	for name, texts := range response.Header {
+		headers[strings.ToLower(name)] = strings.Join(texts, ", ")
 	}
+	a = &answer{status: response.StatusCode, header: response.Header}
+	a.seen, a.json = recipe.Answer(a.status, headers, body)
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		a.date = date
 		s.date, s.heard = date, s.Clock()

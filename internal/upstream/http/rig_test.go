@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"sync"
 	"testing"
 
 	"custody.dev/custody/internal/authority"
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 )
 
 // apply issues or applies what follows current.
-func apply(t *testing.T, u *recipe.Upstream, run authority.RunID, current secret.Value) secret.Value {
+func apply(t *testing.T, u *adapter.Upstream, run authority.RunID, current secret.Value) secret.Value {
 	t.Helper()
 	var candidate secret.Value
 	var err error
@@ -30,7 +29,7 @@ func apply(t *testing.T, u *recipe.Upstream, run authority.RunID, current secret
 	return v
 }
 
-func verdict(t *testing.T, u *recipe.Upstream, v secret.Value, want upstream.Verdict) {
+func verdict(t *testing.T, u *adapter.Upstream, v secret.Value, want upstream.Verdict) {
 	t.Helper()
 	got, err := u.Verify(t.Context(), v)
 	if got != want {
@@ -38,7 +37,7 @@ func verdict(t *testing.T, u *recipe.Upstream, v secret.Value, want upstream.Ver
 	}
 }
 
-func collect(t *testing.T, u *recipe.Upstream, run authority.RunID) {
+func collect(t *testing.T, u *adapter.Upstream, run authority.RunID) {
 	t.Helper()
 	collector, ok := u.Powers().(upstream.Collector)
 	if !ok {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"crypto/rand"
@@ -15,9 +15,8 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
+	adapter "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -86,7 +85,7 @@ func publishedKeycloakSecret(t *testing.T) {
 		config := f.config(compiled, text(t, map[string]string{"clientId": "custody", "clientSecret": "the-admin-secret"}))
 		config.Parameters = map[string]any{"realm": "shop", "client": keycloakClient, "clientId": "shop"}
 		return upstreamtest.Fixture{
-			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: server.held,
 		}
 	})
@@ -175,7 +174,7 @@ func (g *google) token(s *service, w http.ResponseWriter, r *http.Request) {
 }
 
 // configure is for an upstream whose admin this service knows.
-func (g *google) configure(t *testing.T, f *fake, config *recipe.Config) {
+func (g *google) configure(t *testing.T, f *fake, config *adapter.Config) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(g.admin)
 	if err != nil {
@@ -197,7 +196,7 @@ func publishedGoogleKey(t *testing.T) {
 		config := f.config(compiled, secret.Value{})
 		g.configure(t, f, &config)
 		return upstreamtest.Fixture{
-			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: g.names, Public: []string{"keyId"}, Wait: func() { time.Sleep(15 * time.Millisecond) },
 		}
 	})

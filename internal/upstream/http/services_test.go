@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"cmp"
@@ -19,10 +19,10 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
@@ -137,7 +137,7 @@ var unhurried = regexp.MustCompile(`(?m)^  (settle|deadline|late): .*\n`)
 // brisk is a built-in recipe whose settle time and deadline are as short as the services of these tests are quick.
 func brisk(t *testing.T, name string) *recipe.Compiled {
 	t.Helper()
-	text, err := os.ReadFile("recipes/" + name + ".yaml")
+	text, err := os.ReadFile("../../recipe/recipes/" + name + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func described(t *testing.T, name string, fresh func() *service, admin map[strin
 			config.Endpoints = nil
 		}
 		return upstreamtest.Fixture{
-			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut,
+			Upstream: f.upstream(t, config).Powers(), Break: f.proxy.Break, Mend: f.mend, Cut: f.proxy.Cut, Hold: f.proxy.Hold,
 			Throttle: func() { f.setThrottle(true) }, Held: s.names, Wait: func() { time.Sleep(15 * time.Millisecond) },
 		}
 	})
@@ -357,27 +357,27 @@ func publishedSendGridKey(t *testing.T) {
 // A full account is told as such, with what is there, and nothing is removed.
 func TestQuota(t *testing.T) {
 	t.Parallel()
-	simple := func(s *service, admin string, parameters map[string]any) func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
-		return func(t *testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+	simple := func(s *service, admin string, parameters map[string]any) func(*testing.T) (*service, http.Handler, func(*fake, *adapter.Config)) {
+		return func(t *testing.T) (*service, http.Handler, func(*fake, *adapter.Config)) {
 			s.most = 1
-			return s, s, func(f *fake, c *recipe.Config) {
+			return s, s, func(f *fake, c *adapter.Config) {
 				c.Admin, c.Parameters = only(text(t, map[string]string{admin: s.admin})), parameters
 			}
 		}
 	}
 	// Google takes ten keys. What it answers to the eleventh was throttling's status once, and is that of a policy now.
-	ten := func(status int, word, message string) func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
-		return func(t *testing.T) (*service, http.Handler, func(*fake, *recipe.Config)) {
+	ten := func(status int, word, message string) func(*testing.T) (*service, http.Handler, func(*fake, *adapter.Config)) {
+		return func(t *testing.T) (*service, http.Handler, func(*fake, *adapter.Config)) {
 			g := newGoogle(t)
 			g.most, g.full = 10, map[string]any{"error": map[string]any{"code": status, "status": word, "message": message}}
 			for i := range 9 {
 				g.kept = append(g.kept, issued{id: fmt.Sprintf("made-by-hand-%d", i)})
 			}
-			return g.service, g, func(f *fake, c *recipe.Config) { g.configure(t, f, c) }
+			return g.service, g, func(f *fake, c *adapter.Config) { g.configure(t, f, c) }
 		}
 	}
 	for name, test := range map[string]struct {
-		fresh func(*testing.T) (*service, http.Handler, func(*fake, *recipe.Config))
+		fresh func(*testing.T) (*service, http.Handler, func(*fake, *adapter.Config))
 		want  string
 	}{
 		"sendgrid-key":                    {simple(sendGrid(), "key", map[string]any{"scopes": []any{"mail.send"}}), "the account has the hundred keys"},

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe
+package http
 
 import (
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -28,7 +31,7 @@ type session struct {
 	*Upstream
 	ctx       context.Context
 	doing     string
-	vars      values
+	vars      recipe.Values
 	verifying bool
 	// admins are read when the first step needs them; at is the one in use, bearer its access token.
 	admins []secret.Value
@@ -44,133 +47,100 @@ type session struct {
 
 // outcome is how a step or an operation ended.
 type outcome struct {
-	word          word
+	word          recipe.Word
 	because, hint string
-	step          *step
+	call          *recipe.Call
 	status        int
 	after         time.Duration
 	cause         error
 }
 
 // open begins an operation.
-func (u *Upstream) open(ctx context.Context, doing string, vars ...values) *session {
-	base := values{"claim": u.Claim, "now": u.Clock().UTC()}
-	return &session{Upstream: u, ctx: ctx, doing: doing, vars: base.with(u.params).with(vars...)}
+func (u *Upstream) open(ctx context.Context, doing string, vars ...recipe.Values) *session {
+	return &session{Upstream: u, ctx: ctx, doing: doing, vars: u.known().With(vars...)}
 }
 
-// run takes the steps in turn, and ends early where one is not ok.
-func (s *session) run(steps []*step) outcome {
-	for _, step := range steps {
-		if step.iff != nil && !step.iff.holds(s.vars) {
-			s.let(step, nil)
+// run takes the calls in turn, and ends early where one is not ok.
+func (s *session) run(calls []*recipe.Call) outcome {
+	for _, call := range calls {
+		if !call.Due(s.vars) {
+			call.Skip(s.vars)
 			continue
 		}
-		o := s.step(step)
-		if o.word != wordOK {
+		if o := s.call(call); o.word != recipe.OK {
 			return o
 		}
 	}
-	return outcome{word: wordOK}
+	return outcome{word: recipe.OK}
 }
 
-// let binds what later steps see of this one; without an answer, nothing but nulls.
-func (s *session) let(step *step, answer *answer) *outcome {
-	prefix := "steps." + step.Name + "."
-	status := 0
-	if answer != nil {
-		status = answer.status
-	}
-	s.vars[prefix+"status"] = status
-	if step.items != nil {
-		if _, collected := s.vars[prefix+"items"]; !collected || answer == nil {
-			s.vars[prefix+"items"] = []any{}
-		}
-	}
-	for name, e := range step.let {
-		if answer == nil {
-			s.vars[prefix+name] = nil
-			continue
-		}
-		v, err := e.eval(s.vars)
-		if err != nil {
-			return &outcome{word: unknown, step: step, status: status, cause: err}
-		}
-		s.vars[prefix+name] = v
-	}
-	return nil
-}
-
-// step makes the request, over all pages and until what it waits for.
-func (s *session) step(step *step) outcome {
+// call makes the request, over all pages and until what it waits for.
+func (s *session) call(call *recipe.Call) outcome {
 	for asked := 1; ; asked++ {
-		o, last := s.pages(step)
-		if o.word != wordOK {
+		o := s.pages(call)
+		if o.word != recipe.OK {
 			return o
 		}
-		if step.until == nil || step.until.holds(s.vars) {
-			if failed := s.let(step, last); failed != nil {
-				return *failed
+		if call.Arrived(s.vars) {
+			if err := call.Bind(s.vars); err != nil {
+				return outcome{word: recipe.Unknown, call: call, status: o.status, cause: err}
 			}
 			return o
 		}
-		if asked >= step.Repeat.Most {
-			o.word, o.because = unknown, "what this step waits for has not come"
+		if asked >= call.Source.Repeat.Most {
+			o.word, o.because = recipe.Unknown, "what this step waits for has not come"
 			return o
 		}
-		if err := s.Wait(s.ctx, step.Repeat.Every); err != nil {
-			o.word, o.cause = unknown, err
+		if err := s.Wait(s.ctx, call.Source.Repeat.Every); err != nil {
+			o.word, o.cause = recipe.Unknown, err
 			return o
 		}
 	}
 }
 
 // pages asks for every page and keeps their items. A list that was not read to its end is none.
-func (s *session) pages(step *step) (outcome, *answer) {
-	target, err := s.address(step)
+func (s *session) pages(call *recipe.Call) outcome {
+	target, err := s.address(call)
 	if err != nil {
-		return outcome{word: notApplied, step: step, cause: err}, nil
+		return outcome{word: recipe.NotApplied, call: call, cause: err}
 	}
 	items := []any{}
 	seen := map[string]bool{}
 	for page := 1; ; page++ {
 		seen[target.String()] = true
-		answer, o := s.ask(step, target)
-		if answer == nil || o.word != wordOK {
-			return o, answer
+		answer, o := s.ask(call, target)
+		if answer == nil || o.word != recipe.OK {
+			return o
 		}
-		if step.parses && !answer.parsed() {
-			return outcome{word: unknown, step: step, status: answer.status, because: "the answer is not JSON"}, answer
+		if call.ReadsBody && !answer.parsed() {
+			return outcome{word: recipe.Unknown, call: call, status: answer.status, because: "the answer is not JSON"}
 		}
-		if step.items == nil {
-			return o, answer
+		if call.Source.Items == "" {
+			return o
 		}
-		v, err := step.items.eval(s.vars)
+		fresh, err := call.Items(s.vars)
 		if err != nil {
-			return outcome{word: unknown, step: step, status: answer.status, cause: err}, answer
-		}
-		fresh, ok := asList(v)
-		if !ok {
-			return outcome{word: unknown, step: step, status: answer.status, because: "the items are not a list"}, answer
+			return outcome{word: recipe.Unknown, call: call, status: answer.status, cause: err}
 		}
 		items = append(items, fresh...)
-		s.vars["steps."+step.Name+".items"] = items
-		next, o := s.next(step, target, answer, len(fresh), page)
-		if o.word != wordOK || next == nil {
+		call.Keep(s.vars, items)
+		next, o := s.next(call, target, answer, len(fresh), page)
+		if o.word != recipe.OK || next == nil {
 			o.status = answer.status
-			return o, answer
+			return o
 		}
 		if page >= maxPages || len(items) > maxItems || seen[next.String()] {
-			return outcome{word: unknown, step: step, because: "the list does not end: it has too many pages, or they repeat"}, answer
+			return outcome{word: recipe.Unknown, call: call, because: "the list does not end: it has too many pages, or they repeat"}
 		}
 		target = next
 	}
 }
 
 // next is the address of the page after this one, nil after the last.
-func (s *session) next(step *step, this *url.URL, answer *answer, fresh, page int) (*url.URL, outcome) {
-	fine, p := outcome{word: wordOK, step: step}, step.Pages
+func (s *session) next(call *recipe.Call, this *url.URL, answer *answer, fresh, page int) (*url.URL, outcome) {
+	fine, p := outcome{word: recipe.OK, call: call}, call.Source.Pages
 	fail := func(because string) (*url.URL, outcome) {
-		return nil, outcome{word: unknown, step: step, status: answer.status, because: because}
+		return nil, outcome{word: recipe.Unknown, call: call, status: answer.status, because: because}
 	}
 	link := ""
 	switch {
@@ -185,8 +155,8 @@ func (s *session) next(step *step, this *url.URL, answer *answer, fresh, page in
 			first = *p.First
 		}
 		return withQuery(this, p.Number, strconv.Itoa(first+page)), fine
-	case step.cursor != nil:
-		cursor, err := step.cursor.text(s.vars)
+	case p.Cursor != "":
+		cursor, err := call.Cursor(s.vars)
 		if err != nil {
 			return fail("the cursor of the next page cannot be told")
 		}
@@ -194,8 +164,8 @@ func (s *session) next(step *step, this *url.URL, answer *answer, fresh, page in
 			return nil, fine
 		}
 		return withQuery(this, p.As, cursor), fine
-	case step.next != nil:
-		text, err := step.next.text(s.vars)
+	case p.Next != "":
+		text, err := call.Next(s.vars)
 		if err != nil {
 			return fail("the address of the next page cannot be told")
 		}
@@ -207,17 +177,17 @@ func (s *session) next(step *step, this *url.URL, answer *answer, fresh, page in
 		return nil, fine
 	}
 	next, err := this.Parse(link)
-	if err != nil || !within(next, s.endpoints[step.At]) {
+	if err != nil || !within(next, s.endpoints[call.Source.At]) {
 		return fail("the next page lies outside the configured address")
 	}
 	return next, fine
 }
 
 // ask sends one request, with the admin credentials in turn where the step needs one, and says what the reply means.
-func (s *session) ask(step *step, target *url.URL) (*answer, outcome) {
+func (s *session) ask(call *recipe.Call, target *url.URL) (*answer, outcome) {
 	for {
-		answer, o := s.once(step, target)
-		if o.word != adminRefused {
+		answer, o := s.once(call, target)
+		if o.word != recipe.AdminRefused {
 			return answer, o
 		}
 		if !s.nextAdmin() {
@@ -237,8 +207,10 @@ func (s *session) nextAdmin() bool {
 	return true
 }
 
+var errNoAdmin = errors.New("there is none")
+
 // adminVars are the admin's fields. The error is an outcome.
-func (s *session) adminVars() (values, error) {
+func (s *session) adminVars() (recipe.Values, error) {
 	if !s.read {
 		admins, err := s.Admin(s.ctx)
 		if err != nil {
@@ -247,59 +219,59 @@ func (s *session) adminVars() (values, error) {
 		s.admins, s.read = admins, true
 	}
 	if s.at >= len(s.admins) {
-		return nil, upstream.ErrNotApplied
+		return nil, errNoAdmin
 	}
-	return fieldsOf("admin", s.r.Admin.Fields, s.admins[s.at]), nil
+	return s.r.AdminFields(s.admins[s.at]), nil
 }
 
-func (s *session) once(step *step, target *url.URL) (*answer, outcome) {
-	signing, vars, admin := step.auth, s.vars, false
-	if signing.use == "admin" {
+func (s *session) once(call *recipe.Call, target *url.URL) (*answer, outcome) {
+	by, vars, admin := call.SignIn, s.vars, false
+	if by.Admin {
 		fields, err := s.adminVars()
 		if err != nil {
-			return nil, outcome{word: notApplied, step: step, because: "reading the admin credential", cause: err}
+			return nil, outcome{word: recipe.NotApplied, call: call, because: "reading the admin credential", cause: err}
 		}
-		signing, vars, admin = s.r.admin, s.vars.with(fields), true
+		by, vars, admin = s.r.Admin, s.vars.With(fields), true
 	}
-	request, err := s.request(step, target)
+	request, err := s.request(call, target)
 	if err != nil {
-		return nil, outcome{word: notApplied, step: step, cause: err}
+		return nil, outcome{word: recipe.NotApplied, call: call, cause: err}
 	}
-	client, o := s.sign(request, signing, vars, admin)
-	if o.word != wordOK {
-		if o.word == adminRefused && !admin { // it was the secret's own credential
-			o.word = refused
+	client, o := s.sign(request, by, vars, admin)
+	if o.word != recipe.OK {
+		if o.word == recipe.AdminRefused && !admin { // it was the secret's own credential
+			o.word = recipe.Refused
 			if !s.verifying {
-				o.word = notApplied
+				o.word = recipe.NotApplied
 			}
 		}
 		return nil, o
 	}
 	before := s.Clock()
 	answer, sent, err := s.send(client, request)
-	tell := func(status int, means word) {
+	tell := func(status int, means recipe.Word) {
 		if s.watch != nil {
-			s.watch(Trial{Place: step.place, Request: step.Request, Status: status, Means: string(means), Took: s.Clock().Sub(before)})
+			s.watch(Trial{Place: call.Place, Request: call.Source.Request, Status: status, Means: string(means), Took: s.Clock().Sub(before)})
 		}
 	}
 	if err != nil {
-		o := outcome{word: notApplied, step: step}
+		o := outcome{word: recipe.NotApplied, call: call}
 		if sent {
-			o.word = unknown
-			s.touched = s.touched || step.changes
+			o.word = recipe.Unknown
+			s.touched = s.touched || call.Changes
 		}
 		tell(0, o.word)
-		o.because, o.cause = describe(err)
+		o.because, o.cause = told(err)
 		if !sent {
 			o.hint = "see that the upstream runs, and that url and caCertificate in the Upstream document are right"
 		}
 		return nil, o
 	}
-	o = s.classify(step, answer, admin)
+	o = s.classify(call, answer, admin)
 	tell(answer.status, o.word)
 	// What stands before an upstream asks for patience by 503 even if the upstream has done what was asked.
-	late := o.word == later && answer.status >= http.StatusInternalServerError
-	if step.changes && (late || o.word == wordOK || o.word == done || o.word == unknown) {
+	late := o.word == recipe.Later && answer.status >= http.StatusInternalServerError
+	if call.Changes && (late || o.word == recipe.OK || o.word == recipe.Done || o.word == recipe.Unknown) {
 		s.touched = true
 	}
 	return answer, o
@@ -307,40 +279,38 @@ func (s *session) once(step *step, target *url.URL) (*answer, outcome) {
 
 // classify says what an answer means: throttling first, then the recipe's replies, then what HTTP itself says. What a
 // recipe takes for a quota comes before throttling, since both may have the same status.
-func (s *session) classify(step *step, a *answer, admin bool) outcome {
-	o := outcome{step: step, status: a.status}
-	s.vars["response.status"], s.vars["response.body"] = a.status, a.body
-	s.vars["response.text"], s.vars["response.header"] = a.text, a.headers()
-	at := slices.IndexFunc(step.replies, func(rule reply) bool { return rule.when.holds(s.vars) })
-	if throttled, after := s.throttled(a); throttled && (at < 0 || step.replies[at].word != quota) {
-		o.word, o.after, o.because = later, after, "the upstream is asked too often"
+func (s *session) classify(call *recipe.Call, a *answer, admin bool) outcome {
+	o := outcome{call: call, status: a.status}
+	maps.Copy(s.vars, a.seen)
+	reply, ruled := call.Reply(s.vars)
+	if throttled, after := s.throttled(a); throttled && (!ruled || reply.Then != recipe.Quota) {
+		o.word, o.after, o.because = recipe.Later, after, "the upstream is asked too often"
 		return o
 	}
-	if at >= 0 {
-		rule := step.replies[at]
-		o.word, o.because, o.hint = rule.word, rule.because, rule.hint
-		if o.word == later {
+	if ruled {
+		o.word, o.because, o.hint = reply.Then, reply.Because, reply.Hint
+		if o.word == recipe.Later {
 			o.after = s.pause(a)
 		}
 		return o
 	}
-	o.word = unknown
+	o.word = recipe.Unknown
 	switch {
 	case a.status >= 200 && a.status < 300:
-		o.word = wordOK
+		o.word = recipe.OK
 	case a.status == http.StatusUnauthorized && admin:
-		o.word = adminRefused
+		o.word = recipe.AdminRefused
 	case a.status == http.StatusForbidden && admin:
-		o.word, o.hint = notApplied, "the admin lacks a right: see the recipe's page for those it needs"
+		o.word, o.hint = recipe.NotApplied, "the admin lacks a right: see the recipe's page for those it needs"
 	case a.status >= 300 && a.status < 400:
 		o.because = "redirects are not followed"
 		o.hint = "write the address in the Upstream document that the upstream redirects to"
 		if a.status == http.StatusTemporaryRedirect || a.status == http.StatusPermanentRedirect {
-			o.word = notApplied
+			o.word = recipe.NotApplied
 		}
 	case slices.Contains([]int{http.StatusRequestTimeout, http.StatusTooEarly}, a.status):
 	case a.status >= 400 && a.status < 500:
-		o.word = notApplied
+		o.word = recipe.NotApplied
 	}
 	return o
 }
@@ -355,7 +325,7 @@ func (s *session) throttled(a *answer) (bool, time.Duration) {
 	is := a.status == http.StatusTooManyRequests ||
 		a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "" ||
 		a.status == http.StatusForbidden && (a.header.Get("X-RateLimit-Remaining") == "0" || a.header.Get("Retry-After") != "") ||
-		s.r.limited != nil && s.r.limited.holds(s.vars)
+		s.r.Limited(s.vars)
 	if !is {
 		return false, 0
 	}
@@ -374,7 +344,7 @@ func (s *session) pause(a *answer) time.Duration {
 			return bounded(at.Sub(cmp.Or(a.date, now)))
 		}
 	}
-	for _, name := range []string{s.r.Limits.Reset, "X-RateLimit-Reset"} {
+	for _, name := range []string{s.r.Source.Limits.Reset, "X-RateLimit-Reset"} {
 		if name == "" {
 			continue
 		}
@@ -394,19 +364,23 @@ func (s *session) pause(a *answer) time.Duration {
 
 // fail words an operation that did not end well. Nothing is said to be unapplied after something was touched.
 func (s *session) fail(o outcome) error {
-	e := &Error{Doing: s.doing, Status: o.status, Detail: o.because, Cause: o.cause, Next: o.hint}
-	if o.step != nil {
-		e.Step = o.step.place
+	e := &upstream.Error{Doing: s.doing, Detail: o.because, Cause: o.cause, Next: o.hint}
+	if o.call != nil {
+		e.At = o.call.Place
+	}
+	if o.status != 0 {
+		e.Said = "the upstream answered " + strconv.Itoa(o.status)
 	}
 	switch {
 	case s.touched:
-	case o.word == refusedCandidate:
+		e.Cause = upstream.Classless(o.cause)
+	case o.word == recipe.RefusedCandidate:
 		e.Class = upstream.ErrRefusedCandidate
-	case o.word == unknown && o.step != nil && o.step.changes:
+	case o.word == recipe.Unknown && o.call != nil && o.call.Changes:
 	default:
 		e.Class = upstream.ErrNotApplied
 	}
-	if o.word == later {
+	if o.word == recipe.Later {
 		return &upstream.Later{After: o.after, Err: e}
 	}
 	return e

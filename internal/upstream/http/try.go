@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe
+package http
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -67,9 +68,9 @@ func Try(ctx context.Context, config Config, current secret.Value, observe func(
 // triable returns why nothing can be tried without something being kept, nil when it can.
 func (u *Upstream) triable(current secret.Value) error {
 	refuse := func(detail, next string) error {
-		return &Error{Doing: "trying the recipe", Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+		return &upstream.Error{Doing: "trying the recipe", Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 	}
-	switch missing := u.missing(current); {
+	switch missing := u.r.Missing(current); {
 	case u.kind.Undo == upstream.Impossible:
 		return refuse("what it makes takes the place of the account's credential, and nothing brings that back",
 			"make an account there that nobody needs, with a ManagedSecret of its own, and rotate that one: `custody rotate SECRET`")
@@ -114,7 +115,7 @@ func (t *trial) all(ctx context.Context) error {
 	}
 	// Each of these is tried whatever became of the others.
 	errs := []error{t.step("decoy", func() (string, error) { return t.decoy(ctx) })}
-	if u.r.List != nil {
+	if len(u.r.List) > 0 {
 		errs = append(errs, t.step("list", func() (string, error) { return t.list(ctx) }))
 	}
 	if u.kind.Evidence != nil {
@@ -200,15 +201,15 @@ func (t *trial) decoy(ctx context.Context) (string, error) {
 }
 
 func (t *trial) list(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.u.r.Kind.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, t.u.r.Deadline())
 	defer cancel()
 	s := t.u.open(ctx, "listing credentials")
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return "", s.fail(o)
 	}
 	says := fmt.Sprintf("%d credentials", len(items))
-	if t.u.r.Find == nil {
+	if t.u.r.Source.Find == nil {
 		return says, nil
 	}
 	found, err := s.find(t.made, items)
@@ -217,7 +218,7 @@ func (t *trial) list(ctx context.Context) (string, error) {
 		return says, err
 	case len(found) == 0:
 		return says, fmt.Errorf("%w: the list does not have what was made", ErrTrial)
-	case t.u.r.Tag != nil && !t.u.carries(found[0].tag, t.run):
+	case t.u.r.Source.Tag != nil && !t.u.carries(found[0], t.run):
 		return says, fmt.Errorf("%w: what was made does not carry the run id where list.each.tag looks", ErrTrial)
 	}
 	return says + ", the new one among them", nil
@@ -252,7 +253,7 @@ func (t *trial) clean(ctx context.Context) error {
 			}
 			return "what carries the trial's id is removed", t.u.collect(ctx, t.run)
 		}
-		if t.u.missing(t.made) != "" {
+		if t.u.r.Missing(t.made) != "" {
 			return "", errors.New("nothing can tell what the lost call made")
 		}
 		return "removed", t.revoke(ctx)

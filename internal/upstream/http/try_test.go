@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"context"
@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,7 +27,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 		signed: bearer, tokens: map[string]bool{},
 	}
 	var steps []string
-	try := func(ctx context.Context, source string, change func(*fake, *recipe.Config)) error {
+	try := func(ctx context.Context, source string, change func(*fake, *adapter.Config)) error {
 		steps = nil
 		f := newFake(t, l)
 		config := f.config(compile(t, source), labAdmin(t))
@@ -37,7 +36,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 		if change != nil {
 			change(f, &config)
 		}
-		return recipe.Try(ctx, config, secret.Value{}, func(s recipe.Trial) {
+		return adapter.Try(ctx, config, secret.Value{}, func(s adapter.Trial) {
 			if s.Means == "" {
 				steps = append(steps, s.Step)
 			}
@@ -73,7 +72,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 		"finds nothing":    strings.ReplaceAll(whole, "secret.key.startsWith(target.hint)", "false"),
 		"revokes nothing":  strings.ReplaceAll(whole, "request: DELETE /services/${params.service}/keys/${target.id}", "request: DELETE /services/${params.service}/keys/none"),
 	} {
-		if err := try(t.Context(), broken, nil); !errors.Is(err, recipe.ErrTrial) && name != "finds nothing" || err == nil {
+		if err := try(t.Context(), broken, nil); !errors.Is(err, adapter.ErrTrial) && name != "finds nothing" || err == nil {
 			t.Errorf("%s: got %v, want ErrTrial", name, err)
 		}
 		if name != "revokes nothing" {
@@ -129,14 +128,14 @@ func TestWhatCannotBeUndoneIsNotTried(t *testing.T) {
 	lab := &gitLab{tokens: map[string]bool{}}
 	g := newFake(t, lab)
 	for name, test := range map[string]struct {
-		config  recipe.Config
+		config  adapter.Config
 		current secret.Value
 		asked   func() []string
 	}{
 		"dual":      {config, secret.Value{}, f.asked},
 		"overwrite": {gitLabConfig(t, g), text(t, map[string]string{"token": lab.mint()}), g.asked},
 	} {
-		err := recipe.Try(t.Context(), test.config, test.current, func(s recipe.Trial) { t.Errorf("%s: the step %+v was taken", name, s) })
+		err := adapter.Try(t.Context(), test.config, test.current, func(s adapter.Trial) { t.Errorf("%s: the step %+v was taken", name, s) })
 		if !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(upstream.Explained(err), "custody rotate") {
 			t.Errorf("%s: got %v, want not applied, and what to do instead", name, err)
 		}

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recipe rotates the credentials of any HTTP interface, by a recipe: a document that says which requests create,
-// verify, list and revoke a credential, and what their answers mean. page.md is the reference of the form; the recipes in
-// the folder recipes are built in, each with a page of its own.
+// Package http rotates the credentials of any HTTP interface, by a recipe: internal/recipe says what is asked and what an
+// answer means, this package asks.
 //
 // # Guaranteed
 //
-// A recipe is compiled before anything is called: every expression has a type, every name in it is known, and what is
-// wrong is said with its place. An expression sees the document's parameters, the value's own fields, the run, the claim
-// and what earlier steps let, and nothing else; the admin credential is seen by the admin's way to sign in alone.
-// Requests go to the configured addresses and nowhere else: what is put into a path is escaped, the next page of a list
-// must lie beneath the same address, redirects are not followed, and neither proxies nor anything else are taken from the
-// environment. Fields that are secret stand in no address unless the recipe says so. Answers are bounded; no error holds
-// anything of an answer's body. A reply that no rule of the recipe and none of HTTP's own decides is unknown.
-// Nothing is removed but what the value names, or what carries the tag of the run in question; the successor never.
+// Requests go to the configured addresses and nowhere else: the next page of a list must lie beneath the same address,
+// redirects are not followed, and neither proxies nor anything else are taken from the environment. The admin credential is
+// seen by the admin's way to sign in alone. Answers are bounded; no error holds anything of an answer's body. A reply that
+// no rule of the recipe and none of HTTP's own decides is unknown. Nothing is removed but what the value names, or what
+// carries the tag of the run in question; the successor never.
 //
 // # Not guaranteed
 //
 // A recipe can be wrong; `custody upstream try` runs one against the real thing with nothing kept. A request that was
 // sent may take effect after its deadline: HTTP has no way to recall it. Kind.CallDeadline includes the settle time, so
-// that what a lost request made shows in lists before anything is collected, and what a recipe allows for late ones. Superseded runs are not fenced. The uses
-// that a last-use time tells of are Custody's own sign-ins too: those made by this process are left out, and hide what
-// came before them.
+// that what a lost request made shows in lists before anything is collected, and what a recipe allows for late ones.
+// Superseded runs are not fenced. The uses that a last-use time tells of are Custody's own sign-ins too: those made by this
+// process are left out, and hide what came before them.
 //
 // # What the admin needs
 //
@@ -31,13 +27,11 @@
 //
 // Each step is one request on a connection of its own (each page of a list another); OAuth 2 costs one request for each
 // operation more. Nothing is kept open between calls.
-package recipe
+package http
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -47,13 +41,15 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
 // Config describes one account on one upstream.
 type Config struct {
-	Recipe *Compiled
+	Recipe *recipe.Compiled
 	// URL is the base address, Endpoints those that the recipe has beside it and that are not its defaults.
 	URL       string
 	Endpoints map[string]string
@@ -78,10 +74,10 @@ type Config struct {
 // Upstream is one account. It is safe for concurrent use. Powers gives what the engine asks for more.
 type Upstream struct {
 	Config
-	r         *Compiled
+	r         *recipe.Compiled
 	kind      upstream.Kind
 	endpoints map[string]*url.URL
-	params    values
+	params    recipe.Values
 	transport *http.Transport
 	watch     func(Trial) // of each request; nil but in Try
 
@@ -123,25 +119,24 @@ func (u *Upstream) configure() (err error) {
 	if _, err := io.ReadFull(u.Random, u.key); err != nil {
 		return fmt.Errorf("drawing a key: %w", err)
 	}
-	if u.endpoints, err = u.r.bases(u.URL, u.Config.Endpoints); err != nil {
+	if u.endpoints, err = u.r.Bases(u.URL, u.Config.Endpoints); err != nil {
 		return err
 	}
-	if u.params, err = u.r.parameters(u.Config.Parameters); err != nil {
+	if u.params, err = u.r.Parameters(u.Config.Parameters); err != nil {
 		return err
 	}
-	u.kind = u.r.kind
-	if u.r.tells != nil && !u.r.tells.holds(u.params.with(values{"claim": u.Claim, "now": u.Clock().UTC()})) {
-		u.kind.Evidence = nil
+	u.kind = u.r.Kind(u.known())
+	verified, err := transport.Verified("", u.CACertificate) // each request names its host
+	if err != nil {
+		return err
 	}
-	roots := &tls.Config{MinVersion: tls.VersionTLS12}
-	if u.CACertificate != "" {
-		roots.RootCAs = x509.NewCertPool()
-		if !roots.RootCAs.AppendCertsFromPEM([]byte(u.CACertificate)) {
-			return errors.New("the CA certificate is not PEM")
-		}
-	}
-	u.transport = newTransport(roots)
+	u.transport = newTransport(verified)
 	return nil
+}
+
+// known is what every place of the recipe sees.
+func (u *Upstream) known() recipe.Values {
+	return recipe.Values{"claim": u.Claim, "now": u.Clock().UTC()}.With(u.params)
 }
 
 // Kind is what the recipe says of these parameters.
@@ -151,11 +146,11 @@ func (u *Upstream) Kind() upstream.Kind { return u.kind }
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
 	const doing = "proposing credential"
 	if err := ctx.Err(); err != nil {
-		return secret.Value{}, &Error{Doing: doing, Cause: err}
+		return secret.Value{}, &upstream.Error{Doing: doing, Cause: err}
 	}
-	v, err := u.propose(current)
+	v, err := u.r.Candidate(u.known(), current, u.Random, u.NewPassword)
 	if err != nil {
-		return secret.Value{}, &Error{Doing: doing, Cause: err}
+		return secret.Value{}, &upstream.Error{Doing: doing, Cause: err}
 	}
 	return v, nil
 }
@@ -168,7 +163,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	}
 	defer cancel()
 	if !u.kind.Issues {
-		if missing := u.missing(candidate); missing != "" {
+		if missing := u.r.Missing(candidate); missing != "" {
 			failed := lacks(s.doing, missing)
 			failed.Class = upstream.ErrNotApplied
 			return secret.Value{}, failed
@@ -177,21 +172,21 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 			return candidate, err
 		}
 	}
-	nonce, err := u.nonce()
+	nonce, err := recipe.Nonce(u.Random)
 	if err != nil {
-		return secret.Value{}, &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return secret.Value{}, &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	s.vars = s.vars.with(values{"run": string(run), "nonce": nonce, "tag": u.tag(run, nonce)},
-		u.fields("current", current), u.fields("candidate", candidate))
-	if u.r.needs != nil && !u.r.needs.holds(s.vars) {
-		return secret.Value{}, &Error{
+	s.vars = s.vars.With(recipe.Values{"run": string(run), "nonce": nonce, "tag": u.r.Tag(u.Claim, string(run), nonce)},
+		u.r.Fields("current", current), u.r.Fields("candidate", candidate))
+	if !u.r.Ready(s.vars) {
+		return secret.Value{}, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the recipe's condition on what is there before does not hold",
-			Next: u.r.Create.NeedsHint,
+			Next: u.r.Source.Create.NeedsHint,
 		}
 	}
-	switch o := s.run(u.r.create); o.word {
-	case wordOK, done:
-	case quota:
+	switch o := s.run(u.r.Create); o.word {
+	case recipe.OK, recipe.Done:
+	case recipe.Quota:
 		return secret.Value{}, s.full(o)
 	default:
 		return secret.Value{}, s.fail(o)
@@ -199,66 +194,58 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	if !u.kind.Issues {
 		return candidate, nil
 	}
-	return s.issued(current)
+	issued, err := u.r.Issued(s.vars, current)
+	if err != nil {
+		return secret.Value{}, s.fail(outcome{word: recipe.Unknown, cause: err})
+	}
+	return issued, nil
 }
 
 // applied reports whether the list has candidate already, made by this run.
 func (s *session) applied(run authority.RunID, candidate secret.Value) (bool, error) {
-	if s.r.List == nil || s.r.match == nil {
+	if len(s.r.List) == 0 || s.r.Source.Find == nil || s.r.Source.Find.Match == "" {
 		return false, nil
 	}
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return false, s.fail(o)
 	}
 	found, err := s.find(candidate, items)
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	if s.r.each["tag"] != nil && !s.carries(found[0].tag, run) {
-		return false, &Error{
+	if s.r.Source.List.Each["tag"] != "" && !s.carries(found[0], run) {
+		return false, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrSuperseded,
-			Detail: fmt.Sprintf("the upstream has this candidate already, as %q, which is not of run %s", shown(found[0].name), run),
+			Detail: fmt.Sprintf("the upstream has this candidate already, as %q, which is not of run %s", shown(found[0].Name), run),
 			Next:   "see who made it; remove it there if nobody needs it",
 		}
 	}
 	return true, nil
 }
 
-// issued reads what was issued, and keeps the fields of current that are not the recipe's.
-func (s *session) issued(current secret.Value) (secret.Value, error) {
-	made := map[string][]byte{}
-	for _, name := range current.Names() {
-		if _, owned := s.r.Fields[name]; !owned {
-			made[name] = current.Expose(name)
-		}
+// carries reports whether an item is of run.
+func (u *Upstream) carries(item recipe.Item, run authority.RunID) bool {
+	return u.r.Carries(item.Tag, u.Claim, string(run))
+}
+
+// lacks says that a value cannot be used as it is.
+func lacks(doing, field string) *upstream.Error {
+	return &upstream.Error{
+		Doing: doing, Detail: "a credential needs the field " + field,
+		Next: "hand the value in with that field as well: `custody seal SECRET --field " + field + "`",
 	}
-	for name, e := range s.r.value {
-		text, err := e.text(s.vars)
-		if err == nil && text == "" && !s.r.Fields[name].Optional {
-			err = fmt.Errorf("%s: it came out empty", e.place)
-		}
-		if err != nil {
-			return secret.Value{}, s.fail(outcome{word: unknown, cause: err, because: "the answer does not hold what was issued"})
-		}
-		made[name] = []byte(text)
-	}
-	v, err := secret.New(made)
-	if err != nil {
-		return secret.Value{}, s.fail(outcome{word: unknown, because: "what was issued is larger than a value can be"})
-	}
-	return v, nil
 }
 
 // change begins an operation that changes something. A context that is done changes nothing.
 func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID) (*session, context.CancelFunc, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return nil, nil, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	if run == "" {
-		return nil, nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return nil, nil, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, u.r.Deadline())
 	return u.open(ctx, doing), cancel, nil
 }
 
@@ -266,44 +253,38 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	const doing = "verifying credential"
 	if err := ctx.Err(); err != nil {
-		return upstream.Unknown, &Error{Doing: doing, Cause: err}
+		return upstream.Unknown, &upstream.Error{Doing: doing, Cause: err}
 	}
-	if missing := u.missing(v); missing != "" {
+	if missing := u.r.Missing(v); missing != "" {
 		return upstream.Unknown, lacks(doing, missing)
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.r.Kind.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, u.r.Deadline())
 	defer cancel()
-	s := u.open(ctx, doing, u.fields("secret", v))
+	s := u.open(ctx, doing, u.r.Fields("secret", v))
 	s.verifying = true
-	if u.r.Verify.Listed {
+	if u.r.Source.Verify.Listed {
 		return s.listed(v)
 	}
 	before := u.Clock()
-	o := s.run(u.r.verify)
+	o := s.run(u.r.Verify)
 	u.remember(v, s, before)
 	switch o.word {
-	case accepted:
+	case recipe.Accepted:
 		return upstream.Accepted, nil
-	case refused:
+	case recipe.Refused:
 		return upstream.Refused, nil
-	case wordOK:
+	case recipe.OK:
 		o.because = "no reply decided"
 	}
 	return upstream.Unknown, s.undecided(o)
 }
 
-// undecided words a verdict of unknown.
-func (s *session) undecided(o outcome) error {
-	err := s.fail(o)
-	if e, ok := errors.AsType[*Error](err); ok {
-		e.Class = nil // nothing was to be applied
-	}
-	return err
-}
+// undecided words a verdict of unknown: nothing was to be applied.
+func (s *session) undecided(o outcome) error { return upstream.Classless(s.fail(o)) }
 
 func (s *session) listed(v secret.Value) (upstream.Verdict, error) {
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return upstream.Unknown, s.undecided(o)
 	}
 	switch found, err := s.find(v, items); {
@@ -325,10 +306,10 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 		return err
 	}
 	defer cancel()
-	refuse := func(detail, next string) *Error {
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	refuse := func(detail, next string) *upstream.Error {
+		return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 	}
-	switch missing := u.missing(old); {
+	switch missing := u.r.Missing(old); {
 	case missing != "":
 		failed := lacks(s.doing, missing)
 		failed.Class = upstream.ErrNotApplied
@@ -354,35 +335,36 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 }
 
 // target finds what old is upstream; nil when the list does not have it.
-func (s *session) target(old, successor secret.Value) (*item, error) {
+func (s *session) target(old, successor secret.Value) (*recipe.Item, error) {
 	refuse := func(detail, next string) error {
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+		return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 	}
 	const same = "the upstream takes the credential to revoke for its successor"
-	if s.r.List == nil {
-		id, next := s.idOf(old), s.idOf(successor)
+	if len(s.r.List) == 0 {
+		id, next := s.r.Identity(s.vars, old), s.r.Identity(s.vars, successor)
 		if id == "" {
 			return nil, refuse("the value does not say which credential it is", "revoke it by hand; the run then goes on")
 		}
 		if id == next {
 			return nil, refuse(same, "")
 		}
-		return &item{id: id, vars: values{"target.id": id, "target.name": id, "target.tag": ""}}, nil
+		named := recipe.Named(id)
+		return &named, nil
 	}
 	items, o := s.items()
-	if o.word != wordOK {
+	if o.word != recipe.OK {
 		return nil, s.fail(o)
 	}
 	found, err := s.find(old, items)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	if s.missing(successor) == "" {
+	if s.r.Missing(successor) == "" {
 		next, err := s.find(successor, items)
 		if err != nil {
 			return nil, err
 		}
-		if len(next) > 0 && next[0].id == found[0].id {
+		if len(next) > 0 && next[0].ID == found[0].ID {
 			return nil, refuse(same, "")
 		}
 	}
@@ -390,33 +372,10 @@ func (s *session) target(old, successor secret.Value) (*item, error) {
 }
 
 // remove runs the recipe's revoke on one item.
-func (s *session) remove(run authority.RunID, target item) error {
-	s.vars = s.vars.with(values{"run": string(run)}, target.vars)
-	if o := s.run(s.r.revoke); o.word != wordOK && o.word != done {
+func (s *session) remove(run authority.RunID, target recipe.Item) error {
+	s.vars = s.vars.With(recipe.Values{"run": string(run)}, target.Values)
+	if o := s.run(s.r.Revoke); o.word != recipe.OK && o.word != recipe.Done {
 		return s.fail(o)
 	}
 	return nil
-}
-
-// missing names a field that a value must have and v has not.
-func (u *Upstream) missing(v secret.Value) string {
-	for _, name := range sortedKeys(u.r.Fields) {
-		if !u.r.Fields[name].Optional && len(v.Expose(name)) == 0 {
-			return name
-		}
-	}
-	return ""
-}
-
-// fields are a value's fields under prefix; those it has not are "".
-func (u *Upstream) fields(prefix string, v secret.Value) values {
-	return fieldsOf(prefix, u.r.Fields, v)
-}
-
-func fieldsOf[T any](prefix string, names map[string]T, v secret.Value) values {
-	out := values{}
-	for name := range names {
-		out[prefix+"."+name] = v.ExposeText(name)
-	}
-	return out
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recipe_test
+package http_test
 
 import (
 	"encoding/json"
@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	recipe "custody.dev/custody/internal/upstream/http"
-
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	adapter "custody.dev/custody/internal/upstream/http"
 )
 
 func TestUsesLeaveOwnSignInsOut(t *testing.T) {
@@ -22,7 +21,7 @@ func TestUsesLeaveOwnSignInsOut(t *testing.T) {
 	l := &lab{pages: "cursor"}
 	_, u := inLab(t, labRecipe(byBearer, byCursor), l, nil)
 	v := apply(t, u, "run-1", secret.Value{})
-	uses := func(u *recipe.Upstream, since time.Time) []upstream.Use {
+	uses := func(u *adapter.Upstream, since time.Time) []upstream.Use {
 		t.Helper()
 		got, err := u.Powers().(upstream.Witness).Uses(t.Context(), v, since)
 		if err != nil {
@@ -189,7 +188,7 @@ func TestGiteaThatDoesNotTellOfUse(t *testing.T) {
 			}
 			verdict(t, u, first, upstream.Refused)
 			verdict(t, u, second, upstream.Accepted)
-			if err := recipe.Try(t.Context(), config, secret.Value{}, func(recipe.Trial) {}); (err != nil) != tells {
+			if err := adapter.Try(t.Context(), config, secret.Value{}, func(adapter.Trial) {}); (err != nil) != tells {
 				t.Errorf("trying: got %v, want an error: %t", err, tells)
 			}
 			if got := s.names(t); len(got) != 1 {

@@ -14,6 +14,8 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
+	"custody.dev/custody/internal/upstream/login/hashing"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -35,7 +37,7 @@ type entry struct {
 	passwords []string
 	// text is the marker as read, "" when there was none; next is what the change leaves.
 	text string
-	next marker
+	next login.Marker
 
 	// remove and add are single values. With replace, what was read is given up for add, which may be nothing.
 	remove, add []string
@@ -43,7 +45,7 @@ type entry struct {
 }
 
 func (e *entry) refuse(detail, next string) error {
-	return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 }
 
 // errMoved: the entry is no longer as it was read.
@@ -55,7 +57,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
 	s, err := u.admin(ctx, doing)
 	if err != nil {
@@ -69,7 +71,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 		}
 		pause(ctx, between)
 	}
-	return &Error{
+	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "what the entry holds is not what the admin is shown of it",
 		Next: nextBusy + "; if it goes on: " + nextRights,
 	}
@@ -103,14 +105,10 @@ func (u *Upstream) attempt(s *session, doing string, run authority.RunID, target
 	if err := prepare(e); err != nil {
 		return err
 	}
-	err := u.modify(s, e)
-	if failure, ok := errors.AsType[*Error](err); ok && failure.Code == ldap.LDAPResultObjectClassViolation && e.replace && len(e.add) == 0 {
-		err = u.lock(s, e) // such as simpleSecurityObject, which must have one
-	}
-	if err != nil {
+	if err := u.modify(s, e); err != nil {
 		return err
 	}
-	if sent == "" || u.Hash != ByServer || slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, sent) == same }) {
+	if sent == "" || u.Hash != ByServer || slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, sent) == hashing.Same }) {
 		return nil
 	}
 	return u.send(s, e, sent)
@@ -137,16 +135,13 @@ func (u *Upstream) look(s *session, doing string, run authority.RunID, dn string
 	case !own:
 		return nil, foreign(doing, dn, u.MarkerAttribute, "not this version's")
 	case text == "":
-		m = marker{Custody: markerSchema, Claim: u.Claim}
+		m = login.Claimed(u.Claim)
 	case m.Claim != u.Claim:
 		return nil, foreign(doing, dn, u.MarkerAttribute, "the claim of "+m.Claim)
 	}
-	next, ok := m.supersede(run)
+	next, ok := m.Change(run)
 	if !ok {
-		return nil, &Error{
-			Doing: doing, Class: upstream.ErrSuperseded, Detail: "run " + string(m.Run) + " came after run " + string(run),
-			Next: "nothing: the later run goes on",
-		}
+		return nil, login.Superseded(doing, run, m.Run)
 	}
 	e.text, e.next = text, next
 	return e, nil
@@ -161,7 +156,7 @@ func (u *Upstream) modify(s *session, e *entry) error {
 		condition = "(" + u.MarkerAttribute + "=" + ldap.EscapeFilter(e.text) + ")"
 		request.Delete(u.MarkerAttribute, []string{e.text})
 	}
-	request.Add(u.MarkerAttribute, []string{e.next.encode()})
+	request.Add(u.MarkerAttribute, []string{e.next.Text()})
 	if e.replace || len(e.add) > 0 {
 		condition = "(&" + condition + held(e.passwords) + ")"
 	}
@@ -181,7 +176,7 @@ func (u *Upstream) modify(s *session, e *entry) error {
 		ldap.NewControlString(assertionControl, true, string(filter.Bytes())), ldap.NewControlBeheraPasswordPolicy(),
 	}
 	if err := s.ctx.Err(); err != nil {
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	_, err = s.ModifyWithResult(request)
 	if err == nil {
@@ -190,11 +185,15 @@ func (u *Upstream) modify(s *session, e *entry) error {
 	code, answered := answer(err)
 	if !answered {
 		detail, cause := s.explain(err)
-		return &Error{Doing: e.doing, Detail: join("no answer to the change, which may have taken effect", detail), Cause: cause}
+		return &upstream.Error{Doing: e.doing, Detail: upstream.Join("no answer to the change, which may have taken effect", detail), Cause: cause}
 	}
 	switch code {
 	case ldap.LDAPResultAssertionFailed, ldap.LDAPResultNoSuchAttribute, ldap.LDAPResultAttributeOrValueExists:
 		return errMoved
+	case ldap.LDAPResultObjectClassViolation:
+		if e.replace && len(e.add) == 0 {
+			return u.lock(s, e) // such as simpleSecurityObject, which must have one
+		}
 	}
 	return refusal(e.doing, err)
 }
@@ -203,11 +202,11 @@ func (u *Upstream) modify(s *session, e *entry) error {
 func (u *Upstream) lock(s *session, e *entry) error {
 	unknown := make([]byte, 32)
 	if _, err := io.ReadFull(u.Random, unknown); err != nil {
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "reading randomness"}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "reading randomness"}
 	}
 	made, err := hashed(u.Random, SSHA, string(unknown))
 	if err != nil {
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	e.add = []string{made}
 	return u.modify(s, e)
@@ -235,14 +234,7 @@ func (u *Upstream) send(s *session, e *entry, password string) error {
 		return refusal(e.doing, err)
 	}
 	detail, cause := s.explain(err)
-	return &Error{Doing: e.doing, Detail: join("no answer to the change, which may have taken effect", detail), Cause: cause}
-}
-
-func join(a, b string) string {
-	if b == "" {
-		return a
-	}
-	return a + ": " + b
+	return &upstream.Error{Doing: e.doing, Detail: upstream.Join("no answer to the change, which may have taken effect", detail), Cause: cause}
 }
 
 // once signs in with v when it is first asked, and gives that answer ever after: a change may be prepared several times, and
@@ -260,20 +252,20 @@ func (u *Upstream) once(v secret.Value) func(context.Context) (upstream.Verdict,
 
 // set prepares that e's entry takes candidate: beside what it holds (dual), or in its place. signIn tries the candidate.
 func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
-	password := candidate.ExposeText(FieldPassword)
-	held := slices.IndexFunc(e.passwords, func(stored string) bool { return compare(stored, password) == same })
+	password := candidate.ExposeText(login.Password)
+	held := slices.IndexFunc(e.passwords, func(stored string) bool { return compare(stored, password) == hashing.Same })
 	// What this package hashed it can compute: only a server may have made the candidate something that it cannot.
-	if held < 0 && u.Hash == ByServer && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == untold }) {
+	if held < 0 && u.Hash == ByServer && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == hashing.Untold }) {
 		if verdict, _ := signIn(e.ctx); verdict == upstream.Accepted {
 			return nil
 		}
 	}
-	if u.Mode == Overwrite && len(e.passwords) > 1 {
+	if u.Mode == upstream.Overwrite && len(e.passwords) > 1 {
 		return e.refuse(fmt.Sprintf("the entry has %d passwords, and mode overwrite knows one", len(e.passwords)),
 			"remove what nobody uses, or use mode dual")
 	}
 	if held >= 0 {
-		if u.Mode == Alternate && len(e.passwords) > 1 {
+		if u.Mode == upstream.Alternate && len(e.passwords) > 1 {
 			e.replace, e.add = true, []string{e.passwords[held]}
 		}
 		return nil
@@ -282,13 +274,13 @@ func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Con
 		return nil // the password modify operation replaces them
 	}
 	made, err := hashed(u.Random, u.Hash, password)
-	if errors.Is(err, errUnhashable) {
-		return &Error{Doing: e.doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+	if errors.Is(err, hashing.ErrTooLong) {
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
 	}
 	if err != nil {
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	e.add, e.replace = []string{made}, u.Mode != Dual
+	e.add, e.replace = []string{made}, u.Mode != upstream.Dual
 	return nil
 }
 
@@ -297,10 +289,10 @@ func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Con
 func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
 	untellable := false
 	for _, stored := range e.passwords {
-		switch compare(stored, old.ExposeText(FieldPassword)) {
-		case same:
+		switch compare(stored, old.ExposeText(login.Password)) {
+		case hashing.Same:
 			e.replace = true
-		case untold:
+		case hashing.Untold:
 			untellable = true
 		}
 	}
@@ -309,7 +301,7 @@ func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context
 	}
 	verdict, err := signIn(e.ctx)
 	if verdict == upstream.Unknown {
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling whether the old password opens the entry", Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling whether the old password opens the entry", Cause: err}
 	}
 	e.replace = verdict == upstream.Accepted
 	return nil
@@ -317,16 +309,16 @@ func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context
 
 // unset prepares that e's entry refuses old. signIn tries old.
 func (u *Upstream) unset(e *entry, old, successor secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
-	if u.Mode == Alternate {
+	if u.Mode == upstream.Alternate {
 		return u.empty(e, old, signIn)
 	}
 	var left []string // values that may be anybody's
 	for _, stored := range e.passwords {
 		switch {
-		case successor.Has(FieldPassword) && compare(stored, successor.ExposeText(FieldPassword)) == same:
-		case compare(stored, old.ExposeText(FieldPassword)) == same:
+		case successor.Has(login.Password) && compare(stored, successor.ExposeText(login.Password)) == hashing.Same:
+		case compare(stored, old.ExposeText(login.Password)) == hashing.Same:
 			e.remove = append(e.remove, stored)
-		case compare(stored, old.ExposeText(FieldPassword)) == untold:
+		case compare(stored, old.ExposeText(login.Password)) == hashing.Untold:
 			left = append(left, stored)
 		}
 	}
@@ -339,7 +331,7 @@ func (u *Upstream) unset(e *entry, old, successor secret.Value, signIn func(cont
 	case verdict == upstream.Refused:
 		return nil
 	case verdict == upstream.Unknown:
-		return &Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling which value is the old password's", Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling which value is the old password's", Cause: err}
 	case len(left) > 1:
 		return e.refuse(fmt.Sprintf("%d values of userPassword could be the old password's, in schemes that cannot be computed here", len(left)),
 			"delete the right one by hand; the run then goes on")

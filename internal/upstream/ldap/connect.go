@@ -6,18 +6,18 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
+	"custody.dev/custody/internal/upstream/login/hashing"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -46,44 +46,21 @@ type Server struct {
 	CACertificate string
 }
 
-func (s Server) socket() bool { return filepath.IsAbs(s.Host) }
-
-func (s Server) local() bool {
-	if s.socket() || s.Host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(s.Host)
-	return err == nil && address.IsLoopback()
-}
-
 // check returns the TLS configuration, nil where there is none.
 func (s Server) check() (*tls.Config, error) {
-	if s.Host == "" || strings.ContainsAny(s.Host, ", \x00") {
-		return nil, errors.New("one host is needed")
+	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {
+		return nil, err
 	}
-	if s.Port < 0 || s.Port > 65535 {
-		return nil, fmt.Errorf("there is no port %d", s.Port)
-	}
-	if s.TLS != "" && s.TLS != LDAPS && s.TLS != StartTLS && s.TLS != Disable {
-		return nil, fmt.Errorf("TLS mode %q: want ldaps, starttls or disable", s.TLS)
-	}
-	if s.socket() {
-		return nil, nil
-	}
-	if s.TLS == Disable {
-		if !s.local() {
-			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", s.Host)
+	switch s.TLS {
+	case Disable:
+		return nil, transport.Plain(s.Host)
+	case "", LDAPS, StartTLS:
+		if transport.Socket(s.Host) {
+			return nil, nil
 		}
-		return nil, nil
+		return transport.Verified(s.Host, s.CACertificate)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Host}
-	if s.CACertificate != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
-	}
-	return config, nil
+	return nil, fmt.Errorf("TLS mode %q: want ldaps, starttls or disable", s.TLS)
 }
 
 // session is one connection, which ends with its context.
@@ -97,7 +74,7 @@ type session struct {
 func (u *Upstream) dial(ctx context.Context) (*session, error) {
 	server := u.Server
 	network, address := "unix", server.Host
-	if !server.socket() {
+	if !transport.Socket(server.Host) {
 		port := tlsPort
 		if server.TLS == StartTLS || server.TLS == Disable {
 			port = plainPort
@@ -143,16 +120,13 @@ func (s *session) hangUp() {
 
 // explain describes a failure that is not the server's answer.
 func (s *session) explain(err error) (detail string, cause error) {
-	if s.ctx.Err() != nil {
-		return "", s.ctx.Err()
-	}
-	return describe(err)
+	return upstream.Told(cmp.Or(s.ctx.Err(), err), broke)
 }
 
 // signIn makes one attempt. Passwords of no length are not tried: a directory takes them as a wish to stay anonymous, and
 // says that it succeeded. said is what the password policy adds to the answer.
 func (s *session) signIn(v secret.Value) (said int8, err error) {
-	request := ldap.NewSimpleBindRequest(v.ExposeText(FieldUsername), v.ExposeText(FieldPassword),
+	request := ldap.NewSimpleBindRequest(v.ExposeText(login.Username), v.ExposeText(login.Password),
 		[]ldap.Control{ldap.NewControlBeheraPasswordPolicy()})
 	result, err := s.SimpleBind(request)
 	said = policySaysNought
@@ -164,56 +138,33 @@ func (s *session) signIn(v secret.Value) (said int8, err error) {
 	return said, err
 }
 
-// admin signs in with the first admin credential that the server does not refuse. Nothing has been changed when it fails.
+// admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*session, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
-	}
-	candidates, err := u.Admin(ctx)
-	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refused := &Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
-	}
-	for _, candidate := range candidates {
-		if candidate.ExposeText(FieldUsername) == "" || candidate.ExposeText(FieldPassword) == "" {
-			continue
+	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*session, string, error) {
+		if v.ExposeText(login.Password) == "" { // a directory lets anybody in so, as nobody (RFC 4513, 5.1.2)
+			return nil, "the credential has no password", nil
 		}
 		s, err := u.dial(ctx)
 		if err != nil {
-			return nil, unreachable(ctx, doing, err)
+			return nil, "", unreachable(ctx, doing, err)
 		}
-		if _, err = s.signIn(candidate); err == nil {
-			return s, nil
+		if _, err = s.signIn(v); err == nil {
+			return s, "", nil
 		}
-		detail, cause := s.explain(err)
 		s.hangUp()
 		code, answered := answer(err)
 		switch {
 		case !answered:
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server is unreachable: " + detail, Cause: cause}
+			return nil, "", unreachable(ctx, doing, err)
 		case !refusesCredential(code):
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "signing in as the admin", Code: code}
+			return nil, "", &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "signing in as the admin", Said: result(code)}
 		}
-		refused.Code = code
-	}
-	return nil, refused
+		return nil, result(code), nil
+	})
 }
 
-func unreachable(ctx context.Context, doing string, err error) *Error {
-	detail, cause := describe(err)
-	if ctx.Err() != nil {
-		detail, cause = "", ctx.Err()
-	}
-	if detail != "" {
-		detail = ": " + detail
-	}
-	return &Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server is unreachable" + detail, Cause: cause,
-		Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
-	}
+func unreachable(ctx context.Context, doing string, err error) *upstream.Error {
+	return login.Unreachable(doing, cmp.Or(ctx.Err(), err), broke)
 }
 
 // refusesCredential: wrong password or no such entry; an entry without a password, as some servers tell it apart.
@@ -224,49 +175,48 @@ func refusesCredential(code uint16) bool {
 // Verify signs in once as v's entry, on a connection of its own. A refusal is believed once the admin has seen that the
 // password policy has not locked the account, which a directory does not tell those who sign in.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	unknown := func(e *Error) (upstream.Verdict, error) {
-		e.Doing, e.Class = doing, nil
+	unknown := func(e *upstream.Error) (upstream.Verdict, error) {
+		e.Doing, e.Class = login.SigningIn, nil
 		return upstream.Unknown, e
 	}
-	if v.ExposeText(FieldUsername) == "" || v.ExposeText(FieldPassword) == "" {
-		return unknown(&Error{Detail: "a credential needs the fields username and password, neither of them empty"})
+	if v.ExposeText(login.Username) == "" || v.ExposeText(login.Password) == "" {
+		return unknown(&upstream.Error{Detail: login.Lacking})
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return unknown(&Error{Cause: err})
+		return unknown(&upstream.Error{Cause: err})
 	}
-	u.observe(ctx, v.ExposeText(FieldUsername))
+	u.observe(ctx, v.ExposeText(login.Username))
 	s, err := u.dial(ctx)
 	if err != nil {
-		return unknown(unreachable(ctx, doing, err))
+		return unknown(unreachable(ctx, login.SigningIn, err))
 	}
 	defer s.hangUp()
 	said, err := s.signIn(v)
 	if err == nil {
-		u.own(ctx, v.ExposeText(FieldUsername))
+		u.own(ctx, v.ExposeText(login.Username))
 		return u.believe(s, v, said)
 	}
 	code, answered := answer(err)
 	if !answered {
 		detail, cause := s.explain(err)
-		return unknown(&Error{Detail: detail, Cause: cause})
+		return unknown(&upstream.Error{Detail: detail, Cause: cause})
 	}
 	switch {
 	case said == policyLocked:
-		return unknown(u.locked(code))
+		return unknown(u.locked(result(code)))
 	case said == policyExpired:
-		return unknown(&Error{Detail: "the password policy says that the password has expired", Code: code})
+		return unknown(&upstream.Error{Detail: "the password policy says that the password has expired", Said: result(code)})
 	case !refusesCredential(code):
-		return unknown(&Error{Code: code})
+		return unknown(&upstream.Error{Said: result(code)})
 	}
-	locked, err := u.lockedOut(ctx, v.ExposeText(FieldUsername))
+	locked, err := u.lockedOut(ctx, v.ExposeText(login.Username))
 	if err != nil {
-		return unknown(&Error{Detail: "the server refuses the credential, and whether it has locked the account cannot be told", Code: code, Cause: err})
+		return unknown(&upstream.Error{Detail: "the server refuses the credential, and whether it has locked the account cannot be told", Said: result(code), Cause: err})
 	}
 	if locked {
-		return unknown(u.locked(code))
+		return unknown(u.locked(result(code)))
 	}
 	return upstream.Refused, nil
 }
@@ -274,8 +224,8 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 // believe looks twice at a sign-in that succeeded.
 func (u *Upstream) believe(s *session, v secret.Value, said int8) (upstream.Verdict, error) {
 	if said == policyReset {
-		return upstream.Unknown, &Error{
-			Doing: "signing in", Detail: "the password policy wants the account to change its password before it does anything else",
+		return upstream.Unknown, &upstream.Error{
+			Doing: login.SigningIn, Detail: "the password policy wants the account to change its password before it does anything else",
 			Next: "give the account a policy without pwdMustChange",
 		}
 	}
@@ -285,18 +235,18 @@ func (u *Upstream) believe(s *session, v secret.Value, said int8) (upstream.Verd
 	}
 	if err != nil {
 		detail, cause := s.explain(err)
-		return upstream.Unknown, &Error{Doing: "signing in", Detail: detail, Cause: cause}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: detail, Cause: cause}
 	}
 	dn, named := strings.CutPrefix(whoami.AuthzID, "dn:")
-	if whoami.AuthzID == "" || named && !sameDN(dn, v.ExposeText(FieldUsername)) {
-		return upstream.Unknown, &Error{Doing: "signing in", Detail: fmt.Sprintf("the server says that this session is %q", whoami.AuthzID)}
+	if whoami.AuthzID == "" || named && !sameDN(dn, v.ExposeText(login.Username)) {
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: fmt.Sprintf("the server says that this session is %q", whoami.AuthzID)}
 	}
 	return upstream.Accepted, nil
 }
 
-func (u *Upstream) locked(code uint16) *Error {
-	return &Error{
-		Detail: "the directory has locked the account", Code: code,
+func (u *Upstream) locked(said string) *upstream.Error {
+	return &upstream.Error{
+		Detail: "the directory has locked the account", Said: said,
 		Cause: &upstream.Later{After: max(u.WrongEvery, time.Minute), Err: errLocked},
 		Next:  "find who signs in with wrong passwords; unlock by removing pwdAccountLockedTime from the entry",
 	}
@@ -330,21 +280,21 @@ func (u *Upstream) Holds(ctx context.Context, v secret.Value) (held, told bool, 
 		return false, false, err
 	}
 	defer s.hangUp()
-	found, err := s.read(doing, v.ExposeText(FieldUsername), passwordAttribute, lockedAttribute)
+	found, err := s.read(doing, v.ExposeText(login.Username), passwordAttribute, lockedAttribute)
 	if err != nil || found == nil {
 		return false, err == nil, err
 	}
 	if len(found.GetEqualFoldAttributeValues(lockedAttribute)) > 0 {
-		e := u.locked(0)
+		e := u.locked("")
 		e.Doing = doing
 		return false, false, e
 	}
 	told = true
 	for _, stored := range found.GetEqualFoldAttributeValues(passwordAttribute) {
-		switch compare(stored, v.ExposeText(FieldPassword)) {
-		case same:
+		switch compare(stored, v.ExposeText(login.Password)) {
+		case hashing.Same:
 			return true, true, nil
-		case untold:
+		case hashing.Untold:
 			told = false
 		}
 	}
@@ -363,11 +313,11 @@ func (s *session) read(doing, dn string, attributes ...string) (*ldap.Entry, err
 		switch {
 		case !answered:
 			detail, cause := s.explain(err)
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
+			return nil, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
 		case code == ldap.LDAPResultNoSuchObject, code == ldap.LDAPResultInvalidDNSyntax:
 			return nil, nil
 		}
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Code: code, Next: nextRights}
+		return nil, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Said: result(code), Next: nextRights}
 	}
 	if len(found.Entries) != 1 {
 		return nil, nil

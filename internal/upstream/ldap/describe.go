@@ -13,9 +13,9 @@ var page string
 
 // Describe says what people are told of this kind.
 func Describe() upstream.Description {
-	kind := func(mode Mode) upstream.Kind {
+	kind := func(mode upstream.Capability) upstream.Kind {
 		config := Config{Mode: mode, Hash: SSHA, CallDeadline: defaultCallDeadline}
-		if mode == Alternate {
+		if mode == upstream.Alternate {
 			config.LastUse = "pwdLastSuccess"
 		}
 		kind := (&Upstream{Config: config}).Kind()
@@ -29,9 +29,9 @@ func Describe() upstream.Description {
 		Type: "ldap", Title: "LDAP directories",
 		Summary: "Rotates the password that an entry of a directory binds with; the server is sent a hash, unless told otherwise.",
 		Modes: []upstream.Mode{
-			{Name: string(Dual), Kind: kind(Dual), Means: "One entry has two values of userPassword until the old one's is deleted."},
-			{Name: string(Alternate), Kind: kind(Alternate), FencesIf: hashed, Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
-			{Name: string(Overwrite), Kind: kind(Overwrite), FencesIf: hashed, Means: "One entry has one password: applying the new one is the revocation of the old."},
+			{Name: string(upstream.Dual), Kind: kind(upstream.Dual), Means: "One entry has two values of userPassword until the old one's is deleted."},
+			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), FencesIf: hashed, Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
+			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), FencesIf: hashed, Means: "One entry has one password: applying the new one is the revocation of the old."},
 		},
 		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with the rights named below and no more. No other directory has been tried.",
 		Page:  page,

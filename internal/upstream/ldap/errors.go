@@ -3,69 +3,26 @@
 package ldap
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"strings"
 
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/go-ldap/ldap/v3"
 )
 
-// Error is what went wrong, in words that hold no password and no hash: of what the server says, its result code is
-// kept and its text is not. It wraps Class, and Cause where that is one of Custody's own or a context's.
-type Error struct {
-	Doing string
-	// Class is one of the upstream package's errors, or nil when the call may have taken effect.
-	Class  error
-	Detail string
-	// Code is the server's LDAP result code, 0 when the server said nothing.
-	Code  uint16
-	Cause error
-	// Next is the operator's next move.
-	Next string
-}
-
-// Error is the one-line message, without the hint.
-func (e *Error) Error() string {
-	parts := []string{e.Doing}
-	if e.Class != nil {
-		parts = append(parts, e.Class.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Code != 0 {
-		parts = append(parts, fmt.Sprintf("LDAP result %d (%s)", e.Code, ldap.LDAPResultCodeMap[e.Code]))
-	}
-	if e.Cause != nil {
-		parts = append(parts, e.Cause.Error())
-	}
-	return strings.Join(parts, ": ")
-}
-
-// Hint is the operator's next move.
-func (e *Error) Hint() string { return e.Next }
-
-// Unwrap gives the class and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Class != nil {
-		wrapped = append(wrapped, e.Class)
-	}
-	if e.Cause != nil {
-		wrapped = append(wrapped, e.Cause)
-	}
-	return wrapped
-}
-
 const (
 	nextRights = "the admin needs to read and write userPassword and the marker's attribute of the account's entries, and to read and search the rest of them; see the kind's page"
 	nextBusy   = "somebody else changes this entry; the call is repeated"
 )
+
+// broke is what is said of a failure on this side that must not be quoted.
+const broke = "the connection broke, or the server and this client could not agree on TLS"
+
+// result is what may be shown of the server's answer: its code, never its text.
+func result(code uint16) string {
+	return fmt.Sprintf("LDAP result %d (%s)", code, ldap.LDAPResultCodeMap[code])
+}
 
 // answer returns the server's result code; ok is false when err is not the server's.
 func answer(err error) (code uint16, ok bool) {
@@ -111,9 +68,9 @@ const (
 
 // refusal describes what the server answered to a change. The server changes all or nothing, so nothing was changed,
 // except where its answer is that something broke.
-func refusal(doing string, err error) *Error {
+func refusal(doing string, err error) *upstream.Error {
 	code, _ := answer(err)
-	e := &Error{Doing: doing, Class: upstream.ErrNotApplied, Code: code}
+	e := &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Said: result(code)}
 	switch policy(err) {
 	case policyQuality, policyTooShort, policyInHistory, policyTooLong:
 		e.Class, e.Detail = upstream.ErrRefusedCandidate, "the directory's password policy"
@@ -144,31 +101,8 @@ func refusal(doing string, err error) *Error {
 	return e
 }
 
-// describe names a client-side failure without quoting what a library made of it: only network and certificate errors,
-// which hold addresses and names, are passed on.
-func describe(err error) (detail string, cause error) {
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, known) {
-			return "", known
-		}
-	}
-	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate.Error(), nil
-	}
-	if network, ok := errors.AsType[*net.OpError](err); ok {
-		return network.Error(), nil
-	}
-	if name, ok := errors.AsType[*net.DNSError](err); ok {
-		return name.Error(), nil
-	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return record.Error(), nil
-	}
-	return "the connection broke, or the server and this client could not agree on TLS", nil
-}
-
-func foreign(doing, dn, attribute, claim string) *Error {
-	return &Error{
+func foreign(doing, dn, attribute, claim string) *upstream.Error {
+	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrSuperseded,
 		Detail: fmt.Sprintf("the marker in %s of %q is %s", attribute, dn, claim),
 		Next:   "if nobody else rotates it, remove that value from the entry",

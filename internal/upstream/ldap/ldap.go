@@ -59,27 +59,9 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-ldap/ldap/v3"
-)
-
-// Mode says how many entries and passwords share the work.
-type Mode string
-
-const (
-	// Dual has one entry with two passwords.
-	Dual Mode = "dual"
-	// Alternate has two entries that take turns.
-	Alternate Mode = "alternate"
-	// Overwrite has one entry with one password.
-	Overwrite Mode = "overwrite"
-)
-
-// Fields of the values.
-const (
-	// FieldUsername is the entry's distinguished name.
-	FieldUsername = "username"
-	FieldPassword = "password"
 )
 
 const (
@@ -94,8 +76,8 @@ type Config struct {
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the server refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
-	Mode  Mode
-	// DN is for Dual and Overwrite, Entries for Alternate.
+	Mode  upstream.Capability
+	// DN is for upstream.Dual and upstream.Overwrite, Entries for upstream.Alternate.
 	DN      string
 	Entries [2]string
 	// Hash is ssha (default), ssha512, argon2, bcrypt or server.
@@ -119,7 +101,8 @@ type Config struct {
 // Upstream is one account or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	tls *tls.Config
+	account login.Account
+	tls     *tls.Config
 
 	mu   sync.Mutex
 	seen map[string]*watched
@@ -145,7 +128,9 @@ func New(config Config) (upstream.Upstream, error) {
 	if config.MarkerAttribute == "" {
 		config.MarkerAttribute = defaultMarker
 	}
-	u := &Upstream{Config: config, tls: secured, seen: map[string]*watched{}}
+	u := &Upstream{Config: config, tls: secured, seen: map[string]*watched{}, account: login.Account{
+		Mode: config.Mode, Noun: "entry", Names: config.names(), Same: sameDN, NewPassword: config.NewPassword, Random: config.Random,
+	}}
 	if config.LastUse != "" {
 		return witness{u}, nil
 	}
@@ -164,11 +149,11 @@ func (c Config) check() (*tls.Config, error) {
 		return nil, errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
 	case c.MarkerAttribute != "" && !attributeForm.MatchString(c.MarkerAttribute):
 		return nil, fmt.Errorf("%q is not the name of an attribute", c.MarkerAttribute)
-	case c.LastUse != "" && c.Mode != Alternate:
+	case c.LastUse != "" && c.Mode != upstream.Alternate:
 		return nil, errors.New("the last use is kept for an entry, not for a password: it tells something in mode alternate alone")
 	case c.LastUse != "" && !attributeForm.MatchString(c.LastUse):
 		return nil, fmt.Errorf("%q is not the name of an attribute", c.LastUse)
-	case c.Hash == ByServer && c.Mode == Dual:
+	case c.Hash == ByServer && c.Mode == upstream.Dual:
 		return nil, errors.New("a password that the server hashes replaces all others: mode dual needs another hash")
 	}
 	switch c.Hash {
@@ -176,39 +161,37 @@ func (c Config) check() (*tls.Config, error) {
 	default:
 		return nil, fmt.Errorf("hash %q: want ssha, ssha512, argon2, bcrypt or server", c.Hash)
 	}
-	var names []string
 	switch c.Mode {
-	case Dual, Overwrite:
-		names = []string{c.DN}
-	case Alternate:
-		names = c.Entries[:]
+	case upstream.Dual, upstream.Alternate, upstream.Overwrite:
 	default:
 		return nil, fmt.Errorf("mode %q: want dual, alternate or overwrite", c.Mode)
 	}
-	for _, dn := range names {
+	for _, dn := range c.names() {
 		if parsed, err := ldap.ParseDN(dn); err != nil || len(parsed.RDNs) == 0 {
 			return nil, fmt.Errorf("%q is not a distinguished name", dn)
 		}
 	}
-	if c.Mode == Alternate && sameDN(c.Entries[0], c.Entries[1]) {
+	if c.Mode == upstream.Alternate && sameDN(c.Entries[0], c.Entries[1]) {
 		return nil, errors.New("the two entries must be different")
 	}
 	return c.Server.check()
 }
 
+func (c Config) names() []string {
+	if c.Mode == upstream.Alternate {
+		return c.Entries[:]
+	}
+	return []string{c.DN}
+}
+
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
-		Name: "ldap", Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true, CallDeadline: u.CallDeadline,
+		Name: "ldap", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true, CallDeadline: u.CallDeadline,
 		Fences: u.Hash != ByServer, Settle: u.Settle, WrongEvery: u.WrongEvery,
 	}
-	switch u.Mode {
-	case Dual:
-		kind.Capability = upstream.Dual
-	case Alternate:
-		kind.Capability = upstream.Alternate
-	default:
-		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	if u.Mode == upstream.Overwrite {
+		kind.Undo = upstream.Reapply
 	}
 	if u.LastUse != "" {
 		kind.Evidence = &upstream.Evidence{Source: "last sign-in of the entry (" + u.LastUse + ")", Late: u.Settle, Fine: time.Second}
@@ -218,69 +201,29 @@ func (u *Upstream) Kind() upstream.Kind {
 
 // Propose draws a password for the entry whose turn it is: of a pair, the one that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	dn := u.DN
-	if u.Mode == Alternate {
-		dn = u.Entries[0]
-		if sameDN(current.ExposeText(FieldUsername), dn) {
-			dn = u.Entries[1]
-		}
-	}
-	v, err := current.With(FieldUsername, []byte(dn))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
 
 // entries are the account's, target first.
 func (u *Upstream) entries(target string) []string {
-	if u.Mode != Alternate {
-		return []string{u.DN}
-	}
-	if sameDN(target, u.Entries[1]) {
+	if u.Mode == upstream.Alternate && sameDN(target, u.Entries[1]) {
 		return []string{u.Entries[1], u.Entries[0]}
 	}
-	return u.Entries[:]
-}
-
-func (u *Upstream) manages(dn string) bool {
-	if u.Mode == Alternate {
-		return sameDN(dn, u.Entries[0]) || sameDN(dn, u.Entries[1])
-	}
-	return sameDN(dn, u.DN)
+	return u.names()
 }
 
 // Apply makes candidate's entry sign in with candidate's password.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
-	const doing = "applying credential"
-	if err := u.ours(candidate); err != nil {
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+	if err := u.account.Check(candidate); err != nil {
+		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	dn, password := candidate.ExposeText(FieldUsername), candidate.ExposeText(FieldPassword)
+	dn, password := candidate.ExposeText(login.Username), candidate.ExposeText(login.Password)
 	signIn := u.once(candidate)
-	err := u.change(ctx, doing, run, dn, func(e *entry) error { return u.set(e, candidate, signIn) }, password)
+	err := u.change(ctx, login.Applying, run, dn, func(e *entry) error { return u.set(e, candidate, signIn) }, password)
 	if err != nil {
 		return secret.Value{}, err
 	}
 	return candidate, nil
-}
-
-// ours checks that v is a credential of an entry this upstream may change.
-func (u *Upstream) ours(v secret.Value) error {
-	if v.ExposeText(FieldUsername) == "" || v.ExposeText(FieldPassword) == "" {
-		return errors.New("a credential needs the fields username and password, neither of them empty")
-	}
-	if !u.manages(v.ExposeText(FieldUsername)) {
-		return fmt.Errorf("%q is not one of this account's entries", v.ExposeText(FieldUsername))
-	}
-	return nil
 }
 
 // Revoke makes the directory refuse old: in mode dual its value is deleted, in mode alternate all passwords of its entry,
@@ -288,25 +231,13 @@ func (u *Upstream) ours(v secret.Value) error {
 // An entry outside the account (a credential from before Custody) is never changed: Revoke then succeeds only once
 // somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	const doing = "revoking credential"
-	dn := old.ExposeText(FieldUsername)
+	dn := old.ExposeText(login.Username)
 	switch {
-	case u.Mode == Overwrite:
-		return nil // applying the successor replaced it
-	case u.Mode == Alternate && sameDN(dn, successor.ExposeText(FieldUsername)) && dn != "":
-		return nil // likewise
-	case u.Mode == Dual && sameDN(dn, successor.ExposeText(FieldUsername)) && old.ExposeText(FieldPassword) == successor.ExposeText(FieldPassword):
-		return nil // it must not be touched
-	case !u.manages(dn):
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		return &Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Cause: err, Detail: fmt.Sprintf("%q is not one of this account's entries", dn),
-			Next: "take its password away by hand; the run then goes on",
-		}
+	case u.account.Replaced(old, successor):
+		return nil
+	case !u.account.Manages(dn):
+		return u.account.Foreign(ctx, u.Verify, old, "take its password away by hand")
 	}
 	signIn := u.once(old)
-	return u.change(ctx, doing, run, dn, func(e *entry) error { return u.unset(e, old, successor, signIn) }, "")
+	return u.change(ctx, login.Revoking, run, dn, func(e *entry) error { return u.unset(e, old, successor, signIn) }, "")
 }

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/ldap"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	client "github.com/go-ldap/ldap/v3"
 	"github.com/google/go-cmp/cmp"
@@ -35,7 +36,7 @@ func testHashes(r *rig) {
 	for hash, begins := range map[string]string{
 		ldap.SSHA: "{SSHA}", ldap.SSHA512: "{SSHA512}", ldap.Argon2: "{ARGON2}$argon2id$", ldap.Bcrypt: "{CRYPT}$2", ldap.ByServer: "{SSHA}",
 	} {
-		config := r.config(ldap.Alternate)
+		config := r.config(upstream.Alternate)
 		config.Hash = hash
 		u := r.open(config)
 		first := r.issue(u, "run-1", secret.Value{})
@@ -51,16 +52,16 @@ func testHashes(r *rig) {
 		}
 		r.is(u, upstream.Refused, first, hash+", revoked")
 	}
-	config := r.config(ldap.Dual)
+	config := r.config(upstream.Dual)
 	config.Hash = ldap.Bcrypt
-	long := credential(r.T, config.DN, strings.Repeat("long", 20))
+	long := upstreamtest.Login(r, config.DN, strings.Repeat("long", 20))
 	if _, err := r.open(config).Apply(r.Context(), "run-1", secret.Value{}, long); !errors.Is(err, upstream.ErrRefusedCandidate) {
 		r.Errorf("a password that bcrypt cannot take: got %v, want ErrRefusedCandidate", err)
 	}
 }
 
 func testForeign(r *rig) {
-	for _, mode := range []ldap.Mode{ldap.Dual, ldap.Alternate, ldap.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
 		u := r.open(config)
 		first := r.issue(u, "run-1", secret.Value{})
@@ -84,9 +85,9 @@ func testForeign(r *rig) {
 }
 
 func testOthers(r *rig) {
-	config := r.config(ldap.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
-	theirs := credential(r.T, config.DN, "theirs-"+random(r.T))
+	theirs := upstreamtest.Login(r, config.DN, "theirs-"+upstreamtest.Password(r))
 	words := r.values(config.DN, "description")
 	r.set(config.DN, "userPassword", theirs.ExposeText("password"))
 	first := r.issue(u, "run-1", secret.Value{})
@@ -106,9 +107,9 @@ func testOthers(r *rig) {
 const sha512crypt = "{CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
 
 func testUncomputed(r *rig) {
-	config := r.config(ldap.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
-	old := credential(r.T, config.DN, "Hello world!")
+	old := upstreamtest.Login(r, config.DN, "Hello world!")
 	r.set(config.DN, "userPassword", sha512crypt)
 	r.is(u, upstream.Accepted, old, "the password from before Custody")
 	second := r.issue(u, "run-1", old)
@@ -132,7 +133,7 @@ func testUncomputed(r *rig) {
 }
 
 func testMustHave(r *rig) {
-	config := r.config(ldap.Alternate)
+	config := r.config(upstream.Alternate)
 	for i := range config.Entries {
 		config.Entries[i] = r.entryOf(map[string][]string{
 			"objectClass": {"applicationProcess", "simpleSecurityObject"}, "userPassword": {"{SSHA}" + strings.Repeat("A", 40)},
@@ -151,28 +152,28 @@ func testMustHave(r *rig) {
 }
 
 func testRights(r *rig) {
-	weak := credential(r.T, r.entry(), random(r.T))
+	weak := upstreamtest.Login(r, r.entry(), upstreamtest.Password(r))
 	r.set(weak.ExposeText("username"), "userPassword", weak.ExposeText("password"))
-	for _, mode := range []ldap.Mode{ldap.Dual, ldap.Alternate, ldap.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
 		config.Admin = r.as(weak)
 		u := r.open(config)
 		_, err := u.Apply(r.Context(), "run-1", secret.Value{}, r.propose(u, secret.Value{}))
-		var said *ldap.Error
+		var said *upstream.Error
 		if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || said.Hint() == "" {
 			r.Errorf("%s: got %v, want ErrNotApplied with a hint", mode, err)
 		}
-		config.Admin = r.as(credential(r.T, adminDN, "wrong"))
+		config.Admin = r.as(upstreamtest.Login(r, realparts.LDAPAdmin, "wrong"))
 		u = r.open(config)
 		if _, err := u.Apply(r.Context(), "run-1", secret.Value{}, r.propose(u, secret.Value{})); !errors.Is(err, upstream.ErrNotApplied) {
 			r.Errorf("%s, admin refused: got %v, want ErrNotApplied", mode, err)
 		}
-		r.is(u, upstream.Unknown, credential(r.T, config.DN+config.Entries[0], "wrong"), "a refusal that the admin cannot look into")
+		r.is(u, upstream.Unknown, upstreamtest.Login(r, config.DN+config.Entries[0], "wrong"), "a refusal that the admin cannot look into")
 	}
 }
 
 func testVerdicts(r *rig) {
-	config := r.config(ldap.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
 	v := r.issue(u, "run-1", secret.Value{})
 	at := func(change func(*ldap.Server)) upstream.Upstream {
@@ -187,18 +188,18 @@ func testVerdicts(r *rig) {
 	r.is(at(func(s *ldap.Server) { s.TLS, s.Port, s.CACertificate = ldap.StartTLS, r.server.Port, "" }), upstream.Unknown, v, "the same, by StartTLS")
 	r.is(at(func(s *ldap.Server) { s.Port = r.server.Port }), upstream.Unknown, v, "no TLS where it is wanted")
 	r.is(at(func(s *ldap.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-	r.is(u, upstream.Refused, credential(r.T, "cn=nobody,"+services, "wrong"), "no such entry")
+	r.is(u, upstream.Refused, upstreamtest.Login(r, "cn=nobody,"+realparts.LDAPServices, "wrong"), "no such entry")
 	r.set(config.DN, "userPassword")
 	r.is(u, upstream.Refused, v, "an entry without a password")
 }
 
 // A bind without a password succeeds, as nobody.
 func testEmpty(r *rig) {
-	config := r.config(ldap.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
 	r.issue(u, "run-1", secret.Value{})
 	before := strings.Count(r.server.Log(), " BIND dn=")
-	for _, v := range []secret.Value{credential(r.T, config.DN, ""), credential(r.T, "", ""), credential(r.T, "", "x")} {
+	for _, v := range []secret.Value{upstreamtest.Login(r, config.DN, ""), upstreamtest.Login(r, "", ""), upstreamtest.Login(r, "", "x")} {
 		r.is(u, upstream.Unknown, v, "an empty name or password")
 		if _, err := u.Apply(r.Context(), "run-2", secret.Value{}, v); !errors.Is(err, upstream.ErrNotApplied) {
 			r.Errorf("applying it: got %v, want ErrNotApplied", err)
@@ -211,8 +212,8 @@ func testEmpty(r *rig) {
 
 func testItself(r *rig) {
 	other := r.admin
-	config := r.config(ldap.Overwrite)
-	config.DN = adminDN
+	config := r.config(upstream.Overwrite)
+	config.DN = realparts.LDAPAdmin
 	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin, other}, nil }
 	u := r.open(config)
 	next := r.propose(u, r.admin)
@@ -230,7 +231,7 @@ func testItself(r *rig) {
 }
 
 func testUses(r *rig) {
-	config := r.config(ldap.Alternate)
+	config := r.config(upstream.Alternate)
 	config.LastUse = "pwdLastSuccess"
 	u := r.open(config)
 	old := r.issue(u, "run-1", secret.Value{})
@@ -268,11 +269,11 @@ func testUses(r *rig) {
 // from whom its own password is handed in for.
 func testUnclaimed(r *rig) {
 	for _, stored := range []string{"", sha512crypt} { // one that can be computed, and one that cannot
-		config := r.config(ldap.Alternate)
+		config := r.config(upstream.Alternate)
 		u := r.open(config)
-		theirs := credential(r.T, config.Entries[1], "Hello world!")
+		theirs := upstreamtest.Login(r, config.Entries[1], "Hello world!")
 		if stored == "" {
-			theirs = credential(r.T, config.Entries[1], random(r.T))
+			theirs = upstreamtest.Login(r, config.Entries[1], upstreamtest.Password(r))
 			stored = theirs.ExposeText("password")
 		}
 		r.set(config.Entries[1], "userPassword", stored)
@@ -291,7 +292,7 @@ func testUnclaimed(r *rig) {
 
 // What the admin cannot see is not for nobody's use.
 func testUnseen(r *rig) {
-	config := r.config(ldap.Alternate)
+	config := r.config(upstream.Alternate)
 	old := r.issue(r.open(config), "run-1", secret.Value{})
 	for name, sees := range map[string]bool{"pwdLastSuccess": true, "PWDLASTSUCCESS": true, "authTimestamp": false, "noSuchAttribute": false} {
 		config.LastUse = name
@@ -301,7 +302,7 @@ func testUnseen(r *rig) {
 			r.Fatal(err)
 		}
 		got, err := r.open(config).(upstream.Witness).Uses(r.Context(), old, time.Now().Add(-time.Minute)) // which knows of no sign-in of its own
-		var said *ldap.Error
+		var said *upstream.Error
 		switch {
 		case sees && (err != nil || len(got) != 1):
 			r.Errorf("%s: got %v, %v, want one use", name, got, err)
@@ -314,7 +315,7 @@ func testUnseen(r *rig) {
 // A wrong sign-in is spent only where nothing else tells, and then once.
 func testOneSignIn(r *rig) {
 	for hash, want := range map[string]int{ldap.SSHA: 0, ldap.ByServer: 1} {
-		config := r.config(ldap.Overwrite)
+		config := r.config(upstream.Overwrite)
 		config.Hash = hash
 		r.set(config.DN, "userPassword", sha512crypt)
 		u := r.open(config)
@@ -329,9 +330,9 @@ func testOneSignIn(r *rig) {
 }
 
 func testTwo(r *rig) {
-	config := r.config(ldap.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
-	r.set(config.DN, "userPassword", "one-"+random(r.T), "two-"+random(r.T))
+	r.set(config.DN, "userPassword", "one-"+upstreamtest.Password(r), "two-"+upstreamtest.Password(r))
 	if _, err := u.Apply(r.Context(), "run-1", secret.Value{}, r.propose(u, secret.Value{})); !errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("an entry with two passwords: got %v, want ErrNotApplied", err)
 	}
@@ -339,7 +340,7 @@ func testTwo(r *rig) {
 
 // A request that is held up on the way lands after the run was taken back: it asserts a marker that is gone.
 func testLate(r *rig) {
-	for _, mode := range []ldap.Mode{ldap.Dual, ldap.Alternate} {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate} {
 		config := r.config(mode)
 		u := r.open(config)
 		first := r.issue(u, "run-1", secret.Value{})
@@ -376,7 +377,7 @@ func testLate(r *rig) {
 // Two that take an unmarked entry at the same moment: the assertion lets one of them have it.
 func testTwoClaims(r *rig) {
 	for range 20 {
-		config := r.config(ldap.Dual)
+		config := r.config(upstream.Dual)
 		done := make(chan error, 2)
 		for _, claim := range []string{"shop/test/app", "shop/live/app"} {
 			mine := config
@@ -402,11 +403,11 @@ func TestLockedAccountIsUnknown(t *testing.T) {
 	for name, lines := range map[string]string{"told": "ppolicy_use_lockout\n", "not told": ""} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, policed(lines, "pwdLockout: TRUE", "pwdMaxFailure: 3"))
-			config := r.config(ldap.Overwrite)
+			config := r.config(upstream.Overwrite)
 			config.WrongEvery = 90 * time.Second
 			u := r.open(config)
 			v := r.issue(u, "run-1", secret.Value{})
-			wrong := credential(t, config.DN, "wrong")
+			wrong := upstreamtest.Login(t, config.DN, "wrong")
 			for range 2 {
 				r.is(u, upstream.Refused, wrong, "a wrong password below the limit")
 			}
@@ -425,13 +426,13 @@ func TestLockedAccountIsUnknown(t *testing.T) {
 
 func TestPolicyRefusals(t *testing.T) {
 	strict := newRig(t, policed("", "pwdCheckQuality: 2", "pwdMinLength: 8", "pwdInHistory: 3"))
-	config := strict.config(ldap.Overwrite)
+	config := strict.config(upstream.Overwrite)
 	u := strict.open(config)
 	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, strict.propose(u, secret.Value{})); !errors.Is(err, upstream.ErrRefusedCandidate) {
 		t.Errorf("a hash where the policy must see the password: got %v, want ErrRefusedCandidate", err)
 	}
 	reset := newRig(t, policed("", "pwdMustChange: TRUE"))
-	config = reset.config(ldap.Overwrite)
+	config = reset.config(upstream.Overwrite)
 	u = reset.open(config)
 	v := reset.issue(u, "run-1", secret.Value{})
 	reset.set(config.DN, "pwdReset", "TRUE")

@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/ldap"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 )
@@ -16,16 +17,16 @@ func TestSuite(t *testing.T) {
 	plain := newRig(t, realparts.OpenLDAPOptions{Modules: []string{"pw-sha2", "argon2"}})
 	for _, test := range []struct {
 		name   string
-		mode   ldap.Mode
+		mode   upstream.Capability
 		change func(*ldap.Config)
 	}{
-		{"dual", ldap.Dual, func(*ldap.Config) {}},
-		{"alternate", ldap.Alternate, func(c *ldap.Config) { c.LastUse = "pwdLastSuccess" }},
-		{"overwrite", ldap.Overwrite, func(*ldap.Config) {}},
-		{"dual over StartTLS, SSHA512", ldap.Dual, func(c *ldap.Config) {
+		{"dual", upstream.Dual, func(*ldap.Config) {}},
+		{"alternate", upstream.Alternate, func(c *ldap.Config) { c.LastUse = "pwdLastSuccess" }},
+		{"overwrite", upstream.Overwrite, func(*ldap.Config) {}},
+		{"dual over StartTLS, SSHA512", upstream.Dual, func(c *ldap.Config) {
 			c.Server.TLS, c.Server.Port, c.Hash = ldap.StartTLS, plain.server.Port, ldap.SSHA512
 		}},
-		{"overwrite, hashed by the server", ldap.Overwrite, func(c *ldap.Config) { c.Hash = ldap.ByServer }},
+		{"overwrite, hashed by the server", upstream.Overwrite, func(c *ldap.Config) { c.Hash = ldap.ByServer }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
@@ -48,13 +49,13 @@ func TestSuiteUnderPasswordPolicy(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		rig  *rig
-		mode ldap.Mode
+		mode upstream.Capability
 		hash string
 	}{
-		{"dual", lenient, ldap.Dual, ""},
-		{"alternate", lenient, ldap.Alternate, ""},
-		{"overwrite", lenient, ldap.Overwrite, ""},
-		{"alternate, hashed by the server", strict, ldap.Alternate, ldap.ByServer},
+		{"dual", lenient, upstream.Dual, ""},
+		{"alternate", lenient, upstream.Alternate, ""},
+		{"overwrite", lenient, upstream.Overwrite, ""},
+		{"alternate, hashed by the server", strict, upstream.Alternate, ldap.ByServer},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
@@ -64,7 +65,7 @@ func TestSuiteUnderPasswordPolicy(t *testing.T) {
 				fixture := r.fixture(config)
 				if test.hash == ldap.ByServer {
 					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return credential(t, v.ExposeText("username"), "sh0rt-")
+						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 					}
 				}
 				return fixture

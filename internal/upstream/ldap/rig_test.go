@@ -4,11 +4,10 @@ package ldap_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,40 +18,9 @@ import (
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/ldap"
 	"custody.dev/custody/internal/upstream/upstreamtest"
-
-	client "github.com/go-ldap/ldap/v3"
 )
 
-// access is what the page states, and no more.
-const access = `access to dn.subtree="ou=services,dc=example,dc=org" attrs=userPassword
-  by dn.exact="cn=custody,dc=example,dc=org" write
-  by anonymous auth
-  by * none
-access to dn.subtree="ou=services,dc=example,dc=org" attrs=description
-  by dn.exact="cn=custody,dc=example,dc=org" write
-  by * read
-access to dn.subtree="ou=services,dc=example,dc=org"
-  by dn.exact="cn=custody,dc=example,dc=org" read
-  by * none
-access to dn.exact="cn=custody,dc=example,dc=org" attrs=userPassword,description
-  by self write
-  by anonymous auth
-  by * none
-access to dn.exact="cn=custody,dc=example,dc=org"
-  by self read
-  by * none
-access to attrs=userPassword
-  by anonymous auth
-  by * none
-access to *
-  by * none
-`
-
-const (
-	adminDN  = "cn=custody,dc=example,dc=org"
-	services = "ou=services,dc=example,dc=org"
-	policyDN = "cn=default,ou=policies,dc=example,dc=org"
-)
+const policyDN = "cn=default,ou=policies,dc=example,dc=org"
 
 // rig is a directory whose administrator may do what the page states.
 type rig struct {
@@ -64,24 +32,9 @@ type rig struct {
 
 func newRig(t *testing.T, options realparts.OpenLDAPOptions) *rig {
 	t.Helper()
-	password := random(t)
-	options.Entries = fmt.Sprintf(`dn: %s
-objectClass: applicationProcess
-objectClass: simpleSecurityObject
-cn: custody
-userPassword: %s
-
-dn: %s
-objectClass: organizationalUnit
-ou: services
-
-dn: ou=policies,dc=example,dc=org
-objectClass: organizationalUnit
-ou: policies
-
-`, adminDN, password, services) + options.Entries
-	options.Access = access
-	return &rig{T: t, server: realparts.Directory(t, options), admin: credential(t, adminDN, password), names: new(atomic.Int64)}
+	options.Entries = "dn: ou=policies,dc=example,dc=org\nobjectClass: organizationalUnit\nou: policies\n\n" + options.Entries
+	server, admin := realparts.ServicesDirectory(t, options)
+	return &rig{T: t, server: server, admin: admin, names: new(atomic.Int64)}
 }
 
 // policed is a directory with the password policy overlay.
@@ -100,33 +53,28 @@ func (r *rig) on(t *testing.T) *rig {
 }
 
 // entry makes one without a password and returns its name.
-func (r *rig) entry() string {
-	return r.entryOf(map[string][]string{"objectClass": {"person"}, "sn": {"service"}})
-}
+func (r *rig) entry() string { return r.entryOf(nil) }
 
 func (r *rig) entryOf(attributes map[string][]string) string {
 	r.Helper()
 	name := fmt.Sprintf("app-%d", r.names.Add(1))
-	request := client.NewAddRequest("cn="+name+","+services, nil)
-	request.Attribute("cn", []string{name})
-	request.Attribute("description", []string{"the " + name + " team's, in (parentheses)"})
-	for attribute, values := range attributes {
-		request.Attribute(attribute, values)
-	}
-	if err := r.server.As(r.Context(), r.server.Root, func(conn *client.Conn) error { return conn.Add(request) }); err != nil {
+	all := map[string][]string{"description": {"the " + name + " team's, in (parentheses)"}}
+	maps.Copy(all, attributes)
+	dn, err := r.server.AddService(r.Context(), name, all)
+	if err != nil {
 		r.Fatal(err)
 	}
-	return request.DN
+	return dn
 }
 
 // config is for fresh entries, reached over verified TLS.
-func (r *rig) config(mode ldap.Mode) ldap.Config {
+func (r *rig) config(mode upstream.Capability) ldap.Config {
 	r.Helper()
 	config := ldap.Config{
 		Server: ldap.Server{Host: r.server.Host, Port: r.server.TLSPort, CACertificate: r.server.CA},
-		Admin:  r.as(r.admin), Mode: mode, Claim: "shop/test/app", NewPassword: newPassword,
+		Admin:  r.as(r.admin), Mode: mode, Claim: "shop/test/app", NewPassword: upstreamtest.NewPassword,
 	}
-	if mode == ldap.Alternate {
+	if mode == upstream.Alternate {
 		config.Entries = [2]string{r.entry(), r.entry()}
 		return config
 	}
@@ -136,30 +84,6 @@ func (r *rig) config(mode ldap.Mode) ldap.Config {
 
 func (r *rig) as(admin secret.Value) func(context.Context) ([]secret.Value, error) {
 	return func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil }
-}
-
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + hex.EncodeToString(raw), err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 func (r *rig) open(config ldap.Config) upstream.Upstream {
@@ -182,19 +106,12 @@ func (r *rig) propose(u upstream.Upstream, current secret.Value) secret.Value {
 
 func (r *rig) issue(u upstream.Upstream, run authority.RunID, current secret.Value) secret.Value {
 	r.Helper()
-	applied, err := u.Apply(r.Context(), run, current, r.propose(u, current))
-	if err != nil {
-		r.Fatal(err)
-	}
-	return applied
+	return upstreamtest.Issue(r, u, run, current)
 }
 
 func (r *rig) is(u upstream.Upstream, want upstream.Verdict, v secret.Value, what string) {
 	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
+	upstreamtest.Is(r, u, want, v, what)
 }
 
 func (r *rig) values(dn, attribute string) []string {
@@ -241,7 +158,7 @@ func (r *rig) fixture(config ldap.Config) upstreamtest.Fixture {
 	proxy := realparts.NewProxy(r.T, fmt.Sprintf("%s:%d", r.server.Host, config.Server.Port))
 	config.Server.Port = proxy.Port()
 	return upstreamtest.Fixture{
-		Upstream: r.open(config), EnforcesRun: true, Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut,
+		Upstream: r.open(config), EnforcesRun: true, Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
 		Held: r.held(config), Log: r.server.Log,
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // stampForm is GeneralizedTime to the second, as both attributes have it.
@@ -33,9 +34,9 @@ var _ upstream.Witness = witness{}
 
 // Uses returns the last sign-in of old's entry that was not Custody's own.
 func (w witness) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
-	dn := old.ExposeText(FieldUsername)
-	if !w.manages(dn) {
-		return nil, &Error{Doing: "asking who signs in", Detail: fmt.Sprintf("%q is not one of this account's entries", dn)}
+	dn := old.ExposeText(login.Username)
+	if !w.account.Manages(dn) {
+		return nil, &upstream.Error{Doing: "asking who signs in", Detail: fmt.Sprintf("%q is not one of this account's entries", dn)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CallDeadline)
 	defer cancel()
@@ -44,7 +45,7 @@ func (w witness) Uses(ctx context.Context, old secret.Value, since time.Time) ([
 	case err != nil:
 		return nil, err
 	case !kept: // Custody has signed in as this entry
-		return nil, &Error{
+		return nil, &upstream.Error{
 			Doing: "asking who signs in", Detail: fmt.Sprintf("the entry %q has no %s that the admin can see", dn, w.LastUse),
 			Next: "see that the directory keeps it (lastbind), that the admin may read it, and that lastUse names it; or leave lastUse out of the Upstream document",
 		}
@@ -67,7 +68,7 @@ func (u *Upstream) stamp(ctx context.Context, dn string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if found == nil {
-		return time.Time{}, &Error{Doing: doing, Detail: fmt.Sprintf("the entry %q is not there", dn)}
+		return time.Time{}, &upstream.Error{Doing: doing, Detail: fmt.Sprintf("the entry %q is not there", dn)}
 	}
 	text := found.GetEqualFoldAttributeValue(u.LastUse)
 	if text == "" {
@@ -75,7 +76,7 @@ func (u *Upstream) stamp(ctx context.Context, dn string) (time.Time, error) {
 	}
 	stamp, err := time.Parse(stampForm, text)
 	if err != nil {
-		return time.Time{}, &Error{Doing: doing, Detail: u.LastUse + " is not a time"}
+		return time.Time{}, &upstream.Error{Doing: doing, Detail: u.LastUse + " is not a time"}
 	}
 	return stamp.Truncate(time.Second), nil
 }
@@ -105,14 +106,14 @@ func (u *Upstream) watch(dn string) *watched {
 
 // observe keeps the stamp that Custody's own sign-in is about to overwrite. What cannot be read now is not known later.
 func (u *Upstream) observe(ctx context.Context, dn string) {
-	if u.LastUse != "" && u.manages(dn) {
+	if u.LastUse != "" && u.account.Manages(dn) {
 		_, _, _ = u.lastOther(ctx, dn)
 	}
 }
 
 // own remembers the stamp that a sign-in of Custody's has made.
 func (u *Upstream) own(ctx context.Context, dn string) {
-	if u.LastUse == "" || !u.manages(dn) {
+	if u.LastUse == "" || !u.account.Manages(dn) {
 		return
 	}
 	stamp, err := u.stamp(ctx, dn)

@@ -8,7 +8,12 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
+	"custody.dev/custody/internal/upstream/login/hashing"
 )
+
+// refusal is what a server says of a wrong password: authentication credentials invalid, RFC 4954.
+const refusal = "SMTP reply 535"
 
 // Knower is what a Directory must be, so that a refusal by the mail server is believed: it knows more than the server says.
 type Knower interface {
@@ -21,15 +26,11 @@ type Knower interface {
 // that is down. It is believed when another credential of the account gets through at that moment. Where there is none, it
 // is believed if the store holds neither v nor what else was tried: then it is no fault.
 func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
 	holds, err := u.holder(ctx, v)
 	if err != nil {
-		e := &Error{Doing: doing, Detail: "the server refuses the credential, and its entry cannot be looked at or is locked", Code: "SMTP reply 535", Cause: err}
-		if hinted, ok := errors.AsType[interface {
-			error
-			Hint() string
-		}](err); ok {
-			e.Next = hinted.Hint()
+		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server refuses the credential, and its entry cannot be looked at or is locked", Said: refusal, Cause: err}
+		if looking, ok := errors.AsType[*upstream.Error](err); ok {
+			e.Next = looking.Next
 		}
 		return upstream.Unknown, e
 	}
@@ -39,7 +40,7 @@ func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict,
 	}
 	explained := true
 	for _, other := range known {
-		if sameCredential(other, v) || holds(other) == differs { // a wrong sign-in would prove nothing
+		if sameCredential(other, v) || holds(other) == hashing.Differs { // a wrong sign-in would prove nothing
 			continue
 		}
 		if verdict, _ := u.ask(ctx, other); verdict == upstream.Accepted {
@@ -47,54 +48,57 @@ func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict,
 		}
 		explained = false
 	}
-	if explained && holds(v) == differs {
+	if explained && holds(v) == hashing.Differs {
 		return upstream.Refused, nil
 	}
-	return upstream.Unknown, &Error{
-		Doing: doing, Detail: "the server refuses the credential, and nothing that is known to be right gets through either", Code: "SMTP reply 535",
+	return upstream.Unknown, &upstream.Error{
+		Doing: login.SigningIn, Detail: "the server refuses the credential, and nothing that is known to be right gets through either", Said: refusal,
 		Next: "see in the mail server's log whether it can read its passwords; if it can, see that it reads the ones that the Upstream document names",
 	}
 }
 
 func sameCredential(a, b secret.Value) bool {
-	return a.ExposeText(FieldUsername) == b.ExposeText(FieldUsername) && a.ExposeText(FieldPassword) == b.ExposeText(FieldPassword)
+	return a.ExposeText(login.Username) == b.ExposeText(login.Username) && a.ExposeText(login.Password) == b.ExposeText(login.Password)
 }
 
 // holder reads what is kept of the account, and returns what tells whether a credential is. What is kept elsewhere is
 // untold. The error is of v's entry in a directory.
-func (u *Upstream) holder(ctx context.Context, v secret.Value) (func(secret.Value) match, error) {
+func (u *Upstream) holder(ctx context.Context, v secret.Value) (func(secret.Value) hashing.Match, error) {
 	if u.Directory != nil {
 		return u.directoryHolder(ctx, v)
 	}
 	rows, err := u.store.read(ctx, "looking at what is kept", u.places())
-	return func(one secret.Value) match {
-		if err != nil || !u.manages(one.ExposeText(FieldUsername)) {
-			return untold
+	return func(one secret.Value) hashing.Match {
+		if err != nil || !u.account.Manages(one.ExposeText(login.Username)) {
+			return hashing.Untold
 		}
-		found := differs
+		found := hashing.Differs
 		for _, r := range rows {
-			if r.login == one.ExposeText(FieldUsername) {
-				found = max(found, compare(r.password, one.ExposeText(FieldPassword))) // what cannot be computed counts most
+			if r.login == one.ExposeText(login.Username) {
+				found = max(found, compare(r.password, one.ExposeText(login.Password))) // what cannot be computed counts most
 			}
 		}
 		return found
 	}, nil
 }
 
-func (u *Upstream) directoryHolder(ctx context.Context, v secret.Value) (func(secret.Value) match, error) {
+func (u *Upstream) directoryHolder(ctx context.Context, v secret.Value) (func(secret.Value) hashing.Match, error) {
 	knower, ok := u.Directory.(Knower)
-	holds := func(one secret.Value) (match, error) {
-		if !ok || !u.manages(one.ExposeText(FieldUsername)) {
-			return untold, nil
+	holds := func(one secret.Value) (hashing.Match, error) {
+		if !ok || !u.account.Manages(one.ExposeText(login.Username)) {
+			return hashing.Untold, nil
 		}
 		held, computed, err := knower.Holds(ctx, u.entry(one))
 		if err != nil || !computed {
-			return untold, err
+			return hashing.Untold, err
 		}
-		return told(held), nil
+		if held {
+			return hashing.Same, nil
+		}
+		return hashing.Differs, nil
 	}
 	first, err := holds(v)
-	return func(one secret.Value) match {
+	return func(one secret.Value) hashing.Match {
 		if sameCredential(one, v) {
 			return first
 		}

@@ -57,27 +57,10 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
+	"custody.dev/custody/internal/upstream/login/hashing"
 
 	"golang.org/x/crypto/bcrypt"
-)
-
-// Mode says how many logins and passwords share the work.
-type Mode string
-
-const (
-	// Dual has one login with two passwords.
-	Dual Mode = "dual"
-	// Alternate has two logins that take turns.
-	Alternate Mode = "alternate"
-	// Overwrite has one login with one password.
-	Overwrite Mode = "overwrite"
-)
-
-// Fields of the values.
-const (
-	// FieldUsername is the mail login.
-	FieldUsername = "username"
-	FieldPassword = "password"
 )
 
 const (
@@ -91,8 +74,8 @@ const (
 // Config describes one login or pair on one server. Exactly one of File, SQL and Directory is set.
 type Config struct {
 	Submission Submission
-	Mode       Mode
-	// User is for Dual and Overwrite, Users for Alternate.
+	Mode       upstream.Capability
+	// User is for upstream.Dual and upstream.Overwrite, Users for upstream.Alternate.
 	User  string
 	Users [2]string
 	File  *PasswdFile
@@ -120,8 +103,9 @@ type Config struct {
 // Upstream is one login or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	tls   *tls.Config
-	store store
+	account login.Account
+	tls     *tls.Config
+	store   store
 }
 
 var _ upstream.Upstream = (*Upstream)(nil)
@@ -159,6 +143,7 @@ func New(config Config) (*Upstream, error) {
 	if u.File != nil && u.Settle == 0 {
 		u.Settle = defaultSettle
 	}
+	u.account = login.Account{Mode: u.Mode, Noun: "login", Names: u.names(), NewPassword: u.NewPassword, Random: u.Random}
 	if err := u.check(); err != nil {
 		return nil, fmt.Errorf("configuring mail upstream: %w", err)
 	}
@@ -177,14 +162,14 @@ func (u *Upstream) check() (err error) {
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 256 bytes at most")
 	case u.Cost < bcrypt.MinCost || u.Cost > bcrypt.MaxCost:
 		return fmt.Errorf("bcrypt knows no cost %d", u.Cost)
-	case u.Mode != Dual && u.Mode != Alternate && u.Mode != Overwrite:
+	case u.Mode != upstream.Dual && u.Mode != upstream.Alternate && u.Mode != upstream.Overwrite:
 		return fmt.Errorf("mode %q: want dual, alternate or overwrite", u.Mode)
-	case u.Mode == Alternate && u.Users[0] == u.Users[1]:
+	case u.Mode == upstream.Alternate && u.Users[0] == u.Users[1]:
 		return errors.New("the two logins must be different")
 	}
-	for _, login := range u.logins() {
-		if login == "" || strings.ContainsAny(login, ": \t\r\n\x00#") {
-			return fmt.Errorf("%q is not a mail login", login)
+	for _, name := range u.account.Names {
+		if name == "" || strings.ContainsAny(name, ": \t\r\n\x00#") {
+			return fmt.Errorf("%q is not a mail login", name)
 		}
 	}
 	stores := 0
@@ -200,7 +185,7 @@ func (u *Upstream) check() (err error) {
 	}
 	if u.Directory != nil {
 		stores++
-		if len(u.Entries) != len(u.logins()) {
+		if len(u.Entries) != len(u.account.Names) {
 			err = errors.New("each login needs the name of its entry")
 		}
 	}
@@ -214,28 +199,19 @@ func (u *Upstream) check() (err error) {
 	return err
 }
 
-func (u *Upstream) logins() []string {
-	if u.Mode == Alternate {
-		return u.Users[:]
+func (c Config) names() []string {
+	if c.Mode == upstream.Alternate {
+		return c.Users[:]
 	}
-	return []string{u.User}
-}
-
-func (u *Upstream) manages(login string) bool {
-	for _, one := range u.logins() {
-		if one == login {
-			return true
-		}
-	}
-	return false
+	return []string{c.User}
 }
 
 // places are the account's rows.
 func (u *Upstream) places() []row {
 	switch u.Mode {
-	case Alternate:
+	case upstream.Alternate:
 		return []row{{login: u.Users[0], slot: 1}, {login: u.Users[1], slot: 1}}
-	case Dual:
+	case upstream.Dual:
 		return []row{{login: u.User, slot: 1}, {login: u.User, slot: 2}}
 	}
 	return []row{{login: u.User, slot: 1}}
@@ -244,14 +220,11 @@ func (u *Upstream) places() []row {
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
-		Name: "mail", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true,
+		Name: "mail", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true,
 		CallDeadline: u.CallDeadline, Fences: true, Settle: u.Settle, WrongEvery: u.WrongEvery,
 	}
-	switch u.Mode {
-	case Dual:
-		kind.Capability = upstream.Dual
-	case Overwrite:
-		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	if u.Mode == upstream.Overwrite {
+		kind.Undo = upstream.Reapply
 	}
 	if u.Directory != nil {
 		directory := u.Directory.Kind()
@@ -264,33 +237,21 @@ func (u *Upstream) Kind() upstream.Kind {
 
 // Propose draws a password for the login whose turn it is: of a pair, the one that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	login := u.logins()[0]
-	if u.Mode == Alternate && current.ExposeText(FieldUsername) == login {
-		login = u.Users[1]
-	}
-	v, err := current.With(FieldUsername, []byte(login))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
+
+// withoutNUL is what AUTH PLAIN asks of both besides.
+const withoutNUL = ", neither of them with a NUL"
 
 // Apply makes candidate's login sign in with candidate's password.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
-	const doing = "applying credential"
-	login, password := candidate.ExposeText(FieldUsername), candidate.ExposeText(FieldPassword)
-	switch {
-	case login == "" || password == "" || strings.ContainsRune(password, 0):
-		return secret.Value{}, notApplied(doing, "a credential needs the fields username and password, neither of them empty nor with a NUL", "")
-	case !u.manages(login):
-		return secret.Value{}, notApplied(doing, fmt.Sprintf("%q is not one of this account's logins", login), "")
+	const doing = login.Applying
+	if err := u.account.Check(candidate); err != nil {
+		return secret.Value{}, notApplied(doing, err.Error(), "")
+	}
+	name, password := candidate.ExposeText(login.Username), candidate.ExposeText(login.Password)
+	if strings.ContainsRune(password, 0) {
+		return secret.Value{}, notApplied(doing, login.Lacking+withoutNUL, "")
 	}
 	if u.Directory != nil {
 		if _, err := u.Directory.Apply(ctx, run, u.entry(current), u.entry(candidate)); err != nil {
@@ -299,14 +260,14 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 		return candidate, nil
 	}
 	made, err := hashed(u.Cost, password)
-	if errors.Is(err, errUnhashable) {
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+	if errors.Is(err, hashing.ErrTooLong) {
+		return secret.Value{}, &upstream.Error{Doing: doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
 	}
 	if err != nil {
 		return secret.Value{}, notApplied(doing, err.Error(), "")
 	}
 	err = u.change(ctx, doing, run, func(rows []*row) error {
-		if target := u.target(rows, login, current, password); target != nil {
+		if target := u.target(rows, name, current, password); target != nil {
 			target.password = made
 		}
 		return nil
@@ -317,55 +278,46 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	return candidate, nil
 }
 
-// target is where login's new password goes, nil when one of its rows has it already. In mode dual that is not where the
+// target is where the login's new password goes, nil when one of its rows has it already. In mode dual that is not where the
 // current one is: a password whose scheme cannot be computed is taken for the current one.
-func (u *Upstream) target(rows []*row, login string, current secret.Value, password string) *row {
+func (u *Upstream) target(rows []*row, name string, current secret.Value, password string) *row {
 	var own []*row
 	for _, r := range rows {
-		if r.login == login {
+		if r.login == name {
 			own = append(own, r)
 		}
 	}
 	for _, r := range own {
-		if compare(r.password, password) == same {
+		if compare(r.password, password) == hashing.Same {
 			return nil
 		}
 	}
-	if u.Mode != Dual {
+	if u.Mode != upstream.Dual {
 		return own[0]
 	}
 	for i, r := range own {
-		if compare(r.password, current.ExposeText(FieldPassword)) == same {
+		if compare(r.password, current.ExposeText(login.Password)) == hashing.Same {
 			return own[1-i]
 		}
 	}
 	for i, r := range own {
-		if compare(r.password, current.ExposeText(FieldPassword)) == untold {
+		if compare(r.password, current.ExposeText(login.Password)) == hashing.Untold {
 			return own[1-i]
 		}
 	}
 	return own[1]
 }
 
-// Revoke makes the server refuse old. Of a pair a login is changed only if old opens it. A login outside the account (a credential from before Custody) is never changed:
-// Revoke then succeeds only once somebody has made the server refuse it.
+// Revoke makes the server refuse old. Of a pair a login is changed only if old opens it. A login outside the account (a
+// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	const doing = "revoking credential"
-	login, password := old.ExposeText(FieldUsername), old.ExposeText(FieldPassword)
-	together := login != "" && login == successor.ExposeText(FieldUsername)
+	const doing = login.Revoking
+	name, password := old.ExposeText(login.Username), old.ExposeText(login.Password)
 	switch {
-	case u.Mode == Overwrite, u.Mode == Alternate && together:
-		return nil // applying the successor replaced it
-	case u.Mode == Dual && together && password == successor.ExposeText(FieldPassword):
-		return nil // it must not be touched
-	case !u.manages(login):
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		e := notApplied(doing, fmt.Sprintf("%q is not one of this account's logins", login), "take its password away by hand; the run then goes on")
-		e.Cause = err
-		return e
+	case u.account.Replaced(old, successor):
+		return nil
+	case !u.account.Manages(name):
+		return u.account.Foreign(ctx, u.Verify, old, "take its password away by hand")
 	}
 	if u.Directory != nil {
 		return u.Directory.Revoke(ctx, run, u.entry(old), u.entry(successor))
@@ -376,11 +328,11 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	}
 	return u.change(ctx, doing, run, func(rows []*row) error {
 		for _, r := range rows {
-			if r.login != login {
+			if r.login != name {
 				continue
 			}
-			held := u.Mode == Dual && holds(r, rows, password, successor.ExposeText(FieldPassword))
-			if u.Mode == Alternate {
+			held := u.Mode == upstream.Dual && holds(r, rows, password, successor.ExposeText(login.Password))
+			if u.Mode == upstream.Alternate {
 				var err error
 				if held, err = u.opens(ctx, doing, r, old); err != nil {
 					return err
@@ -397,15 +349,15 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 // opens reports whether old opens the row of a pair: by its hash, or, where that cannot be computed, by a sign-in. The claim
 // does not tell, since it is at both logins before either has a password of Custody's.
 func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.Value) (bool, error) {
-	switch compare(r.password, old.ExposeText(FieldPassword)) {
-	case same:
+	switch compare(r.password, old.ExposeText(login.Password)) {
+	case hashing.Same:
 		return true, nil
-	case differs:
+	case hashing.Differs:
 		return false, nil
 	}
 	verdict, err := u.Verify(ctx, old)
 	if verdict == upstream.Unknown {
-		return false, &Error{
+		return false, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("whether the old password opens %q is not known", r.login), Cause: err,
 			Next: "the call is repeated once a sign-in says yes or no",
 		}
@@ -416,14 +368,14 @@ func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.V
 // holds reports whether r holds the old password of mode dual: by its hash, or, where that cannot be computed, because the
 // other row holds the successor.
 func holds(r *row, rows []*row, old, successor string) bool {
-	if compare(r.password, successor) == same {
+	if compare(r.password, successor) == hashing.Same {
 		return false
 	}
-	if got := compare(r.password, old); got != untold {
-		return got == same
+	if got := compare(r.password, old); got != hashing.Untold {
+		return got == hashing.Same
 	}
 	for _, other := range rows {
-		if other != r && compare(other.password, successor) == same {
+		if other != r && compare(other.password, successor) == hashing.Same {
 			return true
 		}
 	}
@@ -432,9 +384,9 @@ func holds(r *row, rows []*row, old, successor string) bool {
 
 // entry is v with the name of its login's entry.
 func (u *Upstream) entry(v secret.Value) secret.Value {
-	for i, login := range u.logins() {
-		if v.ExposeText(FieldUsername) == login {
-			if named, err := v.With(FieldUsername, []byte(u.Entries[i])); err == nil {
+	for i, name := range u.account.Names {
+		if v.ExposeText(login.Username) == name {
+			if named, err := v.With(login.Username, []byte(u.Entries[i])); err == nil {
 				return named
 			}
 		}
@@ -450,7 +402,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 		return notApplied(doing, "a run id is needed, of letters, digits and ._/@+-", "")
 	}
 	if err := ctx.Err(); err != nil {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	return u.store.change(ctx, doing, u.places(), func(rows []*row) error {
 		for _, r := range rows {
@@ -464,12 +416,9 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 			if m.claim != u.Claim {
 				return foreign(doing, r.login, "the claim of "+m.claim)
 			}
-			next, ok := m.supersede(run)
+			next, ok := m.begin(run)
 			if !ok {
-				return &Error{
-					Doing: doing, Class: upstream.ErrSuperseded, Detail: "run " + string(m.run) + " came after run " + string(run),
-					Next: "nothing: the later run goes on",
-				}
+				return login.Superseded(doing, run, m.Run)
 			}
 			r.marker = next.encode()
 		}

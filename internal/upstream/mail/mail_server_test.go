@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/ldap"
 	"custody.dev/custody/internal/upstream/mail"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -26,17 +27,17 @@ func TestOnFiles(t *testing.T) {
 	r := newRig(t, realparts.MailOptions{Passdbs: files})
 	t.Run("TakingTurns", func(t *testing.T) {
 		r := r.on(t)
-		for _, mode := range []mail.Mode{mail.Alternate, mail.Overwrite} {
+		for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 			config := r.config(mode)
 			u := open(t, config)
-			first := issue(t, u, "run-1", secret.Value{})
-			second := issue(t, u, "run-2", first)
+			first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+			second := upstreamtest.Issue(t, u, "run-2", first)
 			if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 				t.Fatal(err)
 			}
 			reread()
-			is(t, u, upstream.Refused, first, string(mode)+": the old credential")
-			is(t, u, upstream.Accepted, second, string(mode)+": the new one")
+			upstreamtest.Is(t, u, upstream.Refused, first, string(mode)+": the old credential")
+			upstreamtest.Is(t, u, upstream.Accepted, second, string(mode)+": the new one")
 			if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, first); !errors.Is(err, upstream.ErrSuperseded) {
 				t.Errorf("%s: a superseded run: got %v, want ErrSuperseded", mode, err)
 			}
@@ -52,36 +53,36 @@ func TestOnFiles(t *testing.T) {
 	})
 	t.Run("Verdicts", func(t *testing.T) {
 		r := r.on(t)
-		config := r.config(mail.Dual)
+		config := r.config(upstream.Dual)
 		var v secret.Value
 		config.Known = func(context.Context) ([]secret.Value, error) { return []secret.Value{v}, nil }
 		u := open(t, config)
-		v = issue(t, u, "run-1", secret.Value{})
+		v = upstreamtest.Issue(t, u, "run-1", secret.Value{})
 		reread()
 		at := func(change func(*mail.Submission)) *mail.Upstream {
 			elsewhere := config
 			change(&elsewhere.Submission)
 			return open(t, elsewhere)
 		}
-		is(t, at(func(s *mail.Submission) { s.TLS, s.Port = mail.TLS, r.server.TLSPort }), upstream.Accepted, v, "TLS from the first byte")
-		is(t, at(func(s *mail.Submission) { s.CACertificate = "" }), upstream.Unknown, v, "an authority that nobody trusts")
-		is(t, at(func(s *mail.Submission) { s.TLS = mail.Disable }), upstream.Accepted, v, "loopback without TLS, which Dovecot takes for safe")
-		is(t, at(func(s *mail.Submission) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-		is(t, u, upstream.Refused, credential(t, "nobody@example.org", "wrong"), "no such login")
-		for _, empty := range []secret.Value{credential(t, config.User, ""), credential(t, "", "x"), credential(t, "", "")} {
-			is(t, u, upstream.Unknown, empty, "an empty login or password")
+		upstreamtest.Is(t, at(func(s *mail.Submission) { s.TLS, s.Port = mail.TLS, r.server.TLSPort }), upstream.Accepted, v, "TLS from the first byte")
+		upstreamtest.Is(t, at(func(s *mail.Submission) { s.CACertificate = "" }), upstream.Unknown, v, "an authority that nobody trusts")
+		upstreamtest.Is(t, at(func(s *mail.Submission) { s.TLS = mail.Disable }), upstream.Accepted, v, "loopback without TLS, which Dovecot takes for safe")
+		upstreamtest.Is(t, at(func(s *mail.Submission) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+		upstreamtest.Is(t, u, upstream.Refused, upstreamtest.Login(t, "nobody@example.org", "wrong"), "no such login")
+		for _, empty := range []secret.Value{upstreamtest.Login(t, config.User, ""), upstreamtest.Login(t, "", "x"), upstreamtest.Login(t, "", "")} {
+			upstreamtest.Is(t, u, upstream.Unknown, empty, "an empty login or password")
 			if _, err := u.Apply(t.Context(), "run-2", v, empty); !errors.Is(err, upstream.ErrNotApplied) {
 				t.Errorf("applying it: got %v, want ErrNotApplied", err)
 			}
 		}
-		long := credential(t, config.User, strings.Repeat("long", 20))
+		long := upstreamtest.Login(t, config.User, strings.Repeat("long", 20))
 		if _, err := u.Apply(t.Context(), "run-2", v, long); !errors.Is(err, upstream.ErrRefusedCandidate) {
 			t.Errorf("a password that bcrypt cannot take: got %v, want ErrRefusedCandidate", err)
 		}
 	})
 	t.Run("LineOfNobody", func(t *testing.T) {
 		r := r.on(t)
-		config := r.config(mail.Overwrite)
+		config := r.config(upstream.Overwrite)
 		config.User = "nobody@example.org"
 		u := open(t, config)
 		before := r.read("first")
@@ -95,13 +96,13 @@ func TestOnFiles(t *testing.T) {
 	t.Run("LoginThatNobodyHandedOver", func(t *testing.T) {
 		r := r.on(t)
 		for _, stored := range []string{"{PLAIN}Hello world!", "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"} {
-			config := r.config(mail.Alternate)
+			config := r.config(upstream.Alternate)
 			var known []secret.Value
 			config.Known = func(context.Context) ([]secret.Value, error) { return known, nil }
 			u := open(t, config)
 			r.line(config.Users[1], stored)
-			theirs := credential(t, config.Users[1], "Hello world!")
-			first := issue(t, u, "run-1", secret.Value{}) // from here on both logins have the claim
+			theirs := upstreamtest.Login(t, config.Users[1], "Hello world!")
+			first := upstreamtest.Issue(t, u, "run-1", secret.Value{}) // from here on both logins have the claim
 			candidate := propose(t, u, first)
 			known = []secret.Value{first, candidate}
 			reread()
@@ -109,20 +110,20 @@ func TestOnFiles(t *testing.T) {
 				t.Errorf("taking back what was never applied: %v", err)
 			}
 			reread()
-			is(t, u, upstream.Accepted, theirs, "the login's own password")
+			upstreamtest.Is(t, u, upstream.Accepted, theirs, "the login's own password")
 			if err := u.Revoke(t.Context(), "run-2", theirs, first); err != nil {
 				t.Errorf("Revoke by the login's own password: %v", err)
 			}
 			reread()
-			is(t, u, upstream.Refused, theirs, "the login's own password, once revoked")
-			is(t, u, upstream.Accepted, first, "the current credential")
+			upstreamtest.Is(t, u, upstream.Refused, theirs, "the login's own password, once revoked")
+			upstreamtest.Is(t, u, upstream.Accepted, first, "the current credential")
 		}
 	})
 	t.Run("ManyAtOnce", func(t *testing.T) {
 		r := r.on(t)
 		var configs []mail.Config
 		for range 8 {
-			configs = append(configs, r.config(mail.Overwrite))
+			configs = append(configs, r.config(upstream.Overwrite))
 		}
 		done := make(chan error, len(configs))
 		for _, config := range configs {
@@ -164,12 +165,12 @@ service anvil {
   }
 }
 `})
-	u := open(t, b.config(mail.Overwrite))
-	first := issue(t, u, "run-1", secret.Value{})
-	is(t, u, upstream.Accepted, first, "the first credential")
-	second := issue(t, u, "run-2", first)
-	is(t, u, upstream.Accepted, first, "the replaced credential, from the cache")
-	is(t, u, upstream.Accepted, second, "its successor, which the cache does not know")
+	u := open(t, b.config(upstream.Overwrite))
+	first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+	upstreamtest.Is(t, u, upstream.Accepted, first, "the first credential")
+	second := upstreamtest.Issue(t, u, "run-2", first)
+	upstreamtest.Is(t, u, upstream.Accepted, first, "the replaced credential, from the cache")
+	upstreamtest.Is(t, u, upstream.Accepted, second, "its successor, which the cache does not know")
 	for began := time.Now(); time.Since(began) < 20*time.Second; reread() {
 		if got, _ := u.Verify(t.Context(), first); got == upstream.Refused {
 			return
@@ -184,15 +185,15 @@ func TestPostfixWithoutDovecotIsUnknown(t *testing.T) {
 		return // postfix runs as root alone
 	}
 	r := newRig(t, realparts.MailOptions{Passdbs: files, Postfix: true})
-	u := open(t, r.config(mail.Dual))
-	v := issue(t, u, "run-1", secret.Value{})
-	is(t, u, upstream.Accepted, v, "the credential")
-	is(t, u, upstream.Refused, credential(t, v.ExposeText("username"), "wrong"), "a wrong one")
+	u := open(t, r.config(upstream.Dual))
+	v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+	upstreamtest.Is(t, u, upstream.Accepted, v, "the credential")
+	upstreamtest.Is(t, u, upstream.Refused, upstreamtest.Login(t, v.ExposeText("username"), "wrong"), "a wrong one")
 	if err := r.server.StopDovecot(); err != nil {
 		t.Fatal(err)
 	}
-	is(t, u, upstream.Unknown, v, "the credential, when Postfix has nobody to ask")
-	is(t, u, upstream.Unknown, credential(t, v.ExposeText("username"), "wrong"), "a wrong one, the same")
+	upstreamtest.Is(t, u, upstream.Unknown, v, "the credential, when Postfix has nobody to ask")
+	upstreamtest.Is(t, u, upstream.Unknown, upstreamtest.Login(t, v.ExposeText("username"), "wrong"), "a wrong one, the same")
 }
 
 // Behind Postfix a fault of what Dovecot asks is a 535, the same as a wrong password.
@@ -203,65 +204,65 @@ func TestTableThatDovecotCannotReadIsUnknown(t *testing.T) {
 	}
 	b := newTable(t, realparts.MailOptions{Postfix: true})
 	b.sql("CREATE ROLE dovecot LOGIN SUPERUSER PASSWORD 'asks'")
-	config := b.config(mail.Dual)
+	config := b.config(upstream.Dual)
 	var known []secret.Value
 	config.Known = func(context.Context) ([]secret.Value, error) { return known, nil }
 	u := open(t, config)
-	v := issue(t, u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 	known = []secret.Value{v}
-	wrong := credential(t, v.ExposeText("username"), "wrong")
-	untold := credential(t, b.login(1), "Hello world?") // of another login, with a hash that is not computed here
+	wrong := upstreamtest.Login(t, v.ExposeText("username"), "wrong")
+	untold := upstreamtest.Login(t, b.login(1), "Hello world?") // of another login, with a hash that is not computed here
 	b.sql("UPDATE logins SET hash = '$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1' WHERE name = '" +
 		untold.ExposeText("username") + "'")
 	both := func(want upstream.Verdict, when string) {
 		t.Helper()
-		is(t, u, want, wrong, "a wrong password, "+when)
-		is(t, u, want, untold, "one of a login elsewhere, "+when)
-		is(t, open(t, mail.Config{
-			Submission: config.Submission, Mode: mail.Overwrite, User: untold.ExposeText("username"), SQL: config.SQL, Known: config.Known,
-			NewPassword: newPassword, Claim: "shop/test/relay",
+		upstreamtest.Is(t, u, want, wrong, "a wrong password, "+when)
+		upstreamtest.Is(t, u, want, untold, "one of a login elsewhere, "+when)
+		upstreamtest.Is(t, open(t, mail.Config{
+			Submission: config.Submission, Mode: upstream.Overwrite, User: untold.ExposeText("username"), SQL: config.SQL, Known: config.Known,
+			NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay",
 		}), want, untold, "one whose hash is not computed, "+when)
 	}
-	is(t, u, upstream.Accepted, v, "the credential")
+	upstreamtest.Is(t, u, upstream.Accepted, v, "the credential")
 	both(upstream.Refused, "when something right gets through")
 	b.sql("ALTER TABLE logins RENAME COLUMN slot TO place") // what only Dovecot asks by
 	config.SQL.SlotColumn = "place"
 	u = open(t, config)
-	is(t, u, upstream.Unknown, v, "the credential, when Dovecot cannot ask")
+	upstreamtest.Is(t, u, upstream.Unknown, v, "the credential, when Dovecot cannot ask")
 	both(upstream.Unknown, "when Dovecot cannot ask")
 	b.sql("ALTER TABLE logins RENAME COLUMN place TO slot")
 	config.SQL.SlotColumn = "slot"
 	u = open(t, config)
-	is(t, u, upstream.Accepted, v, "the credential again")
+	upstreamtest.Is(t, u, upstream.Accepted, v, "the credential again")
 	if err := b.database.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	is(t, u, upstream.Unknown, v, "the credential, without the database")
-	is(t, u, upstream.Unknown, wrong, "a wrong password, without the database")
+	upstreamtest.Is(t, u, upstream.Unknown, v, "the credential, without the database")
+	upstreamtest.Is(t, u, upstream.Unknown, wrong, "a wrong password, without the database")
 }
 
 // With nothing that could vouch, what is kept tells: a first issue that is taken back, a password that somebody replaced.
 func TestRefusalOfWhatIsNotKept(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, realparts.MailOptions{Passdbs: files})
-	config := r.config(mail.Dual)
-	only := credential(t, config.User, random(t))
+	config := r.config(upstream.Dual)
+	only := upstreamtest.Login(t, config.User, upstreamtest.Password(t))
 	config.Known = func(context.Context) ([]secret.Value, error) { return []secret.Value{only}, nil }
 	u := open(t, config)
 	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, only); err != nil {
 		t.Fatal(err)
 	}
 	reread()
-	is(t, u, upstream.Accepted, only, "the first candidate")
+	upstreamtest.Is(t, u, upstream.Accepted, only, "the first candidate")
 	if err := u.Revoke(t.Context(), "run-1", only, secret.Value{}); err != nil {
 		t.Fatal(err)
 	}
 	reread()
-	is(t, u, upstream.Refused, only, "the first candidate, taken back")
+	upstreamtest.Is(t, u, upstream.Refused, only, "the first candidate, taken back")
 	if err := os.Rename(r.path("second"), r.path("gone")); err != nil {
 		t.Fatal(err)
 	}
-	is(t, u, upstream.Unknown, only, "the same, when what is kept cannot be read")
+	upstreamtest.Is(t, u, upstream.Unknown, only, "the same, when what is kept cannot be read")
 }
 
 // A directory's own code changes the entry; the mail server signs in there as the login does.
@@ -271,7 +272,7 @@ func TestOnDirectory(t *testing.T) {
 	entry := "dn: cn=shop," + suffix + "\nobjectClass: person\ncn: shop\nsn: shop\n\n"
 	directory := realparts.Directory(t, realparts.OpenLDAPOptions{Entries: entry})
 	server := realparts.MailServer(t, realparts.MailOptions{Passdbs: passdb(t, directory, suffix)})
-	for _, mode := range []mail.Mode{mail.Dual, mail.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Overwrite} {
 		dn := "cn=shop," + suffix
 		for _, attribute := range []string{"description", "userPassword"} {
 			if err := directory.Set(t.Context(), dn, attribute); err != nil {
@@ -280,30 +281,30 @@ func TestOnDirectory(t *testing.T) {
 		}
 		kept, err := ldap.New(ldap.Config{
 			Server: ldap.Server{Host: directory.Host, Port: directory.TLSPort, CACertificate: directory.CA}, Admin: as(directory.Root),
-			Mode: ldap.Mode(mode), DN: dn, NewPassword: newPassword, Claim: "shop/test/relay",
+			Mode: mode, DN: dn, NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay",
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		u := open(t, mail.Config{
 			Submission: mail.Submission{Host: server.Host, Port: server.Port, CACertificate: server.CA}, Mode: mode, User: "shop@example.org",
-			Directory: kept, Entries: []string{dn}, NewPassword: newPassword, Claim: "shop/test/relay",
+			Directory: kept, Entries: []string{dn}, NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay",
 		})
-		first := issue(t, u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 		if got := first.ExposeText("username"); got != "shop@example.org" {
 			t.Errorf("%s: the credential is %s's, want the login's", mode, got)
 		}
-		is(t, u, upstream.Accepted, first, string(mode)+": the first credential")
-		second := issue(t, u, "run-2", first)
-		is(t, u, upstream.Accepted, second, string(mode)+": the second")
-		if mode == mail.Dual {
-			is(t, u, upstream.Accepted, first, "dual: the first beside it")
+		upstreamtest.Is(t, u, upstream.Accepted, first, string(mode)+": the first credential")
+		second := upstreamtest.Issue(t, u, "run-2", first)
+		upstreamtest.Is(t, u, upstream.Accepted, second, string(mode)+": the second")
+		if mode == upstream.Dual {
+			upstreamtest.Is(t, u, upstream.Accepted, first, "dual: the first beside it")
 		}
 		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 			t.Fatal(err)
 		}
-		is(t, u, upstream.Refused, first, string(mode)+": the first, revoked")
-		is(t, u, upstream.Accepted, second, string(mode)+": the second after it")
+		upstreamtest.Is(t, u, upstream.Refused, first, string(mode)+": the first, revoked")
+		upstreamtest.Is(t, u, upstream.Accepted, second, string(mode)+": the second after it")
 		if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, first); !errors.Is(err, upstream.ErrSuperseded) {
 			t.Errorf("%s: a superseded run: got %v, want ErrSuperseded", mode, err)
 		}
@@ -326,22 +327,22 @@ func TestDirectoryThatLocksOutOrIsDownIsUnknown(t *testing.T) {
 	dn := "cn=shop," + suffix
 	kept, err := ldap.New(ldap.Config{
 		Server: ldap.Server{Host: directory.Host, Port: directory.TLSPort, CACertificate: directory.CA}, Admin: as(directory.Root),
-		Mode: ldap.Dual, DN: dn, NewPassword: newPassword, Claim: "shop/test/relay",
+		Mode: upstream.Dual, DN: dn, NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var known []secret.Value
 	u := open(t, mail.Config{
-		Submission: mail.Submission{Host: server.Host, Port: server.Port, CACertificate: server.CA}, Mode: mail.Dual, User: "shop@example.org",
-		Directory: kept, Entries: []string{dn}, NewPassword: newPassword, Claim: "shop/test/relay",
+		Submission: mail.Submission{Host: server.Host, Port: server.Port, CACertificate: server.CA}, Mode: upstream.Dual, User: "shop@example.org",
+		Directory: kept, Entries: []string{dn}, NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay",
 		Known: func(context.Context) ([]secret.Value, error) { return known, nil },
 	})
-	v := issue(t, u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 	known = []secret.Value{v}
-	wrong := credential(t, "shop@example.org", "wrong")
+	wrong := upstreamtest.Login(t, "shop@example.org", "wrong")
 	for range 4 { // each right sign-in that vouches sets the count to nothing
-		is(t, u, upstream.Refused, wrong, "a wrong password")
+		upstreamtest.Is(t, u, upstream.Refused, wrong, "a wrong password")
 	}
 	known = nil
 	for range 3 {
@@ -350,21 +351,21 @@ func TestDirectoryThatLocksOutOrIsDownIsUnknown(t *testing.T) {
 	known = []secret.Value{v}
 	_, err = u.Verify(t.Context(), v)
 	var later *upstream.Later
-	var said *mail.Error
+	var said *upstream.Error
 	if !errors.As(err, &later) || !errors.As(err, &said) || !strings.Contains(said.Hint(), "pwdAccountLockedTime") {
 		t.Errorf("locked out: got %v, want to be asked again later, with a hint", err)
 	}
-	is(t, u, upstream.Unknown, v, "the right password of a locked entry")
-	is(t, u, upstream.Unknown, wrong, "a wrong one")
+	upstreamtest.Is(t, u, upstream.Unknown, v, "the right password of a locked entry")
+	upstreamtest.Is(t, u, upstream.Unknown, wrong, "a wrong one")
 	if err := directory.Set(t.Context(), dn, "pwdAccountLockedTime"); err != nil {
 		t.Fatal(err)
 	}
-	is(t, u, upstream.Accepted, v, "the right password once unlocked")
+	upstreamtest.Is(t, u, upstream.Accepted, v, "the right password once unlocked")
 	if err := directory.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	is(t, u, upstream.Unknown, v, "the right password, without the directory")
-	is(t, u, upstream.Unknown, wrong, "a wrong one, without the directory")
+	upstreamtest.Is(t, u, upstream.Unknown, v, "the right password, without the directory")
+	upstreamtest.Is(t, u, upstream.Unknown, wrong, "a wrong one, without the directory")
 }
 
 // passdb asks a directory by signing in as the login's entry.
@@ -390,7 +391,7 @@ func TestTableOfMariaDB(t *testing.T) {
 		}
 		return rows
 	}
-	admin := credential(t, "custody_admin", "admin-"+random(t))
+	admin := upstreamtest.Login(t, "custody_admin", "admin-"+upstreamtest.Password(t))
 	for _, statement := range []string{
 		"CREATE DATABASE mail",
 		"CREATE TABLE mail.logins (username varchar(200) PRIMARY KEY, password varchar(200), custody varchar(1024)) ENGINE=InnoDB",
@@ -401,11 +402,11 @@ func TestTableOfMariaDB(t *testing.T) {
 		exec(statement)
 	}
 	config := mail.Config{
-		Submission: mail.Submission{Host: "127.0.0.1", Port: 1}, Mode: mail.Alternate, Users: [2]string{"a@example.org", "b@example.org"},
-		NewPassword: newPassword, Claim: "shop/test/relay", Cost: bcrypt.MinCost,
+		Submission: mail.Submission{Host: "127.0.0.1", Port: 1}, Mode: upstream.Alternate, Users: [2]string{"a@example.org", "b@example.org"},
+		NewPassword: upstreamtest.NewPassword, Claim: "shop/test/relay", Cost: bcrypt.MinCost,
 		SQL: &mail.SQL{Type: mail.MySQL, Host: server.Host, Port: server.Port, Database: "mail", TLS: mail.Disable, Table: "mail.logins",
 			Admin: func(context.Context) ([]secret.Value, error) {
-				return []secret.Value{credential(t, "custody_admin", "old"), admin}, nil
+				return []secret.Value{upstreamtest.Login(t, "custody_admin", "old"), admin}, nil
 			}},
 	}
 	u := open(t, config)
@@ -415,8 +416,8 @@ func TestTableOfMariaDB(t *testing.T) {
 		hash, ok := strings.CutPrefix(rows[0], "{BLF-CRYPT}")
 		return ok && bcrypt.CompareHashAndPassword([]byte(hash), v.Expose("password")) == nil
 	}
-	first := issue(t, u, "run-1", secret.Value{})
-	second := issue(t, u, "run-2", first)
+	first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(t, u, "run-2", first)
 	if !holds(first) || !holds(second) {
 		t.Error("the table does not hold both passwords")
 	}
@@ -429,7 +430,7 @@ func TestTableOfMariaDB(t *testing.T) {
 	if holds(first) || !holds(second) {
 		t.Error("revoking did not take the old password, and that alone")
 	}
-	config.SQL.Admin = as(credential(t, "custody_admin", "wrong"))
+	config.SQL.Admin = as(upstreamtest.Login(t, "custody_admin", "wrong"))
 	u = open(t, config)
 	if _, err := u.Apply(t.Context(), "run-3", second, propose(t, u, second)); !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("an admin that is refused: got %v, want ErrNotApplied", err)

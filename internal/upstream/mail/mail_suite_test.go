@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/mail"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 
@@ -24,7 +25,7 @@ func TestSuiteOfPasswdFiles(t *testing.T) {
 	r := newRig(t, realparts.MailOptions{Passdbs: files})
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 		r := r.on(t)
-		return r.fixture(r.config(mail.Dual))
+		return r.fixture(r.config(upstream.Dual))
 	})
 	for _, name := range []string{"first", "second"} {
 		if !strings.HasPrefix(r.read(name), others) {
@@ -51,7 +52,7 @@ type table struct {
 func newTable(t *testing.T, options realparts.MailOptions) *table {
 	t.Helper()
 	b := &table{T: t, database: realparts.Postgres(t, realparts.PostgresOptions{}), names: new(atomic.Int64)}
-	b.admin = credential(t, "custody_admin", "admin-"+random(t))
+	b.admin = upstreamtest.Login(t, "custody_admin", "admin-"+upstreamtest.Password(t))
 	b.sql("CREATE TABLE logins (name text, slot int DEFAULT 1, hash text, custody varchar(1024), UNIQUE (name, slot));" +
 		"CREATE ROLE custody_admin LOGIN PASSWORD '" + b.admin.ExposeText("password") + "'; GRANT SELECT, UPDATE ON logins TO custody_admin")
 	folder := t.TempDir()
@@ -85,25 +86,25 @@ func (b *table) login(slots int) string {
 	b.Helper()
 	name := fmt.Sprintf("app-%d@example.org", b.names.Add(1))
 	for slot := 1; slot <= slots; slot++ {
-		b.sql(fmt.Sprintf("INSERT INTO logins VALUES ('%s', %d, '{PLAIN}%s')", name, slot, random(b.T)))
+		b.sql(fmt.Sprintf("INSERT INTO logins VALUES ('%s', %d, '{PLAIN}%s')", name, slot, upstreamtest.Password(b.T)))
 	}
 	return name
 }
 
-func (b *table) config(mode mail.Mode) mail.Config {
+func (b *table) config(mode upstream.Capability) mail.Config {
 	b.Helper()
 	config := mail.Config{
 		Submission: mail.Submission{Host: b.server.Host, Port: b.server.TLSPort, TLS: mail.TLS, CACertificate: b.server.CA},
-		Mode:       mode, Claim: "shop/test/relay", NewPassword: newPassword, Cost: bcrypt.MinCost,
+		Mode:       mode, Claim: "shop/test/relay", NewPassword: upstreamtest.NewPassword, Cost: bcrypt.MinCost,
 		SQL: &mail.SQL{
 			Type: mail.Postgres, Host: b.database.Host, Port: b.database.Port, Database: "postgres", TLS: mail.Disable, Admin: as(b.admin),
 			Table: "public.logins", UserColumn: "name", PasswordColumn: "hash", SlotColumn: "slot",
 		},
 	}
 	switch mode {
-	case mail.Alternate:
+	case upstream.Alternate:
 		config.Users = [2]string{b.login(1), b.login(1)}
-	case mail.Dual:
+	case upstream.Dual:
 		config.User = b.login(2)
 	default:
 		config.User = b.login(1)
@@ -120,14 +121,15 @@ func (b *table) fixture(config mail.Config) upstreamtest.Fixture {
 	return upstreamtest.Fixture{
 		Upstream: open(b.T, config), EnforcesRun: true, Log: func() string { return b.server.Log() + b.database.Log() },
 		Break: func() { asked.Break(); kept.Break() }, Mend: func() { asked.Mend(); kept.Mend() },
-		Cut: func(replies int) { asked.Cut(replies); kept.Cut(replies) },
+		Cut:  func(replies int) { asked.Cut(replies); kept.Cut(replies) },
+		Hold: kept.Hold,
 	}
 }
 
 func TestSuiteOfTable(t *testing.T) {
 	t.Parallel()
 	b := newTable(t, realparts.MailOptions{Postfix: os.Geteuid() == 0}) // postfix runs as root alone
-	for _, mode := range []mail.Mode{mail.Dual, mail.Alternate, mail.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel() // most of its time is waiting for replies that were lost
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {

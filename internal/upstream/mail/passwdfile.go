@@ -37,13 +37,13 @@ type PasswdFile struct {
 	cost   int
 }
 
-func (p *PasswdFile) check(mode Mode) error {
+func (p *PasswdFile) check(mode upstream.Capability) error {
 	switch {
 	case !filepath.IsAbs(p.Folder):
 		return errors.New("the folder of the passwd-file is not absolute")
 	case !filepath.IsLocal(p.File):
 		return fmt.Errorf("%q does not lie beneath its folder", p.File)
-	case mode == Dual && (!filepath.IsLocal(p.Second) || filepath.Clean(p.File) == filepath.Clean(p.Second)):
+	case mode == upstream.Dual && (!filepath.IsLocal(p.Second) || filepath.Clean(p.File) == filepath.Clean(p.Second)):
 		return errors.New("mode dual needs a second file, beneath the folder as well")
 	}
 	return nil
@@ -62,10 +62,11 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return &Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Cause: err,
-			Next: "see that the file is there and that Custody's account may write to its folder",
+		next := "see that the file is there and that Custody's account may write to its folder"
+		if errors.Is(err, errEdited) {
+			next = "nothing: the call is repeated"
 		}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err, Next: next}
 	}
 	release, err := lock(ctx, p.Folder)
 	if err != nil {
@@ -95,6 +96,7 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 	if err := body(rows); err != nil {
 		return err
 	}
+	changed := false
 	// The marker is in every file before a password changes in any: from then on no earlier run can change one.
 	for _, markerOnly := range []bool{true, false} {
 		if markerOnly && len(documents) == 1 {
@@ -116,11 +118,13 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 				}
 				next = d.put(next, written)
 			}
-			if ctx.Err() != nil {
-				return fail(ctx.Err())
-			}
-			if err := d.replace(folder, next); err != nil {
-				return p.unsure(doing, err)
+			replaced, err := d.replace(ctx, folder, next)
+			changed = changed || replaced && !markerOnly
+			switch {
+			case err != nil && changed:
+				return &upstream.Error{Doing: doing, Detail: "a password may have been replaced", Cause: err}
+			case err != nil:
+				return fail(err)
 			}
 		}
 	}
@@ -130,12 +134,12 @@ func (p *PasswdFile) change(ctx context.Context, doing string, places []row, bod
 func (p *PasswdFile) read(_ context.Context, doing string, places []row) ([]*row, error) {
 	folder, err := durable.Open(p.Folder)
 	if err != nil {
-		return nil, &Error{Doing: doing, Cause: err}
+		return nil, &upstream.Error{Doing: doing, Cause: err}
 	}
 	defer func() { _ = folder.Close() }()
 	_, rows, err := p.rows(folder, places)
 	if err != nil {
-		return nil, &Error{Doing: doing, Cause: err}
+		return nil, &upstream.Error{Doing: doing, Cause: err}
 	}
 	return rows, nil
 }
@@ -159,15 +163,6 @@ func (p *PasswdFile) rows(folder *durable.Folder, places []row) (map[int]*docume
 		}
 	}
 	return documents, rows, nil
-}
-
-// unsure: a file that was replaced may hold the change though its folder could not be synced.
-func (p *PasswdFile) unsure(doing string, err error) error {
-	e := &Error{Doing: doing, Cause: err, Detail: "the file may have been replaced"}
-	if errors.Is(err, errEdited) || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-		e.Class, e.Detail = upstream.ErrNotApplied, ""
-	}
-	return e
 }
 
 var errEdited = errors.New("somebody edits the passwd-file at this moment")
@@ -256,35 +251,40 @@ func withMarker(extra, text string) string {
 }
 
 // replace writes the file anew unless it has been edited since it was read. Its time grows by whole seconds with each
-// change: by time and size Dovecot tells whether to read it again.
-func (d *document) replace(folder *durable.Folder, lines [][]byte) error {
+// change: by time and size Dovecot tells whether to read it again. With an error, replaced says that the file may be
+// another one all the same.
+func (d *document) replace(ctx context.Context, folder *durable.Folder, lines [][]byte) (replaced bool, err error) {
 	next := bytes.Join(lines, []byte("\n"))
 	if bytes.Equal(next, d.data) {
-		return nil
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
 	}
 	now, err := folder.Read(d.name)
 	if err != nil {
-		return fmt.Errorf("reading passwd-file: %w", err)
+		return false, fmt.Errorf("reading passwd-file: %w", err)
 	}
 	if !bytes.Equal(now, d.data) {
-		return errEdited
+		return false, errEdited
 	}
 	as := durable.Attributes{Mode: d.info.Mode().Perm(), UID: durable.Keep, GID: durable.Keep}
 	if owner, ok := d.info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) != os.Geteuid() || int(owner.Gid) != os.Getegid()) {
 		as.UID, as.GID = int(owner.Uid), int(owner.Gid)
 	}
 	if err := folder.Replace(d.name, next, as); err != nil {
-		return fmt.Errorf("replacing passwd-file: %w", err)
+		early := errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) // the others may be its folder's sync
+		return !early, fmt.Errorf("replacing passwd-file: %w", err)
 	}
 	before := d.info.ModTime().Unix()
 	if d.info, err = folder.Stat(d.name); err != nil {
-		return fmt.Errorf("looking at passwd-file: %w", err)
+		return true, fmt.Errorf("looking at passwd-file: %w", err)
 	}
 	d.data, d.lines = next, lines
 	if d.info.ModTime().Unix() > before {
-		return nil
+		return true, nil
 	}
-	return d.age(folder, time.Unix(before+1, 0))
+	return true, d.age(folder, time.Unix(before+1, 0))
 }
 
 func (d *document) age(folder *durable.Folder, to time.Time) error {

@@ -4,10 +4,7 @@ package mail_test
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -83,7 +79,7 @@ func (r *rig) login() string {
 		r.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := fmt.Fprintf(file, "%s:{PLAIN}%s::::::userdb_mail=maildir:~/%s\n", login, random(r.T), login); err != nil {
+	if _, err := fmt.Fprintf(file, "%s:{PLAIN}%s::::::userdb_mail=maildir:~/%s\n", login, upstreamtest.Password(r.T), login); err != nil {
 		r.Fatal(err)
 	}
 	return login
@@ -109,42 +105,18 @@ func (r *rig) submission() mail.Submission {
 }
 
 // config is for fresh logins.
-func (r *rig) config(mode mail.Mode) mail.Config {
+func (r *rig) config(mode upstream.Capability) mail.Config {
 	r.Helper()
 	config := mail.Config{
-		Submission: r.submission(), Mode: mode, Claim: "shop/test/relay", NewPassword: newPassword, Cost: bcrypt.MinCost,
+		Submission: r.submission(), Mode: mode, Claim: "shop/test/relay", NewPassword: upstreamtest.NewPassword, Cost: bcrypt.MinCost,
 		File: &mail.PasswdFile{Folder: r.server.File("users"), File: "first", Second: "second"},
 	}
-	if mode == mail.Alternate {
+	if mode == upstream.Alternate {
 		config.Users = [2]string{r.login(), r.login()}
 		return config
 	}
 	config.User = r.login()
 	return config
-}
-
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + hex.EncodeToString(raw), err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 func as(admin secret.Value) func(context.Context) ([]secret.Value, error) {
@@ -167,23 +139,6 @@ func propose(t *testing.T, u upstream.Upstream, current secret.Value) secret.Val
 		t.Fatal(err)
 	}
 	return candidate
-}
-
-func issue(t *testing.T, u upstream.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	t.Helper()
-	applied, err := u.Apply(t.Context(), run, current, propose(t, u, current))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return applied
-}
-
-func is(t *testing.T, u upstream.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	t.Helper()
-	got, err := u.Verify(t.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		t.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
 }
 
 // fixture is config's upstream behind a wire that can be broken; the files can be taken away with it.

@@ -8,11 +8,12 @@ import (
 	"database/sql"
 	"errors"
 	"net"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -40,18 +41,26 @@ type postgresSession struct {
 	tx   pgx.Tx
 }
 
-func (t *table) connectPostgres(ctx context.Context, v secret.Value) (session, error) {
-	// Every setting that the environment could give is given here.
-	config, err := pgx.ParseConfig("host=unset port=1 dbname=unset user=unset password=unset sslmode=disable " +
-		"application_name=custody target_session_attrs=any connect_timeout=0")
+// postgresConfig is what every connection has in common. Nothing is taken from the process's environment: the driver
+// insists on parsing something, so each setting that it would look up there is given, then replaced.
+func (t *table) postgresConfig() (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig("host=unset port=1 dbname=unset user=unset password=unset sslmode=disable sslcertmode=disable " +
+		"target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth='' " +
+		"connect_timeout=0 sslnegotiation=postgres")
 	if err != nil {
-		return nil, errors.New("the environment's PG* variables disturb the driver: unset them")
+		return nil, errors.New("the environment's PG* variables disturb the driver: unset them (PGSERVICE above all)")
 	}
 	config.Host, config.Port, config.Database = t.Host, uint16(cmp.Or(t.Port, 5432)), t.Database //nolint:gosec // a port, as was checked
-	config.User, config.Password = v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
 	config.TLSConfig, config.Fallbacks, config.ValidateConnect = t.tls, nil, nil
+	config.KerberosSpn, config.KerberosSrvName = "", ""
 	config.RuntimeParams = map[string]string{"application_name": "custody", "client_encoding": "UTF8"}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	return config, nil
+}
+
+func (t *table) connectPostgres(ctx context.Context, v secret.Value) (session, error) {
+	config := t.postgres.Copy()
+	config.User, config.Password = v.ExposeText(login.Username), v.ExposeText(login.Password)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -98,9 +107,9 @@ type mysqlSession struct {
 
 func (t *table) connectMySQL(ctx context.Context, v secret.Value) (session, error) {
 	config := mysql.NewConfig()
-	config.User, config.Passwd, config.DBName = v.ExposeText(FieldUsername), v.ExposeText(FieldPassword), t.Database
+	config.User, config.Passwd, config.DBName = v.ExposeText(login.Username), v.ExposeText(login.Password), t.Database
 	config.Net, config.Addr = "tcp", net.JoinHostPort(t.Host, strconv.Itoa(cmp.Or(t.Port, 3306)))
-	if filepath.IsAbs(t.Host) {
+	if transport.Socket(t.Host) {
 		config.Net, config.Addr = "unix", t.Host
 	}
 	config.TLS, config.Logger = t.tls, silent{}

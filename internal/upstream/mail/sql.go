@@ -8,14 +8,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -56,6 +57,7 @@ type SQL struct {
 type table struct {
 	SQL
 	tls      *tls.Config
+	postgres *pgx.ConnConfig // of Postgres, without a credential
 	deadline time.Duration
 	// query and write are statements; with slot they have one parameter more.
 	query, write string
@@ -66,7 +68,7 @@ var (
 	columnForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-func (s SQL) open(mode Mode, deadline time.Duration) (store, error) {
+func (s SQL) open(mode upstream.Capability, deadline time.Duration) (store, error) {
 	t := &table{SQL: s, deadline: deadline}
 	t.UserColumn, t.PasswordColumn, t.MarkerColumn = cmp.Or(s.UserColumn, "username"), cmp.Or(s.PasswordColumn, "password"), cmp.Or(s.MarkerColumn, "custody")
 	switch {
@@ -74,15 +76,15 @@ func (s SQL) open(mode Mode, deadline time.Duration) (store, error) {
 		return nil, fmt.Errorf("database type %q: want postgres or mysql", s.Type)
 	case s.Admin == nil:
 		return nil, errors.New("a table needs an admin credential")
-	case s.Host == "" || s.Database == "":
-		return nil, errors.New("a table needs a host and a database")
+	case s.Database == "":
+		return nil, errors.New("a table needs a database")
 	case !tableForm.MatchString(s.Table):
 		return nil, fmt.Errorf("%q is not the name of a table", s.Table)
-	case mode == Dual && s.SlotColumn == "":
+	case mode == upstream.Dual && s.SlotColumn == "":
 		return nil, errors.New("mode dual needs a column that tells the two rows of a login apart")
 	}
 	columns := []string{t.UserColumn, t.PasswordColumn, t.MarkerColumn}
-	if mode == Dual {
+	if mode == upstream.Dual {
 		columns = append(columns, s.SlotColumn)
 	} else {
 		t.SlotColumn = ""
@@ -93,17 +95,13 @@ func (s SQL) open(mode Mode, deadline time.Duration) (store, error) {
 		}
 	}
 	var err error
-	switch {
-	case filepath.IsAbs(s.Host):
-	case s.TLS == Disable && !local(s.Host):
-		return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", s.Host)
-	case s.TLS == Disable:
-	case s.TLS == "" || s.TLS == VerifyFull:
-		if t.tls, err = verified(s.Host, s.CACertificate); err != nil {
+	if t.tls, err = s.checkTLS(); err != nil {
+		return nil, err
+	}
+	if s.Type == Postgres {
+		if t.postgres, err = t.postgresConfig(); err != nil {
 			return nil, err
 		}
-	default:
-		return nil, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
 	}
 	where, after := " WHERE "+t.quote(t.UserColumn)+" = "+t.parameter(1), ""
 	if t.SlotColumn != "" {
@@ -114,6 +112,22 @@ func (s SQL) open(mode Mode, deadline time.Duration) (store, error) {
 	t.write = "UPDATE " + t.quote(s.Table) + " SET " + t.quote(t.PasswordColumn) + " = " + t.parameter(1) + ", " + t.quote(t.MarkerColumn) + " = " + t.parameter(2) +
 		" WHERE " + t.quote(t.UserColumn) + " = " + t.parameter(3) + after
 	return t, nil
+}
+
+// checkTLS checks where the database is, and returns the TLS configuration, nil where there is none.
+func (s SQL) checkTLS() (*tls.Config, error) {
+	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {
+		return nil, err
+	}
+	switch {
+	case transport.Socket(s.Host):
+		return nil, nil
+	case s.TLS == Disable:
+		return nil, transport.Plain(s.Host)
+	case s.TLS == "" || s.TLS == VerifyFull:
+		return transport.Verified(s.Host, s.CACertificate)
+	}
+	return nil, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
 }
 
 // quote quotes a name that was checked, part by part.
@@ -143,29 +157,22 @@ func code(err error) (code string, refused bool) {
 	return "", false
 }
 
-// admin connects with the first admin credential that the database does not refuse.
+// admin connects as the admin. Nothing has been changed when it fails.
 func (t *table) admin(ctx context.Context, doing string) (session, error) {
-	candidates, err := t.Admin(ctx)
-	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refusal := notApplied(doing, "the database refuses every admin credential", "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`")
-	for _, candidate := range candidates {
-		s, err := t.connect(ctx, candidate)
-		if err == nil {
-			return s, nil
-		}
+	return login.Admin(ctx, doing, t.Admin, func(ctx context.Context, v secret.Value) (session, string, error) {
+		s, err := t.connect(ctx, v)
 		said, refused := code(err)
-		if !refused {
-			e := notApplied(doing, "the database is unreachable", "see that it runs, and that host, port and TLS in the Upstream document are right")
-			if e.Code = said; said == "" {
-				e.Detail, e.Cause = describe(ctx, err)
-			}
-			return nil, e
+		switch {
+		case err == nil || refused:
+			return s, said, nil
+		case said == "":
+			return nil, "", login.Unreachable(doing, cmp.Or(ctx.Err(), err), broke)
 		}
-		refusal.Code = said
-	}
-	return nil, refusal
+		return nil, "", &upstream.Error{
+			Doing: doing, Class: upstream.ErrNotApplied, Detail: "signing in as the admin", Said: said,
+			Next: "see that the database runs, and that what the Upstream document says of it is right",
+		}
+	})
 }
 
 func (t *table) change(ctx context.Context, doing string, places []row, body func([]*row) error) error {
@@ -200,8 +207,8 @@ func (t *table) change(ctx context.Context, doing string, places []row, body fun
 		if failure, answered := errors.AsType[*pgconn.PgError](err); answered && failure.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 			return fail(err)
 		}
-		detail, cause := describe(ctx, err)
-		return &Error{Doing: doing, Detail: "no answer to COMMIT, which may have taken effect: " + detail, Cause: cause}
+		detail, cause := explain(ctx, err)
+		return &upstream.Error{Doing: doing, Detail: upstream.Join("no answer to COMMIT, which may have taken effect", detail), Cause: cause}
 	}
 	return nil
 }
@@ -209,8 +216,8 @@ func (t *table) change(ctx context.Context, doing string, places []row, body fun
 func failing(ctx context.Context, doing string) func(error) error {
 	return func(err error) error {
 		e := notApplied(doing, "", "the admin needs SELECT and UPDATE on the table")
-		if e.Code, _ = code(err); e.Code == "" {
-			e.Detail, e.Cause = describe(ctx, err)
+		if e.Said, _ = code(err); e.Said == "" {
+			e.Detail, e.Cause = explain(ctx, err)
 			e.Next = ""
 		}
 		return e

@@ -6,18 +6,17 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -53,41 +52,19 @@ type Submission struct {
 
 // check returns the TLS configuration, nil where there is none.
 func (s Submission) check() (*tls.Config, error) {
-	if s.Host == "" || strings.ContainsAny(s.Host, ", /\x00") {
-		return nil, errors.New("one submission host is needed")
+	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {
+		return nil, err
 	}
-	if s.Port < 0 || s.Port > 65535 {
-		return nil, fmt.Errorf("there is no port %d", s.Port)
+	if transport.Socket(s.Host) {
+		return nil, fmt.Errorf("submission host %q: mail is submitted over a network", s.Host)
 	}
 	switch s.TLS {
-	case "", StartTLS, TLS:
-		return verified(s.Host, s.CACertificate)
 	case Disable:
-		if !local(s.Host) {
-			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is not loopback", s.Host)
-		}
-		return nil, nil
+		return nil, transport.Plain(s.Host)
+	case "", StartTLS, TLS:
+		return transport.Verified(s.Host, s.CACertificate)
 	}
 	return nil, fmt.Errorf("TLS mode %q: want starttls, tls or disable", s.TLS)
-}
-
-func verified(host, authority string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if authority != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(authority)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
-	}
-	return config, nil
-}
-
-func local(host string) bool {
-	if filepath.IsAbs(host) || host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
 }
 
 // connect greets the server, over TLS. The error is a library's and must not be shown.
@@ -129,10 +106,9 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 
 // ask signs in once, and takes the server at its word.
 func (u *Upstream) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	login, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
-	if login == "" || password == "" || strings.ContainsRune(login+password, 0) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password, neither of them empty nor with a NUL"}
+	name, password := v.ExposeText(login.Username), v.ExposeText(login.Password)
+	if name == "" || password == "" || strings.ContainsRune(name+password, 0) {
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: login.Lacking + withoutNUL}
 	}
 	client, err := u.connect(ctx)
 	if err == nil {
@@ -140,22 +116,22 @@ func (u *Upstream) ask(ctx context.Context, v secret.Value) (upstream.Verdict, e
 		err = client.Hello("localhost")
 	}
 	if err == nil && !client.SupportsAuth(sasl.Plain) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "the server offers no AUTH PLAIN", Next: "see that submission wants passwords, and takes them over TLS"}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server offers no AUTH PLAIN", Next: "see that submission wants passwords, and takes them over TLS"}
 	}
 	if err == nil {
-		err = client.Auth(sasl.NewPlainClient("", login, password))
+		err = client.Auth(sasl.NewPlainClient("", name, password))
 	}
 	if err == nil {
 		return upstream.Accepted, nil
 	}
 	said, answered := errors.AsType[*smtp.SMTPError](err)
 	if !answered {
-		detail, cause := describe(ctx, err)
-		return upstream.Unknown, &Error{Doing: doing, Detail: detail, Cause: cause}
+		detail, cause := explain(ctx, err)
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: detail, Cause: cause}
 	}
-	unknown := &Error{Doing: doing, Code: fmt.Sprintf("SMTP reply %d", said.Code)}
+	unknown := &upstream.Error{Doing: login.SigningIn, Said: fmt.Sprintf("SMTP reply %d", said.Code)}
 	switch said.Code {
-	case 535: // authentication credentials invalid, RFC 4954
+	case 535:
 		return upstream.Refused, nil
 	case 421, 450:
 		unknown.Cause = &upstream.Later{After: max(throttled, u.WrongEvery), Err: errPatience}

@@ -342,7 +342,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	return nil
 }
 
-// Collect ends every key that carries run. It does nothing for shapes whose credentials Custody makes.
+// Collect claims the account for run and ends every key that carries it. It does nothing for shapes whose credentials Custody makes.
 func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -352,6 +352,9 @@ func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	}
 	if u.config.Shape != Issued {
 		return nil
+	}
+	if err := u.claim(run); err != nil {
+		return err
 	}
 	for i := range u.credentials {
 		if c := &u.credentials[i]; c.run == run && c.to.IsZero() {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 )
 
 const adminPath = "/minio/admin/v3/"
@@ -47,15 +47,11 @@ func (u *Upstream) begin(ctx context.Context, doing string, run authority.RunID)
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	link, cut := u.linked()
 	c := &call{u: link, ctx: ctx, end: func() { cancel(); cut() }, doing: doing}
-	err := ctx.Err()
-	if err == nil && run == "" {
-		err = errors.New("a run id is needed")
+	var err error = upstream.NotApplied(doing, "a run id is needed")
+	if run != "" {
+		err = c.list(begun)
 	}
 	if err != nil {
-		c.end()
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
-	}
-	if err := c.list(begun); err != nil {
 		c.end()
 		return nil, err
 	}
@@ -63,58 +59,48 @@ func (u *Upstream) begin(ctx context.Context, doing string, run authority.RunID)
 }
 
 func (c *call) list(begun time.Time) error {
-	admins, err := c.u.Admin(c.ctx)
-	if err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refused := notApplied(c.doing, "the server refuses every admin credential")
-	refused.Next = nextAdmin
-	for _, admin := range admins {
+	return accesskey.Admin(c.ctx, c.doing, "the server refuses every admin credential", c.u.Admin, func(admin secret.Value) (string, error) {
 		c.admin = admin
 		a, err := c.listAs(admin)
-		if err != nil {
-			return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "the server is unreachable", Cause: err, Next: nextReachable}
-		}
-		if a.refusesCredential() {
-			refused.Code = a.code
-			continue
-		}
-		if a.status != http.StatusOK {
+		switch {
+		case err != nil:
+			return "", err
+		case a.refusesCredential():
+			return a.code, nil
+		case a.Status != http.StatusOK:
 			e := a.failure(c.doing)
 			e.Class = upstream.ErrNotApplied
-			return e
+			return "", e
+		case a.Date().IsZero():
+			return "", upstream.NotApplied(c.doing, "the server does not tell its time")
 		}
-		if a.date.IsZero() {
-			return notApplied(c.doing, "the server does not tell its time")
-		}
-		// The server's clock had reached date before now, so this errs on the side of too early.
-		c.cutoff = a.date.Add(c.u.CallDeadline - c.u.Clock().Sub(begun))
-		return c.read(a.body)
-	}
-	return refused
+		// The server's clock had reached its date before now, so this errs on the side of too early.
+		c.cutoff = a.Date().Add(c.u.CallDeadline - c.u.Clock().Sub(begun))
+		return "", c.read(a.Body)
+	})
 }
 
 // listAs lists the user's keys. One of its own keys may ask only for those of its owner, without naming it.
 func (c *call) listAs(admin secret.Value) (answer, error) {
 	q := question{method: http.MethodGet, path: adminPath + "list-service-accounts"}
-	own := admin.ExposeText(FieldKey) == c.u.User
+	own := admin.ExposeText(accesskey.ID) == c.u.User
 	if !own {
 		q.query = url.Values{"user": {c.u.User}}
 	}
-	a, err := c.u.read(c.ctx, admin, q)
+	a, err := c.u.read(c.ctx, c.doing, admin, q)
 	if err != nil || own || a.code != codeDenied {
 		return a, err
 	}
 	q.query = nil
-	b, err := c.u.read(c.ctx, admin, q)
-	if err != nil || b.status != http.StatusOK {
+	b, err := c.u.read(c.ctx, c.doing, admin, q)
+	if err != nil || b.Status != http.StatusOK {
 		return a, err
 	}
 	probe := &call{u: c.u, admin: admin, doing: c.doing}
-	if probe.read(b.body) != nil {
+	if probe.read(b.Body) != nil {
 		return a, nil
 	}
-	if _, exists := probe.find(admin.ExposeText(FieldKey)); !exists {
+	if _, exists := probe.find(admin.ExposeText(accesskey.ID)); !exists {
 		return a, nil // another user's key: what it listed are not this user's
 	}
 	return b, nil
@@ -122,15 +108,15 @@ func (c *call) listAs(admin secret.Value) (answer, error) {
 
 // read takes the keys out of a sealed answer.
 func (c *call) read(sealed []byte) error {
-	message, err := open(c.admin.ExposeText(FieldSecret), sealed)
+	message, err := open(c.admin.ExposeText(accesskey.Secret), sealed)
 	if err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err, Next: "name a MinIO server of 2023 or later; builds for FIPS 140 are not supported"}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err, Next: "name a MinIO server of 2023 or later; builds for FIPS 140 are not supported"}
 	}
 	var listed struct {
 		Accounts []account `json:"accounts"`
 	}
 	if json.Unmarshal(message, &listed) != nil {
-		return notApplied(c.doing, "the server's list of keys is not one")
+		return upstream.NotApplied(c.doing, "the server's list of keys is not one")
 	}
 	c.accounts = nil
 	for _, a := range listed.Accounts {
@@ -161,7 +147,7 @@ func (c *call) add(m marker, candidate secret.Value) error {
 		Description string          `json:"description"`
 		Expiration  *time.Time      `json:"expiration,omitempty"`
 	}{
-		TargetUser: c.u.User, AccessKey: candidate.ExposeText(FieldKey), SecretKey: candidate.ExposeText(FieldSecret),
+		TargetUser: c.u.User, AccessKey: candidate.ExposeText(accesskey.ID), SecretKey: candidate.ExposeText(accesskey.Secret),
 		Name: keyName, Description: m.encode(),
 	}
 	if c.u.Policy != "" {
@@ -173,13 +159,13 @@ func (c *call) add(m marker, candidate secret.Value) error {
 	}
 	encoded, err := json.Marshal(message)
 	if err != nil {
-		return notApplied(c.doing, "the key cannot be written as JSON")
+		return upstream.NotApplied(c.doing, "the key cannot be written as JSON")
 	}
 	a, err := c.change(question{method: http.MethodPut, path: adminPath + "add-service-account", message: encoded})
 	if err != nil {
 		return err
 	}
-	if a.status != http.StatusOK {
+	if a.Status != http.StatusOK {
 		return a.failure(c.doing)
 	}
 	return nil
@@ -193,19 +179,19 @@ func (c *call) remove(id string) error {
 	switch {
 	case err != nil:
 		return err
-	case a.status == http.StatusNoContent, a.status == http.StatusOK:
+	case a.Status == http.StatusNoContent, a.Status == http.StatusOK:
 		return nil
-	case a.status != http.StatusNotFound || a.code != codeNoAccount:
+	case a.Status != http.StatusNotFound || a.code != codeNoAccount:
 		return a.failure(c.doing)
 	}
 	listed, err := c.listAs(c.admin)
 	if err != nil {
-		return &Error{Doing: c.doing, Detail: "whether the key is gone cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Detail: "whether the key is gone cannot be told", Cause: upstream.Classless(err)}
 	}
-	if listed.status != http.StatusOK {
+	if listed.Status != http.StatusOK {
 		return listed.failure(c.doing)
 	}
-	if err := c.read(listed.body); err != nil {
+	if err := c.read(listed.Body); err != nil {
 		return err
 	}
 	if _, exists := c.find(id); !exists {
@@ -220,37 +206,29 @@ func (c *call) remove(id string) error {
 // no longer. The error is ambiguous once the request has left.
 func (c *call) change(q question) (answer, error) {
 	q.signed = c.cutoff.Add(-validFor)
-	a, err := c.u.ask(c.ctx, c.admin, q)
-	if err == nil {
-		return a, nil
-	}
-	e := &Error{Doing: c.doing, Detail: "no answer; the request may have taken effect", Cause: err}
-	if !a.sent {
-		e.Class, e.Detail, e.Next = upstream.ErrNotApplied, "the server is unreachable", nextReachable
-	}
-	return a, e
+	return c.u.ask(c.ctx, c.doing, c.admin, q)
 }
 
 // Verify signs one request with v: to list buckets. A key that may not do so was recognised nevertheless: MinIO looks at
 // rights after the signature.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	if v.ExposeText(FieldKey) == "" || v.ExposeText(FieldSecret) == "" {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields accessKeyId and secretAccessKey"}
+	const doing = accesskey.SigningIn
+	if !accesskey.Whole(v) {
+		return upstream.Unknown, &upstream.Error{Doing: doing, Detail: accesskey.Lacking}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
-	a, err := u.read(ctx, v, question{method: http.MethodGet, path: "/"})
+	a, err := u.read(ctx, doing, v, question{method: http.MethodGet, path: "/"})
 	switch {
 	case err != nil:
-		return upstream.Unknown, &Error{Doing: doing, Cause: err, Next: nextReachable}
+		return upstream.Unknown, upstream.Classless(err) // nothing was to be applied
 	case a.refusesCredential():
 		return upstream.Refused, nil
-	case a.status == http.StatusForbidden && a.code == codeDenied, a.status == http.StatusOK && listsBuckets(a.body):
+	case a.Status == http.StatusForbidden && a.code == codeDenied, a.Status == http.StatusOK && listsBuckets(a.Body):
 		return upstream.Accepted, nil
 	}
 	e := a.failure(doing)
-	e.Class = nil // nothing was to be applied
+	e.Class = nil
 	return upstream.Unknown, e
 }
 

@@ -3,28 +3,18 @@
 package minio
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"custody.dev/custody/internal/transport"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 )
 
 const (
@@ -45,34 +35,21 @@ type Server struct {
 	CACertificate string
 }
 
-// transport checks the server's parameters. Nothing is taken from the process's environment, and no connection outlives
-// its request, or its call (see linked).
-func (s Server) transport() (*http.Transport, error) {
-	where, err := url.Parse(s.Endpoint)
-	if err != nil || where.Hostname() == "" || where.User != nil || strings.Trim(where.Path, "/") != "" || where.RawQuery != "" || where.Fragment != "" {
-		return nil, errors.New("the endpoint must be a URL of scheme and host alone")
+// client checks the server's parameters. No connection outlives its request, or its call (see linked).
+func (s Server) client() (*http.Client, error) {
+	if err := transport.Endpoint(s.Endpoint); err != nil {
+		return nil, err
 	}
-	address, err := netip.ParseAddr(where.Hostname())
-	local := where.Hostname() == "localhost" || err == nil && address.Unmap().IsLoopback()
-	if where.Scheme != "https" && (where.Scheme != "http" || !local) {
-		return nil, fmt.Errorf("endpoint of scheme %q: want https, or http to loopback", where.Scheme)
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.CACertificate != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
-	}
-	return &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true}, nil
+	return transport.Client(s.CACertificate)
 }
 
 // linked is u with a connection of its own that lasts for several requests, until it is cut.
 func (u *Upstream) linked() (link *Upstream, cut func()) {
+	kept := u.client.Transport.(*http.Transport).Clone()
+	kept.DisableKeepAlives = false
 	own := *u
-	own.transport = u.transport.Clone()
-	own.transport.DisableKeepAlives = false
-	return &own, own.transport.CloseIdleConnections
+	own.client = &http.Client{Transport: kept, CheckRedirect: u.client.CheckRedirect}
+	return &own, kept.CloseIdleConnections
 }
 
 // question is one request. What changes something has an end, after which the server must not take it.
@@ -85,67 +62,35 @@ type question struct {
 	signed time.Time
 }
 
-// answer is what came back; sent is false when the request certainly never left.
+// answer is what came back.
 type answer struct {
-	sent   bool
-	status int
+	transport.Answer
 	// code is MinIO's name of an error, "" when there is none or the answer is not MinIO's.
 	code string
-	body []byte
-	// date is the server's clock, to the second.
-	date time.Time
 }
 
-// ask signs and sends one request as v. The error is for what brought no answer and quotes nothing.
-func (u *Upstream) ask(ctx context.Context, v secret.Value, q question) (answer, error) {
-	body := []byte{}
+// ask signs and sends one request as v. Its error is ErrNotApplied when the request certainly never left.
+func (u *Upstream) ask(ctx context.Context, doing string, v secret.Value, q question) (answer, error) {
+	var body []byte
 	if q.message != nil {
 		var err error
-		if body, err = seal(u.Random, v.ExposeText(FieldSecret), q.message); err != nil {
-			return answer{}, err
+		if body, err = seal(u.Random, v.ExposeText(accesskey.Secret), q.message); err != nil {
+			return answer{}, upstream.NotApplied(doing, err.Error())
 		}
 	}
-	return u.askPlain(ctx, v, q, body)
-}
-
-// askPlain is ask with a body that is sent as it is.
-func (u *Upstream) askPlain(ctx context.Context, v secret.Value, q question, body []byte) (a answer, err error) {
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.sent = true }}
 	where := strings.TrimSuffix(u.Server.Endpoint, "/") + q.path
 	if len(q.query) > 0 {
 		where += "?" + q.query.Encode()
 	}
-	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), q.method, where, bytes.NewReader(body))
+	request, err := accesskey.Request(ctx, v, q.method, where, u.Server.Region, body, q.signed)
 	if err != nil {
-		return a, errors.New("preparing the request failed")
+		return answer{}, upstream.NotApplied(doing, err.Error())
 	}
-	digest := sha256.Sum256(body)
-	sum := hex.EncodeToString(digest[:])
-	request.Header.Set("X-Amz-Content-Sha256", sum)
-	signer := aws.Credentials{AccessKeyID: v.ExposeText(FieldKey), SecretAccessKey: v.ExposeText(FieldSecret)}
-	err = v4.NewSigner().SignHTTP(ctx, signer, request, sum, "s3", u.Server.Region, q.signed, func(o *v4.SignerOptions) {
-		o.DisableURIPathEscaping = true
-	})
+	got, err := transport.Exchange(u.client, request, maxAnswer)
 	if err != nil {
-		return a, errors.New("signing the request failed")
+		return answer{}, upstream.Unanswered(doing, "the server", err, broke, nextReachable)
 	}
-	client := http.Client{Transport: u.transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // a signature is for one host
-	}}
-	response, err := client.Do(request)
-	if err != nil {
-		return a, describe(err)
-	}
-	defer func() { _ = response.Body.Close() }() // it is read as far as it matters
-	a.status = response.StatusCode
-	if a.date, err = http.ParseTime(response.Header.Get("Date")); err != nil {
-		a.date = time.Time{}
-	}
-	if a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil {
-		return a, describe(err)
-	}
-	a.code = errorCode(a.body)
-	return a, nil
+	return answer{got, errorCode(got.Body)}, nil
 }
 
 // errorCode reads the name of an error in either of MinIO's forms: XML for S3, JSON for administration.
@@ -155,33 +100,23 @@ func errorCode(body []byte) string {
 		Code    string   `xml:"Code"`
 	}
 	if xml.Unmarshal(body, &inXML) == nil {
-		return plain(inXML.Code)
+		return accesskey.Code(inXML.Code)
 	}
 	var inJSON struct{ Code string }
 	if json.Unmarshal(body, &inJSON) == nil {
-		return plain(inJSON.Code)
+		return accesskey.Code(inJSON.Code)
 	}
 	return ""
 }
 
-// plain keeps what can be the name of an error, so that an answer cannot put other words into a message.
-func plain(code string) string {
-	if len(code) > 64 || strings.ContainsFunc(code, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
-	}) {
-		return ""
-	}
-	return code
-}
-
 // read asks what changes nothing. A server that finds the clocks too far apart tells its own; it is asked once more.
-func (u *Upstream) read(ctx context.Context, v secret.Value, q question) (answer, error) {
+func (u *Upstream) read(ctx context.Context, doing string, v secret.Value, q question) (answer, error) {
 	for again := false; ; again = true {
-		q.signed = u.Clock().Add(time.Duration(u.ahead.Load()))
-		a, err := u.ask(ctx, v, q)
-		if err != nil || again || a.code != codeSkewed || a.date.IsZero() {
+		q.signed = u.theirs.Now()
+		a, err := u.ask(ctx, doing, v, q)
+		if err != nil || again || a.code != codeSkewed || a.Date().IsZero() {
 			return a, err
 		}
-		u.ahead.Store(int64(a.date.Sub(u.Clock())))
+		u.theirs.Set(a.Date())
 	}
 }

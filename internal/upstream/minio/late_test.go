@@ -4,21 +4,18 @@ package minio
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // gateway passes requests on to the server as they came, and holds those that change something until it is told.
@@ -45,18 +42,18 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	on.Header, on.Host = request.Header.Clone(), request.Host
-	transport, err := Server{Endpoint: g.r.server.URL(), CACertificate: g.r.server.CACertificate}.transport()
+	client, err := transport.Client(g.r.server.CACertificate)
 	if err != nil {
 		return
 	}
-	response, err := transport.RoundTrip(on)
+	response, err := client.Do(on)
 	if err != nil {
 		return
 	}
 	defer response.Body.Close()
 	back, _ := io.ReadAll(response.Body) // what is cut short shows as another answer
 	if changes {
-		g.answers <- answer{status: response.StatusCode, code: errorCode(back)}
+		g.answers <- answer{transport.Answer{Status: response.StatusCode}, errorCode(back)}
 	}
 	for name, values := range response.Header {
 		w.Header()[name] = values
@@ -71,7 +68,7 @@ func testLate(r *rig) {
 	r.Cleanup(server.Close)
 	config := r.config()
 	direct := r.open(config)
-	first := r.issue(direct, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 	config.Server.Endpoint, config.CallDeadline = server.URL, 3*time.Second
 	slow := r.open(config)
 	candidate, err := slow.Propose(r.Context(), first)
@@ -91,29 +88,22 @@ func testLate(r *rig) {
 		<-g.arrived
 		g.release <- struct{}{} // the deadline has passed; now the request goes on its way
 		if a := <-g.answers; a.code != codeSkewed {
-			r.Errorf("%s that arrived late: got %d %s, want %s", late.name, a.status, a.code, codeSkewed)
+			r.Errorf("%s that arrived late: got %d %s, want %s", late.name, a.Status, a.code, codeSkewed)
 		}
-		r.is(direct, upstream.Accepted, first, late.name+": the current key")
-		r.is(direct, upstream.Refused, candidate, late.name+": the late candidate")
+		upstreamtest.Is(r, direct, upstream.Accepted, first, late.name+": the current key")
+		upstreamtest.Is(r, direct, upstream.Refused, candidate, late.name+": the late candidate")
 	}
 	go func() { g.release <- struct{}{} }()
 	if _, err := slow.Apply(r.Context(), "run-2", first, candidate); err != nil {
 		r.Errorf("Apply in time, the same way: %v", err)
 	}
-	r.is(direct, upstream.Accepted, candidate, "the candidate that came in time")
+	upstreamtest.Is(r, direct, upstream.Accepted, candidate, "the candidate that came in time")
 }
 
-// newAuthority makes a certificate authority that signed nothing.
+// newAuthority is a certificate that vouches for another server.
 func newAuthority(t *testing.T) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
+	other := httptest.NewTLSServer(nil)
+	t.Cleanup(other.Close)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}))
 }

@@ -3,14 +3,13 @@
 package minio
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"slices"
 	"strconv"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 const (
@@ -18,18 +17,16 @@ const (
 	maxDescription = 256
 	markerPrefix   = "custody/"
 	markerSchema   = markerPrefix + "1"
-	maxPast        = 16
 	// keyName is the name of every key; what tells them apart is the description.
 	keyName = "custody"
 )
 
-// marker is the description of a key: who may change it, which run made it, and which runs came before, oldest first. It
-// holds no secret: custody/1 CLAIM RUN SEQUENCE [PAST,…], the past runs as short digests.
+// marker is the description of a key: who may change it, which run made it, and which runs came before. It holds no secret:
+// custody/1 CLAIM RUN SEQUENCE [PAST,…].
 type marker struct {
-	Claim    string
-	Run      authority.RunID
+	Claim string
+	accesskey.Runs
 	Sequence uint64
-	Past     []string
 }
 
 // claimed reports whether a description is some Custody's, in whatever schema.
@@ -45,7 +42,7 @@ func parseMarker(description string) (m marker, own bool) {
 	if err != nil {
 		return marker{}, false
 	}
-	m = marker{Claim: parts[1], Run: authority.RunID(parts[2]), Sequence: sequence}
+	m = marker{Claim: parts[1], Runs: accesskey.Runs{Run: authority.RunID(parts[2])}, Sequence: sequence}
 	if len(parts) == 5 {
 		m.Past = strings.Split(parts[4], ",")
 	}
@@ -63,11 +60,6 @@ func (m marker) encode() string {
 	return head
 }
 
-func short(run authority.RunID) string {
-	sum := sha256.Sum256([]byte(run))
-	return hex.EncodeToString(sum[:4])
-}
-
 // supersede returns the marker that run writes, given all keys of the user. It is an error when a later run has begun.
 func (c *call) supersede(run authority.RunID) (marker, error) {
 	var newest marker
@@ -78,25 +70,18 @@ func (c *call) supersede(run authority.RunID) (marker, error) {
 		}
 		newest = m
 	}
-	if newest.Run == run {
+	runs, ok := newest.Begin(run)
+	switch {
+	case !ok:
+		return marker{}, login.Superseded(c.doing, run, newest.Run)
+	case newest.Run == run:
 		return newest, nil
 	}
-	if slices.Contains(newest.Past, short(run)) {
-		return marker{}, &Error{
-			Doing: c.doing, Class: upstream.ErrSuperseded, Detail: "run " + string(newest.Run) + " came after run " + string(run),
-			Next: "nothing: the later run goes on",
-		}
-	}
-	next := marker{Claim: c.u.Claim, Run: run, Sequence: newest.Sequence + 1}
-	if newest.Run != "" {
-		next.Past = append(slices.Clone(newest.Past), short(newest.Run))
-		next.Past = next.Past[max(0, len(next.Past)-maxPast):]
-	}
-	return next, nil
+	return marker{Claim: c.u.Claim, Runs: runs, Sequence: newest.Sequence + 1}, nil
 }
 
-func foreign(doing string) *Error {
-	return &Error{
+func foreign(doing string) *upstream.Error {
+	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrSuperseded, Detail: "a key of that id carries another claim or belongs to another run",
 		Next: "if nobody else rotates it, delete it by hand: mc admin accesskey rm ALIAS KEY",
 	}

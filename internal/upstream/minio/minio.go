@@ -40,18 +40,12 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-)
-
-// Fields of the values, the admin's included.
-const (
-	FieldKey    = "accessKeyId"
-	FieldSecret = "secretAccessKey"
+	"custody.dev/custody/internal/upstream/accesskey"
 )
 
 const defaultCallDeadline = 20 * time.Second
@@ -83,9 +77,8 @@ type Config struct {
 // Upstream is the access keys of one user that carry one claim. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	transport *http.Transport
-	// ahead is how far the server's clock was found to be ahead, in nanoseconds.
-	ahead *atomic.Int64
+	client *http.Client
+	theirs *accesskey.Clock
 }
 
 var _ upstream.Upstream = (*Upstream)(nil)
@@ -104,11 +97,11 @@ func New(config Config) (*Upstream, error) {
 	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("configuring minio upstream: %w", err)
 	}
-	transport, err := config.Server.transport()
+	client, err := config.Server.client()
 	if err != nil {
 		return nil, fmt.Errorf("configuring minio upstream: %w", err)
 	}
-	return &Upstream{Config: config, transport: transport, ahead: new(atomic.Int64)}, nil
+	return &Upstream{Config: config, client: client, theirs: &accesskey.Clock{Own: config.Clock}}, nil
 }
 
 // claimForm leaves room in a description for the run and some before it.
@@ -136,41 +129,40 @@ func (u *Upstream) Kind() upstream.Kind {
 	}
 }
 
-// keyLetters and keyLength: what MinIO takes for an id, and the most of it.
-const (
-	keyLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	keyLength  = 20
-)
+// keyLength is the most that MinIO takes for an id.
+const keyLength = 20
 
 // Propose draws an access key: id and secret. Other fields of current are kept.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
+	v, err := u.propose(ctx, current)
+	if err != nil {
 		return secret.Value{}, fmt.Errorf("proposing access key: %w", err)
 	}
-	id := make([]byte, keyLength)
-	if _, err := io.ReadFull(u.Random, id); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing access key: reading randomness: %w", err)
+	return v, nil
+}
+
+func (u *Upstream) propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Value{}, err
 	}
-	for i, b := range id {
-		id[i] = keyLetters[b%32]
+	id, err := accesskey.Draw(u.Random, accesskey.Letters, keyLength)
+	if err != nil {
+		return secret.Value{}, err
 	}
 	text, err := u.NewPassword(u.Random)
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing access key: %w", err)
+		return secret.Value{}, err
 	}
-	v, err := current.With(FieldKey, id)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing access key: %w", err)
-	}
-	return v.With(FieldSecret, []byte(text))
+	return accesskey.With(current, id, text)
 }
 
 // Apply adds candidate as an access key of the user.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
-	if candidate.ExposeText(FieldKey) == "" || candidate.ExposeText(FieldSecret) == "" {
-		return secret.Value{}, notApplied("adding access key", "a credential needs the fields accessKeyId and secretAccessKey")
+	const doing = "adding access key"
+	if !accesskey.Whole(candidate) {
+		return secret.Value{}, upstream.NotApplied(doing, accesskey.Lacking)
 	}
-	c, err := u.begin(ctx, "adding access key", run)
+	c, err := u.begin(ctx, doing, run)
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -179,7 +171,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate 
 	if err != nil {
 		return secret.Value{}, err
 	}
-	if found, exists := c.find(candidate.ExposeText(FieldKey)); exists {
+	if found, exists := c.find(candidate.ExposeText(accesskey.ID)); exists {
 		err = c.same(found, next, candidate)
 	} else {
 		err = c.add(next, candidate)
@@ -200,19 +192,19 @@ func (c *call) same(found account, next marker, candidate secret.Value) error {
 	case upstream.Accepted:
 		return nil
 	case upstream.Refused:
-		e := notApplied(c.doing, "the key of this run exists, with another secret or switched off")
+		e := upstream.NotApplied(c.doing, "the key of this run exists, with another secret or switched off")
 		e.Next = "delete the key by hand: mc admin accesskey rm ALIAS KEY; the run then goes on"
 		return e
 	default:
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "the key exists, and whether it is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "the key exists, and whether it is honoured cannot be told", Cause: err}
 	}
 }
 
 // Revoke deletes old's key, unless it is successor's too. A key that carries another claim is never deleted. One without
 // any claim was there before Custody: it is deleted only if old's secret opens it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	id := old.ExposeText(FieldKey)
-	if id == "" || id == successor.ExposeText(FieldKey) {
+	id := old.ExposeText(accesskey.ID)
+	if id == "" || id == successor.ExposeText(accesskey.ID) {
 		return nil
 	}
 	c, err := u.begin(ctx, "deleting access key", run)
@@ -233,16 +225,16 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	}
 	switch verdict, err := u.Verify(c.ctx, old); {
 	case verdict == upstream.Refused && exists:
-		return notApplied(c.doing, "a key of that id exists without a claim, and the old secret does not open it")
+		return upstream.NotApplied(c.doing, "a key of that id exists without a claim, and the old secret does not open it")
 	case verdict == upstream.Refused:
 		return nil
 	case verdict == upstream.Accepted && exists:
 		return c.remove(id)
 	case verdict == upstream.Accepted:
-		e := notApplied(c.doing, "it is honoured, but not an access key of the user "+u.User)
+		e := upstream.NotApplied(c.doing, "it is honoured, but not an access key of the user "+u.User)
 		e.Next = "delete it by hand (mc admin accesskey rm, or mc admin user disable); the run then goes on"
 		return e
 	default:
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
 	}
 }

@@ -4,7 +4,6 @@ package minio
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,8 +13,9 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/secure-io/sio-go"
@@ -24,7 +24,7 @@ import (
 func valid() Config {
 	return Config{
 		Server: Server{Endpoint: "https://minio.example.com:9000"}, User: "orders", Claim: "shop/test/orders-bucket", Clock: time.Now,
-		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
+		Admin:       upstreamtest.Admins(),
 		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
 	}
 }
@@ -177,15 +177,11 @@ func TestProposeKeepsOtherFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	current, err := secret.Text(map[string]string{"endpoint": "https://minio.example.com", FieldKey: "OLD"})
+	v, err := u.Propose(t.Context(), upstreamtest.Value(t, map[string]string{"endpoint": "https://minio.example.com", accesskey.ID: "OLD"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := u.Propose(t.Context(), current)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := []string{v.ExposeText("endpoint"), v.ExposeText(FieldSecret), fmt.Sprint(len(v.ExposeText(FieldKey)))}
+	got := []string{v.ExposeText("endpoint"), v.ExposeText(accesskey.Secret), fmt.Sprint(len(v.ExposeText(accesskey.ID)))}
 	if diff := cmp.Diff([]string{"https://minio.example.com", "made-by-rule", "20"}, got); diff != "" {
 		t.Errorf("proposal (-want +got):\n%s", diff)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // identified is the clause that sets password.
@@ -36,13 +37,13 @@ func (u *Upstream) unusable() (string, error) {
 }
 
 func (s *session) hashing(err error) error {
-	return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the hash", Cause: err}
+	return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the hash", Cause: err}
 }
 
 // alternate makes candidate's user if it is absent, gives it the role, sets the password and unlocks it.
 func (u *Upstream) alternate(s *session, candidate secret.Value) error {
-	account := quoteAccount(candidate.ExposeText(FieldUsername), u.Host)
-	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	account := quoteAccount(candidate.ExposeText(login.Username), u.Host)
+	set, err := u.identified(candidate.ExposeText(login.Password))
 	if err != nil {
 		return s.hashing(err)
 	}
@@ -55,7 +56,7 @@ func (u *Upstream) alternate(s *session, candidate secret.Value) error {
 		return err
 	}
 	if u.Role != "" {
-		if err := u.ensureRole(s, candidate.ExposeText(FieldUsername)); err != nil {
+		if err := u.ensureRole(s, candidate.ExposeText(login.Username)); err != nil {
 			return err
 		}
 	}
@@ -65,23 +66,11 @@ func (u *Upstream) alternate(s *session, candidate secret.Value) error {
 // ensureRole grants the role and makes it the default. Where the admin may not, a person must have done so: Verify sees it.
 func (u *Upstream) ensureRole(s *session, user string) error {
 	for _, statement := range u.roleStatements(user) {
-		err := s.guarded(statement)
-		failure, ok := errors.AsType[*Error](err)
-		if err == nil || ok && failure.missingRight() {
-			continue
+		if err := s.guarded(statement); err != nil && !missingRight(answerIn(err)) {
+			return err
 		}
-		return err
 	}
 	return nil
-}
-
-// missingRight reports whether the server said that the admin may not do this, or that the role is not there to give.
-func (e *Error) missingRight() bool {
-	switch e.Number {
-	case errPrivilege, errDatabaseDenied, errTableDenied, errGrantRole, errAccessDenied, errDeniedNoWord, errCannotUser:
-		return true
-	}
-	return false
 }
 
 func (u *Upstream) roleStatements(user string) []string {
@@ -100,17 +89,16 @@ func (u *Upstream) defaultRole(user string) string {
 
 // overwrite sets the password of a user that exists.
 func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
-	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	set, err := u.identified(candidate.ExposeText(login.Password))
 	if err != nil {
 		return s.hashing(err)
 	}
 	err = s.guarded("ALTER USER " + quoteAccount(u.User, u.Host) + " " + set)
-	failure, ok := errors.AsType[*Error](err)
-	if !ok || failure.Number != errPrivilege || s.product != MariaDB || s.self != u.User+"@"+u.Host || u.SendPassword {
+	if answerIn(err) != errPrivilege || s.product != MariaDB || s.self != u.User+"@"+u.Host || u.SendPassword {
 		return err
 	}
 	// MariaDB lets everybody set their own password, as long as its plugin stays.
-	hash, err := hashed(u.Random, u.Plugin, candidate.ExposeText(FieldPassword))
+	hash, err := hashed(u.Random, u.Plugin, candidate.ExposeText(login.Password))
 	if err != nil {
 		return s.hashing(err)
 	}
@@ -120,13 +108,12 @@ func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
 // disable gives old's user a password that nobody knows and locks it, if old opens it. Otherwise the user is as it should
 // be, or somebody else's: the claim does not tell, since it is at both users before either has a password of Custody's.
 func (u *Upstream) disable(s *session, old secret.Value) error {
-	user := old.ExposeText(FieldUsername)
+	user := old.ExposeText(login.Username)
 	_, verdict, err := u.enter(s.ctx, old)
-	failure, ok := errors.AsType[*Error](err)
 	switch {
 	case verdict == upstream.Refused:
 		return nil
-	case verdict == upstream.Unknown && (!ok || failure.Number != errMustChange): // who has to change a password has got in
+	case verdict == upstream.Unknown && answerIn(err) != errMustChange: // who has to change a password has got in
 		return s.unsure(err)
 	}
 	unusable, err := u.unusable()
@@ -142,20 +129,20 @@ func (u *Upstream) addPassword(s *session, current, candidate secret.Value) erro
 		return err
 	}
 	keep := false
-	if current.ExposeText(FieldUsername) == u.User && current.ExposeText(FieldPassword) != candidate.ExposeText(FieldPassword) {
+	if current.ExposeText(login.Username) == u.User && current.ExposeText(login.Password) != candidate.ExposeText(login.Password) {
 		var err error
 		if keep, err = u.honoured(s, current); err != nil {
 			return err
 		}
 	}
-	set, err := u.identified(candidate.ExposeText(FieldPassword))
+	set, err := u.identified(candidate.ExposeText(login.Password))
 	if err != nil {
 		return s.hashing(err)
 	}
 	alter := "ALTER USER " + quoteAccount(u.User, u.Host) + " "
 	first := ""
 	if keep {
-		if first, err = u.identified(current.ExposeText(FieldPassword)); err != nil {
+		if first, err = u.identified(current.ExposeText(login.Password)); err != nil {
 			return s.hashing(err)
 		}
 	}
@@ -198,8 +185,8 @@ func (u *Upstream) dropPassword(s *session, old, successor secret.Value) error {
 		return err
 	}
 	set, err := u.unusable()
-	if successor.ExposeText(FieldUsername) == u.User && successor.Has(FieldPassword) {
-		set, err = u.identified(successor.ExposeText(FieldPassword))
+	if successor.ExposeText(login.Username) == u.User && successor.Has(login.Password) {
+		set, err = u.identified(successor.ExposeText(login.Password))
 	}
 	if err != nil {
 		return s.hashing(err)
@@ -221,11 +208,11 @@ func (u *Upstream) honoured(s *session, v secret.Value) (bool, error) {
 }
 
 func (s *session) unsure(err error) error {
-	e := &Error{
+	e := &upstream.Error{
 		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
 		Next: "the call is repeated once a sign-in says yes or no",
 	}
-	if failure, ok := errors.AsType[*Error](err); ok && failure.Next != "" {
+	if failure, ok := errors.AsType[*upstream.Error](err); ok && failure.Next != "" {
 		e.Next = failure.Next
 	}
 	return e
@@ -246,13 +233,12 @@ func (s *session) tellsRefusal() error {
 
 // tellsRefusal is the same for Verify. It signs in as the admin.
 func (u *Upstream) tellsRefusal(ctx context.Context) error {
-	const doing = "signing in"
-	made, err := u.admin(ctx, doing)
+	made, err := u.admin(ctx, login.SigningIn)
 	if err != nil {
 		return u.doubt(err)
 	}
 	defer made.hangUp()
-	s := &session{ctx: ctx, conn: made, doing: doing, product: u.Server.Product}
+	s := &session{ctx: ctx, conn: made, doing: login.SigningIn, product: u.Server.Product}
 	rows, err := s.query("SELECT @@GLOBAL.max_password_errors")
 	if err != nil {
 		return u.doubt(err)
@@ -265,5 +251,5 @@ func (u *Upstream) tellsRefusal(ctx context.Context) error {
 }
 
 func (u *Upstream) doubt(err error) error {
-	return &Error{Doing: "signing in", Detail: "the password was refused, which may be a lock-out", Cause: err}
+	return &upstream.Error{Doing: login.SigningIn, Detail: "the password was refused, which may be a lock-out", Cause: err}
 }

@@ -45,7 +45,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
 	made, err := u.admin(ctx, doing)
 	if err != nil {
@@ -145,10 +145,11 @@ func (u *Upstream) lock(s *session) error {
 
 // accounts are those that carry the marker: the user, or both of the pair.
 func (u *Upstream) accounts() []string {
-	if u.Mode == Alternate {
-		return []string{u.Users[0] + "@" + u.Host, u.Users[1] + "@" + u.Host}
+	var accounts []string
+	for _, user := range u.users() {
+		accounts = append(accounts, user+"@"+u.Host)
 	}
-	return []string{u.User + "@" + u.Host}
+	return accounts
 }
 
 // guarded sends statements in one message: the server runs each only while the lock is this session's and the deadline
@@ -209,10 +210,10 @@ func (s *session) failed(err error) error {
 		}
 		return e
 	case unsent(err):
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the connection broke before anything was sent"}
+		return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the connection broke before anything was sent"}
 	}
-	detail, cause := describe(err)
-	return &Error{Doing: s.doing, Detail: join("no answer to the change, which may have taken effect", detail), Cause: cause}
+	detail, cause := told(err)
+	return &upstream.Error{Doing: s.doing, Detail: upstream.Join("no answer to the change, which may have taken effect", detail), Cause: cause}
 }
 
 // cannot asks for the reasons behind "the account could not be changed".
@@ -229,8 +230,8 @@ func (s *session) cannot(failure *mysql.MySQLError) error {
 		}
 		switch row[1] {
 		case strconv.Itoa(errPasswordRule):
-			return &Error{
-				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", Number: errPasswordRule,
+			return &upstream.Error{
+				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", Cause: answer(errPasswordRule),
 				Next: "make the secret's generate rule at least as strict as the server's",
 			}
 		case strconv.Itoa(errReadOnly):
@@ -261,13 +262,13 @@ func (s *session) harmless(err error) error {
 	if failure, answered := errors.AsType[*mysql.MySQLError](err); answered {
 		return fromServer(s.doing, failure)
 	}
-	detail, cause := describe(err)
-	return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
+	detail, cause := told(err)
+	return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
 }
 
 // refuse ends the call with nothing changed.
 func (s *session) refuse(detail, next string) error {
-	return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 }
 
 // quoteText is for sql_mode NO_BACKSLASH_ESCAPES.

@@ -3,23 +3,23 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -78,34 +78,18 @@ type Server struct {
 // way is what every connection has in common.
 type way struct{ config mysql.Config }
 
-func (s Server) socket() bool { return filepath.IsAbs(s.Host) }
-
-func (s Server) local() bool {
-	if s.socket() || strings.EqualFold(s.Host, "localhost") {
-		return true
-	}
-	address, err := netip.ParseAddr(s.Host)
-	return err == nil && address.Unmap().IsLoopback()
-}
-
 var tableForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}\.[A-Za-z0-9_]{1,64}$`)
 
 func (s Server) way() (*way, error) {
-	if s.Host == "" || strings.ContainsAny(s.Host, "\x00") {
-		return nil, errors.New("a host is needed")
-	}
-	if s.Port < 0 || s.Port > 65535 {
-		return nil, fmt.Errorf("port %d is out of range", s.Port)
-	}
-	if s.Port == 0 {
-		s.Port = 3306
+	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {
+		return nil, err
 	}
 	if s.MarkerTable != "" && !tableForm.MatchString(s.MarkerTable) {
 		return nil, fmt.Errorf("marker table %q: want DATABASE.TABLE in letters, digits and underscores", s.MarkerTable)
 	}
 	config := mysql.NewConfig()
-	config.Net, config.Addr = "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
-	if s.socket() {
+	config.Net, config.Addr = "tcp", net.JoinHostPort(s.Host, strconv.Itoa(cmp.Or(s.Port, 3306)))
+	if transport.Socket(s.Host) {
 		config.Net, config.Addr = "unix", s.Host
 	}
 	config.Logger = &mysql.NopLogger{}
@@ -126,46 +110,22 @@ func (s Server) way() (*way, error) {
 const program = "custody"
 
 func (s Server) tls() (*tls.Config, error) {
-	if s.socket() {
+	if transport.Socket(s.Host) {
 		return nil, nil
 	}
-	var roots *x509.CertPool
-	if s.CACertificate != "" {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
+	config, err := transport.Verified(s.Host, s.CACertificate)
+	if err != nil {
+		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Host, RootCAs: roots}
 	switch s.TLS {
 	case "", VerifyFull:
+		return config, nil
 	case VerifyCA:
-		// The chain is checked below; the name is what this mode leaves out.
-		config.InsecureSkipVerify = true
-		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state, roots) }
+		return transport.ChainOnly(s.Host, s.CACertificate)
 	case Disable:
-		if !s.local() {
-			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", s.Host)
-		}
-		return nil, nil
-	default:
-		return nil, fmt.Errorf("TLS mode %q: want verify-full, verify-ca or disable", s.TLS)
+		return nil, transport.Plain(s.Host)
 	}
-	return config, nil
-}
-
-func verifyChain(state tls.ConnectionState, roots *x509.CertPool) error {
-	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server showed no certificate")
-	}
-	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, certificate := range state.PeerCertificates[1:] {
-		options.Intermediates.AddCert(certificate)
-	}
-	if _, err := state.PeerCertificates[0].Verify(options); err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	return nil
+	return nil, fmt.Errorf("TLS mode %q: want verify-full, verify-ca or disable", s.TLS)
 }
 
 // conn is one connection. Statements are given in full: nothing is prepared on the way.
@@ -178,7 +138,7 @@ const handshakes = 3
 // signIn opens one connection as v's user, with one attempt. The error is the driver's and must not be shown.
 func (u *Upstream) signIn(ctx context.Context, v secret.Value) (*conn, error) {
 	config := u.way.config.Clone()
-	config.User, config.Passwd = v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
+	config.User, config.Passwd = v.ExposeText(login.Username), v.ExposeText(login.Password)
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, err
@@ -233,38 +193,22 @@ func (c *conn) query(ctx context.Context, sql string) ([][]string, error) {
 	}
 }
 
-// admin signs in with the first admin credential that the server does not refuse. Nothing has been changed when it fails.
+// admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
-	}
-	candidates, err := u.Admin(ctx)
-	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refused := &Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
-	}
-	for _, candidate := range candidates {
-		made, err := u.signIn(ctx, candidate)
+	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
+		made, err := u.signIn(ctx, v)
 		if err == nil {
-			return made, nil
+			return made, "", nil
 		}
 		failure, answered := errors.AsType[*mysql.MySQLError](err)
-		if !answered {
-			detail, cause := describe(err)
-			return nil, &Error{
-				Doing: doing, Class: upstream.ErrNotApplied, Detail: join("the server is unreachable", detail), Cause: cause,
-				Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
-			}
+		switch {
+		case !answered:
+			return nil, "", login.Unreachable(doing, err, otherwise(err))
+		case refusesCredential(failure.Number), lockedAccount(failure.Number):
+			return nil, answer(failure.Number).Error(), nil
 		}
-		if !refusesCredential(failure.Number) && !lockedAccount(failure.Number) {
-			return nil, fromServer(doing, failure)
-		}
-		refused.Number = failure.Number
-	}
-	return nil, refused
+		return nil, "", fromServer(doing, failure)
+	})
 }
 
 // Verify signs in once as v's user, on a connection of its own.
@@ -272,7 +216,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	verdict, err := u.try(ctx, v)
-	if verdict == upstream.Refused && u.Mode == Dual && u.Server.Product == MariaDB {
+	if verdict == upstream.Refused && u.Mode == upstream.Dual && u.Server.Product == MariaDB {
 		if err := u.tellsRefusal(ctx); err != nil {
 			return upstream.Unknown, err
 		}
@@ -283,36 +227,34 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 // try is Verify without the doubt about lock-outs.
 func (u *Upstream) try(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	role, verdict, err := u.enter(ctx, v)
-	if user := v.ExposeText(FieldUsername); verdict == upstream.Accepted && u.Mode == Alternate && u.manages(user) && u.Role != "" && !u.hasRole(role) {
-		return upstream.Unknown, &Error{
-			Doing: signingIn, Detail: fmt.Sprintf("the server took the credential, but the session does not have the role %q", u.Role),
+	if user := v.ExposeText(login.Username); verdict == upstream.Accepted && u.Mode == upstream.Alternate && u.account.Manages(user) && u.Role != "" && !u.hasRole(role) {
+		return upstream.Unknown, &upstream.Error{
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential, but the session does not have the role %q", u.Role),
 			Next: u.defaultRole(user),
 		}
 	}
 	return verdict, err
 }
 
-const signingIn = "signing in"
-
 // enter signs in once with v, and says what role the session has then.
 func (u *Upstream) enter(ctx context.Context, v secret.Value) (role string, _ upstream.Verdict, _ error) {
-	user := v.ExposeText(FieldUsername)
-	if user == "" || !v.Has(FieldPassword) {
-		return "", upstream.Unknown, &Error{Doing: signingIn, Detail: "a credential needs the fields username and password"}
+	user := v.ExposeText(login.Username)
+	if user == "" || !v.Has(login.Password) {
+		return "", upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: login.Lacking}
 	}
 	if err := ctx.Err(); err != nil {
-		return "", upstream.Unknown, &Error{Doing: signingIn, Cause: err}
+		return "", upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Cause: err}
 	}
 	made, err := u.signIn(ctx, v)
 	if err != nil {
 		failure, answered := errors.AsType[*mysql.MySQLError](err)
 		switch {
 		case !answered:
-			detail, cause := describe(err)
-			return "", upstream.Unknown, &Error{Doing: signingIn, Detail: detail, Cause: cause}
+			detail, cause := told(err)
+			return "", upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: detail, Cause: cause}
 		case refusesCredential(failure.Number):
 			return "", upstream.Refused, nil
-		case lockedAccount(failure.Number) && (u.Mode == Alternate || !u.manages(user)): // which is how one is revoked
+		case lockedAccount(failure.Number) && (u.Mode == upstream.Alternate || !u.account.Manages(user)): // which is how one is revoked
 			return "", upstream.Refused, nil
 		}
 		return "", upstream.Unknown, u.undecided(failure)
@@ -320,18 +262,18 @@ func (u *Upstream) enter(ctx context.Context, v secret.Value) (role string, _ up
 	defer made.hangUp()
 	rows, err := made.query(ctx, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), ''), "+ownMark("CONNECTION_ID()", "GET_LOCK", ", 0"))
 	if err != nil || len(rows) != 1 {
-		e := &Error{Doing: signingIn, Detail: "the server took the credential but answers no query"}
+		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server took the credential but answers no query"}
 		if failure, answered := errors.AsType[*mysql.MySQLError](err); answered {
-			e.Number = failure.Number
+			e.Cause = answer(failure.Number)
 			if failure.Number == errMustChange {
 				e.Next = "the password has expired: let the server's passwords live longer (default_password_lifetime) than the rotation's period; the next run sets a new one"
 			}
 		}
 		return "", upstream.Unknown, e
 	}
-	if want := user + "@" + u.Host; u.manages(user) && rows[0][0] != want {
-		return "", upstream.Unknown, &Error{
-			Doing: signingIn, Detail: fmt.Sprintf("the server took the credential for account %q, not %q", rows[0][0], want),
+	if want := user + "@" + u.Host; u.account.Manages(user) && rows[0][0] != want {
+		return "", upstream.Unknown, &upstream.Error{
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential for account %q, not %q", rows[0][0], want),
 			Next: "another account matches better from here: DROP USER it, or name its host part in the document",
 		}
 	}

@@ -3,66 +3,28 @@
 package mysql
 
 import (
-	"context"
-	"crypto/tls"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-sql-driver/mysql"
 )
 
-// Error is what went wrong, in words that hold no password and no hash. It wraps Class, and Cause where that is one of
-// Custody's own or a context's.
-type Error struct {
-	Doing string
-	// Class is one of the upstream package's errors, or nil when the call may have taken effect.
-	Class  error
-	Detail string
-	// Number is the server's, 0 when the server said nothing.
-	Number uint16
-	Cause  error
-	// Next is the operator's next move.
-	Next string
-}
+// answer is the number of an error that the server gave: the cause of what is made of it.
+type answer uint16
 
-// Error is the one-line message, without the hint.
-func (e *Error) Error() string {
-	parts := []string{e.Doing}
-	if e.Class != nil {
-		parts = append(parts, e.Class.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Number != 0 {
-		parts = append(parts, "error "+strconv.Itoa(int(e.Number)))
-	}
-	if e.Cause != nil {
-		parts = append(parts, e.Cause.Error())
-	}
-	return strings.Join(parts, ": ")
-}
+// Error is the number in words.
+func (n answer) Error() string { return "error " + strconv.Itoa(int(n)) }
 
-// Hint is the operator's next move.
-func (e *Error) Hint() string { return e.Next }
-
-// Unwrap gives the class and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Class != nil {
-		wrapped = append(wrapped, e.Class)
-	}
-	if e.Cause != nil {
-		wrapped = append(wrapped, e.Cause)
-	}
-	return wrapped
+// answerIn is the number of the server's error that is in err, 0 when the server said nothing.
+func answerIn(err error) uint16 {
+	n, _ := errors.AsType[answer](err)
+	return uint16(n)
 }
 
 // Numbers that decide. Those of 3000 and above differ between MySQL (3…) and MariaDB (4…).
@@ -116,7 +78,7 @@ func lockedAccount(number uint16) bool { return number == errMySQLLocked || numb
 
 // undecided describes a sign-in's error that says nothing of the credential.
 func (u *Upstream) undecided(failure *mysql.MySQLError) error {
-	e := fromServer(signingIn, failure)
+	e := fromServer(login.SigningIn, failure)
 	e.Class = nil
 	switch failure.Number {
 	case errMariaDBBlocked:
@@ -137,8 +99,8 @@ func (u *Upstream) undecided(failure *mysql.MySQLError) error {
 
 // fromServer describes a server's error by its number. Its message, which could quote a statement, is not kept: what each
 // number means is in the server's manual.
-func fromServer(doing string, failure *mysql.MySQLError) *Error {
-	e := &Error{Doing: doing, Class: upstream.ErrNotApplied, Number: failure.Number, Detail: meaning[failure.Number]}
+func fromServer(doing string, failure *mysql.MySQLError) *upstream.Error {
+	e := &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: meaning[failure.Number], Cause: answer(failure.Number)}
 	switch failure.Number {
 	case errPrivilege, errDatabaseDenied, errTableDenied, errGrantRole:
 		e.Next = nextGrants
@@ -178,6 +140,15 @@ var meaning = map[uint16]string{
 	errMariaDBBlocked: "the account is blocked after wrong sign-ins",
 }
 
+// missingRight reports whether the server said that the admin may not do this, or that the role is not there to give.
+func missingRight(number uint16) bool {
+	switch number {
+	case errPrivilege, errDatabaseDenied, errTableDenied, errGrantRole, errAccessDenied, errDeniedNoWord, errCannotUser:
+		return true
+	}
+	return false
+}
+
 // mayHaveActed reports whether a statement that ended with this number may have taken effect all the same.
 func mayHaveActed(number uint16) bool {
 	switch number {
@@ -187,44 +158,22 @@ func mayHaveActed(number uint16) bool {
 	return false
 }
 
-// describe names a client-side failure without quoting what a library made of it: only network and certificate errors,
-// which hold addresses and names, are passed on.
-func describe(err error) (detail string, cause error) {
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, known) {
-			return "", known
-		}
-	}
-	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate.Error(), nil
-	}
-	if network, ok := errors.AsType[*net.OpError](err); ok {
-		return network.Error(), nil
-	}
-	if name, ok := errors.AsType[*net.DNSError](err); ok {
-		return name.Error(), nil
-	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return record.Error(), nil
-	}
+// otherwise is what is told of one of the library's errors that is neither the network's nor about certificates.
+func otherwise(err error) string {
 	if errors.Is(err, mysql.ErrNoTLS) {
-		return "the server offers no TLS", nil
+		return "the server offers no TLS"
 	}
-	return "the connection broke, or the server and this client could not agree on TLS or on how to sign in", nil
+	return "the connection broke, or the server and this client could not agree on TLS or on how to sign in"
 }
+
+// told names a failure on this side of the wire; see upstream.Told.
+func told(err error) (detail string, cause error) { return upstream.Told(err, otherwise(err)) }
 
 // unsent reports whether the driver says that nothing of the statement left this process.
 func unsent(err error) bool { return errors.Is(err, driver.ErrBadConn) }
 
-func join(a, b string) string {
-	if b == "" {
-		return a
-	}
-	return a + ": " + b
-}
-
-func foreign(doing, account, claim, next string) *Error {
-	return &Error{
+func foreign(doing, account, claim, next string) *upstream.Error {
+	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrSuperseded,
 		Detail: fmt.Sprintf("the marker of account %s is %s", account, claim), Next: next,
 	}

@@ -14,7 +14,7 @@ import (
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-	"custody.dev/custody/internal/upstream/mysql"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // held listens before the server and keeps each message that sets a password back until released. What the client sent is
@@ -72,10 +72,10 @@ func held(t *testing.T, server string, reached chan<- struct{}, release <-chan s
 
 func TestLateMessageLandsNowhere(t *testing.T) {
 	r := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
-	for _, mode := range []mysql.Mode{mysql.Alternate, mysql.Dual, mysql.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Dual, upstream.Overwrite} {
 		config := r.config(mode)
 		direct := r.open(config)
-		first := r.issue(direct, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 		reached, release, delivered := make(chan struct{}, 9), make(chan struct{}), make(chan struct{}, 9)
 		slow := config
 		slow.Server.Port = held(t, net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)), reached, release, delivered)
@@ -92,23 +92,23 @@ func TestLateMessageLandsNowhere(t *testing.T) {
 		<-reached
 		close(release) // the deadline has passed; now the message goes on its way
 		<-delivered
-		r.is(direct, upstream.Accepted, first, string(mode)+": the current credential")
-		r.is(direct, upstream.Refused, candidate, string(mode)+": the late candidate")
+		upstreamtest.Is(r, direct, upstream.Accepted, first, string(mode)+": the current credential")
+		upstreamtest.Is(r, direct, upstream.Refused, candidate, string(mode)+": the late candidate")
 		if after := r.held(users(config)...); len(after) != len(before) {
 			t.Errorf("%s: the server honours %v, before %v", mode, after, before)
 		}
-		r.is(direct, upstream.Accepted, r.issue(direct, "run-3", first), string(mode)+": the next run's")
+		upstreamtest.Is(r, direct, upstream.Accepted, upstreamtest.Issue(r, direct, "run-3", first), string(mode)+": the next run's")
 	}
 }
 
 // The server ends a change that waits, here for a backup's lock, at the deadline: also when nobody waits for its answer.
 func TestWaitingEndsAtTheDeadline(t *testing.T) {
 	r := newRig(t, realparts.MariaDBOptions{})
-	for _, mode := range []mysql.Mode{mysql.Dual, mysql.Overwrite} { // whose first message is the one that matters
+	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Overwrite} { // whose first message is the one that matters
 		config := r.config(mode)
 		config.Server.MarkerTable = "" // or writing the marker is what waits
 		direct := r.open(config)
-		first := r.issue(direct, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 		passed, delivered := make(chan struct{}), make(chan struct{}, 9)
 		close(passed)
 		config.Server.Port = held(t, net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)), make(chan struct{}, 9), passed, delivered)
@@ -136,16 +136,16 @@ func TestWaitingEndsAtTheDeadline(t *testing.T) {
 			}
 		}
 		done() // which releases the lock
-		r.is(direct, upstream.Accepted, first, string(mode)+": the current credential")
-		r.is(direct, upstream.Refused, candidate, string(mode)+": the candidate that waited too long")
+		upstreamtest.Is(r, direct, upstream.Accepted, first, string(mode)+": the current credential")
+		upstreamtest.Is(r, direct, upstream.Refused, candidate, string(mode)+": the candidate that waited too long")
 	}
 }
 
 func TestRunsWaitForEachOther(t *testing.T) {
 	r := newRig(t, realparts.MariaDBOptions{})
-	config := r.config(mysql.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	const rivals = 4
 	results := make(chan error, rivals)
 	for range rivals {
@@ -162,5 +162,5 @@ func TestRunsWaitForEachOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	r.is(u, upstream.Accepted, first, "the current credential")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the current credential")
 }

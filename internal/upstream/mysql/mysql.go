@@ -54,6 +54,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -62,30 +63,12 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-)
-
-// Mode says how old and new passwords overlap.
-type Mode string
-
-const (
-	// Alternate has two users that take turns.
-	Alternate Mode = "alternate"
-	// Dual has one user with two passwords.
-	Dual Mode = "dual"
-	// Overwrite has one user with one password.
-	Overwrite Mode = "overwrite"
-)
-
-// Fields of the values.
-const (
-	FieldUsername = "username"
-	FieldPassword = "password"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 const (
 	defaultCallDeadline = 20 * time.Second
 	maxName             = 80
-	maxHost             = 255
 )
 
 // Config describes one account or pair on one server.
@@ -94,7 +77,8 @@ type Config struct {
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the server refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
-	Mode  Mode
+	// Mode is how old and new passwords overlap.
+	Mode upstream.Capability
 	// Users and Role are for Alternate; Role may be empty.
 	Users [2]string
 	Role  string
@@ -124,7 +108,8 @@ type Config struct {
 // Upstream is one account or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	way *way
+	account login.Account
+	way     *way
 }
 
 var (
@@ -154,7 +139,9 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring mysql upstream: %w", err)
 	}
-	return &Upstream{Config: config, way: way}, nil
+	return &Upstream{Config: config, way: way, account: login.Account{
+		Mode: config.Mode, Noun: "user", Names: config.users(), NewPassword: config.NewPassword, Random: config.Random,
+	}}, nil
 }
 
 func (c Config) check() error {
@@ -165,9 +152,9 @@ func (c Config) check() error {
 		return errors.New("a duration is negative")
 	case c.Claim == "" || !utf8.ValidString(c.Claim) || len(c.Claim) > 512:
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
-	case c.Mode != Alternate && c.Mode != Dual && c.Mode != Overwrite:
+	case !slices.Contains([]upstream.Capability{upstream.Alternate, upstream.Dual, upstream.Overwrite}, c.Mode):
 		return fmt.Errorf("mode %q: want alternate, dual or overwrite", c.Mode)
-	case c.Mode == Dual && (c.SendPassword || c.Plugin == pluginEd25519):
+	case c.Mode == upstream.Dual && (c.SendPassword || c.Plugin == pluginEd25519):
 		return errors.New("mode dual sends hashes, and on MariaDB those of mysql_native_password")
 	case c.SendPassword && c.Server.Product == MySQL:
 		return errors.New("MySQL takes the hash whatever its password rule is")
@@ -175,9 +162,8 @@ func (c Config) check() error {
 	if err := c.Server.Product.check(c.Plugin); err != nil {
 		return err
 	}
-	names := []string{c.User, c.Host}
-	if c.Mode == Alternate {
-		names = []string{c.Users[0], c.Users[1], c.Host}
+	names := append(c.users(), c.Host)
+	if c.Mode == upstream.Alternate {
 		if c.Users[0] == c.Users[1] {
 			return errors.New("the two users must be different")
 		}
@@ -193,25 +179,29 @@ func (c Config) check() error {
 	return nil
 }
 
+// users are those whose passwords are set, and whose accounts carry the marker.
+func (c Config) users() []string {
+	if c.Mode == upstream.Alternate {
+		return []string{c.Users[0], c.Users[1]}
+	}
+	return []string{c.User}
+}
+
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind { return u.kind() }
 
 // kind needs no connection's settings, so that Describe can ask as well.
 func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
-		Name: "mysql", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Name: "mysql", Capability: c.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: c.CallDeadline, Fences: c.marked(),
 		WrongEvery: c.WrongEvery,
 	}
-	switch c.Mode {
-	case Dual:
-		kind.Capability = upstream.Dual
-	case Overwrite:
-		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
-	case Alternate:
-		if c.Usage {
-			kind.Evidence = &upstream.Evidence{Source: "open sessions (information_schema.PROCESSLIST)", Fine: time.Second, Names: true}
-		}
+	switch {
+	case c.Mode == upstream.Overwrite:
+		kind.Undo = upstream.Reapply
+	case c.Mode == upstream.Alternate && c.Usage:
+		kind.Evidence = &upstream.Evidence{Source: "open sessions (information_schema.PROCESSLIST)", Fine: time.Second, Names: true}
 	}
 	return kind
 }
@@ -221,38 +211,19 @@ func (c Config) marked() bool { return c.Server.MarkerTable != "" || c.Server.Pr
 
 // Propose draws a password for the user whose turn it is: of a pair, the one that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	user := u.User
-	if u.Mode == Alternate {
-		user = u.Users[0]
-		if current.ExposeText(FieldUsername) == user {
-			user = u.Users[1]
-		}
-	}
-	v, err := current.With(FieldUsername, []byte(user))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
 
 // Apply makes the server honour candidate.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
-	const doing = "applying credential"
 	if err := u.ours(candidate); err != nil {
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	err := u.change(ctx, doing, run, func(s *session) error {
+	err := u.change(ctx, login.Applying, run, func(s *session) error {
 		switch u.Mode {
-		case Alternate:
+		case upstream.Alternate:
 			return u.alternate(s, candidate)
-		case Dual:
+		case upstream.Dual:
 			return u.addPassword(s, current, candidate)
 		default:
 			return u.overwrite(s, candidate)
@@ -266,50 +237,27 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 
 // ours checks that v is a credential of a user this upstream may change.
 func (u *Upstream) ours(v secret.Value) error {
-	if !v.Has(FieldUsername) || !v.Has(FieldPassword) {
-		return errors.New("a credential needs the fields username and password")
+	if err := u.account.Check(v); err != nil {
+		return err
 	}
-	if !u.manages(v.ExposeText(FieldUsername)) {
-		return fmt.Errorf("user %q is not one of this account's", v.ExposeText(FieldUsername))
-	}
-	password := v.ExposeText(FieldPassword)
-	if password == "" || !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
-		return errors.New("the password is empty or not text that the server can hold")
+	if password := v.ExposeText(login.Password); !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
+		return errors.New("the password is not text that the server can hold")
 	}
 	return nil
 }
 
-func (u *Upstream) manages(user string) bool {
-	if u.Mode == Alternate {
-		return user == u.Users[0] || user == u.Users[1]
-	}
-	return user == u.User
-}
-
 // Revoke makes the server refuse old. Open sessions are left alone. A user of a pair is changed only if old opens it. A
-// user outside the account (a credential from before
-// Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
+// user outside the account (a credential from before Custody) is never changed: Revoke then succeeds only once somebody
+// has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	const doing = "revoking credential"
-	user := old.ExposeText(FieldUsername)
-	same := user != "" && user == successor.ExposeText(FieldUsername)
 	switch {
-	case u.Mode == Overwrite,
-		same && (u.Mode == Alternate || old.ExposeText(FieldPassword) == successor.ExposeText(FieldPassword)):
-		return nil // applying the successor replaced it, or it is the successor
-	case !u.manages(user):
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		return &Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Cause: err,
-			Detail: fmt.Sprintf("user %q is not one of this account's", user),
-			Next:   "lock it by hand (ALTER USER … ACCOUNT LOCK); the run then goes on",
-		}
+	case u.account.Replaced(old, successor):
+		return nil
+	case !u.account.Manages(old.ExposeText(login.Username)):
+		return u.account.Foreign(ctx, u.Verify, old, "lock it by hand (ALTER USER … ACCOUNT LOCK)")
 	}
-	return u.change(ctx, doing, run, func(s *session) error {
-		if u.Mode == Dual {
+	return u.change(ctx, login.Revoking, run, func(s *session) error {
+		if u.Mode == upstream.Dual {
 			return u.dropPassword(s, old, successor)
 		}
 		return u.disable(s, old)

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +22,7 @@ import (
 
 func valid() Config {
 	return Config{
-		Server: Server{Host: "db.example.com"}, Mode: Alternate, Role: "orders", Users: [2]string{"orders_a", "orders_b"},
+		Server: Server{Host: "db.example.com"}, Mode: upstream.Alternate, Role: "orders", Users: [2]string{"orders_a", "orders_b"},
 		Claim: "shop/test/orders-db", Clock: time.Now,
 		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
 		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
@@ -37,8 +37,8 @@ func TestConfigIsChecked(t *testing.T) {
 	}{
 		{"as it should be", func(*Config) {}, true},
 		{"no role", func(c *Config) { c.Role = "" }, true},
-		{"dual", func(c *Config) { c.Mode, c.User = Dual, "orders" }, true},
-		{"overwrite", func(c *Config) { c.Mode, c.User = Overwrite, "orders" }, true},
+		{"dual", func(c *Config) { c.Mode, c.User = upstream.Dual, "orders" }, true},
+		{"overwrite", func(c *Config) { c.Mode, c.User = upstream.Overwrite, "orders" }, true},
 		{"MySQL", func(c *Config) { c.Server.Product = MySQL }, true},
 		{"ed25519", func(c *Config) { c.Plugin = "ed25519" }, true},
 		{"socket", func(c *Config) { c.Server.Host = "/run/mysqld/mysqld.sock" }, true},
@@ -52,8 +52,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{"table with more in its name", func(c *Config) { c.Server.MarkerTable = "a.b;c" }, false},
 		{"no such product", func(c *Config) { c.Server.Product = "oracle" }, false},
 		{"plugin of the other product", func(c *Config) { c.Plugin = "caching_sha2_password" }, false},
-		{"dual by ed25519", func(c *Config) { c.Mode, c.User, c.Plugin = Dual, "orders", "ed25519" }, false},
-		{"dual, password sent", func(c *Config) { c.Mode, c.User, c.SendPassword = Dual, "orders", true }, false},
+		{"dual by ed25519", func(c *Config) { c.Mode, c.User, c.Plugin = upstream.Dual, "orders", "ed25519" }, false},
+		{"dual, password sent", func(c *Config) { c.Mode, c.User, c.SendPassword = upstream.Dual, "orders", true }, false},
 		{"MySQL, password sent", func(c *Config) { c.Server.Product, c.SendPassword = MySQL, true }, false},
 		{"no admin", func(c *Config) { c.Admin = nil }, false},
 		{"no clock", func(c *Config) { c.Clock = nil }, false},
@@ -61,7 +61,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no claim", func(c *Config) { c.Claim = "" }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
 		{"negative time", func(c *Config) { c.WrongEvery = -1 }, false},
-		{"no user", func(c *Config) { c.Mode = Overwrite }, false},
+		{"no user", func(c *Config) { c.Mode = upstream.Overwrite }, false},
 		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
 		{"name too long", func(c *Config) { c.Role = strings.Repeat("o", 81) }, false},
 		{"name of two lines", func(c *Config) { c.Role = "a\nb" }, false},
@@ -117,7 +117,9 @@ func TestStatementsForMySQL(t *testing.T) {
 	}
 	digest := sha256crypt([]byte("two"), []byte("...................."), sha2Rounds)
 	got := append([]string{set, u.readMarkers()}, u.roleStatements("o'a")...)
-	got = append(got, u.writeMarkers(marker{Custody: 1, Claim: "c", Run: "r"})...)
+	marked := login.Claimed("c")
+	marked.Run = "r"
+	got = append(got, u.writeMarkers(marked)...)
 	want := []string{
 		"IDENTIFIED WITH caching_sha2_password AS '$A$005$...................." + digest + "'",
 		"SELECT CONCAT(USER, '@', HOST), COALESCE(JSON_UNQUOTE(JSON_EXTRACT(ATTRIBUTE, '$.custody')), '') " +
@@ -152,8 +154,12 @@ func TestStatementsForMySQL(t *testing.T) {
 
 func TestHintsOfServerErrors(t *testing.T) {
 	for number, want := range map[uint16]string{errOtherPlugin: "IDENTIFIED WITH caching_sha2_password", errReadOnly: "name the primary"} {
-		if e := fromServer("changing", &mysql.MySQLError{Number: number}); !strings.Contains(e.Hint(), want) || !errors.Is(e, upstream.ErrNotApplied) {
+		e := fromServer("changing", &mysql.MySQLError{Number: number, Message: "near 'hunter2'"})
+		if !strings.Contains(e.Hint(), want) || !errors.Is(e, upstream.ErrNotApplied) {
 			t.Errorf("error %d: got %v with hint %q, want it to say %q", number, e, e.Hint(), want)
+		}
+		if said := fmt.Sprintf(": error %d", number); !strings.HasSuffix(e.Error(), said) || strings.Contains(e.Error(), "hunter2") || answerIn(fmt.Errorf("rotating: %w", e)) != number {
+			t.Errorf("error %d: got %v (%d), want it to end in %q and quote nothing", number, e, answerIn(e), said)
 		}
 	}
 }
@@ -172,33 +178,6 @@ func TestWrongSignInsAreSpaced(t *testing.T) {
 		if later, ok := errors.AsType[*upstream.Later](u.undecided(&mysql.MySQLError{Number: number})); !ok || later.After != time.Hour {
 			t.Errorf("locked out (%d): got %+v, want to be asked again after 1h", number, later)
 		}
-	}
-}
-
-func TestMarkerRemembersSupersededRuns(t *testing.T) {
-	m := marker{Custody: markerSchema, Claim: "shop/test/orders-db"}
-	runs := maxPast + 5
-	for i := range runs {
-		run := authority.RunID(fmt.Sprintf("run-%d", i))
-		for range 2 { // the second time, it is the current run already
-			next, ok := m.supersede(run)
-			if !ok {
-				t.Fatalf("%s is refused", run)
-			}
-			m = next
-		}
-	}
-	if m.Run != "run-20" || m.Sequence != uint64(runs) || len(m.Past) != maxPast {
-		t.Errorf("got run %s, sequence %d, %d past runs", m.Run, m.Sequence, len(m.Past))
-	}
-	for i := runs - 1 - maxPast; i < runs-1; i++ {
-		if next, ok := m.supersede(authority.RunID(fmt.Sprintf("run-%d", i))); ok || next.Run != m.Run {
-			t.Errorf("run-%d, superseded, is taken", i)
-		}
-	}
-	read, own := parseMarker(m.encode())
-	if diff := cmp.Diff(m, read); !own || diff != "" {
-		t.Errorf("marker read back (own %v) (-want +got):\n%s", own, diff)
 	}
 }
 

@@ -3,9 +3,6 @@
 package mysql_test
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -49,7 +45,7 @@ func loud(more map[string]string) map[string]string {
 func newRig(t *testing.T, options realparts.MariaDBOptions) *rig {
 	t.Helper()
 	r := &rig{T: t, server: realparts.MariaDB(t, options), names: new(atomic.Int64)}
-	r.admin = credential(t, "custody_admin", "Admin-"+random(t))
+	r.admin = upstreamtest.Login(t, "custody_admin", "Admin-"+upstreamtest.Password(t))
 	r.sql("CREATE USER custody_admin@'%' IDENTIFIED BY '" + r.admin.ExposeText("password") + "';" + leastRights)
 	return r
 }
@@ -71,14 +67,14 @@ func (r *rig) sql(statements string) []string {
 func (r *rig) name(base string) string { return fmt.Sprintf("%s_%d", base, r.names.Add(1)) }
 
 // config is for fresh accounts; the user of dual and overwrite exists.
-func (r *rig) config(mode mysql.Mode) mysql.Config {
+func (r *rig) config(mode upstream.Capability) mysql.Config {
 	r.Helper()
 	config := mysql.Config{
 		Server: mysql.Server{Host: r.server.Host, Port: r.server.Port, TLS: mysql.Disable, MarkerTable: "custody.accounts"},
-		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin}, nil },
+		Admin:  upstreamtest.Admins(r.admin),
 		Mode:   mode, Claim: "shop/test/orders-db", Clock: time.Now, NewPassword: newPassword,
 	}
-	if mode == mysql.Alternate {
+	if mode == upstream.Alternate {
 		config.Role = r.name("role")
 		config.Users = [2]string{config.Role + "_a", config.Role + "_b"}
 		config.Usage = true
@@ -94,28 +90,10 @@ func (r *rig) config(mode mysql.Mode) mysql.Config {
 	return config
 }
 
+// newPassword keeps to the rules of simple_password_check.
 func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "Pw-" + hex.EncodeToString(raw) + "-9X", err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+	text, err := upstreamtest.NewPassword(random)
+	return "Pw-9X-" + text, err
 }
 
 func (r *rig) open(config mysql.Config) *mysql.Upstream {
@@ -127,27 +105,6 @@ func (r *rig) open(config mysql.Config) *mysql.Upstream {
 	return u
 }
 
-func (r *rig) issue(u *mysql.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	candidate, err := u.Propose(r.Context(), current)
-	if err != nil {
-		r.Fatal(err)
-	}
-	applied, err := u.Apply(r.Context(), run, current, candidate)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return applied
-}
-
-func (r *rig) is(u *mysql.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
-}
-
 // held names what the server honours for these users: the hashes, which are not secret here.
 func (r *rig) held(users ...string) []string {
 	return r.sql("SELECT CONCAT(User, ' ', JSON_VALUE(Priv, '$.authentication_string'), ' ', COALESCE(JSON_QUERY(Priv, '$.auth_or'), ''))" +
@@ -156,7 +113,7 @@ func (r *rig) held(users ...string) []string {
 }
 
 func users(config mysql.Config) []string {
-	if config.Mode == mysql.Alternate {
+	if config.Mode == upstream.Alternate {
 		return config.Users[:]
 	}
 	return []string{config.User}
@@ -166,11 +123,11 @@ func users(config mysql.Config) []string {
 func (r *rig) fixture(config mysql.Config) upstreamtest.Fixture {
 	proxy := realparts.NewProxy(r, net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)))
 	config.Server.Port = proxy.Port()
-	var skew atomic.Int64
-	config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	var skew func(time.Duration)
+	config.Clock, skew = upstreamtest.Skewed()
 	return upstreamtest.Fixture{
-		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut,
-		Skew:        func(by time.Duration) { skew.Store(int64(by)) },
+		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
+		Skew:        skew,
 		EnforcesRun: config.Server.MarkerTable != "",
 		Log:         r.server.Log,
 	}
@@ -182,15 +139,15 @@ func TestSuite(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		rig    *rig
-		mode   mysql.Mode
+		mode   upstream.Capability
 		change func(*mysql.Config)
 	}{
-		{"alternate", plain, mysql.Alternate, nil},
-		{"dual", plain, mysql.Dual, nil},
-		{"overwrite", plain, mysql.Overwrite, nil},
-		{"alternate, ed25519", plain, mysql.Alternate, func(c *mysql.Config) { c.Plugin = "ed25519" }},
-		{"overwrite, unmarked", plain, mysql.Overwrite, func(c *mysql.Config) { c.Server.MarkerTable = "" }},
-		{"overwrite, password sent", strict, mysql.Overwrite, func(c *mysql.Config) { c.SendPassword = true }},
+		{"alternate", plain, upstream.Alternate, nil},
+		{"dual", plain, upstream.Dual, nil},
+		{"overwrite", plain, upstream.Overwrite, nil},
+		{"alternate, ed25519", plain, upstream.Alternate, func(c *mysql.Config) { c.Plugin = "ed25519" }},
+		{"overwrite, unmarked", plain, upstream.Overwrite, func(c *mysql.Config) { c.Server.MarkerTable = "" }},
+		{"overwrite, password sent", strict, upstream.Overwrite, func(c *mysql.Config) { c.SendPassword = true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // most of its time is waiting for replies that were lost
@@ -203,7 +160,7 @@ func TestSuite(t *testing.T) {
 				fixture := r.fixture(config)
 				if config.SendPassword {
 					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return credential(t, v.ExposeText("username"), "sh0rt-")
+						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 					}
 				} else {
 					fixture.Held = func(t *testing.T) []string { return test.rig.on(t).held(users(config)...) }

@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/mysql"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -49,20 +50,20 @@ func TestOnServer(t *testing.T) {
 }
 
 func testPair(r *rig) {
-	config := r.config(mysql.Alternate)
+	config := r.config(upstream.Alternate)
 	r.sql(fmt.Sprintf("DROP USER %s@'%%', %s@'%%'", config.Users[0], config.Users[1]))
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	got, err := u.Verify(r.Context(), first)
-	var said *mysql.Error
+	var said *upstream.Error
 	if got != upstream.Unknown || !errors.As(err, &said) || !strings.Contains(said.Hint(), "SET DEFAULT ROLE") {
 		r.Fatalf("without its default role: got %s, %v, want unknown with a hint", got, err)
 	}
 	r.sql(said.Hint()) // what it says is what helps
-	r.is(u, upstream.Accepted, first, "with its default role")
-	second := r.issue(u, "run-2", first)
+	upstreamtest.Is(r, u, upstream.Accepted, first, "with its default role")
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	r.sql(fmt.Sprintf("SET DEFAULT ROLE %s FOR %s@'%%'", config.Role, config.Users[1]))
-	r.is(u, upstream.Accepted, second, "the second")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the second")
 	for _, v := range []secret.Value{first, second} {
 		conn, done, err := r.server.Connect(r.Context(), v, "app")
 		if err != nil {
@@ -73,29 +74,27 @@ func testPair(r *rig) {
 		}
 		done()
 	}
-	if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
-		r.Fatal(err)
-	}
-	r.is(u, upstream.Refused, first, "the revoked credential")
+	upstreamtest.Revoke(r, u, "run-2", first, second)
+	upstreamtest.Is(r, u, upstream.Refused, first, "the revoked credential")
 	if diff := cmp.Diff(1, len(r.held(config.Users[:]...))); diff != "" {
 		r.Errorf("accounts that are not locked (-want +got):\n%s", diff)
 	}
 }
 
 func testDual(r *rig) {
-	config := r.config(mysql.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	for range 2 { // applying again keeps both
 		if _, err := u.Apply(r.Context(), "run-2", first, second); err != nil {
 			r.Fatal(err)
 		}
-		r.is(u, upstream.Accepted, first, "the current password")
-		r.is(u, upstream.Accepted, second, "the candidate")
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the current password")
+		upstreamtest.Is(r, u, upstream.Accepted, second, "the candidate")
 	}
 	// A current password that somebody replaced is not brought back to life.
-	gone := credential(r.T, config.User, random(r.T))
+	gone := upstreamtest.Login(r, config.User, upstreamtest.Password(r))
 	third, err := u.Propose(r.Context(), gone)
 	if err != nil {
 		r.Fatal(err)
@@ -103,19 +102,17 @@ func testDual(r *rig) {
 	if _, err := u.Apply(r.Context(), "run-3", gone, third); err != nil {
 		r.Fatal(err)
 	}
-	r.is(u, upstream.Refused, gone, "a password that was not honoured before")
-	r.is(u, upstream.Accepted, third, "the candidate")
-	if err := u.Revoke(r.Context(), "run-3", third, secret.Value{}); err != nil {
-		r.Fatal(err)
-	}
-	r.is(u, upstream.Refused, third, "the candidate of a first issue, taken back")
+	upstreamtest.Is(r, u, upstream.Refused, gone, "a password that was not honoured before")
+	upstreamtest.Is(r, u, upstream.Accepted, third, "the candidate")
+	upstreamtest.Revoke(r, u, "run-3", third, secret.Value{})
+	upstreamtest.Is(r, u, upstream.Refused, third, "the candidate of a first issue, taken back")
 }
 
 func testSelf(r *rig) {
 	for _, rights := range []string{"CREATE USER", "USAGE"} {
-		config := r.config(mysql.Overwrite)
+		config := r.config(upstream.Overwrite)
 		config.Server.MarkerTable = ""
-		current := credential(r.T, config.User, random(r.T))
+		current := upstreamtest.Login(r, config.User, upstreamtest.Password(r))
 		r.sql(fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED BY '%s'; GRANT %s ON *.* TO %[1]s@'%%'", config.User, current.ExposeText("password"), rights))
 		known := []secret.Value{current}
 		config.Admin = func(context.Context) ([]secret.Value, error) { return known, nil }
@@ -129,8 +126,8 @@ func testSelf(r *rig) {
 			if _, err := u.Apply(r.Context(), "run-1", current, candidate); err != nil {
 				r.Fatalf("%s: %v", rights, err)
 			}
-			r.is(u, upstream.Accepted, candidate, rights+": the new credential")
-			r.is(u, upstream.Refused, current, rights+": the old credential")
+			upstreamtest.Is(r, u, upstream.Accepted, candidate, rights+": the new credential")
+			upstreamtest.Is(r, u, upstream.Refused, current, rights+": the old credential")
 		}
 		known = []secret.Value{current}
 		if _, err := u.Apply(r.Context(), "run-1", current, candidate); !errors.Is(err, upstream.ErrNotApplied) {
@@ -140,10 +137,10 @@ func testSelf(r *rig) {
 }
 
 func testForeign(r *rig) {
-	for _, mode := range []mysql.Mode{mysql.Alternate, mysql.Dual, mysql.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Dual, upstream.Overwrite} {
 		config := r.config(mode)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		other := config
 		other.Claim = "shop/production/orders-db"
 		refused := func(u *mysql.Upstream, why string) {
@@ -153,13 +150,10 @@ func testForeign(r *rig) {
 				r.Fatal(err)
 			}
 			_, err = u.Apply(r.Context(), "run-2", first, candidate)
-			var said *mysql.Error
-			if !errors.Is(err, upstream.ErrSuperseded) || !errors.As(err, &said) || said.Hint() == "" {
-				r.Errorf("%s, %s: got %v, want ErrSuperseded with a hint", mode, why, err)
-			}
-			r.is(u, upstream.Accepted, first, why+": the current credential")
-			r.is(u, upstream.Refused, candidate, why+": the candidate")
-			if mode != mysql.Overwrite {
+			upstreamtest.Hinted(r, upstream.ErrSuperseded, err, string(mode)+", "+why)
+			upstreamtest.Is(r, u, upstream.Accepted, first, why+": the current credential")
+			upstreamtest.Is(r, u, upstream.Refused, candidate, why+": the candidate")
+			if mode != upstream.Overwrite {
 				if err := u.Revoke(r.Context(), "run-2", first, candidate); !errors.Is(err, upstream.ErrSuperseded) {
 					r.Errorf("%s, %s: Revoke: got %v, want ErrSuperseded", mode, why, err)
 				}
@@ -172,18 +166,18 @@ func testForeign(r *rig) {
 			refused(u, "a person's text")
 		}
 		r.sql("DELETE FROM custody.accounts WHERE account LIKE '" + strings.TrimSuffix(users(config)[0], "_a") + "%'")
-		r.is(u, upstream.Accepted, r.issue(u, "run-3", first), "the candidate once the text is gone")
+		upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-3", first), "the candidate once the text is gone")
 	}
 }
 
 func testRights(r *rig) {
-	weak := credential(r.T, r.name("weak"), random(r.T))
+	weak := upstreamtest.Login(r, r.name("weak"), upstreamtest.Password(r))
 	r.sql("CREATE USER " + weak.ExposeText("username") + "@'%' IDENTIFIED BY '" + weak.ExposeText("password") + "'")
-	for _, mode := range []mysql.Mode{mysql.Alternate, mysql.Dual, mysql.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Dual, upstream.Overwrite} {
 		for _, table := range []string{"", "custody.accounts"} {
 			config := r.config(mode)
 			config.Server.MarkerTable = table
-			config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{weak}, nil }
+			config.Admin = upstreamtest.Admins(weak)
 			u := r.open(config)
 			candidate, err := u.Propose(r.Context(), secret.Value{})
 			if err != nil {
@@ -191,8 +185,8 @@ func testRights(r *rig) {
 			}
 			before := r.held(users(config)...)
 			_, err = u.Apply(r.Context(), "run-1", secret.Value{}, candidate)
-			var said *mysql.Error
-			if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || said.Number == 0 || said.Hint() == "" {
+			var said *upstream.Error
+			if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || !strings.Contains(said.Error(), ": error 1") || said.Hint() == "" {
 				r.Errorf("%s, marker table %q: got %v, want ErrNotApplied with a hint", mode, table, err)
 			}
 			if diff := cmp.Diff(before, r.held(users(config)...)); diff != "" {
@@ -203,20 +197,20 @@ func testRights(r *rig) {
 }
 
 func testVerdicts(r *rig) {
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	at := func(change func(*mysql.Server)) *mysql.Upstream {
 		elsewhere := config
 		change(&elsewhere.Server)
 		return r.open(elsewhere)
 	}
-	r.is(u, upstream.Accepted, v, "as it should be")
-	r.is(at(func(s *mysql.Server) { s.Host = r.server.Socket }), upstream.Accepted, v, "through the socket")
-	r.is(at(func(s *mysql.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
-	r.is(at(func(s *mysql.Server) { s.TLS = "" }), upstream.Unknown, v, "a server without TLS")
-	r.is(at(func(s *mysql.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-	r.is(at(func(s *mysql.Server) { s.Host, s.TLS = "no-such-host.invalid", "" }), upstream.Unknown, v, "no such name")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "as it should be")
+	upstreamtest.Is(r, at(func(s *mysql.Server) { s.Host = r.server.Socket }), upstream.Accepted, v, "through the socket")
+	upstreamtest.Is(r, at(func(s *mysql.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
+	upstreamtest.Is(r, at(func(s *mysql.Server) { s.TLS = "" }), upstream.Unknown, v, "a server without TLS")
+	upstreamtest.Is(r, at(func(s *mysql.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+	upstreamtest.Is(r, at(func(s *mysql.Server) { s.Host, s.TLS = "no-such-host.invalid", "" }), upstream.Unknown, v, "no such name")
 	account := config.User + "@'%'"
 	for _, test := range []struct {
 		statement string
@@ -236,7 +230,7 @@ func testVerdicts(r *rig) {
 		if test.want == upstream.Unknown && strings.Contains(test.statement, "QUERIES") {
 			_, _ = u.Verify(r.Context(), v) // which uses the hour's share up
 		}
-		r.is(u, test.want, v, test.statement)
+		upstreamtest.Is(r, u, test.want, v, test.statement)
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	cancel()
@@ -246,11 +240,11 @@ func testVerdicts(r *rig) {
 }
 
 func testOneSignIn(r *rig) {
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	config.Server.Host = "localhost" // more than one address
 	u := r.open(config)
 	for range 3 {
-		r.is(u, upstream.Refused, credential(r.T, config.User, "wrong"), "a wrong password")
+		upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(r, config.User, "wrong"), "a wrong password")
 	}
 	line := fmt.Sprintf("Access denied for user '%s'", config.User)
 	if got := strings.Count(r.server.Log(), line); got < 3 || got%3 != 0 || got > 6 { // the error log, and the general one
@@ -259,15 +253,15 @@ func testOneSignIn(r *rig) {
 }
 
 func testForeignUser(r *rig) {
-	u := r.open(r.config(mysql.Alternate))
-	old := credential(r.T, r.name("legacy"), random(r.T))
+	u := r.open(r.config(upstream.Alternate))
+	old := upstreamtest.Login(r, r.name("legacy"), upstreamtest.Password(r))
 	name := old.ExposeText("username")
 	r.sql("CREATE USER " + name + "@'%' IDENTIFIED BY '" + old.ExposeText("password") + "'")
-	successor := r.issue(u, "run-1", old)
+	successor := upstreamtest.Issue(r, u, "run-1", old)
 	if err := u.Revoke(r.Context(), "run-1", old, successor); err == nil {
 		r.Error("Revoke of a user outside the pair: got no error")
 	}
-	r.is(u, upstream.Accepted, old, "the user outside the pair")
+	upstreamtest.Is(r, u, upstream.Accepted, old, "the user outside the pair")
 	r.sql("ALTER USER " + name + "@'%' ACCOUNT LOCK")
 	if err := u.Revoke(r.Context(), "run-1", old, successor); err != nil {
 		r.Errorf("Revoke, after somebody did it by hand: %v", err)
@@ -281,11 +275,11 @@ func testForeignUser(r *rig) {
 // it carries the claim since the first run of its partner.
 func testUnclaimed(r *rig) {
 	for _, table := range []string{"custody.accounts", ""} {
-		config := r.config(mysql.Alternate)
+		config := r.config(upstream.Alternate)
 		config.Server.MarkerTable = table
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
-		theirs := credential(r.T, config.Users[1], random(r.T))
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		theirs := upstreamtest.Login(r, config.Users[1], upstreamtest.Password(r))
 		r.sql(fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED BY '%s'", config.Users[1], theirs.ExposeText("password")))
 		candidate, err := u.Propose(r.Context(), first)
 		if err != nil {
@@ -298,28 +292,28 @@ func testUnclaimed(r *rig) {
 		if !cmp.Equal(before, r.held(config.Users[:]...)) {
 			r.Errorf("marker table %q: taking back what was never applied changed the accounts", table)
 		}
-		r.is(u, upstream.Accepted, theirs, "the user's own password")
+		upstreamtest.Is(r, u, upstream.Accepted, theirs, "the user's own password")
 		r.sql(fmt.Sprintf("SET DEFAULT ROLE NONE FOR %s@'%%'", config.Users[1])) // to revoke, no role is needed
 		if err := u.Revoke(r.Context(), "run-2", theirs, first); err != nil {
 			r.Errorf("marker table %q: Revoke by the user's own password: %v", table, err)
 		}
-		r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
-		r.is(u, upstream.Accepted, first, "the current credential")
+		upstreamtest.Is(r, u, upstream.Refused, theirs, "the user's own password, once revoked")
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the current credential")
 	}
 }
 
 // Only a lock that Custody sets says that a credential is refused.
 func testLocked(r *rig) {
-	for mode, want := range map[mysql.Mode]upstream.Verdict{
-		mysql.Alternate: upstream.Refused, mysql.Dual: upstream.Unknown, mysql.Overwrite: upstream.Unknown,
+	for mode, want := range map[upstream.Capability]upstream.Verdict{
+		upstream.Alternate: upstream.Refused, upstream.Dual: upstream.Unknown, upstream.Overwrite: upstream.Unknown,
 	} {
 		config := r.config(mode)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		account := first.ExposeText("username") + "@'%'"
 		r.sql("ALTER USER " + account + " ACCOUNT LOCK")
-		r.is(u, want, first, string(mode)+": a locked account")
-		if mode != mysql.Dual {
+		upstreamtest.Is(r, u, want, first, string(mode)+": a locked account")
+		if mode != upstream.Dual {
 			continue
 		}
 		candidate, err := u.Propose(r.Context(), first)
@@ -327,7 +321,7 @@ func testLocked(r *rig) {
 			r.Fatal(err)
 		}
 		before := r.held(config.User)
-		var said *mysql.Error
+		var said *upstream.Error
 		_, applied := u.Apply(r.Context(), "run-2", first, candidate)
 		for what, err := range map[string]error{"Apply": applied, "Revoke": u.Revoke(r.Context(), "run-2", first, candidate)} {
 			if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || !strings.Contains(said.Hint(), "ACCOUNT UNLOCK") {
@@ -335,8 +329,8 @@ func testLocked(r *rig) {
 			}
 		}
 		r.sql("ALTER USER " + account + " ACCOUNT UNLOCK")
-		r.is(u, upstream.Accepted, first, "the credential, unlocked")
-		r.is(u, upstream.Refused, candidate, "the candidate")
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the credential, unlocked")
+		upstreamtest.Is(r, u, upstream.Refused, candidate, "the candidate")
 		if after := r.held(config.User); len(before) != 0 || len(after) != 1 {
 			r.Errorf("got %d accounts without a lock before, %d after", len(before), len(after))
 		}
@@ -345,9 +339,9 @@ func testLocked(r *rig) {
 
 // What a session waits for, not how long it has been in its state, says whether it is idle.
 func testAtWork(r *rig) {
-	config := r.config(mysql.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	r.sql("CREATE TABLE custody.orders (n INT) ENGINE=InnoDB; GRANT SELECT ON custody.orders TO " + config.Role)
 	idle, done, err := r.server.Connect(r.Context(), first, "idle")
 	if err != nil {
@@ -395,33 +389,33 @@ func testAtWork(r *rig) {
 }
 
 func testCapitals(r *rig) {
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	r.sql("RENAME USER " + config.User + "@'%' TO " + config.User + "@'LocalHost'")
 	config.Host = "LocalHost"
 	config.Server.Host = r.server.Socket
 	u := r.open(config)
-	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "the account at a host in capitals")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-1", secret.Value{}), "the account at a host in capitals")
 }
 
 func testAnyText(r *rig) {
 	for i, text := range []string{`quotes ' " and \ and ; -- and %`, "käse-½-ﬁ-Ⅸ", strings.Repeat("long", 19), "`tick`", `\'`, "a\\"} {
 		for _, plugin := range []string{"mysql_native_password", "ed25519"} {
-			config := r.config(mysql.Overwrite)
+			config := r.config(upstream.Overwrite)
 			config.User, config.Plugin = fmt.Sprintf("%.60s %d %s", text, i, plugin[:2]), plugin
 			config.Claim = "shop/test/" + text
 			r.sql("CREATE USER '" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(config.User) + "'@'%' IDENTIFIED VIA mysql_native_password USING 'invalid'")
 			u := r.open(config)
-			v := credential(r.T, config.User, text)
+			v := upstreamtest.Login(r, config.User, text)
 			if _, err := u.Apply(r.Context(), "run-1", secret.Value{}, v); err != nil {
 				r.Errorf("text %d, %s: %v", i, plugin, err)
 			}
-			r.is(u, upstream.Accepted, v, fmt.Sprintf("text %d, %s", i, plugin))
+			upstreamtest.Is(r, u, upstream.Accepted, v, fmt.Sprintf("text %d, %s", i, plugin))
 		}
 	}
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
 	for _, password := range []string{"", "nul\x00", "\xff"} {
-		v := credential(r.T, config.User, password)
+		v := upstreamtest.Login(r, config.User, password)
 		if _, err := u.Apply(r.Context(), "run-2", secret.Value{}, v); !errors.Is(err, upstream.ErrNotApplied) {
 			r.Errorf("password %q: got %v, want ErrNotApplied", password, err)
 		}
@@ -429,14 +423,14 @@ func testAnyText(r *rig) {
 }
 
 func testNeverApplied(r *rig) {
-	for _, mode := range []mysql.Mode{mysql.Alternate, mysql.Dual} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Dual} {
 		config := r.config(mode)
 		u := r.open(config)
 		candidate, err := u.Propose(r.Context(), secret.Value{})
 		if err != nil {
 			r.Fatal(err)
 		}
-		if mode == mysql.Alternate {
+		if mode == upstream.Alternate {
 			r.sql("DROP USER " + config.Users[0] + "@'%'")
 		}
 		if err := u.Revoke(r.Context(), "run-1", candidate, secret.Value{}); err != nil {
@@ -446,10 +440,10 @@ func testNeverApplied(r *rig) {
 }
 
 func testUses(r *rig) {
-	config := r.config(mysql.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
-	r.is(u, upstream.Accepted, first, "the credential")
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the credential")
 	began := time.Now()
 	uses := func(since time.Time) []string {
 		r.Helper()
@@ -490,18 +484,18 @@ func testUses(r *rig) {
 	}
 	r.sql("REVOKE PROCESS ON *.* FROM custody_admin@'%'")
 	_, err = u.Uses(r.Context(), first, time.Unix(0, 0))
-	var said *mysql.Error
+	var said *upstream.Error
 	if !errors.As(err, &said) || !strings.Contains(said.Hint(), "GRANT PROCESS") {
 		r.Errorf("an admin who cannot see: got %v, want an error with the grant", err)
 	}
 	r.sql("GRANT PROCESS ON *.* TO custody_admin@'%'")
-	if got := r.open(r.config(mysql.Dual)).Kind().Evidence; got != nil {
+	if got := r.open(r.config(upstream.Dual)).Kind().Evidence; got != nil {
 		r.Errorf("mode dual claims evidence: %+v", got)
 	}
 }
 
 func testProduct(r *rig) {
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	config.Server.Product = mysql.MySQL
 	u := r.open(config)
 	candidate, err := u.Propose(r.Context(), secret.Value{})
@@ -514,7 +508,7 @@ func testProduct(r *rig) {
 }
 
 func testMissingTable(r *rig) {
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	config.Server.MarkerTable = "custody.nowhere"
 	u := r.open(config)
 	candidate, err := u.Propose(r.Context(), secret.Value{})
@@ -522,7 +516,7 @@ func testMissingTable(r *rig) {
 		r.Fatal(err)
 	}
 	_, err = u.Apply(r.Context(), "run-1", secret.Value{}, candidate)
-	var said *mysql.Error
+	var said *upstream.Error
 	if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || !strings.Contains(said.Hint(), "marker table") {
 		r.Errorf("got %v, want ErrNotApplied with a hint", err)
 	}
@@ -530,35 +524,35 @@ func testMissingTable(r *rig) {
 
 func TestLockOutIsNotRefusal(t *testing.T) {
 	r := newRig(t, realparts.MariaDBOptions{Settings: loud(map[string]string{"max-password-errors": "3"})})
-	config := r.config(mysql.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	for range 3 {
-		r.is(u, upstream.Refused, credential(t, first.ExposeText("username"), "wrong"), "a wrong password")
+		upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(t, first.ExposeText("username"), "wrong"), "a wrong password")
 	}
 	got, err := u.Verify(t.Context(), first)
 	var later *upstream.Later
 	if got != upstream.Unknown || !errors.As(err, &later) || later.After <= 0 {
 		t.Errorf("locked out: got %s, %v, want unknown, later", got, err)
 	}
-	r.is(u, upstream.Accepted, r.issue(u, "run-2", secret.Value{}), "the user after the next change, which unblocks it")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-2", secret.Value{}), "the user after the next change, which unblocks it")
 
-	dual := r.config(mysql.Dual)
+	dual := r.config(upstream.Dual)
 	second := r.open(dual)
-	if _, err := second.Apply(t.Context(), "run-1", secret.Value{}, credential(t, dual.User, random(t))); !errors.Is(err, upstream.ErrNotApplied) {
+	if _, err := second.Apply(t.Context(), "run-1", secret.Value{}, upstreamtest.Login(t, dual.User, upstreamtest.Password(t))); !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("mode dual on a server that locks out: got %v, want ErrNotApplied", err)
 	}
-	r.is(second, upstream.Unknown, credential(t, dual.User, "wrong"), "mode dual on a server that locks out")
+	upstreamtest.Is(r, second, upstream.Unknown, upstreamtest.Login(t, dual.User, "wrong"), "mode dual on a server that locks out")
 }
 
 // A server that asks for no password must not look as if it refused one.
 func TestServerWithoutPasswords(t *testing.T) {
 	r := newRig(t, realparts.MariaDBOptions{})
-	config := r.config(mysql.Overwrite)
+	config := r.config(upstream.Overwrite)
 	open := realparts.MariaDB(t, realparts.MariaDBOptions{Settings: map[string]string{"skip-grant-tables": ""}})
 	config.Server.Port = open.Port
 	u := r.open(config)
-	if got, err := u.Verify(t.Context(), credential(t, config.User, random(t))); got == upstream.Refused {
+	if got, err := u.Verify(t.Context(), upstreamtest.Login(t, config.User, upstreamtest.Password(t))); got == upstream.Refused {
 		t.Errorf("got %s, %v, want anything but a refusal", got, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // ownMark names a lock that a session of Custody's holds while it signs in to verify, so that Uses can leave it out.
@@ -26,12 +27,12 @@ const nextUsage = "GRANT PROCESS ON *.* TO the admin, or leave usage out of the 
 // are one user's, so are the sessions.
 func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "looking for uses"
-	user := old.ExposeText(FieldUsername)
+	user := old.ExposeText(login.Username)
 	switch {
 	case u.Kind().Evidence == nil:
-		return nil, &Error{Doing: doing, Detail: "this account's document asks for no usage evidence, or its mode has none", Next: "mode alternate with usage: true has some"}
+		return nil, &upstream.Error{Doing: doing, Detail: "this account's document asks for no usage evidence, or its mode has none", Next: "mode alternate with usage: true has some"}
 	case user == "":
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field username"}
+		return nil, &upstream.Error{Doing: doing, Detail: "a credential needs the field username"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -46,7 +47,7 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	}
 	// Without PROCESS the list of sessions is merely shorter; this table says no.
 	if _, err := s.query("SELECT COUNT(*) FROM information_schema.INNODB_TRX"); err != nil {
-		if failure, ok := errors.AsType[*Error](err); ok && failure.missingRight() {
+		if failure, ok := errors.AsType[*upstream.Error](err); ok && missingRight(answerIn(err)) {
 			failure.Detail, failure.Next = "the admin does not see the sessions of others", nextUsage
 		}
 		return nil, err
@@ -82,7 +83,7 @@ func (u *Upstream) sessions(s *session, user string) ([][]string, error) {
 	columns := "p.HOST, COALESCE(p.DB, ''), " + idle
 	rows, err := s.query("SELECT COALESCE(a.ATTR_VALUE, ''), " + columns + ` FROM information_schema.PROCESSLIST p
 		LEFT JOIN performance_schema.session_connect_attrs a ON a.PROCESSLIST_ID = p.ID AND a.ATTR_NAME = 'program_name'` + where)
-	if failure, ok := errors.AsType[*Error](err); ok && failure.missingRight() {
+	if missingRight(answerIn(err)) {
 		rows, err = s.query("SELECT '', " + columns + " FROM information_schema.PROCESSLIST p" + where)
 	}
 	return rows, err

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/oidc"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // provider answers as a test says: what other providers do, and what stands before them.
@@ -59,15 +59,6 @@ func say(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// answers gives one answer, in a media type.
-func answers(status int, kind, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", kind)
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
-
 // registers answers as a provider that changes what was asked for.
 func (p *provider) registers(change func(map[string]any)) {
 	p.registration = func(w http.ResponseWriter, r *http.Request) {
@@ -85,11 +76,10 @@ func (p *provider) registers(change func(map[string]any)) {
 
 func (p *provider) config(t *testing.T) oidc.Config {
 	t.Helper()
-	admin := text(t, map[string]string{oidc.AdminInitial: initialToken})
 	return oidc.Config{
 		Issuer: p.URL, Orphans: oidc.Accept, Claim: "shop/test/orders", Clock: time.Now,
 		Client: oidc.Client{Name: "Orders", GrantTypes: []string{"client_credentials"}},
-		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil },
+		Admin:  upstreamtest.Admins(upstreamtest.Value(t, map[string]string{oidc.AdminInitial: initialToken})),
 	}
 }
 
@@ -104,7 +94,7 @@ func open(t *testing.T, config oidc.Config) *oidc.Upstream {
 
 func client(t *testing.T, p *provider) secret.Value {
 	t.Helper()
-	return text(t, map[string]string{
+	return upstreamtest.Value(t, map[string]string{
 		oidc.FieldID: "one", oidc.FieldSecret: "the-secret-of-one", oidc.FieldAuthMethod: oidc.Basic,
 		oidc.FieldManageURI: p.URL + "/register/one", oidc.FieldManageToken: "manage-token-of-one",
 	})
@@ -121,30 +111,30 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 		want    upstream.Verdict
 		isLater bool
 	}{
-		"token":                            {"client_credentials", answers(200, object, `{"access_token":"x","token_type":"Bearer"}`), upstream.Accepted, false},
-		"token, of a media type with more": {"client_credentials", answers(200, object+"; charset=utf-8", `{"access_token":"x"}`), upstream.Accepted, false},
-		"no token in it":                   {"client_credentials", answers(200, object, `{}`), upstream.Unknown, false},
-		"page instead of a token":          {"client_credentials", answers(200, page, `{"access_token":"x"}`), upstream.Unknown, false},
-		"token for a grant never given":    {"authorization_code", answers(200, object, `{"access_token":"x"}`), upstream.Unknown, false},
-		"invalid client":                   {"client_credentials", answers(401, object, code("invalid_client")), upstream.Refused, false},
-		"invalid client, by 400":           {"client_credentials", answers(400, object, code("invalid_client")), upstream.Refused, false},
+		"token":                            {"client_credentials", upstreamtest.Says(200, object, `{"access_token":"x","token_type":"Bearer"}`), upstream.Accepted, false},
+		"token, of a media type with more": {"client_credentials", upstreamtest.Says(200, object+"; charset=utf-8", `{"access_token":"x"}`), upstream.Accepted, false},
+		"no token in it":                   {"client_credentials", upstreamtest.Says(200, object, `{}`), upstream.Unknown, false},
+		"page instead of a token":          {"client_credentials", upstreamtest.Says(200, page, `{"access_token":"x"}`), upstream.Unknown, false},
+		"token for a grant never given":    {"authorization_code", upstreamtest.Says(200, object, `{"access_token":"x"}`), upstream.Unknown, false},
+		"invalid client":                   {"client_credentials", upstreamtest.Says(401, object, code("invalid_client")), upstream.Refused, false},
+		"invalid client, by 400":           {"client_credentials", upstreamtest.Says(400, object, code("invalid_client")), upstream.Refused, false},
 		"wrong secret, called unauthorized_client": {
-			"client_credentials", answers(401, object, code("unauthorized_client")), upstream.Refused, false,
+			"client_credentials", upstreamtest.Says(401, object, code("unauthorized_client")), upstream.Refused, false,
 		},
-		"grant never given":            {"authorization_code", answers(400, object, code("invalid_grant")), upstream.Accepted, false},
-		"not for this client":          {"authorization_code", answers(400, object, code("unauthorized_client")), upstream.Accepted, false},
-		"scope not for this client":    {"client_credentials", answers(400, object, code("invalid_scope")), upstream.Accepted, false},
-		"grant unknown to everybody":   {"authorization_code", answers(400, object, code("unsupported_grant_type")), upstream.Unknown, false},
-		"request not understood":       {"authorization_code", answers(400, object, code("invalid_request")), upstream.Unknown, false},
-		"401 without a word":           {"client_credentials", answers(401, object, `{}`), upstream.Unknown, false},
-		"401 of something between":     {"client_credentials", answers(401, page, "<html>sign in</html>"), upstream.Unknown, false},
-		"403 of something between":     {"client_credentials", answers(403, page, "<html>no</html>"), upstream.Unknown, false},
-		"error in another form":        {"client_credentials", answers(401, object, `{"error":{"code":"invalid_client"}}`), upstream.Unknown, false},
-		"error of the provider":        {"client_credentials", answers(500, object, code("server_error")), upstream.Unknown, false},
-		"invalid client within a 500":  {"client_credentials", answers(500, object, code("invalid_client")), upstream.Unknown, false},
-		"starting":                     {"client_credentials", answers(503, page, "<html>wait</html>"), upstream.Unknown, true},
-		"too often":                    {"client_credentials", answers(429, object, code("invalid_client")), upstream.Unknown, true},
-		"too often, by another status": {"client_credentials", answers(400, object, code("slow_down")), upstream.Unknown, true},
+		"grant never given":            {"authorization_code", upstreamtest.Says(400, object, code("invalid_grant")), upstream.Accepted, false},
+		"not for this client":          {"authorization_code", upstreamtest.Says(400, object, code("unauthorized_client")), upstream.Accepted, false},
+		"scope not for this client":    {"client_credentials", upstreamtest.Says(400, object, code("invalid_scope")), upstream.Accepted, false},
+		"grant unknown to everybody":   {"authorization_code", upstreamtest.Says(400, object, code("unsupported_grant_type")), upstream.Unknown, false},
+		"request not understood":       {"authorization_code", upstreamtest.Says(400, object, code("invalid_request")), upstream.Unknown, false},
+		"401 without a word":           {"client_credentials", upstreamtest.Says(401, object, `{}`), upstream.Unknown, false},
+		"401 of something between":     {"client_credentials", upstreamtest.Says(401, page, "<html>sign in</html>"), upstream.Unknown, false},
+		"403 of something between":     {"client_credentials", upstreamtest.Says(403, page, "<html>no</html>"), upstream.Unknown, false},
+		"error in another form":        {"client_credentials", upstreamtest.Says(401, object, `{"error":{"code":"invalid_client"}}`), upstream.Unknown, false},
+		"error of the provider":        {"client_credentials", upstreamtest.Says(500, object, code("server_error")), upstream.Unknown, false},
+		"invalid client within a 500":  {"client_credentials", upstreamtest.Says(500, object, code("invalid_client")), upstream.Unknown, false},
+		"starting":                     {"client_credentials", upstreamtest.Says(503, page, "<html>wait</html>"), upstream.Unknown, true},
+		"too often":                    {"client_credentials", upstreamtest.Says(429, object, code("invalid_client")), upstream.Unknown, true},
+		"too often, by another status": {"client_credentials", upstreamtest.Says(400, object, code("slow_down")), upstream.Unknown, true},
 		"redirect": {"client_credentials", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "/token-elsewhere")
 			w.WriteHeader(http.StatusTemporaryRedirect)
@@ -173,7 +163,7 @@ func TestSecretsAreFormEncodedBeforeTheyAreJoined(t *testing.T) {
 		user, password, _ = r.BasicAuth()
 		say(w, http.StatusOK, map[string]string{"access_token": "x"})
 	}
-	v := text(t, map[string]string{oidc.FieldID: "one:two", oidc.FieldSecret: "a b+c%"})
+	v := upstreamtest.Value(t, map[string]string{oidc.FieldID: "one:two", oidc.FieldSecret: "a b+c%"})
 	if got, err := open(t, p.config(t)).Verify(t.Context(), v); got != upstream.Accepted {
 		t.Fatalf("got %s (%v), want accepted", got, err)
 	}
@@ -210,33 +200,26 @@ func TestAnswersOfTheRegistrationEndpoint(t *testing.T) {
 		answer http.HandlerFunc
 		class  error // nil: ambiguous
 	}{
-		"metadata refused":       {answers(400, object, `{"error":"invalid_client_metadata","error_description":"grant_types is wrong"}`), upstream.ErrRefusedCandidate},
-		"redirect refused":       {answers(400, object, `{"error":"invalid_redirect_uri"}`), upstream.ErrRefusedCandidate},
-		"token refused":          {answers(401, object, `{"error":"invalid_token"}`), upstream.ErrNotApplied},
-		"policy of the provider": {answers(403, object, `{"error":"insufficient_scope"}`), upstream.ErrNotApplied},
-		"something between":      {answers(400, "text/html", "<html>bad</html>"), upstream.ErrNotApplied},
-		"too often":              {answers(429, object, `{}`), upstream.ErrNotApplied},
-		"redirect":               {answers(308, "text/html", ""), upstream.ErrNotApplied},
-		"see other":              {answers(303, "text/html", ""), nil},
-		"error of the provider":  {answers(500, object, `{"error":"invalid_client_metadata"}`), nil},
-		"gateway":                {answers(504, "text/html", "<html></html>"), nil},
-		"timed out between":      {answers(408, "text/html", ""), nil},
-		"made, unreadable":       {answers(201, "text/html", "<html></html>"), nil},
-		"made, without an id":    {answers(201, object, `{}`), nil},
-		"accepted for later":     {answers(202, object, `{}`), nil},
+		"metadata refused":       {upstreamtest.Says(400, object, `{"error":"invalid_client_metadata","error_description":"grant_types is wrong"}`), upstream.ErrRefusedCandidate},
+		"redirect refused":       {upstreamtest.Says(400, object, `{"error":"invalid_redirect_uri"}`), upstream.ErrRefusedCandidate},
+		"token refused":          {upstreamtest.Says(401, object, `{"error":"invalid_token"}`), upstream.ErrNotApplied},
+		"policy of the provider": {upstreamtest.Says(403, object, `{"error":"insufficient_scope"}`), upstream.ErrNotApplied},
+		"something between":      {upstreamtest.Says(400, "text/html", "<html>bad</html>"), upstream.ErrNotApplied},
+		"too often":              {upstreamtest.Says(429, object, `{}`), upstream.ErrNotApplied},
+		"redirect":               {upstreamtest.Says(308, "text/html", ""), upstream.ErrNotApplied},
+		"see other":              {upstreamtest.Says(303, "text/html", ""), nil},
+		"error of the provider":  {upstreamtest.Says(500, object, `{"error":"invalid_client_metadata"}`), nil},
+		"gateway":                {upstreamtest.Says(504, "text/html", "<html></html>"), nil},
+		"timed out between":      {upstreamtest.Says(408, "text/html", ""), nil},
+		"made, unreadable":       {upstreamtest.Says(201, "text/html", "<html></html>"), nil},
+		"made, without an id":    {upstreamtest.Says(201, object, `{}`), nil},
+		"accepted for later":     {upstreamtest.Says(202, object, `{}`), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)
 			p.registration = test.answer
 			_, err := open(t, p.config(t)).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
-			if err == nil {
-				t.Fatal("got no error")
-			}
-			for _, class := range []error{upstream.ErrNotApplied, upstream.ErrRefusedCandidate, upstream.ErrSuperseded} {
-				if got, want := errors.Is(err, class), errors.Is(test.class, class); got != want {
-					t.Errorf("%v: is %q: %v, want %v", err, class, got, want)
-				}
-			}
+			upstreamtest.Fails(t, test.class, err, name)
 		})
 	}
 }
@@ -251,7 +234,7 @@ func TestErrorsQuoteTheProviderButNoToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.registration = answers(400, "application/json", string(encoded))
+		p.registration = upstreamtest.Says(400, "application/json", string(encoded))
 		_, err = open(t, p.config(t)).Apply(t.Context(), "run-1", secret.Value{}, secret.Value{})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), initialToken) {
 			t.Errorf("got %v, want it to contain %q and no token", err, want)
@@ -363,7 +346,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 	try("the client's own address elsewhere")
 
 	// What the configuration names is served.
-	p.token = answers(401, "application/json", `{"error":"invalid_client"}`)
+	p.token = upstreamtest.Says(401, "application/json", `{"error":"invalid_client"}`)
 	config := p.config(t)
 	config.EndpointHosts = []string{strings.TrimPrefix(elsewhere.URL, "http://")}
 	if err := open(t, config).Revoke(t.Context(), "run-1", v, secret.Value{}); err != nil {
@@ -420,7 +403,7 @@ func TestConfigIsChecked(t *testing.T) {
 		config := oidc.Config{
 			Issuer: "https://login.example.org", Orphans: oidc.Accept, Claim: "shop/test/orders", Clock: time.Now,
 			Client: oidc.Client{Name: "Orders", GrantTypes: []string{"client_credentials"}},
-			Admin:  func(context.Context) ([]secret.Value, error) { return nil, nil },
+			Admin:  upstreamtest.Admins(),
 		}
 		test.change(&config)
 		if _, err := oidc.New(config); (err == nil) != test.ok {
@@ -468,9 +451,11 @@ func TestWhatCertainlyMadeNoClientIsNoLostReply(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	for name, spoil := range map[string]func(*provider){
-		"token refused": func(p *provider) { p.registration = answers(401, "application/json", `{"error":"invalid_token"}`) },
+		"token refused": func(p *provider) {
+			p.registration = upstreamtest.Says(401, "application/json", `{"error":"invalid_token"}`)
+		},
 		"metadata refused": func(p *provider) {
-			p.registration = answers(400, "application/json", `{"error":"invalid_client_metadata"}`)
+			p.registration = upstreamtest.Says(400, "application/json", `{"error":"invalid_client_metadata"}`)
 		},
 		"endpoint not there": func(p *provider) { p.discovery["registration_endpoint"] = gone.URL + "/register" },
 	} {

@@ -46,11 +46,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -110,11 +110,7 @@ const (
 	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
 )
 
-const (
-	defaultCallDeadline = 20 * time.Second
-	// maxRuns bounds whose registrations this process remembers.
-	maxRuns = 8
-)
+const defaultCallDeadline = 20 * time.Second
 
 // Client is what is registered.
 type Client struct {
@@ -163,11 +159,7 @@ type Upstream struct {
 	issuer *url.URL
 	client *http.Client
 
-	mu   sync.Mutex
-	runs []*memory
-	// latest is when a client was last registered, as far as this process can know: another may have done so just before
-	// this one began.
-	latest time.Time
+	issued *upstream.Issued
 }
 
 var (
@@ -175,21 +167,13 @@ var (
 	_ upstream.Decoyer  = (*Upstream)(nil)
 )
 
-// memory is what this process knows of one run's registrations.
-type memory struct {
-	run    authority.RunID
-	issued []secret.Value
-	// lost: a registration was sent and not answered.
-	lost bool
-}
-
 // New checks config. It does not connect. For Accept and Collect, Collecting gives the upstream its power to collect.
 func New(config Config) (*Upstream, error) {
 	u := &Upstream{Config: config}
 	if err := u.prepare(); err != nil {
 		return nil, fmt.Errorf("configuring oidc upstream: %w", err)
 	}
-	u.latest = u.Clock()
+	u.issued = upstream.NewIssued(u.Clock, u.Settle)
 	return u, nil
 }
 
@@ -212,7 +196,7 @@ func (u *Upstream) prepare() (err error) {
 	if u.issuer, err = parseIssuer(u.Issuer); err != nil {
 		return err
 	}
-	if u.client, err = newClient(u.CACertificate); err != nil {
+	if u.client, err = transport.Client(u.CACertificate); err != nil {
 		return err
 	}
 	return u.check()
@@ -313,47 +297,13 @@ func (u *Upstream) Revoke(ctx context.Context, _ authority.RunID, old, successor
 	id := old.ExposeText(FieldID)
 	switch {
 	case id == "":
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old credential has no client_id"}
+		return upstream.NotApplied(doing, "the old credential has no client_id")
 	case id == successor.ExposeText(FieldID):
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the old credential and its successor are one client"}
+		return upstream.NotApplied(doing, "the old credential and its successor are one client")
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	return u.remove(ctx, doing, old)
-}
-
-// remembered returns what this process knows of run, nil when it knows nothing. The lock is held.
-func (u *Upstream) remembered(run authority.RunID) *memory {
-	for _, m := range u.runs {
-		if m.run == run {
-			return m
-		}
-	}
-	return nil
-}
-
-// remember changes what this process knows of run.
-func (u *Upstream) remember(run authority.RunID, change func(*memory)) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	m := u.remembered(run)
-	if m == nil {
-		m = &memory{run: run}
-		u.runs = append(u.runs, m)
-		u.runs = u.runs[max(0, len(u.runs)-maxRuns):]
-	}
-	change(m)
-}
-
-// unsettled is for how long yet a client that is refused may be one that is not known everywhere; 0 once it is gone.
-func (u *Upstream) unsettled() time.Duration {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.Clock()
-	if now.Before(u.latest) { // the clock was put back
-		u.latest = now
-	}
-	return max(0, u.latest.Add(u.Settle).Sub(now))
 }
 
 func without(fields []string, v secret.Value) map[string][]byte {

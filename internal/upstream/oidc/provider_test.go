@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/oidc"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,8 +29,8 @@ func TestClientIsRegisteredAsTheEstateSays(t *testing.T) {
 		Contacts: []string{"orders@example.org"}, URI: "https://orders.example.org",
 	}
 	u := r.open(config)
-	current := text(t, map[string]string{"note": "kept", oidc.FieldExpires: "2001-01-01T00:00:00Z"})
-	v := r.issue(u, "run-1", current)
+	current := upstreamtest.Value(t, map[string]string{"note": "kept", oidc.FieldExpires: "2001-01-01T00:00:00Z"})
+	v := upstreamtest.Issue(r, u, "run-1", current)
 	want := []string{
 		oidc.FieldID, oidc.FieldSecret, oidc.FieldGrantTypes, "note", oidc.FieldManageToken, oidc.FieldManageURI, oidc.FieldAuthMethod,
 	}
@@ -48,7 +49,7 @@ func TestClientIsRegisteredAsTheEstateSays(t *testing.T) {
 	if diff := cmp.Diff(wantClient, held[0]); diff != "" {
 		t.Errorf("client (-want +got):\n%s", diff)
 	}
-	r.is(u, upstream.Accepted, v, "the client")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "the client")
 }
 
 // TestVerifyByEachGrant: where client_credentials is not granted, a grant that was never given shows who is let in.
@@ -66,8 +67,8 @@ func TestVerifyByEachGrant(t *testing.T) {
 				client.Name, client.AuthMethod = "Orders", method
 				config.Client = client
 				u := r.open(config)
-				v := r.issue(u, "run-1", secret.Value{})
-				r.is(u, upstream.Accepted, v, "the client")
+				v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+				upstreamtest.Is(r, u, upstream.Accepted, v, "the client")
 				decoy, err := u.Decoy(v)
 				if err != nil {
 					t.Fatal(err)
@@ -75,12 +76,12 @@ func TestVerifyByEachGrant(t *testing.T) {
 				if decoy.ExposeText(oidc.FieldID) != v.ExposeText(oidc.FieldID) {
 					t.Error("the decoy is another client: that it is refused would not show that the secret is looked at")
 				}
-				r.is(u, upstream.Refused, decoy, "the client with another secret")
+				upstreamtest.Is(r, u, upstream.Refused, decoy, "the client with another secret")
 				stranger, err := v.With(oidc.FieldID, []byte("nobody"))
 				if err != nil {
 					t.Fatal(err)
 				}
-				r.is(u, upstream.Refused, stranger, "a client that does not exist")
+				upstreamtest.Is(r, u, upstream.Refused, stranger, "a client that does not exist")
 			})
 		}
 	}
@@ -90,19 +91,19 @@ func TestVerifyByEachGrant(t *testing.T) {
 func TestEstateMayChangeHowClientsAuthenticate(t *testing.T) {
 	r := newRig(t, realparts.OIDCOptions{})
 	config := r.config(oidc.Accept)
-	first := r.issue(r.open(config), "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	config.Client.AuthMethod = oidc.Post
 	config.Client.GrantTypes = []string{"authorization_code"}
 	config.Client.RedirectURIs = []string{"https://orders.example.org/back"}
 	u := r.open(config)
-	second := r.issue(u, "run-2", first)
-	r.is(u, upstream.Accepted, first, "the old client")
-	r.is(u, upstream.Accepted, second, "the new client")
+	second := upstreamtest.Issue(r, u, "run-2", first)
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the old client")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the new client")
 	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 		t.Fatal(err)
 	}
-	r.is(u, upstream.Refused, first, "the old client")
-	r.is(u, upstream.Accepted, second, "the new client")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old client")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the new client")
 }
 
 func TestRefusedMetadata(t *testing.T) {
@@ -128,13 +129,13 @@ func TestRefusedMetadata(t *testing.T) {
 func TestAdminCredentialsAreTriedInOrder(t *testing.T) {
 	r := newRig(t, realparts.OIDCOptions{})
 	config := r.config(oidc.Accept)
-	wrong := text(t, map[string]string{oidc.AdminInitial: "wrong-token"})
-	right := text(t, map[string]string{oidc.AdminInitial: r.provider.InitialAccessToken})
-	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong, right}, nil }
+	wrong := upstreamtest.Value(t, map[string]string{oidc.AdminInitial: "wrong-token"})
+	right := upstreamtest.Value(t, map[string]string{oidc.AdminInitial: r.provider.InitialAccessToken})
+	config.Admin = upstreamtest.Admins(wrong, right)
 	u := r.open(config)
-	r.is(u, upstream.Accepted, r.issue(u, "run-1", secret.Value{}), "the client")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-1", secret.Value{}), "the client")
 
-	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong}, nil }
+	config.Admin = upstreamtest.Admins(wrong)
 	_, err := r.open(config).Apply(t.Context(), "run-2", secret.Value{}, secret.Value{})
 	if !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("every token refused: got %v, want ErrNotApplied", err)
@@ -146,8 +147,8 @@ func TestAdminCredentialsAreTriedInOrder(t *testing.T) {
 func TestGoneOrWrongToken(t *testing.T) {
 	r := newRig(t, realparts.OIDCOptions{})
 	u := r.open(r.config(oidc.Accept))
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 
 	wrong, err := first.With(oidc.FieldManageToken, []byte("not-the-registration-access-token"))
 	if err != nil {
@@ -157,10 +158,10 @@ func TestGoneOrWrongToken(t *testing.T) {
 	if !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("a wrong registration access token: got %v, want ErrNotApplied", err)
 	}
-	if hint, ok := errors.AsType[*oidc.Error](err); !ok || !strings.Contains(hint.Hint(), first.ExposeText(oidc.FieldID)) {
+	if hint, ok := errors.AsType[*upstream.Error](err); !ok || !strings.Contains(hint.Hint(), first.ExposeText(oidc.FieldID)) {
 		t.Errorf("got hint %q, want one that names the client", hint.Hint())
 	}
-	r.is(u, upstream.Accepted, first, "the client that could not be deleted")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the client that could not be deleted")
 
 	for range 2 { // the second time it is gone
 		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
@@ -170,7 +171,7 @@ func TestGoneOrWrongToken(t *testing.T) {
 	if err := u.Revoke(t.Context(), "run-2", wrong, second); err != nil {
 		t.Errorf("gone, and the token wrong as well: got %v, want none", err)
 	}
-	r.is(u, upstream.Accepted, second, "the successor")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the successor")
 }
 
 // TestRevokeFallsBackToTheProvidersList where the client's own token is lost.
@@ -178,13 +179,13 @@ func TestRevokeFallsBackToTheProvidersList(t *testing.T) {
 	r := newRig(t, realparts.OIDCOptions{})
 	config := r.config(oidc.Collect)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
-	bare := text(t, map[string]string{oidc.FieldID: first.ExposeText(oidc.FieldID), oidc.FieldSecret: first.ExposeText(oidc.FieldSecret)})
-	second := r.issue(u, "run-2", bare)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	bare := upstreamtest.Value(t, map[string]string{oidc.FieldID: first.ExposeText(oidc.FieldID), oidc.FieldSecret: first.ExposeText(oidc.FieldSecret)})
+	second := upstreamtest.Issue(r, u, "run-2", bare)
 	if err := u.Revoke(t.Context(), "run-2", bare, second); err != nil {
 		t.Fatal(err)
 	}
-	r.is(u, upstream.Refused, first, "the old client")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old client")
 	r.holds(1, config.Claim, "after revoking")
 }
 
@@ -194,12 +195,12 @@ func TestCollectInAnotherProcess(t *testing.T) {
 	for i := range 25 { // so that the list has pages
 		other := r.config(oidc.Accept)
 		other.Claim = fmt.Sprintf("shop/test/other-%d", i)
-		r.issue(r.open(other), "run-2", secret.Value{})
+		upstreamtest.Issue(r, r.open(other), "run-2", secret.Value{})
 	}
 	config := r.config(oidc.Collect)
-	first := r.issue(r.open(config), "run-1", secret.Value{})
-	r.issue(r.open(config), "run-2", first)
-	r.issue(r.open(config), "run-2", first)
+	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
+	upstreamtest.Issue(r, r.open(config), "run-2", first)
+	upstreamtest.Issue(r, r.open(config), "run-2", first)
 	r.holds(3, config.Claim, "after lost replies")
 	u := r.open(config).Collecting()
 	for range 2 {
@@ -208,13 +209,13 @@ func TestCollectInAnotherProcess(t *testing.T) {
 		}
 		r.holds(1, config.Claim, "after collecting")
 	}
-	r.is(u, upstream.Accepted, first, "the current client")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the current client")
 	if all, err := r.provider.Clients(t.Context()); err != nil || len(all) != 26 {
 		t.Errorf("got %d clients in all (%v), want 25 of others left alone", len(all), err)
 	}
 
-	wrong := text(t, map[string]string{oidc.AdminClients: "wrong", oidc.AdminInitial: r.provider.InitialAccessToken})
-	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{wrong}, nil }
+	wrong := upstreamtest.Value(t, map[string]string{oidc.AdminClients: "wrong", oidc.AdminInitial: r.provider.InitialAccessToken})
+	config.Admin = upstreamtest.Admins(wrong)
 	if err := r.open(config).Collecting().Collect(t.Context(), "run-2"); err == nil {
 		t.Error("a list that cannot be read: got no error; an orphan may be left")
 	}
@@ -233,7 +234,7 @@ func TestAcceptTellsOfOrphans(t *testing.T) {
 		}
 	}
 	u := r.open(config)
-	r.issue(u, "run-1", secret.Value{})
+	upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	collect(u)
 	if len(told) != 0 {
 		t.Errorf("every reply came: got %q, want nothing told", told)
@@ -275,20 +276,20 @@ func TestHoldLeavesItToAPerson(t *testing.T) {
 	if _, collects := u.(upstream.Collector); collects {
 		t.Error("an upstream that holds collects")
 	}
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 		t.Fatal(err)
 	}
-	r.is(u, upstream.Refused, first, "the old client")
-	r.is(u, upstream.Accepted, second, "the new client")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old client")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the new client")
 }
 
 // TestLateRegistration: the provider enforces no deadline. What lands late is found by its run.
 func TestLateRegistration(t *testing.T) {
 	r := newRig(t, realparts.OIDCOptions{})
 	config := r.config(oidc.Collect)
-	first := r.issue(r.open(config), "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	config.CallDeadline = 100 * time.Millisecond
 	u := r.open(config).Collecting()
 	r.provider.Proxy.Cut(1) // discovery is answered, the registration is not
@@ -328,9 +329,9 @@ func TestCalls(t *testing.T) {
 		}
 	}
 	var first, second secret.Value
-	counted("Apply", 2, func() { first = r.issue(u, "run-1", secret.Value{}) })
-	counted("Verify", 2, func() { r.is(u, upstream.Accepted, first, "the client") })
-	second = r.issue(u, "run-2", first)
+	counted("Apply", 2, func() { first = upstreamtest.Issue(r, u, "run-1", secret.Value{}) })
+	counted("Verify", 2, func() { upstreamtest.Is(r, u, upstream.Accepted, first, "the client") })
+	second = upstreamtest.Issue(r, u, "run-2", first)
 	revoke := func() {
 		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 			t.Fatal(err)

@@ -76,14 +76,14 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return secret.Value{}, upstream.NotApplied(doing, "a run id is needed")
 	}
 	found, err := u.discover(ctx, doing)
 	if err != nil {
 		return secret.Value{}, err
 	}
 	if found.registration == "" {
-		return secret.Value{}, &Error{
+		return secret.Value{}, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider has no registration endpoint",
 			Next: "turn dynamic client registration on at the provider",
 		}
@@ -94,23 +94,21 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 	}
 	var refused error
 	for _, token := range tokens {
-		var before bool
-		u.remember(run, func(m *memory) { before, m.lost = m.lost, true }) // until an answer says otherwise
-		unlost := func() { u.remember(run, func(m *memory) { m.lost = before }) }
+		told := u.issued.Ask(run)
 		a, err := u.send(ctx, doing, request{method: http.MethodPost, address: found.registration, bearer: token, metadata: u.wanted(run)})
-		if err == nil && a.status == http.StatusUnauthorized {
-			unlost()
-			refused = &Error{
-				Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider refuses every initial access token", Status: a.status, Code: a.code,
+		if err == nil && a.Status == http.StatusUnauthorized {
+			told()
+			refused = &upstream.Error{
+				Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider refuses every initial access token", Said: a.said(),
 				Next: "have the provider make an initial access token, and hand it in as the field initialAccessToken of the secret that adminRef names: `custody supply SECRET`",
 			}
 			continue
 		}
 		if err == nil {
-			return u.registered(ctx, doing, run, current, a, token, unlost)
+			return u.registered(ctx, doing, run, current, a, token, told)
 		}
 		if errors.Is(err, upstream.ErrNotApplied) {
-			unlost()
+			told()
 		}
 		return secret.Value{}, err
 	}
@@ -122,9 +120,9 @@ func (u *Upstream) tokens(ctx context.Context, doing, field string) ([]string, e
 	if u.Admin == nil {
 		return []string{""}, nil
 	}
-	credentials, err := u.Admin(ctx)
+	credentials, err := upstream.Admins(ctx, doing, u.Admin)
 	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
+		return nil, err
 	}
 	var tokens []string
 	for _, credential := range credentials {
@@ -138,47 +136,43 @@ func (u *Upstream) tokens(ctx context.Context, doing, field string) ([]string, e
 	case field == AdminInitial && u.Orphans == Collect: // the admin may be there for the list alone
 		return []string{""}, nil
 	}
-	return nil, &Error{
+	return nil, &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no field " + field,
 		Next: "hand in the secret that adminRef names with the field " + field + ": `custody supply SECRET`",
 	}
 }
 
-// registered reads an answer to a registration. unlost notes that this one is known to its end.
+// registered reads an answer to a registration. told is Issued.Ask's.
 func (u *Upstream) registered(
-	ctx context.Context, doing string, run authority.RunID, current secret.Value, a *answer, token string, unlost func(),
+	ctx context.Context, doing string, run authority.RunID, current secret.Value, a *answer, token string, told func(...secret.Value),
 ) (secret.Value, error) {
 	var made registered
 	switch {
-	case a.status == http.StatusCreated || a.status == http.StatusOK:
-		if err := json.Unmarshal(a.body, &made); err != nil || !a.object || made.ID == "" {
+	case a.Status == http.StatusCreated || a.Status == http.StatusOK:
+		if err := json.Unmarshal(a.Body, &made); err != nil || !a.object || made.ID == "" {
 			return secret.Value{}, u.wrong(doing, "the provider registered a client, and its answer cannot be read", nil, a)
 		}
-	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status < 300, a.status == http.StatusFound, a.status == http.StatusSeeOther:
+	case a.Status >= 500, a.Status == http.StatusRequestTimeout, a.Status < 300, a.Status == http.StatusFound, a.Status == http.StatusSeeOther:
 		return secret.Value{}, u.wrong(doing, "a client may have been registered", nil, a)
 	default:
-		unlost()
+		told()
 		class := upstream.ErrNotApplied
-		if a.status == http.StatusBadRequest && slices.Contains(metadataCodes, a.code) {
+		if a.Status == http.StatusBadRequest && slices.Contains(metadataCodes, a.code) {
 			class = upstream.ErrRefusedCandidate
 		}
 		return secret.Value{}, u.wrong(doing, quotable(a.description, token), class, a)
 	}
 	reason := ""
-	if json.Unmarshal(a.body, &made.details) != nil {
+	if json.Unmarshal(a.Body, &made.details) != nil {
 		reason = "its metadata has another form than the standard's"
 	}
 	value, err := u.value(current, made)
 	if err != nil {
-		return secret.Value{}, &Error{Doing: doing, Detail: "the provider registered a client that no value can hold"}
+		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "the provider registered a client that no value can hold"}
 	}
-	unlost()
-	u.remember(run, func(m *memory) {
-		m.issued = append(m.issued, value)
-		u.latest = u.Clock()
-	})
+	told(value)
 	if reason == "" {
-		reason = u.differs(run, a.body, made)
+		reason = u.differs(run, a.Body, made)
 	}
 	if reason != "" {
 		return u.unwanted(ctx, doing, run, value, reason)
@@ -191,10 +185,10 @@ func (u *Upstream) registered(
 func (u *Upstream) unwanted(ctx context.Context, doing string, run authority.RunID, value secret.Value, reason string) (secret.Value, error) {
 	err := u.remove(ctx, doing+": the provider registered it otherwise than asked ("+reason+"): deleting it again", value)
 	if err != nil {
-		return value, classless(err)
+		return value, upstream.Classless(err)
 	}
-	u.remember(run, func(m *memory) { m.issued = slices.DeleteFunc(m.issued, value.Equal) })
-	return secret.Value{}, &Error{
+	u.issued.TakenBack(run, value)
+	return secret.Value{}, &upstream.Error{
 		Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "the provider registered it otherwise than asked, and it was deleted again: " + reason,
 		Next: "ask for what the provider allows, or have it allow what is asked for",
 	}

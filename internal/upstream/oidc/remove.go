@@ -5,7 +5,6 @@ package oidc
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,20 +36,20 @@ func (u *Upstream) remove(ctx context.Context, doing string, v secret.Value) err
 	verdict, err := u.Verify(ctx, v)
 	switch verdict {
 	case upstream.Refused:
-		if left := u.unsettled(); left > 0 {
-			return &upstream.Later{After: left, Err: &Error{
+		if left := u.issued.Unsettled(); left > 0 {
+			return &upstream.Later{After: left, Err: &upstream.Error{
 				Doing: doing, Detail: "the client is refused, which so soon after a registration may be delay: whether it is gone cannot be told yet",
 			}}
 		}
 		return nil
 	case upstream.Accepted:
-		return &Error{
+		return &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Cause: unable,
 			Detail: "the client is honoured, and cannot be deleted: its registration access token is missing, not honoured, or may not delete",
 			Next:   "delete the client " + clientForm(v.ExposeText(FieldID)) + "at the provider by hand; the run then goes on",
 		}
 	}
-	return &Error{
+	return &upstream.Error{
 		Doing: doing, Detail: "whether the client is gone cannot be told", Cause: err,
 		Next: "see whether the client " + clientForm(v.ExposeText(FieldID)) + "is at the provider still, and delete it by hand",
 	}
@@ -71,12 +70,12 @@ func (u *Upstream) delete(ctx context.Context, doing, address, token string) (do
 	switch {
 	case err != nil:
 		return false, err
-	case a.status == http.StatusNoContent, a.status == http.StatusOK:
+	case a.Status == http.StatusNoContent, a.Status == http.StatusOK:
 		return true, nil
-	case a.throttled() && a.status != http.StatusServiceUnavailable:
+	case a.throttled() && a.Status != http.StatusServiceUnavailable:
 		return false, u.wrong(doing, "", upstream.ErrNotApplied, a)
 	}
-	switch a.status {
+	switch a.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
 		return false, nil
 	}
@@ -116,9 +115,9 @@ func (c Collecting) Collect(ctx context.Context, run authority.RunID) error {
 	ctx, cancel := context.WithTimeout(ctx, c.CallDeadline)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	issued, unsure := c.known(run)
+	issued, unsure := c.issued.Known(run)
 	for _, v := range issued {
 		if err := c.remove(ctx, doing, v); err != nil {
 			return err
@@ -131,19 +130,8 @@ func (c Collecting) Collect(ctx context.Context, run authority.RunID) error {
 	} else if unsure && c.Tell != nil {
 		c.Tell(ctx, c.marker(run))
 	}
-	c.remember(run, func(m *memory) { m.issued, m.lost = nil, false })
+	c.issued.Collected(run)
 	return nil
-}
-
-// known is what this process registered for run, and whether it cannot be sure that this is all.
-func (c Collecting) known(run authority.RunID) (issued []secret.Value, unsure bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.remembered(run)
-	if m == nil {
-		return nil, true
-	}
-	return append(issued, m.issued...), m.lost
 }
 
 // maxPages bounds a list that goes in circles.
@@ -157,8 +145,8 @@ func (c Collecting) collectListed(ctx context.Context, doing string, run authori
 		return err
 	}
 	for i, token := range tokens {
-		ids, err := c.listed(ctx, doing, token, run)
-		if failure, ok := errors.AsType[*Error](err); ok && failure.Status == http.StatusUnauthorized && i < len(tokens)-1 {
+		ids, refused, err := c.listed(ctx, doing, token, run)
+		if refused && i < len(tokens)-1 {
 			continue
 		}
 		if err != nil {
@@ -170,7 +158,7 @@ func (c Collecting) collectListed(ctx context.Context, doing string, run authori
 				return err
 			}
 			if !done {
-				return &Error{
+				return &upstream.Error{
 					Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list names the client " + clientForm(id) + "and does not let it be deleted",
 					Next: "see that the clientsToken may delete clients, or delete it by hand",
 				}
@@ -181,21 +169,21 @@ func (c Collecting) collectListed(ctx context.Context, doing string, run authori
 	return nil
 }
 
-// listed returns the ids of the clients that carry run.
-func (c Collecting) listed(ctx context.Context, doing, token string, run authority.RunID) (ids []string, err error) {
+// listed returns the ids of the clients that carry run. refused: the token is not one that the provider honours.
+func (c Collecting) listed(ctx context.Context, doing, token string, run authority.RunID) (ids []string, refused bool, err error) {
 	next := c.Clients
 	for range maxPages {
 		a, err := c.send(ctx, doing, request{method: http.MethodGet, address: next, bearer: token})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		var page []struct {
 			ID              string `json:"client_id"`
 			Name            string `json:"client_name"`
 			SoftwareVersion string `json:"software_version"`
 		}
-		if a.status != http.StatusOK || !a.object || json.Unmarshal(a.body, &page) != nil {
-			return nil, c.wrong(doing, "the provider's list of clients cannot be read", nil, a)
+		if a.Status != http.StatusOK || !a.object || json.Unmarshal(a.Body, &page) != nil {
+			return nil, a.Status == http.StatusUnauthorized, c.wrong(doing, "the provider's list of clients cannot be read", nil, a)
 		}
 		for _, client := range page {
 			if client.ID != "" && c.carries(client.Name, client.SoftwareVersion, run) {
@@ -204,36 +192,20 @@ func (c Collecting) listed(ctx context.Context, doing, token string, run authori
 		}
 		base, err := url.Parse(next)
 		if err != nil {
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the address of the list"}
+			return nil, false, upstream.NotApplied(doing, "the address of the list")
 		}
-		link := nextLink(a.header.Values("Link"))
+		link := a.Next()
 		if link == "" {
-			return ids, nil
+			return ids, false, nil
 		}
 		reference, err := base.Parse(link)
 		if err == nil {
 			_, err = c.allowed(reference.String())
 		}
 		if err != nil {
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the next page of the provider's list is not where credentials may go"}
+			return nil, false, upstream.NotApplied(doing, "the next page of the provider's list is not where credentials may go")
 		}
 		next = reference.String()
 	}
-	return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list of clients has no end"}
-}
-
-// nextLink finds the next page (RFC 8288).
-func nextLink(headers []string) string {
-	for _, header := range headers {
-		for _, link := range strings.Split(header, ",") {
-			target, parameters, _ := strings.Cut(strings.TrimSpace(link), ">")
-			for _, parameter := range strings.Split(parameters, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-				if strings.EqualFold(name, "rel") && strings.EqualFold(strings.Trim(value, `"`), "next") {
-					return strings.TrimPrefix(target, "<")
-				}
-			}
-		}
-	}
-	return ""
+	return nil, false, upstream.NotApplied(doing, "the provider's list of clients has no end")
 }

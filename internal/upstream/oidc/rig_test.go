@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
-	"custody.dev/custody/internal/secret"
-	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/oidc"
 	"custody.dev/custody/internal/upstream/upstreamtest"
 )
@@ -38,15 +35,6 @@ func newRig(t *testing.T, options realparts.OIDCOptions) *rig {
 // on is the same rig under a subtest.
 func (r *rig) on(t *testing.T) *rig { return &rig{T: t, provider: r.provider, claims: r.claims} }
 
-func text(t *testing.T, fields map[string]string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 // config is for a secret that the provider does not know yet; its clients have client_credentials.
 func (r *rig) config(orphans oidc.Orphans) oidc.Config {
 	r.Helper()
@@ -64,8 +52,7 @@ func (r *rig) config(orphans oidc.Orphans) oidc.Config {
 		admin[oidc.AdminClients] = r.provider.AdminToken
 	}
 	if len(admin) > 0 {
-		credential := text(r.T, admin)
-		config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{credential}, nil }
+		config.Admin = upstreamtest.Admins(upstreamtest.Value(r, admin))
 	}
 	return config
 }
@@ -115,23 +102,6 @@ func (r *rig) clear() {
 	}
 }
 
-func (r *rig) issue(u upstream.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	v, err := u.Apply(r.Context(), run, current, secret.Value{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return v
-}
-
-func (r *rig) is(u upstream.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
-}
-
 func TestSuite(t *testing.T) {
 	plain, open := realparts.OIDCOptions{}, realparts.OIDCOptions{Open: true, TLS: true}
 	for _, test := range []struct {
@@ -156,14 +126,14 @@ func TestSuite(t *testing.T) {
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
 				r := rig.on(t)
 				config := r.config(test.orphans)
-				var skew atomic.Int64
-				config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				clock, skew := upstreamtest.Skewed()
+				config.Clock = clock
 				if test.change != nil {
 					test.change(&config)
 				}
 				fixture := upstreamtest.Fixture{
 					Upstream: r.open(config).Collecting(), Public: public,
-					Break: r.provider.Proxy.Break, Cut: r.provider.Proxy.Cut,
+					Break: r.provider.Proxy.Break, Cut: r.provider.Proxy.Cut, Hold: r.provider.Proxy.Hold,
 					Mend: func() {
 						r.provider.Proxy.Mend()
 						r.clear()
@@ -171,7 +141,7 @@ func TestSuite(t *testing.T) {
 					Throttle: func() {
 						r.fault(realparts.OIDCFault{Status: 429, Headers: map[string]string{"Retry-After": "7"}})
 					},
-					Skew: func(by time.Duration) { skew.Store(int64(by)) },
+					Skew: skew,
 					Log:  r.provider.Log,
 				}
 				if test.orphans == oidc.Collect { // elsewhere a lost reply leaves a client that nobody can find

@@ -20,7 +20,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	const doing = "authenticating client"
 	id, password := v.ExposeText(FieldID), v.ExposeText(FieldSecret)
 	if id == "" || password == "" {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields client_id and client_secret"}
+		return upstream.Unknown, &upstream.Error{Doing: doing, Detail: "a credential needs the fields client_id and client_secret"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -44,7 +44,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 		r.form.Set("client_id", id)
 		r.form.Set("client_secret", password)
 	default:
-		return upstream.Unknown, &Error{Doing: doing, Detail: "the client authenticates neither by client_secret_basic nor by client_secret_post"}
+		return upstream.Unknown, &upstream.Error{Doing: doing, Detail: "the client authenticates neither by client_secret_basic nor by client_secret_post"}
 	}
 	a, err := u.send(ctx, doing, r)
 	if err != nil {
@@ -87,20 +87,20 @@ func (u *Upstream) ask(r *request, v secret.Value) (grant string, err error) {
 func judge(a *answer, grant string) upstream.Verdict {
 	switch {
 	case !a.object || a.throttled():
-	case a.status == http.StatusOK:
+	case a.Status == http.StatusOK:
 		var granted struct {
 			Token string `json:"access_token"`
 		}
-		if grant == grantClient && json.Unmarshal(a.body, &granted) == nil && granted.Token != "" {
+		if grant == grantClient && json.Unmarshal(a.Body, &granted) == nil && granted.Token != "" {
 			return upstream.Accepted
 		}
-	case a.status == http.StatusUnauthorized:
+	case a.Status == http.StatusUnauthorized:
 		// Some providers call a wrong secret unauthorized_client. The client has the grant that was asked for, so that
 		// cannot be what is meant.
 		if a.code == codeInvalidClient || a.code == codeUnauthorizedClient {
 			return upstream.Refused
 		}
-	case a.status == http.StatusBadRequest:
+	case a.Status == http.StatusBadRequest:
 		switch {
 		case a.code == codeInvalidClient:
 			return upstream.Refused

@@ -5,49 +5,22 @@ package oidc
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 1 << 20
-
-// newClient makes a client that takes nothing from the environment, follows no redirect and repeats no request.
-func newClient(certificate string) (*http.Client, error) {
-	var roots *x509.CertPool
-	if certificate != "" {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(certificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
-	}
-	return &http.Client{
-		// A fresh connection for each request: one that was idle may be gone, and what was sent on it in doubt.
-		Transport: &http.Transport{
-			DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
-}
 
 func parseIssuer(text string) (*url.URL, error) {
 	issuer, err := parseEndpoint(text)
@@ -57,7 +30,7 @@ func parseIssuer(text string) (*url.URL, error) {
 	if issuer.RawQuery != "" {
 		return nil, errors.New("the issuer has a query")
 	}
-	if issuer.Scheme == "http" && !loopback(issuer.Hostname()) {
+	if issuer.Scheme == "http" && !transport.Local(issuer.Hostname()) {
 		return nil, errors.New("the issuer is neither https nor on loopback")
 	}
 	return issuer, nil
@@ -81,7 +54,7 @@ func (u *Upstream) allowed(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if endpoint.Scheme != "https" && (u.issuer.Scheme == "https" || !loopback(endpoint.Hostname())) {
+	if endpoint.Scheme != "https" && (u.issuer.Scheme == "https" || !transport.Local(endpoint.Hostname())) {
 		return nil, errors.New("an address without TLS")
 	}
 	same := func(host string) bool { return strings.EqualFold(host, endpoint.Host) }
@@ -93,9 +66,7 @@ func (u *Upstream) allowed(text string) (*url.URL, error) {
 
 // answer is what the provider said.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
+	transport.Answer
 	// object: the body is JSON and was said to be.
 	object bool
 	// code is the standard's word for the error, "" when there is none; description the provider's own words.
@@ -144,72 +115,59 @@ func (r request) build(ctx context.Context) (*http.Request, error) {
 
 // send makes one request. Its error is ErrNotApplied when the request was certainly not sent.
 func (u *Upstream) send(ctx context.Context, doing string, r request) (*answer, error) {
-	var connected atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	built, err := r.build(traced)
+	built, err := r.build(ctx)
 	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "making the request"}
+		return nil, upstream.NotApplied(doing, "making the request")
 	}
-	response, err := u.client.Do(built)
+	got, err := transport.Exchange(u.client, built, maxAnswer)
 	if err != nil {
-		detail, cause := describe(err)
-		failure := &Error{Doing: doing, Detail: join("no answer", detail), Cause: cause}
-		if !connected.Load() {
-			failure.Class, failure.Detail, failure.Next = upstream.ErrNotApplied, join("the provider is unreachable", detail), nextReach
-		}
-		return nil, failure
+		return nil, upstream.Unanswered(doing, "the provider", err, "the connection broke, or the provider does not speak HTTP as expected", nextReach)
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil || len(body) > maxAnswer {
-		detail, cause := describe(err)
-		return nil, &Error{Doing: doing, Detail: join("the answer broke off or is too long", detail), Cause: cause, Status: response.StatusCode}
-	}
-	a := &answer{status: response.StatusCode, header: response.Header, body: body}
+	a := &answer{Answer: got}
 	a.read()
 	return a, nil
 }
 
 func (a *answer) read() {
-	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
 		return
 	}
-	a.object = json.Valid(a.body)
+	a.object = json.Valid(a.Body)
 	var failure struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}
-	if json.Unmarshal(a.body, &failure) == nil && codeForm.MatchString(failure.Error) {
+	if json.Unmarshal(a.Body, &failure) == nil && codeForm.MatchString(failure.Error) {
 		a.code, a.description = failure.Error, failure.Description
 	}
 }
 
+// said is what may be shown of the answer.
+func (a *answer) said() string { return upstream.Join(a.String(), a.code) }
+
 // throttled reports whether the provider wants to be asked later.
 func (a *answer) throttled() bool {
-	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable || a.code == "slow_down"
+	return a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable || a.code == "slow_down"
 }
 
 // wrong is the error for an answer that is not what was hoped for; class says what it means.
 func (u *Upstream) wrong(doing, detail string, class error, a *answer) error {
-	e := &Error{Doing: doing, Class: class, Detail: detail, Status: a.status, Code: a.code}
+	e := &upstream.Error{Doing: doing, Class: class, Detail: detail, Said: a.said()}
 	switch {
 	case a.throttled():
-		e.Detail = join(detail, "the provider is asked too often, or not ready")
-		return later(e, a.header, u.Clock())
-	case a.status >= 300 && a.status < 400:
-		e.Detail, e.Next = join(detail, "the provider redirects elsewhere"), nextEndpoint
-	case !a.object && len(a.body) > 0:
-		e.Detail = join(detail, "the answer is not JSON: something between may have given it")
+		e.Detail = upstream.Join(detail, "the provider is asked too often, or not ready")
+		wait, told := a.RetryAfter(u.Clock())
+		if !told {
+			wait = defaultLater
+		}
+		return &upstream.Later{After: min(wait, maxLater), Err: e}
+	case a.Status >= 300 && a.Status < 400:
+		e.Detail, e.Next = upstream.Join(detail, "the provider redirects elsewhere"), nextEndpoint
+	case !a.object && len(a.Body) > 0:
+		e.Detail = upstream.Join(detail, "the answer is not JSON: something between may have given it")
 	}
 	return e
-}
-
-func join(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + ": " + b
 }
 
 // endpoints are what discovery tells.
@@ -223,21 +181,18 @@ func (u *Upstream) discover(ctx context.Context, doing string) (endpoints, error
 	address := strings.TrimSuffix(u.Issuer, "/") + "/.well-known/openid-configuration"
 	a, err := u.send(ctx, doing, request{method: http.MethodGet, address: address})
 	if err != nil {
-		if failure, ok := errors.AsType[*Error](err); ok {
-			failure.Class = upstream.ErrNotApplied
-		}
-		return endpoints{}, err
+		return endpoints{}, upstream.Unapplied(err)
 	}
 	var document struct {
 		Issuer       string `json:"issuer"`
 		Registration string `json:"registration_endpoint"`
 		Token        string `json:"token_endpoint"`
 	}
-	if a.status != http.StatusOK || json.Unmarshal(a.body, &document) != nil {
+	if a.Status != http.StatusOK || json.Unmarshal(a.Body, &document) != nil {
 		return endpoints{}, u.wrong(doing, "", upstream.ErrNotApplied, a)
 	}
 	if document.Issuer != u.Issuer {
-		return endpoints{}, &Error{
+		return endpoints{}, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "it names another issuer than the Upstream document",
 			Next: "write the issuer as its own discovery document does, to the last slash",
 		}
@@ -248,7 +203,7 @@ func (u *Upstream) discover(ctx context.Context, doing string) (endpoints, error
 			continue // only registering needs it
 		}
 		if _, err := u.allowed(endpoint); err != nil {
-			return endpoints{}, &Error{
+			return endpoints{}, &upstream.Error{
 				Doing: doing, Class: upstream.ErrNotApplied, Detail: name + ": " + err.Error(),
 				Next: "if that host is the provider's too, list it in endpointHosts of the Upstream document",
 			}

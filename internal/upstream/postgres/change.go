@@ -44,7 +44,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
 	conn, err := u.admin(ctx, doing)
 	if err != nil {
@@ -124,7 +124,7 @@ func (u *Upstream) lock(s *session, user string) error {
 
 // marked lists the roles that carry a comment when user is changed: first the one with the run's marker.
 func (u *Upstream) marked(user string) []string {
-	if u.Mode == Alternate {
+	if u.Mode == upstream.Alternate {
 		return []string{u.Owner, user}
 	}
 	return []string{user}
@@ -133,7 +133,7 @@ func (u *Upstream) marked(user string) []string {
 // commit sends a check of the deadline and COMMIT in one message: late, both arrive late, and the check fails.
 func (s *session) commit() error {
 	if err := s.ctx.Err(); err != nil {
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "COMMIT was not sent", Cause: err}
+		return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "COMMIT was not sent", Cause: err}
 	}
 	results, err := s.conn.Exec(s.ctx, fmt.Sprintf(`DO $custody$ BEGIN
 		IF extract(epoch FROM clock_timestamp()) * 1000000 > %d THEN
@@ -143,7 +143,7 @@ func (s *session) commit() error {
 		if len(results) == 2 && results[1].CommandTag.String() == "COMMIT" {
 			return nil
 		}
-		return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the server rolled the transaction back"}
+		return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "the server rolled the transaction back"}
 	}
 	failure, answered := errors.AsType[*pgconn.PgError](err)
 	if answered && failure.SeverityUnlocalized == "ERROR" && failure.Code != stateCompletionUnknown {
@@ -151,10 +151,10 @@ func (s *session) commit() error {
 	}
 	// The driver's word that trying again is safe is not taken: it gives it for connections that broke after sending, too.
 	if answered {
-		return &Error{Doing: s.doing, Detail: "the server ended the session during COMMIT, which may have taken effect", State: failure.Code}
+		return &upstream.Error{Doing: s.doing, Detail: "the server ended the session during COMMIT, which may have taken effect", Said: said(failure)}
 	}
-	detail, cause := describe(err)
-	return &Error{Doing: s.doing, Detail: join("no answer to COMMIT, which may have taken effect", detail), Cause: cause}
+	detail, cause := upstream.Told(err, broken)
+	return &upstream.Error{Doing: s.doing, Detail: upstream.Join("no answer to COMMIT, which may have taken effect", detail), Cause: cause}
 }
 
 // query runs one statement with text parameters and returns its rows; NULL is "".
@@ -183,8 +183,8 @@ func (s *session) try(sql string, args ...string) ([][]string, *pgconn.PgError, 
 		if failure, answered := errors.AsType[*pgconn.PgError](result.Err); answered {
 			return nil, failure, nil
 		}
-		detail, cause := describe(result.Err)
-		return nil, nil, &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
+		detail, cause := upstream.Told(result.Err, broken)
+		return nil, nil, &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Cause: cause}
 	}
 	rows := make([][]string, len(result.Rows))
 	for i, row := range result.Rows {
@@ -210,7 +210,7 @@ func (s *session) attempt(sql string) (*pgconn.PgError, error) {
 
 // refuse ends the call with nothing changed.
 func (s *session) refuse(detail, next string) error {
-	return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 }
 
 func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

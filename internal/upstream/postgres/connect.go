@@ -3,19 +3,18 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -45,30 +44,11 @@ type Server struct {
 	CACertificate string
 }
 
-func (s Server) socket() bool { return filepath.IsAbs(s.Host) }
-
-func (s Server) local() bool {
-	if s.socket() || s.Host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(s.Host)
-	return err == nil && address.IsLoopback()
-}
-
 // connection builds what every connection has in common; the credential is added by field, so that no connection string
 // ever holds it. Nothing is taken from the process's environment or the user's files.
 func (s Server) connection() (*pgconn.Config, error) {
-	if s.Host == "" || strings.ContainsAny(s.Host, ",\x00") {
-		return nil, errors.New("one host is needed")
-	}
-	if s.Port < 0 || s.Port > 65535 {
-		return nil, fmt.Errorf("port %d is out of range", s.Port)
-	}
-	if s.Port == 0 {
-		s.Port = 5432
-	}
-	if s.Database == "" {
-		s.Database = "postgres"
+	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {
+		return nil, err
 	}
 	// The driver insists on parsing something; each setting it would look up elsewhere is given, then replaced.
 	config, err := pgconn.ParseConfig("host=localhost port=1 user=unset password=unset dbname=unset sslmode=disable " +
@@ -77,7 +57,7 @@ func (s Server) connection() (*pgconn.Config, error) {
 	if err != nil {
 		return nil, errors.New("the environment's PG* variables disturb the driver: unset them (PGSERVICE above all)")
 	}
-	config.Host, config.Port, config.Database = s.Host, uint16(s.Port), s.Database
+	config.Host, config.Port, config.Database = s.Host, uint16(cmp.Or(s.Port, 5432)), cmp.Or(s.Database, "postgres")
 	config.Fallbacks, config.ConnectTimeout, config.ValidateConnect = nil, 0, nil
 	config.KerberosSpn, config.KerberosSrvName = "", ""
 	config.RuntimeParams = map[string]string{
@@ -101,48 +81,25 @@ func (s Server) connection() (*pgconn.Config, error) {
 }
 
 func (s Server) tls() (*tls.Config, error) {
-	if s.socket() {
+	if transport.Socket(s.Host) {
 		return nil, nil
 	}
-	var roots *x509.CertPool
-	if s.CACertificate != "" {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
+	config, err := transport.Verified(s.Host, s.CACertificate)
+	if err != nil {
+		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Host, RootCAs: roots}
 	switch s.TLS {
 	case "", VerifyFull:
+		return config, nil
 	case VerifyCA:
-		// The chain is checked below; the name is what this mode leaves out.
-		config.InsecureSkipVerify = true
-		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state, roots) }
+		return transport.ChainOnly(s.Host, s.CACertificate)
 	case Require:
 		config.InsecureSkipVerify = true // what the mode means: encrypted, to whomever
+		return config, nil
 	case Disable:
-		if !s.local() {
-			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", s.Host)
-		}
-		return nil, nil
-	default:
-		return nil, fmt.Errorf("TLS mode %q: want verify-full, verify-ca, require or disable", s.TLS)
+		return nil, transport.Plain(s.Host)
 	}
-	return config, nil
-}
-
-func verifyChain(state tls.ConnectionState, roots *x509.CertPool) error {
-	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server showed no certificate")
-	}
-	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, certificate := range state.PeerCertificates[1:] {
-		options.Intermediates.AddCert(certificate)
-	}
-	if _, err := state.PeerCertificates[0].Verify(options); err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	return nil
+	return nil, fmt.Errorf("TLS mode %q: want verify-full, verify-ca, require or disable", s.TLS)
 }
 
 // signIn opens one connection as v's user, with one attempt. The error is the driver's and must not be shown.
@@ -152,7 +109,7 @@ func (u *Upstream) signIn(ctx context.Context, v secret.Value) (*pgconn.PgConn, 
 
 func connect(ctx context.Context, base *pgconn.Config, v secret.Value) (*pgconn.PgConn, error) {
 	config := base.Copy()
-	config.User, config.Password = v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
+	config.User, config.Password = v.ExposeText(login.Username), v.ExposeText(login.Password)
 	// The driver prepares passwords by newer rules than the server's, which differ beyond ASCII. Prepared here by the
 	// server's, the password fits SCRAM and nothing else.
 	if prepared := prepare(config.Password); prepared != config.Password {
@@ -170,42 +127,22 @@ func hangUp(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx) // all that mattered has been answered
 }
 
-// admin signs in with the first admin credential that the server does not refuse. Nothing has been changed when it fails.
+// admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*pgconn.PgConn, error) {
-	candidates, err := u.Admin(ctx)
-	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
-	refused := &Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential",
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
-	}
-	for _, candidate := range candidates {
-		conn, err := u.signIn(ctx, candidate)
+	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*pgconn.PgConn, string, error) {
+		conn, err := u.signIn(ctx, v)
 		if err == nil {
-			return conn, nil
+			return conn, "", nil
 		}
 		failure, answered := errors.AsType[*pgconn.PgError](err)
-		if !answered {
-			detail, cause := describe(err)
-			return nil, &Error{
-				Doing: doing, Class: upstream.ErrNotApplied, Detail: join("the server is unreachable", detail), Cause: cause,
-				Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
-			}
+		switch {
+		case !answered:
+			return nil, "", login.Unreachable(doing, err, broken)
+		case failure.Code == stateInvalidPassword, failure.Code == stateInvalidAuthorization:
+			return nil, said(failure), nil
 		}
-		if failure.Code != stateInvalidPassword && failure.Code != stateInvalidAuthorization {
-			return nil, fromServer(doing, failure, true)
-		}
-		refused.State = failure.Code
-	}
-	return nil, refused
-}
-
-func join(a, b string) string {
-	if b == "" {
-		return a
-	}
-	return a + ": " + b
+		return nil, "", fromServer(doing, failure, true)
+	})
 }
 
 // Verify signs in once as v's user, on a connection of its own, and once more at each further place. See AlsoAt for what
@@ -222,35 +159,33 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 
 // verify asks the server itself.
 func (u *Upstream) verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	user := v.ExposeText(FieldUsername)
-	if user == "" || !v.Has(FieldPassword) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password"}
+	user := v.ExposeText(login.Username)
+	if user == "" || !v.Has(login.Password) {
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: login.Lacking}
 	}
 	conn, err := u.signIn(ctx, v)
 	if err != nil {
 		failure, answered := errors.AsType[*pgconn.PgError](err)
-		if !answered {
-			detail, cause := describe(err)
-			return upstream.Unknown, &Error{Doing: doing, Detail: detail, Cause: cause}
-		}
-		if refusesCredential(failure) {
+		switch {
+		case !answered:
+			return upstream.Unknown, unanswered(err)
+		case refusesCredential(failure):
 			return upstream.Refused, nil
 		}
-		return upstream.Unknown, &Error{Doing: doing, Detail: failure.Message, State: failure.Code}
+		return upstream.Unknown, undecided(failure)
 	}
 	defer hangUp(conn)
 	result := conn.ExecParams(ctx, "SELECT session_user::text, current_user::text", nil, nil, nil, nil).Read()
 	if result.Err != nil || len(result.Rows) != 1 {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "the server took the credential but answers no query"}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server took the credential but answers no query"}
 	}
 	session, current := string(result.Rows[0][0]), string(result.Rows[0][1])
 	if session != user {
-		return upstream.Unknown, &Error{Doing: doing, Detail: fmt.Sprintf("the session is user %q, not %q: a pooler or a user map stands between", session, user)}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: fmt.Sprintf("the session is user %q, not %q: a pooler or a user map stands between", session, user)}
 	}
-	if u.Mode == Alternate && u.manages(user) && current != u.Owner {
-		return upstream.Unknown, &Error{
-			Doing: doing, Detail: fmt.Sprintf("the server took the credential, but the session does not become %q", u.Owner),
+	if u.Mode == upstream.Alternate && u.account.Manages(user) && current != u.Owner {
+		return upstream.Unknown, &upstream.Error{
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential, but the session does not become %q", u.Owner),
 			Next: fmt.Sprintf("ALTER ROLE %s SET role TO %s", quoteName(user), quoteName(u.Owner)),
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -55,7 +56,7 @@ func (u *Upstream) verifyElsewhere(ctx context.Context, v secret.Value, verdict 
 		if got == verdict {
 			continue
 		}
-		e := &Error{Doing: "signing in at " + further.name, Cause: err, Detail: "no answer that decides"}
+		e := &upstream.Error{Doing: login.SigningIn, At: further.name, Cause: err, Detail: "no answer that decides"}
 		switch got {
 		case upstream.Accepted:
 			e.Detail = "the server refuses what is still accepted here"
@@ -82,24 +83,23 @@ func (u *Upstream) verifyAt(ctx context.Context, further place, v secret.Value) 
 	failure, answered := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case !answered:
-		detail, cause := describe(err)
-		return upstream.Unknown, &Error{Doing: "signing in", Detail: detail, Cause: cause}
+		return upstream.Unknown, unanswered(err)
 	case refusesCredential(failure):
 		return upstream.Refused, nil
 	case failure.Code != stateProtocol:
-		return upstream.Unknown, &Error{Doing: "signing in", Detail: failure.Message, State: failure.Code}
+		return upstream.Unknown, undecided(failure)
 	}
 	admins, err := u.Admin(ctx)
 	if err != nil {
-		return upstream.Unknown, &Error{Doing: "reading the admin credential", Cause: err}
+		return upstream.Unknown, &upstream.Error{Doing: "reading the admin credential", Cause: err}
 	}
 	for _, admin := range admins {
 		if further.probe(ctx, admin) == nil {
 			return upstream.Refused, nil
 		}
 	}
-	return upstream.Unknown, &Error{
-		Doing: "signing in", Detail: "refused, and so is the admin", State: failure.Code,
+	return upstream.Unknown, &upstream.Error{
+		Doing: login.SigningIn, Detail: "refused, and so is the admin", Said: said(failure),
 		Next: "let the admin sign in through this pooler (auth_query, or its auth_file), so that its faults can be told from refusals",
 	}
 }

@@ -3,64 +3,13 @@
 package postgres
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"strings"
 
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
-
-// Error is what went wrong, in words that hold no password and no verifier. It wraps Class, and Cause where that is
-// one of Custody's own or a context's.
-type Error struct {
-	Doing string
-	// Class is one of the upstream package's errors, or nil when the call may have taken effect.
-	Class  error
-	Detail string
-	// State is the server's SQLSTATE, "" when the server said nothing.
-	State string
-	Cause error
-	// Next is the operator's next move.
-	Next string
-}
-
-// Error is the one-line message, without the hint.
-func (e *Error) Error() string {
-	parts := []string{e.Doing}
-	if e.Class != nil {
-		parts = append(parts, e.Class.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.State != "" {
-		parts = append(parts, "SQLSTATE "+e.State)
-	}
-	if e.Cause != nil {
-		parts = append(parts, e.Cause.Error())
-	}
-	return strings.Join(parts, ": ")
-}
-
-// Hint is the operator's next move.
-func (e *Error) Hint() string { return e.Next }
-
-// Unwrap gives the class and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Class != nil {
-		wrapped = append(wrapped, e.Class)
-	}
-	if e.Cause != nil {
-		wrapped = append(wrapped, e.Cause)
-	}
-	return wrapped
-}
 
 // SQLSTATEs that decide.
 const (
@@ -80,9 +29,12 @@ const (
 	nextBusy   = "another run or session holds this account; the call is repeated"
 )
 
+// said is what may be shown of a server's error whatever the statement held.
+func said(failure *pgconn.PgError) string { return "SQLSTATE " + failure.Code }
+
 // fromServer describes a server's error by its state. The message is kept where the statement held no secret.
-func fromServer(doing string, failure *pgconn.PgError, message bool) *Error {
-	e := &Error{Doing: doing, Class: upstream.ErrNotApplied, State: failure.Code}
+func fromServer(doing string, failure *pgconn.PgError, message bool) *upstream.Error {
+	e := &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Said: said(failure)}
 	if message {
 		e.Detail = failure.Message
 	}
@@ -97,27 +49,18 @@ func fromServer(doing string, failure *pgconn.PgError, message bool) *Error {
 	return e
 }
 
-// describe names a client-side failure without quoting what a library made of it: only network and certificate errors,
-// which hold addresses and names, are passed on.
-func describe(err error) (detail string, cause error) {
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, known) {
-			return "", known
-		}
-	}
-	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate.Error(), nil
-	}
-	if network, ok := errors.AsType[*net.OpError](err); ok {
-		return network.Error(), nil
-	}
-	if name, ok := errors.AsType[*net.DNSError](err); ok {
-		return name.Error(), nil
-	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return record.Error(), nil
-	}
-	return "the connection broke, or the server and this client could not agree on TLS or on how to sign in", nil
+// broken is what is told of a library's errors that are neither the network's nor about certificates.
+const broken = "the connection broke, or the server and this client could not agree on TLS or on how to sign in"
+
+// unanswered is the error of a sign-in that the server did not answer.
+func unanswered(err error) *upstream.Error {
+	detail, cause := upstream.Told(err, broken)
+	return &upstream.Error{Doing: login.SigningIn, Detail: detail, Cause: cause}
+}
+
+// undecided is the error of a sign-in whose answer says nothing of the credential.
+func undecided(failure *pgconn.PgError) *upstream.Error {
+	return &upstream.Error{Doing: login.SigningIn, Detail: failure.Message, Said: said(failure)}
 }
 
 // refusesCredential reports whether failure says that the credential itself is wrong. 28000 is also how the server says
@@ -141,8 +84,8 @@ func refusesCandidate(failure *pgconn.PgError) bool {
 	return false
 }
 
-func foreign(doing, role, claim string) *Error {
-	return &Error{
+func foreign(doing, role, claim string) *upstream.Error {
+	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrSuperseded,
 		Detail: fmt.Sprintf("the comment on role %q is %s", role, claim),
 		Next:   fmt.Sprintf("if nobody else rotates it, clear the comment: COMMENT ON ROLE %s IS NULL", quoteName(role)),

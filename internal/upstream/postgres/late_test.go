@@ -15,7 +15,7 @@ import (
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-	"custody.dev/custody/internal/upstream/postgres"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // wire is a connection's way to the server, with a hand on it.
@@ -99,10 +99,10 @@ func (w *wire) pass(client net.Conn) {
 
 func TestLateCommitLandsNowhere(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
-	for _, mode := range []postgres.Mode{postgres.Alternate, postgres.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
 		direct := r.open(config)
-		first := r.issue(direct, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 
 		reached, release := make(chan struct{}), make(chan struct{})
 		delivered := make(chan struct{})
@@ -127,9 +127,9 @@ func TestLateCommitLandsNowhere(t *testing.T) {
 		close(release) // the deadline has passed; now the message goes on its way
 		<-delivered
 		w.settle(t, r)
-		r.is(direct, upstream.Accepted, first, string(mode)+": the current credential")
-		r.is(direct, upstream.Refused, candidate, string(mode)+": the late candidate")
-		r.is(direct, upstream.Accepted, r.issue(direct, "run-3", first), string(mode)+": the next run's")
+		upstreamtest.Is(r, direct, upstream.Accepted, first, string(mode)+": the current credential")
+		upstreamtest.Is(r, direct, upstream.Refused, candidate, string(mode)+": the late candidate")
+		upstreamtest.Is(r, direct, upstream.Accepted, upstreamtest.Issue(r, direct, "run-3", first), string(mode)+": the next run's")
 	}
 }
 
@@ -148,10 +148,10 @@ func (w *wire) settle(t *testing.T, r *rig) {
 
 func TestLostReplyIsRecovered(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
-	for _, mode := range []postgres.Mode{postgres.Alternate, postgres.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
 		direct := r.open(config)
-		first := r.issue(direct, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 		w := &wire{
 			server: net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)),
 			commit: func() bool { return false },
@@ -167,10 +167,10 @@ func TestLostReplyIsRecovered(t *testing.T) {
 			t.Errorf("%s: got %v, want an ambiguous error", mode, err)
 		}
 		w.settle(t, r)
-		r.is(direct, upstream.Accepted, candidate, string(mode)+": the candidate whose reply was lost")
+		upstreamtest.Is(r, direct, upstream.Accepted, candidate, string(mode)+": the candidate whose reply was lost")
 		if _, err := direct.Apply(t.Context(), "run-2", first, candidate); err != nil {
 			t.Errorf("%s: applying it again: %v", mode, err)
 		}
-		r.is(direct, upstream.Accepted, candidate, string(mode)+": the candidate applied again")
+		upstreamtest.Is(r, direct, upstream.Accepted, candidate, string(mode)+": the candidate applied again")
 	}
 }

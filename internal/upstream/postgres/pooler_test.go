@@ -54,7 +54,7 @@ func TestSuiteThroughPooler(t *testing.T) {
 	r.sql("GRANT pg_read_all_stats TO custody_admin")
 	for _, pooling := range []string{"session", "transaction"} {
 		pooler := behindQuery(r, map[string]string{"pool_mode": pooling})
-		for _, mode := range []postgres.Mode{postgres.Alternate, postgres.Overwrite} {
+		for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 			t.Run(pooling+", "+string(mode), func(t *testing.T) {
 				t.Parallel()
 				upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
@@ -75,8 +75,8 @@ func TestSuiteThroughPooler(t *testing.T) {
 // A pooler with passwords of its own honours what it was given until somebody gives it something else.
 func TestPoolerWithOwnPasswords(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
-	config := r.config(postgres.Alternate)
-	first := r.issue(r.open(config), "run-1", secret.Value{})
+	config := r.config(upstream.Alternate)
+	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	line := func(v secret.Value) string {
 		return `"` + v.ExposeText("username") + `" "` + v.ExposeText("password") + "\"\n"
 	}
@@ -84,15 +84,13 @@ func TestPoolerWithOwnPasswords(t *testing.T) {
 		Server: r.server, Users: line(r.admin) + line(first), Settings: map[string]string{"server_login_retry": "1"},
 	})
 	plain, own := r.open(through(config, pooler, false)), r.open(through(config, pooler, true))
-	r.is(plain, upstream.Accepted, first, "the current credential")
-	r.is(plain, upstream.Refused, credential(t, first.ExposeText("username"), "wrong"), "a wrong password")
+	upstreamtest.Is(r, plain, upstream.Accepted, first, "the current credential")
+	upstreamtest.Is(r, plain, upstream.Refused, upstreamtest.Login(t, first.ExposeText("username"), "wrong"), "a wrong password")
 
-	second := r.issue(own, "run-2", first)
-	r.is(plain, upstream.Unknown, second, "a candidate that the pooler does not know")
-	r.is(own, upstream.Accepted, second, "the same, where the pooler need not know it yet")
-	if err := own.Revoke(t.Context(), "run-2", first, second); err != nil {
-		t.Fatal(err)
-	}
+	second := upstreamtest.Issue(r, own, "run-2", first)
+	upstreamtest.Is(r, plain, upstream.Unknown, second, "a candidate that the pooler does not know")
+	upstreamtest.Is(r, own, upstream.Accepted, second, "the same, where the pooler need not know it yet")
+	upstreamtest.Revoke(r, own, "run-2", first, second)
 	// The role is gone for the server, but its pooled connection is not, and the pooler still takes the old password.
 	kept, err := pooler.Connect(t.Context(), first, "postgres")
 	if err == nil {
@@ -110,15 +108,15 @@ func TestPoolerWithOwnPasswords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.is(own, upstream.Refused, first, "the old password after RELOAD")
-	r.is(plain, upstream.Accepted, second, "the new one after RELOAD")
+	upstreamtest.Is(r, own, upstream.Refused, first, "the old password after RELOAD")
+	upstreamtest.Is(r, plain, upstream.Accepted, second, "the new one after RELOAD")
 }
 
 // What the server refuses and the pooler still takes is not yet revoked; the pooled connection of a client makes it so.
 func TestPoolerThatStillAccepts(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
-	config := r.config(postgres.Overwrite)
-	first := r.issue(r.open(config), "run-1", secret.Value{})
+	config := r.config(upstream.Overwrite)
+	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	line := `"` + first.ExposeText("username") + `" "` + first.ExposeText("password") + "\"\n"
 	pooler := realparts.PgBouncer(t, realparts.PgBouncerOptions{
 		Server: r.server, Users: line + `"` + r.admin.ExposeText("username") + `" "` + r.admin.ExposeText("password") + "\"\n",
@@ -133,43 +131,43 @@ func TestPoolerThatStillAccepts(t *testing.T) {
 	}
 	_ = client.Close(t.Context()) // the pooler keeps its own connection
 	u := r.open(through(config, pooler, true))
-	second := r.issue(u, "run-2", first)
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	got, err := u.Verify(t.Context(), first)
-	var said *postgres.Error
+	var said *upstream.Error
 	if got != upstream.Unknown || !errors.As(err, &said) || !strings.Contains(said.Hint(), "RECONNECT") {
 		t.Errorf("an old password that the pooler still takes: got %s, %v, want unknown with a hint", got, err)
 	}
-	r.is(u, upstream.Accepted, second, "the new password")
+	upstreamtest.Is(r, u, upstream.Accepted, second, "the new password")
 }
 
 func TestPoolersFaultsDecideNothing(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
-	config := through(r.config(postgres.Alternate), pooler, false)
+	config := through(r.config(upstream.Alternate), pooler, false)
 	u := r.open(config)
-	v := r.issue(u, "run-1", secret.Value{})
-	r.is(u, upstream.Accepted, v, "the credential")
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	upstreamtest.Is(r, u, upstream.Accepted, v, "the credential")
 	config.AlsoAt[0].Database = "pgbouncer" // where neither may go
-	r.is(r.open(config), upstream.Unknown, v, "a database that refuses everybody")
-	r.is(r.open(config), upstream.Unknown, credential(t, config.Users[0], "wrong"), "a wrong password there")
+	upstreamtest.Is(r, r.open(config), upstream.Unknown, v, "a database that refuses everybody")
+	upstreamtest.Is(r, r.open(config), upstream.Unknown, upstreamtest.Login(t, config.Users[0], "wrong"), "a wrong password there")
 	config.AlsoAt[0].Database = ""
 	if err := pooler.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	r.is(r.open(config), upstream.Unknown, v, "a pooler that is down")
-	r.is(r.open(config), upstream.Unknown, credential(t, config.Users[0], "wrong"), "a wrong password, the pooler down")
+	upstreamtest.Is(r, r.open(config), upstream.Unknown, v, "a pooler that is down")
+	upstreamtest.Is(r, r.open(config), upstream.Unknown, upstreamtest.Login(t, config.Users[0], "wrong"), "a wrong password, the pooler down")
 }
 
 func TestUsesNamesWho(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
-	config := through(r.config(postgres.Alternate), pooler, false)
+	config := through(r.config(upstream.Alternate), pooler, false)
 	config.Usage = true
 	u := r.open(config)
-	first := r.issue(u, authority.RunID("run-1"), secret.Value{})
-	r.is(u, upstream.Accepted, first, "the credential")
+	first := upstreamtest.Issue(r, u, authority.RunID("run-1"), secret.Value{})
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the credential")
 	_, err := u.Uses(t.Context(), first, time.Unix(0, 0))
-	var said *postgres.Error
+	var said *upstream.Error
 	if !errors.As(err, &said) || said.Hint() == "" {
 		t.Fatalf("an admin who cannot see: got %v, want an error with the grant", err)
 	}
@@ -221,8 +219,8 @@ func TestUsesNamesWho(t *testing.T) {
 	if diff := cmp.Diff([]string{"from 127.0.0.1 in postgres"}, uses(time.Unix(0, 0))); diff != "" {
 		t.Errorf("uses through the pooler (-want +got):\n%s", diff)
 	}
-	r.is(u, upstream.Accepted, first, "the credential, while it is in use")
-	config.Mode, config.User = postgres.Overwrite, config.Users[0]
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the credential, while it is in use")
+	config.Mode, config.User = upstream.Overwrite, config.Users[0]
 	if got := r.open(config).Kind().Evidence; got != nil {
 		t.Errorf("mode overwrite claims evidence: %+v", got)
 	}

@@ -63,24 +63,9 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/jackc/pgx/v5/pgconn"
-)
-
-// Mode says how many login users share the work.
-type Mode string
-
-const (
-	// Alternate has two login users that take turns.
-	Alternate Mode = "alternate"
-	// Overwrite has one.
-	Overwrite Mode = "overwrite"
-)
-
-// Fields of the values.
-const (
-	FieldUsername = "username"
-	FieldPassword = "password"
 )
 
 const (
@@ -97,7 +82,8 @@ type Config struct {
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the server refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
-	Mode  Mode
+	// Mode is how old and new passwords overlap: not dual.
+	Mode upstream.Capability
 	// Owner and Users are for Alternate.
 	Owner string
 	Users [2]string
@@ -121,8 +107,9 @@ type Config struct {
 // Upstream is one account or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	base *pgconn.Config
-	also []place
+	account login.Account
+	base    *pgconn.Config
+	also    []place
 }
 
 var (
@@ -145,7 +132,9 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring postgres upstream: %w", err)
 	}
-	u := &Upstream{Config: config, base: base}
+	u := &Upstream{Config: config, base: base, account: login.Account{
+		Mode: config.Mode, Noun: "role", Names: config.users(), NewPassword: config.NewPassword, Random: config.Random,
+	}}
 	for _, endpoint := range config.AlsoAt {
 		further, err := endpoint.place()
 		if err != nil {
@@ -164,12 +153,12 @@ func (c Config) check() error {
 		return errors.New("the call deadline is negative")
 	case c.Claim == "" || !utf8.ValidString(c.Claim) || len(c.Claim) > 512:
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET, 512 bytes at most")
-	case c.Mode != Alternate && c.Mode != Overwrite:
+	case c.Mode != upstream.Alternate && c.Mode != upstream.Overwrite:
 		return fmt.Errorf("mode %q: want alternate or overwrite", c.Mode)
 	}
-	roles := []string{c.User}
-	if c.Mode == Alternate {
-		roles = []string{c.Owner, c.Users[0], c.Users[1]}
+	roles := c.users()
+	if c.Mode == upstream.Alternate {
+		roles = append(roles, c.Owner)
 		if c.Owner == c.Users[0] || c.Owner == c.Users[1] || c.Users[0] == c.Users[1] {
 			return errors.New("the owner and the two users must be three different roles")
 		}
@@ -180,6 +169,14 @@ func (c Config) check() error {
 		}
 	}
 	return nil
+}
+
+// users are those whose passwords are set.
+func (c Config) users() []string {
+	if c.Mode == upstream.Alternate {
+		return []string{c.Users[0], c.Users[1]}
+	}
+	return []string{c.User}
 }
 
 func checkRole(name string) error {
@@ -200,12 +197,12 @@ func (u *Upstream) Kind() upstream.Kind { return u.kind() }
 // kind needs no connection's settings, so that Describe can ask as well.
 func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
-		Name: "postgres", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Name: "postgres", Capability: c.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: c.CallDeadline, Fences: true,
 	}
 	switch {
-	case c.Mode == Overwrite: // a user that rotates itself may have no marker
-		kind.Capability, kind.Undo, kind.Fences = upstream.Overwrite, upstream.Reapply, false
+	case c.Mode == upstream.Overwrite: // a user that rotates itself may have no marker
+		kind.Undo, kind.Fences = upstream.Reapply, false
 	case c.Usage:
 		kind.Evidence = &upstream.Evidence{Source: "open sessions (pg_stat_activity)", Fine: time.Second, Names: true}
 	}
@@ -214,34 +211,16 @@ func (c Config) kind() upstream.Kind {
 
 // Propose draws a password for the user whose turn it is: of a pair, the one that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	user := u.User
-	if u.Mode == Alternate {
-		user = u.Users[0]
-		if current.ExposeText(FieldUsername) == user {
-			user = u.Users[1]
-		}
-	}
-	v, err := current.With(FieldUsername, []byte(user))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
 
 // Apply makes candidate's user sign in with candidate's password.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
 	if err := u.ours(candidate); err != nil {
-		return secret.Value{}, &Error{Doing: "applying credential", Class: upstream.ErrNotApplied, Cause: err}
+		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	err := u.change(ctx, "applying credential", run, candidate.ExposeText(FieldUsername), func(s *session) error {
-		if u.Mode == Overwrite {
+	err := u.change(ctx, login.Applying, run, candidate.ExposeText(login.Username), func(s *session) error {
+		if u.Mode == upstream.Overwrite {
 			return u.overwrite(s, candidate)
 		}
 		return u.alternate(s, candidate)
@@ -254,44 +233,25 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate 
 
 // ours checks that v is a credential of a role this upstream may change.
 func (u *Upstream) ours(v secret.Value) error {
-	if !v.Has(FieldUsername) || !v.Has(FieldPassword) {
-		return errors.New("a credential needs the fields username and password")
+	if err := u.account.Check(v); err != nil {
+		return err
 	}
-	if !u.manages(v.ExposeText(FieldUsername)) {
-		return fmt.Errorf("role %q is not one of this account's", v.ExposeText(FieldUsername))
-	}
-	password := v.ExposeText(FieldPassword)
-	if password == "" || !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
-		return errors.New("the password is empty or not text that PostgreSQL can hold")
+	if password := v.ExposeText(login.Password); !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
+		return errors.New("the password is not text that PostgreSQL can hold")
 	}
 	return nil
 }
 
-func (u *Upstream) manages(user string) bool {
-	if u.Mode == Overwrite {
-		return user == u.User
-	}
-	return user == u.Users[0] || user == u.Users[1]
-}
-
 // Revoke takes LOGIN and the password from old's user, unless it is successor's user too. Its open sessions are left
-// alone. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a credential from before Custody) is never changed: Revoke then succeeds only once
-// somebody has made the server refuse it.
+// alone. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a
+// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	user := old.ExposeText(FieldUsername)
-	if u.Mode == Overwrite || user == successor.ExposeText(FieldUsername) && user != "" {
-		return nil // applying the successor replaced it
+	user := old.ExposeText(login.Username)
+	switch {
+	case u.account.Replaced(old, successor):
+		return nil
+	case !u.account.Manages(user):
+		return u.account.Foreign(ctx, u.Verify, old, "take its login away by hand (ALTER ROLE … NOLOGIN)")
 	}
-	if !u.manages(user) {
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		return &Error{
-			Doing: "revoking credential", Class: upstream.ErrNotApplied, Cause: err,
-			Detail: fmt.Sprintf("role %q is not one of this account's", user),
-			Next:   "take its login away by hand (ALTER ROLE … NOLOGIN); the run then goes on",
-		}
-	}
-	return u.change(ctx, "revoking credential", run, user, func(s *session) error { return u.disable(s, old) })
+	return u.change(ctx, login.Revoking, run, user, func(s *session) error { return u.disable(s, old) })
 }

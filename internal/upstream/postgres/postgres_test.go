@@ -5,21 +5,20 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func valid() Config {
 	return Config{
-		Server: Server{Host: "db.example.com"}, Mode: Alternate, Owner: "orders", Users: [2]string{"orders_a", "orders_b"},
+		Server: Server{Host: "db.example.com"}, Mode: upstream.Alternate, Owner: "orders", Users: [2]string{"orders_a", "orders_b"},
 		Claim: "shop/test/orders-db", Clock: time.Now,
 		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
 		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
@@ -33,7 +32,7 @@ func TestConfigIsChecked(t *testing.T) {
 		ok     bool
 	}{
 		{"as it should be", func(*Config) {}, true},
-		{"overwrite", func(c *Config) { c.Mode, c.User = Overwrite, "orders" }, true},
+		{"overwrite", func(c *Config) { c.Mode, c.User = upstream.Overwrite, "orders" }, true},
 		{"socket", func(c *Config) { c.Server.Host = "/run/postgresql" }, true},
 		{"loopback without TLS", func(c *Config) { c.Server.Host, c.Server.TLS = "::1", Disable }, true},
 		{"elsewhere without TLS", func(c *Config) { c.Server.TLS = Disable }, false},
@@ -47,7 +46,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no rule", func(c *Config) { c.NewPassword = nil }, false},
 		{"no claim", func(c *Config) { c.Claim = "" }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
-		{"no user", func(c *Config) { c.Mode = Overwrite }, false},
+		{"no user", func(c *Config) { c.Mode = upstream.Overwrite }, false},
 		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
 		{"owner as user", func(c *Config) { c.Users[1] = "orders" }, false},
 		{"name that is cut", func(c *Config) { c.Owner = strings.Repeat("o", 64) }, false},
@@ -92,41 +91,6 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(seen{})); diff != "" {
 		t.Errorf("connection (-want +got):\n%s", diff)
-	}
-}
-
-func TestMarkerRemembersSupersededRuns(t *testing.T) {
-	m := marker{Custody: markerSchema, Claim: "shop/test/orders-db"}
-	runs := maxPast + 5
-	for i := range runs {
-		run := authority.RunID(fmt.Sprintf("run-%d", i))
-		for range 2 { // the second time, it is the current run already
-			next, ok := m.supersede(run)
-			if !ok {
-				t.Fatalf("%s is refused", run)
-			}
-			m = next
-		}
-	}
-	if m.Run != "run-20" || m.Sequence != uint64(runs) || len(m.Past) != maxPast {
-		t.Errorf("got run %s, sequence %d, %d past runs", m.Run, m.Sequence, len(m.Past))
-	}
-	for i := runs - 1 - maxPast; i < runs-1; i++ {
-		if next, ok := m.supersede(authority.RunID(fmt.Sprintf("run-%d", i))); ok || next.Run != m.Run {
-			t.Errorf("run-%d, superseded, is taken", i)
-		}
-	}
-	read, own := parseMarker(m.encode())
-	if diff := cmp.Diff(m, read); !own || diff != "" {
-		t.Errorf("marker read back (own %v) (-want +got):\n%s", own, diff)
-	}
-	for _, comment := range []string{
-		"", "a person's words", "{}", "null", `{"custody":2,"claim":"c"}`, `{"custody":1,"claim":"c","else":1}`,
-		`{"custody":1,"claim":"c"} and more`, `{"custody":1,"claim":"c"}{}`,
-	} {
-		if _, own := parseMarker(comment); own {
-			t.Errorf("comment %q is taken for Custody's own", comment)
-		}
 	}
 }
 

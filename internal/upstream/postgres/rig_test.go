@@ -3,11 +3,7 @@
 package postgres_test
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -15,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -46,7 +41,7 @@ func loud(more map[string]string) map[string]string {
 func newRig(t *testing.T, options realparts.PostgresOptions) *rig {
 	t.Helper()
 	r := &rig{T: t, server: realparts.Postgres(t, options), names: new(atomic.Int64)}
-	r.admin = credential(t, "custody_admin", "admin-"+random(t))
+	r.admin = upstreamtest.Login(t, "custody_admin", "admin-"+upstreamtest.Password(t))
 	r.sql("CREATE ROLE custody_admin LOGIN CREATEROLE PASSWORD '" + r.admin.ExposeText("password") + "'")
 	return r
 }
@@ -68,14 +63,14 @@ func (r *rig) sql(statements string) []string {
 func (r *rig) name(base string) string { return fmt.Sprintf("%s_%d", base, r.names.Add(1)) }
 
 // config is for fresh roles; the user of overwrite exists.
-func (r *rig) config(mode postgres.Mode) postgres.Config {
+func (r *rig) config(mode upstream.Capability) postgres.Config {
 	r.Helper()
 	config := postgres.Config{
 		Server: postgres.Server{Host: r.server.Host, Port: r.server.Port, TLS: postgres.Disable},
-		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin}, nil },
-		Mode:   mode, Claim: "shop/test/orders-db", Clock: time.Now, NewPassword: newPassword,
+		Admin:  upstreamtest.Admins(r.admin),
+		Mode:   mode, Claim: "shop/test/orders-db", Clock: time.Now, NewPassword: upstreamtest.NewPassword,
 	}
-	if mode == postgres.Alternate {
+	if mode == upstream.Alternate {
 		config.Owner = r.name("owner")
 		config.Users = [2]string{config.Owner + "_a", config.Owner + "_b"}
 		return config
@@ -83,30 +78,6 @@ func (r *rig) config(mode postgres.Mode) postgres.Config {
 	config.User = r.name("app")
 	r.sql("CREATE ROLE " + config.User + " LOGIN; GRANT " + config.User + " TO custody_admin WITH ADMIN OPTION")
 	return config
-}
-
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + hex.EncodeToString(raw), err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 func (r *rig) open(config postgres.Config) *postgres.Upstream {
@@ -118,27 +89,6 @@ func (r *rig) open(config postgres.Config) *postgres.Upstream {
 	return u
 }
 
-func (r *rig) issue(u *postgres.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	candidate, err := u.Propose(r.Context(), current)
-	if err != nil {
-		r.Fatal(err)
-	}
-	applied, err := u.Apply(r.Context(), run, current, candidate)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return applied
-}
-
-func (r *rig) is(u *postgres.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
-}
-
 // held names what the server honours for these roles: their verifiers, which are not secret here.
 func (r *rig) held(roles ...string) []string {
 	return r.sql("SELECT rolname || ' ' || rolpassword FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL AND rolname IN ('" +
@@ -146,7 +96,7 @@ func (r *rig) held(roles ...string) []string {
 }
 
 func users(config postgres.Config) []string {
-	if config.Mode == postgres.Alternate {
+	if config.Mode == upstream.Alternate {
 		return config.Users[:]
 	}
 	return []string{config.User}
@@ -156,11 +106,11 @@ func users(config postgres.Config) []string {
 func (r *rig) fixture(config postgres.Config) upstreamtest.Fixture {
 	proxy := realparts.NewProxy(r, net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)))
 	config.Server.Port = proxy.Port()
-	var skew atomic.Int64
-	config.Clock = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	var skew func(time.Duration)
+	config.Clock, skew = upstreamtest.Skewed()
 	return upstreamtest.Fixture{
-		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut,
-		Skew:        func(by time.Duration) { skew.Store(int64(by)) },
+		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
+		Skew:        skew,
 		Held:        func(t *testing.T) []string { return r.on(t).held(users(config)...) },
 		EnforcesRun: true,
 		Log:         r.server.Log,
@@ -174,13 +124,13 @@ func TestSuite(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		rig  *rig
-		mode postgres.Mode
+		mode upstream.Capability
 		send bool
 	}{
-		{"alternate", plain, postgres.Alternate, false},
-		{"overwrite", plain, postgres.Overwrite, false},
-		{"alternate, password sent", strict, postgres.Alternate, true},
-		{"overwrite, password sent", strict, postgres.Overwrite, true},
+		{"alternate", plain, upstream.Alternate, false},
+		{"overwrite", plain, upstream.Overwrite, false},
+		{"alternate, password sent", strict, upstream.Alternate, true},
+		{"overwrite, password sent", strict, upstream.Overwrite, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // most of its time is waiting for replies that were lost
@@ -189,13 +139,13 @@ func TestSuite(t *testing.T) {
 				config := r.config(test.mode)
 				config.SendPassword, config.Usage = test.send, !test.send
 				if test.send { // a superuser can keep the log quiet
-					config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{r.server.Admin}, nil }
+					config.Admin = upstreamtest.Admins(r.server.Admin)
 				}
 				fixture := r.fixture(config)
 				if test.send { // on the wire it does nothing else than the others
 					fixture.Cut = nil
 					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return credential(t, v.ExposeText("username"), "sh0rt-")
+						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 					}
 				}
 				return fixture

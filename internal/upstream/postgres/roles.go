@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -28,7 +29,7 @@ func (s *session) role(name string) (r role, found bool, err error) {
 
 // alternate makes candidate's user, and the owner if absent, what the mode says, and sets the password.
 func (u *Upstream) alternate(s *session, candidate secret.Value) error {
-	user := candidate.ExposeText(FieldUsername)
+	user := candidate.ExposeText(login.Username)
 	if err := u.ensureOwner(s); err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (u *Upstream) mayMark(s *session) error {
 // disable takes login and password from old's user, if it exists. A user without the claim has no password of Custody's:
 // it is somebody else's, unless old opens it.
 func (u *Upstream) disable(s *session, old secret.Value) error {
-	user := old.ExposeText(FieldUsername)
+	user := old.ExposeText(login.Username)
 	existing, found, err := s.role(user)
 	if err != nil || !found {
 		return err
@@ -159,7 +160,7 @@ func (u *Upstream) disable(s *session, old secret.Value) error {
 
 // opens signs in with v. Unlike Verify it does not mind whom the session becomes.
 func (u *Upstream) opens(s *session, v secret.Value) (bool, error) {
-	if !v.Has(FieldPassword) {
+	if !v.Has(login.Password) {
 		return false, nil
 	}
 	conn, err := u.signIn(s.ctx, v)
@@ -167,26 +168,26 @@ func (u *Upstream) opens(s *session, v secret.Value) (bool, error) {
 		hangUp(conn)
 		return true, nil
 	}
-	e := &Error{
+	e := &upstream.Error{
 		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "whether the credential opens a user without a claim is not known",
 		Next: "the call is repeated once a sign-in says yes or no",
 	}
 	failure, answered := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case !answered:
-		_, e.Cause = describe(err)
+		_, e.Cause = upstream.Told(err, broken)
 		return false, e
 	case refusesCredential(failure):
 		return false, nil
 	}
-	e.State = failure.Code
+	e.Said = said(failure)
 	return false, e
 }
 
 // setPassword hands the password (or its verifier) and the user over as parameters and sets it inside a block that
 // swallows the statement on failure, so that neither the server's log nor an error repeats it.
 func (u *Upstream) setPassword(s *session, candidate secret.Value) error {
-	text := candidate.ExposeText(FieldPassword)
+	text := candidate.ExposeText(login.Password)
 	if u.SendPassword {
 		if err := s.hush(); err != nil {
 			return err
@@ -197,11 +198,11 @@ func (u *Upstream) setPassword(s *session, candidate secret.Value) error {
 			return err
 		}
 		if text, err = verifier(u.Random, text, iterations); err != nil {
-			return &Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the verifier", Cause: err}
+			return &upstream.Error{Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "computing the verifier", Cause: err}
 		}
 	}
 	_, failure, err := s.try(`SELECT 1 WHERE set_config('custody.user', $1, true) IS NULL
-		OR set_config('custody.password', $2, true) IS NULL`, candidate.ExposeText(FieldUsername), text)
+		OR set_config('custody.password', $2, true) IS NULL`, candidate.ExposeText(login.Username), text)
 	if failure == nil && err == nil {
 		_, failure, err = s.try(`DO $custody$ BEGIN
 			EXECUTE format('ALTER ROLE %I PASSWORD %L', current_setting('custody.user'), current_setting('custody.password'));
@@ -209,8 +210,8 @@ func (u *Upstream) setPassword(s *session, candidate secret.Value) error {
 			RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'setting the password failed';
 		END $custody$`)
 		if failure != nil && refusesCandidate(failure) {
-			return &Error{
-				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", State: failure.Code,
+			return &upstream.Error{
+				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", Said: said(failure),
 				Next: "make the secret's generate rule at least as strict as the server's",
 			}
 		}
@@ -250,8 +251,8 @@ func (s *session) iterations() (int, error) {
 // leaves sessions alone.
 func (u *Upstream) EndSessions(ctx context.Context, user string) (int, error) {
 	const doing = "ending sessions"
-	if !u.manages(user) {
-		return 0, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("role %q is not one of this account's", user)}
+	if !u.account.Manages(user) {
+		return 0, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("role %q is not one of this account's", user)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/postgres"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,14 +59,14 @@ func (r *rig) run(v secret.Value, statements string) error {
 }
 
 func testObjects(r *rig) {
-	config := r.config(postgres.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	r.sql("GRANT CREATE ON SCHEMA public TO " + config.Owner)
 	if err := r.run(first, "CREATE TABLE orders (n int)"); err != nil {
 		r.Fatal(err)
 	}
-	second := r.issue(u, "run-2", first)
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	if first.ExposeText("username") == second.ExposeText("username") {
 		r.Fatal("the users do not take turns")
 	}
@@ -75,30 +76,26 @@ func testObjects(r *rig) {
 	if diff := cmp.Diff([]string{config.Owner}, r.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'orders'")); diff != "" {
 		r.Errorf("owner of the table (-want +got):\n%s", diff)
 	}
-	if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
-		r.Fatal(err)
-	}
-	r.is(u, upstream.Refused, first, "the old password")
-	if err := r.run(credential(r.T, config.Owner, "x"), "SELECT 1"); err == nil {
+	upstreamtest.Revoke(r, u, "run-2", first, second)
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old password")
+	if err := r.run(upstreamtest.Login(r, config.Owner, "x"), "SELECT 1"); err == nil {
 		r.Error("the owner can log in")
 	}
 	r.sql("DROP TABLE orders")
 }
 
 func testSessions(r *rig) {
-	config := r.config(postgres.Alternate)
-	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{r.server.Admin}, nil }
+	config := r.config(upstream.Alternate)
+	config.Admin = upstreamtest.Admins(r.server.Admin)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	open, err := r.server.Connect(r.Context(), first, "postgres")
 	if err != nil {
 		r.Fatal(err)
 	}
 	defer open.Close(r.Context())
-	second := r.issue(u, "run-2", first)
-	if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
-		r.Fatal(err)
-	}
+	second := upstreamtest.Issue(r, u, "run-2", first)
+	upstreamtest.Revoke(r, u, "run-2", first, second)
 	if _, err := open.Exec(r.Context(), "SELECT 1").ReadAll(); err != nil {
 		r.Errorf("an open session was disturbed: %v", err)
 	}
@@ -115,8 +112,8 @@ func testSessions(r *rig) {
 
 func testSelf(r *rig) {
 	for _, rights := range []string{"SUPERUSER", "CREATEROLE", "NOCREATEROLE"} {
-		config := r.config(postgres.Overwrite)
-		current := credential(r.T, config.User, random(r.T))
+		config := r.config(upstream.Overwrite)
+		current := upstreamtest.Login(r, config.User, upstreamtest.Password(r))
 		r.sql(fmt.Sprintf("ALTER ROLE %s %s PASSWORD '%s'", config.User, rights, current.ExposeText("password")))
 		known := []secret.Value{current}
 		config.Admin = func(context.Context) ([]secret.Value, error) { return known, nil }
@@ -130,8 +127,8 @@ func testSelf(r *rig) {
 			if _, err := u.Apply(r.Context(), "run-1", current, candidate); err != nil {
 				r.Fatalf("%s: %v", rights, err)
 			}
-			r.is(u, upstream.Accepted, candidate, rights+": the new credential")
-			r.is(u, upstream.Refused, current, rights+": the old credential")
+			upstreamtest.Is(r, u, upstream.Accepted, candidate, rights+": the new credential")
+			upstreamtest.Is(r, u, upstream.Refused, current, rights+": the old credential")
 		}
 		marked := len(strings.Join(r.sql("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = '"+config.User+"'"), "")) > 0
 		own := r.sql("SELECT (current_setting('server_version_num')::int < 160000)::text")[0] == "true"
@@ -146,10 +143,10 @@ func testSelf(r *rig) {
 }
 
 func testForeign(r *rig) {
-	for _, mode := range []postgres.Mode{postgres.Alternate, postgres.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		other := config
 		other.Claim = "shop/production/orders-db"
 		refused := func(u *postgres.Upstream, why string) {
@@ -159,13 +156,10 @@ func testForeign(r *rig) {
 				r.Fatal(err)
 			}
 			_, err = u.Apply(r.Context(), "run-2", first, candidate)
-			var said *postgres.Error
-			if !errors.Is(err, upstream.ErrSuperseded) || !errors.As(err, &said) || said.Hint() == "" {
-				r.Errorf("%s, %s: got %v, want ErrSuperseded with a hint", mode, why, err)
-			}
-			r.is(u, upstream.Accepted, first, why+": the current credential")
-			r.is(u, upstream.Refused, candidate, why+": the candidate")
-			if mode == postgres.Alternate {
+			upstreamtest.Hinted(r, upstream.ErrSuperseded, err, string(mode)+", "+why)
+			upstreamtest.Is(r, u, upstream.Accepted, first, why+": the current credential")
+			upstreamtest.Is(r, u, upstream.Refused, candidate, why+": the candidate")
+			if mode == upstream.Alternate {
 				if err := u.Revoke(r.Context(), "run-2", first, candidate); !errors.Is(err, upstream.ErrSuperseded) {
 					r.Errorf("%s, %s: Revoke: got %v, want ErrSuperseded", mode, why, err)
 				}
@@ -173,7 +167,7 @@ func testForeign(r *rig) {
 		}
 		refused(r.open(other), "another claim")
 		marked := config.User
-		if mode == postgres.Alternate {
+		if mode == upstream.Alternate {
 			marked = config.Owner
 		}
 		for _, comment := range []string{"the orders team''s, ask before touching", `{"custody":1,"claim":"shop/test/orders-db","more":1}`, `{}`} {
@@ -181,7 +175,7 @@ func testForeign(r *rig) {
 			refused(u, "a person's comment")
 		}
 		r.sql("COMMENT ON ROLE " + marked + " IS NULL")
-		r.is(u, upstream.Accepted, r.issue(u, "run-3", first), "the candidate once the comment is gone")
+		upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-3", first), "the candidate once the comment is gone")
 	}
 }
 
@@ -193,7 +187,7 @@ func testUnfit(r *rig) {
 		{"user is in another group", "CREATE ROLE USER_A LOGIN; CREATE ROLE OWNER_group; GRANT OWNER_group TO USER_A"},
 		{"user carries a comment", "CREATE ROLE USER_A LOGIN; COMMENT ON ROLE USER_A IS 'mine'"},
 	} {
-		config := r.config(postgres.Alternate)
+		config := r.config(upstream.Alternate)
 		r.sql(strings.NewReplacer("OWNER", config.Owner, "USER_A", config.Users[0]).Replace(test.before))
 		roles := r.sql("SELECT string_agg(r::text, ';' ORDER BY oid) FROM pg_authid r")
 		u := r.open(config)
@@ -212,41 +206,41 @@ func testUnfit(r *rig) {
 }
 
 func testRights(r *rig) {
-	weak := credential(r.T, r.name("weak"), random(r.T))
+	weak := upstreamtest.Login(r, r.name("weak"), upstreamtest.Password(r))
 	r.sql("CREATE ROLE " + weak.ExposeText("username") + " LOGIN PASSWORD '" + weak.ExposeText("password") + "'")
-	for _, mode := range []postgres.Mode{postgres.Alternate, postgres.Overwrite} {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)
-		config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{weak}, nil }
+		config.Admin = upstreamtest.Admins(weak)
 		u := r.open(config)
 		candidate, err := u.Propose(r.Context(), secret.Value{})
 		if err != nil {
 			r.Fatal(err)
 		}
 		_, err = u.Apply(r.Context(), "run-1", secret.Value{}, candidate)
-		var said *postgres.Error
-		if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || said.State != "42501" || said.Hint() == "" {
+		var said *upstream.Error
+		if !errors.Is(err, upstream.ErrNotApplied) || !errors.As(err, &said) || said.Said != "SQLSTATE 42501" || said.Hint() == "" {
 			r.Errorf("%s: got %v, want ErrNotApplied with a hint", mode, err)
 		}
 	}
 }
 
 func testVerdicts(r *rig) {
-	config := r.config(postgres.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	at := func(change func(*postgres.Server)) *postgres.Upstream {
 		elsewhere := config
 		change(&elsewhere.Server)
 		return r.open(elsewhere)
 	}
-	r.is(u, upstream.Accepted, v, "as it should be")
-	r.is(at(func(s *postgres.Server) { s.Host = r.server.SocketDir }), upstream.Accepted, v, "through the socket")
-	r.is(at(func(s *postgres.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
-	r.is(at(func(s *postgres.Server) { s.Database = "missing" }), upstream.Unknown, v, "no such database")
-	r.is(at(func(s *postgres.Server) { s.Database = "template1" }), upstream.Unknown, v, "no line in pg_hba.conf")
-	r.is(at(func(s *postgres.Server) { s.TLS = postgres.Require }), upstream.Unknown, v, "a server without TLS")
-	r.is(at(func(s *postgres.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-	r.is(at(func(s *postgres.Server) { s.Host, s.TLS = "no-such-host.invalid", "" }), upstream.Unknown, v, "no such name")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "as it should be")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Host = r.server.SocketDir }), upstream.Accepted, v, "through the socket")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Database = "missing" }), upstream.Unknown, v, "no such database")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Database = "template1" }), upstream.Unknown, v, "no line in pg_hba.conf")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.TLS = postgres.Require }), upstream.Unknown, v, "a server without TLS")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+	upstreamtest.Is(r, at(func(s *postgres.Server) { s.Host, s.TLS = "no-such-host.invalid", "" }), upstream.Unknown, v, "no such name")
 	for _, test := range []struct {
 		attribute string
 		want      upstream.Verdict
@@ -257,10 +251,10 @@ func testVerdicts(r *rig) {
 		{"PASSWORD NULL", upstream.Refused},
 	} {
 		r.sql("ALTER ROLE " + config.User + " " + test.attribute)
-		r.is(u, test.want, v, test.attribute)
+		upstreamtest.Is(r, u, test.want, v, test.attribute)
 	}
 	r.sql("DROP ROLE " + config.User)
-	r.is(u, upstream.Refused, v, "no such role")
+	upstreamtest.Is(r, u, upstream.Refused, v, "no such role")
 	ctx, cancel := context.WithCancel(r.Context())
 	cancel()
 	if got, err := u.Verify(ctx, v); got != upstream.Unknown || !errors.Is(err, context.Canceled) {
@@ -269,16 +263,16 @@ func testVerdicts(r *rig) {
 }
 
 func testOneSignIn(r *rig) {
-	config := r.config(postgres.Overwrite)
+	config := r.config(upstream.Overwrite)
 	config.Server.Host = "localhost" // more than one address
 	u := r.open(config)
 	for range 3 {
-		r.is(u, upstream.Refused, credential(r.T, config.User, "wrong"), "a wrong password")
+		upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(r, config.User, "wrong"), "a wrong password")
 	}
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	r.sql("ALTER ROLE " + config.User + " NOLOGIN")
 	for range 3 {
-		r.is(u, upstream.Refused, v, "a role that may not log in")
+		upstreamtest.Is(r, u, upstream.Refused, v, "a role that may not log in")
 	}
 	for _, line := range []string{
 		fmt.Sprintf("password authentication failed for user %q", config.User),
@@ -293,11 +287,11 @@ func testOneSignIn(r *rig) {
 // While Apply waits, everybody may look at what it is doing; it must end by itself, and do nothing afterwards.
 func testLocked(r *rig) {
 	for _, send := range []bool{false, true} {
-		config := r.config(postgres.Overwrite)
+		config := r.config(upstream.Overwrite)
 		config.SendPassword = send
-		config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{r.server.Admin}, nil }
+		config.Admin = upstreamtest.Admins(r.server.Admin)
 		direct := r.open(config)
-		first := r.issue(direct, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 		config.CallDeadline = 4 * time.Second
 		u := r.open(config)
 		holder, err := r.server.Connect(r.Context(), r.server.Admin, "postgres")
@@ -344,21 +338,21 @@ func testLocked(r *rig) {
 			r.Fatal(err)
 		}
 		_ = holder.Close(r.Context())
-		r.is(direct, upstream.Accepted, first, "the current credential")
-		r.is(direct, upstream.Refused, candidate, "the candidate that waited too long")
+		upstreamtest.Is(r, direct, upstream.Accepted, first, "the current credential")
+		upstreamtest.Is(r, direct, upstream.Refused, candidate, "the candidate that waited too long")
 	}
 }
 
 func testForeignUser(r *rig) {
-	u := r.open(r.config(postgres.Alternate))
-	old := credential(r.T, r.name("legacy"), random(r.T))
+	u := r.open(r.config(upstream.Alternate))
+	old := upstreamtest.Login(r, r.name("legacy"), upstreamtest.Password(r))
 	name := old.ExposeText("username")
 	r.sql("CREATE ROLE " + name + " LOGIN PASSWORD '" + old.ExposeText("password") + "'")
-	successor := r.issue(u, "run-1", old)
+	successor := upstreamtest.Issue(r, u, "run-1", old)
 	if err := u.Revoke(r.Context(), "run-1", old, successor); err == nil {
 		r.Error("Revoke of a user outside the pair: got no error")
 	}
-	r.is(u, upstream.Accepted, old, "the user outside the pair")
+	upstreamtest.Is(r, u, upstream.Accepted, old, "the user outside the pair")
 	r.sql("ALTER ROLE " + name + " NOLOGIN")
 	if err := u.Revoke(r.Context(), "run-1", old, successor); err != nil {
 		r.Errorf("Revoke, after somebody did it by hand: %v", err)
@@ -370,10 +364,10 @@ func testForeignUser(r *rig) {
 
 // A user of the pair that somebody else made is taken back only from whom its own password is handed in for.
 func testUnclaimed(r *rig) {
-	config := r.config(postgres.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
-	theirs := credential(r.T, config.Users[1], random(r.T))
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	theirs := upstreamtest.Login(r, config.Users[1], upstreamtest.Password(r))
 	group := r.name("reports")
 	r.sql("CREATE ROLE " + group + "; CREATE ROLE " + config.Users[1] + " LOGIN PASSWORD '" + theirs.ExposeText("password") + "'; GRANT " + group + " TO " + config.Users[1])
 	candidate, err := u.Propose(r.Context(), first)
@@ -393,13 +387,13 @@ func testUnclaimed(r *rig) {
 	if err := u.Revoke(r.Context(), "run-2", theirs, first); err != nil {
 		r.Errorf("Revoke by the user's own password: %v", err)
 	}
-	r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
-	r.is(u, upstream.Accepted, first, "the current credential")
+	upstreamtest.Is(r, u, upstream.Refused, theirs, "the user's own password, once revoked")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the current credential")
 }
 
 func testAnyText(r *rig) {
-	u := r.open(r.config(postgres.Overwrite))
-	v := r.issue(u, "run-1", secret.Value{})
+	u := r.open(r.config(upstream.Overwrite))
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	for i, password := range []string{
 		`quotes ' " and \ and $custody$ and %`, "käse-½-ﬁ-Ⅸ", "soft\u00adhyphen", "bell\aring", strings.Repeat("long", 200),
 	} {
@@ -410,9 +404,9 @@ func testAnyText(r *rig) {
 		if _, err := u.Apply(r.Context(), "run-2", v, next); err != nil {
 			r.Errorf("password %d: %v", i, err)
 		}
-		r.is(u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
+		upstreamtest.Is(r, u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
 		r.sql("ALTER ROLE " + v.ExposeText("username") + " PASSWORD '" + strings.ReplaceAll(password, "'", "''") + "'")
-		r.is(u, upstream.Accepted, next, fmt.Sprintf("password %d, hashed by the server", i))
+		upstreamtest.Is(r, u, upstream.Accepted, next, fmt.Sprintf("password %d, hashed by the server", i))
 	}
 	for _, password := range []string{"", "nul\x00", "\xff"} {
 		next, err := v.With("password", []byte(password))
@@ -426,7 +420,7 @@ func testAnyText(r *rig) {
 }
 
 func testNeverApplied(r *rig) {
-	u := r.open(r.config(postgres.Alternate))
+	u := r.open(r.config(upstream.Alternate))
 	candidate, err := u.Propose(r.Context(), secret.Value{})
 	if err != nil {
 		r.Fatal(err)
@@ -438,16 +432,16 @@ func testNeverApplied(r *rig) {
 
 func testNames(r *rig) {
 	for _, odd := range []string{`a"b`, `a'b`, `a\b`, "a b", "A-b", "$custody$;", "$1", "%I"} {
-		config := r.config(postgres.Alternate)
+		config := r.config(upstream.Alternate)
 		config.Owner, config.Claim = odd, "shop/test/"+odd
 		config.Users = [2]string{odd + "_1", odd + "_2"}
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
-		second := r.issue(u, "run-2", first)
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		second := upstreamtest.Issue(r, u, "run-2", first)
 		if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
 			r.Errorf("%s: %v", odd, err)
 		}
-		r.is(u, upstream.Refused, first, odd+": the old credential")
-		r.is(u, upstream.Accepted, second, odd+": the new credential")
+		upstreamtest.Is(r, u, upstream.Refused, first, odd+": the old credential")
+		upstreamtest.Is(r, u, upstream.Accepted, second, odd+": the new credential")
 	}
 }

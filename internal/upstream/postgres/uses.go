@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // Uses lists the open sessions of old's user, as the server itself sees them: program, address and database. The last use
@@ -18,12 +19,12 @@ import (
 // pooler's. Only alternate can tell: sessions of one user do not say which password they came with.
 func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "looking for uses"
-	user := old.ExposeText(FieldUsername)
+	user := old.ExposeText(login.Username)
 	switch {
 	case u.kind().Evidence == nil:
-		return nil, &Error{Doing: doing, Detail: "this account's document asks for no usage evidence, or its mode has none", Next: "mode alternate with usage: true has some"}
+		return nil, &upstream.Error{Doing: doing, Detail: "this account's document asks for no usage evidence, or its mode has none", Next: "mode alternate with usage: true has some"}
 	case user == "":
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field username"}
+		return nil, &upstream.Error{Doing: doing, Detail: "a credential needs the field username"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -40,7 +41,7 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 		return nil, err
 	}
 	if rows[0][0] != "true" {
-		return nil, &Error{
+		return nil, &upstream.Error{
 			Doing: doing, Detail: "the admin does not see the sessions of " + user,
 			Next: fmt.Sprintf("GRANT pg_read_all_stats TO %s, or leave usage out of the Upstream document", rows[0][1]),
 		}

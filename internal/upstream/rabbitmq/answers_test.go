@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/rabbitmq"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // between stands before the management interface, reads along, and does as it is told with some requests.
@@ -73,8 +74,8 @@ func testNotSent(r *rig) {
 		config := r.config(mode)
 		b := r.between(&config)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
-		second := r.issue(u, "run-2", first)
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		second := upstreamtest.Issue(r, u, "run-2", first)
 		if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
 			r.Fatal(err)
 		}
@@ -130,8 +131,8 @@ func testAnswers(r *rig) {
 		{"reading gives no JSON", read, says("<html>pw-quoted</html>"), false, 0},
 		{"reading gives another user", read, says(`{"name":"pw-quoted"}`), false, 0},
 	} {
-		config := r.config(rabbitmq.Overwrite)
-		first := r.issue(r.open(config), "run-1", secret.Value{})
+		config := r.config(upstream.Overwrite)
+		first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 		b := r.between(&config)
 		b.meddle = func(w http.ResponseWriter, request *http.Request) bool {
 			if test.when(request) {
@@ -156,16 +157,16 @@ func testAnswers(r *rig) {
 		if strings.Contains(fmt.Sprint(err), "pw-quoted") {
 			r.Errorf("%s: the error quotes the answer: %v", test.name, err)
 		}
-		r.is(u, upstream.Accepted, first, test.name)
+		upstreamtest.Is(r, u, upstream.Accepted, first, test.name)
 	}
 }
 
 // The page says so: nothing on the broker refuses a request that arrives late. This is the reason why the kind does not
 // fence, and no later run begins before the deadline has passed.
 func testLate(r *rig) {
-	config := r.config(rabbitmq.Overwrite)
+	config := r.config(upstream.Overwrite)
 	direct := r.open(config)
-	first := r.issue(direct, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 	b := r.between(&config)
 	release, landed := make(chan struct{}), make(chan struct{})
 	through := b.through
@@ -188,10 +189,10 @@ func testLate(r *rig) {
 	if _, err := u.Apply(r.Context(), "run-2", first, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("no answer to the change: got %v, want an ambiguous error", err)
 	}
-	r.is(direct, upstream.Accepted, first, "the current credential, while the change is on its way")
+	upstreamtest.Is(r, direct, upstream.Accepted, first, "the current credential, while the change is on its way")
 	close(release)
 	<-landed
-	r.is(direct, upstream.Accepted, candidate, "the late candidate")
+	upstreamtest.Is(r, direct, upstream.Accepted, candidate, "the late candidate")
 }
 
 // broker plays one connection: it sends each piece when the client has sent something.
@@ -258,13 +259,13 @@ func TestSignInDecidesByReplyCodeAlone(t *testing.T) {
 			u, err := rabbitmq.New(rabbitmq.Config{
 				Server: rabbitmq.Server{Host: "127.0.0.1", Port: broker(t, test.pieces...), TLS: rabbitmq.Disable},
 				Admin:  func(context.Context) ([]secret.Value, error) { return nil, nil },
-				Mode:   rabbitmq.Overwrite, User: "orders", Claim: "shop/test/orders-queue", Clock: time.Now, NewPassword: newPassword,
+				Mode:   upstream.Overwrite, User: "orders", Claim: "shop/test/orders-queue", Clock: time.Now, NewPassword: upstreamtest.NewPassword,
 				CallDeadline: 3 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := u.Verify(t.Context(), credential(t, "orders", "word"))
+			got, err := u.Verify(t.Context(), upstreamtest.Login(t, "orders", "word"))
 			if got != test.want || (err != nil) != (test.want == upstream.Unknown) {
 				t.Errorf("got %s (%v), want %s", got, err, test.want)
 			}

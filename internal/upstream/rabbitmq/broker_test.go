@@ -19,6 +19,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/rabbitmq"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -53,7 +54,7 @@ func (r *rig) refused(u upstream.Upstream, class error, first secret.Value, why 
 		r.Fatal(err)
 	}
 	_, err = u.Apply(r.Context(), "run-2", first, candidate)
-	var said *rabbitmq.Error
+	var said *upstream.Error
 	if !errors.Is(err, class) || !errors.As(err, &said) || said.Hint() == "" {
 		r.Errorf("%s: got %v, want %v with a hint", why, err, class)
 	}
@@ -66,11 +67,11 @@ func testForeign(r *rig) {
 	for _, mode := range modes {
 		config := r.config(mode)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		other := config
 		other.Claim = "shop/production/orders-queue"
 		r.refused(r.open(other), upstream.ErrSuperseded, first, string(mode))
-		if mode == rabbitmq.Alternate {
+		if mode == upstream.Alternate {
 			if err := r.open(other).Revoke(r.Context(), "run-2", first, secret.Value{}); !errors.Is(err, upstream.ErrSuperseded) {
 				r.Errorf("Revoke: got %v, want ErrSuperseded", err)
 			}
@@ -82,7 +83,7 @@ func testForeign(r *rig) {
 		} else {
 			r.put(map[string]any{"password_hash": "", "tags": "monitoring"}, "users", config.User)
 		}
-		r.is(u, upstream.Accepted, r.issue(u, "run-3", first), "the candidate once the marker is gone")
+		upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-3", first), "the candidate once the marker is gone")
 	}
 }
 
@@ -91,11 +92,11 @@ func testUnfit(r *rig) {
 		"the template has a password":      {"password": "template", "tags": ""},
 		"the template is an administrator": {"password_hash": "", "tags": "administrator"},
 	} {
-		config := r.config(rabbitmq.Alternate)
+		config := r.config(upstream.Alternate)
 		r.put(body, "users", config.Template)
 		r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, name)
 	}
-	config := r.config(rabbitmq.Alternate)
+	config := r.config(upstream.Alternate)
 	r.put(map[string]any{"password": "mine", "tags": ""}, "users", config.Users[0])
 	r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "a user of the pair is somebody else's")
 	for _, mode := range modes {
@@ -106,7 +107,7 @@ func testUnfit(r *rig) {
 }
 
 func testRights(r *rig) {
-	config := r.config(rabbitmq.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
 	for _, vhost := range []string{"orders/eu", "old"} {
 		r.put(map[string]any{}, "vhosts", vhost)
@@ -131,44 +132,51 @@ func testRights(r *rig) {
 			r.Errorf("%s: rights of %s (-template +user):\n%s", when, name, diff)
 		}
 	}
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	same(config.Users[0], "created")
-	second := r.issue(u, "run-2", first)
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	r.ask(http.MethodDelete, nil, "permissions", "old", config.Template)
 	r.ask(http.MethodDelete, nil, "topic-permissions", "old", config.Template)
 	r.ask(http.MethodDelete, nil, "user-limits", config.Template, "max-channels")
 	r.put(map[string]any{"configure": "", "write": "", "read": "^x"}, "permissions", "/", config.Template)
-	third := r.issue(u, "run-3", second)
+	third := upstreamtest.Issue(r, u, "run-3", second)
 	same(config.Users[0], "after the template changed")
 	if err := u.Revoke(r.Context(), "run-3", second, third); err != nil {
 		r.Fatal(err)
 	}
-	r.is(u, upstream.Refused, second, "the revoked credential")
+	upstreamtest.Is(r, u, upstream.Refused, second, "the revoked credential")
 	if tags := r.user(config.Users[1]).Tags; !slices.Contains(tags, "custody.claim=shop/test/orders-queue") || slices.Contains(tags, "custody.run=run-2") {
 		r.Errorf("tags of the revoked user: got %v, want the claim and no run", tags)
 	}
 }
 
 func testAdminRights(r *rig) {
-	weak := credential(r.T, "weak", random(r.T))
+	weak := upstreamtest.Login(r, "weak", upstreamtest.Password(r))
 	for _, tags := range []string{"", "management", "policymaker", "monitoring"} {
 		r.put(map[string]any{"password": weak.ExposeText("password"), "tags": tags}, "users", "weak")
 		for _, mode := range modes {
 			config := r.config(mode)
 			config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{weak}, nil }
 			r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "admin with the tag "+tags)
+			v, err := r.open(config).Propose(r.Context(), secret.Value{})
+			if err != nil {
+				r.Fatal(err)
+			}
+			if _, err = r.open(config).Apply(r.Context(), "run-2", secret.Value{}, v); !strings.Contains(upstream.Explained(err), "the tag administrator") {
+				r.Errorf("admin with the tag %s: got %q, want the tag named", tags, upstream.Explained(err))
+			}
 		}
 	}
-	config := r.config(rabbitmq.Alternate)
+	config := r.config(upstream.Alternate)
 	config.Admin = func(context.Context) ([]secret.Value, error) {
-		return []secret.Value{credential(r.T, "custody_admin", "wrong"), r.admin}, nil
+		return []secret.Value{upstreamtest.Login(r, "custody_admin", "wrong"), r.admin}, nil
 	}
-	r.is(r.open(config), upstream.Accepted, r.issue(r.open(config), "run-1", secret.Value{}), "applied by the second admin credential")
+	upstreamtest.Is(r, r.open(config), upstream.Accepted, upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{}), "applied by the second admin credential")
 }
 
 func testSelf(r *rig) {
-	config := r.config(rabbitmq.Overwrite)
-	current := credential(r.T, config.User, random(r.T))
+	config := r.config(upstream.Overwrite)
+	current := upstreamtest.Login(r, config.User, upstreamtest.Password(r))
 	r.put(map[string]any{"password": current.ExposeText("password"), "tags": "administrator"}, "users", config.User)
 	known := []secret.Value{current}
 	config.Admin = func(context.Context) ([]secret.Value, error) { return known, nil }
@@ -182,8 +190,8 @@ func testSelf(r *rig) {
 		if _, err := u.Apply(r.Context(), "run-1", current, candidate); err != nil {
 			r.Fatal(err)
 		}
-		r.is(u, upstream.Accepted, candidate, "the new credential")
-		r.is(u, upstream.Refused, current, "the old credential")
+		upstreamtest.Is(r, u, upstream.Accepted, candidate, "the new credential")
+		upstreamtest.Is(r, u, upstream.Refused, current, "the old credential")
 	}
 	if tags := r.user(config.User).Tags; !slices.Contains(tags, "administrator") || !slices.Contains(tags, "custody.run=run-1") {
 		r.Errorf("tags: got %v, want administrator kept beside the marker", tags)
@@ -210,9 +218,9 @@ func (r *rig) dial(v secret.Value, name string) *amqp.Connection {
 }
 
 func testUses(r *rig) {
-	u := r.open(r.config(rabbitmq.Alternate))
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	u := r.open(r.config(upstream.Alternate))
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	began := time.Now()
 	uses := func(want int) []upstream.Use {
 		r.Helper()
@@ -239,7 +247,7 @@ func testUses(r *rig) {
 	old, second1 := r.dial(first, "orders-service"), r.dial(second, "moved-on")
 	defer second1.Close()
 	again := r.dial(first, "reports")
-	r.is(u, upstream.Accepted, first, "the old credential")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the old credential")
 	asked := time.Now()
 	got := uses(2)
 	r.Logf("both connections were listed after %s", time.Since(asked).Round(time.Millisecond))
@@ -260,7 +268,7 @@ func testUses(r *rig) {
 	} else if _, err := channel.QueueDeclare("orders.kept", false, true, false, false, nil); err != nil {
 		r.Errorf("its rights after revoking: got %v, want them kept", err)
 	}
-	r.is(u, upstream.Refused, first, "the revoked credential")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the revoked credential")
 	_ = old.Close()
 	_ = again.Close()
 	uses(0)
@@ -269,7 +277,7 @@ func testUses(r *rig) {
 func testAnyText(r *rig) {
 	for _, mode := range modes {
 		u := r.open(r.config(mode))
-		v := r.issue(u, "run-1", secret.Value{})
+		v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		for i, password := range []string{"spaces and\r\nlines", "käse-½", strings.Repeat("long", 700), " "} {
 			next, err := v.With("password", []byte(password))
 			if err != nil {
@@ -278,7 +286,7 @@ func testAnyText(r *rig) {
 			if _, err := u.Apply(r.Context(), "run-2", v, next); err != nil {
 				r.Errorf("password %d: %v", i, err)
 			}
-			r.is(u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
+			upstreamtest.Is(r, u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
 		}
 		for password, want := range map[string]error{
 			"": upstream.ErrNotApplied, "nul\x00": upstream.ErrRefusedCandidate, strings.Repeat("long", 2000): upstream.ErrRefusedCandidate,
@@ -295,45 +303,45 @@ func testAnyText(r *rig) {
 }
 
 func testVerdicts(r *rig) {
-	config := r.config(rabbitmq.Overwrite)
+	config := r.config(upstream.Overwrite)
 	u := r.open(config)
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	at := func(change func(*rabbitmq.Server)) upstream.Upstream {
 		elsewhere := config
 		elsewhere.CallDeadline = 2 * time.Second
 		change(&elsewhere.Server)
 		return r.open(elsewhere)
 	}
-	r.is(at(func(s *rabbitmq.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
-	r.is(at(func(s *rabbitmq.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-	r.is(at(func(s *rabbitmq.Server) { s.Port = r.server.ManagementPort }), upstream.Unknown, v, "another protocol")
-	r.is(at(func(s *rabbitmq.Server) { s.Port = r.server.TLSPort }), upstream.Unknown, v, "a listener with TLS, without")
-	r.is(at(func(s *rabbitmq.Server) { s.TLS, s.CACertificate = "", r.server.CA }), upstream.Unknown, v, "a listener without TLS, with")
+	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
+	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = r.server.ManagementPort }), upstream.Unknown, v, "another protocol")
+	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = r.server.TLSPort }), upstream.Unknown, v, "a listener with TLS, without")
+	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.TLS, s.CACertificate = "", r.server.CA }), upstream.Unknown, v, "a listener without TLS, with")
 	secure := config
 	r.tls(&secure)
-	r.is(r.open(secure), upstream.Accepted, v, "with TLS")
+	upstreamtest.Is(r, r.open(secure), upstream.Accepted, v, "with TLS")
 	secure.Server.CACertificate = ""
-	r.is(r.open(secure), upstream.Unknown, v, "an authority that is not known here")
+	upstreamtest.Is(r, r.open(secure), upstream.Unknown, v, "an authority that is not known here")
 	r.put(map[string]any{"value": 0}, "user-limits", config.User, "max-connections")
-	r.is(u, upstream.Accepted, v, "a user at its limit of connections")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "a user at its limit of connections")
 	r.ask(http.MethodDelete, nil, "permissions", "/", config.User)
-	r.is(u, upstream.Accepted, v, "a user without a permission")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "a user without a permission")
 	r.put(map[string]any{"password_hash": "", "tags": ""}, "users", config.User)
-	r.is(u, upstream.Refused, v, "a user without a password")
-	r.is(u, upstream.Refused, credential(r.T, config.User, ""), "an empty password for a user without one")
+	upstreamtest.Is(r, u, upstream.Refused, v, "a user without a password")
+	upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(r, config.User, ""), "an empty password for a user without one")
 	r.ask(http.MethodDelete, nil, "users", config.User)
-	r.is(u, upstream.Refused, v, "no such user")
+	upstreamtest.Is(r, u, upstream.Refused, v, "no such user")
 }
 
 func testForeignUser(r *rig) {
-	u := r.open(r.config(rabbitmq.Alternate))
-	old := credential(r.T, "legacy", random(r.T))
+	u := r.open(r.config(upstream.Alternate))
+	old := upstreamtest.Login(r, "legacy", upstreamtest.Password(r))
 	r.put(map[string]any{"password": old.ExposeText("password"), "tags": ""}, "users", "legacy")
-	successor := r.issue(u, "run-1", old)
+	successor := upstreamtest.Issue(r, u, "run-1", old)
 	if err := u.Revoke(r.Context(), "run-1", old, successor); !errors.Is(err, upstream.ErrNotApplied) {
 		r.Errorf("Revoke of a user outside the pair: got %v, want ErrNotApplied", err)
 	}
-	r.is(u, upstream.Accepted, old, "the user outside the pair")
+	upstreamtest.Is(r, u, upstream.Accepted, old, "the user outside the pair")
 	r.put(map[string]any{"password_hash": "", "tags": ""}, "users", "legacy")
 	if err := u.Revoke(r.Context(), "run-1", old, successor); err != nil {
 		r.Errorf("Revoke, after somebody did it by hand: %v", err)
@@ -346,9 +354,9 @@ func testForeignUser(r *rig) {
 // A user of the pair that somebody else made is taken back only from whom its own password is handed in for.
 func testUnclaimed(r *rig) {
 	for _, algorithm := range []string{"rabbit_password_hashing_sha256", "rabbit_password_hashing_sha512"} {
-		config := r.config(rabbitmq.Alternate)
+		config := r.config(upstream.Alternate)
 		u := r.open(config)
-		theirs := credential(r.T, config.Users[0], random(r.T))
+		theirs := upstreamtest.Login(r, config.Users[0], upstreamtest.Password(r))
 		r.put(map[string]any{"password": theirs.ExposeText("password"), "hashing_algorithm": algorithm, "tags": "orders"}, "users", config.Users[0])
 		if algorithm != "rabbit_password_hashing_sha256" { // which the broker takes with a hash alone
 			salt := []byte{1, 2, 3, 4}
@@ -357,7 +365,7 @@ func testUnclaimed(r *rig) {
 				"password_hash": base64.StdEncoding.EncodeToString(append(salt, sum[:]...)), "hashing_algorithm": algorithm, "tags": "orders",
 			}, "users", config.Users[0])
 		}
-		r.is(u, upstream.Accepted, theirs, algorithm+": the user's own password")
+		upstreamtest.Is(r, u, upstream.Accepted, theirs, algorithm+": the user's own password")
 		r.refused(u, upstream.ErrNotApplied, secret.Value{}, "somebody else's user")
 		candidate, err := u.Propose(r.Context(), secret.Value{})
 		if err != nil {
@@ -370,11 +378,11 @@ func testUnclaimed(r *rig) {
 		if before != r.get("users")+r.get("permissions") {
 			r.Errorf("%s: taking back what was refused changed users", algorithm)
 		}
-		r.is(u, upstream.Accepted, theirs, algorithm+": the user's own password")
+		upstreamtest.Is(r, u, upstream.Accepted, theirs, algorithm+": the user's own password")
 		if err := u.Revoke(r.Context(), "run-2", theirs, secret.Value{}); err != nil {
 			r.Errorf("%s: Revoke by the user's own password: %v", algorithm, err)
 		}
-		r.is(u, upstream.Refused, theirs, algorithm+": the user's own password, once revoked")
+		upstreamtest.Is(r, u, upstream.Refused, theirs, algorithm+": the user's own password, once revoked")
 	}
 }
 
@@ -387,20 +395,20 @@ func TestAuthenticationCache(t *testing.T) {
 			"auth_backends.1": "cache", "auth_cache.cached_backend": "internal", "auth_cache.cache_ttl": fmt.Sprint(cache.Milliseconds()),
 		},
 	})
-	config := r.config(rabbitmq.Alternate)
+	config := r.config(upstream.Alternate)
 	config.AuthCache = cache
 	u := r.open(config)
 	if got := u.Kind().Settle; got != cache {
 		t.Errorf("settle time: got %s, want %s", got, cache)
 	}
-	first := r.issue(u, "run-1", secret.Value{})
-	r.is(u, upstream.Accepted, first, "the first credential")
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the first credential")
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	r.is(u, upstream.Accepted, first, "the revoked credential, from the cache")
+	upstreamtest.Is(r, u, upstream.Accepted, first, "the revoked credential, from the cache")
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -10,6 +10,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // change is one Apply or Revoke, with the admin signed in and the marker read.
@@ -29,10 +30,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if run == "" {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
-	}
-	if err := ctx.Err(); err != nil {
-		return &Error{Doing: doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
 	m, err := u.manage(ctx, doing)
 	if err != nil {
@@ -49,7 +47,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 // check reads the marker.
 func (c *change) check(ctx context.Context) error {
 	name := c.User
-	if c.Mode == Alternate {
+	if c.Mode == upstream.Alternate {
 		name = c.Template
 	}
 	holder, exists, err := c.manager.user(ctx, name)
@@ -65,10 +63,7 @@ func (c *change) check(ctx context.Context) error {
 	}
 	next, ok := found.supersede(c.run)
 	if !ok {
-		return &Error{
-			Doing: c.doing, Class: upstream.ErrSuperseded, Detail: "run " + found.run + " came after run " + string(c.run),
-			Next: "nothing: the later run goes on",
-		}
+		return login.Superseded(c.doing, string(c.run), found.Run)
 	}
 	next.claim = inTag(c.Claim)
 	c.holder, c.others, c.marker = holder, others, next
@@ -76,7 +71,7 @@ func (c *change) check(ctx context.Context) error {
 }
 
 func (c *change) refuse(detail, next string) error {
-	return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+	return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
 }
 
 // tags are those of the marker's holder as the run leaves them.
@@ -89,7 +84,7 @@ func (c *change) overwrite(ctx context.Context, candidate secret.Value) error {
 	}
 	hashed, err := hash(c.Random, candidate)
 	if err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	return c.manager.put(ctx, nil, c.User, hashed, c.tags())
 }
@@ -121,7 +116,7 @@ func (c *change) opens(ctx context.Context, a account, v secret.Value) (bool, er
 	}
 	verdict, err := c.Verify(ctx, v)
 	if verdict == upstream.Unknown {
-		return false, &Error{
+		return false, &upstream.Error{
 			Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the password is that of a user without a claim is not known", Cause: err,
 			Next: "the call is repeated once a sign-in says yes or no",
 		}
@@ -135,7 +130,7 @@ func (c *change) pairTags() []string {
 }
 
 func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
-	name := candidate.ExposeText(FieldUsername)
+	name := candidate.ExposeText(login.Username)
 	switch {
 	case c.holder.Hash != "":
 		return c.refuse(fmt.Sprintf("the template %q has a password", c.Template), "take it away: rabbitmqctl clear_password "+c.Template)
@@ -175,7 +170,7 @@ func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
 	}
 	hashed, err := hash(c.Random, candidate)
 	if err != nil {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	return c.manager.put(ctx, nil, name, hashed, c.pairTags())
 }
@@ -183,7 +178,7 @@ func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
 // disable takes the password of old's user away. Its rights stay, for the connections that are open. A user without the claim
 // has no password of Custody's: it is somebody else's, unless old opens it.
 func (c *change) disable(ctx context.Context, old secret.Value) error {
-	name := old.ExposeText(FieldUsername)
+	name := old.ExposeText(login.Username)
 	subject, exists, err := c.subject(ctx, name)
 	if err != nil || !exists {
 		return err

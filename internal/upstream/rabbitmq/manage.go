@@ -17,6 +17,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // maxAnswer bounds what the management interface may answer.
@@ -37,10 +38,6 @@ type manager struct {
 
 // manage finds the first admin credential that the broker does not refuse. Nothing has been changed when it fails.
 func (u *Upstream) manage(ctx context.Context, doing string) (*manager, error) {
-	candidates, err := u.Admin(ctx)
-	if err != nil {
-		return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "reading the admin credential", Cause: err}
-	}
 	m := &manager{base: u.at.base, doing: doing, client: &http.Client{
 		Transport: &http.Transport{
 			TLSClientConfig: u.at.managementTLS, MaxIdleConnsPerHost: 1, DisableCompression: true,
@@ -48,28 +45,30 @@ func (u *Upstream) manage(ctx context.Context, doing string) (*manager, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	for _, candidate := range candidates {
-		m.admin = candidate
-		var self struct {
-			Tags tagList `json:"tags"`
-		}
-		code, err := m.get(ctx, &self, "whoami")
-		switch {
-		case err == nil && !slices.Contains(self.Tags, "administrator"):
-			m.close()
-			return nil, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin has not the tag administrator", Next: nextAdmin}
-		case err == nil:
-			return m, nil
-		case code != http.StatusUnauthorized:
-			m.close()
-			return nil, err
-		}
+	signedIn, err := login.Admin(ctx, doing, u.Admin, m.signIn)
+	if err != nil {
+		m.close()
 	}
-	m.close()
-	return nil, &Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the broker refuses every admin credential", Code: http.StatusUnauthorized,
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`; it needs the tag administrator",
+	if failure, ok := errors.AsType[*upstream.Error](err); ok && failure.Said == said(http.StatusUnauthorized) {
+		failure.Next += "; it needs the tag administrator" // without any tag, the broker refuses it as well
 	}
+	return signedIn, err
+}
+
+// signIn is for login.Admin.
+func (m *manager) signIn(ctx context.Context, v secret.Value) (*manager, string, error) {
+	m.admin = v
+	var self struct {
+		Tags tagList `json:"tags"`
+	}
+	status, err := m.get(ctx, &self, "whoami")
+	switch {
+	case status == http.StatusUnauthorized:
+		return nil, said(status), nil
+	case err == nil && !slices.Contains(self.Tags, "administrator"):
+		err = &upstream.Error{Doing: m.doing, Class: upstream.ErrNotApplied, Detail: "the admin has not the tag administrator", Next: nextAdmin}
+	}
+	return m, "", err
 }
 
 func (m *manager) close() { m.client.CloseIdleConnections() }
@@ -154,7 +153,7 @@ func (m *manager) send(ctx context.Context, method string, body any, query url.V
 		return 0, answer{}, errForm
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.SetBasicAuth(m.admin.ExposeText(FieldUsername), m.admin.ExposeText(FieldPassword))
+	request.SetBasicAuth(m.admin.ExposeText(login.Username), m.admin.ExposeText(login.Password))
 	response, err := m.client.Do(request)
 	if err != nil {
 		return 0, answer{}, err
@@ -171,13 +170,13 @@ func (m *manager) send(ctx context.Context, method string, body any, query url.V
 }
 
 func (m *manager) fail(class, err error) error {
-	detail, cause := describe(err)
-	return &Error{Doing: m.doing, Class: class, Detail: detail, Cause: cause, Next: nextReachable}
+	detail, cause := upstream.Told(err, broken(err))
+	return &upstream.Error{Doing: m.doing, Class: class, Detail: detail, Cause: cause, Next: nextReachable}
 }
 
 // status describes an answer that is not the one wanted.
 func (m *manager) status(class error, status int, header http.Header) error {
-	failure := &Error{Doing: m.doing, Class: class, Code: status}
+	failure := &upstream.Error{Doing: m.doing, Class: class, Said: said(status)}
 	switch {
 	case status == http.StatusTooManyRequests:
 		failure.Detail = "too many requests"

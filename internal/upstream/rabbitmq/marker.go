@@ -6,10 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
-	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // A user of RabbitMQ has no comment. It has tags, of which the broker knows five and ignores all others; Custody's hold
@@ -37,9 +37,8 @@ func inTag(text string) string {
 
 // marker is what Custody's tags say: who may change the account, and which run did last.
 type marker struct {
-	claim, run string
-	// past are the runs that were superseded, oldest first.
-	past []string
+	claim string
+	login.Runs[string]
 }
 
 // readMarker splits tags into Custody's and others.
@@ -49,9 +48,9 @@ func readMarker(tags []string) (m marker, others []string) {
 		case strings.HasPrefix(tag, tagClaim):
 			m.claim = tag[len(tagClaim):]
 		case strings.HasPrefix(tag, tagRun):
-			m.run = tag[len(tagRun):]
+			m.Run = tag[len(tagRun):]
 		case strings.HasPrefix(tag, tagPast):
-			m.past = append(m.past, tag[len(tagPast):])
+			m.Past = append(m.Past, tag[len(tagPast):])
 		case !strings.HasPrefix(tag, tagPrefix):
 			others = append(others, tag)
 		}
@@ -62,10 +61,10 @@ func readMarker(tags []string) (m marker, others []string) {
 // tags are m's own.
 func (m marker) tags() []string {
 	tags := []string{tagClaim + m.claim}
-	if m.run != "" {
-		tags = append(tags, tagRun+m.run)
+	if m.Run != "" {
+		tags = append(tags, tagRun+m.Run)
 	}
-	for _, past := range m.past {
+	for _, past := range m.Past {
 		tags = append(tags, tagPast+past)
 	}
 	return tags
@@ -73,18 +72,6 @@ func (m marker) tags() []string {
 
 // supersede returns the marker once run has begun. ok is false when a later run has.
 func (m marker) supersede(run authority.RunID) (next marker, ok bool) {
-	id := inTag(string(run))
-	if m.run == id {
-		return m, true
-	}
-	if slices.Contains(m.past, id) {
-		return m, false
-	}
-	next = m
-	if m.run != "" {
-		next.past = append(slices.Clone(m.past), m.run)
-		next.past = next.past[max(0, len(next.past)-maxPast):]
-	}
-	next.run = id
-	return next, true
+	m.Runs, ok = m.Begin(inTag(string(run)), maxPast)
+	return m, ok
 }

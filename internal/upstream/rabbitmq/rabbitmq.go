@@ -54,22 +54,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-)
-
-// Mode says how many users share the work.
-type Mode string
-
-const (
-	// Alternate has two users that take turns.
-	Alternate Mode = "alternate"
-	// Overwrite has one.
-	Overwrite Mode = "overwrite"
-)
-
-// Fields of the values.
-const (
-	FieldUsername = "username"
-	FieldPassword = "password"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 const (
@@ -87,7 +72,8 @@ type Config struct {
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the broker refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
-	Mode  Mode
+	// Mode is upstream.Alternate or upstream.Overwrite.
+	Mode upstream.Capability
 	// Template and Users are for Alternate.
 	Template string
 	Users    [2]string
@@ -109,7 +95,8 @@ type Config struct {
 // Upstream is one user or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	at endpoints
+	account login.Account
+	at      endpoints
 	// page is the size of one page of lists, 0 for the usual one.
 	page int
 }
@@ -131,7 +118,9 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring rabbitmq upstream: %w", err)
 	}
-	return &Upstream{Config: config, at: at}, nil
+	return &Upstream{Config: config, at: at, account: login.Account{
+		Mode: config.Mode, Noun: "user", Names: config.users(), NewPassword: config.NewPassword, Random: config.Random,
+	}}, nil
 }
 
 func (c Config) check() error {
@@ -142,12 +131,12 @@ func (c Config) check() error {
 		return errors.New("a duration is negative")
 	case c.Claim == "":
 		return errors.New("a claim is needed: PLATFORM/ENVIRONMENT/SECRET")
-	case c.Mode != Alternate && c.Mode != Overwrite:
+	case c.Mode != upstream.Alternate && c.Mode != upstream.Overwrite:
 		return fmt.Errorf("mode %q: want alternate or overwrite", c.Mode)
 	}
-	names := []string{c.User}
-	if c.Mode == Alternate {
-		names = []string{c.Template, c.Users[0], c.Users[1]}
+	names := c.users()
+	if c.Mode == upstream.Alternate {
+		names = append(names, c.Template)
 		if c.Template == c.Users[0] || c.Template == c.Users[1] || c.Users[0] == c.Users[1] {
 			return errors.New("the template and the two users must be three different users")
 		}
@@ -160,49 +149,44 @@ func (c Config) check() error {
 	return nil
 }
 
+// users are those whose passwords are set.
+func (c Config) users() []string {
+	if c.Mode == upstream.Alternate {
+		return []string{c.Users[0], c.Users[1]}
+	}
+	return []string{c.User}
+}
+
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
-		Name: "rabbitmq", Capability: upstream.Alternate, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Name: "rabbitmq", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.AuthCache,
 	}
-	if u.Mode == Overwrite {
-		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+	if u.Mode == upstream.Overwrite {
+		kind.Undo = upstream.Reapply
 	}
 	return kind
 }
 
 // Propose draws a password: for the one user, or for that of the pair that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	name := u.User
-	if u.Mode == Alternate {
-		name = u.Users[0]
-		if current.ExposeText(FieldUsername) == name {
-			name = u.Users[1]
-		}
-	}
-	v, err := current.With(FieldUsername, []byte(name))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
 
 // Apply makes candidate's user sign in with candidate's password.
 func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
-	const doing = "applying credential"
-	if detail, class := u.unfit(candidate); class != nil {
-		return secret.Value{}, &Error{Doing: doing, Class: class, Detail: detail}
+	if err := u.account.Check(candidate); err != nil {
+		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	err := u.change(ctx, doing, run, func(ctx context.Context, c *change) error {
-		if u.Mode == Overwrite {
+	if password := candidate.ExposeText(login.Password); strings.ContainsRune(password, 0) || len(password) > maxPassword {
+		return secret.Value{}, &upstream.Error{
+			Doing: login.Applying, Class: upstream.ErrRefusedCandidate,
+			Detail: fmt.Sprintf("nobody can sign in with a password that has a zero byte or more than %d bytes", maxPassword),
+		}
+	}
+	err := u.change(ctx, login.Applying, run, func(ctx context.Context, c *change) error {
+		if u.Mode == upstream.Overwrite {
 			return c.overwrite(ctx, candidate)
 		}
 		return c.alternate(ctx, candidate)
@@ -213,55 +197,24 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate 
 	return candidate, nil
 }
 
-// unfit says why v cannot be a credential of this account; class is nil when it can.
-func (u *Upstream) unfit(v secret.Value) (detail string, class error) {
-	name, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
-	switch {
-	case name == "" || password == "":
-		return "a credential needs the fields username and password", upstream.ErrNotApplied
-	case !u.manages(name):
-		return fmt.Sprintf("user %q is not one of this account's", name), upstream.ErrNotApplied
-	case strings.ContainsRune(password, 0) || len(password) > maxPassword:
-		return fmt.Sprintf("nobody can sign in with a password that has a zero byte or more than %d bytes", maxPassword), upstream.ErrRefusedCandidate
-	}
-	return "", nil
-}
-
-func (u *Upstream) manages(name string) bool {
-	if u.Mode == Overwrite {
-		return name == u.User
-	}
-	return name == u.Users[0] || name == u.Users[1]
-}
-
 // Revoke takes the password of old's user away, unless it is successor's user too. Open connections are left alone. A user
-// of the pair that does not carry the claim is changed only if old opens it. A user that is not this account's (a credential from before Custody) is never changed: Revoke then succeeds only once
-// somebody has made the broker refuse it.
+// of the pair that does not carry the claim is changed only if old opens it. A user that is not this account's (a
+// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the broker refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	const doing = "revoking credential"
-	name := old.ExposeText(FieldUsername)
-	if u.Mode == Overwrite || name == successor.ExposeText(FieldUsername) && name != "" {
-		return nil // applying the successor replaced it
+	switch {
+	case u.account.Replaced(old, successor):
+		return nil
+	case !u.account.Manages(old.ExposeText(login.Username)):
+		return u.account.Foreign(ctx, u.Verify, old, "take its password away by hand (rabbitmqctl clear_password …)")
 	}
-	if !u.manages(name) {
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		return &Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Cause: err, Detail: fmt.Sprintf("user %q is not one of this account's", name),
-			Next: "take its password away by hand (rabbitmqctl clear_password …); the run then goes on",
-		}
-	}
-	return u.change(ctx, doing, run, func(ctx context.Context, c *change) error { return c.disable(ctx, old) })
+	return u.change(ctx, login.Revoking, run, func(ctx context.Context, c *change) error { return c.disable(ctx, old) })
 }
 
 // Verify signs in once as v's user over AMQP, on a connection of its own.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	name, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
-	if name == "" || !v.Has(FieldPassword) || strings.ContainsRune(name+password, 0) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password, without zero bytes"}
+	name, password := v.ExposeText(login.Username), v.ExposeText(login.Password)
+	if name == "" || !v.Has(login.Password) || strings.ContainsRune(name+password, 0) {
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: login.Lacking + ", without zero bytes"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -269,9 +222,11 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	if verdict != upstream.Unknown {
 		return verdict, nil
 	}
-	failure := &Error{Doing: doing, Code: code, Next: nextReachable}
+	failure := &upstream.Error{Doing: login.SigningIn, Next: nextReachable}
 	if err != nil {
-		failure.Detail, failure.Cause = describe(err)
+		failure.Detail, failure.Cause = upstream.Told(err, broken(err))
+	} else {
+		failure.Said = said(code)
 	}
 	return upstream.Unknown, failure
 }
@@ -286,7 +241,7 @@ func hash(random io.Reader, v secret.Value) (string, error) {
 }
 
 func salted(salt []byte, v secret.Value) string {
-	sum := sha256.Sum256(append(bytes.Clone(salt), v.Expose(FieldPassword)...))
+	sum := sha256.Sum256(append(bytes.Clone(salt), v.Expose(login.Password)...))
 	return base64.StdEncoding.EncodeToString(append(bytes.Clone(salt), sum[:]...))
 }
 

@@ -12,13 +12,14 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func valid() Config {
 	return Config{
-		Server: Server{Host: "broker.example.com"}, Mode: Alternate, Template: "orders", Users: [2]string{"orders_a", "orders_b"},
+		Server: Server{Host: "broker.example.com"}, Mode: upstream.Alternate, Template: "orders", Users: [2]string{"orders_a", "orders_b"},
 		Claim: "shop/test/orders-queue", Clock: time.Now,
 		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
 		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
@@ -32,7 +33,7 @@ func TestConfigIsChecked(t *testing.T) {
 		ok     bool
 	}{
 		{"as it should be", func(*Config) {}, true},
-		{"overwrite", func(c *Config) { c.Mode, c.User = Overwrite, "orders" }, true},
+		{"overwrite", func(c *Config) { c.Mode, c.User = upstream.Overwrite, "orders" }, true},
 		{"loopback without TLS", func(c *Config) { c.Server.Host, c.Server.TLS = "::1", Disable }, true},
 		{"behind a path", func(c *Config) { c.Server.ManagementPath = "/rabbit/one" }, true},
 		{"elsewhere without TLS", func(c *Config) { c.Server.TLS = Disable }, false},
@@ -52,7 +53,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no claim", func(c *Config) { c.Claim = "" }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
 		{"a cache of negative age", func(c *Config) { c.AuthCache = -1 }, false},
-		{"no user", func(c *Config) { c.Mode = Overwrite }, false},
+		{"no user", func(c *Config) { c.Mode = upstream.Overwrite }, false},
 		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
 		{"template as user", func(c *Config) { c.Users[1] = "orders" }, false},
 		{"name that is a path", func(c *Config) { c.Users[1] = ".." }, false},
@@ -104,8 +105,8 @@ func TestMarkerRemembersSupersededRuns(t *testing.T) {
 			m = next
 		}
 	}
-	if m.run != "run-12" || len(m.past) != maxPast {
-		t.Errorf("got run %s and %d past runs", m.run, len(m.past))
+	if m.Run != "run-12" || len(m.Past) != maxPast {
+		t.Errorf("got run %s and %d past runs", m.Run, len(m.Past))
 	}
 	for i := runs - 1 - maxPast; i < runs-1; i++ {
 		if _, ok := m.supersede(authority.RunID(fmt.Sprintf("run-%d", i))); ok {
@@ -167,7 +168,7 @@ func TestHashOfKnownPassword(t *testing.T) {
 func TestDescription(t *testing.T) {
 	d := Describe()
 	for _, mode := range d.Modes {
-		if (mode.Kind.Evidence != nil) != (mode.Name == string(Alternate)) {
+		if (mode.Kind.Evidence != nil) != (mode.Name == string(upstream.Alternate)) {
 			t.Errorf("%s: got evidence %v", mode.Name, mode.Kind.Evidence)
 		}
 	}

@@ -5,8 +5,6 @@ package rabbitmq_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -36,7 +33,7 @@ type rig struct {
 func newRig(t *testing.T, options realparts.RabbitMQOptions) *rig {
 	t.Helper()
 	r := &rig{T: t, server: realparts.RabbitMQ(t, options), names: new(atomic.Int64)}
-	r.admin = credential(t, "custody_admin", random(t))
+	r.admin = upstreamtest.Login(t, "custody_admin", upstreamtest.Password(t))
 	r.put(map[string]any{"password": r.admin.ExposeText("password"), "tags": "administrator"}, "users", "custody_admin")
 	return r
 }
@@ -103,17 +100,17 @@ func (r *rig) user(name string) (u user) {
 }
 
 // config is for fresh users; the user of overwrite and the template of alternate exist.
-func (r *rig) config(mode rabbitmq.Mode) rabbitmq.Config {
+func (r *rig) config(mode upstream.Capability) rabbitmq.Config {
 	r.Helper()
 	name := fmt.Sprintf("app%d", r.names.Add(1))
 	config := rabbitmq.Config{
 		Server: rabbitmq.Server{Host: r.server.Host, Port: r.server.Port, ManagementPort: r.server.ManagementPort, TLS: rabbitmq.Disable},
 		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin}, nil },
-		Mode:   mode, Claim: "shop/test/orders-queue", Clock: time.Now, NewPassword: newPassword,
+		Mode:   mode, Claim: "shop/test/orders-queue", Clock: time.Now, NewPassword: upstreamtest.NewPassword,
 	}
 	r.put(map[string]any{"password_hash": "", "tags": "monitoring,orders"}, "users", name)
 	r.put(map[string]any{"configure": "^orders", "write": ".*", "read": ".*"}, "permissions", "/", name)
-	if mode == rabbitmq.Alternate {
+	if mode == upstream.Alternate {
 		config.Template, config.Users = name, [2]string{name + "_a", name + "_b"}
 		return config
 	}
@@ -127,30 +124,6 @@ func (r *rig) tls(config *rabbitmq.Config) {
 	config.Server.TLS, config.Server.CACertificate = rabbitmq.VerifyFull, r.server.CA
 }
 
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + hex.EncodeToString(raw), err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func (r *rig) open(config rabbitmq.Config) rabbitmq.Pair {
 	r.Helper()
 	u, err := rabbitmq.New(config)
@@ -160,29 +133,8 @@ func (r *rig) open(config rabbitmq.Config) rabbitmq.Pair {
 	return rabbitmq.Pair{Upstream: u}
 }
 
-func (r *rig) issue(u upstream.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	candidate, err := u.Propose(r.Context(), current)
-	if err != nil {
-		r.Fatal(err)
-	}
-	applied, err := u.Apply(r.Context(), run, current, candidate)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return applied
-}
-
-func (r *rig) is(u upstream.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
-}
-
 // fixture puts a wire before both listeners for one fresh upstream.
-func (r *rig) fixture(mode rabbitmq.Mode, secure bool) upstreamtest.Fixture {
+func (r *rig) fixture(mode upstream.Capability, secure bool) upstreamtest.Fixture {
 	config := r.config(mode)
 	if secure {
 		r.tls(&config)
@@ -198,6 +150,7 @@ func (r *rig) fixture(mode rabbitmq.Mode, secure bool) upstreamtest.Fixture {
 		Break: func() { amqp.Break(); management.Break() },
 		Mend:  func() { amqp.Mend(); management.Mend() },
 		Cut:   func(replies int) { amqp.Cut(replies); management.Cut(replies) },
+		Hold:  management.Hold,
 		Skew:  func(by time.Duration) { ahead.Add(int64(by)) },
 		Held: func(t *testing.T) []string {
 			var held []string
@@ -213,13 +166,13 @@ func (r *rig) fixture(mode rabbitmq.Mode, secure bool) upstreamtest.Fixture {
 		},
 		Log: func() string { return r.server.Log() + r.get("users") },
 	}
-	if mode == rabbitmq.Alternate {
+	if mode == upstream.Alternate {
 		fixture.Upstream = pair
 	}
 	return fixture
 }
 
-var modes = []rabbitmq.Mode{rabbitmq.Alternate, rabbitmq.Overwrite}
+var modes = []upstream.Capability{upstream.Alternate, upstream.Overwrite}
 
 // A broker takes seconds to start, so all that it serves is one test.
 func TestOnBroker(t *testing.T) {
@@ -230,7 +183,7 @@ func TestOnBroker(t *testing.T) {
 		})
 	}
 	t.Run("Suite/alternate, TLS", func(t *testing.T) {
-		upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(rabbitmq.Alternate, true) })
+		upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(upstream.Alternate, true) })
 	})
 	for _, test := range onBroker {
 		t.Run(test.name, func(t *testing.T) { test.test(broker.on(t)) })

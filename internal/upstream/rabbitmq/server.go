@@ -3,14 +3,14 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
+
+	"custody.dev/custody/internal/transport"
 )
 
 // TLS modes, as documents write them.
@@ -47,9 +47,6 @@ type endpoints struct {
 
 func (s Server) endpoints() (endpoints, error) {
 	var none endpoints
-	if s.ManagementHost == "" {
-		s.ManagementHost = s.Host
-	}
 	amqpPort, managementPort, scheme := 5671, 15671, "https"
 	switch s.TLS {
 	case "", VerifyFull:
@@ -58,48 +55,34 @@ func (s Server) endpoints() (endpoints, error) {
 	default:
 		return none, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
 	}
-	if s.Port == 0 {
-		s.Port = amqpPort
-	}
-	if s.ManagementPort == 0 {
-		s.ManagementPort = managementPort
-	}
-	for _, host := range []string{s.Host, s.ManagementHost} {
-		if host == "" || strings.ContainsAny(host, "/,@?# \x00") {
-			return none, fmt.Errorf("host %q: want a name or an address", host)
-		}
-		if s.TLS == Disable && !loopback(host) {
-			return none, fmt.Errorf("TLS cannot be disabled to %q, which is not loopback", host)
-		}
-	}
-	for _, port := range []int{s.Port, s.ManagementPort} {
-		if port < 0 || port > 65535 {
-			return none, fmt.Errorf("port %d is out of range", port)
-		}
-	}
 	if s.ManagementPath != "" && (!strings.HasPrefix(s.ManagementPath, "/") || strings.ContainsAny(s.ManagementPath, "?#%\\ ")) {
 		return none, fmt.Errorf("path %q: want one that begins with a slash", s.ManagementPath)
 	}
-	var roots *x509.CertPool
-	if s.CACertificate != "" {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return none, errors.New("the CA certificate is not PEM")
-		}
+	var out endpoints
+	var err error
+	if out.amqp, out.amqpTLS, err = s.listener(s.Host, s.Port, amqpPort); err != nil {
+		return none, err
 	}
-	out := endpoints{
-		amqp:       net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
-		management: net.JoinHostPort(s.ManagementHost, strconv.Itoa(s.ManagementPort)),
+	if out.management, out.managementTLS, err = s.listener(cmp.Or(s.ManagementHost, s.Host), s.ManagementPort, managementPort); err != nil {
+		return none, err
 	}
 	out.base = scheme + "://" + out.management + strings.TrimSuffix(s.ManagementPath, "/")
-	if s.TLS != Disable {
-		out.amqpTLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Host, RootCAs: roots}
-		out.managementTLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ManagementHost, RootCAs: roots}
-	}
 	return out, nil
 }
 
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+// listener is one of the broker's two, of which usual is the port where none is given.
+func (s Server) listener(host string, port, usual int) (address string, config *tls.Config, err error) {
+	if transport.Host(host) != nil || transport.Socket(host) {
+		return "", nil, fmt.Errorf("host %q: want a name or an address", host)
+	}
+	if err := transport.Port(port); err != nil {
+		return "", nil, err
+	}
+	if config, err = transport.Verified(host, s.CACertificate); err != nil {
+		return "", nil, err
+	}
+	if s.TLS == Disable {
+		config, err = nil, transport.Plain(host)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(cmp.Or(port, usual))), config, err
 }

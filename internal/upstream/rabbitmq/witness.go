@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // Pair is an Upstream of mode alternate, which can tell who is signed in as the old user. In mode overwrite the broker
@@ -60,9 +61,9 @@ const (
 // Uses returns the connections that are open as old's user. An open connection is a use now, idle or not.
 func (p Pair) Uses(ctx context.Context, old secret.Value, _ time.Time) ([]upstream.Use, error) {
 	const doing = "listing connections"
-	name := old.ExposeText(FieldUsername)
+	name := old.ExposeText(login.Username)
 	if name == "" {
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field username"}
+		return nil, &upstream.Error{Doing: doing, Detail: "a credential needs the field username"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.CallDeadline)
 	defer cancel()
@@ -93,7 +94,7 @@ func (p Pair) Uses(ctx context.Context, old secret.Value, _ time.Time) ([]upstre
 			return uses, nil
 		}
 	}
-	return nil, &Error{Doing: doing, Detail: fmt.Sprintf("the broker has more than %d connections", maxPages*p.pageSize())}
+	return nil, &upstream.Error{Doing: doing, Detail: fmt.Sprintf("the broker has more than %d connections", maxPages*p.pageSize())}
 }
 
 func (p Pair) pageSize() int {

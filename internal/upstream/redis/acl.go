@@ -11,8 +11,10 @@ import (
 type user struct {
 	name       string
 	on, nopass bool
-	// digests are in the server's order, Custody's entries among them.
-	digests []string
+	// digests are Custody's entries, which hold the marker, and those of passwords.
+	digests        []string
+	marker         marker
+	own, passwords []string
 	// rights are the rules that say what the user may do, as the server wrote them.
 	rights []string
 }
@@ -38,6 +40,7 @@ func parseUsers(lines []reply) map[string]user {
 				u.rights = append(u.rights, word)
 			}
 		}
+		u.marker, u.own, u.passwords = readMarker(u.digests)
 		users[u.name] = u
 	}
 	return users
@@ -60,4 +63,5 @@ func added(m marker) []string {
 	return rules
 }
 
-func has(digests []string, digest string) bool { return slices.Contains(digests, digest) }
+// opens reports whether the password with that digest is one of u's.
+func (u user) opens(digest string) bool { return slices.Contains(u.passwords, digest) }

@@ -9,7 +9,9 @@ import (
 	"slices"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // change is one Apply or Revoke.
@@ -19,6 +21,8 @@ type change struct {
 	// user is the one that is changed, digest that of the password that is added (apply) or removed.
 	user, digest string
 	apply        bool
+	// kept is the account's credential that stays: the current one (apply), the successor (revoke).
+	kept secret.Value
 }
 
 // tries bounds how often a change is begun anew because somebody else changed the user meanwhile.
@@ -30,7 +34,7 @@ func (u *Upstream) change(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
 	if c.run == "" {
-		return &Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "a run id is needed"}
 	}
 	var sessions []*session
 	defer func() {
@@ -53,21 +57,14 @@ func (u *Upstream) change(ctx context.Context, c change) error {
 	}
 	for i, s := range sessions {
 		if err := s.make(); err != nil {
-			if failure, ok := errors.AsType[*Error](err); ok && i > 0 && failure.Class == upstream.ErrNotApplied { //nolint:errorlint // the class itself, not what it wraps
-				failure.Class = nil // other nodes were changed
-				failure.Detail = join(failure.Detail, "nodes before it are changed already")
+			if failure, ok := errors.AsType[*upstream.Error](err); ok && i > 0 && failure.Class != nil {
+				failure.Class = nil
+				failure.Detail = upstream.Join(failure.Detail, "nodes before it are changed already")
 			}
 			return err
 		}
 	}
 	return nil
-}
-
-func join(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + ": " + b
 }
 
 // session is one node with the admin signed in, for one change.
@@ -82,64 +79,55 @@ type session struct {
 
 // open signs in with the first admin credential that the node does not refuse.
 func (u *Upstream) open(ctx context.Context, n node, c change) (*session, error) {
-	conn, err := u.admin(ctx, n, c.doing)
+	admin, err := login.Admin(ctx, c.doing, u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
+		admin, code, err := n.signIn(ctx, v.ExposeText(login.Username), v.ExposeText(login.Password))
+		switch {
+		case err != nil:
+			return nil, "", login.Unreachable(c.doing, err, broken(err))
+		case code == "":
+			return admin, "", nil
+		case code == codeWrongPassword:
+			return nil, said(code), nil
+		}
+		return nil, "", &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Said: said(code)}
+	})
+	if failure, ok := errors.AsType[*upstream.Error](err); ok {
+		failure.At = n.address
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &session{Upstream: u, change: c, node: n, conn: conn}, nil
-}
-
-func (u *Upstream) admin(ctx context.Context, n node, doing string) (*conn, error) {
-	failure := &Error{Doing: doing, Node: n.address, Class: upstream.ErrNotApplied}
-	candidates, err := u.Admin(ctx)
-	if err != nil {
-		failure.Detail, failure.Cause = "reading the admin credential", err
-		return nil, failure
-	}
-	for _, candidate := range candidates {
-		c, code, err := n.signIn(ctx, candidate.ExposeText(FieldUsername), candidate.ExposeText(FieldPassword))
-		if err != nil {
-			detail, cause := describe(err)
-			failure.Detail, failure.Cause = join("the server is unreachable", detail), cause
-			failure.Next = "see that the server runs, and that host, port and TLS in the Upstream document are right"
-			return nil, failure
-		}
-		if code == "" {
-			return c, nil
-		}
-		failure.Code = code
-		if code != codeWrongPassword {
-			return nil, failure
-		}
-	}
-	failure.Detail = "the server refuses every admin credential"
-	failure.Next = "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`"
-	return nil, failure
+	return &session{Upstream: u, change: c, node: n, conn: admin}, nil
 }
 
 // fail describes err, which is the server's or the connection's.
-func (s *session) fail(class, err error) *Error {
-	failure := &Error{Doing: s.doing, Node: s.node.address, Class: class}
+func (s *session) fail(class, err error) *upstream.Error {
+	failure := &upstream.Error{Doing: s.doing, At: s.node.address, Class: class}
 	if refused, ok := errors.AsType[*serverError](err); ok {
-		failure.Detail, failure.Code, failure.Next = refused.doing, refused.code, refused.next
+		failure.Detail, failure.Said, failure.Next = refused.doing, said(refused.code), refused.next
 		if refused.code == codeNoPermission {
 			failure.Next = nextRights
 		}
 		return failure
 	}
-	failure.Detail, failure.Cause = describe(err)
+	failure.Detail, failure.Cause = upstream.Told(err, broken(err))
 	return failure
 }
 
 // refuse says that nothing was changed, and why.
-func (s *session) refuse(detail, next string) *Error {
-	return &Error{Doing: s.doing, Node: s.node.address, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+func (s *session) refuse(detail, next string) *upstream.Error {
+	return &upstream.Error{Doing: s.doing, At: s.node.address, Class: upstream.ErrNotApplied, Detail: detail, Next: next}
+}
+
+// superseded says that nothing was changed, since the account is another's.
+func (s *session) superseded(detail, next string) *upstream.Error {
+	return &upstream.Error{Doing: s.doing, At: s.node.address, Class: upstream.ErrSuperseded, Detail: detail, Next: next}
 }
 
 // serverError is an error reply.
 type serverError struct{ doing, code, next string }
 
-func (e *serverError) Error() string { return e.doing + ": the server says " + e.code }
+func (e *serverError) Error() string { return upstream.Join(e.doing, said(e.code)) }
 
 // command sends one command; an error reply is a *serverError.
 func (s *session) command(doing, next string, words ...string) (reply, error) {
@@ -173,7 +161,7 @@ type plan struct {
 }
 
 // first is the marker entry of a user that Custody has not changed yet. Setting it late, beside others, does no harm.
-var first = stamp{}.entry(entryRun)
+var first = runEntry(entryRun, 0, noRun)
 
 // plan looks, and checks that this run may make the change. It changes nothing.
 func (s *session) plan() (plan, error) {
@@ -182,7 +170,7 @@ func (s *session) plan() (plan, error) {
 		return plan{}, s.fail(upstream.ErrNotApplied, err)
 	}
 	users := parseUsers(r.items)
-	if s.Mode == Dual {
+	if s.Mode == upstream.Dual {
 		return s.planDual(users)
 	}
 	return s.planAlternate(users)
@@ -198,18 +186,18 @@ func (s *session) planDual(users map[string]user) (p plan, err error) {
 	case s.apply && !subject.on:
 		return p, s.refuse(fmt.Sprintf("user %q is off", s.user), "switch it on: ACL SETUSER "+s.user+" on")
 	}
-	own, next, err := s.mark(subject)
+	next, err := s.mark(subject)
 	if err != nil {
 		return p, err
 	}
-	if len(own) == 0 {
+	if len(subject.own) == 0 {
 		p.unmarked = []string{s.user}
 	}
-	p.rules = conditional(own, next)
+	p.rules = conditional(subject.own, next)
 	switch {
 	case s.apply:
 		p.rules = append(p.rules, "#"+s.digest)
-	case has(subject.digests, s.digest):
+	case subject.opens(s.digest):
 		p.rules = append(p.rules, "!"+s.digest)
 	}
 	return p, nil
@@ -221,18 +209,19 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 		return p, s.refuse(fmt.Sprintf("the template %q is missing, is on, or has a password", s.Template),
 			"make a user that holds the rights and cannot sign in: ACL SETUSER "+s.Template+" off resetpass …")
 	}
-	for i, name := range s.Users {
+	for _, name := range s.Users {
 		subject, exists := users[name]
-		own, next, err := s.mark(subject)
+		next, err := s.mark(subject)
 		if err != nil {
 			return p, err
 		}
-		if exists && len(own) == 0 && s.apply && !slices.Equal(granted(subject.rights), granted(template.rights)) && s.user == name {
-			return p, s.refuse(fmt.Sprintf("user %q was made by somebody else and has other rights than the template", name),
-				"give it the template's rights, or remove it: ACL DELUSER "+name)
+		own, theirs := subject.own, exists && s.theirs(subject, template)
+		if theirs && s.apply {
+			return p, s.superseded(fmt.Sprintf("user %q is somebody else's: it carries no claim, and the current credential does not open it", name),
+				fmt.Sprintf("see who uses it, then hand it over with ACL SETUSER %s reset, which switches it off and takes its passwords and rights, or remove it: ACL DELUSER %s", name, name))
 		}
 		if name != s.user {
-			if m, _, _, _, _ := readMarker(subject.digests); exists && m.run.run != digestRun(s.run) {
+			if exists && !theirs && subject.marker.Run != runDigest(s.run) {
 				p.before = append([]string{"ACL", "SETUSER", name}, conditional(own, next)...)
 				if len(own) == 0 {
 					p.unmarked = append(p.unmarked, name)
@@ -240,7 +229,7 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 			}
 			continue
 		}
-		if !s.apply && !has(subject.digests, s.digest) {
+		if !s.apply && !subject.opens(s.digest) {
 			// The old password does not open it: it is as it should be, or somebody else's. The claim does not tell, since both
 			// users have it before either has a password of Custody's.
 			if len(own) == 0 {
@@ -253,7 +242,7 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 			}
 		}
 		if len(own) == 0 {
-			p.unmarked = append(p.unmarked, s.Users[i])
+			p.unmarked = append(p.unmarked, name)
 		}
 		for _, digest := range own {
 			p.rules = append(p.rules, "!"+digest)
@@ -268,29 +257,40 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 	return p, nil
 }
 
+// theirs reports whether subject is somebody else's: Custody did not make it, the account's credential does not open it, and
+// it was not handed over, which is to let nobody in, with the template's rights or none.
+func (s *session) theirs(subject, template user) bool {
+	if subject.marker.claim != "" || s.kept.ExposeText(login.Username) == subject.name && subject.opens(digest(s.kept)) {
+		return false
+	}
+	rights := granted(subject.rights)
+	return subject.on && (subject.nopass || len(subject.passwords) > 0) ||
+		!powerless(rights) && !slices.Equal(rights, granted(template.rights))
+}
+
 // granted leaves out of rights what every change to a user sets anew.
 func granted(rights []string) []string {
 	return slices.DeleteFunc(slices.Clone(rights), func(rule string) bool { return rule == "sanitize-payload" })
 }
 
-// mark checks one user's marker and returns its entries and the marker as this change leaves it.
-func (s *session) mark(subject user) (own []string, next marker, err error) {
-	m, own, _, claimed, found := readMarker(subject.digests)
-	if claim := claimDigest(s.Claim); claimed && m.claim != claim {
-		failure := foreign(s.node.address, subject.name)
-		failure.Doing = s.doing
-		return nil, next, failure
-	} else if m.claim = claim; !found {
-		own = nil // what there may be is not enough to hold on to
+// powerless reports whether rights let nobody do anything.
+func powerless(rights []string) bool {
+	return !slices.ContainsFunc(rights, func(rule string) bool { return rule[0] == '+' || rule[0] == '(' })
+}
+
+// mark checks one user's marker and returns it as this change leaves it.
+func (s *session) mark(subject user) (next marker, err error) {
+	m, claim := subject.marker, claimDigest(s.Claim)
+	if m.claim != "" && m.claim != claim {
+		return next, s.superseded(fmt.Sprintf("user %q carries another claim", subject.name), fmt.Sprintf(
+			"if nobody else rotates it, take the entries that begin with #%s off the user (ACL LIST shows them, ACL SETUSER %s !… removes one)", marked, subject.name))
 	}
+	m.claim = claim
 	next, ok := m.supersede(s.run)
 	if !ok {
-		return nil, next, &Error{
-			Doing: s.doing, Node: s.node.address, Class: upstream.ErrSuperseded,
-			Detail: fmt.Sprintf("a later run than %s has changed user %q", s.run, subject.name), Next: "nothing: the later run goes on",
-		}
+		return next, s.superseded(fmt.Sprintf("a later run than %s has changed user %q", s.run, subject.name), "nothing: the later run goes on")
 	}
-	return own, next, nil
+	return next, nil
 }
 
 // make makes the change at this node. It looks again as often as somebody else is quicker.
@@ -331,7 +331,7 @@ func (s *session) make() error {
 		}
 		if err := s.save(); err != nil {
 			failure := s.fail(nil, err)
-			failure.Detail = join("the change is made, and would be forgotten at a restart", failure.Detail)
+			failure.Detail = upstream.Join("the change is made, and would be forgotten at a restart", failure.Detail)
 			return failure
 		}
 		return nil

@@ -4,19 +4,19 @@ package redis
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"custody.dev/custody/internal/transport"
 )
 
 // TLS modes, as documents write them.
@@ -51,56 +51,47 @@ func (n node) String() string { return n.address }
 
 // nodes resolves the document's addresses, the first before the further ones.
 func (s Server) nodes() ([]node, error) {
-	if s.Port == 0 {
-		s.Port = defaultPort
-	}
-	if s.Port < 0 || s.Port > 65535 {
-		return nil, fmt.Errorf("port %d is out of range", s.Port)
-	}
-	var roots *x509.CertPool
-	if s.CACertificate != "" {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM([]byte(s.CACertificate)) {
-			return nil, errors.New("the CA certificate is not PEM")
-		}
+	if err := transport.Port(s.Port); err != nil {
+		return nil, err
 	}
 	if s.TLS != "" && s.TLS != VerifyFull && s.TLS != Disable {
 		return nil, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
 	}
-	hosts := []string{s.Host}
-	if !filepath.IsAbs(s.Host) {
-		hosts[0] = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	verified, err := transport.Verified("", s.CACertificate)
+	if err != nil {
+		return nil, err
+	}
+	port := strconv.Itoa(cmp.Or(s.Port, defaultPort))
+	addresses := []string{s.Host}
+	if !transport.Socket(s.Host) {
+		addresses[0] = net.JoinHostPort(s.Host, port)
 	}
 	for _, other := range s.Nodes {
-		if _, _, err := net.SplitHostPort(other); err != nil && !filepath.IsAbs(other) {
-			other = net.JoinHostPort(strings.Trim(other, "[]"), strconv.Itoa(s.Port))
+		if _, _, err := net.SplitHostPort(other); err != nil && !transport.Socket(other) {
+			other = net.JoinHostPort(strings.Trim(other, "[]"), port)
 		}
-		hosts = append(hosts, other)
+		addresses = append(addresses, other)
 	}
-	nodes := make([]node, 0, len(hosts))
-	for _, address := range hosts {
-		if filepath.IsAbs(address) {
+	nodes := make([]node, 0, len(addresses))
+	for _, address := range addresses {
+		if transport.Socket(address) {
 			nodes = append(nodes, node{network: "unix", address: address})
 			continue
 		}
 		host, _, err := net.SplitHostPort(address)
-		if err != nil || host == "" || strings.ContainsAny(host, ",/ \x00") {
+		if err != nil || transport.Host(host) != nil {
 			return nil, fmt.Errorf("address %q: want a host, or a host and a port", address)
 		}
 		n := node{network: "tcp", address: address}
 		if s.TLS != Disable {
-			n.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: roots}
-		} else if !loopback(host) {
-			return nil, fmt.Errorf("TLS cannot be disabled to %q, which is neither loopback nor a socket", host)
+			n.tls = verified.Clone()
+			n.tls.ServerName = host
+		} else if err := transport.Plain(host); err != nil {
+			return nil, err
 		}
 		nodes = append(nodes, n)
 	}
 	return nodes, nil
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
 // conn speaks as much of RESP2 as users need: arrays of strings out, replies in, one try, nothing logged.

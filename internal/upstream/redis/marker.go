@@ -8,8 +8,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // Redis has no comment on a user. It has a list of SHA-256 digests, any of which opens the account; a digest that
@@ -32,63 +34,55 @@ const (
 	entryBytes = sha256.Size
 	bodyBytes  = entryBytes - len(magic) - 1
 	countBytes = 4
+	runBytes   = bodyBytes - countBytes
 	// maxPast bounds how many superseded runs are remembered.
 	maxPast = 8
 )
 
-type runDigest [bodyBytes - countBytes]byte
-
-// stamp is one run's entry.
-type stamp struct {
-	count uint32
-	run   runDigest
-}
-
 // marker is what a user's entries say: who may change the account, which run did last, and how often it was changed.
+// Claim and runs are there by their digests.
 type marker struct {
-	claim [bodyBytes]byte
-	run   stamp
-	// past are the runs that were superseded, oldest first.
-	past []stamp
+	claim string
+	login.Runs[string]
+	changes uint32
 }
 
-func digestOf(what, text string) []byte {
+func digestOf(what, text string) string {
 	sum := sha256.Sum256([]byte("custody.dev/redis/" + what + "\x00" + text))
-	return sum[:]
+	return string(sum[:])
 }
 
-func claimDigest(claim string) (d [bodyBytes]byte) {
-	copy(d[:], digestOf("claim", claim))
-	return d
-}
+func claimDigest(claim string) string { return digestOf("claim", claim)[:bodyBytes] }
 
-func digestRun(run authority.RunID) (d runDigest) {
-	copy(d[:], digestOf("run", string(run)))
-	return d
-}
+func runDigest(run authority.RunID) string { return digestOf("run", string(run))[:runBytes] }
 
 // entry is the digest as rules write it, without # or !.
-func entry(kind byte, body []byte) string {
+func entry(kind byte, body string) string {
 	return hex.EncodeToString(append(append([]byte(magic), kind), body...))
 }
 
-func (s stamp) entry(kind byte) string {
-	return entry(kind, append(binary.BigEndian.AppendUint32(nil, s.count), s.run[:]...))
+// runEntry is that of a run; among those of one kind, the number orders them.
+func runEntry(kind byte, number uint32, run string) string {
+	return entry(kind, string(binary.BigEndian.AppendUint32(nil, number))+run)
 }
+
+// noRun is what a first entry has for a run.
+var noRun = string(make([]byte, runBytes))
 
 // entries are all digests of m.
 func (m marker) entries() []string {
-	all := []string{entry(entryClaim, m.claim[:]), m.run.entry(entryRun)}
-	for _, past := range m.past {
-		all = append(all, past.entry(entryPast))
+	all := []string{entry(entryClaim, m.claim), runEntry(entryRun, m.changes, m.Run)}
+	for i, past := range m.Past {
+		all = append(all, runEntry(entryPast, uint32(i), past))
 	}
 	return all
 }
 
-// readMarker splits a user's digests into Custody's and those of passwords. stray are Custody's that m does not keep: a
-// late creation may leave a first entry beside a newer one. found is false when there is no current run.
-func readMarker(digests []string) (m marker, own, passwords []string, claimed, found bool) {
-	for _, digest := range digests {
+// readMarker splits a user's digests into Custody's and those of passwords. A late creation may have left a first entry
+// beside a newer one, which m passes over. own is nil without an entry of a run: too little to hold on to.
+func readMarker(digests []string) (m marker, own, passwords []string) {
+	found := false
+	for _, digest := range slices.Sorted(slices.Values(digests)) { // runs of one kind in the order of their numbers
 		raw, err := hex.DecodeString(digest)
 		if err != nil || len(raw) != entryBytes || !bytes.HasPrefix(raw, []byte(magic)) {
 			passwords = append(passwords, digest)
@@ -96,36 +90,25 @@ func readMarker(digests []string) (m marker, own, passwords []string, claimed, f
 		}
 		own = append(own, digest)
 		body := raw[len(magic)+1:]
-		s := stamp{count: binary.BigEndian.Uint32(body)}
-		copy(s.run[:], body[countBytes:])
+		number, run := binary.BigEndian.Uint32(body), string(body[countBytes:])
 		switch raw[len(magic)] {
 		case entryClaim:
-			copy(m.claim[:], body)
-			claimed = true
+			m.claim = string(body)
 		case entryRun:
-			if !found || s.count > m.run.count {
-				m.run = s
-			}
-			found = true
+			m.Run, m.changes, found = strings.TrimSuffix(run, noRun), number, true
 		case entryPast:
-			m.past = append(m.past, s)
+			m.Past = append(m.Past, run)
 		}
 	}
-	slices.SortFunc(m.past, func(a, b stamp) int { return int(a.count) - int(b.count) })
-	return m, own, passwords, claimed, found
+	if !found {
+		own = nil
+	}
+	return m, own, passwords
 }
 
 // supersede returns the marker once run has changed something more. ok is false when a later run has begun.
 func (m marker) supersede(run authority.RunID) (next marker, ok bool) {
-	digest := digestRun(run)
-	if slices.ContainsFunc(m.past, func(s stamp) bool { return s.run == digest }) {
-		return m, false
-	}
-	next = m
-	if m.run.run != digest && m.run.run != (runDigest{}) {
-		next.past = append(slices.Clone(m.past), m.run)
-		next.past = next.past[max(0, len(next.past)-maxPast):]
-	}
-	next.run = stamp{count: m.run.count + 1, run: digest}
-	return next, true
+	m.Runs, ok = m.Begin(runDigest(run), maxPast)
+	m.changes++
+	return m, ok
 }

@@ -8,7 +8,9 @@
 //
 // alternate: two users take turns. Both get the rights of a template, a user that is off and has no password. Apply
 // copies its rights to the user whose turn it is and gives that the candidate as its only password; Revoke switches the
-// other off and takes its passwords, if the old one is among them.
+// other off and takes its passwords, if the old one is among them. While one of the two is somebody else's, Apply changes
+// nothing and Revoke leaves that one alone: it carries no claim, the current credential does not open it, and it lets somebody
+// in, or has rights that are not the template's.
 //
 // # Guaranteed
 //
@@ -54,16 +56,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
-)
-
-// Mode says how old and new passwords overlap.
-type Mode string
-
-const (
-	// Dual has one user with two passwords.
-	Dual Mode = "dual"
-	// Alternate has two users that take turns.
-	Alternate Mode = "alternate"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // Persist says how the server keeps its users over a restart.
@@ -78,12 +71,6 @@ const (
 	None Persist = "none"
 )
 
-// Fields of the values.
-const (
-	FieldUsername = "username"
-	FieldPassword = "password"
-)
-
 const defaultCallDeadline = 20 * time.Second
 
 // Config describes one user or pair on one server, or on several that hold the same users.
@@ -92,7 +79,8 @@ type Config struct {
 	// Admin returns the admin's credentials in order of preference: the current one, then a pending one. The next is
 	// tried only when the server refuses one.
 	Admin func(ctx context.Context) ([]secret.Value, error)
-	Mode  Mode
+	// Mode is upstream.Dual or upstream.Alternate.
+	Mode upstream.Capability
 	// User is for Dual.
 	User string
 	// Template and Users are for Alternate.
@@ -114,7 +102,8 @@ type Config struct {
 // Upstream is one user or pair. It is safe for concurrent use.
 type Upstream struct {
 	Config
-	nodes []node
+	account login.Account
+	nodes   []node
 }
 
 var _ upstream.Upstream = (*Upstream)(nil)
@@ -137,7 +126,9 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring redis upstream: %w", err)
 	}
-	return &Upstream{Config: config, nodes: nodes}, nil
+	return &Upstream{Config: config, nodes: nodes, account: login.Account{
+		Mode: config.Mode, Noun: "user", Names: config.users(), NewPassword: config.NewPassword, Random: config.Random,
+	}}, nil
 }
 
 func (c Config) check() error {
@@ -148,14 +139,14 @@ func (c Config) check() error {
 		return errors.New("the call deadline is negative")
 	case c.Claim == "":
 		return errors.New("a claim is needed: PLATFORM/ENVIRONMENT/SECRET")
-	case c.Mode != Dual && c.Mode != Alternate:
+	case c.Mode != upstream.Dual && c.Mode != upstream.Alternate:
 		return fmt.Errorf("mode %q: want dual or alternate", c.Mode)
 	case c.Persist != ACLFile && c.Persist != ConfigFile && c.Persist != None:
 		return fmt.Errorf("persist %q: want aclFile, configFile or none", c.Persist)
 	}
-	names := []string{c.User}
-	if c.Mode == Alternate {
-		names = []string{c.Template, c.Users[0], c.Users[1]}
+	names := c.users()
+	if c.Mode == upstream.Alternate {
+		names = append(names, c.Template)
 		if c.Template == c.Users[0] || c.Template == c.Users[1] || c.Users[0] == c.Users[1] {
 			return errors.New("the template and the two users must be three different users")
 		}
@@ -168,68 +159,44 @@ func (c Config) check() error {
 	return nil
 }
 
+// users are those whose passwords are set.
+func (c Config) users() []string {
+	if c.Mode == upstream.Alternate {
+		return []string{c.Users[0], c.Users[1]}
+	}
+	return []string{c.User}
+}
+
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind {
-	capability := upstream.Dual
-	if u.Mode == Alternate {
-		capability = upstream.Alternate
-	}
 	return upstream.Kind{
-		Name: "redis", Capability: capability, Undo: upstream.Discard, LostReply: upstream.Recover,
+		Name: "redis", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: u.CallDeadline, Fences: true,
 	}
 }
 
 // Propose draws a password: for the one user, or for that of the pair that current does not name.
 func (u *Upstream) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	password, err := u.NewPassword(u.Random)
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	name := u.User
-	if u.Mode == Alternate {
-		name = u.Users[0]
-		if current.ExposeText(FieldUsername) == name {
-			name = u.Users[1]
-		}
-	}
-	v, err := current.With(FieldUsername, []byte(name))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("proposing credential: %w", err)
-	}
-	return v.With(FieldPassword, []byte(password))
+	return u.account.Propose(ctx, current)
 }
 
 // Apply makes candidate's user sign in with candidate's password, at every node.
-func (u *Upstream) Apply(ctx context.Context, run authority.RunID, _, candidate secret.Value) (secret.Value, error) {
-	const doing = "applying credential"
-	name := candidate.ExposeText(FieldUsername)
-	switch {
-	case name == "" || candidate.ExposeText(FieldPassword) == "":
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: "a credential needs the fields username and password"}
-	case !u.manages(name):
-		return secret.Value{}, &Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("user %q is not one of this account's", name)}
+func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	if err := u.account.Check(candidate); err != nil {
+		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
-	err := u.change(ctx, change{doing: doing, run: run, user: name, digest: digest(candidate), apply: true})
+	err := u.change(ctx, change{
+		doing: login.Applying, run: run, user: candidate.ExposeText(login.Username), digest: digest(candidate), apply: true, kept: current,
+	})
 	if err != nil {
 		return secret.Value{}, err
 	}
 	return candidate, nil
 }
 
-func (u *Upstream) manages(name string) bool {
-	if u.Mode == Dual {
-		return name == u.User
-	}
-	return name == u.Users[0] || name == u.Users[1]
-}
-
 // digest is how Redis keeps a password.
 func digest(v secret.Value) string {
-	sum := sha256.Sum256(v.Expose(FieldPassword))
+	sum := sha256.Sum256(v.Expose(login.Password))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -237,58 +204,50 @@ func digest(v secret.Value) string {
 // unless that is successor's too. Open connections are left alone. A user that is not this account's (a credential from before
 // Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
-	const doing = "revoking credential"
-	name, same := old.ExposeText(FieldUsername), old.ExposeText(FieldUsername) == successor.ExposeText(FieldUsername)
-	if same && (u.Mode == Alternate || digest(old) == digest(successor)) && u.manages(name) {
+	name := old.ExposeText(login.Username)
+	switch {
+	case !u.account.Manages(name):
+		return u.account.Foreign(ctx, u.Verify, old, "switch it off by hand (ACL SETUSER … off)")
+	case u.account.Replaced(old, successor):
 		return nil
 	}
-	if !u.manages(name) {
-		verdict, err := u.Verify(ctx, old)
-		if verdict == upstream.Refused {
-			return nil
-		}
-		return &Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Cause: err, Detail: fmt.Sprintf("user %q is not one of this account's", name),
-			Next: "switch it off by hand (ACL SETUSER … off); the run then goes on",
-		}
-	}
-	return u.change(ctx, change{doing: doing, run: run, user: name, digest: digest(old)})
+	return u.change(ctx, change{doing: login.Revoking, run: run, user: name, digest: digest(old), kept: successor})
 }
 
 // Verify signs in once as v's user at every node, each time on a connection of its own. Nodes that disagree decide
 // nothing.
 func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
-	const doing = "signing in"
-	name, password := v.ExposeText(FieldUsername), v.ExposeText(FieldPassword)
-	if name == "" || !v.Has(FieldPassword) {
-		return upstream.Unknown, &Error{Doing: doing, Detail: "a credential needs the fields username and password"}
+	const doing = login.SigningIn
+	name, password := v.ExposeText(login.Username), v.ExposeText(login.Password)
+	if name == "" || !v.Has(login.Password) {
+		return upstream.Unknown, &upstream.Error{Doing: doing, Detail: login.Lacking}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
-	said := map[upstream.Verdict][]string{}
+	at := map[upstream.Verdict][]string{}
 	for _, n := range u.nodes {
 		c, code, err := n.signIn(ctx, name, password)
 		switch {
 		case err != nil:
-			detail, cause := describe(err)
-			return upstream.Unknown, &Error{Doing: doing, Node: n.address, Detail: detail, Cause: cause}
+			detail, cause := upstream.Told(err, broken(err))
+			return upstream.Unknown, &upstream.Error{Doing: doing, At: n.address, Detail: detail, Cause: cause}
 		case code == "":
 			c.close()
-			said[upstream.Accepted] = append(said[upstream.Accepted], n.address)
+			at[upstream.Accepted] = append(at[upstream.Accepted], n.address)
 		case code == codeWrongPassword:
-			said[upstream.Refused] = append(said[upstream.Refused], n.address)
+			at[upstream.Refused] = append(at[upstream.Refused], n.address)
 		default:
-			return upstream.Unknown, &Error{Doing: doing, Node: n.address, Code: code}
+			return upstream.Unknown, &upstream.Error{Doing: doing, At: n.address, Said: said(code)}
 		}
 	}
-	if len(said) > 1 {
-		return upstream.Unknown, &Error{
-			Doing: doing, Detail: fmt.Sprintf("%s accepts what %s refuses", strings.Join(said[upstream.Accepted], ", "), strings.Join(said[upstream.Refused], ", ")),
+	if len(at) > 1 {
+		return upstream.Unknown, &upstream.Error{
+			Doing: doing, Detail: fmt.Sprintf("%s accepts what %s refuses", strings.Join(at[upstream.Accepted], ", "), strings.Join(at[upstream.Refused], ", ")),
 			Next: "a change stopped halfway, or a node was restored from older users: abort the run, which takes its candidate off everywhere, or bring the users of the nodes in line (ACL LIST at each)",
 		}
 	}
-	for verdict := range said {
+	for verdict := range at {
 		return verdict, nil
 	}
-	return upstream.Unknown, &Error{Doing: doing, Detail: "there is no node to ask"}
+	return upstream.Unknown, &upstream.Error{Doing: doing, Detail: "there is no node to ask"}
 }

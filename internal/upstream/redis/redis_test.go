@@ -14,13 +14,16 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func valid() Config {
 	return Config{
-		Server: Server{Host: "cache.example.com"}, Mode: Alternate, Template: "orders", Users: [2]string{"orders_a", "orders_b"},
+		Server: Server{Host: "cache.example.com"}, Mode: upstream.Alternate, Template: "orders", Users: [2]string{"orders_a", "orders_b"},
 		Claim: "shop/test/orders-cache", Clock: time.Now,
 		Admin:       func(context.Context) ([]secret.Value, error) { return nil, nil },
 		NewPassword: func(io.Reader) (string, error) { return "made-by-rule", nil },
@@ -34,7 +37,7 @@ func TestConfigIsChecked(t *testing.T) {
 		ok     bool
 	}{
 		{"as it should be", func(*Config) {}, true},
-		{"dual", func(c *Config) { c.Mode, c.User = Dual, "orders" }, true},
+		{"dual", func(c *Config) { c.Mode, c.User = upstream.Dual, "orders" }, true},
 		{"socket", func(c *Config) { c.Server.Host, c.Server.TLS = "/run/redis/s", Disable }, true},
 		{"nodes", func(c *Config) {
 			c.Server.Nodes = []string{"two.example.com", "three.example.com:7000", "[::1]:7001", "::1"}
@@ -55,7 +58,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no claim", func(c *Config) { c.Claim = "" }, false},
 		{"no mode", func(c *Config) { c.Mode = "" }, false},
 		{"no such way to persist", func(c *Config) { c.Persist = "disk" }, false},
-		{"no user", func(c *Config) { c.Mode = Dual }, false},
+		{"no user", func(c *Config) { c.Mode = upstream.Dual }, false},
 		{"one user twice", func(c *Config) { c.Users[1] = "orders_a" }, false},
 		{"template as user", func(c *Config) { c.Users[1] = "orders" }, false},
 		{"name with a space", func(c *Config) { c.Users[1] = "orders b" }, false},
@@ -106,8 +109,8 @@ func TestMarkerRemembersSupersededRuns(t *testing.T) {
 			m = next
 		}
 	}
-	if got, want := m.run, (stamp{uint32(2 * runs), digestRun("run-12")}); got != want || len(m.past) != maxPast {
-		t.Errorf("got %v and %d past runs, want %v and %d", got, len(m.past), want, maxPast)
+	if m.Run != runDigest("run-12") || m.changes != uint32(2*runs) || len(m.Past) != maxPast {
+		t.Errorf("got run %x, %d changes and %d past runs", m.Run, m.changes, len(m.Past))
 	}
 	for i := runs - 1 - maxPast; i < runs-1; i++ {
 		if _, ok := m.supersede(authority.RunID(fmt.Sprintf("run-%d", i))); ok {
@@ -115,16 +118,72 @@ func TestMarkerRemembersSupersededRuns(t *testing.T) {
 		}
 	}
 	password := strings.Repeat("ab", entryBytes)
-	read, own, passwords, claimed, found := readMarker(append([]string{password, first}, m.entries()...))
-	if diff := cmp.Diff(m, read, cmp.AllowUnexported(marker{}, stamp{})); !claimed || !found || diff != "" {
+	read, own, passwords := readMarker(append([]string{password, first}, m.entries()...))
+	if diff := cmp.Diff(m, read, cmp.AllowUnexported(marker{})); diff != "" {
 		t.Errorf("marker read back (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{password}, passwords); diff != "" || len(own) != maxPast+3 {
 		t.Errorf("passwords (-want +got), and %d entries of Custody's:\n%s", len(own), diff)
 	}
+	one, two := runDigest("run-1"), runDigest("run-2")
+	counted, _, _ := readMarker([]string{runEntry(entryPast, 1<<9, two), runEntry(entryRun, 600, runDigest("run-3")), runEntry(entryPast, 7, one)})
+	if diff := cmp.Diff([]string{one, two}, counted.Past); diff != "" || counted.changes != 600 {
+		t.Errorf("past runs by their numbers, whatever these are (-want +got):\n%s", diff)
+	}
 	for _, digest := range []string{"", "63", strings.Repeat("zz", entryBytes), marked} {
-		if _, own, _, _, _ := readMarker([]string{digest}); len(own) > 0 {
+		if _, own, passwords := readMarker([]string{digest, first}); len(own) > 1 || len(passwords) != 1 {
 			t.Errorf("digest %q is taken for Custody's own", digest)
+		}
+	}
+}
+
+// A user of the pair that Custody did not make is somebody else's until it is handed over, whoever's turn it is.
+func TestPairIsHandedOver(t *testing.T) {
+	u, err := New(valid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rights = "~orders:* resetchannels -@all +@read"
+	theirs := upstreamtest.Login(t, "orders_b", "theirs")
+	candidate := upstreamtest.Login(t, "orders_a", "candidate")
+	claimed := strings.Join(added(marker{claim: claimDigest(u.Claim), Runs: login.Runs[string]{Run: runDigest("run-0")}}), " ")
+	for _, test := range []struct {
+		name, user string
+		kept       secret.Value
+		ok         bool
+	}{
+		{"on, with a password and other rights", "on #" + digest(theirs) + " ~* &* +@all", secret.Value{}, false},
+		{"on, with a password and the template's rights", "on #" + digest(theirs) + " " + rights, secret.Value{}, false},
+		{"on, with a password and no rights", "on #" + digest(theirs) + " resetchannels -@all", secret.Value{}, false},
+		{"on, asks for no password", "on nopass " + rights, secret.Value{}, false},
+		{"on, without a password, with other rights", "on ~* resetchannels -@all +get", secret.Value{}, false},
+		{"off, with other rights", "off #" + digest(theirs) + " ~* &* +@all", secret.Value{}, false},
+		{"off, with a selector", "off resetchannels -@all (~* resetchannels -@all +get)", secret.Value{}, false},
+		{"the first entry alone", "on #" + first + " #" + digest(theirs) + " " + rights, secret.Value{}, false},
+		{"the current credential, of another password", "on #" + digest(theirs) + " " + rights, upstreamtest.Login(t, "orders_b", "mine"), false},
+		{"the current credential's password, of another user", "on #" + digest(theirs) + " " + rights, upstreamtest.Login(t, "legacy", "theirs"), false},
+		{"the current credential", "on #" + digest(theirs) + " ~* &* +@all", theirs, true},
+		{"claimed", "on " + claimed + " #" + digest(theirs) + " ~* &* +@all", secret.Value{}, true},
+		{"off, with the template's rights", "off sanitize-payload #" + digest(theirs) + " " + rights, secret.Value{}, true},
+		{"off, without rights", "off #" + digest(theirs) + " &* -@all", secret.Value{}, true},
+		{"on, without a password, with the template's rights", "on " + rights, secret.Value{}, true},
+		{"as SETUSER makes one", "off sanitize-payload resetchannels -@all", secret.Value{}, true},
+		{"marked for the first time", "off #" + first + " resetchannels -@all", secret.Value{}, true},
+	} {
+		users := parseUsers([]reply{
+			{text: "user orders off " + rights}, {text: "user orders_a on " + claimed + " #" + digest(candidate) + " ~old:* -@all +get"}, {text: "user orders_b " + test.user},
+		})
+		for _, turn := range []string{"orders_a", "orders_b"} {
+			c := change{doing: "testing", run: "run-1", user: turn, digest: digest(candidate), apply: true, kept: test.kept}
+			_, err := (&session{Upstream: u, change: c}).planAlternate(users)
+			if (err == nil) != test.ok || err != nil && (!errors.Is(err, upstream.ErrSuperseded) || !strings.Contains(upstream.Explained(err), "ACL SETUSER orders_b reset")) {
+				t.Errorf("%s, at the turn of %s: got %v, want taken: %v", test.name, turn, err, test.ok)
+			}
+			c.apply = false
+			p, err := (&session{Upstream: u, change: c}).planAlternate(users)
+			if err != nil || turn == "orders_a" && (p.before != nil) != test.ok {
+				t.Errorf("%s, when %s is revoked: got %v, marked: %v, want %v", test.name, turn, err, p.before != nil, test.ok)
+			}
 		}
 	}
 }
@@ -164,7 +223,7 @@ func parse(wire string) (reply, error) {
 func TestDescription(t *testing.T) {
 	d := Describe()
 	for _, mode := range d.Modes {
-		if (mode.Kind.Evidence != nil) != (mode.Name == string(Alternate)) {
+		if (mode.Kind.Evidence != nil) != (mode.Name == string(upstream.Alternate)) {
 			t.Errorf("%s: got evidence %v", mode.Name, mode.Kind.Evidence)
 		}
 	}

@@ -4,17 +4,14 @@ package redis_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -40,7 +37,7 @@ func newRig(t *testing.T, servers int, options realparts.RedisOptions) *rig {
 		options.Settings = map[string]string{"slowlog-log-slower-than": "0", "slowlog-max-len": "500", "acllog-max-len": "100"}
 	}
 	r := &rig{T: t, options: options, names: new(atomic.Int64)}
-	r.admin = credential(t, "custody_admin", random(t))
+	r.admin = upstreamtest.Login(t, "custody_admin", upstreamtest.Password(t))
 	for range servers {
 		r.servers = append(r.servers, realparts.Redis(t, options))
 	}
@@ -72,13 +69,13 @@ func (r *rig) do(command ...string) any {
 }
 
 // config is for fresh users; the user of dual and the template of alternate exist.
-func (r *rig) config(mode redis.Mode) redis.Config {
+func (r *rig) config(mode upstream.Capability) redis.Config {
 	r.Helper()
 	name := fmt.Sprintf("app%d", r.names.Add(1))
 	config := redis.Config{
 		Server: redis.Server{Host: r.servers[0].Host, Port: r.servers[0].Port, TLS: redis.Disable},
 		Admin:  func(context.Context) ([]secret.Value, error) { return []secret.Value{r.admin}, nil },
-		Mode:   mode, Claim: "shop/test/orders-cache", Clock: time.Now, NewPassword: newPassword,
+		Mode:   mode, Claim: "shop/test/orders-cache", Clock: time.Now, NewPassword: upstreamtest.NewPassword,
 	}
 	for _, other := range r.servers[1:] {
 		config.Server.Nodes = append(config.Server.Nodes, fmt.Sprintf("%s:%d", other.Host, other.Port))
@@ -96,7 +93,7 @@ func (r *rig) config(mode redis.Mode) redis.Config {
 		config.Persist = redis.ConfigFile
 		r.do("ACL", "SETUSER", "custody_admin", "+config|rewrite")
 	}
-	if mode == redis.Alternate {
+	if mode == upstream.Alternate {
 		config.Template, config.Users = name, [2]string{name + "_a", name + "_b"}
 		r.do("ACL", "SETUSER", name, "off", "~app:*", "%R~shared:*", "&app:*", "-@all", "+@read", "+set", "-keys", "+ping", "+client|setname", "(~more:* +get +config|get)")
 		return config
@@ -106,30 +103,6 @@ func (r *rig) config(mode redis.Mode) redis.Config {
 	return config
 }
 
-func newPassword(random io.Reader) (string, error) {
-	raw := make([]byte, 16)
-	_, err := io.ReadFull(random, raw)
-	return "pw-" + hex.EncodeToString(raw), err
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	text, err := newPassword(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func credential(t *testing.T, user, password string) secret.Value {
-	t.Helper()
-	v, err := secret.Text(map[string]string{"username": user, "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func (r *rig) open(config redis.Config) redis.Pair {
 	r.Helper()
 	u, err := redis.New(config)
@@ -137,27 +110,6 @@ func (r *rig) open(config redis.Config) redis.Pair {
 		r.Fatal(err)
 	}
 	return redis.Pair{Upstream: u}
-}
-
-func (r *rig) issue(u upstream.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	r.Helper()
-	candidate, err := u.Propose(r.Context(), current)
-	if err != nil {
-		r.Fatal(err)
-	}
-	applied, err := u.Apply(r.Context(), run, current, candidate)
-	if err != nil {
-		r.Fatal(err)
-	}
-	return applied
-}
-
-func (r *rig) is(u upstream.Upstream, want upstream.Verdict, v secret.Value, what string) {
-	r.Helper()
-	got, err := u.Verify(r.Context(), v)
-	if got != want || (err != nil) != (want == upstream.Unknown) {
-		r.Errorf("%s: got %s (%v), want %s", what, got, err, want)
-	}
 }
 
 // sum is how the server keeps v's password.
@@ -190,7 +142,7 @@ func (r *rig) digests(server *realparts.RedisServer, user string) (passwords, ow
 }
 
 // fixture puts a wire before every server of one fresh upstream.
-func (r *rig) fixture(mode redis.Mode) upstreamtest.Fixture {
+func (r *rig) fixture(mode upstream.Capability) upstreamtest.Fixture {
 	config := r.config(mode)
 	var wires []*realparts.Proxy
 	config.Server.Nodes = nil
@@ -210,6 +162,7 @@ func (r *rig) fixture(mode redis.Mode) upstreamtest.Fixture {
 		Upstream: pair.Upstream, EnforcesRun: true,
 		Break: func() { wires[0].Break() },
 		Cut:   func(replies int) { wires[len(wires)-1].Cut(replies) },
+		Hold:  wires[len(wires)-1].Hold,
 		Mend: func() {
 			for _, wire := range wires {
 				wire.Mend()
@@ -232,7 +185,7 @@ func (r *rig) fixture(mode redis.Mode) upstreamtest.Fixture {
 			return shown + fmt.Sprint(r.do("SLOWLOG", "GET", "-1"), r.do("ACL", "LOG", "10000"), r.do("ACL", "LIST"))
 		},
 	}
-	if mode == redis.Alternate {
+	if mode == upstream.Alternate {
 		fixture.Upstream = pair
 	}
 	return fixture
@@ -244,12 +197,12 @@ func TestSuite(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		rig  *rig
-		mode redis.Mode
+		mode upstream.Capability
 	}{
-		{"dual", one, redis.Dual},
-		{"alternate", one, redis.Alternate},
-		{"dual, two nodes, TLS", two, redis.Dual},
-		{"dual, nothing persisted", bare, redis.Dual},
+		{"dual", one, upstream.Dual},
+		{"alternate", one, upstream.Alternate},
+		{"dual, two nodes, TLS", two, upstream.Dual},
+		{"dual, nothing persisted", bare, upstream.Dual},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return test.rig.on(t).fixture(test.mode) })

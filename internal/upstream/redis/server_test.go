@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/redis"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -36,13 +37,14 @@ func TestOnServer(t *testing.T) {
 		{"VerdictsOfServerErrors", testVerdicts},
 		{"ForeignUserIsNeverChanged", testForeignUser},
 		{"UserOfThePairThatNobodyHandedOver", testUnclaimed},
+		{"UserOfThePairIsHandedOver", testHandedOver},
 		{"OtherPasswordsAreKept", testOthers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.test(server.on(t)) })
 	}
 }
 
-var modes = []redis.Mode{redis.Dual, redis.Alternate}
+var modes = []upstream.Capability{upstream.Dual, upstream.Alternate}
 
 // refused checks that run-2 may not follow first, with what class, and that a person is told what to do.
 func (r *rig) refused(u upstream.Upstream, class error, first secret.Value, why string) {
@@ -53,7 +55,7 @@ func (r *rig) refused(u upstream.Upstream, class error, first secret.Value, why 
 		r.Fatal(err)
 	}
 	_, err = u.Apply(r.Context(), "run-2", first, candidate)
-	var said *redis.Error
+	var said *upstream.Error
 	if !errors.Is(err, class) || !errors.As(err, &said) || said.Hint() == "" {
 		r.Errorf("%s: got %v, want %v with a hint", why, err, class)
 	}
@@ -66,46 +68,47 @@ func testForeign(r *rig) {
 	for _, mode := range modes {
 		config := r.config(mode)
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		other := config
 		other.Claim = "shop/production/orders-cache"
 		r.refused(r.open(other), upstream.ErrSuperseded, first, string(mode))
 		if err := r.open(other).Revoke(r.Context(), "run-2", first, secret.Value{}); !errors.Is(err, upstream.ErrSuperseded) {
 			r.Errorf("%s, Revoke: got %v, want ErrSuperseded", mode, err)
 		}
-		r.is(u, upstream.Accepted, first, "the current credential")
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the current credential")
 		for _, name := range []string{config.User, config.Users[0], config.Users[1]} {
 			_, own := r.digests(r.servers[0], name)
 			for _, entry := range own {
 				r.do("ACL", "SETUSER", name, "!"+entry[1:])
 			}
 		}
-		r.is(r.open(other), upstream.Accepted, r.issue(r.open(other), "run-3", first), "the candidate once the marker is gone")
+		upstreamtest.Is(r, r.open(other), upstream.Accepted, upstreamtest.Issue(r, r.open(other), "run-3", first), "the candidate once the marker is gone")
 	}
 }
 
 func testNoPassword(r *rig) {
-	config := r.config(redis.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
 	r.do("ACL", "SETUSER", config.User, "nopass")
-	r.is(u, upstream.Accepted, credential(r.T, config.User, random(r.T)), "a password that nobody made")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Login(r, config.User, upstreamtest.Password(r)), "a password that nobody made")
 	r.refused(u, upstream.ErrNotApplied, secret.Value{}, "a user without a password")
 	r.do("ACL", "SETUSER", config.User, "resetpass")
-	r.is(u, upstream.Refused, credential(r.T, config.User, random(r.T)), "a password that nobody made, after resetpass")
-	r.is(u, upstream.Accepted, r.issue(u, "run-3", secret.Value{}), "the candidate")
+	upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(r, config.User, upstreamtest.Password(r)), "a password that nobody made, after resetpass")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-3", secret.Value{}), "the candidate")
 }
 
 func testUnfit(r *rig) {
 	for _, test := range []struct {
 		name  string
-		mode  redis.Mode
+		mode  upstream.Capability
 		rules []string
+		class error
 	}{
-		{"USER is off", redis.Dual, []string{"off"}},
-		{"TEMPLATE is on", redis.Alternate, []string{"on"}},
-		{"TEMPLATE has a password", redis.Alternate, []string{">template"}},
-		{"TEMPLATE wants no password", redis.Alternate, []string{"nopass"}},
-		{"USER_A has other rights", redis.Alternate, []string{"on", ">mine", "+@all", "~*"}},
+		{"USER is off", upstream.Dual, []string{"off"}, upstream.ErrNotApplied},
+		{"TEMPLATE is on", upstream.Alternate, []string{"on"}, upstream.ErrNotApplied},
+		{"TEMPLATE has a password", upstream.Alternate, []string{">template"}, upstream.ErrNotApplied},
+		{"TEMPLATE wants no password", upstream.Alternate, []string{"nopass"}, upstream.ErrNotApplied},
+		{"USER_A has other rights", upstream.Alternate, []string{"on", ">mine", "+@all", "~*"}, upstream.ErrSuperseded},
 	} {
 		config := r.config(test.mode)
 		name := config.User + config.Template
@@ -113,7 +116,7 @@ func testUnfit(r *rig) {
 			name = config.Users[0]
 		}
 		r.do(append([]string{"ACL", "SETUSER", name}, test.rules...)...)
-		r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, test.name)
+		r.refused(r.open(config), test.class, secret.Value{}, test.name)
 	}
 	for _, mode := range modes {
 		config := r.config(mode)
@@ -123,11 +126,11 @@ func testUnfit(r *rig) {
 }
 
 func testRights(r *rig) {
-	config := r.config(redis.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	first := r.issue(u, "run-1", secret.Value{})
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	r.do("ACL", "SETUSER", config.Template, "+del")
-	second := r.issue(u, "run-2", first)
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	rights := map[string]string{}
 	for _, line := range r.do("ACL", "LIST").([]any) {
 		words := slices.DeleteFunc(strings.Fields(line.(string)), func(word string) bool {
@@ -168,39 +171,39 @@ func testAdminRights(r *rig) {
 			r.do("ACL", "SETUSER", "custody_admin", right)
 		}
 	}
-	config := r.config(redis.Alternate)
+	config := r.config(upstream.Alternate)
 	config.Admin = func(context.Context) ([]secret.Value, error) {
-		return []secret.Value{credential(r.T, "custody_admin", "wrong"), r.admin}, nil
+		return []secret.Value{upstreamtest.Login(r, "custody_admin", "wrong"), r.admin}, nil
 	}
-	r.is(r.open(config), upstream.Accepted, r.issue(r.open(config), "run-1", secret.Value{}), "applied by the second admin credential")
+	upstreamtest.Is(r, r.open(config), upstream.Accepted, upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{}), "applied by the second admin credential")
 	config.Admin = func(context.Context) ([]secret.Value, error) {
-		return []secret.Value{credential(r.T, "custody_admin", "wrong")}, nil
+		return []secret.Value{upstreamtest.Login(r, "custody_admin", "wrong")}, nil
 	}
 	r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "no admin credential is right")
 }
 
 func testSelf(r *rig) {
-	config := r.config(redis.Dual)
+	config := r.config(upstream.Dual)
 	r.do(append([]string{"ACL", "SETUSER", config.User, ">bootstrap"}, adminRights...)...)
-	current := credential(r.T, config.User, "bootstrap")
+	current := upstreamtest.Login(r, config.User, "bootstrap")
 	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{current}, nil }
 	u := r.open(config)
-	next := r.issue(u, "run-1", current)
+	next := upstreamtest.Issue(r, u, "run-1", current)
 	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{next}, nil }
 	if err := r.open(config).Revoke(r.Context(), "run-1", current, next); err != nil {
 		r.Fatal(err)
 	}
-	r.is(u, upstream.Refused, current, "the old password")
-	r.is(u, upstream.Accepted, next, "the new password")
+	upstreamtest.Is(r, u, upstream.Refused, current, "the old password")
+	upstreamtest.Is(r, u, upstream.Accepted, next, "the new password")
 }
 
 func testUses(r *rig) {
-	u := r.open(r.config(redis.Alternate))
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	u := r.open(r.config(upstream.Alternate))
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	uses := func() []upstream.Use {
 		r.Helper()
-		r.is(u, upstream.Accepted, first, "the old credential") // Custody's own sign-in, right before
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the old credential") // Custody's own sign-in, right before
 		got, err := u.Uses(r.Context(), first, time.Now().Add(-time.Minute))
 		if err != nil {
 			r.Fatal(err)
@@ -231,10 +234,10 @@ func testUses(r *rig) {
 		r.Errorf("an open connection after revoking: got %v, want it left alone", err)
 	}
 	_ = client.Close()
-	r.is(u, upstream.Refused, first, "the revoked credential")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the revoked credential")
 	r.do("ACL", "SETUSER", "custody_admin", "-client|list")
 	defer r.do("ACL", "SETUSER", "custody_admin", "+client|list")
-	var said *redis.Error
+	var said *upstream.Error
 	if _, err := u.Uses(r.Context(), first, began); !errors.As(err, &said) || !strings.Contains(said.Hint(), "client|list") {
 		r.Errorf("admin without +client|list: got %v, want an error with a hint", err)
 	}
@@ -243,7 +246,7 @@ func testUses(r *rig) {
 func testAnyText(r *rig) {
 	for _, mode := range modes {
 		u := r.open(r.config(mode))
-		v := r.issue(u, "run-1", secret.Value{})
+		v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		for i, password := range []string{"spaces and\r\nlines", "nul\x00", "\xff\xfe", "käse", strings.Repeat("long", 2000)} {
 			next, err := v.With("password", []byte(password))
 			if err != nil {
@@ -252,7 +255,7 @@ func testAnyText(r *rig) {
 			if _, err := u.Apply(r.Context(), "run-2", v, next); err != nil {
 				r.Errorf("password %d: %v", i, err)
 			}
-			r.is(u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
+			upstreamtest.Is(r, u, upstream.Accepted, next, fmt.Sprintf("password %d", i))
 		}
 		empty, err := v.With("password", nil)
 		if err != nil {
@@ -265,49 +268,49 @@ func testAnyText(r *rig) {
 }
 
 func testVerdicts(r *rig) {
-	config := r.config(redis.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
-	v := r.issue(u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	at := func(change func(*redis.Server)) upstream.Upstream {
 		elsewhere := config
 		change(&elsewhere.Server)
 		return r.open(elsewhere)
 	}
-	r.is(at(func(s *redis.Server) { s.Host = r.servers[0].Socket }), upstream.Accepted, v, "through the socket")
-	r.is(at(func(s *redis.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
+	upstreamtest.Is(r, at(func(s *redis.Server) { s.Host = r.servers[0].Socket }), upstream.Accepted, v, "through the socket")
+	upstreamtest.Is(r, at(func(s *redis.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
 	config.CallDeadline = time.Second // the server waits for the end of what it takes for a line
-	r.is(at(func(s *redis.Server) { s.TLS = "" }), upstream.Unknown, v, "a server without TLS")
-	r.is(at(func(s *redis.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
+	upstreamtest.Is(r, at(func(s *redis.Server) { s.TLS = "" }), upstream.Unknown, v, "a server without TLS")
+	upstreamtest.Is(r, at(func(s *redis.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
 	r.do("ACL", "SETUSER", config.User, "off")
-	r.is(u, upstream.Refused, v, "a user that is off")
+	upstreamtest.Is(r, u, upstream.Refused, v, "a user that is off")
 	r.do("ACL", "SETUSER", config.User, "on", "-@all")
-	r.is(u, upstream.Accepted, v, "a user that may do nothing")
+	upstreamtest.Is(r, u, upstream.Accepted, v, "a user that may do nothing")
 	root := r.servers[0].Client(r.servers[0].Root, "")
 	defer root.Close()
 	for limit, want := range map[string]upstream.Verdict{"1": upstream.Unknown, "1000": upstream.Accepted} {
 		if err := root.ConfigSet(r.Context(), "maxclients", limit).Err(); err != nil {
 			r.Fatal(err)
 		}
-		r.is(u, want, v, "a server that takes "+limit+" clients")
+		upstreamtest.Is(r, u, want, v, "a server that takes "+limit+" clients")
 	}
 	if err := root.ConfigSet(r.Context(), "maxclients", "1000").Err(); err != nil {
 		r.Fatal(err)
 	}
 	r.do("ACL", "DELUSER", config.User)
-	r.is(u, upstream.Refused, v, "no such user")
+	upstreamtest.Is(r, u, upstream.Refused, v, "no such user")
 }
 
 func testForeignUser(r *rig) {
 	for _, mode := range modes {
 		u := r.open(r.config(mode))
-		old := credential(r.T, "legacy-"+string(mode), random(r.T))
+		old := upstreamtest.Login(r, "legacy-"+string(mode), upstreamtest.Password(r))
 		name := old.ExposeText("username")
 		r.do("ACL", "SETUSER", name, "on", ">"+old.ExposeText("password"))
-		successor := r.issue(u, "run-1", old)
+		successor := upstreamtest.Issue(r, u, "run-1", old)
 		if err := u.Revoke(r.Context(), "run-1", old, successor); !errors.Is(err, upstream.ErrNotApplied) {
 			r.Errorf("Revoke of a user outside the account: got %v, want ErrNotApplied", err)
 		}
-		r.is(u, upstream.Accepted, old, "the user outside the account")
+		upstreamtest.Is(r, u, upstream.Accepted, old, "the user outside the account")
 		r.do("ACL", "SETUSER", name, "off")
 		if err := u.Revoke(r.Context(), "run-1", old, successor); err != nil {
 			r.Errorf("Revoke, after somebody did it by hand: %v", err)
@@ -318,21 +321,21 @@ func testForeignUser(r *rig) {
 	}
 }
 
-// A user of the pair that somebody else made is taken back only from whom its own password is handed in for: before Custody
-// has touched it, and once it carries the claim of its partner's first run.
+// A user of the pair that somebody else made is taken only from whom its own password is handed in for: before Custody has
+// touched it, and once it carries the claim of its partner's first run.
 func testUnclaimed(r *rig) {
-	config := r.config(redis.Alternate)
+	config := r.config(upstream.Alternate)
 	u := r.open(config)
-	theirs := credential(r.T, config.Users[0], random(r.T))
+	theirs := upstreamtest.Login(r, config.Users[0], upstreamtest.Password(r))
 	r.do("ACL", "SETUSER", config.Users[0], "on", ">"+theirs.ExposeText("password"), "+@all", "~*")
-	r.refused(u, upstream.ErrNotApplied, secret.Value{}, "somebody else's user")
+	r.refused(u, upstream.ErrSuperseded, secret.Value{}, "somebody else's user")
 	before := r.do("ACL", "LIST")
 	untouched := func(old secret.Value) {
 		r.Helper()
 		if err := u.Revoke(r.Context(), "run-2", old, secret.Value{}); err != nil {
 			r.Errorf("taking back what was refused: %v", err)
 		}
-		r.is(u, upstream.Accepted, theirs, "the user's own password")
+		upstreamtest.Is(r, u, upstream.Accepted, theirs, "the user's own password")
 	}
 	candidate, err := u.Propose(r.Context(), secret.Value{})
 	if err != nil {
@@ -342,31 +345,56 @@ func testUnclaimed(r *rig) {
 	if !cmp.Equal(before, r.do("ACL", "LIST")) {
 		r.Error("taking back what was refused changed users")
 	}
-	other := r.issue(u, "run-3", candidate)
+	r.refused(u, upstream.ErrSuperseded, candidate, "somebody else's user, at the turn of its partner")
+	other := upstreamtest.Issue(r, u, "run-3", theirs)
 	before = r.do("ACL", "LIST")
 	if err := u.Revoke(r.Context(), "run-3", candidate, other); err != nil {
 		r.Errorf("taking back what was never applied: %v", err)
 	}
-	r.is(u, upstream.Accepted, theirs, "the user's own password, under the claim")
+	upstreamtest.Is(r, u, upstream.Accepted, theirs, "the user's own password, under the claim")
 	if cmp.Equal(before, r.do("ACL", "LIST")) {
 		r.Error("taking back did not count the marker up, so a late call could still land")
 	}
 	if err := u.Revoke(r.Context(), "run-3", theirs, other); err != nil {
 		r.Errorf("Revoke by the user's own password: %v", err)
 	}
-	r.is(u, upstream.Refused, theirs, "the user's own password, once revoked")
-	r.is(u, upstream.Accepted, other, "the current credential")
+	upstreamtest.Is(r, u, upstream.Refused, theirs, "the user's own password, once revoked")
+	upstreamtest.Is(r, u, upstream.Accepted, other, "the current credential")
+}
+
+// A user of the pair that somebody else makes later keeps nothing from being taken back, gets no claim by it, and is one of the
+// pair once it was handed over.
+func testHandedOver(r *rig) {
+	config := r.config(upstream.Alternate)
+	u := r.open(config)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	theirs := upstreamtest.Login(r, config.Users[1], upstreamtest.Password(r))
+	r.do("ACL", "SETUSER", config.Users[1], "on", ">"+theirs.ExposeText("password"), "+@all", "~*")
+	r.refused(u, upstream.ErrSuperseded, first, "somebody else's user, at its own turn")
+	if err := u.Revoke(r.Context(), "run-2", first, secret.Value{}); err != nil {
+		r.Fatal(err)
+	}
+	upstreamtest.Is(r, u, upstream.Refused, first, "what was taken back")
+	r.refused(u, upstream.ErrSuperseded, secret.Value{}, "somebody else's user, at the turn of its partner")
+	upstreamtest.Is(r, u, upstream.Accepted, theirs, "the user's own password")
+	if _, own := r.digests(r.servers[0], config.Users[1]); len(own) > 0 {
+		r.Errorf("somebody else's user was marked: %s", own)
+	}
+	r.do("ACL", "SETUSER", config.Users[1], "reset")
+	second := upstreamtest.Issue(r, u, "run-3", secret.Value{})
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-4", second), "the user once it was handed over")
+	upstreamtest.Is(r, u, upstream.Refused, theirs, "its former password")
 }
 
 func testOthers(r *rig) {
-	config := r.config(redis.Dual)
+	config := r.config(upstream.Dual)
 	u := r.open(config)
 	r.do("ACL", "SETUSER", config.User, ">a-persons-own")
-	first := r.issue(u, "run-1", secret.Value{})
-	second := r.issue(u, "run-2", first)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	second := upstreamtest.Issue(r, u, "run-2", first)
 	if err := u.Revoke(r.Context(), "run-2", first, second); err != nil {
 		r.Fatal(err)
 	}
-	r.is(u, upstream.Accepted, credential(r.T, config.User, "a-persons-own"), "a password that Custody did not set")
-	r.is(u, upstream.Refused, first, "the old password")
+	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Login(r, config.User, "a-persons-own"), "a password that Custody did not set")
+	upstreamtest.Is(r, u, upstream.Refused, first, "the old password")
 }

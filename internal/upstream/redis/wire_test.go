@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/redis"
+	"custody.dev/custody/internal/upstream/upstreamtest"
 )
 
 // wire is a way to the server that keeps what the client sends, and holds the message with word back until release. What
@@ -108,7 +109,7 @@ func TestLateCallLandsNowhere(t *testing.T) {
 			want      upstream.Verdict
 		}{
 			{"a later run", func(u upstream.Upstream, first, _ secret.Value) {
-				r.is(u, upstream.Accepted, r.issue(u, "run-3", first), "the later run's")
+				upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-3", first), "the later run's")
 			}, upstream.Refused},
 			{"the run is undone", func(u upstream.Upstream, first, candidate secret.Value) {
 				if err := u.Revoke(t.Context(), "run-2", candidate, first); err != nil {
@@ -119,8 +120,8 @@ func TestLateCallLandsNowhere(t *testing.T) {
 		} {
 			config := r.config(mode)
 			direct := r.open(config)
-			zeroth := r.issue(direct, "run-0", secret.Value{})
-			first := r.issue(direct, "run-1", zeroth) // both users of a pair exist
+			zeroth := upstreamtest.Issue(r, direct, "run-0", secret.Value{})
+			first := upstreamtest.Issue(r, direct, "run-1", zeroth) // both users of a pair exist
 			slow := config
 			candidate, err := direct.Propose(t.Context(), first)
 			if err != nil {
@@ -135,8 +136,8 @@ func TestLateCallLandsNowhere(t *testing.T) {
 			test.meanwhile(direct, first, candidate)
 			close(w.release)
 			<-w.landed
-			r.is(direct, test.want, candidate, fmt.Sprintf("%s, overtaken by %s: the late candidate", mode, test.name))
-			r.is(direct, upstream.Accepted, first, fmt.Sprintf("%s, overtaken by %s: the current credential", mode, test.name))
+			upstreamtest.Is(r, direct, test.want, candidate, fmt.Sprintf("%s, overtaken by %s: the late candidate", mode, test.name))
+			upstreamtest.Is(r, direct, upstream.Accepted, first, fmt.Sprintf("%s, overtaken by %s: the current credential", mode, test.name))
 		}
 	}
 }
@@ -148,8 +149,8 @@ func TestPasswordIsNotSentToBeSet(t *testing.T) {
 		w := &wire{}
 		config.Server.Port = w.listen(t, fmt.Sprintf("%s:%d", config.Server.Host, config.Server.Port))
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
-		second := r.issue(u, "run-2", first)
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		second := upstreamtest.Issue(r, u, "run-2", first)
 		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
 			t.Fatal(err)
 		}
@@ -184,19 +185,19 @@ func TestUsersOutliveARestart(t *testing.T) {
 			config := r.config(mode)
 			config.Persist = test.persist
 			u := r.open(config)
-			v := r.issue(u, "run-1", secret.Value{})
+			v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 			if err := r.servers[0].Stop(); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.servers[0].Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			r.is(u, test.want, v, fmt.Sprintf("%s, %s: after a restart", mode, test.persist))
+			upstreamtest.Is(r, u, test.want, v, fmt.Sprintf("%s, %s: after a restart", mode, test.persist))
 		}
 	}
 	for _, persist := range []redis.Persist{redis.ACLFile, redis.ConfigFile} {
 		r := newRig(t, 1, realparts.RedisOptions{NoConfigFile: true})
-		config := r.config(redis.Dual)
+		config := r.config(upstream.Dual)
 		config.Persist = persist
 		r.do("ACL", "SETUSER", "custody_admin", "+config|rewrite")
 		r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "a server that cannot persist by "+string(persist))
@@ -210,10 +211,10 @@ func TestNodesMustAgree(t *testing.T) {
 		gate := realparts.NewProxy(t, config.Server.Nodes[0])
 		config.Server.Nodes = []string{gate.Address()}
 		u := r.open(config)
-		first := r.issue(u, "run-1", secret.Value{})
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 		gate.Break()
 		r.refused(u, upstream.ErrNotApplied, first, "a node is down")
-		r.is(u, upstream.Unknown, first, "a node is down")
+		upstreamtest.Is(r, u, upstream.Unknown, first, "a node is down")
 		gate.Mend()
 		// A change that reached one node alone.
 		one := config
@@ -225,7 +226,7 @@ func TestNodesMustAgree(t *testing.T) {
 		if _, err := r.open(one).Apply(t.Context(), "run-2", first, half); err != nil {
 			t.Fatal(err)
 		}
-		var said *redis.Error
+		var said *upstream.Error
 		got, err := u.Verify(t.Context(), half)
 		if got != upstream.Unknown || !errors.As(err, &said) || said.Hint() == "" || !strings.Contains(err.Error(), gate.Address()) {
 			t.Errorf("%s: nodes that disagree: got %s (%v), want Unknown that names them", mode, got, err)
@@ -233,19 +234,19 @@ func TestNodesMustAgree(t *testing.T) {
 		if _, err := u.Apply(t.Context(), "run-2", first, half); err != nil {
 			t.Errorf("%s: applying again: %v", mode, err)
 		}
-		r.is(u, upstream.Accepted, half, string(mode)+": the candidate, applied again")
+		upstreamtest.Is(r, u, upstream.Accepted, half, string(mode)+": the candidate, applied again")
 		if err := r.open(one).Revoke(t.Context(), "run-2", half, first); err != nil {
 			t.Fatal(err)
 		}
-		r.is(u, upstream.Unknown, half, string(mode)+": the candidate, undone at one node")
+		upstreamtest.Is(r, u, upstream.Unknown, half, string(mode)+": the candidate, undone at one node")
 		if err := u.Revoke(t.Context(), "run-2", half, first); err != nil {
 			t.Errorf("%s: undoing again: %v", mode, err)
 		}
-		r.is(u, upstream.Refused, half, string(mode)+": the candidate, undone again")
-		r.is(u, upstream.Accepted, first, string(mode)+": the current credential")
+		upstreamtest.Is(r, u, upstream.Refused, half, string(mode)+": the candidate, undone again")
+		upstreamtest.Is(r, u, upstream.Accepted, first, string(mode)+": the current credential")
 	}
 	// Nodes that lose their rights between the look and the change leave no claim that nothing happened.
-	config := r.config(redis.Dual)
+	config := r.config(upstream.Dual)
 	if _, err := r.servers[1].Do(context.WithoutCancel(t.Context()), "ACL", "SETUSER", "custody_admin", "-acl|setuser"); err != nil {
 		t.Fatal(err)
 	}
@@ -256,5 +257,41 @@ func TestNodesMustAgree(t *testing.T) {
 	}
 	if _, err := u.Apply(t.Context(), "run-1", secret.Value{}, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("the second node refuses: got %v, want an ambiguous error", err)
+	}
+}
+
+// The second node is taken by a later run once the first is changed: nothing says that nothing was changed.
+func TestNodeIsTakenHalfway(t *testing.T) {
+	r := newRig(t, 2, realparts.RedisOptions{})
+	config := r.config(upstream.Dual)
+	second := realparts.NewProxy(t, config.Server.Nodes[0])
+	there := config
+	there.Server.Port, there.Server.Nodes = r.servers[1].Port, nil
+	config.Server.Nodes = []string{second.Address()}
+	u := r.open(config)
+	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+	candidate := upstreamtest.Issue(r, u, "run-2", first)
+	land := second.Hold(3) // signing in, looking, saving
+	defer land()
+	failed := make(chan error, 1)
+	go func() { failed <- u.Revoke(t.Context(), "run-2", candidate, first) }()
+	here := config
+	here.Server.Nodes = nil
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		verdict, err := r.open(here).Verify(t.Context(), candidate)
+		if verdict == upstream.Refused {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the first node was not changed: %v", err)
+		}
+	}
+	upstreamtest.Issue(r, r.open(there), "run-3", first)
+	land()
+	if err := <-failed; err == nil || errors.Is(err, upstream.ErrSuperseded) || errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("got %v, want an ambiguous error", err)
+	}
+	if err := u.Revoke(t.Context(), "run-2", candidate, first); !errors.Is(err, upstream.ErrSuperseded) {
+		t.Errorf("revoking again: got %v, want ErrSuperseded", err)
 	}
 }

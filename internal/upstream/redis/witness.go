@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // Pair is an Upstream of mode alternate, which can tell who is signed in as the old user. In mode dual the server does
@@ -29,9 +30,9 @@ func (p Pair) Kind() upstream.Kind {
 // Uses returns the connections that are open as old's user, at every node. An open connection is a use now, idle or not.
 func (p Pair) Uses(ctx context.Context, old secret.Value, _ time.Time) ([]upstream.Use, error) {
 	const doing = "listing connections"
-	name := old.ExposeText(FieldUsername)
+	name := old.ExposeText(login.Username)
 	if name == "" {
-		return nil, &Error{Doing: doing, Detail: "a credential needs the field username"}
+		return nil, &upstream.Error{Doing: doing, Detail: "a credential needs the field username"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.CallDeadline)
 	defer cancel()

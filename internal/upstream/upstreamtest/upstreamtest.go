@@ -25,6 +25,9 @@ type Fixture struct {
 	// Cut makes the upstream lose its replies after that many from now on, while requests still arrive; Mend undoes it.
 	// Nil where no wire lies between.
 	Cut func(replies int)
+	// Hold keeps back what is said to the upstream after that many requests from now on; Mend ends that for what is said
+	// later, and land delivers what was kept back. Nil where no wire lies between.
+	Hold func(requests int) (land func())
 	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
 	Throttle func()
 	// Skew moves the clock that the upstream was configured with. Nil when it reads none.
@@ -64,7 +67,7 @@ func (f Fixture) forSuite(t *testing.T) conformance.Fixture {
 		t.Fatal("the fixture must be able to break and mend its upstream")
 	}
 	suited := conformance.Fixture{
-		Upstream: f.Upstream, Break: f.Break, Mend: f.Mend, Wait: f.Wait, Cut: f.Cut, Throttle: f.Throttle, Skew: f.Skew,
+		Upstream: f.Upstream, Break: f.Break, Mend: f.Mend, Wait: f.Wait, Cut: f.Cut, Hold: f.Hold, Throttle: f.Throttle, Skew: f.Skew,
 		Public: f.Public, EnforcesRun: f.EnforcesRun, Log: f.Log,
 	}
 	if f.Refused != nil {

@@ -42,8 +42,8 @@ func Parse(text []byte) (*Recipe, error) {
 	return decode(root.Content[0])
 }
 
-// FromData reads a recipe that stands within another document.
-func FromData(data any) (*Recipe, error) {
+// fromData reads a recipe that stands within another document.
+func fromData(data any) (*Recipe, error) {
 	var root yaml.Node
 	if err := root.Encode(data); err != nil {
 		return nil, Fault{Place: "the recipe", Reason: "not plain data"}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,29 +16,27 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// Compiled is a recipe that has been checked: every expression compiles and every name in it is known.
+// Compiled is a recipe that has been checked: every expression in it has a type, and every name in it is known. Its methods
+// fill in what an upstream is asked and read what it answered; they ask nobody. It is safe for concurrent use.
 type Compiled struct {
-	*Recipe
-	kind upstream.Kind
-	// exclusive: see Kind.
-	exclusive bool
-	admin     *auth
+	// Source is the recipe as it was written, defaults filled in. It is not to be changed.
+	Source *Recipe
+	// Admin is how the admin signs in; nil where no step needs one.
+	Admin *SignIn
+	// Create, Verify, List, Revoke and Usage are the requests of these operations, in turn; none where the recipe has none.
+	Create, Verify, List, Revoke, Usage []*Call
+
+	kind      upstream.Kind
+	exclusive bool // see Kind
+	patterns  map[string]*regexp.Regexp
 	needs     *expression
-	create    []*step
 	value     map[string]*expression
-	verify    []*step
-	list      []*step
 	each      map[string]*expression
-	findID    *expression
-	match     *expression
-	revoke    []*step
-	usage     []*step
-	last      *expression
-	who       *expression
-	make      []*template // of Make's texts; nil for the others
+	id, match *expression // of Find
+	last, who *expression // of Usage
+	texts     []*template // of Make's; nil for the others
 	limited   *expression
 	tells     *expression // whether there is evidence of use; nil for always
-	patterns  map[string]*regexp.Regexp
 }
 
 const defaultDeadline = 20 * time.Second
@@ -52,7 +48,7 @@ var (
 		"package", "namespace", "return", "var", "void", "while", "true", "false", "null"}
 )
 
-// names of what each place sees.
+// word checks what is to be a name.
 func (c *compiler) word(place, name string) {
 	if !wordForm.MatchString(name) || slices.Contains(reserved, name) {
 		c.bad(place, "%q cannot be a name: want a lower-case letter, then letters and digits", name)
@@ -85,7 +81,7 @@ func Compile(r *Recipe) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Compiled{Recipe: r, patterns: map[string]*regexp.Regexp{}}
+	out := &Compiled{Source: r, patterns: map[string]*regexp.Regexp{}}
 	base := c.names(r, out)
 	c.kind(r, out)
 
@@ -94,8 +90,8 @@ func Compile(r *Recipe) (*Compiled, error) {
 	var admin scope
 	if r.Admin != nil {
 		admin = prefixed("admin", slices.Sorted(maps.Keys(r.Admin.Fields)), cel.StringType)
-		out.admin = c.auth(adminPlace, &r.Admin.Auth, base.with(admin), r)
-		if out.admin == nil || out.admin.use != "" {
+		out.Admin = c.auth(adminPlace, &r.Admin.Auth, base.with(admin), r)
+		if r.Admin.Auth.Use != "" {
 			c.bad(adminPlace, "say how the admin signs in: bearer, basic, header, mtls, oauth2 or jwtBearer")
 		}
 	}
@@ -111,30 +107,30 @@ func Compile(r *Recipe) (*Compiled, error) {
 	creating := base.with(run, scope{"tag": cel.StringType, "nonce": cel.StringType}, value("current"), value("candidate"))
 	out.needs = c.expression("create.needs", r.Create.Needs, creating, cel.BoolType)
 	var after scope
-	out.create, after = c.steps("create", r.Create.Steps, creating, r, changing)
+	out.Create, after = c.steps("create", r.Create.Steps, creating, r, changing)
 	out.value = c.expressions("create.value", r.Create.Value, after)
-	out.make = c.makes(r, base.with(value("current")))
+	out.texts = c.makes(r, base.with(value("current")))
 
 	asked := base.with(value("secret"))
-	out.verify, _ = c.steps("verify", r.Verify.Steps, asked, r, checking)
+	out.Verify, _ = c.steps("verify", r.Verify.Steps, asked, r, checking)
 	if r.List != nil {
-		out.list, after = c.steps("list", r.List.Steps, base, r, reading)
+		out.List, after = c.steps("list", r.List.Steps, base, r, reading)
 		out.each = c.expressions("list.each", r.List.Each, after.with(scope{"item": cel.DynType}))
 	}
 	if r.Find != nil {
-		out.findID = c.expression("find.id", r.Find.ID, asked, cel.StringType)
+		out.id = c.expression("find.id", r.Find.ID, asked, cel.StringType)
 		out.match = c.expression("find.match", r.Find.Match, asked.with(target), cel.BoolType)
 	}
 	if r.Revoke != nil {
-		out.revoke, _ = c.steps("revoke", r.Revoke.Steps, base.with(run, target), r, changing)
+		out.Revoke, _ = c.steps("revoke", r.Revoke.Steps, base.with(run, target), r, changing)
 	}
 	if r.Usage != nil {
 		seen := asked.with(target)
-		out.usage, after = c.steps("usage", r.Usage.Steps, seen, r, reading)
+		out.Usage, after = c.steps("usage", r.Usage.Steps, seen, r, reading)
 		if len(r.Usage.Steps) > 0 {
 			seen = after.with(scope{"item": cel.DynType})
 		}
-		out.last = c.expression("usage.last", r.Usage.Last, seen, nil)
+		out.last = c.needed("usage.last", r.Usage.Last, seen, nil)
 		out.who = c.expression("usage.who", r.Usage.Who, seen, nil)
 	}
 	if r.Kind.Evidence != nil {
@@ -297,38 +293,22 @@ func (c *compiler) whole(r *Recipe, out *Compiled) {
 		need(decoy.Keep >= 0 && (!decoy.Key || decoy.Keep == 0), "decoy."+name, "want keep or key")
 	}
 	need(r.List == nil || out.each["id"] != nil, "list.each", "the items need an id")
-	need(r.List == nil || (len(out.list) > 0 && out.list[len(out.list)-1].items != nil), "list.steps", "the last step needs items")
+	need(r.List == nil || (len(out.List) > 0 && out.List[len(out.List)-1].items != nil), "list.steps", "the last step needs items")
 	need(r.Find == nil || r.Find.ID != "" || r.List != nil, "find.match", "to match needs a list")
 	need(r.Revoke == nil || r.Find != nil, "find", "revoke needs to know what a value is")
 	need(r.Find == nil || r.Find.ID != "" || r.Find.Match != "", "find", "want id, match or both")
 	need(r.Verify.Listed != (len(r.Verify.Steps) > 0), "verify", "want steps or listed")
 	need(!r.Verify.Listed || (r.List != nil && r.Find != nil), "verify.listed", "needs list and find")
 	decides := r.Verify.Listed
-	for _, s := range out.verify {
-		for _, reply := range s.replies {
-			decides = decides || reply.word == accepted
+	for _, call := range out.Verify {
+		for _, reply := range call.Source.Replies {
+			decides = decides || reply.Then == Accepted
 		}
 	}
 	need(decides, "verify", "no reply is accepted")
 	need((k.Evidence == nil) == (r.Usage == nil), "kind.evidence", "evidence and usage go together")
 	if r.Usage != nil {
 		need(len(r.Usage.Steps) > 0 || (r.List != nil && r.Find != nil), "usage", "without steps it needs list and find")
-		need(len(out.usage) == 0 || out.usage[len(out.usage)-1].items != nil, "usage.steps", "the last step needs items")
+		need(len(out.Usage) == 0 || out.Usage[len(out.Usage)-1].items != nil, "usage.steps", "the last step needs items")
 	}
 }
-
-// parseBase reads a base address: https, or http to loopback; no user, query or fragment.
-func parseBase(text string) (*url.URL, error) {
-	base, err := url.Parse(text)
-	switch {
-	case err != nil || base.Host == "" || base.Opaque != "":
-		return nil, errors.New("not an address such as https://api.example.org")
-	case base.User != nil || base.RawQuery != "" || base.Fragment != "" || strings.Contains(base.Path, ".."):
-		return nil, errors.New("an address has no user, no query and no fragment")
-	case base.Scheme == "https", base.Scheme == "http" && Local(base.Hostname()):
-		return base, nil
-	}
-	return nil, errors.New("an address begins with https://; http:// only to loopback")
-}
-
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}

@@ -38,7 +38,7 @@ func Describe() []upstream.Description {
 			panic(fmt.Sprintf("recipe: %s has no page, which its test shows", name))
 		}
 		out = append(out, upstream.Description{
-			Type: name, Title: compiled.Title, Summary: compiled.Summary, Tried: compiled.Tried, Page: whole(string(text), compiled),
+			Type: name, Title: compiled.Source.Title, Summary: compiled.Source.Summary, Tried: compiled.Source.Tried, Page: whole(string(text), compiled),
 			Modes: []upstream.Mode{{Kind: compiled.kind, Means: means(compiled.kind)}},
 		})
 	}
@@ -62,7 +62,7 @@ const whenItFails = "\n## When it fails\n"
 func whole(page string, c *Compiled) string {
 	before, after, found := strings.Cut(page, whenItFails)
 	if !found {
-		panic("recipe: the page of " + c.Name + " does not say what happens when it fails, which its test shows")
+		panic("recipe: the page of " + c.Source.Name + " does not say what happens when it fails, which its test shows")
 	}
 	return before + "\n## Claims\n\n" + accountWords(c) + "\n\n## Lock-out\n\n" + lockOut(c) + "\n" + whenItFails + after
 }
@@ -81,15 +81,15 @@ func accountWords(c *Compiled) string {
 		words = "The account belongs to one secret: a rotation of another there would end this one's credential, or find no room.\n" +
 			"`custody lint` refuses two secrets whose " + same + " at one `url`."
 	}
-	if c.Tag == nil {
+	if c.Source.Tag == nil {
 		return words + "\n\nNothing at the server names the owner: that no other platform rotates this account is not checked."
 	}
-	return words + "\n\nWho made a credential stands in " + c.Tag.Where + ": a digest of platform, environment and secret, and the run."
+	return words + "\n\nWho made a credential stands in " + c.Source.Tag.Where + ": a digest of platform, environment and secret, and the run."
 }
 
 func lockOut(c *Compiled) string {
 	switch {
-	case c.Verify.Listed:
+	case c.Source.Verify.Listed:
 		return "Custody never signs in with the credential, so it locks nothing out."
 	case c.kind.WrongEvery > 0:
 		return fmt.Sprintf("Custody has at most one sign-in refused in %s, so that the server never locks the account.", c.kind.WrongEvery)

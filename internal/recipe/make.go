@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"maps"
 	"math/big"
 	"regexp"
 	"slices"
@@ -24,28 +24,29 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// propose makes a candidate that follows current.
-func (u *Upstream) propose(current secret.Value) (secret.Value, error) {
-	v := current
+// Candidate makes what follows current, for kinds that do not issue. password draws one from random by the secret's own rule;
+// v holds params.NAME, claim and now.
+func (c *Compiled) Candidate(v Values, current secret.Value, random io.Reader, password func(io.Reader) (string, error)) (secret.Value, error) {
+	made := current
 	set := func(name, text string) (err error) {
-		v, err = v.With(name, []byte(text))
+		made, err = made.With(name, []byte(text))
 		return err
 	}
-	for i, m := range u.r.Make {
+	for i, m := range c.Source.Make {
 		switch {
 		case m.Password != "":
-			if u.NewPassword == nil {
+			if password == nil {
 				return secret.Value{}, errors.New("a password rule is needed")
 			}
-			password, err := u.NewPassword(u.Random)
+			drawn, err := password(random)
 			if err != nil {
 				return secret.Value{}, err
 			}
-			if err := set(m.Password, password); err != nil {
+			if err := set(m.Password, drawn); err != nil {
 				return secret.Value{}, err
 			}
 		case m.SSH != nil:
-			private, public, err := sshKey(u.Random)
+			private, public, err := sshKey(random)
 			if err != nil {
 				return secret.Value{}, err
 			}
@@ -53,8 +54,7 @@ func (u *Upstream) propose(current secret.Value) (secret.Value, error) {
 				return secret.Value{}, err
 			}
 		default:
-			vars := values{"claim": u.Claim, "now": u.Clock().UTC()}.with(u.params, u.fields("current", current))
-			text, err := u.r.make[i].fill(vars, nil)
+			text, err := c.texts[i].fill(v.With(c.Fields("current", current)), nil)
 			if err != nil {
 				return secret.Value{}, err
 			}
@@ -63,7 +63,7 @@ func (u *Upstream) propose(current secret.Value) (secret.Value, error) {
 			}
 		}
 	}
-	return v, nil
+	return made, nil
 }
 
 // sshKey makes an Ed25519 pair in OpenSSH's forms.
@@ -84,28 +84,24 @@ func sshKey(random io.Reader) (private, public string, err error) {
 	return string(pem.EncodeToMemory(block)), strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(shared)), "\n"), nil
 }
 
-// decoy makes a credential like v that was never given out.
-func (u *Upstream) decoy(v secret.Value) (secret.Value, error) {
-	const doing = "making a decoy"
-	if missing := u.missing(v); missing != "" {
-		return secret.Value{}, lacks(doing, missing)
-	}
-	for _, name := range sortedKeys(u.r.Decoy) {
+// Decoy makes a credential like v that was never given out.
+func (c *Compiled) Decoy(v secret.Value, random io.Reader) (secret.Value, error) {
+	for _, name := range slices.Sorted(maps.Keys(c.Source.Decoy)) {
 		text := v.ExposeText(name)
 		if text == "" {
 			continue
 		}
 		other, err := "", error(nil)
-		if rule := u.r.Decoy[name]; rule.Key {
+		if rule := c.Source.Decoy[name]; rule.Key {
 			other, err = otherKey(text)
 		} else {
-			other, err = another(u.Random, text, rule.Keep)
+			other, err = another(random, text, rule.Keep)
 		}
 		if err != nil {
-			return secret.Value{}, &Error{Doing: doing, Cause: fmt.Errorf("field %s: %w", name, err)}
+			return secret.Value{}, fmt.Errorf("field %s: %w", name, err)
 		}
 		if v, err = v.With(name, []byte(other)); err != nil {
-			return secret.Value{}, &Error{Doing: doing, Cause: err}
+			return secret.Value{}, err
 		}
 	}
 	return v, nil
@@ -191,58 +187,4 @@ func otherKey(text string) (string, error) {
 		return "", errors.New("writing a key")
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
-}
-
-// check brings a parameter into the type that expressions see.
-func (p Parameter) check(name string, given any, pattern *regexp.Regexp) (any, error) {
-	wrong := fmt.Errorf("parameter %s: want %s", name, map[string]string{
-		"text": "text", "number": "a whole number", "boolean": "true or false", "list": "a list of texts",
-	}[p.Type])
-	text := func(given any) (string, error) {
-		text, ok := given.(string)
-		if !ok {
-			return "", wrong
-		}
-		if p.Pattern != "" && !pattern.MatchString(text) {
-			return "", fmt.Errorf("parameter %s: it does not match %s", name, p.Pattern)
-		}
-		if len(p.OneOf) > 0 && !slices.Contains(p.OneOf, text) {
-			return "", fmt.Errorf("parameter %s: it is none of %s", name, strings.Join(p.OneOf, ", "))
-		}
-		return text, nil
-	}
-	switch p.Type {
-	case "text":
-		return text(given)
-	case "number":
-		switch given := given.(type) {
-		case int:
-			return int64(given), nil
-		case int64:
-			return given, nil
-		case float64:
-			if given == math.Trunc(given) && math.Abs(given) < 1<<53 {
-				return int64(given), nil
-			}
-		}
-	case "boolean":
-		if truth, ok := given.(bool); ok {
-			return truth, nil
-		}
-	case "list":
-		list, ok := given.([]any)
-		if !ok {
-			return nil, wrong
-		}
-		out := []string{}
-		for _, one := range list {
-			item, err := text(one)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, item)
-		}
-		return out, nil
-	}
-	return nil, wrong
 }

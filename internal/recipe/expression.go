@@ -30,17 +30,6 @@ func (s scope) with(others ...scope) scope {
 	return out
 }
 
-// values are what the names of a scope stand for.
-type values map[string]any
-
-func (v values) with(others ...values) values {
-	out := maps.Clone(v)
-	for _, other := range others {
-		maps.Copy(out, other)
-	}
-	return out
-}
-
 // expression is one compiled CEL expression.
 type expression struct {
 	place   string
@@ -57,7 +46,7 @@ func (e errExpression) Error() string {
 }
 
 // eval runs it.
-func (e *expression) eval(v values) (ref.Val, error) {
+func (e *expression) eval(v Values) (ref.Val, error) {
 	out, _, err := e.program.Eval(map[string]any(v))
 	if err != nil {
 		return nil, errExpression{e.place}
@@ -67,13 +56,13 @@ func (e *expression) eval(v values) (ref.Val, error) {
 
 // holds is eval for conditions. A condition that cannot be evaluated does not hold: a reply without the field asked for
 // is not that reply.
-func (e *expression) holds(v values) bool {
+func (e *expression) holds(v Values) bool {
 	out, err := e.eval(v)
 	return err == nil && out == types.True
 }
 
 // text is eval for what must come out as text.
-func (e *expression) text(v values) (string, error) {
+func (e *expression) text(v Values) (string, error) {
 	out, err := e.eval(v)
 	if err != nil {
 		return "", err
@@ -141,14 +130,20 @@ func (c *compiler) expression(place, text string, s scope, want *cel.Type) *expr
 	return e
 }
 
+// needed is expression for what cannot be left out.
+func (c *compiler) needed(place, text string, s scope, want *cel.Type) *expression {
+	if text == "" {
+		c.bad(place, "empty")
+	}
+	return c.expression(place, text, s, want)
+}
+
 // expressions compiles a mapping of them.
 func (c *compiler) expressions(place string, texts map[string]string, s scope) map[string]*expression {
 	out := map[string]*expression{}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		if e := c.expression(join(place, name), texts[name], s, nil); e != nil {
+		if e := c.needed(join(place, name), texts[name], s, nil); e != nil {
 			out[name] = e
-		} else if texts[name] == "" {
-			c.bad(join(place, name), "empty")
 		}
 	}
 	return out

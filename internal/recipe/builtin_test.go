@@ -16,8 +16,12 @@ func TestBuiltinRecipesCompile(t *testing.T) {
 		t.Fatalf("got %d recipes, want at least 4", len(names))
 	}
 	for _, name := range names {
-		if _, err := Builtin(name); err != nil {
+		compiled, err := Builtin(name)
+		if err != nil {
 			t.Errorf("%s:\n%v", name, err)
+		}
+		if again, err := Builtin(name); again != compiled || err != nil {
+			t.Errorf("%s: asked again, it is compiled again (%v)", name, err)
 		}
 	}
 }
@@ -56,14 +60,14 @@ func TestPagesTellOfClaimsAndLockOuts(t *testing.T) {
 		}
 	}
 	for want, c := range map[string]*Compiled{
-		"one sign-in refused in 1m0s": {Recipe: &Recipe{}, kind: upstream.Kind{WrongEvery: time.Minute}},
-		"never signs in":              {Recipe: &Recipe{Verify: Verify{Listed: true}}},
+		"one sign-in refused in 1m0s": {Source: &Recipe{}, kind: upstream.Kind{WrongEvery: time.Minute}},
+		"never signs in":              {Source: &Recipe{Verify: Verify{Listed: true}}},
 	} {
 		if got := lockOut(c); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	if got := accountWords(&Compiled{Recipe: &Recipe{}, exclusive: true}); !strings.Contains(got, "parameters are all the same") {
+	if got := accountWords(&Compiled{Source: &Recipe{}, exclusive: true}); !strings.Contains(got, "parameters are all the same") {
 		t.Errorf("an account that no parameter names: got %q", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed recipes
@@ -26,29 +27,39 @@ func Names() []string {
 	return out
 }
 
-// Builtin compiles the recipe of that name.
+// built has the recipes of files that were asked for, as func() (*Compiled, error): they never change.
+var built sync.Map
+
+// Builtin is the recipe of that name, compiled once in a process: each caller gets the same.
 func Builtin(name string) (*Compiled, error) {
 	text, err := files.ReadFile("recipes/" + path.Base(name) + ".yaml")
 	if err != nil || path.Base(name) != name {
 		return nil, fmt.Errorf("there is no recipe %q; built in are %s", name, strings.Join(Names(), ", "))
 	}
+	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (*Compiled, error) {
+		compiled, err := compileFile(name, text)
+		if err != nil {
+			return nil, fmt.Errorf("recipe %s: %w", name, err)
+		}
+		return compiled, nil
+	}))
+	return once.(func() (*Compiled, error))()
+}
+
+func compileFile(name string, text []byte) (*Compiled, error) {
 	r, err := Parse(text)
-	if err == nil && r.Name != name {
-		err = Fault{Place: "name", Reason: "want the file's own name"}
-	}
 	if err != nil {
-		return nil, fmt.Errorf("recipe %s: %w", name, err)
+		return nil, err
 	}
-	compiled, err := Compile(r)
-	if err != nil {
-		return nil, fmt.Errorf("recipe %s: %w", name, err)
+	if r.Name != name {
+		return nil, Fault{Place: "name", Reason: "want the file's own name"}
 	}
-	return compiled, nil
+	return Compile(r)
 }
 
 // Defined compiles a recipe that stands in an Upstream document, under define.
 func Defined(data any) (*Compiled, error) {
-	r, err := FromData(data)
+	r, err := fromData(data)
 	if err != nil {
 		return nil, err
 	}

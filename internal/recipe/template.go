@@ -83,7 +83,7 @@ func (t *template) names() []string {
 }
 
 // fill joins the parts, each expression's text run through escape (nil for none).
-func (t *template) fill(v values, escape func(string) (string, error)) (string, error) {
+func (t *template) fill(v Values, escape func(string) (string, error)) (string, error) {
 	var b strings.Builder
 	for i, e := range t.expressions {
 		b.WriteString(t.texts[i])
@@ -100,6 +100,15 @@ func (t *template) fill(v values, escape func(string) (string, error)) (string, 
 	}
 	b.WriteString(t.texts[len(t.texts)-1])
 	return b.String(), nil
+}
+
+// header is fill for what goes into a header.
+func (t *template) header(v Values) (string, error) {
+	text, err := t.fill(v, nil)
+	if err == nil && strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return "", fmt.Errorf("%s: a header cannot hold line breaks", t.place)
+	}
+	return text, err
 }
 
 // whole returns the expression that is all of the template, nil otherwise.
@@ -142,7 +151,7 @@ func (c *compiler) tree(place string, data any, s scope) tree {
 }
 
 // build makes the JSON data of a tree. What comes out as optional.none() is left out of mappings and lists.
-func build(t tree, v values) (data any, present bool, err error) {
+func build(t tree, v Values) (data any, present bool, err error) {
 	switch t := t.(type) {
 	case *template:
 		if e := t.whole(); e != nil {

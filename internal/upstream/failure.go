@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+)
+
+// Error is what went wrong upstream, in words that hold no part of a credential and nothing that a library or the other
+// side made of one. It wraps Class, and Cause where that is one of Custody's own errors or a context's.
+type Error struct {
+	Doing string
+	// At is the place that it is about where there are several: a node, a step. "" for none.
+	At string
+	// Class is one of this package's errors, or nil when the call may have taken effect.
+	Class  error
+	Detail string
+	// Said is what the other side answered, as far as it may be shown: a status, a code. "" when it said nothing.
+	Said  string
+	Cause error
+	// Next is the operator's next move.
+	Next string
+}
+
+// Error is the one-line message, without the hint.
+func (e *Error) Error() string {
+	var class, cause string
+	if e.Class != nil {
+		class = e.Class.Error()
+	}
+	if e.Cause != nil {
+		cause = e.Cause.Error()
+	}
+	at := ""
+	if e.At != "" {
+		at = " at " + e.At
+	}
+	return Join(e.Doing+at, class, e.Detail, e.Said, cause)
+}
+
+// Hint is the operator's next move: its own, else the cause's.
+func (e *Error) Hint() string {
+	var hinted interface{ Hint() string }
+	if e.Next == "" && errors.As(e.Cause, &hinted) {
+		return hinted.Hint()
+	}
+	return e.Next
+}
+
+// Unwrap gives the class and the cause.
+func (e *Error) Unwrap() []error {
+	var wrapped []error
+	for _, err := range []error{e.Class, e.Cause} {
+		if err != nil {
+			wrapped = append(wrapped, err)
+		}
+	}
+	return wrapped
+}
+
+// Classless takes the claim off err that nothing was applied, for a call that had another effect before. When to ask
+// again, and what to do, stays. An error that is none of this package's is returned as it is.
+func Classless(err error) error {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	bare := *failure
+	bare.Class, bare.Cause = nil, Classless(bare.Cause)
+	if wait, says := errors.AsType[*Later](err); says {
+		return &Later{After: wait.After, Err: &bare}
+	}
+	return &bare
+}
+
+// Told names a failure on this side of the wire without quoting what a library made of it: only network and certificate
+// errors, which hold addresses and names, are passed on. The cause is a context's error, and then all there is to say. Of
+// any other failure, otherwise is what is said.
+func Told(err error, otherwise string) (detail string, cause error) {
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, known) {
+			return "", known
+		}
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return certificate.Error(), nil
+	}
+	if network, ok := errors.AsType[*net.OpError](err); ok {
+		return network.Error(), nil
+	}
+	if name, ok := errors.AsType[*net.DNSError](err); ok {
+		return name.Error(), nil
+	}
+	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return record.Error(), nil
+	}
+	return otherwise, nil
+}
+
+// Join puts colons between those of the parts that say something.
+func Join(parts ...string) string {
+	said := parts[:0:0]
+	for _, part := range parts {
+		if part != "" {
+			said = append(said, part)
+		}
+	}
+	return strings.Join(said, ": ")
+}

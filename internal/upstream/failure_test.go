@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/upstream"
+)
+
+func TestErrorSaysWhatThereIsToSay(t *testing.T) {
+	for _, test := range []struct {
+		err  upstream.Error
+		want string
+	}{
+		{upstream.Error{Doing: "signing in"}, "signing in"},
+		{upstream.Error{Doing: "signing in", At: "node-1:6379", Said: "WRONGPASS"}, "signing in at node-1:6379: WRONGPASS"},
+		{
+			upstream.Error{Doing: "applying credential", Class: upstream.ErrNotApplied, Detail: "the server is unreachable", Said: "HTTP 503", Cause: context.Canceled, Next: "wait"},
+			"applying credential: not applied: the server is unreachable: HTTP 503: context canceled",
+		},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+func TestErrorWrapsItsClassAndCause(t *testing.T) {
+	err := fmt.Errorf("rotating: %w", &upstream.Error{Doing: "revoking credential", Class: upstream.ErrNotApplied, Cause: context.DeadlineExceeded, Next: "ask later"})
+	for _, want := range []error{upstream.ErrNotApplied, context.DeadlineExceeded} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v does not wrap %v", err, want)
+		}
+	}
+	if said := upstream.Explained(err); said != err.Error()+" (hint: ask later)" {
+		t.Errorf("explained: %q", said)
+	}
+	if bare := (&upstream.Error{Doing: "revoking credential"}).Unwrap(); len(bare) != 0 {
+		t.Errorf("an error of its own wraps %v", bare)
+	}
+}
+
+// What was not applied by one request may have been by one before it.
+func TestClasslessTakesTheClassOff(t *testing.T) {
+	inner := &upstream.Error{Doing: "asking", Class: upstream.ErrNotApplied, Next: "the inner move"}
+	err := upstream.Classless(&upstream.Error{
+		Doing: "applying credential", Class: upstream.ErrNotApplied, Cause: &upstream.Later{After: time.Minute, Err: inner}, Next: "the next move",
+	})
+	if errors.Is(err, upstream.ErrNotApplied) {
+		t.Errorf("%v still says that nothing was applied", err)
+	}
+	if wait, ok := errors.AsType[*upstream.Later](err); !ok || wait.After != time.Minute {
+		t.Errorf("%v does not say when to ask again", err)
+	}
+	if said := upstream.Explained(err); said != err.Error()+" (hint: the next move)" {
+		t.Errorf("explained: %q", said)
+	}
+	other := errors.New("other")
+	if got := upstream.Classless(other); got != other { //nolint:errorlint // the error itself
+		t.Errorf("another's error becomes %v", got)
+	}
+}
+
+func TestToldQuotesNoLibrary(t *testing.T) {
+	const otherwise = "the connection broke"
+	for _, test := range []struct {
+		name, detail string
+		err, cause   error
+	}{
+		{"a library's words", otherwise, errors.New("password=hunter2 rejected"), nil},
+		{"a deadline, whatever it wraps", "", fmt.Errorf("password=hunter2: %w", context.DeadlineExceeded), context.DeadlineExceeded},
+		{"the network's", "dial tcp: refused", fmt.Errorf("password=hunter2: %w", &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}), nil},
+		{"a name's", "lookup db.example.com: no such host", fmt.Errorf("x: %w", &net.DNSError{Err: "no such host", Name: "db.example.com"}), nil},
+		{"a certificate's", "tls: failed to verify certificate: too old", fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: errors.New("too old")}), nil},
+		{"not TLS at all", "tls: not a handshake", fmt.Errorf("x: %w", tls.RecordHeaderError{Msg: "not a handshake"}), nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if detail, cause := upstream.Told(test.err, otherwise); detail != test.detail || cause != test.cause { //nolint:errorlint // the cause itself is handed on
+				t.Errorf("told %q (%v), want %q (%v)", detail, cause, test.detail, test.cause)
+			}
+		})
+	}
+}
