@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/durable/durabletest"
+	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/server"
 )
 
@@ -223,7 +224,7 @@ func TestFullDisk(t *testing.T) {
 			t.Helper()
 			eventually(t, 10*time.Second, "the token to be delivered", func() bool {
 				c, err := readCredential(r.file("app/session.json"))
-				return err == nil && replaceFile(r.file("client/running"), c.Version+"\n") == nil
+				return err == nil && client.Replace(r.file("client/running"), c.Version+"\n") == nil
 			})
 		}
 		r.serve()

@@ -5,40 +5,23 @@ package acceptance
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"custody.dev/custody/internal/realparts/client"
+	"custody.dev/custody/internal/realparts/signin"
 )
 
-// clientPlan tells a client process what to do. Half of its workers read the file before each sign-in; the others hold
-// what they read until the process is reloaded by SIGHUP.
+// clientPlan tells a client process what to do, and at which PostgreSQL server.
 type clientPlan struct {
-	Host          string
-	Port          int
-	Polled, Held  string // JSON files with username, password and version
-	Folder        string // of running, pid and stats
-	Workers       int
-	Every         time.Duration
-	IgnoresReload bool
-}
-
-// clientStats is what a client process has seen.
-type clientStats struct {
-	SignIns int64
-	Refused int64
-	First   string // the first refusal, without the credential
-	Longest time.Duration
+	client.Plan
+	Host string
+	Port int
 }
 
 type credential struct {
@@ -48,12 +31,8 @@ type credential struct {
 }
 
 func readCredential(file string) (credential, error) {
-	var c credential
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return c, err
-	}
-	return c, json.Unmarshal(data, &c)
+	fields, err := client.Read(file)
+	return credential{fields["username"], fields["password"], fields["version"]}, err
 }
 
 // playClient is the client process.
@@ -63,130 +42,30 @@ func playClient(planFile string) int {
 	if err != nil || json.Unmarshal(data, &plan) != nil {
 		return 2
 	}
-	var held atomic.Pointer[credential]
-	load := func() error {
-		c, err := readCredential(plan.Held)
-		if err != nil {
-			return err
-		}
-		held.Store(&c)
-		return replaceFile(filepath.Join(plan.Folder, "running"), c.Version+"\n")
-	}
-	if err := load(); err != nil {
+	err = plan.Play(func(fields map[string]string) error {
+		return signIn(plan.Host, plan.Port, credential{Username: fields["username"], Password: fields["password"]})
+	})
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	reload, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	signal.Notify(stop, syscall.SIGTERM)
-	if err := replaceFile(filepath.Join(plan.Folder, "pid"), fmt.Sprintln(os.Getpid())); err != nil {
-		return 2
-	}
-	var mu sync.Mutex
-	var stats clientStats
-	ended := make(chan struct{})
-	var workers sync.WaitGroup
-	for i := range plan.Workers {
-		workers.Go(func() {
-			ticker := time.NewTicker(plan.Every)
-			defer ticker.Stop()
-			for {
-				select {
-				case <-ended:
-					return
-				case <-ticker.C:
-				}
-				c := *held.Load()
-				if i%2 == 0 {
-					if c, err = readCredential(plan.Polled); err != nil {
-						continue
-					}
-				}
-				began := time.Now()
-				err := signIn(plan.Host, plan.Port, c)
-				mu.Lock()
-				stats.SignIns++
-				stats.Longest = max(stats.Longest, time.Since(began))
-				if refused(err) {
-					stats.Refused++
-					if stats.First == "" {
-						stats.First = fmt.Sprintf("worker %d (holds: %v) as %s, version %s", i, i%2 == 1, c.Username, c.Version)
-					}
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for running := true; running; {
-		select {
-		case <-reload:
-			if !plan.IgnoresReload {
-				if err := load(); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-				}
-			}
-		case <-stop:
-			running = false
-		}
-	}
-	close(ended)
-	workers.Wait()
-	encoded, err := json.Marshal(stats)
-	if err != nil || replaceFile(filepath.Join(plan.Folder, "stats"), string(encoded)) != nil {
-		return 2
-	}
 	return 0
 }
 
-// playCheck exits 0 when the client process runs on the version that Custody asks for, and says which it is.
-func playCheck(folder string) int {
-	running, err := os.ReadFile(filepath.Join(folder, "running"))
-	if err != nil {
-		return 2
-	}
-	fmt.Print(string(running))
-	if strings.TrimSpace(string(running)) != os.Getenv("CUSTODY_VERSION") {
-		return 1
-	}
-	return 0
-}
-
-func replaceFile(file, content string) error {
-	if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
-}
-
-// signIn opens a connection with c and closes it.
+// signIn opens a connection with c and closes it. A refusal of c is signin.ErrRefused.
 func signIn(host string, port int, c credential) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	config, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=postgres sslmode=disable", host, port))
-	if err != nil {
-		return err
-	}
-	config.User, config.Password = c.Username, c.Password
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	return conn.Close(ctx)
+	return signin.PostgreSQL(ctx, host, port, c.Username, c.Password)
 }
 
-// refused tells a refused credential from a server that is away.
-func refused(err error) bool {
-	var answer *pgconn.PgError
-	return errors.As(err, &answer) && (answer.Code == "28P01" || answer.Code == "28000")
-}
-
-// client is a running client process.
-type client struct {
+// running is a client process that runs.
+type running struct {
 	plan    clientPlan
 	command *exec.Cmd
 }
 
-func startClient(t *testing.T, plan clientPlan) *client {
+func startClient(t *testing.T, plan clientPlan) *running {
 	t.Helper()
 	encoded, err := json.Marshal(plan)
 	if err != nil {
@@ -206,7 +85,7 @@ func startClient(t *testing.T, plan clientPlan) *client {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &client{plan, command}
+	c := &running{plan, command}
 	t.Cleanup(func() {
 		_ = command.Process.Kill()
 		_ = command.Wait()
@@ -219,7 +98,7 @@ func startClient(t *testing.T, plan clientPlan) *client {
 }
 
 // stop ends the client process and returns what it saw.
-func (c *client) stop(t *testing.T) clientStats {
+func (c *running) stop(t *testing.T) client.Seen {
 	t.Helper()
 	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -227,15 +106,11 @@ func (c *client) stop(t *testing.T) clientStats {
 	if err := c.command.Wait(); err != nil {
 		t.Fatalf("client process: %v", err)
 	}
-	data, err := os.ReadFile(filepath.Join(c.plan.Folder, "stats"))
+	seen, err := client.Look(c.plan.Folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stats clientStats
-	if err := json.Unmarshal(data, &stats); err != nil {
-		t.Fatal(err)
-	}
-	return stats
+	return seen
 }
 
 func eventually(t *testing.T, within time.Duration, what string, done func() bool) {

@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,7 +19,9 @@ import (
 
 // setup is what a platform is made of. declare writes it down, and may be called again after a change.
 type setup struct {
-	settle   string
+	settle string
+	// quiet is the policy's quiet window, "" for the settle time.
+	quiet    string
 	postgres realparts.PostgresOptions
 	// alone: no server; one secret that is handed over, one that is generated, and nothing outside that checks either.
 	alone bool
@@ -93,8 +96,8 @@ spec:
 	r.write("estate/policies.yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
 kind: RotationPolicy
 metadata: {name: monthly}
-spec: {rotationType: time, ttl: 30d, rotateBefore: 5d, settle: %s}
-`, r.settle))
+spec: {rotationType: time, ttl: 30d, rotateBefore: 5d, settle: %s, quietWindow: %s}
+`, r.settle, cmp.Or(r.quiet, r.settle)))
 	switch {
 	case r.bare:
 	case r.alone:

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -72,7 +73,7 @@ func playProgram() int {
 	case "propose":
 		answer["value"] = map[string]string{"account": request.Account["name"], "id": strings.ToLower(rand.Text()), "key": request.Password}
 	case "apply":
-		err = replaceFile(file(request.Candidate), request.Candidate["key"])
+		err = client.Replace(file(request.Candidate), request.Candidate["key"])
 	case "revoke":
 		if err = os.Remove(file(request.Old)); errors.Is(err, fs.ErrNotExist) {
 			err = nil

@@ -3,69 +3,147 @@
 package acceptance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/signin"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
-// httpKinds: the recipe gitea-token, on the real Gitea. Each account is a user of it; the admin is a site administrator.
+// httpKinds share one real Gitea. By the recipe gitea-token each account is a user of it, and the admin a site
+// administrator; by gitea-oauth-application each is an application of one user, told apart by where people are sent back to.
 func httpKinds() []kind {
-	return []kind{{
-		name: "http-gitea", capability: upstream.Dual, issues: true, pace: 300 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
-		start: func(s *stage, accounts []string) part {
-			gitea := once(s, "http", func() *realparts.GiteaServer {
-				return realparts.Gitea(s.t, realparts.GiteaOptions{})
-			})
-			host, port := s.via(gitea.Host, gitea.Port)
-			s.upstream("http-gitea", fmt.Sprintf("http: {url: 'https://%s:%d', recipe: gitea-token, caCertificate: %q}", host, port, gitea.CACertificate),
-				map[string]string{"username": gitea.Admin.ExposeText("username"), "password": gitea.Admin.ExposeText("password")}, "")
-			for _, name := range accounts {
-				if _, err := gitea.AddUser(s.t.Context(), name); err != nil {
-					s.t.Fatal(err)
+	return []kind{
+		{
+			name: "http-gitea", capability: upstream.Dual, issues: true, pace: 300 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
+			start: func(s *stage, accounts []string) part {
+				g := startGitea(s)
+				s.upstream("http-gitea", g.document("gitea-token"),
+					map[string]string{"username": g.Admin.ExposeText("username"), "password": g.Admin.ExposeText("password")}, "")
+				for _, name := range accounts {
+					s.must(g.AddUser(s.t.Context(), name))
 				}
-			}
-			return part{
-				at: gitea.URL + "\n" + gitea.CACertificate, upstream: "http-gitea", log: gitea.Log,
-				account: func(name string) string {
-					return fmt.Sprintf("http: {parameters: {user: %s, scopes: ['read:repository']}}", name)
-				},
-				held: func(ctx context.Context, name string) ([]string, error) { return giteaTokens(ctx, gitea, name) },
-			}
+				return part{
+					at: g.URL + "\n" + g.CACertificate, upstream: "http-gitea", log: g.Log,
+					account: func(name string) string {
+						return fmt.Sprintf("http: {parameters: {user: %s, scopes: ['read:repository']}}", name)
+					},
+					held: func(ctx context.Context, name string) (held []string, err error) {
+						var tokens []struct{ Name string }
+						err = g.ask(ctx, http.MethodGet, "users/"+name+"/tokens", g.Admin, nil, &tokens)
+						for _, token := range tokens {
+							held = append(held, token.Name)
+						}
+						return held, err
+					},
+				}
+			},
 		},
-	}}
+		{ // the server hashes each secret slowly on purpose, and again at each sign-in
+			name: "http-gitea-oauth", capability: upstream.Dual, issues: true, pace: time.Second, signIn: giteaClientSignIn, crowd: 4, abreast: 3,
+			start: func(s *stage, _ []string) part {
+				g := startGitea(s)
+				owner, err := g.AddUser(s.t.Context(), "portals")
+				s.must(nil, err)
+				var token struct{ SHA1 string }
+				s.must(nil, g.ask(s.t.Context(), http.MethodPost, "users/portals/tokens", owner, map[string]any{"name": "custody", "scopes": []string{"write:user"}}, &token))
+				s.upstream("http-gitea-oauth", g.document("gitea-oauth-application"), map[string]string{"token": token.SHA1}, "")
+				back := func(name string) string { return "https://portal.example.org/" + name }
+				applications := func(ctx context.Context, name string) (of []giteaApplication, err error) {
+					var all []giteaApplication
+					err = g.ask(ctx, http.MethodGet, "user/applications/oauth2?limit=50", owner, nil, &all)
+					return slices.DeleteFunc(all, func(a giteaApplication) bool { return !slices.Contains(a.Back, back(name)) }), err
+				}
+				return part{
+					at: g.URL + "\n" + g.CACertificate, upstream: "http-gitea-oauth", log: g.Log,
+					account: func(name string) string { return "http: {parameters: {redirectURIs: ['" + back(name) + "']}}" },
+					held: func(ctx context.Context, name string) (held []string, err error) {
+						all, err := applications(ctx, name)
+						for _, application := range all {
+							held = append(held, application.Name)
+						}
+						return held, err
+					},
+					rights: func(ctx context.Context, name string, fields map[string]string) (string, error) {
+						all, err := applications(ctx, name)
+						for _, application := range all {
+							if application.Client == fields["clientId"] {
+								return fmt.Sprint(application.Back, application.Confidential), err
+							}
+						}
+						return "none", err
+					},
+				}
+			},
+		},
+	}
 }
 
-// giteaTokens names every access token of a user, as the site's administrator sees them.
-func giteaTokens(ctx context.Context, gitea *realparts.GiteaServer, user string) (held []string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gitea.URL+"/api/v1/users/"+user+"/tokens", nil)
+type giteaApplication struct {
+	Name         string
+	Client       string   `json:"client_id"`
+	Back         []string `json:"redirect_uris"`
+	Confidential bool     `json:"confidential_client"`
+}
+
+// gitea is the server, and where documents name it.
+type gitea struct {
+	*realparts.GiteaServer
+	host string
+	port int
+}
+
+func startGitea(s *stage) *gitea {
+	return once(s, "http", func() *gitea {
+		g := &gitea{GiteaServer: realparts.Gitea(s.t, realparts.GiteaOptions{})}
+		g.host, g.port = s.via(g.Host, g.Port)
+		return g
+	})
+}
+
+func (g *gitea) document(recipe string) string {
+	return fmt.Sprintf("http: {url: 'https://%s:%d', recipe: %s, caCertificate: %q}", g.host, g.port, recipe, g.CACertificate)
+}
+
+// ask calls the interface as a user, past any proxy.
+func (g *gitea) ask(ctx context.Context, method, path string, as secret.Value, body, into any) error {
+	encoded, err := json.Marshal(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	request.SetBasicAuth(gitea.Admin.ExposeText("username"), gitea.Admin.ExposeText("password"))
-	response, err := gitea.Client.Do(request)
+	request, err := http.NewRequestWithContext(ctx, method, g.URL+"/api/v1/"+path, bytes.NewReader(encoded))
 	if err != nil {
-		return nil, err
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(as.ExposeText("username"), as.ExposeText("password"))
+	response, err := g.Client.Do(request)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var tokens []struct{ Name string }
-	if err := json.NewDecoder(response.Body).Decode(&tokens); err != nil {
-		return nil, err
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: %s", method, path, response.Status)
 	}
-	for _, token := range tokens {
-		held = append(held, token.Name)
-	}
-	return held, nil
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 // giteaSignIn uses the token where any is asked for; at is the address and, beneath it, the authority's certificate.
 func giteaSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
 	address, certificate, _ := strings.Cut(at, "\n")
 	return verdictOf(signin.Token(ctx, address+"/api/v1/repos/search?limit=1", certificate, fields["token"]))
+}
+
+// giteaClientSignIn asks about an empty token, which the server answers only an application that it knows.
+func giteaClientSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
+	address, certificate, _ := strings.Cut(at, "\n")
+	return verdictOf(signin.Introspection(ctx, address+"/login/oauth/introspect", certificate, fields["clientId"], fields["clientSecret"]))
 }

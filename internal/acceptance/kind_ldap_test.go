@@ -4,7 +4,6 @@ package acceptance
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"strings"
@@ -14,35 +13,6 @@ import (
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/go-ldap/ldap/v3"
-)
-
-const (
-	ldapAdmin    = "cn=custody,dc=example,dc=org"
-	ldapServices = "ou=services,dc=example,dc=org"
-	// ldapAccess is what the page states, and no more.
-	ldapAccess = `access to dn.subtree="ou=services,dc=example,dc=org" attrs=userPassword
-  by dn.exact="cn=custody,dc=example,dc=org" write
-  by anonymous auth
-  by * none
-access to dn.subtree="ou=services,dc=example,dc=org" attrs=description
-  by dn.exact="cn=custody,dc=example,dc=org" write
-  by * read
-access to dn.subtree="ou=services,dc=example,dc=org"
-  by dn.exact="cn=custody,dc=example,dc=org" read
-  by * none
-access to dn.exact="cn=custody,dc=example,dc=org" attrs=userPassword,description
-  by self write
-  by anonymous auth
-  by * none
-access to dn.exact="cn=custody,dc=example,dc=org"
-  by self read
-  by * none
-access to attrs=userPassword
-  by anonymous auth
-  by * none
-access to *
-  by * none
-`
 )
 
 // ldapKinds share one directory, reached over verified TLS.
@@ -59,7 +29,7 @@ func ldapKinds() []kind {
 func ldapKind(mode string, capability upstream.Capability, entries func(string) []string, parameters string) kind {
 	names := func(account string) (dns []any) {
 		for _, name := range entries(account) {
-			dns = append(dns, "cn="+name+","+ldapServices)
+			dns = append(dns, "cn="+name+","+realparts.LDAPServices)
 		}
 		return dns
 	}
@@ -68,31 +38,12 @@ func ldapKind(mode string, capability upstream.Capability, entries func(string) 
 		start: func(s *stage, accounts []string) part {
 			d := startLDAP(s)
 			for _, account := range accounts {
-				for _, name := range entries(account) {
-					s.must(nil, d.As(s.t.Context(), d.Root, func(conn *ldap.Conn) error {
-						entry := ldap.NewAddRequest("cn="+name+","+ldapServices, nil)
-						entry.Attribute("objectClass", []string{"person"})
-						entry.Attribute("cn", []string{name})
-						entry.Attribute("sn", []string{name})
-						return conn.Add(entry)
-					}))
-				}
+				ldapEntries(s, d, entries(account)...)
 			}
 			return part{
 				at: fmt.Sprintf("%s:%d", d.Host, d.Port), upstream: "ldap", log: d.Log,
 				account: func(name string) string { return fmt.Sprintf(parameters, names(name)...) },
-				held: func(ctx context.Context, name string) (held []string, err error) {
-					for _, dn := range names(name) {
-						passwords, err := d.Values(ctx, dn.(string), "userPassword")
-						if err != nil {
-							return nil, err
-						}
-						for i := range passwords {
-							held = append(held, fmt.Sprintf("%s %d", dn, i+1))
-						}
-					}
-					return held, nil
-				},
+				held:    func(ctx context.Context, name string) ([]string, error) { return ldapHeld(ctx, d, entries(name)) },
 				rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
 					classes, err := d.Values(ctx, fields["username"], "objectClass")
 					return strings.Join(classes, " "), err
@@ -102,23 +53,34 @@ func ldapKind(mode string, capability upstream.Capability, entries func(string) 
 	}
 }
 
+// ldapEntries makes entries without a password.
+func ldapEntries(s *stage, d *realparts.OpenLDAP, names ...string) {
+	for _, name := range names {
+		_, err := d.AddService(s.t.Context(), name, nil)
+		s.must(nil, err)
+	}
+}
+
+// ldapHeld names every password of some entries.
+func ldapHeld(ctx context.Context, d *realparts.OpenLDAP, names []string) (held []string, err error) {
+	for _, name := range names {
+		passwords, err := d.Values(ctx, "cn="+name+","+realparts.LDAPServices, "userPassword")
+		if err != nil {
+			return nil, err
+		}
+		for i := range passwords {
+			held = append(held, fmt.Sprintf("%s %d", name, i+1))
+		}
+	}
+	return held, nil
+}
+
 func startLDAP(s *stage) *realparts.OpenLDAP {
 	return once(s, "ldap", func() *realparts.OpenLDAP {
-		password := rand.Text()
-		d := realparts.Directory(s.t, realparts.OpenLDAPOptions{Access: ldapAccess, Entries: fmt.Sprintf(`dn: %s
-objectClass: applicationProcess
-objectClass: simpleSecurityObject
-cn: custody
-userPassword: %s
-
-dn: %s
-objectClass: organizationalUnit
-ou: services
-
-`, ldapAdmin, password, ldapServices)})
+		d, admin := realparts.ServicesDirectory(s.t, realparts.OpenLDAPOptions{})
 		host, port := s.via(d.Host, d.TLSPort)
 		s.upstream("ldap", fmt.Sprintf("ldap:\n  host: %s\n  port: %d\n", host, port)+authorities(d.CA),
-			map[string]string{"username": ldapAdmin, "password": password}, "ldap: {mode: overwrite, dn: '"+ldapAdmin+"'}")
+			map[string]string{"username": realparts.LDAPAdmin, "password": admin.ExposeText("password")}, "ldap: {mode: overwrite, dn: '"+realparts.LDAPAdmin+"'}")
 		return d
 	})
 }

@@ -30,7 +30,8 @@ passdb {
 }
 `
 
-// mailKinds share one Dovecot, whose passwords are in files on this host. It looks at them at most once a second.
+// mailKinds are one Dovecot for the modes, whose passwords are in files on this host, which it looks at once a second at
+// most; and one for each other place that keeps passwords.
 func mailKinds() []kind {
 	one := func(name string) []string { return []string{name} }
 	pair := func(name string) []string { return []string{name + "_a", name + "_b"} }
@@ -38,6 +39,7 @@ func mailKinds() []kind {
 		mailKind("dual", upstream.Dual, one, "mail: {mode: dual, user: %s@example.org}"),
 		mailKind("alternate", upstream.Alternate, pair, "mail: {mode: alternate, users: [%s@example.org, %s@example.org]}"),
 		mailKind("overwrite", upstream.Overwrite, one, "mail: {mode: overwrite, user: %s@example.org}"),
+		mailTable(), mailDirectory(),
 	}
 }
 
@@ -54,7 +56,7 @@ func mailKind(mode string, capability upstream.Capability, logins func(string) [
 				s.folders = append(s.folders, "mail: "+m.File("users"))
 				host, port := s.via(m.Host, m.Port)
 				s.upstream("mail", fmt.Sprintf("mail:\n  submission:\n    host: %s\n    port: %d\n%s  passwdFile: {folder: mail, file: first, secondFile: second}\n  cost: 4\n  settle: 1s",
-					host, port, strings.ReplaceAll(authorities(m.CA), "  ", "    ")), nil, "")
+					host, port, nestedAuthorities(m.CA)), nil, "")
 				return m
 			})
 			text, err := os.ReadFile(m.File("users/first"))
@@ -66,7 +68,7 @@ func mailKind(mode string, capability upstream.Capability, logins func(string) [
 			}
 			s.must(nil, os.WriteFile(m.File("users/first"), text, 0o640))
 			return part{
-				at: fmt.Sprintf("%s:%d %s", m.Host, m.Port, m.File("ca.pem")), upstream: "mail", log: m.Log,
+				at: mailAt(m), upstream: "mail", log: m.Log,
 				account: func(name string) string {
 					var names []any
 					for _, login := range logins(name) {
@@ -82,42 +84,47 @@ func mailKind(mode string, capability upstream.Capability, logins func(string) [
 	}
 }
 
-// mailHeld names the lines, of both files, that belong to an account and open it: those whose hash is the delivered
-// password's, and those that are no hash, as before Custody. A hash of a password that nobody knows locks a line; it cannot
-// be told from one of a password that somebody knows, but a second line for a login, or one that another run wrote than
-// the others, can.
-func mailHeld(m *realparts.Mail, logins []string, password string) (held []string, err error) {
-	var marker string
+// mailPlace is where a password is kept: a line of a file, or a row of a table.
+type mailPlace struct{ name, stored, marker string }
+
+// mailHeld names the lines, of both files, that belong to an account and open it.
+func mailHeld(m *realparts.Mail, logins []string, password string) ([]string, error) {
+	var places []mailPlace
 	for _, file := range []string{"first", "second"} {
 		text, err := os.ReadFile(m.File("users/" + file))
 		if err != nil {
 			return nil, err
 		}
-		seen := map[string]bool{}
 		for line := range strings.Lines(string(text)) {
 			columns := strings.SplitN(strings.TrimSpace(line), ":", 8)
 			login, domain, _ := strings.Cut(columns[0], "@")
-			if domain != "example.org" || !slices.Contains(logins, login) {
-				continue
-			}
-			place := file + " " + login
-			if seen[login] {
-				held = append(held, place+" again")
-			}
-			seen[login] = true
-			hash, isHash := strings.CutPrefix(columns[1], "{BLF-CRYPT}")
-			if !isHash || bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil {
-				held = append(held, place)
-			}
-			if marker == "" {
-				marker = columns[len(columns)-1]
-			}
-			if marker != columns[len(columns)-1] {
-				held = append(held, place+" by another run")
+			if domain == "example.org" && slices.Contains(logins, login) {
+				places = append(places, mailPlace{file + " " + login, columns[1], columns[len(columns)-1]})
 			}
 		}
 	}
-	return held, nil
+	return mailOpens(places, password), nil
+}
+
+// mailOpens names the places of an account that open it: those whose hash is the delivered password's, and those that are
+// no hash, as before Custody. A hash of a password that nobody knows locks a place; it cannot be told from one of a
+// password that somebody knows, but a second place of one name, or one that another run wrote than the others, can.
+func mailOpens(places []mailPlace, password string) (held []string) {
+	seen := map[string]bool{}
+	for _, place := range places {
+		if seen[place.name] {
+			held = append(held, place.name+" again")
+		}
+		seen[place.name] = true
+		hash, isHash := strings.CutPrefix(place.stored, "{BLF-CRYPT}")
+		if !isHash || bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil {
+			held = append(held, place.name)
+		}
+		if place.marker != places[0].marker {
+			held = append(held, place.name+" by another run")
+		}
+	}
+	return held
 }
 
 // TestMailHeldNamesWhatOpens: an account at rest has one line that its delivered password opens.
@@ -158,6 +165,11 @@ func TestMailHeldNamesWhatOpens(t *testing.T) {
 			t.Errorf("%s: held %q (%v), want %d", c.name, held, err, c.want)
 		}
 	}
+}
+
+// mailAt is where clients of a mail server sign in.
+func mailAt(m *realparts.Mail) string {
+	return fmt.Sprintf("%s:%d %s", m.Host, m.Port, m.File("ca.pem"))
 }
 
 // mailSignIn goes to at: the address, and behind it the file of the authority's certificate.

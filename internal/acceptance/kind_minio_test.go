@@ -3,27 +3,15 @@
 package acceptance
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"time"
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	signer "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/secure-io/sio-go"
-	"golang.org/x/crypto/argon2"
 )
 
 // minioRights are the page's, for an admin that is not the user itself; minioBuckets those of an application.
@@ -42,25 +30,24 @@ func minioKinds() []kind {
 			m := once(s, "minio", func() *realparts.MinIOServer {
 				m := realparts.MinIO(s.t, realparts.MinIOOptions{Plain: true})
 				ctx := s.t.Context()
-				s.must(minioAsk(ctx, m, http.MethodPut, "add-canned-policy", url.Values{"name": {"custody"}}, json.RawMessage(minioRights), false))
-				s.must(minioAsk(ctx, m, http.MethodPut, "add-canned-policy", url.Values{"name": {"buckets"}}, json.RawMessage(minioBuckets), false))
-				s.must(minioUser(ctx, m, "custody", "custody"))
-				admin := map[string]string{"accessKeyId": rand.Text()[:20], "secretAccessKey": rand.Text()}
-				s.must(minioAsk(ctx, m, http.MethodPut, "add-service-account", nil, map[string]any{
-					"targetUser": "custody", "accessKey": admin["accessKeyId"], "secretKey": admin["secretAccessKey"],
-				}, true))
+				s.must(nil, m.AddPolicy(ctx, "custody", minioRights))
+				s.must(nil, m.AddPolicy(ctx, "buckets", minioBuckets))
+				s.must(nil, m.AddUser(ctx, "custody", "custody"))
+				key, err := m.AddKey(ctx, "custody")
+				s.must(nil, err)
+				admin := map[string]string{"accessKeyId": key.ExposeText("accessKeyId"), "secretAccessKey": key.ExposeText("secretAccessKey")}
 				host, port := s.via(m.Host, m.Port)
 				s.upstream("minio", fmt.Sprintf("minio: {endpoint: 'http://%s:%d', settle: 0s}", host, port), admin, "minio: {user: custody}")
 				return m
 			})
 			for _, name := range accounts {
-				s.must(minioUser(s.t.Context(), m, name, "buckets"))
+				s.must(nil, m.AddUser(s.t.Context(), name, "buckets"))
 			}
 			return part{
 				at: m.URL(), upstream: "minio", log: m.Log,
 				account: func(name string) string { return "minio: {user: " + name + "}" },
 				held: func(ctx context.Context, name string) (held []string, err error) {
-					answer, err := minioAsk(ctx, m, http.MethodGet, "list-service-accounts", url.Values{"user": {name}}, nil, true)
+					answer, err := m.Ask(ctx, http.MethodGet, "list-service-accounts", url.Values{"user": {name}}, nil, true)
 					if err != nil {
 						return nil, err
 					}
@@ -74,79 +61,6 @@ func minioKinds() []kind {
 			}
 		},
 	}}
-}
-
-// minioUser makes a user with a policy, by the server's root.
-func minioUser(ctx context.Context, m *realparts.MinIOServer, name, policy string) ([]byte, error) {
-	made, err := minioAsk(ctx, m, http.MethodPut, "add-user", url.Values{"accessKey": {name}}, map[string]string{"secretKey": rand.Text(), "status": "enabled"}, true)
-	if err != nil {
-		return made, err
-	}
-	return minioAsk(ctx, m, http.MethodPut, "set-user-or-group-policy", url.Values{"policyName": {policy}, "userOrGroup": {name}, "isGroup": {"false"}}, nil, false)
-}
-
-// minioAsk sends one request to the admin interface as the server's root. Most messages, both ways, are sealed by a key
-// that is derived from the root's secret: 32 bytes of salt, one that names the cipher, 8 of nonce, and a stream.
-func minioAsk(ctx context.Context, m *realparts.MinIOServer, method, path string, query url.Values, message any, sealed bool) ([]byte, error) {
-	key, secretKey := m.Root.ExposeText("accessKeyId"), m.Root.ExposeText("secretAccessKey")
-	var body []byte
-	var err error
-	if message != nil {
-		if body, err = json.Marshal(message); err != nil {
-			return nil, err
-		}
-		if sealed {
-			header := make([]byte, 41)
-			_, _ = rand.Read(header) // never fails
-			header[32] = 0           // AES-256-GCM
-			stream, err := sio.AES_256_GCM.Stream(argon2.IDKey([]byte(secretKey), header[:32], 1, 64<<10, 4, 32))
-			if err != nil {
-				return nil, err
-			}
-			out := bytes.NewBuffer(header)
-			writer := stream.EncryptWriter(out, header[33:], nil)
-			_, first := writer.Write(body)
-			if err := errors.Join(first, writer.Close()); err != nil {
-				return nil, err
-			}
-			body = out.Bytes()
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, method, m.URL()+"/minio/admin/v3/"+path+"?"+query.Encode(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	digest := sha256.Sum256(body)
-	request.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(digest[:]))
-	if err := signer.NewSigner().SignHTTP(ctx, aws.Credentials{AccessKeyID: key, SecretAccessKey: secretKey}, request,
-		hex.EncodeToString(digest[:]), "s3", minioRegion, time.Now()); err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	switch {
-	case err != nil:
-		return nil, err
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s %s: %s: %.200s", method, path, response.Status, answer)
-	case method != http.MethodGet:
-		return nil, nil
-	case len(answer) < 41:
-		return nil, errors.New("the answer is not sealed")
-	}
-	algorithm := sio.AES_256_GCM
-	if answer[32] != 0 {
-		algorithm = sio.ChaCha20Poly1305
-	}
-	stream, err := algorithm.Stream(argon2.IDKey([]byte(secretKey), answer[:32], 1, 64<<10, 4, 32))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(stream.DecryptReader(bytes.NewReader(answer[41:]), answer[33:41], nil))
 }
 
 func minioSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {

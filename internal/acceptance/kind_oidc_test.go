@@ -13,28 +13,43 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// oidcKinds: the provider has a list of clients of its own, by which what a lost reply left is found and deleted. Its
-// clients take the way that Custody takes, for the provider has one name: where replies are lost they lose some too.
+// oidcKinds share one provider, which has a list of clients of its own: by it collect finds what a lost reply left, and
+// deletes it. Accept leaves that and names it in the log; hold waits for a person. Clients take the way that Custody takes,
+// for the provider has one name: where replies are lost they lose some too.
 func oidcKinds() []kind {
-	return []kind{{
-		name: "oidc", capability: upstream.Dual, issues: true, model: true, crowd: 14, pace: 300 * time.Millisecond, oneWay: true, signIn: oidcSignIn,
+	collect := oidcKind("oidc", "collect")
+	collect.model, collect.crowd, collect.pace = true, 14, 300*time.Millisecond
+	accept, hold := oidcKind("oidc-accept", "accept"), oidcKind("oidc-hold", "hold")
+	hold.calm = true
+	return []kind{collect, accept, hold}
+}
+
+func oidcKind(name, orphans string) kind {
+	return kind{
+		name: name, capability: upstream.Dual, issues: true, crowd: 4, pace: 500 * time.Millisecond, oneWay: true, signIn: oidcSignIn,
 		start: func(s *stage, _ []string) part {
 			p := once(s, "oidc", func() *realparts.OIDCProvider {
 				p := realparts.OIDC(s.t, realparts.OIDCOptions{Source: "../../tools/oidc-provider"})
 				s.proxies["oidc"] = append(s.proxies["oidc"], p.Proxy)
-				s.upstream("oidc", fmt.Sprintf("oidc: {issuer: '%s', orphans: collect, clients: '%s', settle: 0s}", p.Issuer, p.ClientsURL),
-					map[string]string{"initialAccessToken": p.InitialAccessToken, "clientsToken": p.AdminToken}, "")
 				return p
 			})
+			more, admin := "", map[string]string{"initialAccessToken": p.InitialAccessToken}
+			if orphans == "collect" {
+				more, admin["clientsToken"] = ", clients: '"+p.ClientsURL+"'", p.AdminToken
+			}
+			s.upstream(name, fmt.Sprintf("oidc: {issuer: '%s', orphans: %s, settle: 0s%s}", p.Issuer, orphans, more), admin, "")
 			return part{
-				at: p.Issuer + "/token", upstream: "oidc", log: p.Log,
-				account: func(name string) string {
-					return fmt.Sprintf("oidc: {clientName: %s, grantTypes: [client_credentials], scopes: [orders.read]}", name)
+				at: p.Issuer + "/token", upstream: name, log: p.Log,
+				account: func(account string) string {
+					return fmt.Sprintf("oidc: {clientName: %s, grantTypes: [client_credentials], scopes: [orders.read]}", account)
 				},
-				held: func(ctx context.Context, name string) (held []string, err error) {
+				held: func(ctx context.Context, account string) (held []string, err error) {
 					clients, err := p.Clients(ctx)
+					log, current := s.log(), s.fields(strings.ReplaceAll(account, "_", "-"))["client_id"]
 					for _, client := range clients {
-						if strings.HasPrefix(client.Name, name+" ") {
+						of, mark, _ := strings.Cut(strings.TrimSuffix(client.Name, ")"), " (")
+						lost := orphans == "accept" && client.ID != current && mark != "" && strings.Contains(log, mark)
+						if of == account && !lost {
 							held = append(held, client.ID+" "+client.Name)
 						}
 					}
@@ -51,7 +66,7 @@ func oidcKinds() []kind {
 				},
 			}
 		},
-	}}
+	}
 }
 
 func oidcSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {

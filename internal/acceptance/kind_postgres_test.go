@@ -15,19 +15,35 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresKinds share one server, whose admin has CREATEROLE and no more.
+// postgresKinds share one server, whose admins have the page's rights and no more.
 func postgresKinds() []kind {
+	alternate := func(name string) string {
+		return fmt.Sprintf("postgres: {mode: alternate, owner: %[1]s, users: [%[1]s_a, %[1]s_b]}", name)
+	}
+	owners := func(s *stage, p *realparts.Server, accounts []string) {
+		for _, name := range accounts {
+			s.must(p.Exec(s.t.Context(), fmt.Sprintf("CREATE ROLE %[1]s; GRANT SELECT ON orders TO %[1]s; GRANT pg_monitor TO %[1]s", name)))
+		}
+	}
 	return []kind{
 		{
 			name: "postgres-alternate", capability: upstream.Alternate, crowd: 4, model: true, signIn: postgresSignIn,
 			start: func(s *stage, accounts []string) part {
 				p := startPostgres(s)
-				for _, name := range accounts {
-					s.must(p.Exec(s.t.Context(), fmt.Sprintf("CREATE ROLE %[1]s; GRANT SELECT ON orders TO %[1]s; GRANT pg_monitor TO %[1]s", name)))
-				}
-				return postgresPart(p, func(name string) string {
-					return fmt.Sprintf("postgres: {mode: alternate, owner: %[1]s, users: [%[1]s_a, %[1]s_b]}", name)
-				})
+				owners(s, p, accounts)
+				return postgresPart(p, alternate)
+			},
+		},
+		{
+			name: "postgres-pooled", capability: upstream.Alternate, abreast: 2, signIn: postgresSignIn,
+			start: func(s *stage, accounts []string) part {
+				p := startPostgres(s)
+				owners(s, p, accounts)
+				pooler := startPooler(s, p)
+				made := postgresPart(p, alternate)
+				made.at, made.upstream = postgresAt(pooler.Host, pooler.Port), "postgres-pooled"
+				made.log = func() string { return p.Log() + pooler.Log() }
+				return made
 			},
 		},
 		{
@@ -55,9 +71,47 @@ func startPostgres(s *stage) *realparts.Server {
 	})
 }
 
+// poolerLookup is the page's: who signs in is found by a function that only the pooler's own user may call.
+const poolerLookup = `
+CREATE SCHEMA pgbouncer;
+GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
+CREATE FUNCTION pgbouncer.lookup(name text) RETURNS TABLE (usename name, passwd text)
+	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+	AS 'SELECT usename, passwd FROM pg_shadow WHERE usename = name AND NOT usesuper';
+REVOKE ALL ON FUNCTION pgbouncer.lookup(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgbouncer.lookup(text) TO pgbouncer`
+
+// startPooler stands a PgBouncer before the server, which asks it for each password and, with its settings left alone,
+// pools sessions. Clients sign in there; Custody asks at both, and who still uses the old user.
+func startPooler(s *stage, p *realparts.Server) *realparts.Pooler {
+	return once(s, "postgres-pooled", func() *realparts.Pooler {
+		own, password := rand.Text(), rand.Text()
+		s.must(p.Exec(s.t.Context(), "CREATE ROLE pgbouncer LOGIN PASSWORD '"+own+"';"+poolerLookup))
+		s.must(p.Exec(s.t.Context(), "CREATE ROLE custody_pooled LOGIN CREATEROLE PASSWORD '"+password+"'; GRANT pg_read_all_stats TO custody_pooled"))
+		pooler := realparts.PgBouncer(s.t, realparts.PgBouncerOptions{
+			Server: p, Users: fmt.Sprintf("%q %q\n", "pgbouncer", own),
+			AuthUser: "pgbouncer", AuthQuery: "SELECT usename, passwd FROM pgbouncer.lookup($1)",
+		})
+		host, port := s.via(p.Host, p.Port)
+		poolHost, poolPort := s.via(pooler.Host, pooler.Port)
+		s.upstream("postgres-pooled", fmt.Sprintf(`postgres:
+  host: %s
+  port: %d
+  tls: disable
+  usage: true
+  alsoAt: [{host: %s, port: %d, tls: disable}]`, host, port, poolHost, poolPort),
+			map[string]string{"username": "custody_pooled", "password": password}, "postgres: {mode: overwrite, user: custody_pooled}")
+		return pooler
+	})
+}
+
+func postgresAt(host string, port int) string {
+	return fmt.Sprintf("host=%s port=%d dbname=postgres sslmode=disable", host, port)
+}
+
 func postgresPart(p *realparts.Server, account func(string) string) part {
 	return part{
-		at: fmt.Sprintf("host=%s port=%d dbname=postgres sslmode=disable", p.Host, p.Port), upstream: "postgres",
+		at: postgresAt(p.Host, p.Port), upstream: "postgres",
 		account: account, log: p.Log,
 		held: func(ctx context.Context, name string) ([]string, error) {
 			return p.Exec(ctx, "SELECT rolname FROM pg_authid WHERE rolname IN ('"+name+"', '"+name+"_a', '"+name+"_b') AND rolcanlogin AND rolpassword IS NOT NULL")
@@ -81,7 +135,7 @@ func postgresSignIn(ctx context.Context, at string, fields map[string]string) (u
 	config.User, config.Password = fields["username"], fields["password"]
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	var said *pgconn.PgError
-	if errors.As(err, &said) && (said.Code == "28P01" || said.Code == "28000") {
+	if errors.As(err, &said) && (said.Code == "28P01" || said.Code == "28000" || poolerRefuses(said)) {
 		return upstream.Refused, nil
 	}
 	if err != nil {
@@ -92,4 +146,9 @@ func postgresSignIn(ctx context.Context, at string, fields map[string]string) (u
 		return upstream.Unknown, err
 	}
 	return upstream.Accepted, nil
+}
+
+// poolerRefuses tells PgBouncer's refusals from its faults by their words: both have one state.
+func poolerRefuses(said *pgconn.PgError) bool {
+	return said.Code == "08P01" && (strings.Contains(said.Message, "authentication failed") || strings.Contains(said.Message, "no such user"))
 }

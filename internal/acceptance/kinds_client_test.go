@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -174,7 +175,7 @@ func playKind(planFile string) int {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if replaceFile(filepath.Join(p.Folder, "pid"), fmt.Sprintln(os.Getpid())) != nil {
+	if client.Replace(filepath.Join(p.Folder, "pid"), fmt.Sprintln(os.Getpid())) != nil {
 		return 2
 	}
 	var workers sync.WaitGroup
@@ -197,7 +198,7 @@ func playKind(planFile string) int {
 	close(p.ended)
 	workers.Wait()
 	encoded, err := json.Marshal(p.stats)
-	if err != nil || replaceFile(filepath.Join(p.Folder, "stats"), string(encoded)) != nil {
+	if err != nil || client.Replace(filepath.Join(p.Folder, "stats"), string(encoded)) != nil {
 		return 2
 	}
 	return 0
@@ -217,7 +218,7 @@ func (p *kindProcess) load() error {
 		if before := p.held[i].Load(); before == nil || before.fields["version"] != fields["version"] {
 			p.held[i].Store(&delivery{fields, time.Now()})
 		}
-		if err := replaceFile(filepath.Join(p.Folder, "running."+account.Secret), fields["version"]+"\n"); err != nil {
+		if err := client.Replace(filepath.Join(p.Folder, "running."+account.Secret), fields["version"]+"\n"); err != nil {
 			return err
 		}
 	}

@@ -125,7 +125,7 @@ func TestEveryKindSurvivesCrashes(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	parties(t, crashAll)
+	parties(t, true, crashAll)
 }
 
 func crashAll(t *testing.T, kinds []kind) {

@@ -27,7 +27,7 @@ func TestEveryKindSurvivesLostReplies(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	parties(t, loseAll)
+	parties(t, true, loseAll)
 }
 
 func loseAll(t *testing.T, kinds []kind) {

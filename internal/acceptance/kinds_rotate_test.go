@@ -27,7 +27,7 @@ func TestEveryKindRotates(t *testing.T) {
 		return // servers of every kind are not for a fast loop
 	}
 	t.Parallel()
-	parties(t, rotateAll)
+	parties(t, false, rotateAll)
 }
 
 func rotateAll(t *testing.T, kinds []kind) {

@@ -38,6 +38,8 @@ type kind struct {
 	issues bool
 	// oneWay: clients cannot go around the proxy that loses replies, and lose some themselves.
 	oneWay bool
+	// calm: what a lost reply leaves waits for a person, so this one is run where nothing is broken alone.
+	calm bool
 	// crowd is how many accounts are driven at once where processes are killed: kinds that do not fence wait for a call's
 	// deadline after each, and more accounts wait at the same time. Default 2.
 	crowd int
@@ -91,6 +93,8 @@ type live struct {
 // plan is what a test of kinds wants.
 type plan struct {
 	settle string
+	// quiet is the policy's quiet window, "" for the settle time.
+	quiet string
 	// accounts of each kind.
 	accounts func(kind) int
 	// workers for each account, none of which signs in more often than each pace.
@@ -210,7 +214,7 @@ func newStage(t *testing.T, chosen []kind, p plan) *stage {
 	t.Helper()
 	began := time.Now()
 	s := &stage{plan: p, started: map[string]any{}, proxies: map[string][]*realparts.Proxy{}, delivered: map[string]map[string]map[string]string{}}
-	s.rig = newRig(t, p.settle, func(set *setup) { set.bare = true })
+	s.rig = newRig(t, p.settle, func(set *setup) { set.bare, set.quiet = true, p.quiet })
 	for _, k := range chosen {
 		l := &live{kind: k, stage: s, versions: map[string]int{}, before: map[string]string{}}
 		l.pace = cmp.Or(l.pace, 100*time.Millisecond)
@@ -339,9 +343,9 @@ func (k kind) ofType(types ...string) bool {
 	return slices.ContainsFunc(types, func(of string) bool { return k.name == of || strings.HasPrefix(k.name, of+"-") })
 }
 
-// parties are the kinds that share a platform. A party is named by its kinds; -run names some of them behind the first slash, and then only
-// their servers are started.
-func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
+// parties are the kinds that share a platform; where things are broken, without those that are calm. A party is named by
+// its kinds; -run names some of them behind the first slash, and then only their servers are started.
+func parties(t *testing.T, broken bool, test func(t *testing.T, kinds []kind)) {
 	t.Helper()
 	_, pattern, _ := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
 	wanted, err := regexp.Compile(pattern)
@@ -351,7 +355,9 @@ func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 	ran := 0
 	for _, types := range partyTypes() {
 		var names []string
-		some := slices.DeleteFunc(kinds(), func(k kind) bool { return !k.ofType(types...) || !wanted.MatchString(k.name) })
+		some := slices.DeleteFunc(kinds(), func(k kind) bool {
+			return !k.ofType(types...) || !wanted.MatchString(k.name) || broken && k.calm
+		})
 		for _, k := range some {
 			names = append(names, k.name)
 		}
@@ -361,7 +367,7 @@ func parties(t *testing.T, test func(t *testing.T, kinds []kind)) {
 		}
 	}
 	if ran == 0 {
-		t.Fatalf("no kind is named %s", pattern)
+		t.Fatalf("no kind of this test is named %s", pattern)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"custody.dev/custody/internal/realparts/client"
 )
 
 // The test binary plays other parts too: it re-executes itself as a client process and as that process's check.
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) {
 		case "play-client":
 			os.Exit(playClient(os.Args[2]))
 		case "play-check":
-			os.Exit(playCheck(os.Args[2]))
+			os.Exit(client.PlayCheck(os.Args[2]))
 		case "play-kind":
 			os.Exit(playKind(os.Args[2]))
 		}

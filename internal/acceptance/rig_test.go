@@ -5,6 +5,7 @@ package acceptance
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/client"
+	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
@@ -251,12 +254,12 @@ func (r *rig) current() credential {
 }
 
 func (r *rig) refused(c credential) bool {
-	return refused(signIn(r.database.Host, r.database.Port, c))
+	return errors.Is(signIn(r.database.Host, r.database.Port, c), signin.ErrRefused)
 }
 
-func (r *rig) startClient(ignoresReload bool) *client {
-	return startClient(r.t, clientPlan{
-		Host: r.database.Host, Port: r.database.Port, Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
+func (r *rig) startClient(ignoresReload bool) *running {
+	return startClient(r.t, clientPlan{Host: r.database.Host, Port: r.database.Port, Plan: client.Plan{
+		Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
 		Polled: filepath.Join(r.dir, "app", "polled.json"), Held: filepath.Join(r.dir, "app", "held.json"), IgnoresReload: ignoresReload,
-	})
+	}})
 }

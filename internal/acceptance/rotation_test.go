@@ -12,7 +12,7 @@ import (
 )
 
 // begin serves, lets handover and the first issue happen, and starts the clients.
-func (r *rig) begin(ignoresReload bool) *client {
+func (r *rig) begin(ignoresReload bool) *running {
 	r.t.Helper()
 	r.serve()
 	eventually(r.t, 30*time.Second, "the first credential to be delivered", func() bool {

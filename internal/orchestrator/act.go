@@ -55,6 +55,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		seen.Again = outlook.Again
 		if outlook.Ended != "" {
 			seen.Again = o.Now() // close its requests, keep its consumers
+			o.wakeRelated(s)
 		} else {
 			seen.Waiting, seen.ByDesign = outlook.Waiting, outlook.ByDesign
 		}

@@ -144,7 +144,7 @@ type Orchestrator struct {
 	pruned  time.Time // when requests that were closed long ago were forgotten last
 	uses    int       // counts Use
 	// wants says why a member of a group wants its leader to begin. It is found again after a crash.
-	wants map[authority.Path]*rotation.Reason
+	wants map[authority.Path]*want
 	busy  map[authority.Path]bool // those that somebody looks at now
 	looks sync.WaitGroup
 	slots chan struct{}
@@ -162,7 +162,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*rotation.Reason{},
+		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*want{},
 	}
 }
 

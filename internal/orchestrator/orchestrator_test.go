@@ -35,6 +35,7 @@ const day = 24 * time.Hour
 type rig struct {
 	t         *testing.T
 	store     *authoritymemory.Store
+	records   journal.Records // of the journal; the store's by default
 	log       *auditmemory.Log
 	began     time.Time
 	runs      atomic.Int64
@@ -78,7 +79,11 @@ func (r *rig) Value(context.Context, string) (secret.Value, error) {
 
 // start is a new process.
 func (r *rig) start() *orchestrator.Orchestrator {
-	entries := journal.New(r.store)
+	var records journal.Records = r.store
+	if r.records != nil {
+		records = r.records
+	}
+	entries := journal.New(records)
 	newRun := func() authority.RunID { return authority.RunID(fmt.Sprintf("run-%d", r.runs.Add(1))) }
 	process := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: r.store, Record: r.log, Now: time.Now, NewRun: newRun, MaxTimedPerHour: r.maxTimed,
@@ -329,6 +334,82 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 		}
 		r.secrets[1].Suspended = false
 		r.pass(r.start(), time.Hour)
+		r.wantVersions(2, 2)
+	})
+}
+
+// A member that looked before its group began, and asks for it after, has been served by that run.
+func TestMemberAsksWhileItsGroupBegins(t *testing.T) {
+	estate(t, 2, func(r *rig) {
+		t := r.t
+		group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
+		for i := range r.secrets {
+			group.Members = append(group.Members, rotation.Member{Secret: r.secrets[i].Subject.Secret, Path: r.secrets[i].Path})
+			r.secrets[i].Group = group
+		}
+		slow := &slowRecords{Records: r.store, of: string(r.secrets[0].Path), release: make(chan struct{})}
+		r.records, r.workers = slow, 2
+		process := r.start()
+		r.pass(process, time.Minute)
+		r.wantVersions(1, 1)
+		ask := func(i int) {
+			s := r.secrets[i]
+			if _, err := r.queue().Submit(r.t.Context(), trigger.Request{ID: "ask-" + s.Subject.Secret, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "both"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := process.Begin(r.t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		slow.armed.Store(true)
+		ask(1)
+		ask(0)
+		close(slow.release)
+		r.pass(process, time.Hour)
+		r.wantVersions(2, 2)
+	})
+}
+
+// slowRecords answer the next question about a secret late, with what was true when it was asked.
+type slowRecords struct {
+	journal.Records
+	of      string
+	armed   atomic.Bool
+	release chan struct{}
+}
+
+func (s *slowRecords) Get(ctx context.Context, key string) (authority.Record, error) {
+	record, err := s.Records.Get(ctx, key)
+	if strings.HasSuffix(key, s.of) && s.armed.CompareAndSwap(true, false) {
+		<-s.release
+	}
+	return record, err
+}
+
+// What waits for the end of another's run is looked at when that has ended.
+func TestStaggeredBeginsWhenTheGapIsOver(t *testing.T) {
+	estate(t, 2, func(r *rig) {
+		for i := range r.secrets {
+			r.secrets[i].Stagger = &orchestrator.Stagger{Set: "apart", Gap: 5 * time.Second}
+		}
+		r.pass(r.start(), time.Minute)
+		release := make(chan struct{})
+		r.secrets[0].Upstream = hanging{r.secrets[0].Upstream, release}
+		r.workers = 2
+		process := r.start()
+		for _, s := range r.secrets {
+			if _, err := r.queue().Submit(r.t.Context(), trigger.Request{ID: "ask-" + s.Subject.Secret, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "both"}); err != nil {
+				r.t.Fatal(err)
+			}
+			if _, err := process.Begin(r.t.Context()); err != nil {
+				r.t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		r.wantVersions(1, 1)
+		close(release)
+		r.pass(process, 20*time.Second)
 		r.wantVersions(2, 2)
 	})
 }

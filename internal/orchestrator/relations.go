@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
@@ -56,7 +57,9 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 	if s.Path == s.Group.Leader {
 		if reason == nil {
 			o.mu.Lock()
-			reason = o.wants[s.Path]
+			if wanted := o.wants[s.Path]; wanted != nil && wanted.after == lastOf(entry) {
+				reason = wanted.reason
+			}
 			o.mu.Unlock()
 		}
 		if reason == nil || entry.Retry != nil && len(requests) == 0 && (entry.Retry.Held || o.Now().Before(entry.Retry.NotBefore)) {
@@ -92,7 +95,7 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 	}
 	if reason != nil {
 		o.mu.Lock()
-		o.wants[s.Group.Leader] = &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}
+		o.wants[s.Group.Leader] = &want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}}
 		o.mu.Unlock()
 		o.Wake(s.Group.Leader)
 		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
@@ -130,6 +133,41 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (*wait, error)
 		}
 	}
 	return nil, nil
+}
+
+// want is why a member of a group wants its leader to begin once more after a run: one that has begun meanwhile serves it.
+type want struct {
+	after  authority.RunID
+	reason *rotation.Reason
+}
+
+// lastOf is the last run of a secret that has ended, "" when none has.
+func lastOf(entry *journal.Entry) authority.RunID {
+	if entry.Last == nil {
+		return ""
+	}
+	return entry.Last.Run
+}
+
+// wakeRelated has the secrets looked at that may wait for the end of a run of s.
+func (o *Orchestrator) wakeRelated(s Secret) {
+	if s.Group != nil {
+		o.wakeGroup(s)
+	}
+	if s.Stagger == nil {
+		return
+	}
+	o.mu.Lock()
+	var others []authority.Path
+	for path, other := range o.secrets {
+		if path != s.Path && other.Stagger != nil && other.Stagger.Set == s.Stagger.Set {
+			others = append(others, path)
+		}
+	}
+	o.mu.Unlock()
+	for _, path := range others {
+		o.Wake(path)
+	}
 }
 
 func (o *Orchestrator) wakeGroup(s Secret) {

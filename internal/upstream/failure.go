@@ -44,11 +44,19 @@ func (e *Error) Error() string {
 
 // Hint is the operator's next move: its own, else the cause's.
 func (e *Error) Hint() string {
-	var hinted interface{ Hint() string }
-	if e.Next == "" && errors.As(e.Cause, &hinted) {
-		return hinted.Hint()
+	if e.Next == "" {
+		return hintOf(e.Cause)
 	}
 	return e.Next
+}
+
+// hintOf is the operator's next move that an error in err's chain names, "" for none.
+func hintOf(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
+	}
+	return ""
 }
 
 // Unwrap gives the class and the cause.
@@ -63,18 +71,25 @@ func (e *Error) Unwrap() []error {
 }
 
 // Classless takes the claim off err that nothing was applied, for a call that had another effect before. When to ask
-// again, and what to do, stays. An error that is none of this package's is returned as it is.
+// again, and what to do, stays.
 func Classless(err error) error {
-	failure, ok := errors.AsType[*Error](err)
-	if !ok {
+	if !classed(err) {
 		return err
 	}
-	bare := *failure
-	bare.Class, bare.Cause = nil, Classless(bare.Cause)
-	if wait, says := errors.AsType[*Later](err); says {
-		return &Later{After: wait.After, Err: &bare}
+	bare := &Error{Doing: err.Error(), Next: hintOf(err)}
+	if failure, ok := errors.AsType[*Error](err); ok {
+		*bare = *failure
+		bare.Class, bare.Cause = nil, Classless(failure.Cause)
 	}
-	return &bare
+	if wait, says := errors.AsType[*Later](err); says {
+		return &Later{After: wait.After, Err: bare}
+	}
+	return bare
+}
+
+// classed reports whether err is of any class.
+func classed(err error) bool {
+	return errors.Is(err, ErrNotApplied) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrRefusedCandidate)
 }
 
 // Told names a failure on this side of the wire without quoting what a library made of it: only network and certificate

@@ -62,6 +62,20 @@ func TestClasslessTakesTheClassOff(t *testing.T) {
 	if said := upstream.Explained(err); said != err.Error()+" (hint: the next move)" {
 		t.Errorf("explained: %q", said)
 	}
+	for _, class := range []error{upstream.ErrNotApplied, upstream.ErrSuperseded, upstream.ErrRefusedCandidate} {
+		for name, err := range map[string]error{
+			"another's": fmt.Errorf("reading: %w", class),
+			"a cause's": &upstream.Error{Doing: "applying credential", Class: upstream.ErrNotApplied, Cause: fmt.Errorf("reading: %w", class)},
+			"wrapped":   fmt.Errorf("rotating: %w", &upstream.Error{Doing: "applying credential", Class: class}),
+		} {
+			bare := upstream.Classless(err)
+			for _, each := range []error{upstream.ErrNotApplied, upstream.ErrSuperseded, upstream.ErrRefusedCandidate} {
+				if errors.Is(bare, each) {
+					t.Errorf("%s: %v is still %v", name, bare, each)
+				}
+			}
+		}
+	}
 	other := errors.New("other")
 	if got := upstream.Classless(other); got != other { //nolint:errorlint // the error itself
 		t.Errorf("another's error becomes %v", got)

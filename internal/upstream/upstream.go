@@ -188,9 +188,8 @@ func (e *Later) Unwrap() error { return e.Err }
 
 // Explained is err with the operator's next move, where an error in its chain names one (a method Hint).
 func Explained(err error) string {
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) && hinted.Hint() != "" {
-		return err.Error() + " (hint: " + hinted.Hint() + ")"
+	if hint := hintOf(err); hint != "" {
+		return err.Error() + " (hint: " + hint + ")"
 	}
 	return err.Error()
 }

@@ -109,7 +109,7 @@ func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]s
 			credentials = append(credentials, candidate)
 		}
 		if len(credentials) == 0 {
-			return nil, fmt.Errorf("the admin credential at %s is not in the authority yet: %w", path, upstream.ErrNotApplied)
+			return nil, fmt.Errorf("the admin credential at %s is not in the authority yet", path)
 		}
 		return credentials, nil
 	}

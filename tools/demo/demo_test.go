@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"custody.dev/custody/internal/realparts/client"
 )
 
 // The test binary plays the clients and their check too, as the demo does.
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) {
 		case "play-client":
 			os.Exit(playClient(os.Args[2]))
 		case "play-check":
-			os.Exit(playCheck(os.Args[2]))
+			os.Exit(client.PlayCheck(os.Args[2]))
 		}
 	}
 	code := m.Run()

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/client"
 )
 
 // limit is far above what the tour takes, so that a part which hangs ends it.
@@ -36,7 +37,7 @@ func main() {
 		case "play-client":
 			os.Exit(playClient(os.Args[2]))
 		case "play-check":
-			os.Exit(playCheck(os.Args[2]))
+			os.Exit(client.PlayCheck(os.Args[2]))
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)

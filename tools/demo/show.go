@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/realparts/signin"
 )
 
@@ -34,7 +35,7 @@ func (t *tour) show() {
 			return
 		}
 		t.showing = e
-		e.client = t.enter(e.id, plan{Target: e.target, Workers: e.workers, Every: e.every})
+		e.client = t.enter(e.id, plan{Target: e.target, Plan: client.Plan{Workers: e.workers, Every: e.every}})
 	}
 	for _, e := range here {
 		if t.err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/realparts/signin"
 )
 
@@ -190,7 +191,7 @@ func (t *tour) steadyState() {
 	if t.database != nil {
 		to = target{Kind: postgresql, Host: t.database.Host, Port: t.database.Port}
 	}
-	t.client = t.enter(shop, plan{Target: to, Workers: 8, Every: 200 * time.Millisecond})
+	t.client = t.enter(shop, plan{Target: to, Plan: client.Plan{Workers: 8, Every: 200 * time.Millisecond}})
 	t.settled(t.rotated, "")
 	t.await("phase 4", time.Minute, func() bool {
 		status, err := t.ask().Status(t.ctx)
@@ -254,12 +255,12 @@ func (t *tour) rotate() {
 
 // delivered is what the clients of that name have now, whose values are looked for in the end.
 func (t *tour) delivered(name string) fields {
-	f, err := readFields(t.path("run", "app", name+"-reading.json"))
+	f, err := client.Read(t.path("run", "app", name+"-reading.json"))
 	if err != nil {
 		t.fail("%w", err)
 		return nil
 	}
-	t.values = append(t.values, f.secrets()...)
+	t.values = append(t.values, fields(f).secrets()...)
 	return f
 }
 
@@ -272,9 +273,9 @@ func (t *tour) unharmed(c *signingIn, before int64) {
 	if t.err != nil {
 		return
 	}
-	seen, err := c.counts()
+	seen, err := c.seen()
 	// What was just shown may have taken less time than lies between two sign-ins.
-	for limit := time.Now().Add(10 * time.Second); err == nil && seen.SignIns == before && time.Now().Before(limit); seen, err = c.counts() {
+	for limit := time.Now().Add(10 * time.Second); err == nil && seen.SignIns == before && time.Now().Before(limit); seen, err = c.seen() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
@@ -282,8 +283,8 @@ func (t *tour) unharmed(c *signingIn, before int64) {
 		return
 	}
 	since := seen.SignIns - before
-	t.check(seen.Refused == 0 && since > 0, fmt.Sprintf("%d %s by %d clients meanwhile, refused %s: 0", since, what, c.plan.Workers, what),
-		fmt.Sprintf("%d of %d %s were refused, the first by %s", seen.Refused, seen.SignIns, what, seen.First))
+	t.check(seen.Failed() == 0 && since > 0, fmt.Sprintf("%d %s by %d clients meanwhile, refused %s: 0", since, what, c.plan.Workers, what),
+		fmt.Sprintf("%d of %d %s were refused, the first by %s", seen.Failed(), seen.SignIns, what, seen.First))
 }
 
 func (t *tour) interrupt() {
@@ -431,12 +432,12 @@ func (t *tour) nothingLeaked() {
 		if t.err = c.stop(); t.err != nil {
 			return
 		}
-		seen, err := c.counts()
+		seen, err := c.seen()
 		if err != nil {
-			t.fail("reading the counts of the clients: %w", err)
+			t.fail("reading what the clients have seen: %w", err)
 		}
 		t.signIns += seen.SignIns
-		t.check(seen.Refused == 0, "", fmt.Sprintf("%d of %d sign-ins were refused, the first by %s", seen.Refused, seen.SignIns, seen.First))
+		t.check(seen.Failed() == 0, "", fmt.Sprintf("%d of %d sign-ins were refused, the first by %s", seen.Failed(), seen.SignIns, seen.First))
 	}
 	t.check(true, fmt.Sprintf("%d sign-ins by %d programs in all, refused sign-ins: 0", t.signIns, len(clients)), "")
 	if t.err != nil {

@@ -164,6 +164,9 @@ func TestAnAdminThatIsMissingAfterAChange(t *testing.T) {
 		"unread": func(context.Context) ([]secret.Value, error) {
 			return nil, &upstream.Error{Class: upstream.ErrNotApplied}
 		},
+		"unread, as another says it": func(context.Context) ([]secret.Value, error) {
+			return nil, fmt.Errorf("reading: %w", upstream.ErrNotApplied)
+		},
 	} {
 		l := &lab{pages: "cursor", signed: func(*http.Request) bool { return true }}
 		_, u := inLab(t, source, l, func(_ *fake, config *adapter.Config) { config.Admin = admin })

@@ -3,7 +3,6 @@
 package postgres
 
 import (
-
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/upstream/login"
 )

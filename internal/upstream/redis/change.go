@@ -217,8 +217,7 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 		}
 		own, theirs := subject.own, exists && s.theirs(subject, template)
 		if theirs && s.apply {
-			return p, s.superseded(fmt.Sprintf("user %q is somebody else's: it carries no claim, and the current credential does not open it", name),
-				fmt.Sprintf("see who uses it, then hand it over with ACL SETUSER %s reset, which switches it off and takes its passwords and rights, or remove it: ACL DELUSER %s", name, name))
+			return p, s.foreign(subject)
 		}
 		if name != s.user {
 			if exists && !theirs && subject.marker.Run != runDigest(s.run) {
@@ -257,15 +256,26 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 	return p, nil
 }
 
-// theirs reports whether subject is somebody else's: Custody did not make it, the account's credential does not open it, and
-// it was not handed over, which is to let nobody in, with the template's rights or none.
+// theirs reports whether subject is somebody else's: Custody did not make it, it is not the user of the account's credential
+// with that password or none, and it was not handed over, which is to let nobody in, with the template's rights or none.
 func (s *session) theirs(subject, template user) bool {
-	if subject.marker.claim != "" || s.kept.ExposeText(login.Username) == subject.name && subject.opens(digest(s.kept)) {
+	opens := subject.nopass || len(subject.passwords) > 0
+	if subject.marker.claim != "" || s.kept.ExposeText(login.Username) == subject.name && (!opens || subject.opens(digest(s.kept))) {
 		return false
 	}
 	rights := granted(subject.rights)
-	return subject.on && (subject.nopass || len(subject.passwords) > 0) ||
-		!powerless(rights) && !slices.Equal(rights, granted(template.rights))
+	return subject.on && opens || !powerless(rights) && !slices.Equal(rights, granted(template.rights))
+}
+
+// foreign is the error for a user of the pair that is somebody else's.
+func (s *session) foreign(subject user) error {
+	detail := "the current credential does not open it"
+	next := fmt.Sprintf("see who uses it; if its password is known, hand that in: `custody supply SECRET`; else hand it over with ACL SETUSER %[1]s reset, "+
+		"which switches it off and takes its passwords and rights, or remove it: ACL DELUSER %[1]s; and let no configuration of the server's declare it", subject.name)
+	if subject.nopass {
+		detail, next = "any password opens it", "see who uses it without one, then ACL SETUSER "+subject.name+" reset"
+	}
+	return s.superseded(fmt.Sprintf("user %q is somebody else's: it carries no claim, and %s", subject.name, detail), next)
 }
 
 // granted leaves out of rights what every change to a user sets anew.
@@ -283,7 +293,7 @@ func (s *session) mark(subject user) (next marker, err error) {
 	m, claim := subject.marker, claimDigest(s.Claim)
 	if m.claim != "" && m.claim != claim {
 		return next, s.superseded(fmt.Sprintf("user %q carries another claim", subject.name), fmt.Sprintf(
-			"if nobody else rotates it, take the entries that begin with #%s off the user (ACL LIST shows them, ACL SETUSER %s !… removes one)", marked, subject.name))
+			"if nobody else rotates it, take the entries that begin with #%[1]s off the user (ACL LIST shows them, ACL SETUSER %[2]s !… removes one), or all of it: ACL SETUSER %[2]s reset", marked, subject.name))
 	}
 	m.claim = claim
 	next, ok := m.supersede(s.run)

@@ -27,7 +27,7 @@ var marked = hex.EncodeToString([]byte(magic))
 const (
 	entryClaim = 'C' // 24 bytes: digest of the claim
 	entryRun   = 'R' // 4 bytes: count of changes; 20 bytes: digest of the current run
-	entryPast  = 'P' // the same of a run that was superseded
+	entryPast  = 'P' // 4 bytes: place among them, the oldest first; 20 bytes: digest of a run that was superseded
 )
 
 const (

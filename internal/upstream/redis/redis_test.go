@@ -163,6 +163,8 @@ func TestPairIsHandedOver(t *testing.T) {
 		{"the current credential, of another password", "on #" + digest(theirs) + " " + rights, upstreamtest.Login(t, "orders_b", "mine"), false},
 		{"the current credential's password, of another user", "on #" + digest(theirs) + " " + rights, upstreamtest.Login(t, "legacy", "theirs"), false},
 		{"the current credential", "on #" + digest(theirs) + " ~* &* +@all", theirs, true},
+		{"the current user, whose password was taken, with other rights", "on ~* &* +@all", theirs, true},
+		{"the current user, who now needs no password", "on nopass " + rights, upstreamtest.Login(t, "orders_b", "mine"), false},
 		{"claimed", "on " + claimed + " #" + digest(theirs) + " ~* &* +@all", secret.Value{}, true},
 		{"off, with the template's rights", "off sanitize-payload #" + digest(theirs) + " " + rights, secret.Value{}, true},
 		{"off, without rights", "off #" + digest(theirs) + " &* -@all", secret.Value{}, true},

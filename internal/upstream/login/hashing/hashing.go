@@ -52,6 +52,9 @@ func Compare(scheme, rest, password string) Match {
 	case "CLEARTEXT", "CLEAR", "PLAIN":
 		return told(subtle.ConstantTimeCompare([]byte(rest), []byte(password)) == 1)
 	case "CRYPT", "BLF-CRYPT":
+		if cost, err := bcrypt.Cost([]byte(rest)); err != nil || cost > maxBcryptCost {
+			return Untold
+		}
 		switch err := bcrypt.CompareHashAndPassword([]byte(rest), []byte(password)); {
 		case err == nil:
 			return Same
@@ -89,8 +92,8 @@ var digests = map[string]func() hash.Hash{
 	"SHA384": sha512.New384, "SSHA384": sha512.New384, "SHA512": sha512.New, "SSHA512": sha512.New,
 }
 
-// maxArgonMemory (KiB) and maxArgonTime bound what a stored form can ask for.
-const maxArgonMemory, maxArgonTime = 1 << 20, 64
+// What a stored form can ask for at most; memory is in KiB.
+const maxBcryptCost, maxArgonMemory, maxArgonTime = 16, 1 << 20, 64
 
 func compareArgon(encoded, password string) Match {
 	parts := strings.Split(encoded, "$") // "", variant, version, parameters, salt, key
