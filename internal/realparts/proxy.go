@@ -5,7 +5,6 @@ package realparts
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -35,7 +34,7 @@ type Proxy struct {
 // should not have to wait for its own deadline.
 const lostAfter = 150 * time.Millisecond
 
-// readTime is how long a server has to read what was kept back from it, and to hang up.
+// readTime is how long a server has to answer what was kept back from it, and then to hang up.
 const readTime = 5 * time.Second
 
 // NewProxy starts a proxy before target ("host:port") that ends with the test.
@@ -88,19 +87,27 @@ func (p *Proxy) Cut(replies int) {
 // held are the requests that one Hold keeps back.
 type held struct {
 	left   int           // requests that still pass
+	kept   int           // and those that did not
 	landed chan struct{} // closed when the others may go on
 }
 
 // Hold closes every connection, lets that many requests pass on new ones, and keeps every later one back, even when its
-// caller gives up and hangs up. Land delivers what was kept back, each on its own connection, and may be called more than
-// once. Mend ends Hold for later connections alone. A request is what one read from the client brings.
-func (p *Proxy) Hold(requests int) (land func()) {
+// caller gives up and hangs up; the server learns of that once it has answered. Land delivers what was kept back, each on
+// its own connection, and returns how many requests that were; it may be called more than once. Mend ends Hold for later
+// connections alone. A request is what one read from the client brings.
+func (p *Proxy) Hold(requests int) (land func() (kept int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := &held{left: requests, landed: make(chan struct{})}
 	p.holding = h
 	p.closeAll()
-	return sync.OnceFunc(func() { close(h.landed) })
+	release := sync.OnceFunc(func() { close(h.landed) })
+	return func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		release()
+		return h.kept
+	}
 }
 
 // Mend ends Break, Cut and Hold, with fresh connections.
@@ -173,18 +180,17 @@ func (p *Proxy) carry(client net.Conn) {
 			return
 		}
 		defer p.drop(server)
+	} else {
+		defer context.AfterFunc(p.stopped, func() { _ = server.Close() })()
 	}
+	late := make(chan struct{}, 1)
 	var requests sync.WaitGroup
-	requests.Go(func() { p.forward(client, server, h) })
-	p.answer(client, server)
+	requests.Go(func() { p.forward(client, server, h, late) })
+	p.answer(client, server, h, late)
 	if h == nil {
 		_ = client.Close()
 	}
 	requests.Wait()
-	if h != nil { // a connection that is closed on unread replies may take the request along
-		_ = server.SetReadDeadline(time.Now().Add(readTime))
-		_, _ = io.Copy(io.Discard, server)
-	}
 }
 
 // holder is the Hold under which a connection begins, nil for none.
@@ -194,19 +200,19 @@ func (p *Proxy) holder() *held {
 	return p.holding
 }
 
-// forward brings requests to the server. One that is kept back is delivered when it may land, with the end of what the
-// client sent behind it.
-func (p *Proxy) forward(client, server net.Conn, h *held) {
-	buffer := make([]byte, 64<<10)
+// forward brings requests to the server. One that is kept back is delivered when it may land. That the client has hung up
+// is told behind it, once the server has answered late: there are servers that drop what they are doing for who has gone.
+func (p *Proxy) forward(client, server net.Conn, h *held, late <-chan struct{}) {
+	buffer, landed := make([]byte, 64<<10), false
 	for {
 		n, err := client.Read(buffer)
-		if h != nil && !p.passes(h) {
+		if n > 0 && h != nil && !p.passes(h) {
 			select {
 			case <-h.landed:
 			case <-p.stopped.Done():
-				_ = server.Close()
 				return
 			}
+			landed = true
 		}
 		if n > 0 {
 			if _, err := server.Write(buffer[:n]); err != nil {
@@ -214,11 +220,23 @@ func (p *Proxy) forward(client, server net.Conn, h *held) {
 			}
 		}
 		if err != nil {
-			if tcp, ok := server.(*net.TCPConn); ok {
-				_ = tcp.CloseWrite()
-			}
-			return
+			break
 		}
+	}
+	if landed {
+		patience := time.NewTimer(readTime)
+		defer patience.Stop()
+		select {
+		case <-late:
+		case <-patience.C:
+		case <-p.stopped.Done():
+		}
+	}
+	if tcp, ok := server.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	if h != nil {
+		_ = server.SetReadDeadline(time.Now().Add(readTime))
 	}
 }
 
@@ -226,15 +244,37 @@ func (p *Proxy) forward(client, server net.Conn, h *held) {
 func (p *Proxy) passes(h *held) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h.left--
-	return h.left >= 0
+	if h.left--; h.left >= 0 {
+		return true
+	}
+	if !h.free() {
+		h.kept++
+	}
+	return false
 }
 
-// answer brings the server's replies back, or loses them, until the connection ends.
-func (p *Proxy) answer(client, server net.Conn) {
+// free reports whether what was kept back may go on.
+func (h *held) free() bool {
+	select {
+	case <-h.landed:
+		return true
+	default:
+		return false
+	}
+}
+
+// answer brings the server's replies back, or loses them, until the connection ends. Under h they are read even when
+// nobody is there any more to take them, and late is told of those that come once it has landed.
+func (p *Proxy) answer(client, server net.Conn, h *held, late chan<- struct{}) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)
+		if h != nil && h.free() {
+			select {
+			case late <- struct{}{}:
+			default:
+			}
+		}
 		if n > 0 {
 			if p.lose() {
 				timer := time.NewTimer(lostAfter)
@@ -242,7 +282,7 @@ func (p *Proxy) answer(client, server net.Conn) {
 				<-timer.C
 				return
 			}
-			if _, err := client.Write(buffer[:n]); err != nil {
+			if _, err := client.Write(buffer[:n]); err != nil && h == nil {
 				return
 			}
 		}

@@ -151,8 +151,9 @@ func TestProxyHoldsRequestsBack(t *testing.T) {
 	if diff := cmp.Diff([]string{"passes", "meanwhile"}, server.all()); diff != "" {
 		t.Errorf("before it lands (-want +got):\n%s", diff)
 	}
-	land()
-	land()
+	if first, again := land(), land(); first != 1 || again != 1 {
+		t.Errorf("it is said that %d and %d requests were kept back, want 1", first, again)
+	}
 	want := []string{"passes", "meanwhile", "late"}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -122,10 +122,12 @@ func (a *attempt) collect(ctx context.Context) (*pause, error) {
 		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + a.leftHint()), nil
 	}
 	err := a.call(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
-	if errors.Is(err, journal.ErrSuperseded) {
+	switch {
+	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
-	}
-	if err != nil {
+	case errors.Is(err, upstream.ErrSuperseded):
+		return a.wait("a person: " + upstream.Explained(err) + "; " + a.leftHint()), nil
+	case err != nil:
 		return a.stuck("the upstream to give up what a lost reply left", err), nil
 	}
 	return nil, nil

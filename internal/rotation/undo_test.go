@@ -315,6 +315,21 @@ func TestClockSetBackHoldsNoFence(t *testing.T) {
 	})
 }
 
+// What a lost reply left is not collected from an account that somebody else has claimed: a person sees to it.
+func TestForeignAccountIsNotCollectedFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		u.apply = func() error { u.SetForeign(true); return errLost }
+		r.plan(t)
+		r.wait(t, "a person: claiming account")
+		u.apply = nil
+		u.SetForeign(false)
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("once the claim is gone the run is %s", got)
+		}
+	})
+}
+
 // notReady cannot say yet what it can do.
 type notReady struct {
 	*spy

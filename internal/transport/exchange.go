@@ -58,14 +58,23 @@ func (a Answer) RetryAfter(now time.Time) (wait time.Duration, told bool) {
 // Next is the address of a list's next page (RFC 8288), as the server writes it; "" for none.
 func (a Answer) Next() string {
 	for _, header := range a.Header.Values("Link") {
-		for link := range strings.SplitSeq(header, ",") {
-			target, parameters, _ := strings.Cut(strings.TrimSpace(link), ">")
+		for {
+			_, rest, ok := strings.Cut(header, "<")
+			if !ok {
+				break
+			}
+			address, rest, _ := strings.Cut(rest, ">")
+			parameters, others, _ := strings.Cut(rest, "<") // an address may have commas
 			for parameter := range strings.SplitSeq(parameters, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+				name, value, _ := strings.Cut(strings.Trim(parameter, ", \t"), "=")
 				if strings.EqualFold(name, "rel") && strings.EqualFold(strings.Trim(value, `"`), "next") {
-					return strings.TrimPrefix(target, "<")
+					return address
 				}
 			}
+			if others == "" {
+				break
+			}
+			header = "<" + others
 		}
 	}
 	return ""
@@ -90,10 +99,15 @@ func (e *NoAnswer) Unwrap() error { return e.Err }
 
 var errTooLong = errors.New("the answer is too long")
 
-// Exchange makes one request and reads its answer whole, of at most most bytes. Its error is a *NoAnswer.
+// Exchange makes one request and reads its answer whole, of at most most bytes, which it asks not to be compressed. Its
+// error is a *NoAnswer.
 func Exchange(client *http.Client, request *http.Request, most int64) (Answer, error) {
 	watched, left := Watch(request.Context())
-	response, err := client.Do(request.WithContext(watched))
+	request = request.WithContext(watched)
+	if request.Header.Get("Accept-Encoding") == "" {
+		request.Header.Set("Accept-Encoding", "identity")
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return Answer{}, &NoAnswer{Sent: left.Load(), Err: err}
 	}

@@ -110,6 +110,10 @@ func TestNextPage(t *testing.T) {
 	for link, want := range map[string]string{
 		"": "", "</list?page=2>": "", `</list?page=1>; rel="prev"`: "",
 		`</list?page=2>; rel="next"`: "/list?page=2", `</list?page=2>;rel=NEXT`: "/list?page=2",
+		`<https://a/b?page=2>; rel="next", <https://a/b?page=9>; rel="last"`: "https://a/b?page=2",
+		`<https://a/b?page=1>; rel="prev"; title=x, </b?page=3>; rel=next`:   "/b?page=3",
+		`</list;v=1?page=2>; rel="next"`:                                     "/list;v=1?page=2", `<https://h/c?f=a,b>; rel=next`: "https://h/c?f=a,b",
+		`<>; rel="prev"`: "", `<`: "", `no link; rel=next`: "",
 		`</list?page=1>; rel="prev", <https://example.com/list?page=3>; title="x"; rel="next"`: "https://example.com/list?page=3",
 	} {
 		a := transport.Answer{Header: http.Header{"Link": {"</first>; rel=first", link}}}

@@ -43,16 +43,16 @@ func Admins(ctx context.Context, doing string, read func(context.Context) ([]sec
 }
 
 // Unanswered is the error of an HTTP request to whom that has no answer, err being transport.Exchange's. It is ErrNotApplied
-// where the request certainly never left, and then next is the operator's move. Otherwise is as for Told.
+// where the request certainly never left. Next is the operator's move, otherwise as for Told.
 func Unanswered(doing, whom string, err error, otherwise, next string) *Error {
 	detail, cause := Told(err, otherwise)
-	e := &Error{Doing: doing, Detail: Join("no answer", detail), Cause: cause}
+	e := &Error{Doing: doing, Detail: Join("no answer", detail), Cause: cause, Next: next}
 	lacking, ok := errors.AsType[*transport.NoAnswer](err)
 	switch {
 	case ok && lacking.Status != 0:
 		e.Detail, e.Said = Join("the answer broke off or is too long", detail), transport.Answer{Status: lacking.Status}.String()
 	case ok && !lacking.Sent:
-		e.Class, e.Detail, e.Next = ErrNotApplied, Join(whom+" is unreachable", detail), next
+		e.Class, e.Detail = ErrNotApplied, Join(whom+" is unreachable", detail)
 	}
 	return e
 }

@@ -31,8 +31,8 @@ type Issued struct {
 type issuing struct {
 	run  authority.RunID
 	made []secret.Value
-	// lost: one was asked for, and what became of it is not known.
-	lost bool
+	// lost counts those that were asked for and of which it is not known what became.
+	lost int
 }
 
 // NewIssued knows of nothing. Settle is as in Kind.
@@ -61,14 +61,13 @@ func (i *Issued) change(run authority.RunID, change func(*issuing)) {
 	change(one)
 }
 
-// Ask notes that a credential of run is about to be asked for. It is lost until told is called, with what was received, or
-// with nothing when certainly none was made.
+// Ask notes that a credential of run is about to be asked for. It is lost until told is called, once, with what was
+// received, or with nothing when certainly none was made.
 func (i *Issued) Ask(run authority.RunID) (told func(received ...secret.Value)) {
-	var before bool
-	i.change(run, func(one *issuing) { before, one.lost = one.lost, true })
+	i.change(run, func(one *issuing) { one.lost++ })
 	return func(received ...secret.Value) {
 		i.change(run, func(one *issuing) {
-			one.lost, one.made = before, append(one.made, received...)
+			one.lost, one.made = max(0, one.lost-1), append(one.made, received...)
 			if len(received) > 0 {
 				i.latest = i.clock()
 			}
@@ -89,12 +88,12 @@ func (i *Issued) Known(run authority.RunID) (received []secret.Value, unsure boo
 	if one == nil {
 		return nil, true
 	}
-	return slices.Clone(one.made), one.lost
+	return slices.Clone(one.made), one.lost > 0
 }
 
 // Collected notes that all of run is gone, or told of.
 func (i *Issued) Collected(run authority.RunID) {
-	i.change(run, func(one *issuing) { one.made, one.lost = nil, false })
+	i.change(run, func(one *issuing) { one.made, one.lost = nil, 0 })
 }
 
 // Unsettled is for how long yet a credential that is refused may be one that is not known everywhere; 0 once none may be.

@@ -52,6 +52,11 @@ func TestIssuedKnowsWhatMayBeLost(t *testing.T) {
 	is("certainly none made after one was lost", "run-1", true, "b", "c")
 	i.Collected("run-1")
 	is("collected", "run-1", false)
+	answered := i.Ask("run-1")
+	i.Ask("run-1") // lost, though the one before it is answered after
+	answered(token(t, "d"))
+	is("one received that was asked for before one was lost", "run-1", true, "d")
+	i.Collected("run-1")
 	for n := range 8 {
 		i.Ask(authority.RunID(fmt.Sprintf("later-%d", n)))()
 	}

@@ -26,6 +26,7 @@ type wired struct {
 	left      int
 	holding   bool
 	kept      []func()
+	landed    int
 	throttled bool
 	skew      time.Duration
 	kind      func(upstream.Kind) upstream.Kind
@@ -82,12 +83,13 @@ func (w *wired) over(ctx context.Context, call func(context.Context) error) erro
 	return nil
 }
 
-// land lets what was kept back have its effect.
-func (w *wired) land() {
-	for _, effect := range w.kept {
+// land lets what was kept back have its effect, once.
+func (w *wired) land() int {
+	for _, effect := range w.kept[w.landed:] {
 		effect()
 	}
-	w.kept = nil
+	w.landed = len(w.kept)
+	return w.landed
 }
 
 func (w *wired) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (applied secret.Value, err error) {
@@ -170,7 +172,7 @@ func fixture(config memory.Config, change func(*wired)) func(conformance.T) conf
 				w.cut, w.holding, w.throttled = false, false, false
 			},
 			Cut: func(replies int) { w.cut, w.left = true, replies },
-			Hold: func(requests int) func() {
+			Hold: func(requests int) func() int {
 				w.holding, w.left = true, requests
 				return w.land
 			},
@@ -313,6 +315,14 @@ func TestMutantsAreFound(t *testing.T) {
 				return v, err
 			}
 		}, "RequestsThatLandLate", "said not to be applied"},
+		{"fails before anything is kept back", memory.Dual, func(w *wired) {
+			w.apply = func(call func() (secret.Value, error), run authority.RunID, _, _ secret.Value) (secret.Value, error) {
+				if w.holding && run == "run-2" {
+					return secret.Value{}, errLost
+				}
+				return call()
+			}
+		}, "RequestsThatLandLate", "nothing of it was kept back"},
 		{"one decoy for all", memory.Issued, func(w *wired) {
 			w.decoy = func(v secret.Value) (secret.Value, error) { return v.With(memory.Key, []byte("the-one-decoy")) }
 		}, "DecoyIsRefused", "another decoy"},

@@ -14,50 +14,77 @@ import (
 const (
 	// maxRequests is more than a call makes, manyRequests about what one makes.
 	maxRequests, manyRequests = 64, 8
+	// lastRequests is how many requests before the end are tried each: what changes something is said there.
+	lastRequests = 4
 	// holding is how long a caller waits at most for a call whose requests are kept back: those that pass must have their
-	// time.
-	holding = time.Second
+	// time. It is doubled when they had too little, so many times.
+	holding, doublings = time.Second, 3
 )
 
-// testLate keeps back what a call says from some request on, each time on a fresh fixture. It closes in on the last
-// request that the call needs: what changes something is said towards the end.
+// testLate keeps back what a call says from some request on, each time on a fresh fixture. It searches for the last
+// request that the call needs, and then tries those before it.
 func testLate(b *bench) {
-	held, whole := -1, maxRequests
-	for whole-held > 1 {
-		requests, complete := (held+whole)/2, false
+	tried := map[int]bool{}
+	try := func(requests int) (whole, passed bool) {
+		tried[requests] = true
+		wait := min(b.kind.CallDeadline, holding)
+		for range doublings {
+			kept := 0
+			passed = b.anew(fmt.Sprintf("after %d requests, within %s", requests, wait), func(b *bench) { kept, whole = late(b, requests, wait) })
+			if whole || kept > 0 || !passed {
+				return whole, passed
+			}
+			wait *= 2
+		}
+		b.Errorf("after %d requests: the call failed, and nothing of it was kept back", requests)
+		return false, false
+	}
+	held, end := -1, maxRequests
+	for end-held > 1 {
+		requests := (held + end) / 2
 		if held < 0 { // most calls need few
-			requests = min(whole/2, manyRequests)
+			requests = min(end/2, manyRequests)
 		}
-		if !b.anew(fmt.Sprintf("after %d requests", requests), func(b *bench) { complete = late(b, requests) }) {
+		whole, passed := try(requests)
+		switch {
+		case !passed:
 			return
-		}
-		if complete {
-			whole = requests
-		} else {
+		case whole:
+			end = requests
+		default:
 			held = requests
 		}
 	}
 	switch {
 	case held < 0:
 		b.Errorf("the call made no request: nothing was kept back")
-	case whole == maxRequests:
+	case end == maxRequests:
 		b.Errorf("the call makes %d requests or more", maxRequests)
+	}
+	for requests := held - 1; requests >= max(0, end-lastRequests); requests-- {
+		if tried[requests] {
+			continue
+		}
+		if _, passed := try(requests); !passed {
+			return
+		}
 	}
 }
 
 // late: a caller gives up while a request is on its way, and its run is taken back. The request lands once the next run
 // has applied its candidate, where the upstream fences; elsewhere before the call's deadline, which the next run awaits.
-func late(b *bench, requests int) (whole bool) {
+// It returns how many requests were kept back, or that the call had all that it needed.
+func late(b *bench, requests int, wait time.Duration) (kept int, whole bool) {
 	first := b.issue("run-1", none)
 	candidate := b.propose(first)
 	land := b.Hold(requests)
 	defer land()
-	ctx, cancel := context.WithTimeout(b.Context(), min(b.kind.CallDeadline, holding))
+	ctx, cancel := context.WithTimeout(b.Context(), wait)
 	defer cancel()
 	_, err := b.tryApply(ctx, "run-2", first, candidate)
 	b.Mend()
 	if err == nil {
-		return true
+		return 0, true
 	}
 	b.fits(err)
 	b.honours(first, "while a request is on its way")
@@ -71,7 +98,7 @@ func late(b *bench, requests int) (whole bool) {
 	}
 	current := b.takeBack("run-2", first, candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
-	land()
+	kept = land()
 	for range 3 {
 		b.is(upstream.Accepted, third, "the next run's candidate")
 		b.honours(current, "during the next run")
@@ -84,5 +111,5 @@ func late(b *bench, requests int) (whole bool) {
 	b.is(upstream.Accepted, third, "the next run's candidate in the end")
 	b.is(upstream.Refused, current, "the old credential in the end")
 	b.holds(1, "in the end")
-	return false
+	return kept, false
 }

@@ -44,8 +44,8 @@ type Fixture struct {
 	// Nil where no wire lies between.
 	Cut func(replies int)
 	// Hold keeps back what is said to the upstream after that many requests from now on; Mend ends that for what is said
-	// later, and land delivers what was kept back. Nil where no wire lies between.
-	Hold func(requests int) (land func())
+	// later, and land delivers what was kept back and says how many requests that were. Nil where no wire lies between.
+	Hold func(requests int) (land func() (kept int))
 	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
 	Throttle func()
 	// Skew moves the clock that the upstream was configured with. Nil when it reads none.

@@ -3,7 +3,6 @@
 package http
 
 import (
-	"net/http"
 	"net/url"
 	"testing"
 )
@@ -32,19 +31,6 @@ func TestWithinTheConfiguredAddress(t *testing.T) {
 		}
 		if got := within(target, base); got != want {
 			t.Errorf("%s: got %t, want %t", text, got, want)
-		}
-	}
-}
-
-func TestNextLink(t *testing.T) {
-	for line, want := range map[string]string{
-		`<https://a/b?page=2>; rel="next", <https://a/b?page=9>; rel="last"`: "https://a/b?page=2",
-		`<https://a/b?page=1>; rel="prev"; title=x, </b?page=3>; rel=next`:   "/b?page=3",
-		`<https://a/b?page=1>; rel="prev"`:                                   "",
-		``:                                                                   "",
-	} {
-		if got := nextLink(http.Header{"Link": {line}}); got != want {
-			t.Errorf("%s: got %q, want %q", line, got, want)
 		}
 	}
 }

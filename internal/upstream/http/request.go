@@ -83,22 +83,6 @@ func withQuery(target *url.URL, name, value string) *url.URL {
 	return &next
 }
 
-// nextLink finds rel="next" in Link headers.
-func nextLink(header http.Header) string {
-	for _, line := range header.Values("Link") {
-		for part := range strings.SplitSeq(line, ",") {
-			address, parameters, _ := strings.Cut(strings.TrimSpace(part), ";")
-			for parameter := range strings.SplitSeq(parameters, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-				if strings.EqualFold(name, "rel") && strings.Trim(value, `"`) == "next" {
-					return strings.TrimSuffix(strings.TrimPrefix(address, "<"), ">")
-				}
-			}
-		}
-	}
-	return ""
-}
-
 // request fills everything but the credential.
 func (s *session) request(call *recipe.Call, target *url.URL) (*http.Request, error) {
 	body, media, err := call.Body(s.vars)

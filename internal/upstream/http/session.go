@@ -15,6 +15,7 @@ import (
 
 	"custody.dev/custody/internal/recipe"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -171,7 +172,7 @@ func (s *session) next(call *recipe.Call, this *url.URL, answer *answer, fresh, 
 		}
 		link = text
 	default:
-		link = nextLink(answer.header)
+		link = transport.Answer{Header: answer.header}.Next()
 	}
 	if link == "" {
 		return nil, fine
