@@ -25,8 +25,8 @@ check: ## the fast loop: format, lint, vet, unit tests, simulation of single fau
 	$(MAKE) --no-print-directory lint unit
 	echo "check took $$(( $$(date +%s) - start )) s"
 
-# The simulation is one goroutine by design, and the acceptance tests and the demo measure processes: none gains by -race.
-UNRACED = ./internal/sim ./internal/acceptance ./tools/demo
+# The simulation is one goroutine by design, and the demo measures processes: neither gains by -race.
+UNRACED = ./internal/sim ./tools/demo
 
 # The tests of upstreams and of what starts their servers.
 REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
@@ -37,6 +37,7 @@ SLOW = ./internal/upstream/mail ./internal/upstream/minio
 WHOLE = /(internal/acceptance|tools/demo)$$
 
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
+	$(TESTSUMMARY) -timeout 60m -count 1 ./internal/acceptance # alone: it measures how long clients are refused
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 60m -count 1 $(UNRACED) $(SLOW)
 	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$')
 

@@ -2,8 +2,8 @@
 
 package v1alpha1
 
-// MailUpstream is a mail server: where its passwords are tried, and, in exactly one of passwdFile, sql and ldap, where they
-// are kept.
+// MailUpstream is a mail server: where its passwords are tried, and, in exactly one of passwdFile, sql and ldap, where
+// they are kept.
 type MailUpstream struct {
 	// Where a password is tried, by signing in for submission.
 	Submission MailSubmission `json:"submission"`
@@ -13,8 +13,9 @@ type MailUpstream struct {
 	SQL *MailSQL `json:"sql,omitempty"`
 	// A directory; the account then names its entries.
 	LDAP *LDAPUpstream `json:"ldap,omitempty"`
-	// passwdFile, sql: cost of the bcrypt hashes that are written, 4 to 31. Default 10. Each step more doubles what a sign-in
-	// costs the server. A generated password of 32 characters cannot be guessed, whatever the cost: 4 is enough for it.
+	// passwdFile, sql: cost of the bcrypt hashes that are written, 4 to 31. Default 10. Each step more doubles what a
+	// sign-in costs the server. A generated password of 32 characters cannot be guessed, whatever the cost: 4 is enough
+	// for it.
 	Cost int `json:"cost,omitempty"`
 	// How long the server goes by what it knew: Dovecot's auth_cache_ttl, or a replica's delay. Default 2s with passwdFile,
 	// and 1s at least there, since Dovecot looks at the file once a second at most; else none.

@@ -143,8 +143,8 @@ func TestTrustIsNeverOnboarded(t *testing.T) {
 	r.sound()
 }
 
-// TestTrustOverAccountsThatCustodyMakes: such a server refuses users that are not there and lets anybody in as one that is.
-// What was applied is neither promoted nor delivered.
+// TestTrustOverAccountsThatCustodyMakes: such a server refuses users that are not there and lets anybody in as one that
+// is. What was applied is neither promoted nor delivered.
 func TestTrustOverAccountsThatCustodyMakes(t *testing.T) {
 	r := newRig(t, "50ms", func(s *setup) {
 		s.postgres.HBA = "host all custody_test_root,custody_admin 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"

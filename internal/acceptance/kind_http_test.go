@@ -19,7 +19,8 @@ import (
 )
 
 // httpKinds share one real Gitea. By the recipe gitea-token each account is a user of it, and the admin a site
-// administrator; by gitea-oauth-application each is an application of one user, told apart by where people are sent back to.
+// administrator; by gitea-oauth-application each is an application of one user, told apart by where people are sent
+// back to.
 func httpKinds() []kind {
 	return []kind{
 		{

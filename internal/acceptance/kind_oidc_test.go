@@ -14,8 +14,8 @@ import (
 )
 
 // oidcKinds share one provider, which has a list of clients of its own: by it collect finds what a lost reply left, and
-// deletes it. Accept leaves that and names it in the log; hold waits for a person. Clients take the way that Custody takes,
-// for the provider has one name: where replies are lost they lose some too.
+// deletes it. Accept leaves that and names it in the log; hold waits for a person. Clients take the way that Custody
+// takes, for the provider has one name: where replies are lost they lose some too.
 func oidcKinds() []kind {
 	collect := oidcKind("oidc", "collect")
 	collect.model, collect.crowd, collect.pace = true, 14, 300*time.Millisecond

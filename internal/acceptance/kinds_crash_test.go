@@ -212,8 +212,8 @@ func (s *stage) converged(t *testing.T, l *live, work, final *turning, trouble s
 type reached struct{ secret, step string }
 
 // awaitMoment waits for a moment to kill at: sometimes one drawn over the length of a run; more often a little after a
-// step that was drawn, of a kind that kills have not found often enough or of an admin, for most of a run's time goes by in
-// few of its steps, and some runs get nowhere as long as the process dies every second.
+// step that was drawn, of a kind that kills have not found often enough or of an admin, for most of a run's time goes
+// by in few of its steps, and some runs get nowhere as long as the process dies every second.
 func (s *stage) awaitMoment(random *rand.Rand, wanting []*live, found map[string]*finds, steps chan reached) {
 	if random.IntN(4) == 0 {
 		time.Sleep(time.Duration(random.Int64N(int64(runLength))))

@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// related is a kind of the table whose secrets' documents say one more line beneath rotation, if any. More, if any, sets up more
-// of its server.
+// related is a kind of the table whose secrets' documents say one more line beneath rotation, if any. More, if any,
+// sets up more of its server.
 func related(name, line string, more func(s *stage, made *part)) kind {
 	all := kinds()
 	k := all[slices.IndexFunc(all, func(k kind) bool { return k.name == name })]

@@ -348,9 +348,9 @@ func named(text string, by *regexp.Regexp) []string {
 	return names
 }
 
-// TestExampleDocumentsLint puts the documents of each upstream's page into an estate as they are printed. Beside them stands
-// what any estate and any host has: a Platform, the policies and names of the host that they mention, and a sealed value for
-// each bootstrap document. Whatever else they need, the page must have, that of its admin above all.
+// TestExampleDocumentsLint puts the documents of each upstream's page into an estate as they are printed. Beside them
+// stands what any estate and any host has: a Platform, the policies and names of the host that they mention, and a
+// sealed value for each bootstrap document. Whatever else they need, the page must have, that of its admin above all.
 func TestExampleDocumentsLint(t *testing.T) {
 	linted := 0
 	for name, text := range pages(t) {

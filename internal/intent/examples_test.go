@@ -57,8 +57,8 @@ var (
 	seededBy  = regexp.MustCompile(`secretRef: ([a-z0-9-]+)`)
 )
 
-// Documents on the pages of upstreams are ones that a reader can take as they are. Blocks that do not begin a document show
-// the part of one; they are left out.
+// Documents on the pages of upstreams are ones that a reader can take as they are. Blocks that do not begin a document
+// show the part of one; they are left out.
 func TestExamplesOfUpstreamPages(t *testing.T) {
 	for _, kind := range []string{"postgres", "mysql", "redis", "rabbitmq", "ldap", "mail", "minio"} {
 		page, err := os.ReadFile(filepath.Join("..", "upstream", kind, "page.md"))

@@ -63,7 +63,8 @@ func (c *checker) staggerRules(d *document, rotation v1alpha1.RotationSpec) {
 	}
 }
 
-// GroupOf returns the members of the secret's group, in the order of names, of which the first leads; nil when it rotates alone.
+// GroupOf returns the members of the secret's group, in the order of names, of which the first leads; nil when it
+// rotates alone.
 func (e *Estate) GroupOf(s *Secret) []*Secret {
 	if s.Spec.Rotation == nil || s.Spec.Rotation.Group == "" {
 		return nil

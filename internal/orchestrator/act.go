@@ -119,7 +119,8 @@ func (o *Orchestrator) served(ctx context.Context, entry *journal.Entry, request
 	return open, nil
 }
 
-// enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is in.
+// enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is
+// in.
 func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Entry) error {
 	if entry.Current == nil {
 		return nil

@@ -3,8 +3,9 @@
 // Package orchestrator sequences everything that changes a secret: handover, then runs of rotation, then keeping
 // consumers on the version of record. It is the only caller of handover and rotation.
 //
-// It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each.
-// A tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has come.
+// It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each. A
+// tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has
+// come.
 package orchestrator
 
 import (
@@ -385,7 +386,8 @@ func (o *Orchestrator) next() time.Time {
 }
 
 // ready returns the secrets whose time has come, which were woken, or for which there is a request that the last look
-// did not know of, and takes them in hand; those that are in hand already wait for the look to end. Requests are told apart by id: one that is stored late carries a time from before the look.
+// did not know of, and takes them in hand; those that are in hand already wait for the look to end. Requests are told
+// apart by id: one that is stored late carries a time from before the look.
 func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Secret {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// Compiled is a recipe that has been checked: every expression in it has a type, and every name in it is known. Its methods
-// fill in what an upstream is asked and read what it answered; they ask nobody. It is safe for concurrent use.
+// Compiled is a recipe that has been checked: every expression in it has a type, and every name in it is known. Its
+// methods fill in what an upstream is asked and read what it answered; they ask nobody. It is safe for concurrent use.
 type Compiled struct {
 	// Source is the recipe as it was written, defaults filled in. It is not to be changed.
 	Source *Recipe

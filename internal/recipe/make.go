@@ -24,8 +24,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Candidate makes what follows current, for kinds that do not issue. password draws one from random by the secret's own rule;
-// v holds params.NAME, claim and now.
+// Candidate makes what follows current, for kinds that do not issue. password draws one from random by the secret's own
+// rule; v holds params.NAME, claim and now.
 func (c *Compiled) Candidate(v Values, current secret.Value, random io.Reader, password func(io.Reader) (string, error)) (secret.Value, error) {
 	made := current
 	set := func(name, text string) (err error) {

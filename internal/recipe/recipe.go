@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recipe is the language in which an HTTP interface is described: which requests create, verify, list and revoke a
-// credential, and what their answers mean. page.md is the reference of the form; the recipes in the folder recipes are
-// built in, each with a page of its own. It reads recipes, checks them, fills in what is asked and reads what was answered;
-// it opens no connection and reads neither clock nor file: internal/upstream/http asks.
+// Package recipe is the language in which an HTTP interface is described: which requests create, verify, list and
+// revoke a credential, and what their answers mean. page.md is the reference of the form; the recipes in the folder
+// recipes are built in, each with a page of its own. It reads recipes, checks them, fills in what is asked and reads
+// what was answered; it opens no connection and reads neither clock nor file: internal/upstream/http asks.
 //
 // # Guaranteed
 //
-// A recipe is compiled before anything is filled in: every expression has a type, every name in it is known, and what is
-// wrong is said with its place. An expression sees the document's parameters, the value's own fields, the run, the claim
-// and what earlier steps let, and nothing else; the admin credential is seen by the admin's way to sign in alone. It has no
-// effect, and its cost is bounded. What is put into a path is escaped, a header holds no line break, and fields that are
-// secret stand in no address unless the recipe says so. No error of filling in or of reading quotes a value or an answer.
+// A recipe is compiled before anything is filled in: every expression has a type, every name in it is known, and what
+// is wrong is said with its place. An expression sees the document's parameters, the value's own fields, the run, the
+// claim and what earlier steps let, and nothing else; the admin credential is seen by the admin's way to sign in alone.
+// It has no effect, and its cost is bounded. What is put into a path is escaped, a header holds no line break, and
+// fields that are secret stand in no address unless the recipe says so. No error of filling in or of reading quotes a
+// value or an answer.
 //
 // # Not guaranteed
 //
@@ -19,8 +20,8 @@
 //
 // # Cost
 //
-// Compiling takes about 10 ms and leaves 2 MB to collect; a recipe that is built in is compiled once in a process. Filling
-// in a path takes a microsecond or two. An evaluation is given up after some five million comparisons.
+// Compiling takes about 10 ms and leaves 2 MB to collect; a recipe that is built in is compiled once in a process.
+// Filling in a path takes a microsecond or two. An evaluation is given up after some five million comparisons.
 package recipe
 
 import "time"

@@ -13,9 +13,9 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// Values are what the names of a recipe stand for. Who asks sets claim and now, and run, tag and nonce where they are seen;
-// the rest comes from Compiled (params.NAME, target.NAME, and FIELD of secret, current, candidate and admin), from Call
-// (steps.NAME.LET) and from Answer (response.status and its like). The page says what each place sees.
+// Values are what the names of a recipe stand for. Who asks sets claim and now, and run, tag and nonce where they are
+// seen; the rest comes from Compiled (params.NAME, target.NAME, and FIELD of secret, current, candidate and admin),
+// from Call (steps.NAME.LET) and from Answer (response.status and its like). The page says what each place sees.
 type Values map[string]any
 
 // With returns a copy of v with others put over it.
@@ -98,7 +98,8 @@ func (c *Compiled) Issued(v Values, current secret.Value) (secret.Value, error) 
 	return out, nil
 }
 
-// Item is one credential that the upstream has. Nothing in it is secret. Values has target.NAME for all that is known of it.
+// Item is one credential that the upstream has. Nothing in it is secret. Values has target.NAME for all that is known
+// of it.
 type Item struct {
 	ID, Name, Tag string
 	Values        Values

@@ -243,8 +243,8 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 }
 
 // Force waives the proofs that the live run id is missing and its wait for the old credential to fall out of use; of a
-// run that is taken back already, whatever is left upstream and cannot be taken off, which the person sees to. It waives no
-// compare-and-set, no tombstone, no deadline and no verify of a candidate.
+// run that is taken back already, whatever is left upstream and cannot be taken off, which the person sees to. It
+// waives no compare-and-set, no tombstone, no deadline and no verify of a candidate.
 func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
 	entry, run, err := e.live(ctx, s, id)
 	if err != nil {

@@ -22,9 +22,9 @@ const Supplied = "supply"
 const stepSupplied journal.Step = "supplied"
 
 // Supply hands in a value that a person has: to the live run, if it waits for what its upstream made when a reply was
-// lost, and otherwise as the candidate of a run of its own. The value must be honoured now, where an upstream can say so: it
-// was made or set there by hand. It returns the run. Errors: ErrNotAllowed and ErrNotNow; nothing was kept then. After any
-// other error a run may have begun that waits for the value.
+// lost, and otherwise as the candidate of a run of its own. The value must be honoured now, where an upstream can say
+// so: it was made or set there by hand. It returns the run. Errors: ErrNotAllowed and ErrNotNow; nothing was kept then.
+// After any other error a run may have begun that waits for the value.
 func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v secret.Value) (authority.RunID, error) {
 	if err := v.Fits(); err != nil {
 		return "", err

@@ -3,8 +3,8 @@
 // Package trigger holds the one queue of requests to rotate, whatever asked for them: the clock, an event, a person.
 //
 // A request is durable before it is acknowledged and is created once by its id, so a replay changes nothing. It stays
-// open until a run that began after it completes. Cost: Submit is two reads and a write, Open a listing and a read for each
-// open request, Close a write and a removal.
+// open until a run that began after it completes. Cost: Submit is two reads and a write, Open a listing and a read for
+// each open request, Close a write and a removal.
 package trigger
 
 import (
@@ -112,8 +112,8 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 	})
 }
 
-// Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write of
-// Submit that lands after that is cleared away.
+// Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
+// of Submit that lands after that is cleared away.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 	records, err := q.records.List(ctx, openPrefix)
 	if err != nil {

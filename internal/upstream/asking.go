@@ -42,8 +42,8 @@ func Admins(ctx context.Context, doing string, read func(context.Context) ([]sec
 	return all, nil
 }
 
-// Unanswered is the error of an HTTP request to whom that has no answer, err being transport.Exchange's. It is ErrNotApplied
-// where the request certainly never left. Next is the operator's move, otherwise as for Told.
+// Unanswered is the error of an HTTP request to whom that has no answer, err being transport.Exchange's. It is
+// ErrNotApplied where the request certainly never left. Next is the operator's move, otherwise as for Told.
 func Unanswered(doing, whom string, err error, otherwise, next string) *Error {
 	detail, cause := Told(err, otherwise)
 	e := &Error{Doing: doing, Detail: Join("no answer", detail), Cause: cause, Next: next}

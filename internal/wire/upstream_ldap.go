@@ -3,8 +3,8 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
-	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
@@ -29,18 +29,11 @@ func ldapAt(b binding, spec v1alpha1.LDAPUpstream, account v1alpha1.LDAPAccount)
 		config.LastUse = spec.LastUse
 	}
 	var err error
-	if config.WrongEvery, err = ldapDuration(spec.WrongEvery); err != nil {
+	if config.WrongEvery, err = intent.ParseDuration(cmp.Or(spec.WrongEvery, "0s")); err != nil {
 		return nil, fmt.Errorf("reading wrongEvery: %w", err)
 	}
-	if config.Settle, err = ldapDuration(spec.Settle); err != nil {
+	if config.Settle, err = intent.ParseDuration(cmp.Or(spec.Settle, "0s")); err != nil {
 		return nil, fmt.Errorf("reading settle: %w", err)
 	}
 	return ldap.New(config)
-}
-
-func ldapDuration(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	return intent.ParseDuration(text)
 }

@@ -3,9 +3,11 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/ldap"
 	"custody.dev/custody/internal/upstream/mail"
@@ -24,10 +26,10 @@ func mailUpstream(p *parts, b binding) (upstream.Upstream, error) {
 	}
 	copy(config.Users[:], account.Users)
 	var err error
-	if config.Settle, err = ldapDuration(spec.Settle); err != nil {
+	if config.Settle, err = intent.ParseDuration(cmp.Or(spec.Settle, "0s")); err != nil {
 		return nil, fmt.Errorf("reading settle: %w", err)
 	}
-	if config.WrongEvery, err = ldapDuration(spec.WrongEvery); err != nil {
+	if config.WrongEvery, err = intent.ParseDuration(cmp.Or(spec.WrongEvery, "0s")); err != nil {
 		return nil, fmt.Errorf("reading wrongEvery: %w", err)
 	}
 	if file := spec.PasswdFile; file != nil {

@@ -3,8 +3,10 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/mysql"
 )
@@ -22,7 +24,7 @@ func mysqlUpstream(_ *parts, b binding) (upstream.Upstream, error) {
 	}
 	copy(config.Users[:], account.Users)
 	var err error
-	if config.WrongEvery, err = ldapDuration(spec.WrongEvery); err != nil {
+	if config.WrongEvery, err = intent.ParseDuration(cmp.Or(spec.WrongEvery, "0s")); err != nil {
 		return nil, fmt.Errorf("reading wrongEvery: %w", err)
 	}
 	return mysql.New(config)

@@ -193,7 +193,8 @@ func (s *Store) update(ctx context.Context, change func(*batch) error) (err erro
 	return s.uncommitted(number, err)
 }
 
-// uncommitted sorts what a failed commit means: before the meta page, nothing was written; from there on, only the disk knows.
+// uncommitted sorts what a failed commit means: before the meta page, nothing was written; from there on, only the disk
+// knows.
 func (s *Store) uncommitted(number int, cause error) error {
 	visible := true
 	if err := s.db.View(func(tx *bolt.Tx) error { visible = tx.ID() >= number; return nil }); err != nil || visible {

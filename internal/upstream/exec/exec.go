@@ -7,12 +7,12 @@
 // against the mode that the document declares.
 //
 // Guaranteed: a call whose context is done starts nothing; a program that could not be started is not applied, and what
-// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program is killed at the deadline, and when
-// Custody dies; what it started in its process group is killed when it ends, however it ends; no value reaches an argument, the environment, an error or a log, and a text of
-// the program's that quotes a value of the call is not shown; admin credentials reach only methods that change or list.
-// Not guaranteed: anything that the program promises, above all that nothing lands after its deadline, that its kind is
-// true, and that it keeps what it is given to itself. `custody upstream check` holds it to the same suite as every
-// adapter. A call costs a process.
+// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program is killed at the deadline, and
+// when Custody dies; what it started in its process group is killed when it ends, however it ends; no value reaches an
+// argument, the environment, an error or a log, and a text of the program's that quotes a value of the call is not
+// shown; admin credentials reach only methods that change or list. Not guaranteed: anything that the program promises,
+// above all that nothing lands after its deadline, that its kind is true, and that it keeps what it is given to itself.
+// `custody upstream check` holds it to the same suite as every adapter. A call costs a process.
 package exec
 
 import (

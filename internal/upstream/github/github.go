@@ -9,11 +9,11 @@
 //
 // # Guaranteed
 //
-// The app's private key leaves this process only as signatures, each good for eight minutes. Tokens go to the configured
-// address and nowhere else; redirects are not followed. A token with more or less than was asked for is revoked again
-// and the run is told; where that fails, the token comes beside the error. That GitHub refuses a token counts as its end
-// only when the settle time after issuing has passed. A clock that is wrong here is not taken for a wrong key: GitHub's own time is taken from its
-// answer, once.
+// The app's private key leaves this process only as signatures, each good for eight minutes. Tokens go to the
+// configured address and nowhere else; redirects are not followed. A token with more or less than was asked for is
+// revoked again and the run is told; where that fails, the token comes beside the error. That GitHub refuses a token
+// counts as its end only when the settle time after issuing has passed. A clock that is wrong here is not taken for a
+// wrong key: GitHub's own time is taken from its answer, once.
 //
 // # Not guaranteed
 //
@@ -92,7 +92,8 @@ type Config struct {
 	Permissions map[string]string
 	// Settle is how long a change takes to show in every part of GitHub.
 	Settle time.Duration
-	// Tell is called when a token may have been left behind that nobody knows, with when it is dead at the latest. May be nil.
+	// Tell is called when a token may have been left behind that nobody knows, with when it is dead at the latest. May be
+	// nil.
 	Tell  func(ctx context.Context, run authority.RunID, dead time.Time)
 	Clock func() time.Time
 	// CallDeadline bounds each call. Default 20 s.

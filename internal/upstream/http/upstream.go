@@ -6,18 +6,18 @@
 // # Guaranteed
 //
 // Requests go to the configured addresses and nowhere else: the next page of a list must lie beneath the same address,
-// redirects are not followed, and neither proxies nor anything else are taken from the environment. The admin credential is
-// seen by the admin's way to sign in alone. Answers are bounded; no error holds anything of an answer's body. A reply that
-// no rule of the recipe and none of HTTP's own decides is unknown. Nothing is removed but what the value names, or what
-// carries the tag of the run in question; the successor never.
+// redirects are not followed, and neither proxies nor anything else are taken from the environment. The admin
+// credential is seen by the admin's way to sign in alone. Answers are bounded; no error holds anything of an answer's
+// body. A reply that no rule of the recipe and none of HTTP's own decides is unknown. Nothing is removed but what the
+// value names, or what carries the tag of the run in question; the successor never.
 //
 // # Not guaranteed
 //
 // A recipe can be wrong; `custody upstream try` runs one against the real thing with nothing kept. A request that was
 // sent may take effect after its deadline: HTTP has no way to recall it. Kind.CallDeadline includes the settle time, so
 // that what a lost request made shows in lists before anything is collected, and what a recipe allows for late ones.
-// Superseded runs are not fenced. The uses that a last-use time tells of are Custody's own sign-ins too: those made by this
-// process are left out, and hide what came before them.
+// Superseded runs are not fenced. The uses that a last-use time tells of are Custody's own sign-ins too: those made by
+// this process are left out, and hide what came before them.
 //
 // # What the admin needs
 //

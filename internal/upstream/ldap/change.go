@@ -237,8 +237,8 @@ func (u *Upstream) send(s *session, e *entry, password string) error {
 	return &upstream.Error{Doing: e.doing, Detail: upstream.Join("no answer to the change, which may have taken effect", detail), Cause: cause}
 }
 
-// once signs in with v when it is first asked, and gives that answer ever after: a change may be prepared several times, and
-// wrong sign-ins are counted.
+// once signs in with v when it is first asked, and gives that answer ever after: a change may be prepared several
+// times, and wrong sign-ins are counted.
 func (u *Upstream) once(v secret.Value) func(context.Context) (upstream.Verdict, error) {
 	var verdict upstream.Verdict
 	var err error
@@ -284,8 +284,8 @@ func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Con
 	return nil
 }
 
-// empty prepares that e's entry has no password, if old opens it. Otherwise the entry is as it should be, or somebody else's:
-// the claim does not tell, since it is at both entries before either has a password of Custody's.
+// empty prepares that e's entry has no password, if old opens it. Otherwise the entry is as it should be, or somebody
+// else's: the claim does not tell, since it is at both entries before either has a password of Custody's.
 func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
 	untellable := false
 	for _, stored := range e.passwords {

@@ -269,8 +269,8 @@ func (u *Upstream) lockedOut(ctx context.Context, dn string) (bool, error) {
 	return len(found.GetEqualFoldAttributeValues(lockedAttribute)) > 0, nil
 }
 
-// Holds reports, as the admin, whether v's entry holds v's password; told is false when that cannot be computed. Its error says
-// that the password policy has locked the entry, or that it cannot be looked at.
+// Holds reports, as the admin, whether v's entry holds v's password; told is false when that cannot be computed. Its
+// error says that the password policy has locked the entry, or that it cannot be looked at.
 func (u *Upstream) Holds(ctx context.Context, v secret.Value) (held, told bool, err error) {
 	const doing = "looking at the account"
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)

@@ -15,16 +15,17 @@ import (
 // refusal is what a server says of a wrong password: authentication credentials invalid, RFC 4954.
 const refusal = "SMTP reply 535"
 
-// Knower is what a Directory must be, so that a refusal by the mail server is believed: it knows more than the server says.
+// Knower is what a Directory must be, so that a refusal by the mail server is believed: it knows more than the server
+// says.
 type Knower interface {
 	// Holds reports whether v's entry holds v's password; told is false when that cannot be computed. It signs in as the
 	// admin alone. An error says that the entry is locked, or cannot be looked at.
 	Holds(ctx context.Context, v secret.Value) (held, told bool, err error)
 }
 
-// doubt looks twice at a 535: behind Postfix it is also what Dovecot's own faults come to, such as a table or a directory
-// that is down. It is believed when another credential of the account gets through at that moment. Where there is none, it
-// is believed if the store holds neither v nor what else was tried: then it is no fault.
+// doubt looks twice at a 535: behind Postfix it is also what Dovecot's own faults come to, such as a table or a
+// directory that is down. It is believed when another credential of the account gets through at that moment. Where
+// there is none, it is believed if the store holds neither v nor what else was tried: then it is no fault.
 func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	holds, err := u.holder(ctx, v)
 	if err != nil {

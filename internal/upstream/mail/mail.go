@@ -6,9 +6,9 @@
 //
 // # Modes
 //
-// dual: one login that two passdbs of Dovecot know, each with its own password: two passwd-files, two rows, or one entry of
-// a directory. Apply puts the candidate where the current password is not; Revoke puts a hash that nobody's password has
-// in place of the old one's.
+// dual: one login that two passdbs of Dovecot know, each with its own password: two passwd-files, two rows, or one
+// entry of a directory. Apply puts the candidate where the current password is not; Revoke puts a hash that nobody's
+// password has in place of the old one's.
 //
 // alternate: two logins that take turns.
 //
@@ -18,20 +18,21 @@
 //
 // A passwd-file is replaced atomically, under a lock on its folder, with its mode and owner kept and every other line
 // preserved byte by byte. A row is changed in one transaction that locks the login's rows. Each row or line carries a
-// marker, checked and written together with the password: the claim, the current run and the runs before it. A run that a
-// later one superseded changes nothing, nor does one under a foreign claim. Where a change waits for the lock of one whose
-// reply was lost, it sees what that one did; so late calls land before a later run, or not at all. A password is stored as
-// a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never tried. A refusal
-// is believed when another credential of the account gets through at that moment, or when the password is not kept.
+// marker, checked and written together with the password: the claim, the current run and the runs before it. A run that
+// a later one superseded changes nothing, nor does one under a foreign claim. Where a change waits for the lock of one
+// whose reply was lost, it sees what that one did; so late calls land before a later run, or not at all. A password is
+// stored as a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never
+// tried. A refusal is believed when another credential of the account gets through at that moment, or when the password
+// is not kept.
 //
 // # Not guaranteed
 //
-// Programs that edit the passwd-file without the lock may undo a change, or lose theirs: what they wrote since it was read
-// is noticed until the moment of the rename. The lock does not hold across machines that share the file. Between two files
-// of mode dual there is no transaction: the marker is in both before either password changes. Dovecot's auth cache may
-// honour an old password for its time: Settle says how long. Sessions that are open stay open. Who signs in is not told:
-// logs are not read. What hashes an old value has that this package cannot compute is inferred from its place. For a
-// directory the ldap kind's guarantees hold.
+// Programs that edit the passwd-file without the lock may undo a change, or lose theirs: what they wrote since it was
+// read is noticed until the moment of the rename. The lock does not hold across machines that share the file. Between
+// two files of mode dual there is no transaction: the marker is in both before either password changes. Dovecot's auth
+// cache may honour an old password for its time: Settle says how long. Sessions that are open stay open. Who signs in
+// is not told: logs are not read. What hashes an old value has that this package cannot compute is inferred from its
+// place. For a directory the ldap kind's guarantees hold.
 //
 // # What the admin needs
 //
@@ -40,8 +41,8 @@
 //
 // # Cost
 //
-// Verify is one connection, TLS, EHLO and AUTH; of a refusal it is as much again, and one read. Apply and Revoke are one read and one or two replaced files, or one
-// connection and five statements.
+// Verify is one connection, TLS, EHLO and AUTH; of a refusal it is as much again, and one read. Apply and Revoke are
+// one read and one or two replaced files, or one connection and five statements.
 package mail
 
 import (
@@ -278,8 +279,8 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	return candidate, nil
 }
 
-// target is where the login's new password goes, nil when one of its rows has it already. In mode dual that is not where the
-// current one is: a password whose scheme cannot be computed is taken for the current one.
+// target is where the login's new password goes, nil when one of its rows has it already. In mode dual that is not
+// where the current one is: a password whose scheme cannot be computed is taken for the current one.
 func (u *Upstream) target(rows []*row, name string, current secret.Value, password string) *row {
 	var own []*row
 	for _, r := range rows {
@@ -309,7 +310,8 @@ func (u *Upstream) target(rows []*row, name string, current secret.Value, passwo
 }
 
 // Revoke makes the server refuse old. Of a pair a login is changed only if old opens it. A login outside the account (a
-// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
+// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse
+// it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	const doing = login.Revoking
 	name, password := old.ExposeText(login.Username), old.ExposeText(login.Password)
@@ -346,8 +348,8 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	})
 }
 
-// opens reports whether old opens the row of a pair: by its hash, or, where that cannot be computed, by a sign-in. The claim
-// does not tell, since it is at both logins before either has a password of Custody's.
+// opens reports whether old opens the row of a pair: by its hash, or, where that cannot be computed, by a sign-in. The
+// claim does not tell, since it is at both logins before either has a password of Custody's.
 func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.Value) (bool, error) {
 	switch compare(r.password, old.ExposeText(login.Password)) {
 	case hashing.Same:
@@ -365,8 +367,8 @@ func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.V
 	return verdict == upstream.Accepted, nil
 }
 
-// holds reports whether r holds the old password of mode dual: by its hash, or, where that cannot be computed, because the
-// other row holds the successor.
+// holds reports whether r holds the old password of mode dual: by its hash, or, where that cannot be computed, because
+// the other row holds the successor.
 func holds(r *row, rows []*row, old, successor string) bool {
 	if compare(r.password, successor) == hashing.Same {
 		return false

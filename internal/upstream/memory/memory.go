@@ -2,11 +2,11 @@
 
 // Package memory is an upstream that lives in the process, for tests and the simulator.
 //
-// It takes every shape that the port knows (dual, alternate, overwrite, issued, listed, rotated) and behaves as real ones do at their
-// worst: what was changed shows late, wrong sign-ins lock the account, sign-ins are rate-limited, candidates are
-// refused by rule, a call that arrives after its deadline has no effect (or, under IgnoresDeadlines, has one).
-// It is deterministic: time and randomness come from Config alone. Nothing is stored outside the process. A call costs
-// a mutex and a walk over the few credentials that are live or were until lately.
+// It takes every shape that the port knows (dual, alternate, overwrite, issued, listed, rotated) and behaves as real
+// ones do at their worst: what was changed shows late, wrong sign-ins lock the account, sign-ins are rate-limited,
+// candidates are refused by rule, a call that arrives after its deadline has no effect (or, under IgnoresDeadlines, has
+// one). It is deterministic: time and randomness come from Config alone. Nothing is stored outside the process. A call
+// costs a mutex and a walk over the few credentials that are live or were until lately.
 package memory
 
 import (
@@ -342,7 +342,8 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	return nil
 }
 
-// Collect claims the account for run and ends every key that carries it. It does nothing for shapes whose credentials Custody makes.
+// Collect claims the account for run and ends every key that carries it. It does nothing for shapes whose credentials
+// Custody makes.
 func (u *Upstream) Collect(ctx context.Context, run authority.RunID) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -21,8 +21,8 @@ const (
 	keyName = "custody"
 )
 
-// marker is the description of a key: who may change it, which run made it, and which runs came before. It holds no secret:
-// custody/1 CLAIM RUN SEQUENCE [PAST,…].
+// marker is the description of a key: who may change it, which run made it, and which runs came before. It holds no
+// secret: custody/1 CLAIM RUN SEQUENCE [PAST,…].
 type marker struct {
 	Claim string
 	accesskey.Runs

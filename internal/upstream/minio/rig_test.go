@@ -125,7 +125,8 @@ func (r *rig) keys(user string) []account {
 	return listed.Accounts
 }
 
-// The suite runs without TLS, whose handshakes are replies that prove nothing new when they are lost; see TestOnServer for TLS.
+// The suite runs without TLS, whose handshakes are replies that prove nothing new when they are lost; see TestOnServer
+// for TLS.
 func TestSuite(t *testing.T) {
 	server := newRig(t, realparts.MinIOOptions{Plain: true})
 	user := server.user("all-buckets") // who owns the keys of every test: they are told apart by their claim

@@ -63,7 +63,8 @@ func (u *Upstream) alternate(s *session, candidate secret.Value) error {
 	return s.guarded("ALTER USER " + account + " " + set + " ACCOUNT UNLOCK")
 }
 
-// ensureRole grants the role and makes it the default. Where the admin may not, a person must have done so: Verify sees it.
+// ensureRole grants the role and makes it the default. Where the admin may not, a person must have done so: Verify sees
+// it.
 func (u *Upstream) ensureRole(s *session, user string) error {
 	for _, statement := range u.roleStatements(user) {
 		if err := s.guarded(statement); err != nil && !missingRight(answerIn(err)) {

@@ -43,8 +43,8 @@
 // # Cost
 //
 // Verify is one connection and one query; Apply and Revoke are one connection and about eight round trips, and in dual
-// mode, as for Revoke of a pair, one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the admin. Nothing is kept open
-// between calls.
+// mode, as for Revoke of a pair, one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the
+// admin. Nothing is kept open between calls.
 package mysql
 
 import (

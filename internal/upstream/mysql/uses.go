@@ -5,9 +5,6 @@ package mysql
 import (
 	"context"
 	"errors"
-	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
@@ -22,9 +19,9 @@ func ownMark(id, function, more string) string {
 
 const nextUsage = "GRANT PROCESS ON *.* TO the admin, or leave usage out of the Upstream document"
 
-// Uses lists the open sessions of old's user: address, database and, where the server keeps it (performance_schema), the
-// program's name. The last use is now for a session at work or within a transaction, else when it became idle. Only mode alternate can tell: where both passwords
-// are one user's, so are the sessions.
+// Uses lists the open sessions of old's user: address, database and, where the server keeps it (performance_schema),
+// the program's name. The last use is now for a session at work or within a transaction, else when it became idle. Only
+// mode alternate can tell: where both passwords are one user's, so are the sessions.
 func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
 	const doing = "looking for uses"
 	user := old.ExposeText(login.Username)
@@ -52,28 +49,20 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 		}
 		return nil, err
 	}
-	rows, err := u.sessions(s, user)
+	sessions, err := u.sessions(s, user)
 	if err != nil {
 		return nil, err
 	}
-	now := u.Clock()
-	var uses []upstream.Use
-	for _, row := range rows {
-		seconds, err := strconv.ParseFloat(row[3], 64)
-		if err != nil {
-			return nil, s.refuse("the server's list of sessions has no times", "")
-		}
-		last := now.Add(-time.Duration(max(0, seconds) * float64(time.Second)))
-		if !last.Before(since) {
-			uses = append(uses, upstream.Use{Who: who(row[0], row[1], row[2]), Last: last})
-		}
+	uses, err := login.Uses(sessions, u.Clock(), since)
+	if err != nil {
+		return nil, s.refuse(err.Error(), "")
 	}
 	return uses, nil
 }
 
-// sessions returns program, host, database and idle seconds of each session that is not Custody's own. What counts from
-// when the state changed is idle time only of a session that waits for its client, and holds no transaction open.
-func (u *Upstream) sessions(s *session, user string) ([][]string, error) {
+// sessions returns each session that is not Custody's own. What counts from when the state changed is idle time only of a
+// session that waits for its client, and holds no transaction open.
+func (u *Upstream) sessions(s *session, user string) ([]login.Session, error) {
 	idle := "p.TIME"
 	if s.product == MariaDB {
 		idle = "p.TIME_MS / 1000"
@@ -86,19 +75,9 @@ func (u *Upstream) sessions(s *session, user string) ([][]string, error) {
 	if missingRight(answerIn(err)) {
 		rows, err = s.query("SELECT '', " + columns + " FROM information_schema.PROCESSLIST p" + where)
 	}
-	return rows, err
-}
-
-func who(program, address, database string) string {
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		address = host
+	sessions := make([]login.Session, len(rows))
+	for i, row := range rows {
+		sessions[i] = login.Session{Program: row[0], Address: row[1], Database: row[2], Idle: row[3]}
 	}
-	parts := []string{"from " + address}
-	if program != "" {
-		parts = append([]string{program}, parts...)
-	}
-	if database != "" {
-		parts = append(parts, "in "+database)
-	}
-	return strings.Join(parts, " ")
+	return sessions, err
 }

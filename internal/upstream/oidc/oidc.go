@@ -14,8 +14,8 @@
 // followed. What the provider registered otherwise than asked (fewer grants or redirect addresses, another way to
 // authenticate) is deleted again and the run is told. A client is deleted only by a registration access token that came
 // with it, or, with the provider's own list, if it carries this secret's claim and the run. An answer 401 or 404 to a
-// deletion is believed only when the client is refused at the token endpoint too, and that not within the settle time after
-// a registration. A client that was registered and could not be deleted again comes beside the error.
+// deletion is believed only when the client is refused at the token endpoint too, and that not within the settle time
+// after a registration. A client that was registered and could not be deleted again comes beside the error.
 //
 // # Not guaranteed
 //

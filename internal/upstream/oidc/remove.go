@@ -108,8 +108,8 @@ var _ upstream.Collector = Collecting{}
 // Collecting gives u its power to collect. Under Hold there is none.
 func (u *Upstream) Collecting() Collecting { return Collecting{u} }
 
-// Collect deletes the clients of run that this process registered, and under orphans: collect those in the provider's list.
-// Under accept it tells of what may be left otherwise.
+// Collect deletes the clients of run that this process registered, and under orphans: collect those in the provider's
+// list. Under accept it tells of what may be left otherwise.
 func (c Collecting) Collect(ctx context.Context, run authority.RunID) error {
 	const doing = "collecting clients"
 	ctx, cancel := context.WithTimeout(ctx, c.CallDeadline)

@@ -17,10 +17,10 @@ import (
 
 // Endpoint is a further place that takes the credentials, such as PgBouncer. Nothing is changed there.
 //
-// A credential is accepted when the server and every such place accept it, and refused when all refuse it; anything between
-// is unknown. So a candidate is promoted only once consumers can sign in wherever they do, an old credential counts as
-// revoked only once nobody takes it any more, and a place that asks for no password is found when a random one is tried. A
-// run waits while they disagree.
+// A credential is accepted when the server and every such place accept it, and refused when all refuse it; anything
+// between is unknown. So a candidate is promoted only once consumers can sign in wherever they do, an old credential
+// counts as revoked only once nobody takes it any more, and a place that asks for no password is found when a random
+// one is tried. A run waits while they disagree.
 type Endpoint struct {
 	Server
 	// OwnPasswords: the place keeps passwords of its own, which are brought to it like to a consumer, after promotion. It
@@ -104,8 +104,8 @@ func (u *Upstream) verifyAt(ctx context.Context, further place, v secret.Value) 
 	}
 }
 
-// probe signs in and asks something, since a pooler looks for a server only then. The pooler's connection to the server is
-// ended: left open, it would look like somebody's use of the credential.
+// probe signs in and asks something, since a pooler looks for a server only then. The pooler's connection to the server
+// is ended: left open, it would look like somebody's use of the credential.
 func (p place) probe(ctx context.Context, v secret.Value) error {
 	conn, err := connect(ctx, p.base, v)
 	if err != nil {

@@ -26,10 +26,10 @@
 // The deadline holds as far as the server's wall clock runs evenly during one call (20 s): the difference to Custody's
 // clock is measured at the call's beginning, a jump in between is not seen. The marker remembers the last 16 runs. The
 // lock is per database: whoever else manages the same roles with Custody must administer through the same database.
-// Changes are made at the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt, may go on
-// honouring a revoked credential. Sessions that are open when a credential is revoked stay open: see EndSessions.
-// With SendPassword the server sees the password and may show it: in its log under log_statement=all, log_duration or
-// log_min_duration_statement (these are turned off for the statement when the admin is a superuser), in
+// Changes are made at the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt,
+// may go on honouring a revoked credential. Sessions that are open when a credential is revoked stay open: see
+// EndSessions. With SendPassword the server sees the password and may show it: in its log under log_statement=all,
+// log_duration or log_min_duration_statement (these are turned off for the statement when the admin is a superuser), in
 // pg_stat_statements with track=all, and to whatever auditing extension is loaded. A user that rotates itself without
 // CREATEROLE (or, from PostgreSQL 16, without being a superuser) may not comment on itself: that account has lock and
 // deadline but no marker.
@@ -38,16 +38,16 @@
 //
 // overwrite of itself: nothing. Otherwise LOGIN and CREATEROLE, on all versions: a superuser is not needed. Through
 // PostgreSQL 15 that suffices. From 16 on a CREATEROLE role manages only what it created or has ADMIN OPTION on, so for
-// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend. For
-// Uses: pg_read_all_stats. With AlsoAt: a way in through those places, so that an error there can be told from a refusal.
-// A pair cannot administer itself from PostgreSQL 16 on (no role has ADMIN OPTION on itself): rotate the admin by overwrite.
-// The owner needs its own rights on schemas and objects, which Custody does not grant; the users need CONNECT on the
-// database named in the Upstream document, which Verify signs in to.
+// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend.
+// For Uses: pg_read_all_stats. With AlsoAt: a way in through those places, so that an error there can be told from a
+// refusal. A pair cannot administer itself from PostgreSQL 16 on (no role has ADMIN OPTION on itself): rotate the admin
+// by overwrite. The owner needs its own rights on schemas and objects, which Custody does not grant; the users need
+// CONNECT on the database named in the Upstream document, which Verify signs in to.
 //
 // # Cost
 //
-// Verify is one connection and one query, and as much again for each further place, twice where it refuses; Apply and Revoke are one connection and about ten round trips. Nothing is
-// kept open between calls.
+// Verify is one connection and one query, and as much again for each further place, twice where it refuses; Apply and
+// Revoke are one connection and about ten round trips. Nothing is kept open between calls.
 package postgres
 
 import (
@@ -244,7 +244,8 @@ func (u *Upstream) ours(v secret.Value) error {
 
 // Revoke takes LOGIN and the password from old's user, unless it is successor's user too. Its open sessions are left
 // alone. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a
-// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
+// credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse
+// it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	user := old.ExposeText(login.Username)
 	switch {

@@ -5,8 +5,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/secret"
@@ -53,31 +51,13 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	now := u.Clock()
-	var uses []upstream.Use
-	for _, row := range rows {
-		seconds, err := strconv.ParseFloat(row[3], 64)
-		if err != nil {
-			return nil, s.refuse("the server's list of sessions has no times", "")
-		}
-		last := now.Add(-time.Duration(max(0, seconds) * float64(time.Second)))
-		if !last.Before(since) {
-			uses = append(uses, upstream.Use{Who: who(row[0], row[1], row[2]), Last: last})
-		}
+	sessions := make([]login.Session, len(rows))
+	for i, row := range rows {
+		sessions[i] = login.Session{Program: row[0], Address: row[1], Database: row[2], Idle: row[3]}
+	}
+	uses, err := login.Uses(sessions, u.Clock(), since)
+	if err != nil {
+		return nil, s.refuse(err.Error(), "")
 	}
 	return uses, nil
-}
-
-func who(program, address, database string) string {
-	if address == "" {
-		address = "a socket"
-	}
-	parts := []string{"from " + address}
-	if program != "" {
-		parts = append([]string{program}, parts...)
-	}
-	if database != "" {
-		parts = append(parts, "in "+database)
-	}
-	return strings.Join(parts, " ")
 }

@@ -109,7 +109,8 @@ func (c *change) subject(ctx context.Context, name string) (account, bool, error
 	return a, true, nil
 }
 
-// opens reports whether v's password is the user's. Where its hash is of a kind that is not computed here, a sign-in tells.
+// opens reports whether v's password is the user's. Where its hash is of a kind that is not computed here, a sign-in
+// tells.
 func (c *change) opens(ctx context.Context, a account, v secret.Value) (bool, error) {
 	if a.Hash == "" || a.Algorithm == hashAlgorithm {
 		return a.opens(v), nil
@@ -175,8 +176,8 @@ func (c *change) alternate(ctx context.Context, candidate secret.Value) error {
 	return c.manager.put(ctx, nil, name, hashed, c.pairTags())
 }
 
-// disable takes the password of old's user away. Its rights stay, for the connections that are open. A user without the claim
-// has no password of Custody's: it is somebody else's, unless old opens it.
+// disable takes the password of old's user away. Its rights stay, for the connections that are open. A user without the
+// claim has no password of Custody's: it is somebody else's, unless old opens it.
 func (c *change) disable(ctx context.Context, old secret.Value) error {
 	name := old.ExposeText(login.Username)
 	subject, exists, err := c.subject(ctx, name)

@@ -256,8 +256,9 @@ func (s *session) planAlternate(users map[string]user) (p plan, err error) {
 	return p, nil
 }
 
-// theirs reports whether subject is somebody else's: Custody did not make it, it is not the user of the account's credential
-// with that password or none, and it was not handed over, which is to let nobody in, with the template's rights or none.
+// theirs reports whether subject is somebody else's: Custody did not make it, it is not the user of the account's
+// credential with that password or none, and it was not handed over, which is to let nobody in, with the template's
+// rights or none.
 func (s *session) theirs(subject, template user) bool {
 	opens := subject.nopass || len(subject.passwords) > 0
 	if subject.marker.claim != "" || s.kept.ExposeText(login.Username) == subject.name && (!opens || subject.opens(digest(s.kept))) {

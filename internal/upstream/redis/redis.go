@@ -8,9 +8,9 @@
 //
 // alternate: two users take turns. Both get the rights of a template, a user that is off and has no password. Apply
 // copies its rights to the user whose turn it is and gives that the candidate as its only password; Revoke switches the
-// other off and takes its passwords, if the old one is among them. While one of the two is somebody else's, Apply changes
-// nothing and Revoke leaves that one alone: it carries no claim, the current credential does not open it, and it lets somebody
-// in, or has rights that are not the template's.
+// other off and takes its passwords, if the old one is among them. While one of the two is somebody else's, Apply
+// changes nothing and Revoke leaves that one alone: it carries no claim, the current credential does not open it, and
+// it lets somebody in, or has rights that are not the template's.
 //
 // # Guaranteed
 //
@@ -200,9 +200,9 @@ func digest(v secret.Value) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Revoke makes every node refuse old: dual, by removing its password; alternate, by switching its user off if old opens it,
-// unless that is successor's too. Open connections are left alone. A user that is not this account's (a credential from before
-// Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
+// Revoke makes every node refuse old: dual, by removing its password; alternate, by switching its user off if old opens
+// it, unless that is successor's too. Open connections are left alone. A user that is not this account's (a credential
+// from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	name := old.ExposeText(login.Username)
 	switch {

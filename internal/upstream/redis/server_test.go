@@ -321,8 +321,8 @@ func testForeignUser(r *rig) {
 	}
 }
 
-// A user of the pair that somebody else made is taken only from whom its own password is handed in for: before Custody has
-// touched it, and once it carries the claim of its partner's first run.
+// A user of the pair that somebody else made is taken only from whom its own password is handed in for: before Custody
+// has touched it, and once it carries the claim of its partner's first run.
 func testUnclaimed(r *rig) {
 	config := r.config(upstream.Alternate)
 	u := r.open(config)
@@ -362,8 +362,8 @@ func testUnclaimed(r *rig) {
 	upstreamtest.Is(r, u, upstream.Accepted, other, "the current credential")
 }
 
-// A user of the pair that somebody else makes later keeps nothing from being taken back, gets no claim by it, and is one of the
-// pair once it was handed over.
+// A user of the pair that somebody else makes later keeps nothing from being taken back, gets no claim by it, and is
+// one of the pair once it was handed over.
 func testHandedOver(r *rig) {
 	config := r.config(upstream.Alternate)
 	u := r.open(config)
