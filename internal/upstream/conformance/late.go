@@ -99,17 +99,6 @@ func late(b *bench, requests int, wait time.Duration) (kept int, whole bool) {
 	current := b.takeBack("run-2", first, candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
 	kept = land()
-	for range 3 {
-		b.is(upstream.Accepted, third, "the next run's candidate")
-		b.honours(current, "during the next run")
-		b.pause(again)
-	}
-	if !b.kind.Issues && b.kind.Undo != upstream.Impossible {
-		b.is(upstream.Refused, candidate, "the candidate that was taken back")
-	}
-	b.revokeUntil("run-3", current, third)
-	b.is(upstream.Accepted, third, "the next run's candidate in the end")
-	b.is(upstream.Refused, current, "the old credential in the end")
-	b.holds(1, "in the end")
+	b.undisturbed(current, candidate, third)
 	return kept, false
 }

@@ -227,13 +227,19 @@ func testOutlived(b *bench) {
 	}
 	current := b.takeBack("run-2", first, candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
+	b.undisturbed(current, candidate, third)
+}
+
+// undisturbed checks that nothing of a call of run-2, which was taken back, lands while run-3 goes on, and ends run-3.
+func (b *bench) undisturbed(current, candidate, third secret.Value) {
+	b.Helper()
 	for range 3 {
 		b.is(upstream.Accepted, third, "the next run's candidate")
 		b.honours(current, "during the next run")
 		b.pause(again)
 	}
 	if !b.kind.Issues && b.kind.Undo != upstream.Impossible {
-		b.is(upstream.Refused, candidate, "the candidate of the call that outlived its deadline")
+		b.is(upstream.Refused, candidate, "the candidate that was taken back")
 	}
 	b.revokeUntil("run-3", current, third)
 	b.is(upstream.Accepted, third, "the next run's candidate in the end")
