@@ -38,8 +38,11 @@ WHOLE = /(internal/acceptance|tools/demo)$$
 
 test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
 	$(TESTSUMMARY) -timeout 60m -count 1 ./internal/acceptance # alone: it measures how long clients are refused
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 60m -count 1 $(UNRACED) $(SLOW)
-	$(TESTSUMMARY) -race -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$')
+	$(TESTSUMMARY) -p 1 -timeout 60m -count 1 $(UNRACED) $(SLOW) & unraced=$$!
+	raced=0
+	$(TESTSUMMARY) -race -p 1 -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$') || raced=$$?
+	wait $$unraced
+	exit $$raced
 
 lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet
 	@unformatted=$$(gofmt -l $(SOURCES))

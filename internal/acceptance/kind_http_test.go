@@ -24,7 +24,7 @@ import (
 func httpKinds() []kind {
 	return []kind{
 		{
-			name: "http-gitea", capability: upstream.Dual, issues: true, pace: 300 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
+			name: "http-gitea", capability: upstream.Dual, issues: true, pace: 500 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
 			start: func(s *stage, accounts []string) part {
 				g := startGitea(s)
 				s.upstream("http-gitea", g.document("gitea-token"),
@@ -49,7 +49,7 @@ func httpKinds() []kind {
 			},
 		},
 		{ // the server hashes each secret slowly on purpose, and again at each sign-in
-			name: "http-gitea-oauth", capability: upstream.Dual, issues: true, pace: time.Second, signIn: giteaClientSignIn, crowd: 4, abreast: 3,
+			name: "http-gitea-oauth", capability: upstream.Dual, issues: true, pace: 3 * time.Second, signIn: giteaClientSignIn, crowd: 4, abreast: 3,
 			start: func(s *stage, _ []string) part {
 				g := startGitea(s)
 				owner, err := g.AddUser(s.t.Context(), "portals")

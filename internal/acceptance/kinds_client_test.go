@@ -77,7 +77,10 @@ type delivery struct {
 const (
 	// afterRefusal is how soon a refused worker tries again at first, and a tenth of its gap later on.
 	afterRefusal = 10 * time.Millisecond
-	signInLimit  = 15 * time.Second
+	// restFactor is how many times as long as its sign-in took a worker rests at least: a machine that has become slow is
+	// not kept so by its clients.
+	restFactor  = 4
+	signInLimit = time.Minute
 	// openLimit is how long a worker that is refused when the process is told to stop goes on.
 	openLimit = 30 * time.Second
 )
@@ -263,6 +266,7 @@ func (p *kindProcess) work(account, n int, holds bool) {
 			cancel()
 		}
 		answered := time.Now()
+		after = max(after, restFactor*answered.Sub(began))
 		var slow bool
 		if verdict == upstream.Refused {
 			var now delivery
@@ -284,7 +288,7 @@ func (p *kindProcess) work(account, n int, holds bool) {
 				if without == nil {
 					without = &gap{Secret: files.Secret, Holds: holds, Began: began}
 				}
-				after = min(max(afterRefusal, answered.Sub(without.Began)/10), p.Every)
+				after = min(max(afterRefusal, answered.Sub(without.Began)/10), after)
 				if slow {
 					s.Late++
 					break

@@ -132,7 +132,7 @@ func crashAll(t *testing.T, kinds []kind) {
 	random := randomness(t)
 	accounts := func(k kind) int { return k.crowd }
 	workers := func(k kind) int { return max(1, 4/k.crowd) }
-	s := newStage(t, kinds, plan{settle: "100ms", accounts: accounts, workers: workers, pace: 200 * time.Millisecond})
+	s := newStage(t, kinds, plan{settle: "100ms", accounts: accounts, workers: workers, pace: 500 * time.Millisecond})
 	steps := make(chan reached, 1<<16)
 	s.mu.Lock()
 	s.every = func(secret, step string) {

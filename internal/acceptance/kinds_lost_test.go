@@ -33,7 +33,7 @@ func TestEveryKindSurvivesLostReplies(t *testing.T) {
 func loseAll(t *testing.T, kinds []kind) {
 	const accounts, each = 5, 2 // ten rotations of each kind, and more where they are quick
 	random := randomness(t)
-	s := newStage(t, kinds, plan{settle: "300ms", accounts: func(kind) int { return accounts }, workers: func(kind) int { return 1 }, pace: 200 * time.Millisecond, proxied: true})
+	s := newStage(t, kinds, plan{settle: "300ms", accounts: func(kind) int { return accounts }, workers: func(kind) int { return 1 }, pace: 500 * time.Millisecond, proxied: true})
 	cuts := map[string]*int{}
 	for server := range s.proxies {
 		cuts[server] = new(int)

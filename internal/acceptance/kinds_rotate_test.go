@@ -17,7 +17,7 @@ import (
 const longestGap = 15 * time.Second
 
 // rotationLimit bounds one rotation, however busy the machine is.
-const rotationLimit = 45 * time.Second
+const rotationLimit = 2 * time.Minute
 
 // TestEveryKindRotates rotates every kind on its real server, all at the same time on one platform, while clients keep
 // signing in, half of which hold what they read until they are reloaded. A kind's name behind a slash runs it alone:

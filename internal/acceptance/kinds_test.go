@@ -48,7 +48,7 @@ type kind struct {
 	abreast int
 	// model: of the kinds of its capability, this one is killed a hundred times.
 	model bool
-	// pace is how often each worker signs in. Default 100ms.
+	// pace is how often each worker signs in. Default 200ms.
 	pace time.Duration
 	// start prepares what an administrator prepares by hand, as the page says, for each of the accounts, and has the stage
 	// declare the upstream. Kinds on one server share it through the stage.
@@ -217,7 +217,7 @@ func newStage(t *testing.T, chosen []kind, p plan) *stage {
 	s.rig = newRig(t, p.settle, func(set *setup) { set.bare, set.quiet = true, p.quiet })
 	for _, k := range chosen {
 		l := &live{kind: k, stage: s, versions: map[string]int{}, before: map[string]string{}}
-		l.pace = cmp.Or(l.pace, 100*time.Millisecond)
+		l.pace = cmp.Or(l.pace, 200*time.Millisecond)
 		l.crowd, l.abreast = cmp.Or(l.crowd, 2), cmp.Or(l.abreast, 1)
 		var accounts []string
 		for i := range p.accounts(l.kind) {

@@ -201,7 +201,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		seen.hold(wait{upstream.Explained(err), late, o.soon(entry.QuietUntil)})
 		return nil
 	case err == nil && s.Group != nil:
-		o.wakeGroup(s)
+		o.groupBegun(s)
 	}
 	return err
 }

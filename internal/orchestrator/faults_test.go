@@ -4,10 +4,11 @@ package orchestrator_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
 func (r *rig) ask(i int, id string) {
@@ -358,11 +360,7 @@ func TestWaitsByDesign(t *testing.T) {
 // A member of a group does not wait quietly for a leader that will not begin.
 func TestGroupWhoseLeaderIsSuspendedIsShown(t *testing.T) {
 	estate(t, 2, func(r *rig) {
-		group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
-		for i := range r.secrets {
-			group.Members = append(group.Members, rotation.Member{Secret: fmt.Sprintf("s%d", i), Path: r.secrets[i].Path})
-			r.secrets[i].Group = group
-		}
+		r.pair()
 		r.pass(r.start(), time.Minute)
 		r.secrets[0].Suspended = true
 		process := r.start()
@@ -372,4 +370,46 @@ func TestGroupWhoseLeaderIsSuspendedIsShown(t *testing.T) {
 			t.Errorf("the member waits for %q, by design: %t", state.Waiting, state.ByDesign)
 		}
 	})
+}
+
+// A person who asks for any member of a group that is held has it begin, once for each request: where the run is taken
+// back again, the back-off stands.
+func TestRequestOfAMemberEndsItsGroupsBackOff(t *testing.T) {
+	for _, of := range []int{0, 1} {
+		estate(t, 2, func(r *rig) {
+			var refuses atomic.Bool
+			refusing, err := upstreammemory.New(upstreammemory.Config{
+				Shape: upstreammemory.Dual, Clock: time.Now, Random: rand.Reader, Refuses: func(secret.Value) bool { return refuses.Load() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.secrets[of].Subject.Upstream = refusing
+			r.pair()
+			process := r.start()
+			r.pass(process, time.Minute)
+			r.wantVersions(1, 1)
+			refuses.Store(true)
+			r.pass(process, 30*time.Hour)
+			if retry := r.entry(0).Retry; retry == nil || !retry.Held {
+				t.Fatalf("the leader's back-off is %+v, want it held", retry)
+			}
+			attempts := func() int { return r.entry(0).Retry.Attempts }
+			before := attempts()
+			r.ask(1, "member")
+			r.pass(process, time.Hour)
+			r.ask(0, "leader")
+			r.pass(process, time.Hour)
+			r.wantVersions(1, 1)
+			if got := attempts() - before; got != 2 {
+				t.Errorf("the group was tried %d times for 2 requests", got)
+			}
+			refuses.Store(false)
+			r.pass(process, time.Hour)
+			r.wantVersions(1, 1)
+			r.ask(1, "member-again")
+			r.pass(process, 10*time.Second)
+			r.wantVersions(2, 2)
+		})
+	}
 }

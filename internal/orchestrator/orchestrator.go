@@ -144,11 +144,13 @@ type Orchestrator struct {
 	primed  bool
 	pruned  time.Time // when requests that were closed long ago were forgotten last
 	uses    int       // counts Use
-	// wants says why a member of a group wants its leader to begin. It is found again after a crash.
-	wants map[authority.Path]*want
-	busy  map[authority.Path]bool // those that somebody looks at now
-	looks sync.WaitGroup
-	slots chan struct{}
+	// wants says why members of groups want their leader to begin. They are found again after a crash.
+	wants map[authority.Path]want
+	// insisted are the requests in wants for which a group has begun.
+	insisted map[string]bool
+	busy     map[authority.Path]bool // those that somebody looks at now
+	looks    sync.WaitGroup
+	slots    chan struct{}
 	// staggering is held while a run of a stagger set is planned.
 	staggering sync.Mutex
 }
@@ -163,7 +165,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]*want{},
+		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{}, insisted: map[string]bool{},
 	}
 }
 

@@ -315,14 +315,19 @@ func TestStaggeredSecretsKeepApart(t *testing.T) {
 	})
 }
 
+// pair makes the secrets a group.
+func (r *rig) pair() {
+	group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
+	for i := range r.secrets {
+		group.Members = append(group.Members, rotation.Member{Secret: r.secrets[i].Subject.Secret, Path: r.secrets[i].Path})
+		r.secrets[i].Group = group
+	}
+}
+
 // A group waits for a member that cannot begin, and says for which.
 func TestGroupWaitsForItsMembers(t *testing.T) {
 	estate(t, 2, func(r *rig) {
-		group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
-		for i := range r.secrets {
-			group.Members = append(group.Members, rotation.Member{Secret: r.secrets[i].Subject.Secret, Path: r.secrets[i].Path})
-			r.secrets[i].Group = group
-		}
+		r.pair()
 		r.pass(r.start(), time.Minute)
 		r.wantVersions(1, 1)
 		r.secrets[1].Suspended = true
@@ -342,11 +347,7 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 func TestMemberAsksWhileItsGroupBegins(t *testing.T) {
 	estate(t, 2, func(r *rig) {
 		t := r.t
-		group := &rotation.Group{Name: "pair", Leader: r.secrets[0].Path}
-		for i := range r.secrets {
-			group.Members = append(group.Members, rotation.Member{Secret: r.secrets[i].Subject.Secret, Path: r.secrets[i].Path})
-			r.secrets[i].Group = group
-		}
+		r.pair()
 		slow := &slowRecords{Records: r.store, of: string(r.secrets[0].Path), release: make(chan struct{})}
 		r.records, r.workers = slow, 2
 		process := r.start()

@@ -56,13 +56,9 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
 func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, reason *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, err error) {
 	if s.Path == s.Group.Leader {
 		if reason == nil {
-			o.mu.Lock()
-			if wanted := o.wants[s.Path]; wanted != nil && wanted.after == lastOf(entry) {
-				reason = wanted.reason
-			}
-			o.mu.Unlock()
+			reason = o.wanted(s.Group, entry)
 		}
-		if reason == nil || entry.Retry != nil && len(requests) == 0 && (entry.Retry.Held || o.Now().Before(entry.Retry.NotBefore)) {
+		if reason == nil {
 			return false, nil, nil
 		}
 		hold, err := o.memberHolds(ctx, s)
@@ -73,9 +69,6 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 			seen.hold(*hold)
 			return false, nil, nil
 		}
-		o.mu.Lock()
-		delete(o.wants, s.Path)
-		o.mu.Unlock()
 		return false, reason, nil
 	}
 	leader, err := o.Journal.Load(ctx, s.Group.Leader)
@@ -85,27 +78,28 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 	run := leader.Live
 	if run != nil && run.Group == run.ID && run.Step != journal.Undoing && slices.Contains(run.Members, s.Path) && (entry.Last == nil || entry.Last.Group != run.Group) {
 		why := run.Trigger
-		why.Requests = nil
-		for _, request := range requests {
-			why.Requests = append(why.Requests, request.ID)
-		}
+		why.Requests = ids(requests)
 		_, err := o.Rotation.Join(ctx, s.Subject, why, run)
 		o.Wake(s.Group.Leader)
 		return err == nil, nil, err
 	}
-	if reason != nil {
-		o.mu.Lock()
-		o.wants[s.Group.Leader] = &want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}}
-		o.mu.Unlock()
-		o.Wake(s.Group.Leader)
-		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
-		o.mu.Lock()
-		leads, declared := o.secrets[s.Group.Leader]
-		o.mu.Unlock()
-		if !declared || leads.Suspended || leads.Elsewhere {
-			seen.hold(wait{reason: fmt.Sprintf("its group %s to begin, whose first secret, at %s, is suspended or rotated elsewhere", s.Group.Name, s.Group.Leader)})
-		}
+	o.mu.Lock()
+	leads, declared := o.secrets[s.Group.Leader]
+	if reason == nil {
+		delete(o.wants, s.Path)
+	} else {
+		o.wants[s.Path] = want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}, ids(requests)}
 	}
+	o.mu.Unlock()
+	switch {
+	case reason == nil:
+		return false, nil, nil
+	case !declared || leads.Suspended || leads.Elsewhere:
+		seen.hold(wait{reason: fmt.Sprintf("its group %s to begin, whose first secret, at %s, is suspended or rotated elsewhere", s.Group.Name, s.Group.Leader)})
+	default:
+		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
+	}
+	o.Wake(s.Group.Leader)
 	return false, nil, nil
 }
 
@@ -139,6 +133,38 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (*wait, error)
 type want struct {
 	after  authority.RunID
 	reason *rotation.Reason
+	// requests are the member's: each makes the leader begin without waiting for its next attempt, once.
+	requests []string
+}
+
+// wanted says why a leader whose own entry gives no reason is to begin for a member, nil when it is not. Within its
+// back-off only a request counts for which no run began yet.
+func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) *rotation.Reason {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	later := leader.Retry != nil && (leader.Retry.Held || o.Now().Before(leader.Retry.NotBefore))
+	for _, member := range group.Members {
+		w, wants := o.wants[member.Path]
+		if !wants || w.after != lastOf(leader) {
+			continue
+		}
+		if !later || slices.ContainsFunc(w.requests, func(id string) bool { return !o.insisted[id] }) {
+			return w.reason
+		}
+	}
+	return nil
+}
+
+// groupBegun notes that a run of the group's leader began, and has the members join it.
+func (o *Orchestrator) groupBegun(leader Secret) {
+	o.mu.Lock()
+	for _, member := range leader.Group.Members {
+		for _, id := range o.wants[member.Path].requests {
+			o.insisted[id] = true
+		}
+	}
+	o.mu.Unlock()
+	o.wakeGroup(leader)
 }
 
 // lastOf is the last run of a secret that has ended, "" when none has.

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -74,4 +76,19 @@ func Issue(t testing.TB, hosts ...string) (authority, certificate, key string) {
 		t.Fatal(err)
 	}
 	return made.authority, made.certificate, made.key
+}
+
+// issueLoopback writes beneath dir, for a server on loopback, what issue makes: ca.pem, cert.pem and key.pem. It returns
+// the authority's certificate.
+func issueLoopback(dir string) (string, error) {
+	made, err := issue("localhost", loopback, net.IPv6loopback.String())
+	if err != nil {
+		return "", err
+	}
+	for name, content := range map[string]string{"ca.pem": made.authority, "cert.pem": made.certificate, "key.pem": made.key} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return "", fmt.Errorf("making certificates: %w", err)
+		}
+	}
+	return made.authority, nil
 }

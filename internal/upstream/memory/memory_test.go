@@ -127,22 +127,6 @@ func shorten(t *testing.T, v secret.Value) secret.Value {
 	return v
 }
 
-func issue(t *testing.T, u *memory.Upstream, run authority.RunID, current secret.Value) secret.Value {
-	t.Helper()
-	var candidate secret.Value
-	var err error
-	if !u.Kind().Issues {
-		if candidate, err = u.Propose(t.Context(), current); err != nil {
-			t.Fatal(err)
-		}
-	}
-	applied, err := u.Apply(t.Context(), run, current, candidate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return applied
-}
-
 func verdict(t *testing.T, u *memory.Upstream, v secret.Value) upstream.Verdict {
 	t.Helper()
 	got, err := u.Verify(t.Context(), v)
@@ -166,7 +150,7 @@ func TestChangesShowAfterPropagation(t *testing.T) {
 			u := open(t, memory.Config{
 				Shape: memory.Dual, Clock: clock.Now, Propagation: time.Minute, VagueWhilePropagating: test.vague,
 			})
-			v := issue(t, u, "run-1", secret.Value{})
+			v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 			got := []upstream.Verdict{verdict(t, u, v)}
 			clock.Advance(time.Minute)
 			got = append(got, verdict(t, u, v))
@@ -187,8 +171,8 @@ func TestChangesShowAfterPropagation(t *testing.T) {
 func TestLockoutAnswersUnknown(t *testing.T) {
 	clock := newClock()
 	u := open(t, memory.Config{Shape: memory.Overwrite, Clock: clock.Now, LockoutAfter: 2, LockoutFor: time.Hour})
-	old := issue(t, u, "run-1", secret.Value{})
-	v := issue(t, u, "run-2", old)
+	old := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(t, u, "run-2", old)
 	got := []upstream.Verdict{
 		verdict(t, u, old), verdict(t, u, v), // a success in between starts the count again
 		verdict(t, u, old), verdict(t, u, old), verdict(t, u, v), verdict(t, u, old),
@@ -211,7 +195,7 @@ func TestLockoutAnswersUnknown(t *testing.T) {
 func TestRateLimitAnswersUnknown(t *testing.T) {
 	clock := newClock()
 	u := open(t, memory.Config{Shape: memory.Dual, Clock: clock.Now, RateLimit: 2, RateWindow: time.Minute})
-	v := issue(t, u, "run-1", secret.Value{})
+	v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 	got := []upstream.Verdict{verdict(t, u, v), verdict(t, u, v), verdict(t, u, v)}
 	for range 10 {
 		u.Accepts(v)
@@ -252,7 +236,7 @@ func TestCallAfterDeadline(t *testing.T) {
 func TestForeignClaimIsRefused(t *testing.T) {
 	for _, shape := range shapes {
 		u := open(t, memory.Config{Shape: shape, Clock: newClock().Now})
-		v := issue(t, u, "run-1", secret.Value{})
+		v := upstreamtest.Issue(t, u, "run-1", secret.Value{})
 		u.SetForeign(true)
 		var candidate secret.Value
 		if shape != memory.Issued {
@@ -276,8 +260,8 @@ func TestCredentialsAreCountedByRun(t *testing.T) {
 	if err := u.Seed(seed); err != nil {
 		t.Fatal(err)
 	}
-	issue(t, u, "run-1", seed)
-	issue(t, u, "run-1", seed)
+	upstreamtest.Issue(t, u, "run-1", seed)
+	upstreamtest.Issue(t, u, "run-1", seed)
 	want := map[authority.RunID]int{"": 1, "run-1": 2}
 	if diff := cmp.Diff(want, u.Credentials()); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
@@ -305,7 +289,7 @@ func TestSameSeedSameWorld(t *testing.T) {
 	for i := range got {
 		u := open(t, memory.Config{Shape: memory.Issued, Clock: newClock().Now})
 		got[i] = strings.Join([]string{
-			issue(t, u, "run-1", secret.Value{}).ExposeText(memory.Key), issue(t, u, "run-2", secret.Value{}).ExposeText(memory.Key),
+			upstreamtest.Issue(t, u, "run-1", secret.Value{}).ExposeText(memory.Key), upstreamtest.Issue(t, u, "run-2", secret.Value{}).ExposeText(memory.Key),
 		}, " ")
 	}
 	if got[0] != got[1] {
