@@ -331,7 +331,7 @@ type HostSpec struct {
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
 	// How the authority is unsealed; exactly one.
 	Unseal Unseal `json:"unseal"`
-	// Loopback address of health, metrics and console. Default 127.0.0.1:8470.
+	// Loopback address of health and metrics. Default 127.0.0.1:8470.
 	Listen string `json:"listen,omitempty"`
 	// Folders under which files may be written, by name. None overlaps the state folder or the estate.
 	Folders map[string]string `json:"folders,omitempty"`

@@ -70,6 +70,7 @@ func startMySQL(s *stage) *realparts.MariaDBServer {
 			CREATE DATABASE custody;
 			CREATE TABLE custody.accounts (account VARCHAR(340) COLLATE utf8mb4_bin PRIMARY KEY, marker TEXT NOT NULL);
 			GRANT CREATE USER, PROCESS ON *.* TO custody_admin@'%';
+			GRANT SELECT ON mysql.global_priv TO custody_admin@'%';
 			GRANT SELECT, INSERT, UPDATE ON custody.accounts TO custody_admin@'%'`))
 		host, port := s.via(m.Host, m.Port)
 		s.upstream("mysql", fmt.Sprintf("mysql: {host: %s, port: %d, tls: disable, markerTable: custody.accounts, usage: true}", host, port),

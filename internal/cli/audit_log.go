@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,10 @@ custody audit verify says whether that can be believed.`,
 				if err != nil {
 					return err
 				}
-				if events == nil {
+				if len(events) == 0 {
+					if err := errors.Join(knownSecret(ctx, platform, secretName), knownRun(ctx, platform, authority.RunID(run))); err != nil {
+						return err
+					}
 					events = []audit.Event{}
 				}
 				return a.answer(events, func(p *printer) { p.events(events, true) })

@@ -60,10 +60,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 // Command returns the whole tree, for the generator of the documentation.
 func Command() *cobra.Command {
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, env: func(string) string { return "" }}
-	root := a.root()
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
-	return root
+	return a.root()
 }
 
 // app is one run of the program.
@@ -105,7 +102,29 @@ Exit codes:
 		a.rotateCommand(), a.supplyCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.upstreamCommand(), a.versionCommand(),
 	)
 	a.complete(root)
+	a.borrowed(root)
 	return root
+}
+
+// borrowed are the commands of the library, made to refuse what they do not know as all others do.
+func (a *app) borrowed(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				command, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return noSuchCommand(command, rest)
+			}
+		case "completion":
+			c.Args = noSuchCommand
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // exitCodes is the table for --help.
@@ -175,6 +194,13 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
+	}
+	if cmd.Name() == "completion" {
+		names := []string{}
+		for _, shell := range cmd.Commands() {
+			names = append(names, shell.Name())
+		}
+		hint = "there are " + strings.Join(names, ", ")
 	}
 	return usage(fmt.Sprintf("there is no command %q", visible(cmd.CommandPath()+" "+args[0])), hint)
 }

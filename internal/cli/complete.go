@@ -29,7 +29,7 @@ func (a *app) completers() map[string]cobra.CompletionFunc {
 	folders := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	return map[string]cobra.CompletionFunc{
 		"secret": a.completeSecrets, "run": a.completeRuns, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
-		"file": files, "share": files, "program": files, "arg": files,
+		"file": files, "share": files, "program": files, "arg": files, "field=file": files,
 		"folder": folders, "dir": folders,
 		"-": cobra.FixedCompletions([]cobra.Completion{cobra.CompletionWithDesc("-", "from standard input")}, none),
 	}

@@ -27,7 +27,10 @@ func (a *app) runListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if runs == nil {
+				if len(runs) == 0 {
+					if err := knownSecret(ctx, platform, secretName); err != nil {
+						return err
+					}
 					runs = []server.Run{}
 				}
 				return a.answer(runs, func(p *printer) {

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/scaffold"
@@ -147,28 +146,6 @@ func readValue(name string) ([]byte, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return io.ReadAll(io.LimitReader(file, secret.MaxBytes+1))
-}
-
-// prompt asks twice on the terminal, without showing what is typed.
-func (a *app) prompt(what string) ([]byte, error) {
-	fd, ok := terminal(a.in)
-	if !ok {
-		return nil, usage("there is no terminal to ask on", "use - for standard input, or --from-file")
-	}
-	var typed [2][]byte
-	for i, text := range []string{what + ": ", "the same again: "} {
-		_, _ = io.WriteString(a.err, text)
-		line, err := term.ReadPassword(fd)
-		_, _ = io.WriteString(a.err, "\n")
-		if err != nil {
-			return nil, err
-		}
-		typed[i] = line
-	}
-	if !bytes.Equal(typed[0], typed[1]) {
-		return nil, usage("the two were not the same; nothing was sealed", "try again")
-	}
-	return typed[0], nil
 }
 
 func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {

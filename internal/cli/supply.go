@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 )
 
 func (a *app) supplyCommand() *cobra.Command {
-	var fields []string
+	var fields, files []string
 	var reason string
 	stdin, wait, timeout := false, false, time.Duration(0)
 	cmd := &cobra.Command{
@@ -35,9 +36,11 @@ A run that waits for a person because the reply to issuing was lost and its upst
 credential there by hand and hand it in. The run goes on with it.
 
 A value is asked for on the terminal, field by field (--field, more than once for several), or read from standard input
-(-): with --field the text of that field, without it a JSON object of all fields.`,
+(-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file
+(--from-file).`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
-  custody supply aws-key - --reason "the reply was lost" < credential.json`,
+  custody supply aws-key - --reason "the reply was lost" < credential.json
+  custody supply github-app --field appId --from-file privateKey=app.pem --reason "a new key"`,
 		Annotations: map[string]string{answers: "yes"},
 		Args: func(_ *cobra.Command, args []string) error {
 			stdin = len(args) == 2 && args[1] == "-"
@@ -46,7 +49,9 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 				return usage("which secret?", "custody inventory")
 			case len(args) > 2 || len(args) == 2 && !stdin:
 				return usage("a value cannot be given as an argument: process lists and the shell's history would keep it",
-					"leave it out to be asked for it, or use - for standard input")
+					"leave it out to be asked for it, or use - for standard input, or --from-file")
+			case stdin && len(fields) == 0 && len(files) > 0:
+				return usage("standard input without --field holds all fields", "say with --field which one it holds, or leave --from-file out")
 			case stdin && len(fields) > 1:
 				return usage("standard input holds one field", "leave --field out and hand in a JSON object of all fields")
 			}
@@ -54,7 +59,7 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				v, err := a.suppliedValue(fields, stdin)
+				v, err := a.suppliedValue(fields, files, stdin)
 				if err != nil {
 					return err
 				}
@@ -75,6 +80,7 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 		}),
 	}
 	cmd.Flags().StringArrayVar(&fields, "field", nil, "`name` of a field that is handed in")
+	cmd.Flags().StringArrayVar(&files, "from-file", nil, "`field=file`: a field, and the file with its text")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
@@ -82,13 +88,17 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 	return cmd
 }
 
-// suppliedValue reads what is handed in.
-func (a *app) suppliedValue(fields []string, stdin bool) (secret.Value, error) {
+// suppliedValue reads what is handed in. A value of which every field is empty is refused here, before anything is sent;
+// whether one of several may be is told by the value that the secret has.
+func (a *app) suppliedValue(fields, files []string, stdin bool) (secret.Value, error) {
+	typed, err := filed(files, fields)
+	if err != nil {
+		return secret.Value{}, err
+	}
 	if !stdin {
-		if len(fields) == 0 {
+		if len(fields) == 0 && len(files) == 0 {
 			fields = []string{secret.SingleField}
 		}
-		typed := map[string][]byte{}
 		for _, field := range fields {
 			text, err := a.prompt("field " + field)
 			if err != nil {
@@ -102,12 +112,19 @@ func (a *app) suppliedValue(fields []string, stdin bool) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("reading the value: %w", err)
 	}
+	if len(withoutNewline(read)) == 0 {
+		return secret.Value{}, usage("the value is empty; nothing was sent", "the pipe gave nothing: see that the command before it works")
+	}
 	if len(fields) == 1 {
-		return secret.New(map[string][]byte{fields[0]: withoutNewline(read)})
+		typed[fields[0]] = withoutNewline(read)
+		return secret.New(typed)
 	}
 	v, err := secret.Decode(read)
 	if err != nil {
 		return secret.Value{}, usage("standard input holds no JSON object of fields", "name the field with --field if it is the text of one")
+	}
+	if !slices.ContainsFunc(v.Names(), func(name string) bool { return v.ExposeText(name) != "" }) {
+		return secret.Value{}, usage("the value is empty; nothing was sent", "standard input holds a JSON object without the text of any field")
 	}
 	return v, nil
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
@@ -172,9 +171,7 @@ func (a *app) trialPrompts(trial *wire.UpstreamTrial) (map[string]secret.Value, 
 		if !ok {
 			return usage("there is no terminal to ask on", "use - to read a JSON object of fields from standard input")
 		}
-		_, _ = fmt.Fprintf(a.err, "%s, field %s (%s): ", part, name, visible(means))
-		typed, err := term.ReadPassword(fd)
-		_, _ = io.WriteString(a.err, "\n")
+		typed, err := a.hidden(fd, fmt.Sprintf("%s, field %s (%s): ", part, name, visible(means)), "a value of several lines goes by standard input (-)")
 		if err != nil {
 			return err
 		}

@@ -237,7 +237,7 @@ func secretsCatalogue() []Rule {
 			ID:     "origin-single",
 			Checks: "The origin names exactly one way.",
 			Why:    "The first value comes to be once.",
-			Fix:    "Keep one of generated and bootstrap.",
+			Fix:    "Keep one of generated, bootstrap, issued and derived.",
 		},
 		{
 			ID:     "origin-bootstrap",

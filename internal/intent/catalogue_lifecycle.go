@@ -350,7 +350,7 @@ func hostConfigurationCatalogue() []Rule {
 		{
 			ID:     "host-listen",
 			Checks: "The address is loopback.",
-			Why:    "Health, metrics and console are not for the network.",
+			Why:    "Health and metrics are not for the network.",
 			Fix:    "Write an address such as 127.0.0.1:8470.",
 		},
 		{

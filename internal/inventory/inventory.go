@@ -243,7 +243,10 @@ func Next(r Row, now time.Time) string {
 	case r.State == "suspended":
 		return "nothing until suspend is taken out of its document"
 	case r.State == "waiting-handover":
-		return "handover, as soon as its bootstrap document can be read" + waitingFor(r)
+		if r.Waiting == "" {
+			return "handover, at the next look of a server"
+		}
+		return "handover" + waitingFor(r)
 	case r.State == "waiting-issue", r.State == "issuing":
 		return "its first value is made" + waitingFor(r)
 	case r.Live != nil:

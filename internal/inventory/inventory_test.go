@@ -123,3 +123,15 @@ func TestEntryOfNothingIsNoUndeclaredSecret(t *testing.T) {
 		t.Errorf("got %+v", built)
 	}
 }
+
+// What a handover waits for is said; a bootstrap document that can be read is not.
+func TestHandoverSaysWhatItWaitsFor(t *testing.T) {
+	row := inventory.Row{State: "waiting-handover", Waiting: "the upstream, which cannot be reached"}
+	if got, want := inventory.Next(row, epoch), "handover; it waits for the upstream, which cannot be reached"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	row.Waiting = ""
+	if got, want := inventory.Next(row, epoch), "handover, at the next look of a server"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -4,7 +4,8 @@
 // What a consumer holds is derived and replaceable; it is never an authority.
 //
 // Guaranteed by every adapter that passes materializetest: a version older than the one held is refused, a version that
-// is there and taken is left alone, a proof says no more than what was found, and no error, proof or name holds a value.
+// is there and taken is left alone, a delivery that failed or was cut off is not proven until it was made good, a proof
+// says no more than what was found, and no error, proof or name holds a value.
 // Not guaranteed: that what was proved is still so a moment later. Whoever revokes on a proof asks again first.
 package materialize
 
@@ -23,7 +24,7 @@ type Level int
 const (
 	// None: not even delivered.
 	None Level = iota
-	// Delivered: the version is where the consumer reads it.
+	// Delivered: the version is where the consumer reads it, and the consumer was told so if it is to be told.
 	Delivered
 	// Rolled: every replica was started on it, or reloaded and its check passed.
 	Rolled
@@ -93,8 +94,9 @@ type Consumer interface {
 	Highest() Level
 	// Deliver puts v where the consumer reads it and makes the consumer take it (reload, restart). Delivering what is
 	// already there, and taken, changes nothing and disturbs nobody. A version older than the one held is ErrStale;
-	// one of another incarnation is taken whatever its number. After any other error the consumer may hold the old
-	// version or v; calling again settles it.
+	// one of another incarnation is taken whatever its number. After any other error, and after a crash, the consumer
+	// may hold the old version or v, and there is no proof of v until a call got through or the workload itself reports
+	// v; calling again settles it.
 	Deliver(ctx context.Context, v authority.Versioned) error
 	// Prove looks, changes nothing, and says which version the consumer runs on. v is the version hoped for, with its
 	// value, so that what is held can be compared with it; the proof carries the identity actually found. A check that

@@ -35,7 +35,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 	if err != nil {
 		return err
 	}
-	if requests, err = o.served(ctx, entry, requests); err != nil {
+	if requests, err = o.served(ctx, s, entry, requests); err != nil {
 		return err
 	}
 	if entry.Live == nil {
@@ -56,8 +56,11 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		if outlook.Ended != "" {
 			seen.Again = o.Now() // close its requests, keep its consumers
 			o.wakeRelated(s)
-		} else {
-			seen.Waiting, seen.ByDesign = outlook.Waiting, outlook.ByDesign
+			return nil
+		}
+		seen.Waiting, seen.ByDesign = outlook.Waiting, outlook.ByDesign
+		if s.Group != nil {
+			return o.tellGroup(ctx, s, seen)
 		}
 		return nil
 	}
@@ -97,26 +100,43 @@ func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error 
 	return err
 }
 
-// served closes the requests that the last run took, if it completed or a person aborted it, and returns the others.
-func (o *Orchestrator) served(ctx context.Context, entry *journal.Entry, requests []trigger.Request) ([]trigger.Request, error) {
-	if entry.Last == nil || entry.Last.Result != "completed" && !entry.Last.Aborted || entry.Last.Workflow != journal.Rotation {
-		return requests, nil
+// served closes the requests that the last run took, if it completed or a person aborted it, and returns the others. A
+// member's may have been taken by a run of its group's leader that was aborted before the member joined.
+func (o *Orchestrator) served(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request) ([]trigger.Request, error) {
+	if len(requests) == 0 {
+		return nil, nil
 	}
-	taken := map[string]bool{}
-	for _, id := range entry.Last.Trigger.Requests {
-		taken[id] = true
+	by := map[string]authority.RunID{}
+	if s.Group != nil && s.Path != s.Group.Leader {
+		leader, err := o.Journal.Load(ctx, s.Group.Leader)
+		if err != nil {
+			return nil, err
+		}
+		if leader.Last != nil && leader.Last.Aborted {
+			serve(by, leader.Last)
+		}
+	}
+	if last := entry.Last; last != nil && last.Workflow == journal.Rotation && (last.Result == "completed" || last.Aborted) {
+		serve(by, last)
 	}
 	var open []trigger.Request
 	for _, request := range requests {
-		if !taken[request.ID] {
+		run, taken := by[request.ID]
+		if !taken {
 			open = append(open, request)
 			continue
 		}
-		if err := o.Queue.Close(ctx, request.ID, entry.Last.Run); err != nil {
+		if err := o.Queue.Close(ctx, request.ID, run); err != nil {
 			return nil, err
 		}
 	}
 	return open, nil
+}
+
+func serve(by map[string]authority.RunID, last *journal.Outcome) {
+	for _, id := range last.Trigger.Requests {
+		by[id] = last.Run
+	}
 }
 
 // enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is
@@ -158,11 +178,11 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now(),
 	})
 	if s.Group != nil {
-		joined, asked, err := o.grouped(ctx, s, entry, requests, reason, seen)
+		joined, asked, all, err := o.grouped(ctx, s, entry, requests, reason, seen)
 		if joined || err != nil {
 			return err
 		}
-		reason = asked
+		reason, requests = asked, all
 	}
 	if reason == nil {
 		if entry.Retry != nil && seen.Waiting == "" {
@@ -183,6 +203,9 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		}
 	}
 	why := triggerOf(s, *reason, requests)
+	if s.Group != nil {
+		carry(&why, entry)
+	}
 	timed := why.Kind == trigger.Time && s.Upstream != nil // without one no run begins
 	if timed {
 		if stop := o.holdTimed(jumped); stop != nil {
@@ -201,7 +224,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		seen.hold(wait{upstream.Explained(err), late, o.soon(entry.QuietUntil)})
 		return nil
 	case err == nil && s.Group != nil:
-		o.groupBegun(s)
+		o.wakeGroup(s) // its members join
 	}
 	return err
 }
@@ -269,7 +292,8 @@ func retryOf(retry *journal.Retry) wait {
 	return wait{reason: fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason), byDesign: true}
 }
 
-// keep has every consumer hold the version of record, and names what was found to differ.
+// keep has every consumer hold the version of record and be told so, and names what was found to differ. What fails is
+// tried again soon, by the look's back-off.
 func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	now := o.Now()
 	if !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
@@ -306,7 +330,9 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		return nil
 	}
 	steady := !seen.kept.IsZero() // consumers held this version when they were last looked at
-	seen.Drift = ""
+	if steady || seen.failures == 0 {
+		seen.Drift = "" // else it is what the look that failed found
+	}
 	var faults []string
 	for _, consumer := range s.Consumers {
 		proof, err := consumer.Prove(ctx, held)
@@ -321,6 +347,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		}
 	}
 	if len(faults) > 0 {
+		seen.kept = time.Time{}
 		return fmt.Errorf("delivering %s: %s", s.Secret, strings.Join(faults, "; "))
 	}
 	seen.kept = now

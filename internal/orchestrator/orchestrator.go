@@ -120,6 +120,7 @@ type State struct {
 	failures   int
 	kept       time.Time       // consumers were last found right
 	asked      map[string]bool // the open requests that the last look knew of
+	stood      string          // the live run of a member of a group and its step, as the others were told last
 	woken      bool            // somebody wants it looked at again, though a look may be under way
 	declared   int             // the declaration that it is of: a look that began under another tells nothing of kept
 }
@@ -146,11 +147,9 @@ type Orchestrator struct {
 	uses    int       // counts Use
 	// wants says why members of groups want their leader to begin. They are found again after a crash.
 	wants map[authority.Path]want
-	// insisted are the requests in wants for which a group has begun.
-	insisted map[string]bool
-	busy     map[authority.Path]bool // those that somebody looks at now
-	looks    sync.WaitGroup
-	slots    chan struct{}
+	busy  map[authority.Path]bool // those that somebody looks at now
+	looks sync.WaitGroup
+	slots chan struct{}
 	// staggering is held while a run of a stagger set is planned.
 	staggering sync.Mutex
 }
@@ -165,7 +164,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{}, insisted: map[string]bool{},
+		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
 

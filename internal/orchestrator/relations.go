@@ -41,7 +41,7 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
 			return &wait{fmt.Sprintf("the end of the run of %s, of the same stagger set %s", other.Secret, s.Stagger.Set), true, now.Add(time.Minute)}, nil
 		}
 		last := entry.Last
-		if last == nil || last.Workflow != journal.Rotation {
+		if last == nil || last.Workflow != journal.Rotation || rotation.Ahead(last.Ended, now) {
 			continue
 		}
 		if until := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(until) {
@@ -52,55 +52,67 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
 }
 
 // grouped lets a member of a group join its leader's run, or ask for one; for the leader it returns why the group is to
-// begin now, its own reason or a member's, once every member can.
-func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, reason *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, err error) {
+// begin now, its own reason or a member's, once every member can, and the requests for that, its own last.
+func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, reason *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, all []trigger.Request, err error) {
 	if s.Path == s.Group.Leader {
+		wanted, members := o.wanted(s.Group, entry)
 		if reason == nil {
-			reason = o.wanted(s.Group, entry)
+			reason = wanted
 		}
 		if reason == nil {
-			return false, nil, nil
+			return false, nil, nil, nil
 		}
 		hold, err := o.memberHolds(ctx, s)
 		if err != nil {
-			return false, nil, err
+			return false, nil, nil, err
 		}
 		if hold != nil {
 			seen.hold(*hold)
-			return false, nil, nil
+			return false, nil, nil, nil
 		}
-		return false, reason, nil
+		return false, reason, append(members, requests...), nil
 	}
 	leader, err := o.Journal.Load(ctx, s.Group.Leader)
 	if err != nil {
-		return false, nil, err
+		return false, nil, nil, err
 	}
 	run := leader.Live
 	if run != nil && run.Group == run.ID && run.Step != journal.Undoing && slices.Contains(run.Members, s.Path) && (entry.Last == nil || entry.Last.Group != run.Group) {
 		why := run.Trigger
-		why.Requests = ids(requests)
+		if why.Requests = nil; len(requests) > 0 {
+			why = triggerOf(s, rotation.Reason{}, requests)
+		}
 		_, err := o.Rotation.Join(ctx, s.Subject, why, run)
 		o.Wake(s.Group.Leader)
-		return err == nil, nil, err
+		return err == nil, nil, nil, err
 	}
 	o.mu.Lock()
 	leads, declared := o.secrets[s.Group.Leader]
 	if reason == nil {
 		delete(o.wants, s.Path)
 	} else {
-		o.wants[s.Path] = want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: s.Subject.Secret + ", of the same group: " + reason.Text}, ids(requests)}
+		w := want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: ofGroup(s, reason.Text)}, slices.Clone(requests)}
+		for i := range w.requests {
+			w.requests[i].Reason = ofGroup(s, w.requests[i].Reason)
+		}
+		o.wants[s.Path] = w
 	}
 	o.mu.Unlock()
 	switch {
 	case reason == nil:
-		return false, nil, nil
+		return false, nil, nil, nil
 	case !declared || leads.Suspended || leads.Elsewhere:
 		seen.hold(wait{reason: fmt.Sprintf("its group %s to begin, whose first secret, at %s, is suspended or rotated elsewhere", s.Group.Name, s.Group.Leader)})
 	default:
 		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
 	}
 	o.Wake(s.Group.Leader)
-	return false, nil, nil
+	return false, nil, nil, nil
+}
+
+// ofGroup words, for the leader's run, why the member s wants it.
+func ofGroup(s Secret, reason string) string {
+	return s.Subject.Secret + ", of the same group: " + reason
 }
 
 // memberHolds says why the group cannot begin, nil when it can.
@@ -123,7 +135,10 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (*wait, error)
 		case entry.Current == nil && !other.First:
 			return &wait{reason: fmt.Sprintf("%s, of its group %s, to be handed over", member.Secret, s.Group.Name), byDesign: true}, nil
 		case o.Now().Before(entry.QuietUntil):
-			return &wait{reason: fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), byDesign: true}, nil
+			if err := o.Rotation.Quieten(ctx, other.Subject, entry); err != nil {
+				return nil, err
+			}
+			return &wait{fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), true, o.soon(entry.QuietUntil)}, nil
 		}
 	}
 	return nil, nil
@@ -134,37 +149,59 @@ type want struct {
 	after  authority.RunID
 	reason *rotation.Reason
 	// requests are the member's: each makes the leader begin without waiting for its next attempt, once.
-	requests []string
+	requests []trigger.Request
 }
 
-// wanted says why a leader whose own entry gives no reason is to begin for a member, nil when it is not. Within its
-// back-off only a request counts for which no run began yet.
-func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) *rotation.Reason {
+// wanted says why a leader whose own entry gives no reason is to begin for a member, nil when it is not, and which
+// requests of members a run of it takes. Within its back-off only a request counts that no run took yet.
+func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) (reason *rotation.Reason, requests []trigger.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	later := leader.Retry != nil && (leader.Retry.Held || o.Now().Before(leader.Retry.NotBefore))
+	later := rotation.Later(leader.Retry, o.Now())
 	for _, member := range group.Members {
 		w, wants := o.wants[member.Path]
 		if !wants || w.after != lastOf(leader) {
 			continue
 		}
-		if !later || slices.ContainsFunc(w.requests, func(id string) bool { return !o.insisted[id] }) {
-			return w.reason
+		requests = append(requests, w.requests...)
+		fresh := slices.ContainsFunc(w.requests, func(request trigger.Request) bool { return !taken(leader, request.ID) })
+		if reason == nil && (!later || fresh) {
+			reason = w.reason
 		}
 	}
-	return nil
+	return reason, requests
 }
 
-// groupBegun notes that a run of the group's leader began, and has the members join it.
-func (o *Orchestrator) groupBegun(leader Secret) {
-	o.mu.Lock()
-	for _, member := range leader.Group.Members {
-		for _, id := range o.wants[member.Path].requests {
-			o.insisted[id] = true
+// taken reports whether the leader's last run took a request.
+func taken(leader *journal.Entry, id string) bool {
+	return leader.Last != nil && slices.Contains(leader.Last.Trigger.Requests, id)
+}
+
+// carry has a run of a leader take the requests of the one before it, where that failed: a member that this process has
+// not looked at yet may have made them, and each makes the group begin only once.
+func carry(why *journal.Trigger, leader *journal.Entry) {
+	if leader.Retry == nil || leader.Last == nil {
+		return
+	}
+	for _, id := range leader.Last.Trigger.Requests {
+		if !slices.Contains(why.Requests, id) {
+			why.Requests = append(why.Requests, id)
 		}
 	}
-	o.mu.Unlock()
-	o.wakeGroup(leader)
+}
+
+// tellGroup has the other members looked at when the live run of s came to another step: they may wait for that. A run
+// has few steps and comes to each once, so members never wake each other without end.
+func (o *Orchestrator) tellGroup(ctx context.Context, s Secret, seen *State) error {
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil || entry.Live == nil {
+		return err
+	}
+	if stands := fmt.Sprintf("%s %s", entry.Live.ID, entry.Live.Step); stands != seen.stood {
+		seen.stood = stands
+		o.wakeGroup(s)
+	}
+	return nil
 }
 
 // lastOf is the last run of a secret that has ended, "" when none has.

@@ -381,7 +381,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	case bound.Upstream == nil:
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
-			Hint: "hand in a new value that you made: custody supply " + declared.Name + "; or declare rotation.upstreamRef",
+			Hint: "hand in a new value that you made: custody supply " + declared.Name + " --reason TEXT, with --field for each of its fields; or declare rotation.upstreamRef",
 		}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{
@@ -393,25 +393,83 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	return request, err
 }
 
-// Settle implements server.Service. It ends when done says so, or when nothing is left that time alone would not bring.
+const (
+	// idle: what comes by itself later than this is left to a server.
+	idle = 2 * time.Minute
+	// patience is for what somebody else must do: mostly a process that takes a value up, or an upstream that comes back.
+	patience = 10 * time.Second
+)
+
+// Settle implements server.Service. It ends when done says so, or once nothing is new and nothing is left to look at soon:
+// within idle since the last news where only time is needed, else within patience. Nudge has it ask done at once.
 func (p *Platform) Settle(ctx context.Context, done func() bool) error {
-	const idle = 2 * time.Minute // waits longer than this are left to a server
+	known, since := map[string]bool{}, p.Now()
 	for !done() {
 		next, err := p.Orchestrator.Tick(ctx)
 		if err != nil {
 			return err
 		}
+		news, err := p.news(ctx, known)
+		if err != nil {
+			return err
+		}
+		if news {
+			since = p.Now()
+		}
 		wait := next.Sub(p.Now())
-		if done() || wait > idle {
+		if done() || wait > idle || !p.soon(wait <= 0, since) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-p.woken:
 		case <-p.after(max(wait, time.Millisecond)):
 		}
 	}
 	return nil
+}
+
+// news adds where each run stands, and what time alone brings, to what is known, and reports whether any of that is new.
+// There is no end of what is tried and refused, and it is no news.
+func (p *Platform) news(ctx context.Context, known map[string]bool) (bool, error) {
+	entries, err := p.Journal.All(ctx)
+	if err != nil {
+		return false, err
+	}
+	before := len(known)
+	for _, entry := range entries {
+		if entry.Live != nil {
+			known[fmt.Sprintf("run %s %s", entry.Live.ID, entry.Live.Step)] = true
+		}
+		if entry.Last != nil {
+			known[fmt.Sprintf("run %s %s", entry.Last.Run, entry.Last.Result)] = true
+		}
+	}
+	for path, state := range p.Orchestrator.States() {
+		if state.Waiting != "" && state.ByDesign {
+			known[fmt.Sprintf("wait %s %s", path, state.Waiting)] = true
+		}
+	}
+	return len(known) > before, nil
+}
+
+// soon reports whether there is something to look at that is worth waiting for, when the last news was at since. due says
+// that it is time for a look already.
+func (p *Platform) soon(due bool, since time.Time) bool {
+	if due {
+		return !p.Now().After(since.Add(idle))
+	}
+	for _, state := range p.Orchestrator.States() {
+		limit := patience
+		if state.ByDesign {
+			limit = idle
+		}
+		if !state.Again.IsZero() && !state.Again.After(since.Add(limit)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Platform) after(d time.Duration) <-chan struct{} {

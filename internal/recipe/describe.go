@@ -5,6 +5,8 @@ package recipe
 import (
 	_ "embed"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/upstream"
@@ -58,13 +60,54 @@ func means(k upstream.Kind) string {
 // whenItFails begins the part of a page before which its recipe's own words stand.
 const whenItFails = "\n## When it fails\n"
 
-// whole is a recipe's page with what the recipe itself says of claims and lock-outs.
+// leastPermissions begins the part of a page before which stand its documents and the fields of its values.
+const leastPermissions = "\n## Least permissions\n"
+
+// whole is a recipe's page with what the recipe itself says of fields, claims and lock-outs.
 func whole(page string, c *Compiled) string {
+	documents, rest, found := strings.Cut(page, leastPermissions)
+	if !found {
+		panic("recipe: the page of " + c.Source.Name + " does not say which permissions it needs, which its test shows")
+	}
+	page = documents + "\n" + hostWords(documents) + "\n\n## Fields\n\n" + fieldWords(c) + leastPermissions + rest
 	before, after, found := strings.Cut(page, whenItFails)
 	if !found {
 		panic("recipe: the page of " + c.Source.Name + " does not say what happens when it fails, which its test shows")
 	}
 	return before + "\n## Claims\n\n" + accountWords(c) + "\n\n## Lock-out\n\n" + lockOut(c) + "\n" + whenItFails + after
+}
+
+// hostWords say what documents refer to that is not in them.
+func hostWords(documents string) string {
+	words := "The folder, the reload and the check that the consumer picks are named in `custody.yaml`: see [on the host](http.md#on-the-host)."
+	if strings.Contains(documents, "policyRef: monthly") {
+		return "The policy `monthly` is there after `custody init`.\n" + words
+	}
+	return words
+}
+
+// fieldWords are what a value and the admin credential consist of.
+func fieldWords(c *Compiled) string {
+	var b strings.Builder
+	b.WriteString("| field of the value | is | |\n|---|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(c.Source.Fields)) {
+		field, note := c.Source.Fields[name], "secret"
+		if field.Public {
+			note = "not secret"
+		}
+		if field.Optional {
+			note += "; a value handed over from elsewhere need not have it"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, field.Means, note)
+	}
+	if c.Source.Admin == nil {
+		return b.String()
+	}
+	b.WriteString("\n| field of the admin credential | is |\n|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(c.Source.Admin.Fields)) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", name, c.Source.Admin.Fields[name])
+	}
+	return b.String()
 }
 
 func accountWords(c *Compiled) string {

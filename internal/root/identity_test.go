@@ -232,6 +232,48 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// From systemd 254 on, a credential of a service with a user of its own is root's, mode 0440, with an access control list.
+func TestLoadCredential(t *testing.T) {
+	id := newIdentity(t)
+	folder := t.TempDir()
+	credentials := filepath.Join(folder, "custody.service")
+	if err := os.Mkdir(credentials, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+	for name, c := range map[string]struct {
+		path string
+		mode fs.FileMode
+		err  error
+	}{
+		"group read":      {path: filepath.Join(credentials, "bootstrap"), mode: 0o440},
+		"owner only":      {path: filepath.Join(credentials, "private"), mode: 0o400},
+		"group write":     {path: filepath.Join(credentials, "written"), mode: 0o460, err: root.ErrExposed},
+		"world read":      {path: filepath.Join(credentials, "open"), mode: 0o444, err: root.ErrExposed},
+		"beside it":       {path: filepath.Join(folder, "bootstrap"), mode: 0o440, err: root.ErrExposed},
+		"its name longer": {path: credentials + ".d", mode: 0o440, err: root.ErrExposed},
+		"and out again":   {path: credentials + "/../outside", mode: 0o440, err: root.ErrExposed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(c.path, id.ExposeFile(created), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(c.path, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := root.Load(c.path); !errors.Is(err, c.err) || err == nil && found[0].Public() != id.Public() {
+				t.Errorf("got %v, want %v", err, c.err)
+			}
+		})
+	}
+	for name, folder := range map[string]string{"none": "", "not absolute": "."} {
+		t.Setenv("CREDENTIALS_DIRECTORY", folder)
+		if _, err := root.Load(filepath.Join(credentials, "bootstrap")); !errors.Is(err, root.ErrExposed) {
+			t.Errorf("with a folder of credentials that is %s: %v", name, err)
+		}
+	}
+}
+
 func TestEncryptDecrypt(t *testing.T) {
 	rootKey, host, stranger := newIdentity(t), newIdentity(t), newIdentity(t)
 	to := []string{rootKey.Public(), host.Public()}

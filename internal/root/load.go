@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -15,6 +17,9 @@ const maxIdentityFile = 64 << 10
 
 // Load reads an identity file that only its owner may read. A missing file is fs.ErrNotExist; one that group or others
 // may read or write is ErrExposed. The mode is that of the file that was opened, not of one that took its place.
+//
+// A file beneath $CREDENTIALS_DIRECTORY may be readable by its group: systemd lets the service's user in by an access
+// control list, whose mask shows in the group's place.
 func Load(path string) ([]Identity, error) {
 	// Without O_NONBLOCK a pipe in the file's place would hold the caller for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -30,7 +35,11 @@ func Load(path string) ([]Identity, error) {
 		return nil, &Error{Doing: "opening identity file " + path, Class: ErrMalformed, Detail: "not a regular file",
 			Next: "give the path of the file itself"}
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
+	barred := fs.FileMode(0o077)
+	if isCredential(path) {
+		barred &^= 0o040
+	}
+	if info.Mode().Perm()&barred != 0 {
 		return nil, &Error{Doing: "opening identity file " + path, Class: ErrExposed,
 			Detail: fmt.Sprintf("mode %04o lets group or others in", info.Mode().Perm()),
 			Next:   fmt.Sprintf("chmod 600 %s; if others may have read it, make a new identity and re-encrypt to it", path)}
@@ -51,4 +60,14 @@ func Load(path string) ([]Identity, error) {
 		return nil, err
 	}
 	return found, nil
+}
+
+// isCredential reports whether path lies beneath the folder in which systemd puts a service's credentials.
+func isCredential(path string) bool {
+	folder := os.Getenv("CREDENTIALS_DIRECTORY")
+	if !filepath.IsAbs(folder) {
+		return false
+	}
+	within, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(within)
 }

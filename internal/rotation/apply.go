@@ -187,13 +187,16 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
 		return a.wait("a person: its group counts on this run, and " + reason), nil
 	}
+	seenTo := "" // what the upstream cannot undo, a person says that they do
 	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
-		if a.kind.Issues {
-			reason += "; hand one in that it honours, with `custody supply`"
+		if seenTo = a.run.Forced; seenTo == "" {
+			if a.kind.Issues {
+				reason += "; hand one in that it honours, with `custody supply`"
+			}
+			return a.wait("a person: this upstream cannot undo, and " + reason + "; or see to it there, then `custody run force`"), nil
 		}
-		return a.wait("a person: this upstream cannot undo, and " + reason), nil
 	}
-	a.run.Step, a.run.Undo, a.run.Forced = journal.Undoing, reason, ""
+	a.run.Step, a.run.Undo, a.run.Forced = journal.Undoing, reason, seenTo
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
 	}
@@ -257,7 +260,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
 		}
 	default:
-		if a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
+		if a.kind.Capability == upstream.Overwrite && a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
 			if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Accepted {
 				return nil, nil
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 
 	// redeliverAfter bounds how often a consumer that shows no proof is disturbed again.
 	redeliverAfter = 5 * time.Minute
+	// consumerTimeout bounds a call to a consumer whose own commands are bounded by what is declared for each.
+	consumerTimeout = 10 * time.Minute
 	// stepOverlap records that proofs were still missing at maxOverlap.
 	stepOverlap journal.Step = "overlap-exceeded"
 	stepForced  journal.Step = "forced"
@@ -36,22 +39,18 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Promoted, ""); err != nil {
 		return nil, err
 	}
-	missing, err := a.missing(ctx, held)
+	missing, err := a.missing(ctx, held, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(missing) > 0 && a.mayDeliver(held) {
-		a.p.delivered = a.Now()
-		for i := range missing {
-			if missing[i].fault = a.hand(ctx, missing[i].consumer, held); missing[i].fault != nil {
-				a.p.delivered = time.Time{} // what failed is tried again at the next look
-			}
-		}
-		again, err := a.missing(ctx, held)
+	if owed := a.owed(held, missing); len(owed) > 0 {
+		faults, err := a.hand(ctx, held, owed)
 		if err != nil {
 			return nil, err
 		}
-		missing = carryFaults(again, missing)
+		if missing, err = a.missing(ctx, held, faults); err != nil {
+			return nil, err
+		}
 	}
 	if len(missing) > 0 {
 		return a.lacking(ctx, held, missing)
@@ -73,36 +72,58 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 	return held, nil, nil
 }
 
-// mayDeliver says whether consumers are handed the version now: at once, then rarely, and not at all past maxOverlap
-// under the strategy hold.
-func (a *attempt) mayDeliver(held authority.Versioned) bool {
-	if a.run.Policy.FailureStrategy == strategyHold && a.overdue(held) {
-		return false
+// owed returns those who are handed the version now: everybody at once, then rarely. Past maxOverlap the strategy hold
+// disturbs nobody again who has it; who has not is locked out where the old credential is gone, and gets it whatever
+// the strategy.
+func (a *attempt) owed(held authority.Versioned, missing []lack) []lack {
+	if !a.p.delivered.IsZero() && a.Now().Sub(a.p.delivered) < redeliverAfter {
+		return nil
 	}
-	return a.p.delivered.IsZero() || a.Now().Sub(a.p.delivered) >= redeliverAfter
+	if a.run.Policy.FailureStrategy == strategyHold && a.overdue(held) {
+		return slices.DeleteFunc(slices.Clone(missing), func(l lack) bool { return l.has })
+	}
+	return missing
 }
 
 func (a *attempt) overdue(held authority.Versioned) bool {
 	return a.run.Policy.MaxOverlap > 0 && a.Now().Sub(held.Created) > a.run.Policy.MaxOverlap
 }
 
-func (a *attempt) hand(ctx context.Context, consumer Consumer, held authority.Versioned) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return consumer.Deliver(ctx, held)
+// hand delivers held to those that are owed it and returns, by consumer, what failed. That is tried again at the next look.
+func (a *attempt) hand(ctx context.Context, held authority.Versioned, owed []lack) (map[string]error, error) {
+	a.p.delivered = a.Now()
+	faults := map[string]error{}
+	for _, lack := range owed {
+		limited, cancel := context.WithTimeout(ctx, consumerTimeout)
+		err := lack.consumer.Deliver(limited, held)
+		cancel()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			faults[lack.consumer.Name()] = err
+			a.p.delivered = time.Time{}
+		}
+	}
+	return faults, nil
 }
 
 // lack is a consumer without the proof that revocation needs.
 type lack struct {
 	consumer Consumer
 	why      string
-	fault    error
+	has      bool // it shows that it has the version, and not enough
 }
 
-// missing asks every consumer and returns those that cannot yet show that they run on held.
-func (a *attempt) missing(ctx context.Context, held authority.Versioned) ([]lack, error) {
+// missing asks every consumer and returns those that cannot yet show that they run on held. One whose delivery just
+// failed is among them, whatever it would show.
+func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults map[string]error) ([]lack, error) {
 	var lacking []lack
 	for _, consumer := range a.s.Consumers {
+		if fault := faults[consumer.Name()]; fault != nil {
+			lacking = append(lacking, lack{consumer: consumer, why: fault.Error()})
+			continue
+		}
 		proof, err := a.prove(ctx, consumer, held)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -114,13 +135,13 @@ func (a *attempt) missing(ctx context.Context, held authority.Versioned) ([]lack
 		if proof.Version == held.ID && proof.Level >= consumer.Needs {
 			continue
 		}
-		lacking = append(lacking, lack{consumer: consumer, why: describe(proof, held.ID, consumer.Needs)})
+		lacking = append(lacking, lack{consumer, describe(proof, held.ID, consumer.Needs), proof.Version == held.ID})
 	}
 	return lacking, nil
 }
 
 func (a *attempt) prove(ctx context.Context, consumer Consumer, held authority.Versioned) (materialize.Proof, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
 	defer cancel()
 	return consumer.Prove(ctx, held)
 }
@@ -137,17 +158,6 @@ func because(missing string) string {
 		return ""
 	}
 	return " (" + missing + ")"
-}
-
-func carryFaults(now, before []lack) []lack {
-	for i := range now {
-		for _, earlier := range before {
-			if earlier.fault != nil && earlier.consumer.Name() == now[i].consumer.Name() {
-				now[i].why = earlier.fault.Error()
-			}
-		}
-	}
-	return now
 }
 
 // lacking waits for proofs, says whose, and at maxOverlap does what the policy's failure strategy says. It never
@@ -281,7 +291,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
 		return until("the settle time after the last proof", left), nil
 	}
-	missing, err := a.missing(ctx, held)
+	missing, err := a.missing(ctx, held, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,9 +18,26 @@ const (
 	retryCap    = 6 * time.Hour
 )
 
+// unnoticed is the most that a clock is set back by without being held for it; see trigger.Clock. What it dates further
+// ahead than that was dated by a clock that was wrong.
+const unnoticed = 15 * time.Minute
+
+// Ahead reports whether at, the time of something past, is one that only a clock which ran ahead can have given it. It is
+// old then, nobody knows how.
+func Ahead(at, now time.Time) bool { return at.After(now.Add(unnoticed)) }
+
+// Later reports whether the next attempt has to wait: for a person's request, or until the time that is set for it. One
+// that a clock ahead of time set is none.
+func Later(retry *journal.Retry, now time.Time) bool {
+	if retry == nil {
+		return false
+	}
+	return retry.Held || now.Before(retry.NotBefore) && !Ahead(retry.NotBefore.Add(-retryAfter(retry.Attempts)), now)
+}
+
 // retryAfter doubles from a minute to six hours.
 func retryAfter(attempts int) time.Duration {
-	return min(retryCap, retryFirst<<min(attempts-1, 10))
+	return min(retryCap, retryFirst<<min(max(attempts, 1)-1, 10))
 }
 
 // Situation is all that decides whether a secret is due.
@@ -61,15 +78,8 @@ func Due(s Situation) *Reason {
 // backingOff: after failures only time passing, or a request that the failed run had not taken, starts another run. When
 // that came in does not matter: it may have come while that run was live, or by a clock that was set back since.
 func backingOff(s Situation) bool {
-	retry := s.Entry.Retry
-	if retry == nil {
-		return false
-	}
 	taken := func(id string) bool { return s.Entry.Last != nil && slices.Contains(s.Entry.Last.Trigger.Requests, id) }
-	if slices.ContainsFunc(s.Requests, func(id string) bool { return !taken(id) }) {
-		return false
-	}
-	return retry.Held || s.Now.Before(retry.NotBefore)
+	return Later(s.Entry.Retry, s.Now) && !slices.ContainsFunc(s.Requests, func(id string) bool { return !taken(id) })
 }
 
 func neverIssued(s Situation) *Reason {
@@ -88,8 +98,13 @@ func requested(s Situation) *Reason {
 
 func pastDue(s Situation) *Reason {
 	next, ok := NextDue(s.Entry, s.Policy)
-	if !ok || s.Now.Before(next) || !open(s.Policy.Windows, s.Now) {
+	since := began(s.Entry)
+	ahead := Ahead(since, s.Now)
+	switch {
+	case !ok || s.Now.Before(next) && !ahead || !open(s.Policy.Windows, s.Now):
 		return nil
+	case ahead:
+		return &Reason{"time", "its value is dated " + since.Format(time.RFC3339) + ", by a clock that ran ahead"}
 	}
 	return &Reason{"time", "its lifetime of " + s.Policy.TTL.String() + " ends " + Ends(s.Entry, s.Policy).Format(time.RFC3339)}
 }
@@ -99,7 +114,16 @@ func Ends(entry journal.Entry, policy journal.Policy) time.Time {
 	if policy.RotationType != "time" || policy.TTL <= 0 || entry.Rotated.IsZero() {
 		return time.Time{}
 	}
-	return entry.Rotated.Add(policy.TTL)
+	return began(entry).Add(policy.TTL)
+}
+
+// began is when the lifetime of the current version began. The authority dates it by a clock of its own: where that runs
+// ahead, the end of the run that made the version is believed.
+func began(entry journal.Entry) time.Time {
+	if last := entry.Last; last != nil && entry.Current != nil && last.Run == entry.Current.Run && last.Ended.Before(entry.Rotated) {
+		return last.Ended
+	}
+	return entry.Rotated
 }
 
 // NextDue is when the clock alone starts the next run, windows aside; false when it never does.

@@ -50,8 +50,20 @@ func TestDue(t *testing.T) {
 		"backing off":             {func(s *rotation.Situation) { failed(s, false) }, ""},
 		"back-off over":           {func(s *rotation.Situation) { failed(s, false); s.Now = s.Entry.Retry.NotBefore }, "time"},
 		"held":                    {func(s *rotation.Situation) { failed(s, true); s.Now = epoch.Add(300 * day) }, ""},
-		"held, an old request":    {func(s *rotation.Situation) { failed(s, true); s.Requests = s.Entry.Last.Trigger.Requests }, ""},
-		"held, a new request":     {func(s *rotation.Situation) { failed(s, true); s.Requests = []string{"new"} }, "requested"},
+		"dated ahead":             {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(300 * day) }, "time"},
+		"dated ahead a little":    {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(15 * time.Minute) }, ""},
+		"the authority's clock is ahead": {func(s *rotation.Situation) {
+			s.Entry.Rotated = s.Now.Add(300 * day)
+			s.Entry.Last = &journal.Outcome{Run: "run-1", Ended: s.Now}
+			s.Entry.Current.Run = "run-1"
+		}, ""},
+		"a back-off of a clock ahead": {func(s *rotation.Situation) { failed(s, false); s.Entry.Retry.NotBefore = s.Now.Add(day) }, "time"},
+		"the longest back-off": {func(s *rotation.Situation) {
+			failed(s, false)
+			s.Entry.Retry = &journal.Retry{Attempts: 40, NotBefore: s.Now.Add(6 * time.Hour)}
+		}, ""},
+		"held, an old request": {func(s *rotation.Situation) { failed(s, true); s.Requests = s.Entry.Last.Trigger.Requests }, ""},
+		"held, a new request":  {func(s *rotation.Situation) { failed(s, true); s.Requests = []string{"new"} }, "requested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := monthly()

@@ -112,14 +112,54 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch fateOf(leader, a.run.Group) {
+	went := fateOf(leader, a.run.Group)
+	if went == unknownOf { // the leader moved on
+		if went, err = a.ofOthers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch went {
 	case decided:
 		return nil, nil
-	case undone, unknownOf: // a leader that moved on cannot have gone forward without this member
+	case undone:
 		a.p.released = true
-		return a.takeBack(ctx, "its group was taken back")
+		return a.takeBackWith(ctx, leader, "its group was taken back")
 	}
 	return until("the other members of its group to be verified; "+a.s.member(a.run.Leader).Secret+" leads", a.backoff()), nil
+}
+
+// ofOthers is the fate of a group whose leader's entry no longer knows it: forward with any other member that went there,
+// and back otherwise.
+func (a *attempt) ofOthers(ctx context.Context) (fate, error) {
+	for _, path := range a.run.Members {
+		if path == a.s.Path || path == a.run.Leader {
+			continue
+		}
+		entry, err := a.Journal.Load(ctx, path)
+		if err != nil {
+			return unknownOf, err
+		}
+		if fateOf(entry, a.run.Group) == decided {
+			return decided, nil
+		}
+	}
+	return undone, nil
+}
+
+// takeBackWith takes this run back with that of another member: who aborted that aborted the group.
+func (a *attempt) takeBackWith(ctx context.Context, other *journal.Entry, reason string) (*pause, error) {
+	a.run.Aborted = abortedIn(other, a.run.Group)
+	stop, err := a.takeBack(ctx, reason)
+	a.run.Aborted = a.run.Aborted && a.run.Step == journal.Undoing
+	return stop, err
+}
+
+// abortedIn says whether a person had the entry's run of the group taken back.
+func abortedIn(entry *journal.Entry, group authority.RunID) bool {
+	if run := entry.Live; run != nil && run.Group == group {
+		return run.Aborted
+	}
+	return entry.Last != nil && entry.Last.Group == group && entry.Last.Aborted
 }
 
 // last waits, where making the new credential ends the old one, until every other member's candidate works.
@@ -143,10 +183,29 @@ func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause,
 		}
 		switch fateOf(entry, a.run.Group) {
 		case undone:
-			return a.takeBack(ctx, member.Secret+", of its group, was taken back")
+			return a.takeBackWith(ctx, entry, member.Secret+", of its group, was taken back")
 		case underWay, unknownOf:
 			return until(member.Secret+", of its group, to be verified", a.backoff()), nil
 		}
 	}
 	return nil, nil
+}
+
+// followed says why a supply would hide from a member how its group's run of s ended; nil when none has to know any more.
+func (e *Engine) followed(ctx context.Context, s Subject, entry *journal.Entry) error {
+	last := entry.Last
+	if s.Group == nil || last == nil || last.Group != last.Run || last.Result != resultCompleted {
+		return nil
+	}
+	for _, member := range s.Group.Members {
+		other, err := e.Journal.Load(ctx, member.Path)
+		if err != nil {
+			return err
+		}
+		if fateOf(other, last.Group) == ready {
+			return fmt.Errorf("supplying a value to %s: the run of %s, of its group %s, still has to go forward with the last one of it; see what that waits for: %w",
+				s.Secret, member.Secret, s.Group.Name, ErrNotNow)
+		}
+	}
+	return nil
 }

@@ -29,10 +29,13 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		return until("uses of the old credential to show upstream", left), nil
 	}
 	since := a.Now().Add(-window - a.kind.Evidence.Late - a.kind.Evidence.Fine)
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	uses, err := witness.Uses(ctx, a.p.old, since)
+	uses, err := witness.Uses(asking, a.p.old, since)
 	if err != nil {
+		if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Refused { // somebody removed it, and nobody can use it
+			return nil, nil
+		}
 		return a.stuck("the upstream to say who still uses the old credential", err), nil
 	}
 	if len(uses) == 0 {

@@ -169,11 +169,8 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case entry.Live != nil:
 		return "", fmt.Errorf("planning run of %s: run %s is live: %w", s.Secret, entry.Live.ID, ErrNotNow)
 	case now.Before(entry.QuietUntil):
-		if longest := now.Add(deadlineOf(s)); entry.QuietUntil.After(longest) { // the clock was set back
-			entry.QuietUntil = longest
-			if err := e.Journal.Save(ctx, entry); err != nil {
-				return "", err
-			}
+		if err := e.Quieten(ctx, s, entry); err != nil {
+			return "", err
 		}
 		return "", fmt.Errorf("planning run of %s: a call of the last run may still land until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
 	case s.Suspended:
@@ -212,6 +209,20 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		return "", err
 	}
 	return entry.Live.ID, nil
+}
+
+// Quieten shortens the time in which a call of the last run of s may still land to what one can take: where it was longer,
+// the clock was set back. Where it is not known what the upstream can do, it stays as long.
+func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) error {
+	if s.Upstream != nil && known(ctx, s.Upstream) != nil {
+		return nil
+	}
+	longest := e.Now().Add(deadlineOf(s))
+	if !entry.QuietUntil.After(longest) {
+		return nil
+	}
+	entry.QuietUntil = longest
+	return e.Journal.Save(ctx, entry)
 }
 
 // Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another. Once

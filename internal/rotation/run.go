@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// askTimeout bounds calls that change nothing, and those to the authority and to consumers.
+	// askTimeout bounds calls that change nothing, and those to the authority.
 	askTimeout = 30 * time.Second
 	// tellAfter is how long a run waits before its reason is journaled for others to read.
 	tellAfter = 10 * time.Second
@@ -34,6 +34,9 @@ type attempt struct {
 	p     *progress
 }
 
+// errSparing is why no sign-in is tried that may be refused, until enough time has passed since the last.
+var errSparing = errors.New("one more wrong sign-in could lock the account out")
+
 // pause stops a turn: the run waits.
 type pause struct {
 	reason   string
@@ -48,15 +51,17 @@ func (a *attempt) wait(reason string) *pause {
 	return &pause{reason: reason, after: a.backoff()}
 }
 
-// stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense.
+// stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense. People are told:
+// a limit that does not end may be theirs to lift.
 func (a *attempt) stuck(what string, err error) *pause {
 	stop := a.wait(what)
 	if err != nil {
 		stop.reason += ": " + upstream.Explained(err)
 	}
 	if later, says := errors.AsType[*upstream.Later](err); says {
-		stop.after, stop.byDesign = max(stop.after, later.After), true
+		stop.after = max(stop.after, later.After)
 	}
+	stop.byDesign = errors.Is(err, errSparing)
 	return stop
 }
 
@@ -239,7 +244,7 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 // one.
 func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	if left := a.lockOut(); left > 0 {
-		return upstream.Unknown, &upstream.Later{After: left, Err: errors.New("one more wrong sign-in could lock the account out")}
+		return upstream.Unknown, &upstream.Later{After: left, Err: errSparing}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

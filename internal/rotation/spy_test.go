@@ -23,6 +23,7 @@ type spy struct {
 	apply                    func() error
 	revoke                   func() error
 	verify                   func(secret.Value) (upstream.Verdict, error)
+	uses                     func() error
 	applied, revoked         int
 	lastApplied, lastRefused time.Time
 }
@@ -71,6 +72,15 @@ func (u *spy) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, err
 		u.lastRefused = time.Now()
 	}
 	return verdict, err
+}
+
+func (u *spy) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
+	if u.uses != nil {
+		if err := u.uses(); err != nil {
+			return nil, err
+		}
+	}
+	return u.Upstream.Uses(ctx, old, since)
 }
 
 // spied is a rig whose secret has its first value, made through the spy that it returns.

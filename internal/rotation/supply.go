@@ -49,6 +49,9 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 
 // begin plans the run that v becomes the candidate of.
 func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) error {
+	if err := a.followed(ctx, a.s, a.entry); err != nil {
+		return err
+	}
 	if a.s.Upstream != nil {
 		a.kind, a.p = a.s.Upstream.Kind(), &progress{}
 		if !a.kind.Verifies {
@@ -58,18 +61,16 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 			return err
 		}
 	}
-	switch held, err := a.Authority.Read(ctx, a.s.Path); {
-	case err == nil:
-		if err := a.follows(held.Value, v); err != nil {
-			return err
-		}
-	case !errors.Is(err, authority.ErrNotFound):
+	held, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return err
+	}
+	if err := a.follows(held.Value, v); err != nil {
 		return err
 	}
 	if _, err := a.plan(ctx, a.s, journal.Trigger{Kind: Supplied, By: by, Reason: reason}, nil); err != nil {
 		return err
 	}
-	var err error
 	a.entry, err = a.Journal.Load(ctx, a.s.Path)
 	return err
 }
@@ -77,9 +78,11 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 // take keeps v as the run's candidate.
 func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) error {
 	handed := a.run.Trigger.Kind == Supplied && a.run.Step == journal.Planned
-	lost := a.kind.Issues && a.kind.LostReply == upstream.Person && a.run.Step == journal.Staged
-	if !handed && !lost {
-		return fmt.Errorf("supplying a value to run %s: it waits for none: %w", a.run.ID, ErrNotAllowed)
+	issuing := a.kind.Issues && a.run.Step == journal.Staged
+	lost, stranded := issuing && a.kind.LostReply == upstream.Person, issuing && a.kind.Undo == upstream.Impossible
+	none := fmt.Errorf("supplying a value to run %s: it waits for none: %w", a.run.ID, ErrNotAllowed)
+	if !handed && !lost && !stranded {
+		return none
 	}
 	if stop := a.fence(); stop != nil {
 		return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotNow)
@@ -88,10 +91,13 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err != nil {
 		return err
 	}
-	if kept { // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
-		if verdict, err := a.ask(ctx, a.p.candidate); !lost || a.kind.Undo != upstream.Impossible || verdict != upstream.Refused {
+	switch {
+	case kept: // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
+		if verdict, err := a.ask(ctx, a.p.candidate); !stranded || verdict != upstream.Refused {
 			return fmt.Errorf("supplying a value to run %s: it has one: %w", a.run.ID, errors.Join(ErrNotAllowed, err))
 		}
+	case !handed && !lost:
+		return none
 	}
 	old, err := a.base(ctx)
 	if err != nil {
@@ -100,7 +106,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err := a.follows(old, v); err != nil {
 		return err
 	}
-	if lost {
+	if !handed {
 		if err := a.honoured(ctx, v); err != nil {
 			return err
 		}
@@ -108,7 +114,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err := a.keep(ctx, old, v); err != nil {
 		return err
 	}
-	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil || !lost {
+	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil || handed {
 		return err
 	}
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
@@ -122,6 +128,11 @@ func (a *attempt) follows(old, v secret.Value) error {
 	for _, name := range old.Names() {
 		if a.made() && !v.Has(name) {
 			return fmt.Errorf("supplying a value to %s: the field %s is missing; the secret has %s: %w", a.s.Secret, name, strings.Join(old.Names(), ", "), ErrNotAllowed)
+		}
+	}
+	for _, name := range v.Names() {
+		if v.ExposeText(name) == "" && (!old.Has(name) || old.ExposeText(name) != "") {
+			return fmt.Errorf("supplying a value to %s: the field %s is empty: %w", a.s.Secret, name, ErrNotAllowed)
 		}
 	}
 	if v.Equal(old) {

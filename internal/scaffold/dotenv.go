@@ -76,10 +76,10 @@ func Variables(data []byte, skip []string) ([]Variable, error) {
 			return nil, bad("two variables stand on one line", "give every variable a line of its own")
 		case twice:
 			return nil, bad(fmt.Sprintf("%s is set on line %d and again", name, line), "keep the one that holds; readers differ in which they take")
-		case values[name] == "":
-			return nil, bad(fmt.Sprintf("%s on line %d has no value", name, line), "give it one, or leave it out with --skip "+name)
 		case strings.ReplaceAll(literal[name], dollar, "$") != values[name]:
 			return nil, bad(fmt.Sprintf("the value of %s on line %d holds a $ that some readers expand", name, line), "put the value in single quotes")
+		case values[name] == "":
+			return nil, bad(fmt.Sprintf("%s on line %d has no value", name, line), "give it one, or leave it out with --skip "+name)
 		}
 		if v.Value, err = secret.Text(map[string]string{secret.SingleField: values[name]}); err != nil {
 			return nil, bad(fmt.Sprintf("the value of %s on line %d: %v", name, line, err), "leave it out with --skip "+name)

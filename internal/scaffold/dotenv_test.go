@@ -58,6 +58,7 @@ func TestVariablesRefused(t *testing.T) {
 		{"empty", "A=" + mark + "\n\nB=''\n", "B on line 3 has no value"},
 		{"expanded", "A=1\nB=" + mark + "$A\n", "the value of B on line 2 holds a $"},
 		{"expanded in quotes", "A=1\nB=\"" + mark + "${A}\"\n", "the value of B on line 2 holds a $"},
+		{"nothing but what expands to nothing", "A=" + mark + "\nB=$NOWHERE\n", "the value of B on line 2 holds a $"},
 		{"expanded to nothing", "B=" + mark + "$NOWHERE\n", "the value of B on line 1 holds a $"},
 		{"no name", "A=1\n" + mark + " + " + mark + "\n", "line 2"},
 		{"not terminated", "A=1\nB='" + mark + "\nC=2\n", "line 2"},

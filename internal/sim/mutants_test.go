@@ -142,7 +142,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "member-waits-for-a-leader-that-moved-on", file: "rotation/group.go",
-		old: "\tcase undone, unknownOf:", new: "\tcase undone:",
+		old: "\treturn undone, nil\n", new: "\treturn underWay, nil\n",
 		run: scenario("group-refused"), caught: "converges",
 	},
 	{

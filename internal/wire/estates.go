@@ -45,8 +45,12 @@ func (e *estates) kept() (*intent.Estate, error) {
 }
 
 // keep copies the estate's documents, which hold no plaintext, over the copy kept before. A crash in between leaves a
-// copy that does not lint, or an older one; both are only used when the estate itself does not lint.
+// copy that does not lint, or an older one; both are only used when the estate itself does not lint. There is none before
+// the authority is made.
 func (e *estates) keep() error {
+	if e.parts.store == (unborn{}) {
+		return nil
+	}
 	next := filepath.Join(e.parts.host.State, keptEstate+".next")
 	if err := os.RemoveAll(next); err != nil {
 		return fmt.Errorf("clearing the copy: %w", err)

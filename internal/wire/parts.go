@@ -34,8 +34,9 @@ import (
 // parts is an opened platform.
 type parts struct {
 	host     v1alpha1.HostSpec
+	hostFile string
 	log      *slog.Logger
-	state    *durable.Folder
+	state    *durable.Folder // nil while there is none
 	store    store
 	record   record
 	platform *platform.Platform
@@ -66,10 +67,13 @@ func (p *parts) Close() error {
 	return errors.Join(errs...)
 }
 
-// open opens the authority, the record and the engines. An authority that never was is made if initialise says so; else
-// what can be told without it can still be asked.
+// open opens the authority, the record and the engines, as the user that runs the platform: see runBy. An authority that
+// never was, and its folder, are made if initialise says so; else what can be told without it can still be asked.
 func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
-	p := &parts{host: host, log: o.Log, steps: newSteps(o.Log)}
+	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log)}
+	if absolute, err := filepath.Abs(o.HostFile); err == nil {
+		p.hostFile = absolute
+	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 		p.steps = newSteps(p.log)
@@ -80,12 +84,24 @@ func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise boo
 	return p, nil
 }
 
+func authorityFolder(state string) string { return filepath.Join(state, "authority") }
+
 func (p *parts) open(ctx context.Context, initialise bool) error {
-	var err error
-	if p.state, err = durable.Make(p.host.State); err != nil {
+	err := p.runBy(os.Geteuid(), ownerOf)
+	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, p.state.Close)
+	folder := durable.Open
+	if initialise {
+		folder = durable.Make
+	}
+	p.state, err = folder(p.host.State)
+	switch {
+	case err == nil:
+		p.closers = append(p.closers, p.state.Close)
+	case initialise || !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	opened, err := p.openAuthority(ctx, initialise)
 	if errors.Is(err, embedded.ErrUninitialised) {
 		p.store, p.record = unborn{}, unborn{}
@@ -109,7 +125,7 @@ const initialised = "initialised"
 
 func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.Store, error) {
 	config := embedded.Config{
-		Folder: filepath.Join(p.host.State, "authority"), Clock: Now, Random: Random(), Timeout: time.Second,
+		Folder: authorityFolder(p.host.State), Clock: Now, Random: Random(), Timeout: time.Second,
 		Platform: p.host.Platform, Environment: p.host.Environment,
 	}
 	source := embedded.Source{
@@ -117,7 +133,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	}
 	var err error
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
-		return nil, err
+		return nil, p.noKey(err)
 	}
 	store, err := embedded.Open(ctx, config)
 	if !errors.Is(err, embedded.ErrUninitialised) {
@@ -130,6 +146,9 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 			err = p.noteInitialised()
 		}
 		return store, err
+	}
+	if p.state == nil {
+		return nil, err
 	}
 	if _, gone := p.state.Stat(initialised); gone == nil {
 		return nil, &server.Problem{

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -55,10 +57,33 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 	if why := p.platform.Ready(ctx); why != "" {
 		p.log.Warn("not ready", "why", why)
 	}
+	stop, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
 	if s.Once {
-		return p.platform.Settle(ctx, func() bool { return false })
+		return p.once(ctx, stop)
 	}
-	return p.serve(ctx)
+	return p.serve(ctx, stop, cancel)
+}
+
+// once takes everything as far as it will go now, or until it is told to stop, and logs what is left to wait for.
+func (p *parts) once(ctx, stop context.Context) error {
+	working, abandon := p.outliving(ctx, stop)
+	defer abandon()
+	context.AfterFunc(stop, p.platform.Nudge)
+	err := p.platform.Settle(working, func() bool { return stop.Err() != nil })
+	if stop.Err() != nil {
+		p.log.Info("stopping")
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}
+	states := p.platform.Orchestrator.States()
+	for _, path := range slices.Sorted(maps.Keys(states)) {
+		if state := states[path]; state.Waiting != "" {
+			p.log.Info("waiting", "secret", state.Secret, "for", state.Waiting)
+		}
+	}
+	return err
 }
 
 func (p *parts) reload() {
@@ -77,10 +102,8 @@ func (p *parts) reload() {
 	}
 }
 
-// serve listens and ticks until it is told to stop.
-func (p *parts) serve(ctx context.Context) error {
-	stop, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer cancel()
+// serve listens and ticks until it is told to stop. It calls cancel, which ends stop, when it can no longer listen.
+func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 	socket, err := listenSocket(ctx, SocketPath(p.host.State))
 	if err != nil {
 		return err
@@ -115,15 +138,22 @@ func (p *parts) serve(ctx context.Context) error {
 	return err
 }
 
-// loop ticks. Looks that are under way when stop comes may finish their step: they run under ctx, not under stop.
-func (p *parts) loop(ctx, stop context.Context) {
-	working, abandon := context.WithCancel(ctx)
-	defer abandon()
+// outliving is a context for looks that are under way when stop comes: their step may finish, for stepGrace at most, and no
+// other begins.
+func (p *parts) outliving(ctx, stop context.Context) (working context.Context, abandon context.CancelFunc) {
+	working, abandon = context.WithCancel(ctx)
 	context.AfterFunc(stop, func() {
 		p.stopping.Store(true)
 		timer := time.AfterFunc(stepGrace, abandon)
 		context.AfterFunc(working, func() { timer.Stop() })
 	})
+	return working, abandon
+}
+
+// loop ticks until stop comes.
+func (p *parts) loop(ctx, stop context.Context) {
+	working, abandon := p.outliving(ctx, stop)
+	defer abandon()
 	checked := Now()
 	for stop.Err() == nil {
 		if Now().Sub(checked) >= reloadEvery {

@@ -71,6 +71,14 @@ func (p *process) count() int {
 	return p.reloads
 }
 
+func (p *process) failing(fail bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail = nil; fail {
+		p.fail = errors.New("no such process")
+	}
+}
+
 func (p *process) runs(content []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,6 +178,7 @@ func fixture(t *testing.T, config Config, proc *process) materializetest.Fixture
 	}
 	if config.Reload != nil {
 		f.Reloads = func(*testing.T) int { return proc.count() }
+		f.FailReloads = func(_ *testing.T, fail bool) { proc.failing(fail) }
 	}
 	if config.Reload != nil || config.Check != nil {
 		f.Runs = func(t *testing.T, v authority.Versioned) bool { return proc.runs(render(t, v)) }

@@ -378,12 +378,54 @@ func TestReloadFails(t *testing.T) {
 		}
 	}
 	proof, err := fixture.Consumer.Prove(t.Context(), v)
-	if err != nil || proof.Level != materialize.Delivered || proof.Missing != "the reload" {
-		t.Errorf("got %+v, %v, want delivered with the reload missing", proof, err)
+	if err != nil || proof.Version != (authority.VersionID{}) || proof.Level != materialize.None || proof.Missing != "the reload" {
+		t.Errorf("got %+v, %v, want nothing shown and the reload missing", proof, err)
 	}
 	proc.fail = nil
 	if err := fixture.Consumer.Deliver(t.Context(), v); err != nil || proc.count() != 3 {
 		t.Errorf("got %v after %d reloads, want none after 3", err, proc.count())
+	}
+}
+
+// TestReloadUndone: a file that is right proves nothing while the stamp does not say that the reload was done, and a check
+// that does not name the version changes that as little. The next delivery reloads and writes nothing else.
+func TestReloadUndone(t *testing.T) {
+	v := materializetest.Version(t, "a", "r", 1)
+	for name, test := range map[string]struct {
+		undo  func(t *testing.T, config Config)
+		crude bool
+	}{
+		"StampLost":         {undo: remove(".app.env.custody")},
+		"StampLostAndCheck": {undo: remove(".app.env.custody"), crude: true},
+		"ReloadNowWanted": {undo: func(t *testing.T, config Config) {
+			config.Reload = nil
+			err := os.Remove(filepath.Join(config.Folder, ".app.env.custody"))
+			if err = errors.Join(err, open(t, config).Deliver(t.Context(), v)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, proc := config(t), &process{crude: test.crude}
+			if config.Reload = proc; test.crude {
+				config.Check = proc
+			}
+			c := fixture(t, config, proc).Consumer
+			if err := c.Deliver(t.Context(), v); err != nil {
+				t.Fatal(err)
+			}
+			test.undo(t, config)
+			proof, err := c.Prove(t.Context(), v)
+			if err != nil || proof.Version != (authority.VersionID{}) || proof.Level != materialize.None || proof.Missing != "the reload" {
+				t.Errorf("got %+v, %v, want nothing shown and the reload missing", proof, err)
+			}
+			if err := c.Deliver(t.Context(), v); err != nil || proc.count() != 2 {
+				t.Errorf("got %v after %d reloads, want none after 2", err, proc.count())
+			}
+			if proof, err = c.Prove(t.Context(), v); err != nil || proof.Version != v.ID || proof.Level != c.Highest() {
+				t.Errorf("got %+v, %v after the reload, want %s", proof, err, c.Highest())
+			}
+		})
 	}
 }
 

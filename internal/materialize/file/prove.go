@@ -64,10 +64,11 @@ func (c *Consumer) look(folder *durable.Folder, want []byte) (sight, error) {
 
 // Prove compares the file with what v renders to, and asks the check if there is one.
 //
-// Equal content is Delivered. Rolled needs the check to pass and, where a reload is configured, the stamp to say that it
-// was done for this version: a check may be cruder than it should be. A check that prints the version is Observed,
-// reload or not. Drift is named only where the stamp says that this very version was delivered as declared now; the
-// proof then has no version.
+// Equal content is Delivered, where a reload is configured only once the stamp says that it was done for this version:
+// until then the process may run on what was there before, and the proof has no version. Rolled needs the check to pass
+// as well; a check alone may be cruder than it should be. A check that prints the version is Observed, reload or not.
+// Drift is named only where the stamp says that this very version was delivered as declared now; the proof then has no
+// version.
 func (c *Consumer) Prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
 	proof, err := c.prove(ctx, v)
 	if err != nil {
@@ -107,9 +108,13 @@ func (c *Consumer) prove(ctx context.Context, v authority.Versioned) (materializ
 		c.explain(&proof, seen, v)
 		return proof, nil
 	}
-	proof.Version, proof.Level = v.ID, materialize.Delivered
 	proof.Evidence = "the file holds this version, with its mode and owner"
-	return proof, c.ask(ctx, &proof, seen.stamp, v)
+	if c.config.Reload == nil || (seen.stamp.names(v) && seen.stamp.Stage == stageReloaded) {
+		proof.Version, proof.Level = v.ID, materialize.Delivered
+	} else {
+		proof.Missing = "the reload"
+	}
+	return proof, c.ask(ctx, &proof, v)
 }
 
 // explain fills in a proof of nothing: what is held instead, and whether that is somebody else's doing.
@@ -143,26 +148,21 @@ func (c *Consumer) explain(proof *materialize.Proof, seen sight, v authority.Ver
 	}
 }
 
-// ask raises a proof of Delivered as far as reload and check allow. Only the end of ctx is an error.
-func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, held stamp, v authority.Versioned) error {
-	reloaded := c.config.Reload == nil || (held.names(v) && held.Stage == stageReloaded)
+// ask raises the proof of a file that holds v as far as the check allows. Only the end of ctx is an error.
+func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, v authority.Versioned) error {
 	if c.config.Check == nil {
-		if !reloaded {
-			proof.Missing = "the reload"
-		}
 		return nil
 	}
 	report, err := c.config.Check.Check(ctx, c.event(v))
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case err == nil && report.Version == v.ID.String():
+		proof.Version, proof.Level, proof.Missing = v.ID, materialize.Observed, ""
+		proof.Evidence += "; the check reported the version itself"
+	case proof.Level == materialize.None: // the reload comes first
 	case err != nil:
 		proof.Missing = "a passing check: " + err.Error()
-	case report.Version == v.ID.String():
-		proof.Level = materialize.Observed
-		proof.Evidence += "; the check reported the version itself"
-	case !reloaded:
-		proof.Missing = "the reload"
 	default:
 		proof.Level = materialize.Rolled
 		proof.Evidence += "; the check passed"

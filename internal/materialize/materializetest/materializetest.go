@@ -34,6 +34,8 @@ type Fixture struct {
 	Runs func(t *testing.T, v authority.Versioned) bool
 	// Reloads counts how often somebody was disturbed; nil when nobody ever is.
 	Reloads func(t *testing.T) int
+	// FailReloads lets every reload fail from now on, or work again, for each engine; nil when nobody ever reloads.
+	FailReloads func(t *testing.T, fail bool)
 	// Settle lets time pass until every reload had its effect and every proof is fresh; nil when both are at once.
 	Settle func(t *testing.T)
 	// Drift changes what is held from elsewhere; nil when that cannot be done.
@@ -76,6 +78,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		"OtherRun":             testOtherRun,
 		"ProofOfAnother":       testProofOfAnother,
 		"Drift":                testDrift,
+		"FailedReload":         testFailedReload,
 		"Withdraw":             testWithdraw,
 		"EndedContext":         testEndedContext,
 		"ConcurrentDeliveries": testConcurrentDeliveries,
@@ -206,6 +209,41 @@ func testDrift(t *testing.T, p *probe) {
 	p.wantProven(v)
 }
 
+// testFailedReload: a delivery that failed is not proven, however right the place looks, until a later one got through.
+func testFailedReload(t *testing.T, p *probe) {
+	if p.fixture.FailReloads == nil {
+		return
+	}
+	first, second := Version(t, "a", "r", 1), Version(t, "a", "s", 2)
+	p.deliver(first)
+	p.settle()
+	before := p.reloads()
+	p.fixture.FailReloads(t, true)
+	for tries := 1; tries <= 2; tries++ {
+		if p.tryDeliver(second) == nil {
+			t.Error("got no error from a delivery whose reload failed")
+		}
+		if got := p.reloads() - before; got != tries {
+			t.Errorf("got %d reloads tried by %d deliveries that failed", got, tries)
+		}
+		for range 2 {
+			p.settle()
+			p.wantUnproven(second)
+			p.reopen()
+		}
+	}
+	if err := p.tryDeliver(first); !errors.Is(err, materialize.ErrStale) {
+		t.Errorf("got %v for the version before one whose reload failed, want ErrStale", err)
+	}
+	p.fixture.FailReloads(t, false)
+	p.deliver(second)
+	p.settle()
+	p.wantProven(second)
+	if got := p.reloads() - before; got != 3 {
+		t.Errorf("got %d reloads, want two that failed and one", got)
+	}
+}
+
 func testWithdraw(t *testing.T, p *probe) {
 	v := Version(t, "a", "r", 1)
 	p.withdraw() // nothing there
@@ -307,11 +345,15 @@ func crashTwice(t *testing.T, p *probe, first, second int) bool {
 		p.consumer = p.fixture.Crashing(t, at)
 		survived = p.tryDeliver(next) == nil
 		p.reopen()
-		p.prove(next)
 		p.prove(old)
-		p.lateDelivery(old, next)
-		p.settle()
-		p.prove(next)
+		for range 2 {
+			if p.fixture.Reloads != nil && p.reloads() == before {
+				p.wantUnproven(next) // the crash cut the reload off, however right the place looks
+			}
+			p.prove(next)
+			p.lateDelivery(old, next)
+			p.settle()
+		}
 	}
 	p.deliver(next)
 	p.settle()
@@ -449,6 +491,14 @@ func (p *probe) wantProven(v authority.Versioned) {
 	got := p.prove(v)
 	if got.Version != v.ID || got.Level < p.consumer.Highest() || got.Drift != "" {
 		p.t.Errorf("got proof %+v, want version %s at level %s", got, v.ID, p.consumer.Highest())
+	}
+}
+
+// wantUnproven wants nothing shown of v, whatever is held.
+func (p *probe) wantUnproven(v authority.Versioned) {
+	p.t.Helper()
+	if got := p.prove(v); got.Version == v.ID || got.Missing == "" {
+		p.t.Errorf("got proof %+v of a delivery that did not get through, want no version and what is missing", got)
 	}
 }
 

@@ -4,8 +4,8 @@
 // that runs on what it read there last.
 //
 // It is deterministic: everything follows from the calls and the clock. It models what real consumers do to a run: a
-// reload that takes time, a reload that is ignored, proofs that are older than they look, a place that takes nothing for
-// a while, and a place that is changed from elsewhere. It keeps no goroutine and survives its engine: share one between
+// reload that takes time, is ignored or fails, proofs that are older than they look, a place that takes nothing for a
+// while, and a place that is changed from elsewhere. It keeps no goroutine and survives its engine: share one between
 // two engines to model a restart or two leaders. No program links it.
 package memory
 
@@ -21,8 +21,12 @@ import (
 	"custody.dev/custody/internal/secret"
 )
 
-// ErrRefusing: the consumer takes nothing at the moment; nothing was changed.
-var ErrRefusing = errors.New("the consumer takes no delivery at the moment")
+var (
+	// ErrRefusing: the consumer takes nothing at the moment; nothing was changed.
+	ErrRefusing = errors.New("the consumer takes no delivery at the moment")
+	// ErrReload: the version is held, and the process was not told.
+	ErrReload = errors.New("the version is held, but the process could not be told to reload")
+)
 
 // Config describes one consumer.
 type Config struct {
@@ -44,6 +48,7 @@ type state struct {
 	at            time.Time
 	held, running authority.Versioned
 	drifted       bool
+	untold        bool // the reload for held was not done
 }
 
 // Consumer holds one secret's version and runs a process on it. It may be used by several engines at once.
@@ -57,6 +62,7 @@ type Consumer struct {
 	due     []time.Time // reloads on their way, in order
 	refuse  time.Time
 	ignores bool
+	fails   bool
 	reloads int
 }
 
@@ -76,7 +82,7 @@ func (c *Consumer) Name() string { return c.config.Name }
 // Highest is as configured.
 func (c *Consumer) Highest() materialize.Level { return c.config.Highest }
 
-// Deliver holds v and tells the process to reload.
+// Deliver holds v and tells the process to reload. After ErrReload it does so again when it is called again.
 func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("delivering to %q: %w", c.config.Name, err)
@@ -89,13 +95,16 @@ func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 		return fmt.Errorf("delivering to %q: %w", c.config.Name, ErrRefusing)
 	case c.newest.Path == v.Path && c.newest.ID.Incarnation == v.ID.Incarnation && v.ID.Number < c.newest.ID.Number:
 		return fmt.Errorf("delivering to %q: %w", c.config.Name, materialize.ErrStale)
-	case c.now.held.ID == v.ID && c.now.held.Path == v.Path && c.now.held.Value.Equal(v.Value):
+	case !c.now.untold && same(c.now.held, v):
 		return nil
 	}
 	c.newest = v
-	c.now.held, c.now.drifted = v, false
+	c.now.held, c.now.drifted, c.now.untold = v, false, c.fails
 	c.record(now)
 	c.reloads++
+	if c.fails {
+		return fmt.Errorf("delivering to %q: %w", c.config.Name, ErrReload)
+	}
 	c.due = append(c.due, now.Add(c.config.ReloadDelay))
 	c.advance()
 	return nil
@@ -118,6 +127,11 @@ func (c *Consumer) Prove(ctx context.Context, v authority.Versioned) (materializ
 		return proof, nil
 	case seen.held.Value.Empty():
 		proof.Missing = "delivery"
+		return proof, nil
+	case seen.untold:
+		if proof.Missing = "delivery"; same(seen.held, v) {
+			proof.Missing = "the reload"
+		}
 		return proof, nil
 	}
 	proof.Version, proof.Level = seen.held.ID, materialize.Delivered
@@ -142,7 +156,7 @@ func (c *Consumer) Withdraw(ctx context.Context) error {
 	defer c.mu.Unlock()
 	now := c.advance()
 	c.newest = authority.Versioned{}
-	c.now.held, c.now.drifted = authority.Versioned{}, false
+	c.now.held, c.now.drifted, c.now.untold = authority.Versioned{}, false, false
 	c.due = nil
 	c.record(now)
 	return nil
@@ -164,7 +178,7 @@ func (c *Consumer) Running() (authority.VersionID, secret.Value) {
 	return c.now.running.ID, c.now.running.Value
 }
 
-// Reloads counts how often the process was told to reload.
+// Reloads counts how often the process was told to reload, or failed to be.
 func (c *Consumer) Reloads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,6 +190,13 @@ func (c *Consumer) RefuseUntil(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refuse = t
+}
+
+// FailReloads sets whether reloads fail from now on.
+func (c *Consumer) FailReloads(fail bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails = fail
 }
 
 // IgnoreReloads sets whether the process ignores reloads from now on.

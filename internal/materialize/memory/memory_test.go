@@ -47,8 +47,9 @@ func TestConformance(t *testing.T) {
 						id, value := w.consumer.Running()
 						return id == v.ID && value.Equal(v.Value)
 					},
-					Reloads: func(*testing.T) int { return w.consumer.Reloads() },
-					Settle:  func(*testing.T) { w.now = w.now.Add(time.Hour) },
+					Reloads:     func(*testing.T) int { return w.consumer.Reloads() },
+					FailReloads: func(_ *testing.T, fail bool) { w.consumer.FailReloads(fail) },
+					Settle:      func(*testing.T) { w.now = w.now.Add(time.Hour) },
 					Drift: func(t *testing.T) {
 						value, err := secret.Text(map[string]string{"value": "other"})
 						if err != nil {

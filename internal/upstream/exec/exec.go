@@ -304,6 +304,9 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	}
 	var uses []upstream.Use
 	for _, use := range *answer.Uses {
+		if use.Last.IsZero() {
+			return nil, errors.New("asking for uses: a use has no time, last, and could be one of now")
+		}
 		if !use.Last.Before(since) {
 			uses = append(uses, upstream.Use{Who: c.shown(use.Who), Last: use.Last})
 		}

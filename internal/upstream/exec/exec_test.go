@@ -262,6 +262,17 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// An answer that leaves out what matters is no proof that a credential is out of use.
+func TestUsesThatAreNotToldAreNoSilence(t *testing.T) {
+	for does, want := range map[string]string{"no-list": "has no list", "timeless": "has no time"} {
+		u := open(t, exec.Config{Argv: self(t, "bad", does)})
+		ready(t, u)
+		if uses, err := u.Uses(t.Context(), upstreamtest.Value(t, map[string]string{"password": "p"}), time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, %v, want an error with %q", does, uses, err, want)
+		}
+	}
+}
+
 // ready waits for a program to say what it can do; to start it may take long on a busy machine.
 func ready(t *testing.T, u *exec.Upstream) {
 	t.Helper()

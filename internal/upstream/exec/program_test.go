@@ -60,8 +60,12 @@ func program(args []string) int {
 		}
 		reply(object{"kind": kind})
 	case "bad":
-		if args[1] == "hang" {
+		switch args[1] {
+		case "hang":
 			kind["callDeadline"] = "2s"
+		case "no-list", "timeless":
+			kind["evidence"] = object{"source": "sessions", "late": "1s", "fine": "1s", "names": true}
+			kind["methods"] = []string{"propose", "apply", "verify", "revoke", "uses"}
 		}
 		if request["method"] == "kind" {
 			reply(object{"kind": kind})
@@ -191,6 +195,10 @@ func misbehave(args []string, request object) int {
 		fmt.Println("done:", password)
 	case "unknown-field":
 		reply(object{"verdict": "accepted", "password": password})
+	case "no-list":
+		reply(object{})
+	case "timeless":
+		reply(object{"uses": []object{{"who": "the stock server"}}})
 	case "other-version":
 		reply(object{"custody": 2})
 	case "two":

@@ -26,6 +26,7 @@ import (
 type keycloak struct {
 	mu               sync.Mutex
 	current, rotated string
+	down, disabled   bool // its database does not answer; the client is disabled
 }
 
 const keycloakClient = "01234567-89ab-cdef-0123-456789abcdef"
@@ -47,19 +48,32 @@ func (k *keycloak) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	const base = "/admin/realms/shop/clients/" + keycloakClient + "/client-secret"
 	const token = "/realms/shop/protocol/openid-connect/token"
 	user, password, _ := r.BasicAuth()
+	known := user == "shop" && password != "" && (password == k.current || password == k.rotated)
 	switch {
+	case r.Method == http.MethodPost && r.URL.Path == token+"/introspect" && (k.down || k.disabled || !known):
+		answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_request", "error_description": "Authentication failed."})
+	case r.Method == http.MethodPost && r.URL.Path == token+"/introspect":
+		answer(w, http.StatusOK, map[string]bool{"active": false})
+	case r.Method == http.MethodPost && r.URL.Path == token && k.down:
+		answer(w, http.StatusBadRequest, map[string]string{
+			"error": "unauthorized_client", "error_description": "Unexpected error when authenticating client",
+		})
+	case r.Method == http.MethodPost && r.URL.Path == token && r.PostFormValue("grant_type") == "refresh_token":
+		const wrong = "Invalid client or Invalid client credentials"
+		switch {
+		case k.disabled || user != "shop":
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client", "error_description": wrong})
+		case !known:
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized_client", "error_description": wrong})
+		default:
+			answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant", "error_description": "Invalid refresh token"})
+		}
 	case r.Method == http.MethodPost && r.URL.Path == token:
 		if user != "custody" || password != "the-admin-secret" || r.PostFormValue("grant_type") != "client_credentials" {
 			answer(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized_client"})
 			return
 		}
 		answer(w, http.StatusOK, map[string]any{"access_token": "admin-access", "token_type": "Bearer", "expires_in": 60})
-	case r.Method == http.MethodPost && r.URL.Path == token+"/introspect":
-		if user != "shop" || password == "" || password != k.current && password != k.rotated {
-			answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_request", "error_description": "Authentication failed."})
-			return
-		}
-		answer(w, http.StatusOK, map[string]bool{"active": false})
 	case r.Header.Get("Authorization") != "Bearer admin-access":
 		answer(w, http.StatusUnauthorized, map[string]string{"error": "HTTP 401 Unauthorized"})
 	case r.Method == http.MethodPost && r.URL.Path == base:

@@ -103,11 +103,18 @@ func (s *service) find(id string) *issued {
 	return nil
 }
 
-func (s *service) honoured(given string) bool {
+func (s *service) honoured(given string) bool { return s.holder(given) != nil }
+
+// holder is the credential that given opens, nil for none.
+func (s *service) holder(given string) *issued {
 	now := time.Now()
-	return slices.ContainsFunc(s.kept, func(one issued) bool {
+	at := slices.IndexFunc(s.kept, func(one issued) bool {
 		return one.secret == given && !one.inactive && !now.Before(one.from) && (one.to.IsZero() || now.Before(one.to))
 	})
+	if at < 0 {
+		return nil
+	}
+	return &s.kept[at]
 }
 
 func (s *service) names(*testing.T) (out []string) {
@@ -282,11 +289,12 @@ func cloudflare() *service {
 				}}})
 				return
 			}
-			if !s.honoured(token) {
+			one := s.holder(token)
+			if one == nil {
 				answer(w, http.StatusUnauthorized, map[string]any{"success": false, "errors": []any{map[string]any{"code": 1000, "message": "Invalid API Token"}}})
 				return
 			}
-			answer(w, http.StatusOK, map[string]any{"success": true, "result": map[string]any{"status": "active"}})
+			answer(w, http.StatusOK, map[string]any{"success": true, "result": map[string]any{"id": one.id, "status": "active"}})
 		},
 	})
 }
@@ -531,13 +539,13 @@ func entra() *service {
 				answer(w, http.StatusBadRequest, map[string]any{"error": map[string]string{"message": "Invalid end"}})
 				return
 			}
-			one, _ := s.issue(body.Credential.DisplayName, func(string) string { return "abc~" + digits(18) })
-			answer(w, http.StatusOK, map[string]any{"keyId": one.id, "secretText": one.secret, "displayName": one.name, "hint": "abc"})
+			one, _ := s.issue(body.Credential.DisplayName, func(id string) string { return id[len(id)-3:] + "~" + digits(18) })
+			answer(w, http.StatusOK, map[string]any{"keyId": one.id, "secretText": one.secret, "displayName": one.name, "hint": one.secret[:3]})
 		}),
 		"GET /v1.0/applications/" + application: administered(func(s *service, w http.ResponseWriter, _ *http.Request) {
-			list := []map[string]any{{"keyId": "made-by-hand", "displayName": nil}}
+			list := []map[string]any{{"keyId": "made-by-hand", "displayName": nil, "hint": nil}}
 			for _, one := range s.live() {
-				list = append(list, map[string]any{"keyId": one.id, "displayName": one.name, "hint": "abc"})
+				list = append(list, map[string]any{"keyId": one.id, "displayName": one.name, "hint": one.secret[:3]})
 			}
 			answer(w, http.StatusOK, map[string]any{"passwordCredentials": list})
 		}),

@@ -152,7 +152,7 @@ func oldGitea() *service {
 		}),
 		"GET /api/v1/version": func(s *service, w http.ResponseWriter, r *http.Request) {
 			if !s.honoured(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")) {
-				answer(w, http.StatusUnauthorized, nil)
+				answer(w, http.StatusUnauthorized, map[string]string{"message": "user does not exist"})
 				return
 			}
 			answer(w, http.StatusOK, map[string]string{"version": "1.22.0"})

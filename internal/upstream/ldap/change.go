@@ -42,6 +42,8 @@ type entry struct {
 	// remove and add are single values. With replace, what was read is given up for add, which may be nothing.
 	remove, add []string
 	replace     bool
+	// taken: the entry signs in with the candidate already.
+	taken bool
 }
 
 func (e *entry) refuse(detail, next string) error {
@@ -108,7 +110,7 @@ func (u *Upstream) attempt(s *session, doing string, run authority.RunID, target
 	if err := u.modify(s, e); err != nil {
 		return err
 	}
-	if sent == "" || u.Hash != ByServer || slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, sent) == hashing.Same }) {
+	if sent == "" || u.Hash != ByServer || e.taken {
 		return nil
 	}
 	return u.send(s, e, sent)
@@ -254,11 +256,11 @@ func (u *Upstream) once(v secret.Value) func(context.Context) (upstream.Verdict,
 func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Context) (upstream.Verdict, error)) error {
 	password := candidate.ExposeText(login.Password)
 	held := slices.IndexFunc(e.passwords, func(stored string) bool { return compare(stored, password) == hashing.Same })
+	e.taken = held >= 0
 	// What this package hashed it can compute: only a server may have made the candidate something that it cannot.
 	if held < 0 && u.Hash == ByServer && slices.ContainsFunc(e.passwords, func(stored string) bool { return compare(stored, password) == hashing.Untold }) {
-		if verdict, _ := signIn(e.ctx); verdict == upstream.Accepted {
-			return nil
-		}
+		verdict, _ := signIn(e.ctx)
+		e.taken = verdict == upstream.Accepted && len(e.passwords) == 1 // of several, sending it leaves one
 	}
 	if u.Mode == upstream.Overwrite && len(e.passwords) > 1 {
 		return e.refuse(fmt.Sprintf("the entry has %d passwords, and mode overwrite knows one", len(e.passwords)),

@@ -140,7 +140,7 @@ func (s *session) signIn(v secret.Value) (said int8, err error) {
 
 // admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*session, error) {
-	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*session, string, error) {
+	return login.Admin(ctx, doing, login.At(u.Server.Host, u.Server.Port), u.Admin, func(ctx context.Context, v secret.Value) (*session, string, error) {
 		if v.ExposeText(login.Password) == "" { // a directory lets anybody in so, as nobody (RFC 4513, 5.1.2)
 			return nil, "the credential has no password", nil
 		}

@@ -211,6 +211,7 @@ func testEmpty(r *rig) {
 }
 
 func testItself(r *rig) {
+	r = newRig(r.T, realparts.OpenLDAPOptions{}) // whose admin no other test signs in as: a refused credential is spared for a while
 	other := r.admin
 	config := r.config(upstream.Overwrite)
 	config.DN = realparts.LDAPAdmin
@@ -225,7 +226,7 @@ func testItself(r *rig) {
 	}
 	r.is(u, upstream.Accepted, next, "the admin's new credential")
 	r.is(u, upstream.Refused, r.admin, "the admin's old credential")
-	if _, err := u.Apply(r.Context(), "run-1", next, r.admin); err != nil { // for the other tests
+	if _, err := u.Apply(r.Context(), "run-1", next, r.admin); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -309,6 +310,43 @@ func testUnseen(r *rig) {
 		case !sees && (!errors.As(err, &said) || said.Hint() == ""):
 			r.Errorf("%s: got %v, %v, want an error with a hint", name, got, err)
 		}
+	}
+}
+
+// What the server hashed, and this package cannot compute, is sent once: a policy with a history refuses it the second time.
+func TestServerHashesTheSamePasswordOnce(t *testing.T) {
+	r := newRig(t, policed("password-hash {CRYPT}\npassword-crypt-salt-format \"$6$%.16s\"\n", "pwdInHistory: 3", "pwdCheckQuality: 2", "pwdMinLength: 8"))
+	for _, mode := range []upstream.Capability{upstream.Overwrite, upstream.Alternate} {
+		config := r.config(mode)
+		config.Hash = ldap.ByServer
+		u := r.open(config)
+		first := r.issue(u, "run-1", secret.Value{})
+		current := first
+		if mode == upstream.Overwrite {
+			current = r.issue(u, "run-2", first)
+		}
+		dn := current.ExposeText("username")
+		held, history := r.values(dn, "userPassword"), r.values(dn, "pwdHistory")
+		if len(held) != 1 || !strings.HasPrefix(held[0], "{CRYPT}$6$") {
+			t.Fatalf("%s: the entry holds %d passwords, want one that cannot be computed", mode, len(held))
+		}
+		short := upstreamtest.Login(t, dn, "sh0rt-")
+		if _, err := u.Apply(t.Context(), "run-3", current, short); !errors.Is(err, upstream.ErrRefusedCandidate) {
+			t.Errorf("%s: a candidate that the policy refuses: got %v, want ErrRefusedCandidate", mode, err)
+		}
+		for range 2 { // as taking that candidate off does
+			if _, err := u.Apply(t.Context(), "run-3", current, current); err != nil {
+				t.Errorf("%s: applying what the entry holds: %v", mode, err)
+			}
+		}
+		if diff := cmp.Diff(held, r.values(dn, "userPassword")); diff != "" {
+			t.Errorf("%s: the password was set anew (-before +after):\n%s", mode, diff)
+		}
+		if diff := cmp.Diff(history, r.values(dn, "pwdHistory")); diff != "" {
+			t.Errorf("%s: the history changed (-before +after):\n%s", mode, diff)
+		}
+		r.is(u, upstream.Accepted, current, string(mode)+": the current credential")
+		r.is(u, upstream.Refused, short, string(mode)+": the refused candidate")
 	}
 }
 
@@ -417,6 +455,9 @@ func TestLockedAccountIsUnknown(t *testing.T) {
 			var later *upstream.Later
 			if !errors.As(err, &later) || later.After != config.WrongEvery {
 				t.Errorf("got %v, want upstream.Later after %s", err, config.WrongEvery)
+			}
+			if !strings.Contains(upstream.Explained(err), "pwdAccountLockedTime") {
+				t.Errorf("got %s, want a hint that says how a person unlocks it", upstream.Explained(err))
 			}
 			r.set(config.DN, "pwdAccountLockedTime")
 			r.is(u, upstream.Accepted, v, "the right password once unlocked")

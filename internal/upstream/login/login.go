@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -104,11 +105,12 @@ func (a Account) foreign(name string) error {
 	return fmt.Errorf("%s %q is not one of this account's", a.Noun, name)
 }
 
-// Replaced reports whether nothing of old is left to revoke: applying successor has replaced it, or it is successor.
+// Replaced reports whether nothing of old is left to revoke: applying successor has replaced it, or it is successor. A
+// login that is not the account's was not replaced, whatever the mode: the document may have named another before.
 func (a Account) Replaced(old, successor secret.Value) bool {
 	name := old.ExposeText(Username)
 	if a.Mode == upstream.Overwrite {
-		return true
+		return name == "" || a.Manages(name)
 	}
 	return name != "" && a.same(name, successor.ExposeText(Username)) &&
 		(a.Mode == upstream.Alternate || old.ExposeText(Password) == successor.ExposeText(Password))
@@ -127,19 +129,32 @@ func (a Account) Foreign(ctx context.Context, verify func(context.Context, secre
 	}
 }
 
-// Admin signs in with the first of the admin's credentials that the server does not refuse. signIn returns what the server
-// said of one that it refuses, and an error when it cannot tell, which ends it. Where a sign-in without a password means
-// nothing, signIn refuses it itself. Nothing has been changed when Admin fails.
-func Admin[Session any](ctx context.Context, doing string, credentials func(context.Context) ([]secret.Value, error),
+// Admin signs in at a place with the first of the admin's credentials that the server does not refuse. signIn returns what
+// the server said of one that it refuses, and an error when it cannot tell, which ends it. Where a sign-in without a
+// password means nothing, signIn refuses it itself. What the server at this place has refused is not sent again at once;
+// see Sparing. Nothing has been changed when Admin fails.
+func Admin[Session any](ctx context.Context, doing, at string, credentials func(context.Context) ([]secret.Value, error),
+	signIn func(ctx context.Context, v secret.Value) (session Session, refused string, err error),
+) (Session, error) {
+	return AdminSparing(ctx, process, doing, at, credentials, signIn)
+}
+
+// AdminSparing is Admin, by the refusals that sparing knows of.
+func AdminSparing[Session any](ctx context.Context, sparing *Sparing, doing, at string, credentials func(context.Context) ([]secret.Value, error),
 	signIn func(ctx context.Context, v secret.Value) (session Session, refused string, err error),
 ) (none Session, err error) {
 	all, err := upstream.Admins(ctx, doing, credentials)
 	if err != nil {
 		return none, err
 	}
-	said := ""
+	detail, said := "the server refuses every admin credential", ""
+	var again time.Time
 	for _, v := range all {
 		if v.ExposeText(Username) == "" {
+			continue
+		}
+		if known, held := sparing.held(at, v); held {
+			said, again = known.said, known.again
 			continue
 		}
 		session, refused, err := signIn(ctx, v)
@@ -147,12 +162,16 @@ func Admin[Session any](ctx context.Context, doing string, credentials func(cont
 			return none, err
 		}
 		if refused == "" {
+			sparing.accept(at, v)
 			return session, nil
 		}
-		said = refused
+		said, again = refused, sparing.refuse(at, v, refused)
+	}
+	if !again.IsZero() {
+		detail += ", and is not sent it again before " + again.UTC().Format(time.TimeOnly) + " UTC, so as not to lock it out"
 	}
 	return none, &upstream.Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the server refuses every admin credential", Said: said,
+		Doing: doing, Class: upstream.ErrNotApplied, Detail: detail, Said: said,
 		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -100,6 +101,8 @@ func TestReplaced(t *testing.T) {
 		{"a second password", upstream.Dual, "shop", "1", "shop", "2", false},
 		{"the same password", upstream.Dual, "shop", "1", "shop", "1", true},
 		{"no user", upstream.Alternate, "", "1", "", "2", false},
+		{"no user, overwritten", upstream.Overwrite, "", "1", "shop", "2", true},
+		{"another user before", upstream.Overwrite, "legacy", "1", "shop", "2", false},
 	} {
 		old, successor := value(t, "username", test.user, "password", test.password), value(t, "username", test.next, "password", test.after)
 		if got := account(test.mode, "shop").Replaced(old, successor); got != test.want {
@@ -133,12 +136,12 @@ func TestAdminTakesTheFirstThatIsNotRefused(t *testing.T) {
 	}{
 		{"the current one", nil, nil, []secret.Value{first, second}, "one", nil, ""},
 		{"the pending one", map[string]string{"one": "no"}, nil, []secret.Value{{}, first, second}, "two", nil, ""},
-		{"neither", map[string]string{"one": "no", "two": "never"}, nil, []secret.Value{first, second}, "", upstream.ErrNotApplied, "refuses every admin credential: never"},
+		{"neither", map[string]string{"one": "no", "two": "never"}, nil, []secret.Value{first, second}, "", upstream.ErrNotApplied, "so as not to lock it out: never"},
 		{"cannot tell", map[string]string{"two": "no"}, map[string]error{"one": broken}, []secret.Value{first, second}, "", broken, "broken"},
 		{"none", nil, nil, nil, "", upstream.ErrNotApplied, "refuses every admin credential"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := login.Admin(t.Context(), "testing", func(context.Context) ([]secret.Value, error) { return test.listed, nil },
+			got, err := login.AdminSparing(t.Context(), login.NewSparing(time.Now), "testing", "there", func(context.Context) ([]secret.Value, error) { return test.listed, nil },
 				func(_ context.Context, v secret.Value) (string, string, error) {
 					password := v.ExposeText("password")
 					return password, test.refused[password], test.fails[password]
@@ -148,7 +151,7 @@ func TestAdminTakesTheFirstThatIsNotRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := login.Admin(t.Context(), "testing", func(context.Context) ([]secret.Value, error) { return nil, broken },
+	if _, err := login.Admin(t.Context(), "testing", "there", func(context.Context) ([]secret.Value, error) { return nil, broken },
 		func(context.Context, secret.Value) (int, string, error) { return 1, "", nil }); !errors.Is(err, broken) || !errors.Is(err, upstream.ErrNotApplied) {
 		t.Errorf("unreadable credentials: got %v", err)
 	}

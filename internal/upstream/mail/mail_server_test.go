@@ -379,6 +379,61 @@ func passdb(t *testing.T, directory *realparts.OpenLDAP, suffix string) string {
 	return "passdb {\n  driver = ldap\n  args = " + settings + "\n}\n"
 }
 
+// Whoever may make objects in a schema of the admin's search path could have them run with the admin's rights.
+func TestPlantedOperatorsAreNeverCalled(t *testing.T) {
+	t.Parallel()
+	b := newTable(t, realparts.MailOptions{})
+	// By a path that names it, a schema comes before pg_catalog; without, an operator still wins that fits the types better.
+	b.sql(`ALTER TABLE logins ALTER COLUMN name TYPE varchar(200);
+		CREATE ROLE planter; GRANT CREATE ON SCHEMA public TO planter; SET ROLE planter;
+		CREATE SEQUENCE called; GRANT USAGE ON SEQUENCE called TO PUBLIC;
+		CREATE FUNCTION call() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+			IF current_user::text OPERATOR(pg_catalog.=) 'custody_admin' THEN PERFORM nextval('public.called'); END IF; END $$`)
+	for _, types := range [][2]string{{"varchar", "varchar"}, {"varchar", "text"}, {"text", "text"}, {"int", "bigint"}} {
+		left, right := types[0], types[1]
+		b.sql(fmt.Sprintf(`SET ROLE planter; CREATE FUNCTION same(%[1]s, %[2]s) RETURNS boolean LANGUAGE plpgsql AS
+			$$ BEGIN PERFORM public.call(); RETURN $1::text OPERATOR(pg_catalog.=) $2::text; END $$;
+			CREATE OPERATOR public.= (LEFTARG = %[1]s, RIGHTARG = %[2]s, FUNCTION = public.same)`, left, right))
+	}
+	b.sql(`SET ROLE planter; CREATE FUNCTION set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM public.call(); RETURN pg_catalog.set_config($1, $2, $3); END $$`)
+	called := func() bool { return b.sql("SELECT is_called::text FROM called")[0] == "true" }
+	for _, path := range []string{"DEFAULT", "public, pg_catalog"} {
+		b.sql("ALTER ROLE custody_admin SET search_path TO " + path)
+		for _, name := range []string{"logins", "public.logins"} {
+			for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate} {
+				config := b.config(mode)
+				config.SQL.Table = name
+				u := open(t, config)
+				what := fmt.Sprintf("path %s, table %s, %s", path, name, mode)
+				first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
+				second := upstreamtest.Issue(t, u, "run-2", first)
+				if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				upstreamtest.Is(t, u, upstream.Refused, first, what+": the old credential")
+				upstreamtest.Is(t, u, upstream.Accepted, second, what+": the new credential")
+				if called() {
+					t.Errorf("%s: what somebody else planted ran as the admin", what)
+					b.sql("ALTER SEQUENCE called RESTART")
+				}
+			}
+		}
+		conn, err := b.database.Connect(t.Context(), b.admin, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), "SELECT * FROM logins WHERE name = 'x'::text").ReadAll(); err != nil {
+			t.Error(err)
+		}
+		_ = conn.Close(t.Context())
+		if !called() {
+			t.Errorf("path %s: a bare = does not call what was planted: the test proves nothing", path)
+		}
+		b.sql("ALTER SEQUENCE called RESTART")
+	}
+}
+
 // No mail server reads this table: what is stored is compared here.
 func TestTableOfMariaDB(t *testing.T) {
 	t.Parallel()

@@ -103,14 +103,14 @@ func (s SQL) open(mode upstream.Capability, deadline time.Duration) (store, erro
 			return nil, err
 		}
 	}
-	where, after := " WHERE "+t.quote(t.UserColumn)+" = "+t.parameter(1), ""
+	where, after := " WHERE "+t.equals(t.UserColumn, 1), ""
 	if t.SlotColumn != "" {
-		where += " AND " + t.quote(t.SlotColumn) + " = " + t.parameter(2)
-		after = " AND " + t.quote(t.SlotColumn) + " = " + t.parameter(4)
+		where += " AND " + t.equals(t.SlotColumn, 2)
+		after = " AND " + t.equals(t.SlotColumn, 4)
 	}
 	t.query = "SELECT coalesce(" + t.quote(t.PasswordColumn) + ", ''), coalesce(" + t.quote(t.MarkerColumn) + ", '') FROM " + t.quote(s.Table) + where
 	t.write = "UPDATE " + t.quote(s.Table) + " SET " + t.quote(t.PasswordColumn) + " = " + t.parameter(1) + ", " + t.quote(t.MarkerColumn) + " = " + t.parameter(2) +
-		" WHERE " + t.quote(t.UserColumn) + " = " + t.parameter(3) + after
+		" WHERE " + t.equals(t.UserColumn, 3) + after
 	return t, nil
 }
 
@@ -146,6 +146,17 @@ func (t *table) parameter(number int) string {
 	return "$" + strconv.Itoa(number)
 }
 
+// equals compares a column with a parameter. Of PostgreSQL the operator is named in full: by a bare = the server may find
+// one that somebody else made in a schema of the search path, and run it with the admin's rights. The path itself stays,
+// since the table may be found by it.
+func (t *table) equals(column string, number int) string {
+	operator := " OPERATOR(pg_catalog.=) "
+	if t.Type == MySQL {
+		operator = " = "
+	}
+	return t.quote(column) + operator + t.parameter(number)
+}
+
 // code is the database's own, "" when err is not its answer; refused says that it refuses the credential.
 func code(err error) (code string, refused bool) {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -159,7 +170,7 @@ func code(err error) (code string, refused bool) {
 
 // admin connects as the admin. Nothing has been changed when it fails.
 func (t *table) admin(ctx context.Context, doing string) (session, error) {
-	return login.Admin(ctx, doing, t.Admin, func(ctx context.Context, v secret.Value) (session, string, error) {
+	return login.Admin(ctx, doing, login.At(t.Host, t.Port), t.Admin, func(ctx context.Context, v secret.Value) (session, string, error) {
 		s, err := t.connect(ctx, v)
 		said, refused := code(err)
 		switch {
@@ -264,6 +275,6 @@ func (t *table) settings() string {
 	if t.Type == MySQL {
 		return fmt.Sprintf("SET SESSION innodb_lock_wait_timeout = %d, SESSION wait_timeout = %d", max(1, seconds/2), max(1, seconds))
 	}
-	return fmt.Sprintf("SELECT set_config('lock_timeout', '%d', false), set_config('statement_timeout', '%d', false), "+
-		"set_config('idle_in_transaction_session_timeout', '%d', false)", max(1, milliseconds/2), milliseconds, milliseconds)
+	return fmt.Sprintf("SELECT pg_catalog.set_config('lock_timeout', '%d', false), pg_catalog.set_config('statement_timeout', '%d', false), "+
+		"pg_catalog.set_config('idle_in_transaction_session_timeout', '%d', false)", max(1, milliseconds/2), milliseconds, milliseconds)
 }

@@ -90,6 +90,9 @@ func (u *Upstream) defaultRole(user string) string {
 
 // overwrite sets the password of a user that exists.
 func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
+	if err := u.keepsMeans(s); err != nil {
+		return err
+	}
 	set, err := u.identified(candidate.ExposeText(login.Password))
 	if err != nil {
 		return s.hashing(err)
@@ -127,6 +130,9 @@ func (u *Upstream) disable(s *session, old secret.Value) error {
 // addPassword makes the user honour candidate, and current as well if it does now.
 func (u *Upstream) addPassword(s *session, current, candidate secret.Value) error {
 	if err := s.tellsRefusal(); err != nil {
+		return err
+	}
+	if err := u.keepsMeans(s); err != nil {
 		return err
 	}
 	keep := false
@@ -183,6 +189,9 @@ func (u *Upstream) dropPassword(s *session, old, successor secret.Value) error {
 	}
 	is, err := u.honoured(s, old)
 	if err != nil || !is {
+		return err
+	}
+	if err := u.keepsMeans(s); err != nil {
 		return err
 	}
 	set, err := u.unusable()

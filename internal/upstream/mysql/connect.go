@@ -195,7 +195,7 @@ func (c *conn) query(ctx context.Context, sql string) ([][]string, error) {
 
 // admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*conn, error) {
-	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
+	return login.Admin(ctx, doing, login.At(u.Server.Host, u.Server.Port), u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
 		made, err := u.signIn(ctx, v)
 		if err == nil {
 			return made, "", nil

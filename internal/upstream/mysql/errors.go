@@ -37,6 +37,7 @@ const (
 	errHostBlocked    = 1129
 	errHostUnknown    = 1130
 	errTableDenied    = 1142
+	errColumnDenied   = 1143
 	errNoTable        = 1146
 	errLockWait       = 1205
 	errUserLimit      = 1203
@@ -82,19 +83,12 @@ func (u *Upstream) undecided(failure *mysql.MySQLError) error {
 	e.Class = nil
 	switch failure.Number {
 	case errMariaDBBlocked:
-		e.Next = "wrong sign-ins have blocked the user: find who makes them, then FLUSH PRIVILEGES; Custody's next change unblocks it too"
-		return &upstream.Later{After: max(lockOut, u.WrongEvery), Err: e}
+		e.Next += "; Custody's next change unblocks it too"
 	case errMySQLTemporary:
-		e.Next = "wrong sign-ins have locked the user: find who makes them, then ALTER USER … ACCOUNT UNLOCK"
-		return &upstream.Later{After: max(lockOut, u.WrongEvery), Err: e}
-	case errMariaDBLocked, errMySQLLocked:
-		e.Next = "find who locked the account, and why; then ALTER USER … ACCOUNT UNLOCK"
-	case errHostBlocked:
-		e.Next = "the server blocks this host after broken connections: FLUSH HOSTS"
-	case errHostUnknown:
-		e.Next = "no account allows sign-ins from here: see the host part of the account"
+	default:
+		return e
 	}
-	return e
+	return &upstream.Later{After: max(lockOut, u.WrongEvery), Err: e}
 }
 
 // fromServer describes a server's error by its number. Its message, which could quote a statement, is not kept: what each
@@ -106,6 +100,16 @@ func fromServer(doing string, failure *mysql.MySQLError) *upstream.Error {
 		e.Next = nextGrants
 	case errLockWait, errStatementTime, errMySQLDeadline, errInterrupted:
 		e.Next = nextBusy
+	case errMariaDBBlocked:
+		e.Next = "wrong sign-ins have blocked the user: find who makes them, then FLUSH PRIVILEGES"
+	case errMySQLTemporary:
+		e.Next = "wrong sign-ins have locked the user: find who makes them, then ALTER USER … ACCOUNT UNLOCK"
+	case errMariaDBLocked, errMySQLLocked:
+		e.Next = "find who locked the account, and why; then ALTER USER … ACCOUNT UNLOCK"
+	case errHostBlocked:
+		e.Next = "the server blocks this host after broken connections: FLUSH HOSTS"
+	case errHostUnknown:
+		e.Next = "no account allows sign-ins from here: see the host part of the account"
 	case errOtherPlugin:
 		e.Next = "a password can only be kept beside another of the same plugin: ALTER USER … IDENTIFIED WITH caching_sha2_password BY …, once, with the current password and when its clients can sign in by it; or use mode alternate"
 	case errReadOnly:
@@ -143,7 +147,7 @@ var meaning = map[uint16]string{
 // missingRight reports whether the server said that the admin may not do this, or that the role is not there to give.
 func missingRight(number uint16) bool {
 	switch number {
-	case errPrivilege, errDatabaseDenied, errTableDenied, errGrantRole, errAccessDenied, errDeniedNoWord, errCannotUser:
+	case errPrivilege, errDatabaseDenied, errTableDenied, errColumnDenied, errGrantRole, errAccessDenied, errDeniedNoWord, errCannotUser:
 		return true
 	}
 	return false

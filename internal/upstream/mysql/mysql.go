@@ -22,7 +22,8 @@
 // claim. On MariaDB a change that waits is ended by the server at the deadline (max_statement_time). One Verify is one
 // sign-in attempt. The server is sent a hash, never the password, unless SendPassword says otherwise. In dual mode what
 // is changed, and for a pair what is revoked, depends on whether the old password is honoured, which is found out by
-// signing in with it under the lock.
+// signing in with it under the lock. Dual and overwrite change nothing of an account that can also be opened by what is
+// not a password of Custody's, which they would take away.
 //
 // # Not guaranteed
 //
@@ -36,13 +37,14 @@
 //
 // # What the admin needs
 //
-// CREATE USER; for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
+// CREATE USER; for dual and overwrite SELECT on mysql.global_priv (MySQL: on the columns User, Host and plugin of
+// mysql.user); for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
 // PROCESS. Overwrite of itself on MariaDB: nothing. Default roles of others can be set on MariaDB only by who may write
 // the database mysql: without that a person sets them, once.
 //
 // # Cost
 //
-// Verify is one connection and one query; Apply and Revoke are one connection and about eight round trips, and in dual
+// Verify is one connection and one query; Apply and Revoke are one connection and about nine round trips, and in dual
 // mode, as for Revoke of a pair, one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the
 // admin. Nothing is kept open between calls.
 package mysql
@@ -110,6 +112,8 @@ type Upstream struct {
 	Config
 	account login.Account
 	way     *way
+	// rewritten are the plugins whose passwords a change may replace: where the document names one, any that is known.
+	rewritten []string
 }
 
 var (
@@ -123,8 +127,9 @@ func New(config Config) (*Upstream, error) {
 	if config.Server.Product == "" {
 		config.Server.Product = MariaDB
 	}
+	rewritten := config.Server.Product.plugins()
 	if config.Plugin == "" {
-		config.Plugin = config.Server.Product.plugins()[0]
+		config.Plugin, rewritten = rewritten[0], rewritten[:1]
 	}
 	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("configuring mysql upstream: %w", err)
@@ -139,7 +144,7 @@ func New(config Config) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring mysql upstream: %w", err)
 	}
-	return &Upstream{Config: config, way: way, account: login.Account{
+	return &Upstream{Config: config, way: way, rewritten: rewritten, account: login.Account{
 		Mode: config.Mode, Noun: "user", Names: config.users(), NewPassword: config.NewPassword, Random: config.Random,
 	}}, nil
 }

@@ -116,12 +116,14 @@ func TestStatementsForMySQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := sha256crypt([]byte("two"), []byte("...................."), sha2Rounds)
-	got := append([]string{set, u.readMarkers()}, u.roleStatements("o'a")...)
+	u.User = "o'a"
+	got := append([]string{set, u.readMeans(), u.readMarkers()}, u.roleStatements("o'a")...)
 	marked := login.Claimed("c")
 	marked.Run = "r"
 	got = append(got, u.writeMarkers(marked)...)
 	want := []string{
 		"IDENTIFIED WITH caching_sha2_password AS '$A$005$...................." + digest + "'",
+		"SELECT plugin, '[]' FROM mysql.user WHERE User = 'o''a' AND Host = '%'",
 		"SELECT CONCAT(USER, '@', HOST), COALESCE(JSON_UNQUOTE(JSON_EXTRACT(ATTRIBUTE, '$.custody')), '') " +
 			"FROM INFORMATION_SCHEMA.USER_ATTRIBUTES WHERE CONCAT(USER, '@', HOST) IN ('orders_a@%', 'orders_b@%')",
 		"GRANT `orders` TO 'o''a'@'%'",
@@ -148,6 +150,21 @@ func TestStatementsForMySQL(t *testing.T) {
 	for current, want := range map[string]bool{"`orders`@`%`": true, "`x`@`%`,`orders`@`%`": true, "NONE": false, "orders": false, "`orders`@`h`": false} {
 		if got := u.hasRole(current); got != want {
 			t.Errorf("role among %s: got %v, want %v", current, got, want)
+		}
+	}
+}
+
+func TestMeansOfAnAccountShown(t *testing.T) {
+	for shown, want := range map[string][]string{
+		"CREATE USER `a`@`%`": {"mysql_native_password"},
+		"CREATE USER a@`%` IDENTIFIED BY PASSWORD '*B69027D44F6E5EDC07F1AEAD1477967B16F28227' ACCOUNT LOCK":              {"mysql_native_password"},
+		"CREATE USER `a`@`%` IDENTIFIED VIA mysql_native_password USING 'invalid' OR unix_socket":                        {"mysql_native_password", "unix_socket"},
+		"CREATE USER `a`@`%` IDENTIFIED VIA ed25519 USING 'x' REQUIRE SUBJECT 'one OR two' PASSWORD EXPIRE":              {"ed25519"},
+		"CREATE USER 'a`'@'%' IDENTIFIED VIA unix_socket OR mysql_native_password USING 'x' WITH MAX_USER_CONNECTIONS 3": {"unix_socket", "mysql_native_password"},
+		"CREATE USER `o'``a IDENTIFIED VIA x OR y`@`%` IDENTIFIED VIA pam USING 'that''s OR this' OR ed25519":            {"pam", "ed25519"},
+	} {
+		if diff := cmp.Diff(want, meansShown(shown)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", shown, diff)
 		}
 	}
 }

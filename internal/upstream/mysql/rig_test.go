@@ -32,6 +32,7 @@ const leastRights = `
 CREATE DATABASE custody;
 CREATE TABLE custody.accounts (account VARCHAR(340) COLLATE utf8mb4_bin PRIMARY KEY, marker TEXT NOT NULL);
 GRANT CREATE USER, PROCESS ON *.* TO custody_admin@'%';
+GRANT SELECT ON mysql.global_priv TO custody_admin@'%';
 GRANT SELECT, INSERT, UPDATE ON custody.accounts TO custody_admin@'%'`
 
 func loud(more map[string]string) map[string]string {

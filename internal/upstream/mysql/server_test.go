@@ -44,6 +44,9 @@ func TestOnServer(t *testing.T) {
 		{"UsesNamesWho", testUses},
 		{"ProductIsChecked", testProduct},
 		{"MissingMarkerTable", testMissingTable},
+		{"OtherMeansAreLeftAlone", testMeans},
+		{"OwnMeansAreLeftAlone", testOwnMeans},
+		{"MeansThatCannotBeSeen", testUnseenMeans},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.test(server.on(t)) })
 	}
@@ -313,6 +316,10 @@ func testLocked(r *rig) {
 		account := first.ExposeText("username") + "@'%'"
 		r.sql("ALTER USER " + account + " ACCOUNT LOCK")
 		upstreamtest.Is(r, u, want, first, string(mode)+": a locked account")
+		_, err := u.Verify(r.Context(), first)
+		if failure, ok := errors.AsType[*upstream.Error](err); want == upstream.Unknown && (!ok || !strings.Contains(failure.Hint(), "ACCOUNT UNLOCK")) {
+			r.Errorf("%s: a locked account: got %v, want a hint that says how a person unlocks it", mode, err)
+		}
 		if mode != upstream.Dual {
 			continue
 		}
@@ -532,10 +539,22 @@ func TestLockOutIsNotRefusal(t *testing.T) {
 	}
 	got, err := u.Verify(t.Context(), first)
 	var later *upstream.Later
-	if got != upstream.Unknown || !errors.As(err, &later) || later.After <= 0 {
-		t.Errorf("locked out: got %s, %v, want unknown, later", got, err)
+	if got != upstream.Unknown || !errors.As(err, &later) || later.After <= 0 || !strings.Contains(upstream.Explained(err), "FLUSH PRIVILEGES") {
+		t.Errorf("locked out: got %s, %v, want unknown, later, with a hint", got, err)
 	}
 	upstreamtest.Is(r, u, upstream.Accepted, upstreamtest.Issue(r, u, "run-2", secret.Value{}), "the user after the next change, which unblocks it")
+
+	admin := upstreamtest.Login(t, r.name("admin"), upstreamtest.Password(t))
+	name := admin.ExposeText("username")
+	r.sql("CREATE USER " + name + "@'%' IDENTIFIED BY '" + admin.ExposeText("password") + "'")
+	for range 3 {
+		upstreamtest.Is(r, u, upstream.Refused, upstreamtest.Login(t, name, "wrong"), "a wrong password of the admin")
+	}
+	config.Admin = upstreamtest.Admins(admin)
+	_, err = r.open(config).Apply(t.Context(), "run-3", secret.Value{}, first)
+	if upstreamtest.Hinted(t, upstream.ErrNotApplied, err, "an admin locked out"); !strings.Contains(upstream.Explained(err), "FLUSH PRIVILEGES") {
+		t.Errorf("an admin locked out: got %s", upstream.Explained(err))
+	}
 
 	dual := r.config(upstream.Dual)
 	second := r.open(dual)

@@ -129,7 +129,7 @@ func hangUp(conn *pgconn.PgConn) {
 
 // admin signs in as the admin. Nothing has been changed when it fails.
 func (u *Upstream) admin(ctx context.Context, doing string) (*pgconn.PgConn, error) {
-	return login.Admin(ctx, doing, u.Admin, func(ctx context.Context, v secret.Value) (*pgconn.PgConn, string, error) {
+	return login.Admin(ctx, doing, login.At(u.Server.Host, u.Server.Port), u.Admin, func(ctx context.Context, v secret.Value) (*pgconn.PgConn, string, error) {
 		conn, err := u.signIn(ctx, v)
 		if err == nil {
 			return conn, "", nil
@@ -138,7 +138,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*pgconn.PgConn, err
 		switch {
 		case !answered:
 			return nil, "", login.Unreachable(doing, err, broken)
-		case failure.Code == stateInvalidPassword, failure.Code == stateInvalidAuthorization:
+		case refusesCredential(failure):
 			return nil, said(failure), nil
 		}
 		return nil, "", fromServer(doing, failure, true)

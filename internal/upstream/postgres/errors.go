@@ -26,6 +26,7 @@ const (
 
 const (
 	nextGrants = "the admin needs CREATEROLE, and from PostgreSQL 16 ADMIN OPTION on roles that it did not create: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION"
+	nextMethod = "pg_hba.conf needs a line that fits this role, database and way in, and asks for the role's password (scram-sha-256)"
 	nextBusy   = "another run or session holds this account; the call is repeated"
 )
 
@@ -41,6 +42,8 @@ func fromServer(doing string, failure *pgconn.PgError, message bool) *upstream.E
 	switch failure.Code {
 	case statePrivilege:
 		e.Next = nextGrants
+	case stateInvalidAuthorization:
+		e.Next = nextMethod
 	case stateLockTimeout, stateCanceled:
 		e.Next = nextBusy
 	case stateReadOnly:
@@ -60,17 +63,23 @@ func unanswered(err error) *upstream.Error {
 
 // undecided is the error of a sign-in whose answer says nothing of the credential.
 func undecided(failure *pgconn.PgError) *upstream.Error {
-	return &upstream.Error{Doing: login.SigningIn, Detail: failure.Message, Said: said(failure)}
+	e := &upstream.Error{Doing: login.SigningIn, Detail: failure.Message, Said: said(failure)}
+	if failure.Code == stateInvalidAuthorization {
+		e.Next = nextMethod
+	}
+	return e
 }
 
-// refusesCredential reports whether failure says that the credential itself is wrong. 28000 is also how the server says
-// that no line of pg_hba.conf fits, which is about the network; the routine that raised it tells them apart.
+// refusesCredential reports whether failure says that the credential itself is wrong. The server gives 28P01 where it
+// compared the role's password, and 28000 for all else: no line of pg_hba.conf fits, or the line asks something else than
+// that password (peer, ident, cert, ldap, pam). Of those only one is about the role: it is not there, or may not log in;
+// the routine that raised it tells.
 func refusesCredential(failure *pgconn.PgError) bool {
 	switch failure.Code {
 	case stateInvalidPassword:
 		return true
 	case stateInvalidAuthorization:
-		return failure.Routine == "auth_failed" || failure.Routine == "InitializeSessionUserId"
+		return failure.Routine == "InitializeSessionUserId"
 	}
 	return false
 }

@@ -16,15 +16,26 @@ import (
 )
 
 // role is what the server says about a role that exists.
-type role struct{ login, super bool }
+type role struct {
+	login, super bool
+	// expired: its VALID UNTIL has passed, by the server's clock; the server then refuses every password.
+	expired bool
+}
 
 // role looks a role up; found is false when there is none.
 func (s *session) role(name string) (r role, found bool, err error) {
-	rows, err := s.query("SELECT rolcanlogin::text, rolsuper::text FROM pg_roles WHERE rolname = $1", name)
+	rows, err := s.query(`SELECT rolcanlogin::text, rolsuper::text, coalesce(rolvaliduntil < clock_timestamp(), false)::text
+		FROM pg_roles WHERE rolname = $1`, name)
 	if err != nil || len(rows) == 0 {
 		return role{}, false, err
 	}
-	return role{login: rows[0][0] == "true", super: rows[0][1] == "true"}, true, nil
+	return role{login: rows[0][0] == "true", super: rows[0][1] == "true", expired: rows[0][2] == "true"}, true, nil
+}
+
+// expired ends the call for a user whose password would be refused, whatever it is.
+func (s *session) expired(user string) error {
+	return s.refuse(fmt.Sprintf("the user %q is VALID UNTIL a time that has passed, so the server refuses its every password", user),
+		fmt.Sprintf("ALTER ROLE %s VALID UNTIL 'infinity', or a later time; the call is repeated", quoteName(user)))
 }
 
 // alternate makes candidate's user, and the owner if absent, what the mode says, and sets the password.
@@ -66,6 +77,8 @@ func (u *Upstream) ensureUser(s *session, user string) error {
 	case existing.super:
 		return s.refuse(fmt.Sprintf("the user %q is a superuser", user),
 			fmt.Sprintf("ALTER ROLE %s NOSUPERUSER, or name other users", quoteName(user)))
+	case existing.expired:
+		return s.expired(user)
 	case !existing.login:
 		err = s.exec("ALTER ROLE " + quoteName(user) + " LOGIN")
 	}
@@ -102,12 +115,14 @@ func (u *Upstream) ensureMember(s *session, user string) error {
 
 // overwrite sets the password of a user that exists.
 func (u *Upstream) overwrite(s *session, candidate secret.Value) error {
-	_, found, err := s.role(u.User)
-	if err != nil {
+	existing, found, err := s.role(u.User)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !found {
+	case !found:
 		return s.refuse(fmt.Sprintf("the user %q does not exist", u.User), "create it, or use the mode alternate, which does")
+	case existing.expired:
+		return s.expired(u.User)
 	}
 	if err := u.setPassword(s, candidate); err != nil {
 		return err

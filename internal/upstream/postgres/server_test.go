@@ -35,6 +35,7 @@ func TestOnServer(t *testing.T) {
 		{"UnfitRolesAreRefused", testUnfit},
 		{"AdminWithoutRightsAppliesNothing", testRights},
 		{"VerdictsOfServerErrors", testVerdicts},
+		{"ExpiredRolesAreRefused", testExpired},
 		{"OneSignInPerVerify", testOneSignIn},
 		{"WaitingForALockEndsBeforeTheDeadline", testLocked},
 		{"ForeignUserIsNeverDisabled", testForeignUser},
@@ -259,6 +260,48 @@ func testVerdicts(r *rig) {
 	cancel()
 	if got, err := u.Verify(ctx, v); got != upstream.Unknown || !errors.Is(err, context.Canceled) {
 		r.Errorf("cancelled: got %s, %v", got, err)
+	}
+}
+
+// To a role whose time is over the server refuses every password as if it were wrong.
+func testExpired(r *rig) {
+	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
+		config := r.config(mode)
+		u := r.open(config)
+		first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		second := upstreamtest.Issue(r, u, "run-2", first)
+		candidate, err := u.Propose(r.Context(), second)
+		if err != nil {
+			r.Fatal(err)
+		}
+		user := candidate.ExposeText("username")
+		for _, until := range []string{"-infinity", "yesterday"} {
+			r.sql("ALTER ROLE " + user + " VALID UNTIL '" + until + "'")
+			before := r.held(users(config)...)
+			_, err = u.Apply(r.Context(), "run-3", second, candidate)
+			said, ok := errors.AsType[*upstream.Error](err)
+			if !ok || !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(said.Hint(), "VALID UNTIL 'infinity'") {
+				r.Errorf("%s, until %s: got %v, want ErrNotApplied with a hint at VALID UNTIL", mode, until, err)
+			}
+			if diff := cmp.Diff(before, r.held(users(config)...)); diff != "" {
+				r.Errorf("%s, until %s: what is honoured changed (-before +after):\n%s", mode, until, diff)
+			}
+		}
+		for _, until := range []string{"tomorrow", "infinity"} {
+			r.sql("ALTER ROLE " + user + " VALID UNTIL '" + until + "'")
+			if _, err := u.Apply(r.Context(), "run-3", second, candidate); err != nil {
+				r.Errorf("%s, until %s: %v", mode, until, err)
+			}
+			upstreamtest.Is(r, u, upstream.Accepted, candidate, string(mode)+", until "+until)
+		}
+		if mode == upstream.Alternate { // expiry does not stand in for revoking: it can be put off again
+			r.sql("ALTER ROLE " + user + " VALID UNTIL 'yesterday'")
+			if err := u.Revoke(r.Context(), "run-3", candidate, second); err != nil {
+				r.Errorf("revoking what has expired: %v", err)
+			}
+			r.sql("ALTER ROLE " + user + " VALID UNTIL 'infinity'")
+			upstreamtest.Is(r, u, upstream.Refused, candidate, "what was revoked after it had expired")
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (u *Upstream) manage(ctx context.Context, doing string) (*manager, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	signedIn, err := login.Admin(ctx, doing, u.Admin, m.signIn)
+	signedIn, err := login.Admin(ctx, doing, u.at.base, u.Admin, m.signIn)
 	if err != nil {
 		m.close()
 	}

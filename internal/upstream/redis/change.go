@@ -79,7 +79,7 @@ type session struct {
 
 // open signs in with the first admin credential that the node does not refuse.
 func (u *Upstream) open(ctx context.Context, n node, c change) (*session, error) {
-	admin, err := login.Admin(ctx, c.doing, u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
+	admin, err := login.Admin(ctx, c.doing, n.address, u.Admin, func(ctx context.Context, v secret.Value) (*conn, string, error) {
 		admin, code, err := n.signIn(ctx, v.ExposeText(login.Username), v.ExposeText(login.Password))
 		switch {
 		case err != nil:
