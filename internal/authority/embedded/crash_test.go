@@ -137,9 +137,11 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 			if err != nil || !got.Value.Equal(text(t, fmt.Sprintf("%s at %d", path, number))) {
 				t.Fatalf("round %d: acknowledged version %d of %s: %v", round, number, path, err)
 			}
-			if newest := newestOf(t, s, path); newest < number || newest > number+1 {
+			newest := newestOf(t, s, path)
+			if newest < number || newest > number+1 {
 				t.Fatalf("round %d: %s is at %d, acknowledged was %d", round, path, newest, number)
 			}
+			values[path] = newest // the next writer begins there, acknowledged or not
 		}
 		for name, revision := range records {
 			got, err := s.Get(t.Context(), name)
