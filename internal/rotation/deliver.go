@@ -23,8 +23,9 @@ const (
 
 	// redeliverAfter bounds how often a consumer that shows no proof is disturbed again.
 	redeliverAfter = 5 * time.Minute
-	// consumerTimeout bounds a call to a consumer whose own commands are bounded by what is declared for each.
-	consumerTimeout = 10 * time.Minute
+	// consumerTimeout bounds a call to a consumer, whose own commands are bounded by what is declared for each: less than
+	// the time after which consumers are looked at again.
+	consumerTimeout = 8 * time.Minute
 	// stepOverlap records that proofs were still missing at maxOverlap.
 	stepOverlap journal.Step = "overlap-exceeded"
 	stepForced  journal.Step = "forced"
