@@ -22,7 +22,7 @@ const (
 
 // Sparing keeps admins from being locked out by Custody: a server that refused a credential is not sent the same one again
 // before a while has passed, by whichever run. It is safe for concurrent use; runs that meet the first refusal at the same
-// moment each send it. The zero value is none: see NewSparing.
+// moment each send it. Make one with NewSparing.
 type Sparing struct {
 	now func() time.Time
 	key []byte
