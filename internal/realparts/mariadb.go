@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/secret"
 
@@ -111,7 +110,7 @@ func (s *MariaDBServer) initialise(ctx context.Context) error {
 		superuser, admin.ExposeText("password"))); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, hangLimit)
 	defer cancel()
 	install := exec.CommandContext(ctx, s.install, "--no-defaults", "--datadir="+s.data(),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
@@ -160,7 +159,7 @@ func (s *MariaDBServer) Connect(ctx context.Context, as secret.Value, program st
 	config := mysql.NewConfig()
 	config.User, config.Passwd = as.ExposeText("username"), as.ExposeText("password")
 	config.Net, config.Addr = "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
-	config.Logger, config.MultiStatements, config.Timeout = &mysql.NopLogger{}, true, 5*time.Second
+	config.Logger, config.MultiStatements = &mysql.NopLogger{}, true // how long it may take is for ctx to say
 	config.ConnectionAttributes = "program_name:" + program
 	connector, err := mysql.NewConnector(config)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/transport"
@@ -114,7 +113,7 @@ func (s *MinIOServer) prepare() error {
 	if s.client, err = transport.Client(s.CACertificate); err != nil {
 		return err
 	}
-	s.client.Timeout = 10 * time.Second
+	s.client.Timeout = probeLimit // a derived key is part of each answer
 	return nil
 }
 

@@ -233,7 +233,7 @@ func (s *OpenLDAP) As(ctx context.Context, who secret.Value, do func(*ldap.Conn)
 		return fmt.Errorf("connecting: %w", err)
 	}
 	conn := ldap.NewConn(raw, false)
-	conn.SetTimeout(stopTimeout)
+	conn.SetTimeout(probeLimit) // the library knows of no context
 	conn.Start()
 	defer func() { _ = conn.Close() }()
 	if err := conn.Bind(who.ExposeText("username"), who.ExposeText("password")); err != nil {

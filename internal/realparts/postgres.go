@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/secret"
 
@@ -22,10 +21,6 @@ import (
 )
 
 const (
-	// startTimeout bounds initdb, and each start until the server answers a sign-in.
-	startTimeout = 90 * time.Second
-	stopTimeout  = 30 * time.Second
-	pollInterval = 25 * time.Millisecond
 	portAttempts = 5
 	loopback     = "127.0.0.1"
 
@@ -151,7 +146,7 @@ func (s *Server) initialise(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.Remove(file) }() // the folder goes with the cluster
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, hangLimit)
 	defer cancel()
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
 		"--pgdata", s.data(), "--username", superuser, "--pwfile", file, "--auth", "scram-sha-256",

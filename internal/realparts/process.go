@@ -20,6 +20,24 @@ import (
 	"time"
 )
 
+// A server that is still starting is waited for as long as it lives: what ends the wait is that it takes sign-ins, that it
+// exits, or that the caller's context ends. A machine that is busy with something else makes a start slow, and no start
+// wrong. These bounds are for what hangs.
+const (
+	// hangLimit ends a wait for a server that will never be ready, with what its log holds. It is shorter than what package
+	// testing gives a package's tests in `make test`, whose end tells nothing of the server, and more than thirty times what
+	// the slowest start takes on two quiet cores (half a minute, RabbitMQ's).
+	hangLimit = 20 * time.Minute
+	// probeLimit ends one look at whether a server is ready, after which it is looked at again: an answer that is lost while
+	// it starts must not be waited for. A server that is ready answers within milliseconds.
+	probeLimit = time.Minute
+	// pressAfter is how long a server may take to end by itself before it is killed. Servers write what they hold first,
+	// which takes seconds; one that is killed may lose what the next start needs.
+	pressAfter = 5 * time.Minute
+	// pollInterval lies between two looks.
+	pollInterval = 25 * time.Millisecond
+)
+
 // shortDir is a folder whose path leaves room for the name of a socket; it goes with the test.
 func shortDir(t testing.TB, prefix string) string {
 	t.Helper()
@@ -189,14 +207,15 @@ func startForeground(cmd *exec.Cmd, logFile string, orphan syscall.Signal) (*for
 	return f, nil
 }
 
-// await returns when ready says so, or with what the log holds when the server exits first.
+// await returns when ready says so, with what the log holds when the server exits first, or when ctx ends; it then ends
+// the server. As long as the server lives, it is waited for.
 func (f *foreground) await(ctx context.Context, log func() string, ready func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, hangLimit)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		err := ready(ctx)
+		err := f.probe(ctx, ready)
 		if err == nil {
 			return nil
 		}
@@ -208,6 +227,20 @@ func (f *foreground) await(ctx context.Context, log func() string, ready func(co
 		case <-tick.C:
 		}
 	}
+}
+
+// probe looks once, until the server exits or probeLimit has passed.
+func (f *foreground) probe(ctx context.Context, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	go func() {
+		select {
+		case <-f.exited:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ready(ctx)
 }
 
 func (f *foreground) alive() bool {
@@ -232,11 +265,15 @@ func (f *foreground) end(signal syscall.Signal) error {
 	if !f.alive() {
 		return nil
 	}
-	for _, signal := range []syscall.Signal{signal, syscall.SIGKILL} {
-		if err := f.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	// What was killed is gone as soon as the kernel has come to it.
+	for _, step := range []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{signal, pressAfter}, {syscall.SIGKILL, hangLimit}} {
+		if err := f.process.Signal(step.signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return fmt.Errorf("signalling %s: %w", f.name, err)
 		}
-		timer := time.NewTimer(stopTimeout)
+		timer := time.NewTimer(step.wait)
 		select {
 		case <-f.exited:
 			timer.Stop()

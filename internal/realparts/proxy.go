@@ -34,7 +34,8 @@ type Proxy struct {
 // should not have to wait for its own deadline.
 const lostAfter = 150 * time.Millisecond
 
-// readTime is how long a server has to answer what was kept back from it, and then to hang up.
+// readTime is how long a server has to answer what was kept back from it, and then to hang up. It does so within
+// milliseconds; there are requests that are never answered, such as that to end a session, and they are not waited for long.
 const readTime = 5 * time.Second
 
 // NewProxy starts a proxy before target ("host:port") that ends with the test.
@@ -86,27 +87,40 @@ func (p *Proxy) Cut(replies int) {
 
 // held are the requests that one Hold keeps back.
 type held struct {
-	left   int           // requests that still pass
-	kept   int           // and those that did not
-	landed chan struct{} // closed when the others may go on
+	left   int               // requests that still pass
+	kept   []<-chan struct{} // of each that did not, what is closed when the server has answered it
+	landed chan struct{}     // closed when the others may go on
 }
 
 // Hold closes every connection, lets that many requests pass on new ones, and keeps every later one back, even when its
 // caller gives up and hangs up; the server learns of that once it has answered. Land delivers what was kept back, each on
-// its own connection, and returns how many requests that were; it may be called more than once. Mend ends Hold for later
-// connections alone. A request is what one read from the client brings.
+// its own connection, waits until the server has answered or hung up, and returns how many requests that were; it may be
+// called more than once. Mend ends Hold for later connections alone. A request is what one read from the client brings.
 func (p *Proxy) Hold(requests int) (land func() (kept int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := &held{left: requests, landed: make(chan struct{})}
 	p.holding = h
 	p.closeAll()
-	release := sync.OnceFunc(func() { close(h.landed) })
-	return func() int {
+	release := sync.OnceFunc(func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		close(h.landed)
+		p.mu.Unlock()
+		patience := time.NewTimer(readTime)
+		defer patience.Stop()
+		for _, answered := range h.kept { // there are no more of them
+			select {
+			case <-answered:
+			case <-patience.C:
+				return
+			case <-p.stopped.Done():
+				return
+			}
+		}
+	})
+	return func() int {
 		release()
-		return h.kept
+		return len(h.kept)
 	}
 }
 
@@ -183,7 +197,7 @@ func (p *Proxy) carry(client net.Conn) {
 	} else {
 		defer context.AfterFunc(p.stopped, func() { _ = server.Close() })()
 	}
-	late := make(chan struct{}, 1)
+	late := make(chan struct{})
 	var requests sync.WaitGroup
 	requests.Go(func() { p.forward(client, server, h, late) })
 	p.answer(client, server, h, late)
@@ -206,7 +220,7 @@ func (p *Proxy) forward(client, server net.Conn, h *held, late <-chan struct{}) 
 	buffer, landed := make([]byte, 64<<10), false
 	for {
 		n, err := client.Read(buffer)
-		if n > 0 && h != nil && !p.passes(h) {
+		if n > 0 && h != nil && !p.passes(h, late) {
 			select {
 			case <-h.landed:
 			case <-p.stopped.Done():
@@ -241,14 +255,14 @@ func (p *Proxy) forward(client, server net.Conn, h *held, late <-chan struct{}) 
 }
 
 // passes reports whether one more request goes on at once.
-func (p *Proxy) passes(h *held) bool {
+func (p *Proxy) passes(h *held, late <-chan struct{}) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if h.left--; h.left >= 0 {
 		return true
 	}
 	if !h.free() {
-		h.kept++
+		h.kept = append(h.kept, late)
 	}
 	return false
 }
@@ -264,16 +278,15 @@ func (h *held) free() bool {
 }
 
 // answer brings the server's replies back, or loses them, until the connection ends. Under h they are read even when
-// nobody is there any more to take them, and late is told of those that come once it has landed.
-func (p *Proxy) answer(client, server net.Conn, h *held, late chan<- struct{}) {
+// nobody is there any more to take them, and late is closed when one comes once h has landed, or none will.
+func (p *Proxy) answer(client, server net.Conn, h *held, late chan struct{}) {
+	answered := sync.OnceFunc(func() { close(late) })
+	defer answered()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)
 		if h != nil && h.free() {
-			select {
-			case late <- struct{}{}:
-			default:
-			}
+			answered()
 		}
 		if n > 0 {
 			if p.lose() {

@@ -4,7 +4,6 @@ package realparts_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -65,9 +64,6 @@ func ask(t *testing.T, address string, lines ...string) []string {
 		return nil
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	var answers []string
 	replies := bufio.NewScanner(conn)
 	for _, line := range lines {
@@ -93,14 +89,9 @@ func TestProxyCutsReplies(t *testing.T) {
 		if diff := cmp.Diff(want, ask(t, proxy.Address(), said...)); diff != "" {
 			t.Errorf("answers, cut after %d (-want +got):\n%s", replies, diff)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		for ctx.Err() == nil && !cmp.Equal(last(server.all(), replies+1), said[:replies+1]) {
-			pause(ctx)
+		for !cmp.Equal(last(server.all(), replies+1), said[:replies+1]) { // the requests arrive, though not at once
+			pause()
 		}
-		if diff := cmp.Diff(said[:replies+1], last(server.all(), replies+1)); diff != "" {
-			t.Errorf("requests that arrived, cut after %d (-want +got):\n%s", replies, diff)
-		}
-		cancel()
 	}
 	proxy.Mend()
 	if got := ask(t, proxy.Address(), "after"); !cmp.Equal(got, []string{"ok after"}) {
@@ -135,6 +126,7 @@ func TestProxyHoldsRequestsBack(t *testing.T) {
 	if _, err := fmt.Fprintln(conn, "late"); err != nil {
 		t.Fatal(err)
 	}
+	// A reply that passes is there within a millisecond; on a machine so busy that it is not, nothing is noticed here.
 	if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -155,10 +147,8 @@ func TestProxyHoldsRequestsBack(t *testing.T) {
 		t.Errorf("it is said that %d and %d requests were kept back, want 1", first, again)
 	}
 	want := []string{"passes", "meanwhile", "late"}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for ctx.Err() == nil && len(server.all()) < len(want) {
-		pause(ctx)
+	for len(server.all()) < len(want) {
+		pause()
 	}
 	if diff := cmp.Diff(want, server.all()); diff != "" {
 		t.Errorf("once it landed (-want +got):\n%s", diff)
@@ -176,11 +166,4 @@ func TestProxyHoldsRequestsBack(t *testing.T) {
 
 func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
 
-func pause(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	select {
-	case <-ctx.Done():
-	case <-tick.C:
-	}
-}
+func pause() { time.Sleep(5 * time.Millisecond) }

@@ -49,16 +49,10 @@ func TestRabbitMQLivesAndDies(t *testing.T) {
 	}
 	gone := func() {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for len(processesIn(t, dir)) > 0 {
-			select {
-			case <-ctx.Done():
-				t.Fatalf("still there: %s", processesIn(t, dir))
-			case <-tick.C:
-			}
+			<-tick.C
 		}
 	}
 	for range 2 {

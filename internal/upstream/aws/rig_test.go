@@ -88,6 +88,7 @@ func (r *rig) keys() []string {
 }
 
 func TestSuite(t *testing.T) {
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name   string
 		late   time.Duration
@@ -98,34 +99,32 @@ func TestSuite(t *testing.T) {
 		{"untagged", 0, func(_ *rig, c *Config) { c.Untagged = true }},
 		{"eventually consistent, one key on each page", 60 * time.Millisecond, func(r *rig, _ *Config) { r.cloud.page = 1 }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // each test has a cloud of its own
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := newRig(t)
-				proxy := realparts.NewProxy(t, strings.TrimPrefix(r.cloud.server.URL, "http://"))
-				config := r.config()
-				clock, skew := upstreamtest.Skewed()
-				config.Server.IAMEndpoint, config.Server.STSEndpoint = "http://"+proxy.Address(), "http://"+proxy.Address()
-				config.Clock, config.CallDeadline = clock, 5*time.Second
-				r.cloud.late = test.late
-				test.change(r, &config)
-				throttle := func(on bool) {
-					r.cloud.mu.Lock()
-					defer r.cloud.mu.Unlock()
-					r.cloud.throttled = on
-				}
-				fixture := upstreamtest.Fixture{
-					Upstream: r.open(config), Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold, Public: []string{accesskey.ID},
-					Mend:     func() { proxy.Mend(); throttle(false) },
-					Throttle: func() { throttle(true) },
-					Skew:     skew,
-					Held:     func(*testing.T) []string { return r.cloud.held(testUser) },
-				}
-				if test.late > 0 {
-					fixture.Wait = func() { time.Sleep(test.late + 20*time.Millisecond) }
-				}
-				return fixture
-			})
-		})
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := newRig(t)
+			proxy := realparts.NewProxy(t, strings.TrimPrefix(r.cloud.server.URL, "http://"))
+			config := r.config()
+			clock, skew := upstreamtest.Skewed()
+			config.Server.IAMEndpoint, config.Server.STSEndpoint = "http://"+proxy.Address(), "http://"+proxy.Address()
+			config.Clock, config.CallDeadline = clock, 5*time.Second
+			r.cloud.late = test.late
+			test.change(r, &config)
+			throttle := func(on bool) {
+				r.cloud.mu.Lock()
+				defer r.cloud.mu.Unlock()
+				r.cloud.throttled = on
+			}
+			fixture := upstreamtest.Fixture{
+				Upstream: r.open(config), Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold, Public: []string{accesskey.ID},
+				Mend:     func() { proxy.Mend(); throttle(false) },
+				Throttle: func() { throttle(true) },
+				Skew:     skew,
+				Held:     func(*testing.T) []string { return r.cloud.held(testUser) },
+			}
+			if test.late > 0 {
+				fixture.Wait = func() { time.Sleep(test.late + 20*time.Millisecond) }
+			}
+			return fixture
+		}})
 	}
+	upstreamtest.ParallelForms(t, forms) // each with clouds of its own
 }

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// callTimeout bounds every call of the suite.
-	callTimeout = 30 * time.Second
-	// patience bounds how long a call is repeated until it has effect, again lies between the tries.
-	patience = 60 * time.Second
+	// callTimeout ends a call that hangs. Calls take less than a second; a busy machine may make that a minute.
+	callTimeout = 2 * time.Minute
+	// patience ends the tries of a call that never has effect, though its way is mended. A call that was given up may hold
+	// up its successor until its own deadline, by default half a minute. Again lies between the tries.
+	patience = 5 * time.Minute
 	again    = 200 * time.Millisecond
 )
 

@@ -23,8 +23,8 @@ type Result struct {
 // Check runs the suite outside `go test`, one test after the other, and tells each result as it comes. It stops early
 // when ctx ends, whose error it then returns. Only tests whose name chosen takes are run; nil takes all.
 func Check(ctx context.Context, fresh func(T) Fixture, chosen func(name string) bool, tell func(Result)) error {
-	top := &check{ctx: ctx, result: &Result{}, tell: tell, chosen: chosen}
-	Run(top, fresh)
+	top := &check{ctx: ctx, result: &Result{}, tell: tell}
+	Run(top, fresh, chosen)
 	return ctx.Err()
 }
 
@@ -39,9 +39,8 @@ func Names() []string {
 
 // check is a test that Check runs. The one that stands for the whole suite has tell.
 type check struct {
-	ctx    context.Context
-	tell   func(Result)
-	chosen func(string) bool
+	ctx  context.Context
+	tell func(Result)
 
 	mu     sync.Mutex
 	result *Result
@@ -76,7 +75,7 @@ func (c *check) Fatalf(format string, args ...any) {
 }
 
 func (c *check) Run(name string, test func(T)) bool {
-	if c.tell != nil && (c.ctx.Err() != nil || c.chosen != nil && !c.chosen(name)) {
+	if c.tell != nil && c.ctx.Err() != nil {
 		return true
 	}
 	ctx, cancel := context.WithCancel(c.ctx)

@@ -16,9 +16,9 @@ const (
 	maxRequests, manyRequests = 64, 8
 	// lastRequests is how many requests before the end are tried each: what changes something is said there.
 	lastRequests = 4
-	// holding is how long a caller waits at most for a call whose requests are kept back: those that pass must have their
-	// time. It is doubled when they had too little, so many times.
-	holding, doublings = time.Second, 3
+	// holding is how long a caller waits at first for a call whose requests are kept back: those that pass must have their
+	// time. It is doubled when they had too little, so many times, up to half a minute.
+	holding, doublings = 250 * time.Millisecond, 8
 )
 
 // testLate keeps back what a call says from some request on, each time on a fresh fixture. It searches for the last
@@ -89,8 +89,7 @@ func late(b *bench, requests int, wait time.Duration) (kept int, whole bool) {
 	b.fits(err)
 	b.honours(first, "while a request is on its way")
 	if !b.kind.Fences {
-		land()
-		b.pause(min(b.kind.CallDeadline, landing))
+		land() // and has landed
 		b.wait()
 		if errors.Is(err, upstream.ErrNotApplied) && !b.kind.Issues {
 			b.is(upstream.Refused, candidate, fmt.Sprintf("the candidate that is said not to be applied (%v)", err))
@@ -99,6 +98,7 @@ func late(b *bench, requests int, wait time.Duration) (kept int, whole bool) {
 	current := b.takeBack("run-2", first, candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
 	kept = land()
-	b.undisturbed(current, candidate, third)
+	b.wait()
+	b.undisturbed(current, candidate, third, 1)
 	return kept, false
 }

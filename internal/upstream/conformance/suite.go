@@ -13,6 +13,7 @@ package conformance
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/secret"
@@ -44,7 +45,8 @@ type Fixture struct {
 	// Nil where no wire lies between.
 	Cut func(replies int)
 	// Hold keeps back what is said to the upstream after that many requests from now on; Mend ends that for what is said
-	// later, and land delivers what was kept back and says how many requests that were. Nil where no wire lies between.
+	// later, and land delivers what was kept back, returns when the upstream has answered it, and says how many requests
+	// that were. Nil where no wire lies between.
 	Hold func(requests int) (land func() (kept int))
 	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
 	Throttle func()
@@ -64,9 +66,13 @@ type Fixture struct {
 // inapplicable is noted by a test that this kind or this fixture gives nothing to try.
 const inapplicable = "nothing to try: the kind has no use for it, or the suite was given no means"
 
+// How long a test takes: slow ones make many calls, most of which wait for a reply that does not come.
+const quick, slow = false, true
+
 // one is a test of the suite.
 type one struct {
 	name string
+	slow bool
 	// applies says for which kinds and fixtures the test has a meaning; nil for all.
 	applies func(f Fixture, k upstream.Kind) bool
 	test    func(*bench)
@@ -74,43 +80,47 @@ type one struct {
 
 func tests() []one {
 	return []one{
-		{"KindIsConsistent", nil, testKind},
-		{"FirstIssueIsHonoured", nil, testFirstIssue},
-		{"ProposeChangesNothing", proposes, testPropose},
-		{"ApplyTwice", proposes, testApplyTwice},
-		{"IssueKeepsFields", decoys, testIssueKeeps},
-		{"RandomCredentialIsRefused", verifies, testRandomRefused},
-		{"CredentialWithoutFieldsIsNeverAccepted", verifies, testEmptyCredential},
-		{"DecoyIsRefused", decoys, testDecoy},
-		{"RevokeTwice", verifies, testRevokeTwice},
-		{"RevokeNeverTouchesSuccessor", verifies, testRevokeSuccessor},
-		{"UndoRestoresCurrent", verifies, testUndo},
-		{"LateCallsOfSupersededRun", enforces, testSuperseded},
-		{"RefusedCandidateChangesNothing", refuses, testRefusedCandidate},
-		{"UnreachableIsUnknownAndNotApplied", breaks, testUnreachable},
-		{"ExpiredCallsChangeNothing", verifies, testExpired},
-		{"CollectRemovesOrphans", collects, testCollect},
-		{"ListIsComplete", lists, testList},
-		{"LostRepliesOfVerify", cuts, testLostVerify},
-		{"LostRepliesOfApply", cuts, testLostApply},
-		{"LostRepliesOfRevoke", cutsRevoke, testLostRevoke},
-		{"LostRepliesOfCollect", cutsCollect, testLostCollect},
-		{"CallThatOutlivesItsDeadline", outlives, testOutlived},
-		{"RequestsThatLandLate", holds, testLate},
-		{"Throttled", throttles, testThrottled},
-		{"ClockSkew", skews, testSkew},
-		{"CustodyIsNoUser", witnesses, testUses},
-		{"UsesWithoutEvidenceIsAnError", blind, testBlind},
+		{"KindIsConsistent", quick, nil, testKind},
+		{"FirstIssueIsHonoured", quick, nil, testFirstIssue},
+		{"ProposeChangesNothing", quick, proposes, testPropose},
+		{"ApplyTwice", quick, proposes, testApplyTwice},
+		{"IssueKeepsFields", quick, decoys, testIssueKeeps},
+		{"RandomCredentialIsRefused", quick, verifies, testRandomRefused},
+		{"CredentialWithoutFieldsIsNeverAccepted", quick, verifies, testEmptyCredential},
+		{"DecoyIsRefused", quick, decoys, testDecoy},
+		{"RevokeTwice", quick, verifies, testRevokeTwice},
+		{"RevokeNeverTouchesSuccessor", quick, verifies, testRevokeSuccessor},
+		{"UndoRestoresCurrent", quick, verifies, testUndo},
+		{"LateCallsOfSupersededRun", quick, enforces, testSuperseded},
+		{"RefusedCandidateChangesNothing", quick, refuses, testRefusedCandidate},
+		{"UnreachableIsUnknownAndNotApplied", quick, breaks, testUnreachable},
+		{"ExpiredCallsChangeNothing", quick, verifies, testExpired},
+		{"CollectRemovesOrphans", quick, collects, testCollect},
+		{"ListIsComplete", quick, lists, testList},
+		{"LostRepliesOfVerify", slow, cuts, testLostVerify},
+		{"LostRepliesOfApply", slow, cuts, testLostApply},
+		{"LostRepliesOfRevoke", slow, cutsRevoke, testLostRevoke},
+		{"LostRepliesOfCollect", slow, cutsCollect, testLostCollect},
+		{"CallThatOutlivesItsDeadline", slow, outlives, testOutlived},
+		{"RequestsThatLandLate", slow, holds, testLate},
+		{"Throttled", quick, throttles, testThrottled},
+		{"ClockSkew", quick, skews, testSkew},
+		{"CustodyIsNoUser", quick, witnesses, testUses},
+		{"UsesWithoutEvidenceIsAnError", quick, blind, testBlind},
 	}
 }
 
-// Run runs the suite. fresh is called at least once for each test.
-func Run(t T, fresh func(T) Fixture) {
+// Run runs the suite. fresh is called at least once for each test. Only tests whose name chosen takes are run; nil takes
+// all.
+func Run(t T, fresh func(T) Fixture, chosen func(name string) bool) {
 	t.Helper()
 	for _, each := range tests() {
+		if chosen != nil && !chosen(each.name) {
+			continue
+		}
 		t.Run(each.name, func(t T) {
 			b := newBench(t, fresh)
-			if each.applies == nil || each.applies(b.Fixture, b.kind) {
+			if each.on(b.Fixture, b.kind) {
 				each.test(b)
 			} else {
 				t.Logf(inapplicable)
@@ -118,6 +128,24 @@ func Run(t T, fresh func(T) Fixture) {
 			b.searchForValues()
 		})
 	}
+}
+
+func (o one) on(f Fixture, k upstream.Kind) bool { return o.applies == nil || o.applies(f, k) }
+
+// Slow lists those tests of the suite that take long and have something to try on f.
+func Slow(f Fixture) []string {
+	var names []string
+	for _, each := range tests() {
+		if each.slow && each.on(f, f.Upstream.Kind()) {
+			names = append(names, each.name)
+		}
+	}
+	return names
+}
+
+// IsSlow says whether a test of the suite takes long.
+func IsSlow(name string) bool {
+	return slices.ContainsFunc(tests(), func(each one) bool { return each.name == name && each.slow })
 }
 
 func proposes(_ Fixture, k upstream.Kind) bool { return !k.Issues }

@@ -63,40 +63,42 @@ func (r *rig) open(config github.Config) *github.Upstream {
 func TestSuite(t *testing.T) {
 	key, pem := newKey(t)
 	const lag = 60 * time.Millisecond
-	for name, change := range map[string]func(*server){
-		"opaque tokens":      func(*server) {},
-		"signed tokens":      func(s *server) { s.stateless = true },
-		"changes show late":  func(s *server) { s.lag = lag },
-		"server's own clock": func(s *server) { s.ahead = 3 * time.Hour },
+	var forms []upstreamtest.Form
+	for _, test := range []struct {
+		name   string
+		change func(*server)
+	}{
+		{"opaque tokens", func(*server) {}},
+		{"signed tokens", func(s *server) { s.stateless = true }},
+		{"changes show late", func(s *server) { s.lag = lag }},
+		{"server's own clock", func(s *server) { s.ahead = 3 * time.Hour }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel() // each has servers of its own
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := rigOf(t, key, pem)
-				r.server.set(change)
-				proxy := realparts.NewProxy(t, r.server.Listener.Addr().String())
-				config := r.config()
-				config.URL = "https://" + proxy.Address()
-				clock, skew := upstreamtest.Skewed()
-				config.Clock = clock
-				fixture := upstreamtest.Fixture{
-					Upstream: r.open(config), Public: []string{github.FieldExpires}, Log: r.server.Log,
-					Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold,
-					Mend: func() {
-						proxy.Mend()
-						r.server.set(func(s *server) { s.limited = "" })
-					},
-					Throttle: func() { r.server.set(func(s *server) { s.limited = "secondary" }) },
-					Skew:     skew,
-					// Held is not given: a token whose reply was lost is honoured until its hour is over.
-				}
-				if r.server.lag > 0 {
-					fixture.Wait = func() { <-time.After(lag + 10*time.Millisecond) }
-				}
-				return fixture
-			})
-		})
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := rigOf(t, key, pem)
+			r.server.set(test.change)
+			proxy := realparts.NewProxy(t, r.server.Listener.Addr().String())
+			config := r.config()
+			config.URL = "https://" + proxy.Address()
+			clock, skew := upstreamtest.Skewed()
+			config.Clock = clock
+			fixture := upstreamtest.Fixture{
+				Upstream: r.open(config), Public: []string{github.FieldExpires}, Log: r.server.Log,
+				Break: proxy.Break, Cut: proxy.Cut, Hold: proxy.Hold,
+				Mend: func() {
+					proxy.Mend()
+					r.server.set(func(s *server) { s.limited = "" })
+				},
+				Throttle: func() { r.server.set(func(s *server) { s.limited = "secondary" }) },
+				Skew:     skew,
+				// Held is not given: a token whose reply was lost is honoured until its hour is over.
+			}
+			if r.server.lag > 0 {
+				fixture.Wait = func() { <-time.After(lag + 10*time.Millisecond) }
+			}
+			return fixture
+		}})
 	}
+	upstreamtest.ParallelForms(t, forms) // each with servers of its own
 }
 
 func TestTokenIsRestricted(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 func TestSuite(t *testing.T) {
 	plain := newRig(t, realparts.OpenLDAPOptions{Modules: []string{"pw-sha2", "argon2"}})
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name   string
 		mode   upstream.Capability
@@ -28,15 +29,14 @@ func TestSuite(t *testing.T) {
 		}},
 		{"overwrite, hashed by the server", upstream.Overwrite, func(c *ldap.Config) { c.Hash = ldap.ByServer }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := plain.on(t)
-				config := r.config(test.mode)
-				test.change(&config)
-				return r.fixture(config)
-			})
-		})
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := plain.on(t)
+			config := r.config(test.mode)
+			test.change(&config)
+			return r.fixture(config)
+		}})
 	}
+	upstreamtest.Forms(t, forms)
 	if log := plain.server.Log(); !strings.Contains(log, "BIND dn=") {
 		t.Error("the server did not log sign-ins: the search of its log proves nothing")
 	}
@@ -46,6 +46,7 @@ func TestSuite(t *testing.T) {
 func TestSuiteUnderPasswordPolicy(t *testing.T) {
 	lenient := newRig(t, policed("", "pwdInHistory: 3", "pwdLockout: TRUE", "pwdMaxFailure: 40", "pwdCheckQuality: 1", "pwdMinLength: 8"))
 	strict := newRig(t, policed("", "pwdInHistory: 3", "pwdCheckQuality: 2", "pwdMinLength: 8"))
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name string
 		rig  *rig
@@ -57,19 +58,18 @@ func TestSuiteUnderPasswordPolicy(t *testing.T) {
 		{"overwrite", lenient, upstream.Overwrite, ""},
 		{"alternate, hashed by the server", strict, upstream.Alternate, ldap.ByServer},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := test.rig.on(t)
-				config := r.config(test.mode)
-				config.Hash = test.hash
-				fixture := r.fixture(config)
-				if test.hash == ldap.ByServer {
-					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
-					}
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := test.rig.on(t)
+			config := r.config(test.mode)
+			config.Hash = test.hash
+			fixture := r.fixture(config)
+			if test.hash == ldap.ByServer {
+				fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
+					return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 				}
-				return fixture
-			})
-		})
+			}
+			return fixture
+		}})
 	}
+	upstreamtest.Forms(t, forms)
 }

@@ -129,13 +129,12 @@ func (b *table) fixture(config mail.Config) upstreamtest.Fixture {
 func TestSuiteOfTable(t *testing.T) {
 	t.Parallel()
 	b := newTable(t, realparts.MailOptions{Postfix: os.Geteuid() == 0}) // postfix runs as root alone
+	var forms []upstreamtest.Form
 	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Alternate, upstream.Overwrite} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel() // most of its time is waiting for replies that were lost
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				b := b.on(t)
-				return b.fixture(b.config(mode))
-			})
-		})
+		forms = append(forms, upstreamtest.Form{Name: string(mode), Fresh: func(t *testing.T) upstreamtest.Fixture {
+			b := b.on(t)
+			return b.fixture(b.config(mode))
+		}})
 	}
+	upstreamtest.ParallelForms(t, forms)
 }

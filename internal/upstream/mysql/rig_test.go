@@ -137,6 +137,7 @@ func (r *rig) fixture(config mysql.Config) upstreamtest.Fixture {
 func TestSuite(t *testing.T) {
 	plain := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
 	strict := newRig(t, realparts.MariaDBOptions{Settings: map[string]string{"plugin-load-add": "simple_password_check"}})
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name   string
 		rig    *rig
@@ -150,26 +151,24 @@ func TestSuite(t *testing.T) {
 		{"overwrite, unmarked", plain, upstream.Overwrite, func(c *mysql.Config) { c.Server.MarkerTable = "" }},
 		{"overwrite, password sent", strict, upstream.Overwrite, func(c *mysql.Config) { c.SendPassword = true }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // most of its time is waiting for replies that were lost
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := test.rig.on(t)
-				config := r.config(test.mode)
-				if test.change != nil {
-					test.change(&config)
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := test.rig.on(t)
+			config := r.config(test.mode)
+			if test.change != nil {
+				test.change(&config)
+			}
+			fixture := r.fixture(config)
+			if config.SendPassword {
+				fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
+					return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 				}
-				fixture := r.fixture(config)
-				if config.SendPassword {
-					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
-					}
-				} else {
-					fixture.Held = func(t *testing.T) []string { return test.rig.on(t).held(users(config)...) }
-				}
-				return fixture
-			})
-		})
+			} else {
+				fixture.Held = func(t *testing.T) []string { return test.rig.on(t).held(users(config)...) }
+			}
+			return fixture
+		}})
 	}
+	upstreamtest.ParallelForms(t, forms)
 	t.Cleanup(func() {
 		if log := plain.server.Log(); !strings.Contains(log, "EXECUTE custody") {
 			t.Error("the server did not log statements: the search of its log proves nothing")

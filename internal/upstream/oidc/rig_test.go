@@ -104,6 +104,8 @@ func (r *rig) clear() {
 
 func TestSuite(t *testing.T) {
 	plain, open := realparts.OIDCOptions{}, realparts.OIDCOptions{Open: true, TLS: true}
+	var forms []upstreamtest.Form
+	var rigs []*rig
 	for _, test := range []struct {
 		name     string
 		provider realparts.OIDCOptions
@@ -120,43 +122,46 @@ func TestSuite(t *testing.T) {
 		}},
 		{"accept, open and TLS", open, oidc.Accept, nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // each breaks a provider of its own
-			rig := newRig(t, test.provider)
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := rig.on(t)
-				config := r.config(test.orphans)
-				clock, skew := upstreamtest.Skewed()
-				config.Clock = clock
-				if test.change != nil {
-					test.change(&config)
-				}
-				fixture := upstreamtest.Fixture{
-					Upstream: r.open(config).Collecting(), Public: public,
-					Break: r.provider.Proxy.Break, Cut: r.provider.Proxy.Cut, Hold: r.provider.Proxy.Hold,
-					Mend: func() {
-						r.provider.Proxy.Mend()
-						r.clear()
-					},
-					Throttle: func() {
-						r.fault(realparts.OIDCFault{Status: 429, Headers: map[string]string{"Retry-After": "7"}})
-					},
-					Skew: skew,
-					Log:  r.provider.Log,
-				}
-				if test.orphans == oidc.Collect { // elsewhere a lost reply leaves a client that nobody can find
-					fixture.Held = func(t *testing.T) (held []string) {
-						for _, client := range r.on(t).held(config.Claim) {
-							held = append(held, client.ID)
-						}
-						return held
+		rig := newRig(t, test.provider) // each breaks a provider of its own
+		rigs = append(rigs, rig)
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := rig.on(t)
+			config := r.config(test.orphans)
+			clock, skew := upstreamtest.Skewed()
+			config.Clock = clock
+			if test.change != nil {
+				test.change(&config)
+			}
+			fixture := upstreamtest.Fixture{
+				Upstream: r.open(config).Collecting(), Public: public,
+				Break: r.provider.Proxy.Break, Cut: r.provider.Proxy.Cut, Hold: r.provider.Proxy.Hold,
+				Mend: func() {
+					r.provider.Proxy.Mend()
+					r.clear()
+				},
+				Throttle: func() {
+					r.fault(realparts.OIDCFault{Status: 429, Headers: map[string]string{"Retry-After": "7"}})
+				},
+				Skew: skew,
+				Log:  r.provider.Log,
+			}
+			if test.orphans == oidc.Collect { // elsewhere a lost reply leaves a client that nobody can find
+				fixture.Held = func(t *testing.T) (held []string) {
+					for _, client := range r.on(t).held(config.Claim) {
+						held = append(held, client.ID)
 					}
+					return held
 				}
-				return fixture
-			})
+			}
+			return fixture
+		}})
+	}
+	upstreamtest.ParallelForms(t, forms)
+	t.Cleanup(func() {
+		for _, rig := range rigs {
 			if log := rig.provider.Log(); !strings.Contains(log, "DELETE /reg/") {
 				t.Error("the provider did not log requests: the search of its log proves nothing")
 			}
-		})
-	}
+		}
+	})
 }

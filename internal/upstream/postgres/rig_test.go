@@ -121,6 +121,7 @@ func TestSuite(t *testing.T) {
 	plain := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	plain.sql("GRANT pg_read_all_stats TO custody_admin")
 	strict := newRig(t, realparts.PostgresOptions{Settings: loud(map[string]string{"shared_preload_libraries": "passwordcheck"})})
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name string
 		rig  *rig
@@ -132,26 +133,24 @@ func TestSuite(t *testing.T) {
 		{"alternate, password sent", strict, upstream.Alternate, true},
 		{"overwrite, password sent", strict, upstream.Overwrite, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // most of its time is waiting for replies that were lost
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-				r := test.rig.on(t)
-				config := r.config(test.mode)
-				config.SendPassword, config.Usage = test.send, !test.send
-				if test.send { // a superuser can keep the log quiet
-					config.Admin = upstreamtest.Admins(r.server.Admin)
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			r := test.rig.on(t)
+			config := r.config(test.mode)
+			config.SendPassword, config.Usage = test.send, !test.send
+			if test.send { // a superuser can keep the log quiet
+				config.Admin = upstreamtest.Admins(r.server.Admin)
+			}
+			fixture := r.fixture(config)
+			if test.send { // on the wire it does nothing else than the others
+				fixture.Cut = nil
+				fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
+					return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
 				}
-				fixture := r.fixture(config)
-				if test.send { // on the wire it does nothing else than the others
-					fixture.Cut = nil
-					fixture.Refused = func(t *testing.T, v secret.Value) secret.Value {
-						return upstreamtest.Login(t, v.ExposeText("username"), "sh0rt-")
-					}
-				}
-				return fixture
-			})
-		})
+			}
+			return fixture
+		}})
 	}
+	upstreamtest.ParallelForms(t, forms)
 	t.Cleanup(func() {
 		if log := plain.server.Log(); !strings.Contains(log, "custody.password") {
 			t.Error("the server did not log statements: the search of its log proves nothing")

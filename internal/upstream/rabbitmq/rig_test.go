@@ -177,13 +177,13 @@ var modes = []upstream.Capability{upstream.Alternate, upstream.Overwrite}
 // A broker takes seconds to start, so all that it serves is one test.
 func TestOnBroker(t *testing.T) {
 	broker := newRig(t, realparts.RabbitMQOptions{})
-	for _, mode := range modes {
-		t.Run("Suite/"+string(mode), func(t *testing.T) {
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(mode, false) })
-		})
+	form := func(name string, mode upstream.Capability, secure bool) upstreamtest.Form {
+		return upstreamtest.Form{Name: name, Fresh: func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(mode, secure) }}
 	}
-	t.Run("Suite/alternate, TLS", func(t *testing.T) {
-		upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(upstream.Alternate, true) })
+	t.Run("Suite", func(t *testing.T) {
+		upstreamtest.Forms(t, []upstreamtest.Form{
+			form("alternate", upstream.Alternate, false), form("overwrite", upstream.Overwrite, false), form("alternate, TLS", upstream.Alternate, true),
+		})
 	})
 	for _, test := range onBroker {
 		t.Run(test.name, func(t *testing.T) { test.test(broker.on(t)) })

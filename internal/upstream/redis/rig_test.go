@@ -194,6 +194,7 @@ func (r *rig) fixture(mode upstream.Capability) upstreamtest.Fixture {
 func TestSuite(t *testing.T) {
 	one, two := newRig(t, 1, realparts.RedisOptions{}), newRig(t, 2, realparts.RedisOptions{TLS: true})
 	bare := newRig(t, 1, realparts.RedisOptions{NoConfigFile: true})
+	var forms []upstreamtest.Form
 	for _, test := range []struct {
 		name string
 		rig  *rig
@@ -204,8 +205,9 @@ func TestSuite(t *testing.T) {
 		{"dual, two nodes, TLS", two, upstream.Dual},
 		{"dual, nothing persisted", bare, upstream.Dual},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture { return test.rig.on(t).fixture(test.mode) })
-		})
+		forms = append(forms, upstreamtest.Form{Name: test.name, Fresh: func(t *testing.T) upstreamtest.Fixture {
+			return test.rig.on(t).fixture(test.mode)
+		}})
 	}
+	upstreamtest.Forms(t, forms)
 }

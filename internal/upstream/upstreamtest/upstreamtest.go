@@ -26,7 +26,8 @@ type Fixture struct {
 	// Nil where no wire lies between.
 	Cut func(replies int)
 	// Hold keeps back what is said to the upstream after that many requests from now on; Mend ends that for what is said
-	// later, and land delivers what was kept back and says how many requests that were. Nil where no wire lies between.
+	// later, and land delivers what was kept back, returns when the upstream has answered it, and says how many requests
+	// that were. Nil where no wire lies between.
 	Hold func(requests int) (land func() (kept int))
 	// Throttle makes the upstream answer that it is asked too often; Mend undoes it. Nil when it never does.
 	Throttle func()
@@ -43,14 +44,19 @@ type Fixture struct {
 	Log func() string
 }
 
-// Run runs the suite. fresh is called at least once for each test; where replies are lost, once for each reply.
+// Run runs the whole suite. fresh is called at least once for each test; where replies are lost, once for each reply.
 func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
+	t.Helper()
+	run(t, fresh, nil)
+}
+
+func run(t *testing.T, fresh func(t *testing.T) Fixture, chosen func(name string) bool) {
 	t.Helper()
 	conformance.Run(runner{t}, func(on conformance.T) conformance.Fixture {
 		t := on.(runner).T
 		t.Helper()
 		return fresh(t).forSuite(t)
-	})
+	}, chosen)
 }
 
 // runner is a test as the suite knows it.
