@@ -3,7 +3,6 @@
 package realparts_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"

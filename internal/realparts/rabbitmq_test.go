@@ -4,7 +4,6 @@ package realparts_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"

@@ -213,18 +213,18 @@ func misbehave(args []string, request object) int {
 		fmt.Println(strings.Repeat(" ", 2<<20))
 		reply(object{"verdict": "accepted"})
 	case "hang":
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Minute)
 	case "leave":
-		child := osexec.Command("/bin/sleep", "60")
+		child := osexec.Command("/bin/sleep", "600")
 		child.Stdout = os.Stdout
 		_ = child.Start()
 		reply(object{"verdict": "accepted"})
 	case "family":
-		child := osexec.Command("/bin/sleep", "60")
+		child := osexec.Command("/bin/sleep", "600")
 		_ = child.Start()
 		_ = os.WriteFile(args[1], []byte(strconv.Itoa(child.Process.Pid)+"."), 0o600)
 		if args[2] == "hangs" {
-			time.Sleep(time.Minute)
+			time.Sleep(10 * time.Minute)
 		}
 		if args[2] == "fails" {
 			return 3

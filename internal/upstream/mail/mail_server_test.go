@@ -157,26 +157,33 @@ func TestAuthCacheNeedsSettleTime(t *testing.T) {
 	t.Parallel()
 	b := newTable(t, realparts.MailOptions{Settings: `auth_failure_delay = 0
 auth_cache_size = 1M
-auth_cache_ttl = 8s
-auth_cache_negative_ttl = 8s
+auth_cache_ttl = 4s
+auth_cache_negative_ttl = 4s
 service anvil {
   unix_listener anvil-auth-penalty {
     mode = 0
   }
 }
 `})
-	u := open(t, b.config(upstream.Overwrite))
-	first := upstreamtest.Issue(t, u, "run-1", secret.Value{})
-	upstreamtest.Is(t, u, upstream.Accepted, first, "the first credential")
-	second := upstreamtest.Issue(t, u, "run-2", first)
-	upstreamtest.Is(t, u, upstream.Accepted, first, "the replaced credential, from the cache")
-	upstreamtest.Is(t, u, upstream.Accepted, second, "its successor, which the cache does not know")
-	for began := time.Now(); time.Since(began) < 20*time.Second; reread() {
-		if got, _ := u.Verify(t.Context(), first); got == upstream.Refused {
-			return
+	const cache = 4 * time.Second
+	var u upstream.Upstream
+	var first, second secret.Value
+	for fromCache := false; !fromCache; { // on a busy machine the entry may be gone before it is looked for
+		u = open(t, b.config(upstream.Overwrite))
+		cached := time.Now()
+		first = upstreamtest.Issue(t, u, "run-1", secret.Value{})
+		upstreamtest.Is(t, u, upstream.Accepted, first, "the first credential")
+		second = upstreamtest.Issue(t, u, "run-2", first)
+		verdict, err := u.Verify(t.Context(), first)
+		fromCache = verdict == upstream.Accepted
+		if took := time.Since(cached); !fromCache && (err != nil || took < cache) {
+			t.Fatalf("the replaced credential, %s after its first use: got %s (%v), want it accepted from the cache", took, verdict, err)
 		}
 	}
-	t.Error("the replaced credential is still accepted after 20 s")
+	upstreamtest.Is(t, u, upstream.Accepted, second, "its successor, which the cache does not know")
+	for verdict := upstream.Accepted; verdict != upstream.Refused; reread() { // a cache that keeps it longer holds this up
+		verdict, _ = u.Verify(t.Context(), first)
+	}
 }
 
 func TestPostfixWithoutDovecotIsUnknown(t *testing.T) {

@@ -23,6 +23,8 @@ type wire struct {
 	server string
 	// commit is called before the message with COMMIT is passed on, and says whether the reply is passed back.
 	commit func() (reply bool)
+	// lost is called when a reply came that is not passed back.
+	lost func()
 }
 
 // listen returns the port at which connections are taken.
@@ -69,6 +71,7 @@ func (w *wire) pass(client net.Conn) {
 			n, err := server.Read(buffer)
 			select {
 			case <-silent:
+				w.lost()
 			default:
 				_, _ = client.Write(buffer[:n])
 			}
@@ -100,50 +103,53 @@ func (w *wire) pass(client net.Conn) {
 func TestLateCommitLandsNowhere(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{})
 	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
-		config := r.config(mode)
-		direct := r.open(config)
-		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
+		upstreamtest.Deadlines(t, time.Second, func(deadline time.Duration) bool {
+			config := r.config(mode)
+			direct := r.open(config)
+			first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
 
-		reached, release := make(chan struct{}), make(chan struct{})
-		delivered := make(chan struct{})
-		w := &wire{server: net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)), commit: func() bool {
-			close(reached)
-			<-release
-			close(delivered)
+			reached, release := make(chan struct{}), make(chan struct{})
+			delivered := make(chan struct{})
+			w := &wire{server: net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)), commit: func() bool {
+				close(reached)
+				<-release
+				close(delivered)
+				return true
+			}}
+			slow := config
+			slow.Server.Port, slow.CallDeadline = w.listen(t), deadline
+			u := r.open(slow)
+			candidate, err := u.Propose(t.Context(), first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = u.Apply(t.Context(), "run-2", first, candidate)
+			select {
+			case <-reached:
+			default:
+				close(release)
+				return false
+			}
+			if err == nil || errors.Is(err, upstream.ErrNotApplied) {
+				t.Fatalf("%s: no answer to COMMIT: got %v, want an ambiguous error", mode, err)
+			}
+			close(release) // the deadline has passed; now the message goes on its way
+			<-delivered
+			w.settle(r)
+			upstreamtest.Is(r, direct, upstream.Accepted, first, string(mode)+": the current credential")
+			upstreamtest.Is(r, direct, upstream.Refused, candidate, string(mode)+": the late candidate")
+			upstreamtest.Is(r, direct, upstream.Accepted, upstreamtest.Issue(r, direct, "run-3", first), string(mode)+": the next run's")
 			return true
-		}}
-		slow := config
-		slow.Server.Port, slow.CallDeadline = w.listen(t), 3*time.Second
-		u := r.open(slow)
-		candidate, err := u.Propose(t.Context(), first)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = u.Apply(t.Context(), "run-2", first, candidate)
-		if err == nil || errors.Is(err, upstream.ErrNotApplied) {
-			t.Fatalf("%s: no answer to COMMIT: got %v, want an ambiguous error", mode, err)
-		}
-		<-reached
-		close(release) // the deadline has passed; now the message goes on its way
-		<-delivered
-		w.settle(t, r)
-		upstreamtest.Is(r, direct, upstream.Accepted, first, string(mode)+": the current credential")
-		upstreamtest.Is(r, direct, upstream.Refused, candidate, string(mode)+": the late candidate")
-		upstreamtest.Is(r, direct, upstream.Accepted, upstreamtest.Issue(r, direct, "run-3", first), string(mode)+": the next run's")
+		})
 	}
 }
 
 // settle waits until no session that came over the wire is left.
-func (w *wire) settle(t *testing.T, r *rig) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		if r.sql("SELECT count(*), pg_sleep(0.05) FROM pg_stat_activity WHERE usename = 'custody_admin'")[0] == "0" {
-			return
-		}
+func (w *wire) settle(r *rig) {
+	r.Helper()
+	for r.sql("SELECT count(*), pg_sleep(0.05) FROM pg_stat_activity WHERE usename = 'custody_admin'")[0] != "0" {
+		continue
 	}
-	t.Fatal("the late session did not end")
 }
 
 func TestLostReplyIsRecovered(t *testing.T) {
@@ -152,21 +158,21 @@ func TestLostReplyIsRecovered(t *testing.T) {
 		config := r.config(mode)
 		direct := r.open(config)
 		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
-		w := &wire{
-			server: net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)),
-			commit: func() bool { return false },
-		}
+		w := &wire{server: net.JoinHostPort(r.server.Host, strconv.Itoa(r.server.Port)), commit: func() bool { return false }}
 		lossy := config
-		lossy.Server.Port, lossy.CallDeadline = w.listen(t), 3*time.Second
+		ctx, giveUp := context.WithCancel(t.Context())
+		defer giveUp()
+		w.lost = giveUp
+		lossy.Server.Port = w.listen(t)
 		u := r.open(lossy)
 		candidate, err := u.Propose(t.Context(), first)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = u.Apply(t.Context(), "run-2", first, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
+		if _, err = u.Apply(ctx, "run-2", first, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
 			t.Errorf("%s: got %v, want an ambiguous error", mode, err)
 		}
-		w.settle(t, r)
+		w.settle(r)
 		upstreamtest.Is(r, direct, upstream.Accepted, candidate, string(mode)+": the candidate whose reply was lost")
 		if _, err := direct.Apply(t.Context(), "run-2", first, candidate); err != nil {
 			t.Errorf("%s: applying it again: %v", mode, err)

@@ -330,60 +330,65 @@ func testOneSignIn(r *rig) {
 // While Apply waits, everybody may look at what it is doing; it must end by itself, and do nothing afterwards.
 func testLocked(r *rig) {
 	for _, send := range []bool{false, true} {
-		config := r.config(upstream.Overwrite)
-		config.SendPassword = send
-		config.Admin = upstreamtest.Admins(r.server.Admin)
-		direct := r.open(config)
-		first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
-		config.CallDeadline = 4 * time.Second
-		u := r.open(config)
-		holder, err := r.server.Connect(r.Context(), r.server.Admin, "postgres")
-		if err != nil {
-			r.Fatal(err)
-		}
-		if _, err := holder.Exec(r.Context(), "BEGIN; ALTER ROLE "+config.User+" CONNECTION LIMIT 7").ReadAll(); err != nil {
-			r.Fatal(err)
-		}
-		candidate, err := u.Propose(r.Context(), first)
-		if err != nil {
-			r.Fatal(err)
-		}
-		watcher, err := r.server.Connect(r.Context(), r.server.Admin, "postgres")
-		if err != nil {
-			r.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() {
-			_, err := u.Apply(r.Context(), "run-2", first, candidate)
-			done <- err
-		}()
-		shown := ""
-		for len(done) == 0 {
-			results, err := watcher.Exec(r.Context(), "SELECT string_agg(query, ';') FROM pg_stat_activity WHERE pid <> pg_backend_pid(); SELECT pg_sleep(0.05)").ReadAll()
-			if err != nil {
-				r.Fatal(err)
-			}
-			shown += string(results[0].Rows[0][0])
-		}
-		_ = watcher.Close(r.Context())
-		if err = <-done; !errors.Is(err, upstream.ErrNotApplied) {
-			r.Errorf("got %v, want ErrNotApplied", err)
-		}
-		if !strings.Contains(shown, "EXECUTE format('ALTER ROLE") {
-			r.Error("the waiting statement was never seen: the search proves nothing")
-		}
-		for _, text := range []string{shown, r.server.Log(), fmt.Sprint(err)} {
-			if strings.Contains(text, candidate.ExposeText("password")) {
-				r.Error("the server shows the password")
-			}
-		}
-		if _, err := holder.Exec(r.Context(), "ROLLBACK").ReadAll(); err != nil {
-			r.Fatal(err)
-		}
-		_ = holder.Close(r.Context())
-		upstreamtest.Is(r, direct, upstream.Accepted, first, "the current credential")
-		upstreamtest.Is(r, direct, upstream.Refused, candidate, "the candidate that waited too long")
+		upstreamtest.Deadlines(r.T, time.Second, func(deadline time.Duration) bool { return locked(r, send, deadline) })
 	}
+}
+
+// locked says whether the statement came to wait within the deadline.
+func locked(r *rig, send bool, deadline time.Duration) (waited bool) {
+	r.Helper()
+	config := r.config(upstream.Overwrite)
+	config.SendPassword = send
+	config.Admin = upstreamtest.Admins(r.server.Admin)
+	direct := r.open(config)
+	first := upstreamtest.Issue(r, direct, "run-1", secret.Value{})
+	config.CallDeadline = deadline
+	u := r.open(config)
+	holder, err := r.server.Connect(r.Context(), r.server.Admin, "postgres")
+	if err != nil {
+		r.Fatal(err)
+	}
+	if _, err := holder.Exec(r.Context(), "BEGIN; ALTER ROLE "+config.User+" CONNECTION LIMIT 7").ReadAll(); err != nil {
+		r.Fatal(err)
+	}
+	candidate, err := u.Propose(r.Context(), first)
+	if err != nil {
+		r.Fatal(err)
+	}
+	watcher, err := r.server.Connect(r.Context(), r.server.Admin, "postgres")
+	if err != nil {
+		r.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := u.Apply(r.Context(), "run-2", first, candidate)
+		done <- err
+	}()
+	shown := ""
+	for len(done) == 0 {
+		results, err := watcher.Exec(r.Context(), "SELECT string_agg(query, ';') FROM pg_stat_activity WHERE pid <> pg_backend_pid(); SELECT pg_sleep(0.05)").ReadAll()
+		if err != nil {
+			r.Fatal(err)
+		}
+		shown += string(results[0].Rows[0][0])
+	}
+	_ = watcher.Close(r.Context())
+	if err = <-done; !errors.Is(err, upstream.ErrNotApplied) {
+		r.Errorf("got %v, want ErrNotApplied", err)
+	}
+	waited = strings.Contains(shown, "EXECUTE format('ALTER ROLE") // or the search proves nothing
+	for _, text := range []string{shown, r.server.Log(), fmt.Sprint(err)} {
+		if strings.Contains(text, candidate.ExposeText("password")) {
+			r.Error("the server shows the password")
+		}
+	}
+	if _, err := holder.Exec(r.Context(), "ROLLBACK").ReadAll(); err != nil {
+		r.Fatal(err)
+	}
+	_ = holder.Close(r.Context())
+	upstreamtest.Is(r, direct, upstream.Accepted, first, "the current credential")
+	upstreamtest.Is(r, direct, upstream.Refused, candidate, "the candidate that waited too long")
+	return waited
 }
 
 func testForeignUser(r *rig) {

@@ -224,23 +224,17 @@ func testUses(r *rig) {
 	began := time.Now()
 	uses := func(want int) []upstream.Use {
 		r.Helper()
-		ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
-		defer cancel()
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
-		for {
-			got, err := rabbitmq.WithPages(u, 1).Uses(ctx, first, began)
+		for { // the broker tells of connections every few seconds
+			got, err := rabbitmq.WithPages(u, 1).Uses(r.Context(), first, began)
 			if err != nil {
 				r.Fatal(err)
 			}
 			if len(got) == want {
 				return got
 			}
-			select {
-			case <-ctx.Done():
-				r.Fatalf("got %v, want %d", got, want)
-			case <-tick.C:
-			}
+			<-tick.C
 		}
 	}
 	uses(0)
@@ -308,15 +302,20 @@ func testVerdicts(r *rig) {
 	v := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	at := func(change func(*rabbitmq.Server)) upstream.Upstream {
 		elsewhere := config
-		elsewhere.CallDeadline = 2 * time.Second
+		change(&elsewhere.Server)
+		return r.open(elsewhere)
+	}
+	silent := func(change func(*rabbitmq.Server)) upstream.Upstream {
+		elsewhere := config
+		elsewhere.CallDeadline = time.Second // both wait for the other to begin
 		change(&elsewhere.Server)
 		return r.open(elsewhere)
 	}
 	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Host = "localhost" }), upstream.Accepted, v, "by name")
 	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = 1 }), upstream.Unknown, v, "nobody listening")
-	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = r.server.ManagementPort }), upstream.Unknown, v, "another protocol")
-	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.Port = r.server.TLSPort }), upstream.Unknown, v, "a listener with TLS, without")
-	upstreamtest.Is(r, at(func(s *rabbitmq.Server) { s.TLS, s.CACertificate = "", r.server.CA }), upstream.Unknown, v, "a listener without TLS, with")
+	upstreamtest.Is(r, silent(func(s *rabbitmq.Server) { s.Port = r.server.ManagementPort }), upstream.Unknown, v, "another protocol")
+	upstreamtest.Is(r, silent(func(s *rabbitmq.Server) { s.Port = r.server.TLSPort }), upstream.Unknown, v, "a listener with TLS, without")
+	upstreamtest.Is(r, silent(func(s *rabbitmq.Server) { s.TLS, s.CACertificate = "", r.server.CA }), upstream.Unknown, v, "a listener without TLS, with")
 	secure := config
 	r.tls(&secure)
 	upstreamtest.Is(r, r.open(secure), upstream.Accepted, v, "with TLS")
@@ -395,20 +394,30 @@ func TestAuthenticationCache(t *testing.T) {
 			"auth_backends.1": "cache", "auth_cache.cached_backend": "internal", "auth_cache.cache_ttl": fmt.Sprint(cache.Milliseconds()),
 		},
 	})
-	config := r.config(upstream.Alternate)
-	config.AuthCache = cache
-	u := r.open(config)
-	if got := u.Kind().Settle; got != cache {
-		t.Errorf("settle time: got %s, want %s", got, cache)
+	var u upstream.Upstream
+	var first secret.Value
+	var revoked time.Time
+	for fromCache := false; !fromCache; { // on a busy machine the entry may be gone before it is looked for
+		config := r.config(upstream.Alternate)
+		config.AuthCache = cache
+		u = r.open(config)
+		if got := u.Kind().Settle; got != cache {
+			t.Errorf("settle time: got %s, want %s", got, cache)
+		}
+		cached := time.Now()
+		first = upstreamtest.Issue(r, u, "run-1", secret.Value{})
+		upstreamtest.Is(r, u, upstream.Accepted, first, "the first credential")
+		second := upstreamtest.Issue(r, u, "run-2", first)
+		if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
+			t.Fatal(err)
+		}
+		revoked = time.Now()
+		verdict, err := u.Verify(t.Context(), first)
+		fromCache = verdict == upstream.Accepted
+		if took := time.Since(cached); !fromCache && (err != nil || took < cache) {
+			t.Fatalf("the revoked credential, %s after its first use: got %s (%v), want it accepted from the cache", took, verdict, err)
+		}
 	}
-	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
-	upstreamtest.Is(r, u, upstream.Accepted, first, "the first credential")
-	second := upstreamtest.Issue(r, u, "run-2", first)
-	if err := u.Revoke(t.Context(), "run-2", first, second); err != nil {
-		t.Fatal(err)
-	}
-	revoked := time.Now()
-	upstreamtest.Is(r, u, upstream.Accepted, first, "the revoked credential, from the cache")
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
@@ -128,8 +127,13 @@ func TestLateCallLandsNowhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := &wire{word: "#" + sum(candidate)}
-			slow.Server.Port, slow.CallDeadline = w.listen(t, fmt.Sprintf("%s:%d", config.Server.Host, config.Server.Port)), time.Second
-			if _, err = r.open(slow).Apply(t.Context(), "run-2", first, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
+			slow.Server.Port = w.listen(t, fmt.Sprintf("%s:%d", config.Server.Host, config.Server.Port))
+			ctx, giveUp := context.WithCancel(t.Context())
+			go func() {
+				<-w.reached
+				giveUp()
+			}()
+			if _, err = r.open(slow).Apply(ctx, "run-2", first, candidate); err == nil || errors.Is(err, upstream.ErrNotApplied) {
 				t.Fatalf("%s, %s: no answer to the change: got %v, want an ambiguous error", mode, test.name, err)
 			}
 			<-w.reached
@@ -277,12 +281,12 @@ func TestNodeIsTakenHalfway(t *testing.T) {
 	go func() { failed <- u.Revoke(t.Context(), "run-2", candidate, first) }()
 	here := config
 	here.Server.Nodes = nil
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for {
 		verdict, err := r.open(here).Verify(t.Context(), candidate)
 		if verdict == upstream.Refused {
 			break
 		}
-		if err != nil || time.Now().After(deadline) {
+		if err != nil {
 			t.Fatalf("the first node was not changed: %v", err)
 		}
 	}
