@@ -52,24 +52,23 @@ func through(config postgres.Config, pooler *realparts.Pooler, own bool) postgre
 func TestSuiteThroughPooler(t *testing.T) {
 	r := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	r.sql("GRANT pg_read_all_stats TO custody_admin")
+	var forms []upstreamtest.Form
 	for _, pooling := range []string{"session", "transaction"} {
 		pooler := behindQuery(r, map[string]string{"pool_mode": pooling})
 		for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
-			t.Run(pooling+", "+string(mode), func(t *testing.T) {
-				t.Parallel()
-				upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
-					r := r.on(t)
-					config := through(r.config(mode), pooler, false)
-					config.Usage = true
-					fixture := r.fixture(config)
-					fixture.Cut = nil // the pooler has no part in changes
-					logs := fixture.Log
-					fixture.Log = func() string { return logs() + pooler.Log() }
-					return fixture
-				})
-			})
+			forms = append(forms, upstreamtest.Form{Name: pooling + ", " + string(mode), Fresh: func(t *testing.T) upstreamtest.Fixture {
+				r := r.on(t)
+				config := through(r.config(mode), pooler, false)
+				config.Usage = true
+				fixture := r.fixture(config)
+				fixture.Cut = nil // the pooler has no part in changes
+				logs := fixture.Log
+				fixture.Log = func() string { return logs() + pooler.Log() }
+				return fixture
+			}})
 		}
 	}
+	upstreamtest.ParallelForms(t, forms)
 }
 
 // A pooler with passwords of its own honours what it was given until somebody gives it something else.
