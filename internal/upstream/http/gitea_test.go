@@ -189,25 +189,29 @@ func TestOnRealGitea(t *testing.T) {
 	gitea := realparts.Gitea(t, realparts.GiteaOptions{})
 	server := &forge{GiteaServer: gitea, asked: gitea.URL, authority: gitea.CACertificate, adding: &sync.Mutex{}}
 	atOnce(t, map[string]func(*testing.T){
-		"Token":            func(t *testing.T) { giteaToken(t, server) },
-		"TokenSpecials":    func(t *testing.T) { giteaTokenSpecials(t, server) },
-		"OAuthApplication": func(t *testing.T) { giteaOAuthApplication(t, server) },
-		"Trial":            func(t *testing.T) { giteaTrial(t, server) },
+		"Suite": func(t *testing.T) {
+			upstreamtest.ParallelForms(t, []upstreamtest.Form{
+				{Name: "Token", Fresh: giteaToken(server)},
+				{Name: "OAuthApplication", Fresh: giteaOAuthApplication(t, server)},
+			})
+		},
+		"TokenSpecials": func(t *testing.T) { giteaTokenSpecials(t, server) },
+		"Trial":         func(t *testing.T) { giteaTrial(t, server) },
 	})
 }
 
-func giteaToken(t *testing.T, server *forge) {
-	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+func giteaToken(server *forge) func(*testing.T) upstreamtest.Fixture {
+	return func(t *testing.T) upstreamtest.Fixture {
 		r := newRig(t, server, "gitea-token", nil)
 		f := r.fixture()
 		f.Held = r.tokens
 		return f
-	})
+	}
 }
 
-func giteaOAuthApplication(t *testing.T, server *forge) {
+func giteaOAuthApplication(t *testing.T, server *forge) func(*testing.T) upstreamtest.Fixture {
 	plain := server.plain(t)
-	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {
+	return func(t *testing.T) upstreamtest.Fixture {
 		by := plain
 		if strings.HasSuffix(t.Name(), unreachable) {
 			by = server
@@ -223,7 +227,7 @@ func giteaOAuthApplication(t *testing.T, server *forge) {
 			return out
 		}
 		return f
-	})
+	}
 }
 
 func giteaTokenSpecials(t *testing.T, server *forge) {
