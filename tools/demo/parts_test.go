@@ -19,7 +19,9 @@ import (
 )
 
 // minioAlone leaves all out but MinIO, which has to be built.
-func minioAlone() []string { return []string{"--install", "--without", "postgresql,gitea,dovecot,oidc,url"} }
+func minioAlone() []string {
+	return []string{"--install", "--without", "postgresql,gitea,dovecot,oidc,url"}
+}
 
 // compiler takes the place of Go, with nothing built so far: script says what a build does, $out is the program wanted.
 func compiler(t *testing.T, script string) {
