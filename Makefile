@@ -15,7 +15,7 @@ export GO FUZZTIME
 SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
 TESTSUMMARY = $(GO) run ./tools/testsummary
 
-.PHONY: help check test lint fmt unit real sim demo parts-built fuzz bench soak generate verify-generated build parts
+.PHONY: help check test lint fmt unit real sim demo fuzz bench soak generate verify-generated build parts
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ check: ## the fast loop: format, lint, vet, unit tests, simulation of single fau
 UNRACED = ./internal/sim ./tools/demo
 
 # The tests of upstreams and of what starts their servers.
-REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
+REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis)(/.*)?)$$
 # Their time goes into hashes that are slow on purpose, which the race detector makes slower still.
 SLOW = ./internal/upstream/mail ./internal/upstream/minio
 
@@ -57,22 +57,38 @@ fmt: ## format every Go file
 unit: ## unit tests and the short simulation, no real parts
 	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 15m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
 
-real: parts ## the tests of upstreams and of what starts their servers
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
+# What the tests of each kind start, by the names of tools/install-parts; those of other kinds start nothing of the sort.
+PARTS_exec = python
+PARTS_http = gitea
+PARTS_ldap = openldap
+PARTS_mail = mail mariadb openldap postgresql
+PARTS_minio = minio
+PARTS_mysql = mariadb
+PARTS_oidc = oidc-provider
+PARTS_postgres = postgresql pgbouncer
+PARTS_rabbitmq = rabbitmq
+PARTS_redis = redis
 
-parts: ## install the real parts that tests start, where this account may
-	tools/install-parts
+real: ## the tests of upstreams on their servers; KIND=redis: of that kind alone, with what it needs
+	@if [ -n "$(KIND)" ]; then
+	[ -d "internal/upstream/$(KIND)" ] || { echo "error: there is no kind '$(KIND)'" >&2; echo "hint: kinds are folders of internal/upstream" >&2; exit 2; }
+	parts="$(PARTS_$(KIND))"
+	[ -z "$$parts" ] || tools/install-parts $$parts
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 ./internal/upstream/$(KIND)/...
+	else
+	tools/install-parts all
+	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
+	fi
+
+parts: ## install and build the real parts that tests start; tools/install-parts --help says more
+	tools/install-parts all
 
 sim: ## the whole simulation: every crash point, pairs of faults, thousands of secrets
 	$(GO) test -timeout 60m -count 1 -v ./internal/sim 2>&1 | grep -E '^(sim:|FAIL|panic:)|--- FAIL|_test\.go:'
 
-demo: build ## a guided tour on this machine, in a folder of its own
+demo: build ## a guided tour on this machine, in a folder of its own; it asks before it installs anything
 	$(GO) build -o bin/custody-demo ./tools/demo
-	tools/install-parts || echo "going on with the parts that are here" >&2
-	bin/custody-demo bin/custody
-
-parts-built: ## build the servers that come as Go modules (Gitea, MinIO), once, in minutes; tests do it when they need them
-	$(GO) run ./tools/demo --build-parts
+	bin/custody-demo --install bin/custody
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	tools/fuzz

@@ -22,10 +22,7 @@ import (
 	"custody.dev/custody/internal/transport"
 )
 
-const (
-	giteaModule = "code.gitea.io/gitea"
-	giteaAdmin  = "custody-test-root"
-)
+const giteaAdmin = "custody-test-root"
 
 // GiteaOptions of a throw-away server. The zero value is a plain one.
 type GiteaOptions struct {
@@ -47,8 +44,8 @@ type GiteaServer struct {
 	Admin secret.Value
 
 	served
-	program, sources string
-	options          GiteaOptions
+	program string
+	options GiteaOptions
 }
 
 // Gitea starts a server that ends with the test, built from tools/gitea.
@@ -65,15 +62,11 @@ func StartGitea(ctx context.Context, dir string, options GiteaOptions) (*GiteaSe
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, errors.New("starting gitea: it needs git: install the package git")
 	}
-	program, err := GiteaProgram().Build(ctx)
+	program, err := Build(ctx, "gitea")
 	if err != nil {
 		return nil, err
 	}
-	sources, err := moduleFolder(ctx, "gitea", giteaModule)
-	if err != nil {
-		return nil, err
-	}
-	s := &GiteaServer{Host: loopback, served: served{dir: dir}, program: program, sources: sources, options: options}
+	s := &GiteaServer{Host: loopback, served: served{dir: dir}, program: program, options: options}
 	if s.CACertificate, err = issueLoopback(dir); err != nil {
 		return nil, err
 	}
@@ -107,7 +100,7 @@ func (s *GiteaServer) configure() error {
 	settings := map[string]map[string]string{
 		// Whoever runs the tests runs the server, root in a container among them.
 		"":                    {"I_AM_BEING_UNSAFE_RUNNING_AS_ROOT": "true", "WORK_PATH": s.dir},
-		"server":              {"HTTP_ADDR": loopback, "HTTP_PORT": strconv.Itoa(s.Port), "ROOT_URL": s.URL + "/", "STATIC_ROOT_PATH": s.sources, "DISABLE_SSH": "true", "OFFLINE_MODE": "true", "LFS_START_SERVER": "false", "PROTOCOL": "https", "CERT_FILE": filepath.Join(s.dir, "cert.pem"), "KEY_FILE": filepath.Join(s.dir, "key.pem")},
+		"server":              {"HTTP_ADDR": loopback, "HTTP_PORT": strconv.Itoa(s.Port), "ROOT_URL": s.URL + "/", "STATIC_ROOT_PATH": filepath.Dir(s.program), "DISABLE_SSH": "true", "OFFLINE_MODE": "true", "LFS_START_SERVER": "false", "PROTOCOL": "https", "CERT_FILE": filepath.Join(s.dir, "cert.pem"), "KEY_FILE": filepath.Join(s.dir, "key.pem")},
 		"database":            {"DB_TYPE": "sqlite3", "PATH": filepath.Join(s.dir, "gitea.db")},
 		"repository":          {"ROOT": filepath.Join(s.dir, "repositories")},
 		"security":            {"INSTALL_LOCK": "true", "PASSWORD_HASH_ALGO": "pbkdf2_v1", "SECRET_KEY": key},

@@ -23,7 +23,7 @@ import (
 )
 
 // ErrNoMinIO: no MinIO server is at hand.
-var ErrNoMinIO = errors.New("no MinIO server found: Debian has no package of it; build it with 'go build github.com/minio/minio' in tools/minio")
+var ErrNoMinIO = errors.New("no MinIO server found: Debian has no package of it; 'tools/install-parts minio' builds it")
 
 // MinIOOptions of a throw-away server. The zero value speaks TLS by a certificate of its own authority.
 type MinIOOptions struct {
@@ -53,11 +53,7 @@ type MinIOServer struct {
 func MinIO(t testing.TB, options MinIOOptions) *MinIOServer {
 	t.Helper()
 	if options.Program == "" {
-		program, err := MinIOProgram().Build(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		options.Program = program
+		options.Program = built(t, "minio")
 	}
 	server, err := StartMinIO(t.Context(), shortDir(t, "custody-minio-"), options)
 	return untilEnd(t, "minio", server, err)

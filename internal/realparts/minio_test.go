@@ -60,7 +60,7 @@ func TestMinIOLivesAndDies(t *testing.T) {
 
 func TestMinIONotInstalled(t *testing.T) {
 	_, err := realparts.StartMinIO(t.Context(), t.TempDir(), realparts.MinIOOptions{Program: t.TempDir() + "/none"})
-	if !errors.Is(err, realparts.ErrNoMinIO) || !strings.Contains(err.Error(), "tools/minio") {
+	if !errors.Is(err, realparts.ErrNoMinIO) || !strings.Contains(err.Error(), "tools/install-parts minio") {
 		t.Errorf("got %v, want what to build", err)
 	}
 }

@@ -5,8 +5,6 @@ package realparts
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,15 +19,10 @@ import (
 	"testing"
 
 	"custody.dev/custody/internal/transport"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrNoNode: Node.js or npm is not installed here.
 var ErrNoNode = errors.New("no Node.js with npm found in PATH: install Node.js 20 or later (Debian's packages nodejs and npm)")
-
-// ErrNoOIDCPackages: npm could not put the provider's packages in place.
-var ErrNoOIDCPackages = errors.New("running npm ci")
 
 // OIDCOptions of a throw-away OpenID provider. The zero value speaks plain HTTP on loopback and wants an initial access
 // token for registration.
@@ -38,7 +31,7 @@ type OIDCOptions struct {
 	TLS bool
 	// Open lets anybody register clients.
 	Open bool
-	// Source is the folder with the server's script. Default: tools/oidc-provider, above the working folder.
+	// Source has no effect: the script is found above the working folder, by tools/install-parts.
 	Source string
 }
 
@@ -105,10 +98,13 @@ func OIDC(t testing.TB, options OIDCOptions) *OIDCProvider {
 // pinned packages into the user's cache folder.
 func StartOIDC(ctx context.Context, dir string, options OIDCOptions) (*OIDCProvider, error) {
 	p := &OIDCProvider{served: served{dir: dir}}
-	if err := p.install(ctx, options.Source); err != nil {
-		return nil, fmt.Errorf("installing the OpenID provider: %w", err)
-	}
 	var err error
+	if p.node, err = exec.LookPath("node"); err != nil {
+		return nil, fmt.Errorf("starting the OpenID provider: %w", ErrNoNode)
+	}
+	if p.program, err = Build(ctx, "oidc-provider"); err != nil {
+		return nil, err
+	}
 	if p.AdminToken, err = randomText(); err != nil {
 		return nil, err
 	}
@@ -146,84 +142,6 @@ func StartOIDC(ctx context.Context, dir string, options OIDCOptions) (*OIDCProvi
 		return nil, err
 	}
 	return p, nil
-}
-
-// oidcFiles are what an installation is made from.
-var oidcFiles = []string{"package.json", "package-lock.json", "server.mjs"}
-
-// install copies the script into the user's cache folder and has npm put the pinned packages beside it, once.
-func (p *OIDCProvider) install(ctx context.Context, source string) error {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		return ErrNoNode
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		return ErrNoNode
-	}
-	if source == "" {
-		root, err := moduleRoot()
-		if err != nil {
-			return err
-		}
-		source = filepath.Join(root, "tools", "oidc-provider")
-	}
-	version, err := exec.CommandContext(ctx, node, "--version").Output()
-	if err != nil {
-		return fmt.Errorf("asking node for its version: %w", err)
-	}
-	hash := sha256.New()
-	hash.Write(version)
-	contents := map[string][]byte{}
-	for _, name := range oidcFiles {
-		data, err := os.ReadFile(filepath.Join(source, name))
-		if err != nil {
-			return fmt.Errorf("the tree is incomplete (restore tools/ from Git): %w", err)
-		}
-		contents[name] = data
-		fmt.Fprintf(hash, "%s %d\n", name, len(data))
-		hash.Write(data)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return fmt.Errorf("no cache folder (set HOME or XDG_CACHE_HOME): %w", err)
-	}
-	parts := filepath.Join(cache, "custody-realparts")
-	if err := os.MkdirAll(parts, 0o700); err != nil {
-		return err
-	}
-	folder := filepath.Join(parts, "oidc-"+hex.EncodeToString(hash.Sum(nil)[:12]))
-	p.node, p.program = node, filepath.Join(folder, "server.mjs")
-	lock, err := os.OpenFile(folder+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Close() }() // which releases it
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("locking: %w", err)
-	}
-	if _, err := os.Stat(folder); err == nil {
-		return nil
-	}
-	// Made beside and renamed, so that an installation that was cut off is never taken for a whole one.
-	part := folder + ".part"
-	if err := os.RemoveAll(part); err != nil {
-		return err
-	}
-	if err := os.Mkdir(part, 0o700); err != nil {
-		return err
-	}
-	for name, data := range contents {
-		if err := os.WriteFile(filepath.Join(part, name), data, 0o600); err != nil {
-			return err
-		}
-	}
-	command := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev")
-	command.Dir = part
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %w\n%s\nhint: run it in tools/oidc-provider; it needs the packages that package-lock.json names, from a registry or npm's cache", ErrNoOIDCPackages, err, out)
-	}
-	return os.Rename(part, folder)
 }
 
 // Start starts a stopped provider on the same ports and state, and returns when it answers.

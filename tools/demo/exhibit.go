@@ -20,6 +20,8 @@ type exhibit struct {
 	shows  string // a pattern for grep: the lines of its documents that say most
 	secret string // what its clients use
 	asked  string // what is asked to rotate; default secret
+	needs  string // its part, by the name that tools/install-parts knows
+	built  bool   // by tools/install-parts, which takes minutes the first time
 	start  func(ctx context.Context, t *tour, dir string) (*stand, error)
 
 	*stand                // once it is there
@@ -58,22 +60,36 @@ func (e *exhibit) file() string { return "estate/" + e.id + ".yaml" }
 // there reports whether it can be shown.
 func (e *exhibit) there() bool { return e.missing == nil }
 
-// open starts the servers of all exhibits but those left out, beside the tour.
+// open starts the servers of all exhibits but those left out, beside the tour, when their parts are built.
 func (t *tour) open(without []string) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	t.close = cancel
-	for _, e := range exhibits() {
+	t.exhibits = exhibits()
+	turn := make(chan struct{})
+	close(turn)
+	for _, e := range slices.Backward(t.exhibits) { // what is built soonest comes last
 		e.started = make(chan struct{})
-		t.exhibits = append(t.exhibits, e)
-		if slices.Contains(without, e.id) || slices.Contains(without, "all") {
+		if leftOut(without, e.id) {
 			e.missing = absentError("left out by --without")
 			close(e.started)
 			continue
 		}
+		var mine, next chan struct{}
+		if e.built {
+			mine, next = turn, make(chan struct{})
+			turn = next
+		}
 		go func() {
 			defer close(e.started)
+			if e.built {
+				_, e.missing = t.parts.have(ctx, e.needs, mine)
+				close(next)
+			}
 			dir := filepath.Join(t.base, e.id)
-			if e.missing = os.Mkdir(dir, 0o700); e.missing == nil {
+			if e.missing == nil {
+				e.missing = os.Mkdir(dir, 0o700)
+			}
+			if e.missing == nil {
 				e.stand, e.missing = e.start(ctx, t, dir)
 			}
 		}()
@@ -87,7 +103,7 @@ func (t *tour) gather() {
 		if t.err != nil {
 			return
 		}
-		<-e.started // bounded by the tour's own limit
+		t.awaitPart(e)
 		if _, ok := errors.AsType[absentError](e.missing); e.missing != nil && !ok {
 			t.fail("%s (%s): %w", e.what, e.server, e.missing)
 		}

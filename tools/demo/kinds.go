@@ -17,25 +17,15 @@ import (
 // pace is how often each of an exhibit's workers signs in, unless that costs the server much.
 const pace = 500 * time.Millisecond
 
-// notBuilt is how to have what is built from a module beneath tools/.
-const notBuilt = absentError("not built here: `make parts-built` builds it, once, in some minutes")
-
 func apiToken() *exhibit {
 	return &exhibit{
-		id: "gitea", what: "an API token", server: "Gitea", secret: "ci-token", start: startGitea,
+		id: "gitea", what: "an API token", server: "Gitea", secret: "ci-token", needs: "gitea", built: true, start: startGitea,
 		about: "Gitea makes its access tokens itself, and tells each once. The interface is described by a recipe: what to ask, and\nwhat answers mean. The token carries the run's name, so that one whose answer was lost is found and removed.",
 		shows: "url:|recipe:|origin:|http: ",
 	}
 }
 
 func startGitea(ctx context.Context, _ *tour, dir string) (*stand, error) {
-	built, err := realparts.GiteaProgram().Built()
-	if err != nil {
-		return nil, err
-	}
-	if built == "" {
-		return nil, notBuilt
-	}
 	server, err := realparts.StartGitea(ctx, dir, realparts.GiteaOptions{})
 	if err != nil {
 		return nil, err
@@ -63,7 +53,7 @@ func startGitea(ctx context.Context, _ *tour, dir string) (*stand, error) {
 
 func objectKey() *exhibit {
 	return &exhibit{
-		id: "minio", what: "a cloud storage key", server: "MinIO, by the S3 interface", secret: "orders-bucket", start: startMinIO,
+		id: "minio", what: "a cloud storage key", server: "MinIO, by the S3 interface", secret: "orders-bucket", needs: "minio", built: true, start: startMinIO,
 		about: "Custody makes a second access key beside the one in use. The admin is an access key too, with the right to make and\nremove keys, and no other.",
 		shows: "endpoint:|origin:|minio: ",
 	}
@@ -76,15 +66,11 @@ const (
 )
 
 func startMinIO(ctx context.Context, _ *tour, dir string) (*stand, error) {
-	program, err := realparts.MinIOProgram().Built()
+	program, err := realparts.Build(ctx, "minio")
 	if err != nil {
 		return nil, err
 	}
-	// One from PATH will do as well.
 	server, err := realparts.StartMinIO(ctx, dir, realparts.MinIOOptions{Program: program})
-	if errors.Is(err, realparts.ErrNoMinIO) {
-		return nil, notBuilt
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +103,7 @@ func startMinIO(ctx context.Context, _ *tour, dir string) (*stand, error) {
 
 func mailPassword() *exhibit {
 	return &exhibit{
-		id: "dovecot", what: "an SMTP password", server: "Dovecot", secret: "shop-mail", start: startDovecot,
+		id: "dovecot", what: "an SMTP password", server: "Dovecot", secret: "shop-mail", needs: "dovecot", start: startDovecot,
 		about: "A password that existed before Custody: it was sealed in Git and handed over. The login has room for two, in two\nfiles that Dovecot asks in turn, so none is refused on the way. Dovecot looks at a file at most once a second.",
 		shows: "passwdFile|settle:|origin:|mail: ",
 	}
@@ -136,7 +122,7 @@ func startDovecot(ctx context.Context, t *tour, dir string) (*stand, error) {
 	}
 	server, err := realparts.StartMail(ctx, dir, realparts.MailOptions{Passdbs: passdbs})
 	if errors.Is(err, realparts.ErrNoDovecot) {
-		return nil, absentError("not installed here: install the packages dovecot-core and dovecot-submissiond")
+		return nil, absentError("not installed here: as root, `tools/install-parts dovecot`")
 	}
 	if err != nil {
 		return nil, err
@@ -158,7 +144,7 @@ func startDovecot(ctx context.Context, t *tour, dir string) (*stand, error) {
 
 func identityClient() *exhibit {
 	return &exhibit{
-		id: "oidc", what: "a client of an identity provider", server: "oidc-provider", secret: "orders-client", start: startOIDC,
+		id: "oidc", what: "a client of an identity provider", server: "oidc-provider", secret: "orders-client", needs: "oidc-provider", built: true, start: startOIDC,
 		about: "The provider makes id and secret, by dynamic registration. No standard lists clients; this provider has a list of its\nown, by which a client whose registration's answer was lost is found and deleted: `orphans: collect`.",
 		shows: "issuer:|orphans:|origin:|oidc: ",
 	}
@@ -166,12 +152,7 @@ func identityClient() *exhibit {
 
 func startOIDC(ctx context.Context, _ *tour, dir string) (*stand, error) {
 	provider, err := realparts.StartOIDC(ctx, dir, realparts.OIDCOptions{})
-	switch {
-	case errors.Is(err, realparts.ErrNoNode):
-		return nil, absentError("not installed here: install Node.js 20 or later (the packages nodejs and npm)")
-	case errors.Is(err, realparts.ErrNoOIDCPackages):
-		return nil, absentError("npm cannot fetch its packages: run `npm ci` in tools/oidc-provider to see why")
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	return &stand{

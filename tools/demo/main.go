@@ -5,7 +5,7 @@
 // credential that hurts does, on Gitea, MinIO, Dovecot and an OpenID provider.
 //
 // Guaranteed: every statement that it prints was checked on the way, and one that does not hold ends it with exit code 1;
-// whatever happens short of SIGKILL, the processes it started and its folder are gone when it ends. Its last line begins
+// whatever happens short of SIGKILL, the processes it started, builds among them, and its folder are gone when it ends. Its last line begins
 // with "demo: ok" only when everything held. A part that is not here is named with how to have it, and the tour goes on;
 // one that is here and fails ends it. Not guaranteed: that the folder is gone after SIGKILL of the demo itself; its name
 // begins with custody-demo-. Without PostgreSQL installed, a generated token takes the database's part.
@@ -24,12 +24,8 @@ import (
 	"syscall"
 	"time"
 
-	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/client"
 )
-
-// limit is far above what the tour takes, so that a part which hangs ends it.
-const limit = 5 * time.Minute
 
 func main() {
 	if len(os.Args) == 3 {
@@ -49,31 +45,37 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	without := flags.String("without", "", "leave out `PARTS` though they are here, with commas: postgresql, gitea, minio, dovecot, oidc, url, or all")
-	build := flags.Bool("build-parts", false, "build the parts that are made from Go modules, once, which takes minutes, and show nothing")
+	install := flags.Bool("install", false, "have tools/install-parts install and build what is shown and is not here, after asking on a terminal")
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: demo [--without PARTS] PATH-OF-CUSTODY\n       demo --build-parts")
+		fmt.Fprintln(stderr, "usage: demo [--install] [--without PARTS] PATH-OF-CUSTODY")
 		flags.PrintDefaults()
 	}
-	if flags.Parse(args) != nil || *build == (flags.NArg() == 1) || flags.NArg() > 1 {
+	if flags.Parse(args) != nil || flags.NArg() != 1 {
 		flags.Usage()
 		return 2
 	}
-	if *build {
-		return buildParts(ctx, stdout, stderr)
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	left := strings.Split(*without, ",")
 
-	began := time.Now()
 	t := newTour(ctx, newTerminal(stdout))
-	err := t.begin(flags.Arg(0))
+	var err error
+	if *install {
+		t.parts.may, err = t.install(left)
+	}
+	began := time.Now()
+	t.limit = time.AfterFunc(limit, func() { cancel(errTooLong) })
+	defer t.limit.Stop()
 	if err == nil {
-		err = t.walk(strings.Split(*without, ","))
+		err = t.begin(flags.Arg(0))
+	}
+	if err == nil {
+		err = t.walk(left)
 	}
 	switch {
 	case err == nil:
-	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(context.Cause(ctx), context.Canceled):
 		t.line("")
 		t.line(t.faint("Interrupted: removing what was started."))
 	default:
@@ -92,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		shown, known := t.tally()
 		t.line(fmt.Sprintf("\ndemo: ok (%d sign-ins, 0 refused, %s, %d of %d kinds of credential; %s)",
 			t.signIns, counted(t.rotations, "rotation"), shown, known, time.Since(began).Round(time.Second)))
-	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(context.Cause(ctx), context.Canceled):
 		t.line("\ndemo: interrupted")
 		return 130
 	default:
@@ -132,22 +134,6 @@ func (t *tour) begin(custody string) error {
 		}
 	}
 	return nil
-}
-
-// buildParts builds what the tour can show and takes long to build.
-func buildParts(ctx context.Context, stdout, stderr io.Writer) int {
-	for _, part := range []realparts.Program{realparts.MinIOProgram(), realparts.GiteaProgram()} {
-		built, err := part.Built()
-		if err == nil && built == "" {
-			fmt.Fprintf(stdout, "building %s, once\n", part.Name())
-			_, err = part.Build(ctx)
-		}
-		if err != nil {
-			fmt.Fprintln(stderr, "error:", err)
-			return 1
-		}
-	}
-	return 0
 }
 
 // end removes every trace: processes by their ids, then the folder.

@@ -23,14 +23,14 @@ import (
 const (
 	adminUser = "custody_admin"
 	// noPostgreSQL says how to have it.
-	noPostgreSQL = "install the package postgresql"
+	noPostgreSQL = "as root, `tools/install-parts postgresql`"
 	rounds       = 6
 )
 
 // walk is the tour, from a .env to steady state and back to nothing.
 func (t *tour) walk(without []string) error {
 	t.line(t.paint("1", "Custody: a tour on this machine") + "  (everything happens in " + t.base + ")")
-	if !slices.Contains(without, "postgresql") && !slices.Contains(without, "all") {
+	if !leftOut(without, postgresql) {
 		t.database, t.err = t.startDatabase()
 	}
 	t.open(without)
@@ -94,7 +94,7 @@ func (t *tour) rootOfTrust() {
 func (t *tour) declare() {
 	if t.database == nil {
 		t.rotated = "shop-token"
-		t.step("Declare what is to rotate", "PostgreSQL is not installed here: a token that Custody makes takes the part of a database account.")
+		t.step("Declare what is to rotate", "PostgreSQL is not here: a token that Custody makes takes the part of a database account.")
 		t.write("estate/secrets/token.yaml", tokenDocument())
 		t.run(call{args: []string{"lint"}, show: all})
 		return

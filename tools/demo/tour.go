@@ -44,9 +44,13 @@ type tour struct {
 	exhibits []*exhibit
 	showing  *exhibit           // at the moment
 	close    context.CancelFunc // ends the starting of exhibits
+	parts    parts
+	limit    *time.Timer // ends the tour
 }
 
-func newTour(ctx context.Context, out *terminal) *tour { return &tour{ctx: ctx, terminal: out} }
+func newTour(ctx context.Context, out *terminal) *tour {
+	return &tour{ctx: ctx, terminal: out, parts: parts{build: realparts.Build}}
+}
 
 func (t *tour) path(elements ...string) string {
 	return filepath.Join(append([]string{t.dir}, elements...)...)
@@ -98,7 +102,7 @@ func (t *tour) run(c call) string {
 	text, code, err := t.quietly(program, c.args, c.stdin)
 	switch {
 	case t.ctx.Err() != nil:
-		t.fail("%w", t.ctx.Err())
+		t.fail("%w", context.Cause(t.ctx))
 	case err != nil:
 		t.fail("running %s: %w", shown, err)
 	case code != c.exit:
@@ -152,7 +156,7 @@ func (t *tour) await(what string, within time.Duration, done func() bool) {
 	for !done() {
 		switch {
 		case t.ctx.Err() != nil:
-			t.fail("%w", t.ctx.Err())
+			t.fail("%w", context.Cause(t.ctx))
 			return
 		case time.Now().After(deadline):
 			t.fail("waited %s for %s", within, what)
