@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 )
@@ -66,6 +67,8 @@ func (s *summary) read(events io.Reader, out io.Writer) error {
 func (s *summary) take(e event, out io.Writer) {
 	switch {
 	case e.Action == "build-output":
+		fmt.Fprint(out, e.Output)
+	case e.Action == "output" && strings.HasPrefix(e.Output, path.Base(e.Package)+": "): // what a test measured
 		fmt.Fprint(out, e.Output)
 	case e.Action == "output":
 		s.keep(e)

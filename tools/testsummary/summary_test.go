@@ -24,6 +24,7 @@ func TestSummary(t *testing.T) {
 		{"passed", passing, true, true, "1 passed, 0 failed", []string{"ok   p 0.2s, 1 tests"}, []string{"quiet"}},
 		{"nothing ran", `{"Action":"skip","Package":"p"}`, true, false, "0 passed, 1 failed", []string{"no test ran"}, nil},
 		{"go test failed though every test passed", passing, false, false, "1 passed, 1 failed", nil, nil},
+		{"measured", `{"Action":"output","Package":"m/sim","Test":"TestA","Output":"sim: 7 checks\n"}` + "\n" + passing, true, true, "1 passed, 0 failed", []string{"sim: 7 checks\n"}, nil},
 		{"failed test", passing + `{"Action":"output","Package":"q","Test":"TestB","Output":"why it failed\n"}
 {"Action":"fail","Package":"q","Test":"TestB"}
 {"Action":"fail","Package":"q"}`, false, false, "1 passed, 1 failed", []string{"why it failed", "FAIL q", "q TestB"}, nil},
