@@ -5,57 +5,119 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 GO ?= go
-# Two packages at a time: real parts are started by tests, and a small machine must carry them.
+# Two packages at a time, where nothing is measured: a small machine must carry the servers that tests start.
 PARALLEL ?= 2
 FUZZTIME ?= 10s
-SOAK ?= 30m
+# One way to compile for the binary, the tests and the linter, so that each package is compiled once. The race detector
+# alone needs the other way.
+export CGO_ENABLED = 0
+export GOFLAGS += -trimpath
 export GO FUZZTIME
 
 # Every folder that holds Go of this module.
 SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
+# The linter has vetted what is tested.
 TESTSUMMARY = $(GO) run ./tools/testsummary
+TEST = -vet=off -timeout 60m
 
-.PHONY: help check test lint fmt unit real sim demo fuzz bench soak generate verify-generated build parts
+.PHONY: help check test test-long lint fmt unit sim raced scripts adapters kinds acceptance demo-test real demo fuzz bench \
+	raced-all raced-binary generate verify-generated build parts
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-check: ## the fast loop: format, lint, vet, unit tests, simulation of single faults and 50 secrets
+check: ## the fast loop: format, lint, unit tests, simulation of single faults and 50 secrets
 	@start=$$(date +%s)
 	$(MAKE) --no-print-directory lint unit
 	echo "check took $$(( $$(date +%s) - start )) s"
 
-# The simulation is one goroutine by design, and the demo measures processes: neither gains by -race.
-UNRACED = ./internal/sim ./tools/demo
-
-# The tests of upstreams and of what starts their servers.
-REAL = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis)(/.*)?)$$
-# Their time goes into hashes that are slow on purpose, which the race detector makes slower still.
-SLOW = ./internal/upstream/mail ./internal/upstream/minio
-
-# What starts servers, beside these: the fast loop leaves all of them out.
+# A kind on the whole product: the binary, its server, clients that sign in all the while.
+KIND_TESTS = /internal/upstream/[a-z]+/[a-z]+test$$
+# The adapters, and what starts their servers.
+ADAPTERS = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
+# The whole product, and the tour.
 WHOLE = /(internal/acceptance|tools/demo)$$
+# What starts servers. The fast loop leaves it out.
+SERVERS = $(ADAPTERS)|$(KIND_TESTS)|$(WHOLE)
 
-test: check parts verify-generated ## everything, with the race detector and all real parts; what CI runs
-	$(TESTSUMMARY) -timeout 60m -count 1 ./internal/acceptance # alone: it measures how long clients are refused
-	$(TESTSUMMARY) -p 1 -timeout 60m -count 1 $(UNRACED) $(SLOW) & unraced=$$!
-	raced=0
-	$(TESTSUMMARY) -race -p 1 -timeout 30m -count 1 $$($(GO) list ./... | grep -vE '/(internal/(sim|acceptance|upstream/(mail|minio))|tools/demo)$$') || raced=$$?
-	wait $$unraced
-	exit $$raced
+# Where `make test` looks for races: what holds goroutines or locks, or is called by many at once. The engines themselves
+# (rotation, handover, derivation) start goroutines only for deadlines and deliveries, and are few enough to go along.
+# `make test-long` looks everywhere.
+RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/handover \
+	./internal/journal ./internal/materialize/... ./internal/orchestrator ./internal/platform ./internal/recipe \
+	./internal/rotation ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
+	./internal/upstream/memory
 
-lint: ## format, golangci-lint (pinned in tools/lint, built once), go vet
+# Each part appends its time to a file, of which the table at the end is made. What is not a test is timed by this.
+define timing
+export CUSTODY_TIMES=$$(mktemp)
+trap 'rm -f "$$CUSTODY_TIMES"' EXIT
+timed() { local part=$$1 began=$$(date +%s); shift; "$$@"; echo "$$part $$(( $$(date +%s) - began )) 0 0" >>"$$CUSTODY_TIMES"; }
+submake() { $(MAKE) --no-print-directory "$$@"; }
+endef
+
+# A part that fails does not keep the others from being run, so that one run says all that is wrong. Parts run one after
+# the other: nothing that measures time has company. What is sampled is sampled by the commit; CUSTODY_SEED=N repeats it.
+test: ## what CI runs: check, then each guarantee once on each real part
+	@$(timing)
+	timed parts tools/install-parts all
+	timed lint submake lint
+	submake unit FRESH="-count 1"
+	timed generated submake verify-generated
+	failed=0
+	for part in sim raced scripts adapters kinds acceptance demo-test; do submake $$part || failed=1; done
+	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
+	exit $$failed
+
+test-long: ## what `make test` samples, in full; races everywhere; hours. Run it before a change is called done
+	@$(timing)
+	timed parts tools/install-parts all
+	failed=0
+	for part in sim scripts adapters kinds acceptance demo-test; do CUSTODY_LONG=1 submake $$part || failed=1; done
+	for part in raced-all raced-binary; do submake $$part || failed=1; done
+	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
+	exit $$failed
+
+lint: ## format, golangci-lint (pinned in tools/lint, built once), which vets too
 	@unformatted=$$(gofmt -l $(SOURCES))
 	if [ -n "$$unformatted" ]; then echo "error: not formatted:" $$unformatted; echo "hint: make fmt"; exit 1; fi
 	linter=$$(tools/linter)
 	"$$linter" run ./...
-	$(GO) vet ./...
 
 fmt: ## format every Go file
 	gofmt -w $(SOURCES)
 
 unit: ## unit tests and the short simulation, no real parts
-	$(TESTSUMMARY) -short -p $(PARALLEL) -timeout 15m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
+	@$(TESTSUMMARY) -part unit $(TEST) $(FRESH) -short -p $(PARALLEL) $$($(GO) list ./... | grep -vE '$(SERVERS)')
+
+sim: ## the simulation: single faults, sampled pairs and years, every mutant of the engines
+	@$(TESTSUMMARY) -part simulation $(TEST) -timeout 6h -count 1 ./internal/sim
+
+raced: ## tests without servers, with the race detector, where something is shared
+	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -race -count 1 -p $(PARALLEL) $(RACED)
+
+scripts: ## what the fast loop left out without servers: each script of the command line, stock age and sops
+	@$(TESTSUMMARY) -part scripts $(TEST) -count 1 -p $(PARALLEL) ./internal/cli ./internal/root/...
+
+adapters: ## each upstream's own tests on its server
+	@$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p $(PARALLEL) $$($(GO) list ./... | grep -E '$(ADAPTERS)')
+
+# These measure how long clients are refused, and so run alone.
+kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies
+	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 1 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
+
+acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial
+	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 ./internal/acceptance
+
+demo-test:
+	@$(TESTSUMMARY) -part demo $(TEST) -count 1 ./tools/demo
+
+raced-all:
+	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced-all $(TEST) -timeout 6h -race -count 1 -p 1 $$($(GO) list ./... | grep -vE '$(KIND_TESTS)|$(WHOLE)|/internal/sim$$')
+
+raced-binary:
+	@CGO_ENABLED=1 $(GO) build -race -o bin/custody-raced ./cmd/custody
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody-raced $(TESTSUMMARY) -part raced-binary $(TEST) -timeout 3h -count 1 ./internal/acceptance
 
 # What the tests of each kind start, by the names of tools/install-parts; those of other kinds start nothing of the sort.
 PARTS_exec = python
@@ -70,21 +132,17 @@ PARTS_rabbitmq = rabbitmq
 PARTS_redis = redis
 
 real: ## the tests of upstreams on their servers; KIND=redis: of that kind alone, with what it needs
-	@if [ -n "$(KIND)" ]; then
+	@if [ -z "$(KIND)" ]; then
+	tools/install-parts all
+	exec $(MAKE) --no-print-directory adapters kinds
+	fi
 	[ -d "internal/upstream/$(KIND)" ] || { echo "error: there is no kind '$(KIND)'" >&2; echo "hint: kinds are folders of internal/upstream" >&2; exit 2; }
 	parts="$(PARTS_$(KIND))"
 	[ -z "$$parts" ] || tools/install-parts $$parts
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 ./internal/upstream/$(KIND)/...
-	else
-	tools/install-parts all
-	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
-	fi
+	$(TESTSUMMARY) $(TEST) -count 1 -p 1 ./internal/upstream/$(KIND)/...
 
 parts: ## install and build the real parts that tests start; tools/install-parts --help says more
 	tools/install-parts all
-
-sim: ## the whole simulation: every crash point, pairs of faults, thousands of secrets
-	$(GO) test -timeout 60m -count 1 -v ./internal/sim 2>&1 | grep -E '^(sim:|FAIL|panic:)|--- FAIL|_test\.go:'
 
 demo: build ## a guided tour on this machine, in a folder of its own; it asks before it installs anything
 	$(GO) build -o bin/custody-demo ./tools/demo
@@ -96,14 +154,11 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 bench: ## benchmarks, each printed with what it is a ratio to
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 30m ./...
 
-soak: ## the long runs, for SOAK (30m); tests read CUSTODY_SOAK
-	CUSTODY_SOAK=$(SOAK) $(TESTSUMMARY) -timeout 24h -count 1 -run Soak ./internal/...
-
 generate: ## write generated files
 	$(GO) generate ./...
 
 verify-generated: ## generate again; fail when a file changes
-	tools/verify-generated
+	@tools/verify-generated
 
 build: ## bin/custody, reproducible
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/custody ./cmd/custody
+	@$(GO) build -o bin/custody ./cmd/custody

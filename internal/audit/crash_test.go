@@ -20,15 +20,13 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/audit/audittest"
+	"custody.dev/custody/internal/thorough"
 )
 
 // Every state that a crash can leave within one Append: any beginning of the line, with the old checkpoint, in the same
 // file or a new one. From each the log opens, holds the event or not, takes it again once, and is sound.
 func TestAppendAfterEveryCrash(t *testing.T) {
-	last, step := 26, 23
-	if testing.Short() {
-		last, step = 16, 151
-	}
+	last, step := thorough.Of(16, 16, 26), thorough.Of(151, 61, 23)
 	base, turned := t.TempDir(), 0
 	for n := range last {
 		before := fillTo(t, base, n)

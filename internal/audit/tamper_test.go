@@ -15,6 +15,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/audit/audittest"
+	"custody.dev/custody/internal/thorough"
 )
 
 const events = 50
@@ -111,10 +112,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := contents(t, dir)
-	stride := 1
-	if testing.Short() {
-		stride = 29 // coprime to the length of a line, so every column is met
-	}
+	stride := thorough.Of(29, 7, 1) // coprime to the length of a line, so every column is met
 	for _, name := range logFiles(held) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -339,6 +339,9 @@ func TestEncryptDecrypt(t *testing.T) {
 }
 
 func TestStockAgeReadsAndIsRead(t *testing.T) {
+	if testing.Short() {
+		return // stock age takes a minute to build
+	}
 	program := realparts.Age(t)
 	id, folder := newIdentity(t), t.TempDir()
 	keyFile, sealedFile := filepath.Join(folder, "key.txt"), filepath.Join(folder, "sealed.age")

@@ -3,13 +3,11 @@
 package sim
 
 import (
-	"cmp"
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"custody.dev/custody/internal/thorough"
 )
 
 // mutant is an engine with one thing wrong.
@@ -212,45 +210,39 @@ var engineMutants = []mutant{
 	},
 }
 
+// Of the tests that find mutants, so many are run on the engines as they are, in the mutants' binary. The package's own
+// tests are all of them.
+const sampledControls = 4
+
 // TestMutants shows that the simulator finds what it is there to find: each engine with one thing wrong breaks the
-// invariant that names it. The tree is not touched: the one changed file is laid over it. It compiles the engines once
-// for each mutant.
+// invariant that names it. The engines are compiled once, with all mutants in them. Each mutant is one process, which
+// trial bounds.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
-		return // it starts a compiler for each
+		return // it starts a compiler
 	}
+	tried := slices.Clone(mutants)
+	for _, m := range engineMutants {
+		m.in = "../rotation"
+		tried = append(tried, m)
+	}
+	binaries := mutated(t, tried, ".", "../rotation")
 	t.Run("control", func(t *testing.T) {
 		t.Parallel()
-		runs := make([]string, len(mutants))
-		for i, m := range mutants {
-			runs[i] = m.run
+		runs := map[string][]string{}
+		for _, m := range sample(thorough.Random(t, "controls"), tried, thorough.Of(0, sampledControls, len(tried))) {
+			runs[m.in] = append(runs[m.in], m.run)
 		}
-		if output, err := overlaid(t, ".", strings.Join(runs, "|"), nil); err != nil {
-			t.Errorf("the engines as they are fail: %v\n%s", err, output)
+		for in, tests := range runs {
+			if output, err := trial(t, binaries, in, "", strings.Join(tests, "|")); err != nil {
+				t.Errorf("the engines as they are fail: %v\n%s", err, head(output))
+			}
 		}
 	})
-	for i := range engineMutants {
-		engineMutants[i].in = "../rotation"
-	}
-	for _, m := range append(mutants, engineMutants...) {
+	for _, m := range tried {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			source, err := filepath.Abs(filepath.Join("..", m.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(source)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if count := strings.Count(string(text), m.old); count != 1 {
-				t.Fatalf("what the mutant replaces occurs %d times in %s, want once", count, m.file)
-			}
-			changed := filepath.Join(t.TempDir(), "mutant.go")
-			if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			output, err := overlaid(t, cmp.Or(m.in, "."), m.run, map[string]string{source: changed})
+			output, err := trial(t, binaries, m.in, m.name, m.run)
 			switch {
 			case err == nil:
 				t.Errorf("the mutant lives: %s pass", m.run)
@@ -259,27 +251,4 @@ func TestMutants(t *testing.T) {
 			}
 		})
 	}
-}
-
-// overlaid runs tests of the package in a folder with files replaced.
-func overlaid(t *testing.T, in, run string, files map[string]string) (string, error) {
-	t.Helper()
-	overlay, err := json.Marshal(map[string]any{"Replace": files})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-short", "-count=1", "-timeout=10m", "-run", run, in).CombinedOutput()
-	return string(output), err
-}
-
-// head is the part of an output that tells the most.
-func head(output string) string {
-	if len(output) > 2000 {
-		output = output[:2000] + "\n..."
-	}
-	return output
 }

@@ -4,35 +4,32 @@ package sim
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"custody.dev/custody/internal/thorough"
 )
 
 // Each seed is an estate of perEstate secrets.
 const perEstate = 25
 
-// TestSeededYear lives through a year with a thousand secrets, fifty with -short, in estates of twenty-five.
-// CUSTODY_SIM_SEED=N plays one estate again.
+// replay says how to live through a year again: CUSTODY_SEED names the first one of a run.
+func replay(seed uint64) string {
+	return fmt.Sprintf("replay: CUSTODY_SEED=%d go test ./internal/sim -short -run TestSeededYear/seeds/%d$ -count=1 -v", seed, seed)
+}
+
+// TestSeededYear lives through a year with a thousand secrets, three hundred, or fifty with -short, in estates of
+// twenty-five. The seeds follow the run's own.
 func TestSeededYear(t *testing.T) {
-	first, last := 1, 40
-	if testing.Short() {
-		last = 2
-	}
-	if replay := os.Getenv("CUSTODY_SIM_SEED"); replay != "" {
-		seed, err := strconv.Atoi(replay)
-		if err != nil {
-			t.Fatalf("reading CUSTODY_SIM_SEED: %v", err)
-		}
-		first, last = seed, seed
-	}
+	count, began := thorough.Of(2, 12, 40), thorough.Seed(t)
 	var sum tally
 	var total Year
 	t.Run("seeds", func(t *testing.T) {
-		for seed := first; seed <= last; seed++ {
-			t.Run(strconv.Itoa(seed), func(t *testing.T) {
+		for i := range count {
+			seed := began + uint64(i)
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 				t.Parallel()
 				year := liveYear(t, seed)
 				sum.Lock()
@@ -40,25 +37,25 @@ func TestSeededYear(t *testing.T) {
 				total.add(year)
 				sum.schedules++
 				for _, violation := range year.Violations {
-					t.Errorf("%s\nreplay: CUSTODY_SIM_SEED=%d go test ./internal/sim -run TestSeededYear -count=1 -v", violation, seed)
+					t.Errorf("%s\n%s", violation, replay(seed))
 				}
 			})
 		}
 	})
 	all.add(0, sum.schedules, total.Checks, len(total.Violations))
-	fmt.Printf("sim: seeded year: %d secrets, %d calls, %d faults, %d rotations, oldest value %s of %s, at most %d timed runs an hour, %d invariant checks, violations: %d\n",
-		sum.schedules*perEstate, total.Calls, total.Faulted, total.Rotations, total.Oldest.Round(time.Hour), lifetime, total.Busiest, total.Checks, len(total.Violations))
+	fmt.Printf("sim: seeded year: CUSTODY_SEED=%d, %d secrets, %d calls, %d faults, %d rotations, oldest value %s of %s, at most %d timed runs an hour, %d invariant checks, violations: %d\n",
+		began, sum.schedules*perEstate, total.Calls, total.Faulted, total.Rotations, total.Oldest.Round(time.Hour), lifetime, total.Busiest, total.Checks, len(total.Violations))
 	if total.Faulted < total.Calls/200 {
 		t.Errorf("%d of %d calls were faulty, want about one in a hundred", total.Faulted, total.Calls)
 	}
 }
 
-func liveYear(t *testing.T, seed int) Year {
+func liveYear(t *testing.T, seed uint64) Year {
 	t.Helper()
 	var year Year
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		if year, err = PlayYear(uint64(seed), perEstate); err != nil {
+		if year, err = PlayYear(seed, perEstate); err != nil {
 			t.Error(err)
 		}
 	})
@@ -82,25 +79,25 @@ func TestYearReplays(t *testing.T) {
 	}
 }
 
-// TestSoakSeededYears plays years of further seeds for as long as CUSTODY_SOAK says.
+// TestSoakSeededYears plays the years that follow those of TestSeededYear, for soakFor, in the long run only.
 func TestSoakSeededYears(t *testing.T) {
-	soak := os.Getenv("CUSTODY_SOAK")
-	if soak == "" {
-		return // make soak sets it
-	}
-	length, err := time.ParseDuration(soak)
-	if err != nil {
-		t.Fatalf("reading CUSTODY_SOAK: %v", err)
+	length := thorough.Of(0, 0, soakFor)
+	if length == 0 {
+		return
 	}
 	var total Year
-	seed := 1000
-	for began := time.Now(); time.Since(began) < length; seed++ {
-		year := liveYear(t, seed)
+	first, played := thorough.Seed(t)+40, uint64(0)
+	for began := time.Now(); time.Since(began) < length; played++ {
+		year := liveYear(t, first+played)
 		total.add(year)
 		for _, violation := range year.Violations {
-			t.Errorf("%s\nreplay: CUSTODY_SIM_SEED=%d go test ./internal/sim -run TestSeededYear -count=1 -v", violation, seed)
+			t.Errorf("%s\n%s", violation, replay(first+played))
 		}
 	}
-	all.add(0, seed-1000, total.Checks, len(total.Violations))
-	fmt.Printf("sim: soak: %d years of %d secrets, %d faults, %d rotations, violations: %d\n", seed-1000, perEstate, total.Faulted, total.Rotations, len(total.Violations))
+	all.add(0, int(played), total.Checks, len(total.Violations))
+	fmt.Printf("sim: soak: from CUSTODY_SEED=%d for %s, %d years of %d secrets, %d faults, %d rotations, violations: %d\n",
+		first, length, played, perEstate, total.Faulted, total.Rotations, len(total.Violations))
 }
+
+// soakFor is how long the soak plays: some two thousand years of an estate on a quiet core.
+const soakFor = 20 * time.Minute

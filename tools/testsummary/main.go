@@ -2,8 +2,12 @@
 
 // Command testsummary runs `go test -json` with its own arguments and says in its last line how many tests ran.
 //
-// It prints each package as it finishes, and everything that a failing test or build wrote. It fails when go test
-// fails, when a test was skipped (a missing part is a failure, not a pass) and when no test ran at all.
+// It prints each package as it finishes, everything that a failing test or build wrote, the lines that begin with the
+// package's name and a colon (such as "sim: "), and the slowest tests. It fails when go test fails, when a test was
+// skipped (a missing part is a failure, not a pass) and when no test ran at all.
+//
+//	testsummary [-part NAME] ARG...   with CUSTODY_TIMES=FILE, appends the part's time and counts to FILE
+//	testsummary -sum FILE             prints the parts in FILE and closes with their sum; fails when a test failed
 package main
 
 import (
@@ -11,11 +15,27 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"time"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	var part string
+	switch {
+	case len(args) == 2 && args[0] == "-sum":
+		ok, err := sum(args[1], stdout)
+		if err != nil {
+			fmt.Fprintln(stderr, "error:", err)
+		}
+		if !ok {
+			return 1
+		}
+		return 0
+	case len(args) > 2 && args[0] == "-part":
+		part, args = args[1], args[2:]
+	}
+	began := time.Now()
 	tool := os.Getenv("GO")
 	if tool == "" {
 		tool = "go"
@@ -37,6 +57,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ok := s.conclude(stdout, waitErr == nil && readErr == nil)
 	if readErr != nil {
 		fmt.Fprintln(stderr, "error:", readErr)
+	}
+	if times := os.Getenv("CUSTODY_TIMES"); times != "" && part != "" {
+		if err := note(times, partTime{part, time.Since(began).Seconds(), s.passed, s.counted}); err != nil {
+			fmt.Fprintln(stderr, "error:", err)
+			ok = false
+		}
 	}
 	if !ok {
 		return 1

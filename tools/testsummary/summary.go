@@ -4,9 +4,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 )
@@ -24,10 +26,18 @@ type event struct {
 type summary struct {
 	passed, failed, skipped int
 	packages                int
+	counted                 int // as failed, in the closing line
 	failures                []string
 	// output is what was written and not yet shown, by package and test ("" for the package itself).
 	output map[string]map[string]*strings.Builder
 	ran    map[string]int
+	slow   []slowTest
+}
+
+// slowTest took a second or more.
+type slowTest struct {
+	pkg, test string
+	seconds   float64
 }
 
 // read shows events as they come. It ends with the stream, and errors only when the stream does.
@@ -58,6 +68,8 @@ func (s *summary) take(e event, out io.Writer) {
 	switch {
 	case e.Action == "build-output":
 		fmt.Fprint(out, e.Output)
+	case e.Action == "output" && strings.HasPrefix(e.Output, path.Base(e.Package)+": "): // what a test measured
+		fmt.Fprint(out, e.Output)
 	case e.Action == "output":
 		s.keep(e)
 	case e.Test != "":
@@ -83,6 +95,9 @@ func (s *summary) keep(e event) {
 
 func (s *summary) test(e event, out io.Writer) {
 	name := e.Package + " " + e.Test
+	if e.Elapsed >= 1 {
+		s.slow = append(s.slow, slowTest{e.Package, e.Test, e.Elapsed})
+	}
 	switch e.Action {
 	case "pass":
 		s.passed++
@@ -129,8 +144,28 @@ func (s *summary) show(pkg, test string, out io.Writer) {
 	}
 }
 
+// slowest prints up to ten tests that took a second or more. One that has a slow test in it is not among them.
+func (s *summary) slowest(out io.Writer) {
+	var leaves []slowTest
+	for _, one := range s.slow {
+		inner := func(other slowTest) bool { return other.pkg == one.pkg && strings.HasPrefix(other.test, one.test+"/") }
+		if !slices.ContainsFunc(s.slow, inner) {
+			leaves = append(leaves, one)
+		}
+	}
+	if len(leaves) == 0 {
+		return
+	}
+	slices.SortStableFunc(leaves, func(a, b slowTest) int { return cmp.Compare(b.seconds, a.seconds) })
+	fmt.Fprintln(out, "\nslowest:")
+	for _, one := range leaves[:min(10, len(leaves))] {
+		fmt.Fprintf(out, "%7.1fs %s %s\n", one.seconds, one.pkg, one.test)
+	}
+}
+
 // conclude prints the closing line and says whether the run counts as passed.
 func (s *summary) conclude(out io.Writer, toolOK bool) bool {
+	s.slowest(out)
 	if len(s.failures) > 0 {
 		fmt.Fprintln(out, "\nnot passed:")
 		for _, name := range s.failures {
@@ -148,6 +183,7 @@ func (s *summary) conclude(out io.Writer, toolOK bool) bool {
 	if !ok && failed == 0 {
 		failed = 1 // a build, a panic outside a test, or the tool itself
 	}
+	s.counted = failed
 	fmt.Fprintf(out, "%d passed, %d failed\n", s.passed, failed)
 	return ok
 }

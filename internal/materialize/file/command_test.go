@@ -152,10 +152,11 @@ func TestEndKillsGroup(t *testing.T) {
 	})
 }
 
-// TestCommandMayLeaveDaemon: a service that the command started keeps running and does not hold up the reload.
+// TestCommandMayLeaveDaemon: a service that the command started keeps running and does not hold up the reload. The
+// command ends at once; its limit of two minutes is far from that, and from the ten minutes that the service runs.
 func TestCommandMayLeaveDaemon(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	report, err := shell(t, `echo 3.r.a; sleep 600 & echo $! > "$1"`, 20*time.Second, file).Check(t.Context(), event)
+	report, err := shell(t, `echo 3.r.a; sleep 600 & echo $! > "$1"`, 2*time.Minute, file).Check(t.Context(), event)
 	if err != nil || report.Version != "3.r.a" {
 		t.Fatalf("got %+v, %v", report, err)
 	}
@@ -216,13 +217,18 @@ func TestDeliverWithCommands(t *testing.T) {
 	}
 }
 
-// eventually polls until done.
+// eventually polls until done, for at most two minutes: what it waits for is a shell's next step, which takes
+// milliseconds, and a hundred times as long where the processor is shared by many.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	t.Logf("waiting: %s", what)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
-		<-tick.C
+		select {
+		case <-deadline:
+			t.Fatalf("waited two minutes in vain: %s", what)
+		case <-tick.C:
+		}
 	}
 }

@@ -74,6 +74,9 @@ func (s stock) run(args ...string) []byte {
 }
 
 func TestStockSopsIsTheVersionWritten(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	fields := strings.Fields(string(s.run("--version")))
@@ -86,6 +89,9 @@ func TestStockSopsIsTheVersionWritten(t *testing.T) {
 }
 
 func TestStockSopsReads(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	key := "-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n"
@@ -122,6 +128,9 @@ func with(t *testing.T, doc root.Document, name, content string) root.Document {
 }
 
 func TestOpenAfterStockSopsSet(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	s.put(seal(t, login(t), id))
@@ -167,6 +176,9 @@ func sort(t *testing.T, raw []byte) []byte {
 }
 
 func TestOpenAfterStockSopsEdit(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	s.put(seal(t, login(t), id))
@@ -193,6 +205,9 @@ func TestOpenAfterStockSopsEdit(t *testing.T) {
 
 // An edit that changes nothing gives every value back, whatever its text looks like in YAML.
 func TestStockSopsEditKeepsOddTexts(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	s.write("editor", []byte("#!/bin/sh\nsed -i 's/seeds:/seeds: /' \"$1\"\n"), 0o700)
@@ -218,6 +233,9 @@ func TestStockSopsEditKeepsOddTexts(t *testing.T) {
 }
 
 func TestOpenAfterStockSopsUpdateKeys(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	offline, host := newIdentity(t), newIdentity(t)
 	s := newStock(t, offline)
 	s.put(seal(t, login(t), offline))
@@ -236,6 +254,9 @@ func TestOpenAfterStockSopsUpdateKeys(t *testing.T) {
 
 // A document need not come from Seal: what stock sops encrypts by the rule opens as well.
 func TestOpenOfWhatStockSopsEncrypted(t *testing.T) {
+	if testing.Short() {
+		return // stock sops takes minutes to build
+	}
 	id := newIdentity(t)
 	s := newStock(t, id)
 	s.write(".sops.yaml", []byte("creation_rules:\n  - encrypted_regex: ^data$\n    mac_only_encrypted: true\n    age: "+id.Public()+"\n"), 0o600)
