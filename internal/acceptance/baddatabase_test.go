@@ -70,7 +70,7 @@ func TestRefusedPasswordIsNotRetriedForEver(t *testing.T) {
 	r.serve()
 	undone := func(attempt int) server.Run {
 		t.Helper()
-		eventually(t, 30*time.Second, "the run to be undone", func() bool {
+		eventually(t, "the run to be undone", func() bool {
 			runs := r.runs("app-database", "rotation")
 			return len(runs) == attempt+1 && runs[0].Result == "undone" && r.row("app-database").Waiting != ""
 		})

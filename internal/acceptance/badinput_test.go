@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/server"
 )
@@ -16,7 +15,7 @@ import (
 // nothing was delivered or written.
 func (r *rig) waitsInGit(name string, words ...string) {
 	r.t.Helper()
-	eventually(r.t, 10*time.Second, name+" to say what it waits for", func() bool { return r.row(name).Waiting != "" })
+	eventually(r.t, name+" to say what it waits for", func() bool { return r.row(name).Waiting != "" })
 	row := r.row(name)
 	if row.Authority != "git" || row.State != "waiting-handover" || row.Version != "" {
 		r.t.Errorf("%s: authority %s, state %s, version %q; want it to wait in git", name, row.Authority, row.State, row.Version)
@@ -36,7 +35,7 @@ func (r *rig) waitsInGit(name string, words ...string) {
 // handedOver waits until the authority holds a secret, and checks that it was handed over once.
 func (r *rig) handedOver(name string) {
 	r.t.Helper()
-	eventually(r.t, 20*time.Second, name+" to be handed over", func() bool { return r.row(name).State == "steady" })
+	eventually(r.t, name+" to be handed over", func() bool { return r.row(name).State == "steady" })
 	if runs := r.runs(name, "handover"); len(runs) != 1 || runs[0].Result != "completed" {
 		r.t.Errorf("%s: handovers %+v, want one that completed", name, runs)
 	}
@@ -54,7 +53,7 @@ func TestWrongBootstrapIdentity(t *testing.T) {
 	if _, err := os.Stat(r.file("app/mail.json")); err == nil {
 		t.Error("a file was delivered")
 	}
-	eventually(t, 10*time.Second, "session-token, which needs no identity, to be issued", func() bool { return r.row("session-token").State == "steady" })
+	eventually(t, "session-token, which needs no identity, to be issued", func() bool { return r.row("session-token").State == "steady" })
 	r.write("keys/bootstrap", right)
 	r.handedOver("mail-password")
 	if got := r.delivered("app/mail.json"); got.Password != r.admin.Password {
@@ -66,7 +65,7 @@ func (r *rig) delivered(file string) credential {
 	r.t.Helper()
 	var c credential
 	var err error
-	eventually(r.t, 10*time.Second, file+" to be delivered", func() bool {
+	eventually(r.t, file+" to be delivered", func() bool {
 		c, err = readCredential(r.file(file))
 		return err == nil
 	})
@@ -192,7 +191,7 @@ func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
 		r.write("estate/policies.yaml", broken)
 		stays()
 		r.write("estate/policies.yaml", good)
-		eventually(t, 20*time.Second, "the finding to go", func() bool { return len(r.status().Findings) == 0 })
+		eventually(t, "the finding to go", func() bool { return len(r.status().Findings) == 0 })
 	}
 	r.stop()
 	r.write("estate/policies.yaml", broken)

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/durable/durabletest"
 	"custody.dev/custody/internal/realparts/client"
@@ -222,7 +221,7 @@ func TestFullDisk(t *testing.T) {
 		r := newRig(t, "100ms", gated, func(s *setup) { s.state = filepath.Join(dir, "state") })
 		letPass := func() {
 			t.Helper()
-			eventually(t, 10*time.Second, "the token to be delivered", func() bool {
+			eventually(t, "the token to be delivered", func() bool {
 				c, err := readCredential(r.file("app/session.json"))
 				return err == nil && client.Replace(r.file("client/running"), c.Version+"\n") == nil
 			})
@@ -232,7 +231,7 @@ func TestFullDisk(t *testing.T) {
 		r.steady()
 		before := r.row("session-token").Version
 		r.request("session-token")
-		eventually(t, 20*time.Second, "the run to wait for its proof", func() bool { return strings.Contains(r.row("session-token").Waiting, "proof") })
+		eventually(t, "the run to wait for its proof", func() bool { return strings.Contains(r.row("session-token").Waiting, "proof") })
 		ballast := filepath.Join(dir, "ballast")
 		durabletest.Fill(t, ballast)
 		refused := r.run("rotate", "mail-password", "--reason", "full")
@@ -241,7 +240,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		r.fails(r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"), server.Unavailable, "no space left on device")
 		letPass()
-		eventually(t, 20*time.Second, "the run to say that the disk is full", func() bool {
+		eventually(t, "the run to say that the disk is full", func() bool {
 			return strings.Contains(fmt.Sprint(r.status().Findings), "no space left on device")
 		})
 		if code, _ := r.get("/healthz"); code != 200 {
@@ -259,7 +258,7 @@ func TestFullDisk(t *testing.T) {
 		if r.serving == nil {
 			r.serve()
 		}
-		eventually(t, 60*time.Second, "the run to end", func() bool {
+		eventually(t, "the run to end", func() bool {
 			letPass() // the request that was refused may be on disk all the same: then it is served too
 			row := r.row("session-token")
 			return row.Version != before && row.State == "steady"
@@ -267,7 +266,7 @@ func TestFullDisk(t *testing.T) {
 		if repeated := r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"); repeated.code != 0 {
 			t.Errorf("the request cannot be repeated: %s", repeated.err)
 		}
-		eventually(t, 60*time.Second, "the repeated request to be served", func() bool {
+		eventually(t, "the repeated request to be served", func() bool {
 			letPass()
 			row := r.row("session-token")
 			return row.State == "steady" && slices.Contains(row.Last.Trigger.Requests, "on-a-full-disk")

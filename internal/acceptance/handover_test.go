@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // TestBootstrapValueIsNeverWrittenAgain is named after vault-config-operator #131 and #339, where a reconcile wrote the
@@ -111,7 +110,7 @@ func TestRefusedBootstrapValueStaysInGit(t *testing.T) {
 	r.seal("database-admin", credential{Username: adminUser, Password: "outdated-" + marker})
 	r.serve()
 	r.waitsInGit("database-admin", "the upstream refuses the bootstrap value")
-	eventually(t, 10*time.Second, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != "" })
+	eventually(t, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != "" })
 	if row := r.row("app-database"); row.Authority != "nobody" {
 		t.Errorf("app-database: authority %s before its admin was handed over", row.Authority)
 	}

@@ -99,7 +99,7 @@ func TestPhasesAreWalked(t *testing.T) {
 				t.Logf("%+v", got.Standing)
 			}
 		}()
-		eventually(t, 20*time.Second, fmt.Sprintf("phase %d", phase), func() bool {
+		eventually(t, fmt.Sprintf("phase %d", phase), func() bool {
 			got = decode[server.Status](t, r.ok("status", "-o", "json"))
 			return int(got.Standing.Phase) == phase && containsAll(strings.Join(got.Standing.WaitsFor, "; "), waitsFor)
 		})

@@ -77,7 +77,7 @@ func TestForcePastAMissingProof(t *testing.T) {
 		t.Fatal("the run ended without its proof")
 	}
 	r.ok("run", "force", run, "--reason", "the web host was scrapped")
-	eventually(t, 30*time.Second, "the forced run to end", func() bool { return r.row("session-token").Live == nil })
+	eventually(t, "the forced run to end", func() bool { return r.row("session-token").Live == nil })
 	row := r.row("session-token")
 	if row.Last == nil || string(row.Last.Run) != run || row.Last.Result != "completed" || !strings.Contains(row.Last.Forced, "the web host was scrapped") {
 		t.Errorf("last run %+v, want it completed and forced", row.Last)
@@ -108,7 +108,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.request("app-database")
-	eventually(t, 20*time.Second, "the run to wait for the server", func() bool {
+	eventually(t, "the run to wait for the server", func() bool {
 		row := r.row("app-database")
 		return row.Live != nil && row.Waiting != ""
 	})
@@ -117,7 +117,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 	if err := r.database.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 60*time.Second, "the run to be undone", func() bool { return r.row("app-database").Live == nil })
+	eventually(t, "the run to be undone", func() bool { return r.row("app-database").Live == nil })
 	row := r.row("app-database")
 	if row.Version != version || row.Last.Result != "undone" || !containsAll(row.Last.Detail, []string{"aborted by", "wrong database"}) {
 		t.Errorf("version %s, last %+v; want the run undone and the version kept", row.Version, row.Last)

@@ -15,7 +15,7 @@ import (
 func (r *rig) begin(ignoresReload bool) *running {
 	r.t.Helper()
 	r.serve()
-	eventually(r.t, 30*time.Second, "the first credential to be delivered", func() bool {
+	eventually(r.t, "the first credential to be delivered", func() bool {
 		_, err := os.Stat(filepath.Join(r.dir, "app", "held.json"))
 		return err == nil
 	})
@@ -69,7 +69,7 @@ func TestIgnoredReloadHoldsRevocation(t *testing.T) {
 	clients := r.begin(true)
 	before := r.current()
 	r.request("app-database")
-	eventually(t, 30*time.Second, "the run to wait for proof", func() bool {
+	eventually(t, "the run to wait for proof", func() bool {
 		row := r.row("app-database")
 		return row.Live != nil && strings.Contains(row.Waiting, "holding")
 	})
