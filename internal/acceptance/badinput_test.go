@@ -45,6 +45,7 @@ func (r *rig) handedOver(name string) {
 // TestWrongBootstrapIdentity starts with another identity in the file. Nothing is handed over, until the right one is
 // put there.
 func TestWrongBootstrapIdentity(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	right := r.read("keys/bootstrap")
 	r.write("keys/bootstrap", r.read("keys/unseal"))
@@ -75,6 +76,7 @@ func (r *rig) delivered(file string) credential {
 // TestBlobCopiedToAnotherSecret puts the encrypted values of one secret into the document of another, as somebody who
 // can write to Git could, to have a value delivered where they can read it.
 func TestBlobCopiedToAnotherSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.write("estate/other.yaml", `apiVersion: custody.dev/v1alpha1
 kind: ManagedSecret
@@ -109,6 +111,7 @@ spec:
 // TestDamagedBootstrapDocument is named after sops #484, where a failed edit empties the file: what no longer opens, or
 // no longer lints, hands nothing over and takes nothing away that was.
 func TestDamagedBootstrapDocument(t *testing.T) {
+	t.Parallel()
 	cut := func(at string) func(string) string {
 		return func(text string) string { return text[:strings.Index(text, at)] }
 	}
@@ -170,6 +173,7 @@ func TestDamagedBootstrapDocument(t *testing.T) {
 
 // TestBrokenEstateKeepsTheLastGood breaks the estate beneath a running server, and at a start.
 func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -206,6 +210,7 @@ func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
 // TestPathThatLeavesItsRoot shows that an estate cannot name a file outside the folder that the host gave it, neither
 // by its path nor by a link that stands in the way.
 func TestPathThatLeavesItsRoot(t *testing.T) {
+	t.Parallel()
 	t.Run("by its path", func(t *testing.T) {
 		r := newRig(t, "100ms", alone, func(s *setup) { s.tokenPath = "../outside/session.json" })
 		r.write("outside/keep", "")

@@ -53,6 +53,7 @@ func (r *rig) unchanged(folder string, before map[string][]byte) {
 
 // TestSecondServeIsRefused starts a second server on the same state folder.
 func TestSecondServeIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -64,6 +65,7 @@ func TestSecondServeIsRefused(t *testing.T) {
 
 // TestTornAuthority cuts the database short while nobody runs.
 func TestTornAuthority(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -104,6 +106,7 @@ func TestTornAuthority(t *testing.T) {
 // TestLostAuthorityIsNotSeededAgain is H3: an authority that was initialised and is gone is not taken for one that
 // never was, and nothing from Git takes the place of what it held.
 func TestLostAuthorityIsNotSeededAgain(t *testing.T) {
+	t.Parallel()
 	for _, lost := range []string{"state/authority", "state/authority/authority.db"} {
 		t.Run(filepath.Base(lost), func(t *testing.T) {
 			r := newRig(t, "100ms", alone)
@@ -139,6 +142,7 @@ func TestLostAuthorityIsNotSeededAgain(t *testing.T) {
 
 // TestAlteredRecord is named after mobula #59, where a hash chain alone does not show a cut tail.
 func TestAlteredRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone, func(s *setup) { s.checkpoint = "elsewhere/checkpoint" })
 	r.write("elsewhere/keep", "")
 	r.serve()

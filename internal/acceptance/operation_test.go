@@ -27,6 +27,7 @@ func (r *rig) confirm() {
 
 // TestRequestIsTakenOnce repeats a request by its id: while it is open, after its run, and after a kill.
 func TestRequestIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()
@@ -64,6 +65,7 @@ func TestRequestIsTakenOnce(t *testing.T) {
 
 // TestForcePastAMissingProof waives a proof that does not come. It is on record who did, and what was waived.
 func TestForcePastAMissingProof(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()
@@ -101,6 +103,7 @@ func TestForcePastAMissingProof(t *testing.T) {
 
 // TestAbortBeforeVerify takes a run back that has not been verified: its upstream is away.
 func TestAbortBeforeVerify(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	before, version := r.current(), r.row("app-database").Version
@@ -136,6 +139,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 
 // TestMetrics reads what an alert needs.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()

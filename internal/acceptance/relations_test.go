@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -64,7 +65,9 @@ func TestGroupOnTwoServers(t *testing.T) {
 		s.Rotate(name)
 		forward("requested by " + name)
 	}
-	for i, step := range acceptance.RunSteps {
+	steps := slices.Clone(acceptance.RunSteps)
+	thorough.Random(t, t.Name()).Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	for i, step := range steps[:thorough.Of(0, 3, len(steps))] {
 		of, by := pair[i%2], pair[(i/2)%2]
 		at := s.Watch(of, step)
 		s.Asked(by)
@@ -170,7 +173,7 @@ func TestStaggerOnTwoServers(t *testing.T) {
 		}
 	}
 	began, ended := s.Rotations(second)[0].Started, s.Rotations(first)[0].Ended
-	if between := began.Sub(ended); between < gap || between > gap+10*time.Second {
+	if between := began.Sub(ended); between < gap || between > gap+time.Minute { // it begins within a second where the machine is quiet, and does not wait for a person
 		t.Errorf("%s began %s after the end of %s, want %s and little more", second, between, first, gap)
 	}
 	s.Unrelate(1)
