@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/server"
 )
@@ -16,7 +15,7 @@ import (
 // nothing was delivered or written.
 func (r *rig) waitsInGit(name string, words ...string) {
 	r.t.Helper()
-	eventually(r.t, 10*time.Second, name+" to say what it waits for", func() bool { return r.row(name).Waiting != "" })
+	eventually(r.t, name+" to say what it waits for", func() bool { return r.row(name).Waiting != "" })
 	row := r.row(name)
 	if row.Authority != "git" || row.State != "waiting-handover" || row.Version != "" {
 		r.t.Errorf("%s: authority %s, state %s, version %q; want it to wait in git", name, row.Authority, row.State, row.Version)
@@ -36,7 +35,7 @@ func (r *rig) waitsInGit(name string, words ...string) {
 // handedOver waits until the authority holds a secret, and checks that it was handed over once.
 func (r *rig) handedOver(name string) {
 	r.t.Helper()
-	eventually(r.t, 20*time.Second, name+" to be handed over", func() bool { return r.row(name).State == "steady" })
+	eventually(r.t, name+" to be handed over", func() bool { return r.row(name).State == "steady" })
 	if runs := r.runs(name, "handover"); len(runs) != 1 || runs[0].Result != "completed" {
 		r.t.Errorf("%s: handovers %+v, want one that completed", name, runs)
 	}
@@ -46,6 +45,7 @@ func (r *rig) handedOver(name string) {
 // TestWrongBootstrapIdentity starts with another identity in the file. Nothing is handed over, until the right one is
 // put there.
 func TestWrongBootstrapIdentity(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	right := r.read("keys/bootstrap")
 	r.write("keys/bootstrap", r.read("keys/unseal"))
@@ -54,7 +54,7 @@ func TestWrongBootstrapIdentity(t *testing.T) {
 	if _, err := os.Stat(r.file("app/mail.json")); err == nil {
 		t.Error("a file was delivered")
 	}
-	eventually(t, 10*time.Second, "session-token, which needs no identity, to be issued", func() bool { return r.row("session-token").State == "steady" })
+	eventually(t, "session-token, which needs no identity, to be issued", func() bool { return r.row("session-token").State == "steady" })
 	r.write("keys/bootstrap", right)
 	r.handedOver("mail-password")
 	if got := r.delivered("app/mail.json"); got.Password != r.admin.Password {
@@ -66,7 +66,7 @@ func (r *rig) delivered(file string) credential {
 	r.t.Helper()
 	var c credential
 	var err error
-	eventually(r.t, 10*time.Second, file+" to be delivered", func() bool {
+	eventually(r.t, file+" to be delivered", func() bool {
 		c, err = readCredential(r.file(file))
 		return err == nil
 	})
@@ -76,6 +76,7 @@ func (r *rig) delivered(file string) credential {
 // TestBlobCopiedToAnotherSecret puts the encrypted values of one secret into the document of another, as somebody who
 // can write to Git could, to have a value delivered where they can read it.
 func TestBlobCopiedToAnotherSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.write("estate/other.yaml", `apiVersion: custody.dev/v1alpha1
 kind: ManagedSecret
@@ -110,6 +111,7 @@ spec:
 // TestDamagedBootstrapDocument is named after sops #484, where a failed edit empties the file: what no longer opens, or
 // no longer lints, hands nothing over and takes nothing away that was.
 func TestDamagedBootstrapDocument(t *testing.T) {
+	t.Parallel()
 	cut := func(at string) func(string) string {
 		return func(text string) string { return text[:strings.Index(text, at)] }
 	}
@@ -171,6 +173,7 @@ func TestDamagedBootstrapDocument(t *testing.T) {
 
 // TestBrokenEstateKeepsTheLastGood breaks the estate beneath a running server, and at a start.
 func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -192,7 +195,7 @@ func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
 		r.write("estate/policies.yaml", broken)
 		stays()
 		r.write("estate/policies.yaml", good)
-		eventually(t, 20*time.Second, "the finding to go", func() bool { return len(r.status().Findings) == 0 })
+		eventually(t, "the finding to go", func() bool { return len(r.status().Findings) == 0 })
 	}
 	r.stop()
 	r.write("estate/policies.yaml", broken)
@@ -207,6 +210,7 @@ func TestBrokenEstateKeepsTheLastGood(t *testing.T) {
 // TestPathThatLeavesItsRoot shows that an estate cannot name a file outside the folder that the host gave it, neither
 // by its path nor by a link that stands in the way.
 func TestPathThatLeavesItsRoot(t *testing.T) {
+	t.Parallel()
 	t.Run("by its path", func(t *testing.T) {
 		r := newRig(t, "100ms", alone, func(s *setup) { s.tokenPath = "../outside/session.json" })
 		r.write("outside/keep", "")

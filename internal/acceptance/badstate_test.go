@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"custody.dev/custody/internal/durable/durabletest"
 	"custody.dev/custody/internal/realparts/client"
@@ -54,6 +53,7 @@ func (r *rig) unchanged(folder string, before map[string][]byte) {
 
 // TestSecondServeIsRefused starts a second server on the same state folder.
 func TestSecondServeIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -65,6 +65,7 @@ func TestSecondServeIsRefused(t *testing.T) {
 
 // TestTornAuthority cuts the database short while nobody runs.
 func TestTornAuthority(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone)
 	r.serve()
 	r.steady()
@@ -105,6 +106,7 @@ func TestTornAuthority(t *testing.T) {
 // TestLostAuthorityIsNotSeededAgain is H3: an authority that was initialised and is gone is not taken for one that
 // never was, and nothing from Git takes the place of what it held.
 func TestLostAuthorityIsNotSeededAgain(t *testing.T) {
+	t.Parallel()
 	for _, lost := range []string{"state/authority", "state/authority/authority.db"} {
 		t.Run(filepath.Base(lost), func(t *testing.T) {
 			r := newRig(t, "100ms", alone)
@@ -140,6 +142,7 @@ func TestLostAuthorityIsNotSeededAgain(t *testing.T) {
 
 // TestAlteredRecord is named after mobula #59, where a hash chain alone does not show a cut tail.
 func TestAlteredRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "100ms", alone, func(s *setup) { s.checkpoint = "elsewhere/checkpoint" })
 	r.write("elsewhere/keep", "")
 	r.serve()
@@ -222,7 +225,7 @@ func TestFullDisk(t *testing.T) {
 		r := newRig(t, "100ms", gated, func(s *setup) { s.state = filepath.Join(dir, "state") })
 		letPass := func() {
 			t.Helper()
-			eventually(t, 10*time.Second, "the token to be delivered", func() bool {
+			eventually(t, "the token to be delivered", func() bool {
 				c, err := readCredential(r.file("app/session.json"))
 				return err == nil && client.Replace(r.file("client/running"), c.Version+"\n") == nil
 			})
@@ -232,7 +235,7 @@ func TestFullDisk(t *testing.T) {
 		r.steady()
 		before := r.row("session-token").Version
 		r.request("session-token")
-		eventually(t, 20*time.Second, "the run to wait for its proof", func() bool { return strings.Contains(r.row("session-token").Waiting, "proof") })
+		eventually(t, "the run to wait for its proof", func() bool { return strings.Contains(r.row("session-token").Waiting, "proof") })
 		ballast := filepath.Join(dir, "ballast")
 		durabletest.Fill(t, ballast)
 		refused := r.run("rotate", "mail-password", "--reason", "full")
@@ -241,7 +244,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		r.fails(r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"), server.Unavailable, "no space left on device")
 		letPass()
-		eventually(t, 20*time.Second, "the run to say that the disk is full", func() bool {
+		eventually(t, "the run to say that the disk is full", func() bool {
 			return strings.Contains(fmt.Sprint(r.status().Findings), "no space left on device")
 		})
 		if code, _ := r.get("/healthz"); code != 200 {
@@ -259,7 +262,7 @@ func TestFullDisk(t *testing.T) {
 		if r.serving == nil {
 			r.serve()
 		}
-		eventually(t, 60*time.Second, "the run to end", func() bool {
+		eventually(t, "the run to end", func() bool {
 			letPass() // the request that was refused may be on disk all the same: then it is served too
 			row := r.row("session-token")
 			return row.Version != before && row.State == "steady"
@@ -267,7 +270,7 @@ func TestFullDisk(t *testing.T) {
 		if repeated := r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"); repeated.code != 0 {
 			t.Errorf("the request cannot be repeated: %s", repeated.err)
 		}
-		eventually(t, 60*time.Second, "the repeated request to be served", func() bool {
+		eventually(t, "the repeated request to be served", func() bool {
 			letPass()
 			row := r.row("session-token")
 			return row.State == "steady" && slices.Contains(row.Last.Trigger.Requests, "on-a-full-disk")

@@ -51,6 +51,7 @@ func (c canary) in(data []byte) bool {
 // TestNoValueLeaks is the canary over the whole: the marked value from Git, every value that was generated, the keys.
 // They are in the delivered files, and nowhere else.
 func TestNoValueLeaks(t *testing.T) {
+	t.Parallel()
 	rotations := 5
 	if testing.Short() {
 		rotations = 2

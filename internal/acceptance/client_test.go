@@ -5,6 +5,7 @@ package acceptance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,12 +23,6 @@ type clientPlan struct {
 	client.Plan
 	Host string
 	Port int
-}
-
-type credential struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
-	Version  string `json:"version"`
 }
 
 func readCredential(file string) (credential, error) {
@@ -54,7 +49,7 @@ func playClient(planFile string) int {
 
 // signIn opens a connection with c and closes it. A refusal of c is signin.ErrRefused.
 func signIn(host string, port int, c credential) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // a hundred times what it takes
 	defer cancel()
 	return signin.PostgreSQL(ctx, host, port, c.Username, c.Password)
 }
@@ -90,7 +85,7 @@ func startClient(t *testing.T, plan clientPlan) *running {
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
-	eventually(t, 10*time.Second, "the client process to run", func() bool {
+	eventually(t, "the client process to run", func() bool {
 		_, err := os.Stat(filepath.Join(plan.Folder, "pid"))
 		return err == nil
 	})
@@ -113,13 +108,23 @@ func (c *running) stop(t *testing.T) client.Seen {
 	return seen
 }
 
-func eventually(t *testing.T, within time.Duration, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", within, what)
-		}
-		time.Sleep(20 * time.Millisecond)
+// current reads the credential that the polling file holds.
+func (r *rig) current() credential {
+	r.t.Helper()
+	c, err := readCredential(filepath.Join(r.dir, "app", "polled.json"))
+	if err != nil {
+		r.t.Fatal(err)
 	}
+	return c
+}
+
+func (r *rig) refused(c credential) bool {
+	return errors.Is(signIn(r.database.Host, r.database.Port, c), signin.ErrRefused)
+}
+
+func (r *rig) startClient(ignoresReload bool) *running {
+	return startClient(r.t, clientPlan{Host: r.database.Host, Port: r.database.Port, Plan: client.Plan{
+		Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
+		Polled: filepath.Join(r.dir, "app", "polled.json"), Held: filepath.Join(r.dir, "app", "held.json"), IgnoresReload: ignoresReload,
+	}})
 }

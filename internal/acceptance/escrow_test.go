@@ -13,6 +13,7 @@ import (
 // TestAdminCandidatesAreInEscrow loses the authority after the admin credential has rotated itself, and signs in with
 // what the root key finds beside it.
 func TestAdminCandidatesAreInEscrow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	defer clients.stop(t)
@@ -43,6 +44,7 @@ func TestAdminCandidatesAreInEscrow(t *testing.T) {
 
 // TestRootOpensTheAuthority loses the unseal key and puts the root key in its place.
 func TestRootOpensTheAuthority(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	clients.stop(t)

@@ -6,13 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // TestBootstrapValueIsNeverWrittenAgain is named after vault-config-operator #131 and #339, where a reconcile wrote the
 // bootstrap password of an admin over the one it had rotated to, and locked everybody out. It is H1 to H3: handover
 // happens once, and whatever Git says afterwards, a restart, the same estate again or another value, changes nothing.
 func TestBootstrapValueIsNeverWrittenAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	handover := r.runs("database-admin", "handover")
@@ -81,6 +81,7 @@ func TestBootstrapValueIsNeverWrittenAgain(t *testing.T) {
 // TestFailedHandoverIsSafeToRetry has the server away while the bootstrap value is to be verified, and killed processes
 // between the tries.
 func TestFailedHandoverIsSafeToRetry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	if err := r.database.Stop(); err != nil {
 		t.Fatal(err)
@@ -107,11 +108,12 @@ func TestFailedHandoverIsSafeToRetry(t *testing.T) {
 
 // TestRefusedBootstrapValueStaysInGit has a password in Git that the server does not take.
 func TestRefusedBootstrapValueStaysInGit(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	r.seal("database-admin", credential{Username: adminUser, Password: "outdated-" + marker})
 	r.serve()
 	r.waitsInGit("database-admin", "the upstream refuses the bootstrap value")
-	eventually(t, 10*time.Second, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != "" })
+	eventually(t, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != "" })
 	if row := r.row("app-database"); row.Authority != "nobody" {
 		t.Errorf("app-database: authority %s before its admin was handed over", row.Authority)
 	}

@@ -18,6 +18,7 @@ import (
 // TestInventoryAnswers asks the four questions: which secrets exist, who owns each, which services depend on it, which
 // expire and when.
 func TestInventoryAnswers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	r.rotate("app-database")
@@ -85,6 +86,7 @@ func TestInventoryAnswers(t *testing.T) {
 
 // TestPhasesAreWalked starts from nothing and puts in place, one after the other, what each phase waits for.
 func TestPhasesAreWalked(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	policies, key := r.read("estate/policies.yaml"), r.read("keys/bootstrap")
 	r.write("estate/policies.yaml", "not: a document\n")
@@ -99,7 +101,7 @@ func TestPhasesAreWalked(t *testing.T) {
 				t.Logf("%+v", got.Standing)
 			}
 		}()
-		eventually(t, 20*time.Second, fmt.Sprintf("phase %d", phase), func() bool {
+		eventually(t, fmt.Sprintf("phase %d", phase), func() bool {
 			got = decode[server.Status](t, r.ok("status", "-o", "json"))
 			return int(got.Standing.Phase) == phase && containsAll(strings.Join(got.Standing.WaitsFor, "; "), waitsFor)
 		})

@@ -1,71 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+package acceptance_test
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
+	"slices"
 	"testing"
 
-	"custody.dev/custody/internal/realparts/client"
+	"custody.dev/custody/internal/acceptance"
+	"custody.dev/custody/internal/upstream/mysql/mysqltest"
+	"custody.dev/custody/internal/upstream/postgres/postgrestest"
+	"custody.dev/custody/internal/upstream/redis/redistest"
 )
 
-// The test binary plays other parts too: it re-executes itself as a client process and as that process's check.
+// related are the kinds that tests of relations run.
+func related() []acceptance.Kind {
+	return slices.Concat(postgrestest.Kinds(), mysqltest.Kinds(), redistest.Kinds())
+}
+
+// The test binary plays the client of the whole product's tests too, beside what acceptance.Main has it play.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "play-program" {
-		os.Exit(playProgram())
+	if len(os.Args) > 2 && os.Args[1] == "play-client" {
+		os.Exit(acceptance.PlayClient(os.Args[2]))
 	}
-	if len(os.Args) > 2 {
-		switch os.Args[1] {
-		case "play-client":
-			os.Exit(playClient(os.Args[2]))
-		case "play-check":
-			os.Exit(client.PlayCheck(os.Args[2]))
-		case "play-kind":
-			os.Exit(playKind(os.Args[2]))
-		}
-	}
-	code := m.Run()
-	if binary.dir != "" {
-		_ = os.RemoveAll(binary.dir)
-	}
-	os.Exit(code)
-}
-
-// built is the custody binary, built once.
-type built struct {
-	once sync.Once
-	dir  string
-	path string
-	err  error
-}
-
-var binary built
-
-// binaryVariable names a binary that is built already, for a test that starts itself once more.
-const binaryVariable = "CUSTODY_ACCEPTANCE_BINARY"
-
-// custody returns the path of the built binary.
-func custody(t *testing.T) string {
-	t.Helper()
-	binary.once.Do(func() {
-		if binary.path = os.Getenv(binaryVariable); binary.path != "" {
-			return
-		}
-		if binary.dir, binary.err = os.MkdirTemp("", "custody-binary-"); binary.err != nil {
-			return
-		}
-		binary.path = filepath.Join(binary.dir, "custody")
-		build := exec.Command("go", "build", "-o", binary.path, "custody.dev/custody/cmd/custody")
-		if out, err := build.CombinedOutput(); err != nil {
-			binary.err = fmt.Errorf("building custody: %w\n%s", err, out)
-		}
-	})
-	if binary.err != nil {
-		t.Fatal(binary.err)
-	}
-	return binary.path
+	acceptance.Main(m, related()...)
 }

@@ -27,6 +27,7 @@ func (r *rig) confirm() {
 
 // TestRequestIsTakenOnce repeats a request by its id: while it is open, after its run, and after a kill.
 func TestRequestIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()
@@ -64,6 +65,7 @@ func TestRequestIsTakenOnce(t *testing.T) {
 
 // TestForcePastAMissingProof waives a proof that does not come. It is on record who did, and what was waived.
 func TestForcePastAMissingProof(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()
@@ -77,7 +79,7 @@ func TestForcePastAMissingProof(t *testing.T) {
 		t.Fatal("the run ended without its proof")
 	}
 	r.ok("run", "force", run, "--reason", "the web host was scrapped")
-	eventually(t, 30*time.Second, "the forced run to end", func() bool { return r.row("session-token").Live == nil })
+	eventually(t, "the forced run to end", func() bool { return r.row("session-token").Live == nil })
 	row := r.row("session-token")
 	if row.Last == nil || string(row.Last.Run) != run || row.Last.Result != "completed" || !strings.Contains(row.Last.Forced, "the web host was scrapped") {
 		t.Errorf("last run %+v, want it completed and forced", row.Last)
@@ -101,6 +103,7 @@ func TestForcePastAMissingProof(t *testing.T) {
 
 // TestAbortBeforeVerify takes a run back that has not been verified: its upstream is away.
 func TestAbortBeforeVerify(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	before, version := r.current(), r.row("app-database").Version
@@ -108,7 +111,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.request("app-database")
-	eventually(t, 20*time.Second, "the run to wait for the server", func() bool {
+	eventually(t, "the run to wait for the server", func() bool {
 		row := r.row("app-database")
 		return row.Live != nil && row.Waiting != ""
 	})
@@ -117,7 +120,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 	if err := r.database.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 60*time.Second, "the run to be undone", func() bool { return r.row("app-database").Live == nil })
+	eventually(t, "the run to be undone", func() bool { return r.row("app-database").Live == nil })
 	row := r.row("app-database")
 	if row.Version != version || row.Last.Result != "undone" || !containsAll(row.Last.Detail, []string{"aborted by", "wrong database"}) {
 		t.Errorf("version %s, last %+v; want the run undone and the version kept", row.Version, row.Last)
@@ -136,6 +139,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 
 // TestMetrics reads what an alert needs.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms", gated)
 	r.serve()
 	r.held()

@@ -13,6 +13,7 @@ import (
 // TestOlderAuthorityIsNotActedOn puts an older copy of the authority back, as a restore from backup does. What it lacks
 // is on record, so nothing is seeded, rotated or delivered until the newest copy is back.
 func TestOlderAuthorityIsNotActedOn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "50ms")
 	clients := r.begin(false)
 	clients.stop(t)

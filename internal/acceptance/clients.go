@@ -21,26 +21,26 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// kindPlan tells the client process of one kind what to do. Workers that hold keep what they read until SIGHUP; the
+// clientsPlan tells the client process of one kind what to do. Workers that hold keep what they read until SIGHUP; the
 // others read the file before each sign-in.
-type kindPlan struct {
+type clientsPlan struct {
 	Kind, At string
 	Folder   string // of pid, stats, and running.SECRET
-	Accounts []kindFiles
+	Accounts []clientFiles
 	Every    time.Duration
 	// Settle is how long a credential may be held before it is used, see late.
 	Settle time.Duration
 }
 
-// kindFiles are the files of one account and how many workers read each.
-type kindFiles struct {
+// clientFiles are the files of one account and how many workers read each.
+type clientFiles struct {
 	Secret         string
 	Polled, Held   string
 	Polling, Holds int
 }
 
-// kindStats is what the client process of a kind has seen.
-type kindStats struct {
+// seen is what the client process of a kind has seen.
+type seen struct {
 	SignIns, Refused int64
 	// Late sign-ins were refused because the client was too slow, see late.
 	Late int64
@@ -79,10 +79,12 @@ const (
 	afterRefusal = 10 * time.Millisecond
 	// restFactor is how many times as long as its sign-in took a worker rests at least: a machine that has become slow is
 	// not kept so by its clients.
-	restFactor  = 4
-	signInLimit = time.Minute
-	// openLimit is how long a worker that is refused when the process is told to stop goes on.
-	openLimit = 30 * time.Second
+	restFactor = 4
+	// SignInLimit ends a sign-in that hangs: the slowest server here takes three seconds to answer a wrong one.
+	SignInLimit = time.Minute
+	// openLimit is how long a worker that is refused when the process is told to stop goes on. By then every run has ended,
+	// so that one sign-in is enough, and there is time for several that hang.
+	openLimit = 2 * time.Minute
 )
 
 // readDelivery reads a delivered JSON file. It lies there since its inode last changed, by the rename that put it there.
@@ -119,55 +121,30 @@ func late(used string, now delivery, answered time.Time, settle time.Duration) b
 	return answered.After(now.since)
 }
 
-// TestLateIsTheClientsFault: only a refusal of what had long been replaced is the client's own.
-func TestLateIsTheClientsFault(t *testing.T) {
-	answered := time.Now()
-	ago := func(version string, age time.Duration) delivery {
-		return delivery{fields: map[string]string{"version": version}, since: answered.Add(-age)}
-	}
-	for _, c := range []struct {
-		name string
-		now  delivery
-		want bool
-	}{
-		{"in force", ago("3.a", time.Hour), false},
-		{"replaced long ago", ago("4.b", 301*time.Millisecond), true},
-		{"replaced just now", ago("4.b", 299*time.Millisecond), false},
-		{"replaced after the answer", ago("4.b", -time.Millisecond), false},
-		{"replaced twice", ago("5.c", time.Millisecond), true},
-		{"replaced twice after the answer", ago("5.c", -time.Millisecond), false},
-	} {
-		if got := late("3.a", c.now, answered, 300*time.Millisecond); got != c.want {
-			t.Errorf("%s: late %v, want %v", c.name, got, c.want)
-		}
-	}
-}
-
-// kindProcess is the client process of a kind.
-type kindProcess struct {
-	kindPlan
-	kind    kind
+// process is the client process of a kind.
+type process struct {
+	clientsPlan
+	kind    Kind
 	held    []atomic.Pointer[delivery] // by account
 	ended   chan struct{}
 	stopped time.Time // before ended is closed
 
 	mu    sync.Mutex
-	stats kindStats
+	stats seen
 }
 
-// playKind is the main of a client process.
-func playKind(planFile string) int {
-	p := &kindProcess{ended: make(chan struct{})}
+// playClients is the main of a client process.
+func playClients(kinds []Kind, planFile string) int {
+	p := &process{ended: make(chan struct{})}
 	data, err := os.ReadFile(planFile)
-	if err != nil || json.Unmarshal(data, &p.kindPlan) != nil {
+	if err != nil || json.Unmarshal(data, &p.clientsPlan) != nil {
 		return 2
 	}
-	all := kinds()
-	i := slices.IndexFunc(all, func(k kind) bool { return k.name == p.Kind })
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == p.Kind })
 	if i < 0 {
 		return 2
 	}
-	p.kind, p.held = all[i], make([]atomic.Pointer[delivery], len(p.Accounts))
+	p.kind, p.held = kinds[i], make([]atomic.Pointer[delivery], len(p.Accounts))
 	reload, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	signal.Notify(stop, syscall.SIGTERM)
@@ -208,7 +185,7 @@ func playKind(planFile string) int {
 }
 
 // load reads what the holding workers hold, and notes which version of each secret the process runs on.
-func (p *kindProcess) load() error {
+func (p *process) load() error {
 	for i, account := range p.Accounts {
 		file := account.Held
 		if account.Holds == 0 {
@@ -229,7 +206,7 @@ func (p *kindProcess) load() error {
 }
 
 // work signs in to one account until the end, and after it until it is let in.
-func (p *kindProcess) work(account, n int, holds bool) {
+func (p *process) work(account, n int, holds bool) {
 	files := p.Accounts[account]
 	next := time.NewTimer(p.Every * time.Duration(n) / time.Duration(files.Polling+files.Holds)) // not all at once
 	defer next.Stop()
@@ -247,7 +224,7 @@ func (p *kindProcess) work(account, n int, holds bool) {
 				return
 			}
 			if time.Since(p.stopped) > openLimit {
-				p.note(func(s *kindStats) { s.Open = append(s.Open, *without) })
+				p.note(func(s *seen) { s.Open = append(s.Open, *without) })
 				return
 			}
 			<-next.C
@@ -261,8 +238,8 @@ func (p *kindProcess) work(account, n int, holds bool) {
 		began, after := time.Now(), p.Every
 		verdict := upstream.Unknown
 		if err == nil {
-			ctx, cancel := context.WithTimeout(context.Background(), signInLimit)
-			verdict, err = p.kind.signIn(ctx, p.At, used.fields)
+			ctx, cancel := context.WithTimeout(context.Background(), SignInLimit)
+			verdict, err = p.kind.SignIn(ctx, p.At, used.fields)
 			cancel()
 		}
 		answered := time.Now()
@@ -274,7 +251,7 @@ func (p *kindProcess) work(account, n int, holds bool) {
 				slow = late(used.fields["version"], now, answered, p.Settle)
 			}
 		}
-		p.note(func(s *kindStats) {
+		p.note(func(s *seen) {
 			s.SignIns++
 			s.Longest = max(s.Longest, answered.Sub(began))
 			switch verdict {
@@ -307,35 +284,43 @@ func (p *kindProcess) work(account, n int, holds bool) {
 	}
 }
 
-func (p *kindProcess) note(change func(*kindStats)) {
+func (p *process) note(change func(*seen)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.stats)
 }
 
-// kindClient is a running client process of a kind.
-type kindClient struct {
+// clients is a running client process of a kind.
+type clients struct {
 	folder  string
 	command *exec.Cmd
 	stopped bool
 }
 
+// crew is what a kind's client process does in a part of a test: so many workers sign in to each of the accounts, half of
+// which hold what they read until they are reloaded. The other accounts' files are followed, as the check wants.
+type crew struct {
+	accounts []string
+	workers  int
+	pace     time.Duration
+}
+
 // startClient starts the client process, which waits for the first delivery.
-func (l *live) startClient() {
+func (l *live) startClient(of crew) {
 	s := l.stage
 	s.t.Helper()
-	folder := s.file("clients/" + l.name)
+	folder := s.file("clients/" + l.Name)
 	l.shell(folder)
 	settle, err := time.ParseDuration(s.plan.settle)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := kindPlan{Kind: l.name, At: l.at, Folder: folder, Every: max(l.pace, s.pace), Settle: settle}
+	p := clientsPlan{Kind: l.Name, At: l.At, Folder: folder, Every: max(l.Pace, of.pace), Settle: settle}
 	for _, name := range l.secrets {
-		files := kindFiles{Secret: name, Polled: s.file("app/" + name + ".polled.json"), Held: s.file("app/" + name + ".held.json"), Polling: s.workers(l.kind)}
-		if s.holds {
-			files.Holds = files.Polling / 2
-			files.Polling -= files.Holds
+		files := clientFiles{Secret: name, Polled: s.file("app/" + name + ".polled.json"), Held: s.file("app/" + name + ".held.json")}
+		if slices.Contains(of.accounts, name) {
+			files.Holds = of.workers / 2
+			files.Polling = of.workers - files.Holds
 		}
 		p.Accounts = append(p.Accounts, files)
 	}
@@ -343,12 +328,12 @@ func (l *live) startClient() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.write("clients/"+l.name+"/plan.json", string(encoded))
+	s.write("clients/"+l.Name+"/plan.json", string(encoded))
 	self, err := os.Executable()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c := &kindClient{folder: folder, command: exec.Command(self, "play-kind", filepath.Join(folder, "plan.json"))}
+	c := &clients{folder: folder, command: exec.Command(self, "play-clients", filepath.Join(folder, "plan.json"))}
 	c.command.Stderr = os.Stderr
 	c.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.command.Start(); err != nil {
@@ -364,9 +349,9 @@ func (l *live) startClient() {
 }
 
 // stop ends the client process and returns what it saw.
-func (c *kindClient) stop(t *testing.T) kindStats {
+func (c *clients) stop(t *testing.T) seen {
 	t.Helper()
-	var stats kindStats
+	var stats seen
 	c.stopped = true
 	_ = c.command.Process.Signal(syscall.SIGTERM)
 	if err := c.command.Wait(); err != nil {

@@ -27,7 +27,7 @@ type answer struct {
 // run runs a command of the built binary on the rig's platform. One that hangs fails the test.
 func (r *rig) run(args ...string) answer {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	command := exec.CommandContext(ctx, custody(r.t), append(args, "--host", r.file("custody.yaml"))...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -77,8 +77,8 @@ func (r *rig) terminate() (code int, took time.Duration) {
 	}
 	select {
 	case <-r.ended:
-	case <-time.After(60 * time.Second):
-		r.t.Fatalf("custody serve did not stop within a minute:\n%s", r.log())
+	case <-time.After(hang):
+		r.t.Fatalf("custody serve did not stop :\n%s", r.log())
 	}
 	_ = r.serving.Wait() // its exit code says how it ended
 	code, r.serving = r.serving.ProcessState.ExitCode(), nil
@@ -136,7 +136,7 @@ func (r *rig) runs(secretName, workflow string) []server.Run {
 // finding waits until a finding of status holds each of words, and returns it.
 func (r *rig) finding(words ...string) string {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(hang)
 	for {
 		findings := r.status().Findings
 		for _, finding := range findings {
@@ -178,7 +178,7 @@ func (r *rig) sound() {
 // steady waits until every declared secret is in its steady state.
 func (r *rig) steady() {
 	r.t.Helper()
-	eventually(r.t, 60*time.Second, "every secret to be steady", func() bool {
+	eventually(r.t, "every secret to be steady", func() bool {
 		for _, row := range r.status().Secrets {
 			if row.State != "steady" {
 				return false
@@ -203,4 +203,16 @@ func (r *rig) within(t *testing.T) func() {
 	whole := r.t
 	r.t = t
 	return func() { r.t = whole }
+}
+
+// eventually waits for a condition, and fails the test that would otherwise hang.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(hang)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s", hang, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }

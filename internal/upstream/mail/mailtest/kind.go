@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package mailtest is how the type of upstream mail is run on the whole product, at Dovecot and Postfix: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package mailtest
 
 import (
 	"context"
@@ -9,9 +11,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
@@ -30,12 +32,12 @@ passdb {
 }
 `
 
-// mailKinds are one Dovecot for the modes, whose passwords are in files on this host, which it looks at once a second at
+// Kinds are one Dovecot for the modes, whose passwords are in files on this host, which it looks at once a second at
 // most; and one for each other place that keeps passwords.
-func mailKinds() []kind {
+func Kinds() []acceptance.Kind {
 	one := func(name string) []string { return []string{name} }
 	pair := func(name string) []string { return []string{name + "_a", name + "_b"} }
-	return []kind{
+	return []acceptance.Kind{
 		mailKind("dual", upstream.Dual, one, "mail: {mode: dual, user: %s@example.org}"),
 		mailKind("alternate", upstream.Alternate, pair, "mail: {mode: alternate, users: [%s@example.org, %s@example.org]}"),
 		mailKind("overwrite", upstream.Overwrite, one, "mail: {mode: overwrite, user: %s@example.org}"),
@@ -43,41 +45,41 @@ func mailKinds() []kind {
 	}
 }
 
-func mailKind(mode string, capability upstream.Capability, logins func(string) []string, parameters string) kind {
-	return kind{
-		name: "mail-" + mode, capability: capability, abreast: 10, pace: 500 * time.Millisecond, signIn: mailSignIn,
-		start: func(s *stage, accounts []string) part {
-			m := once(s, "mail", func() *realparts.Mail {
-				m := realparts.MailServer(s.t, realparts.MailOptions{Passdbs: mailPassdbs})
-				s.must(nil, os.Mkdir(m.File("users"), 0o755))
+func mailKind(mode string, capability upstream.Capability, logins func(string) []string, parameters string) acceptance.Kind {
+	return acceptance.Kind{
+		Name: "mail-" + mode, Capability: capability, Abreast: 10, Pace: 500 * time.Millisecond, SignIn: mailSignIn,
+		Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+			m := acceptance.Once(s, "mail", func() *realparts.Mail {
+				m := realparts.MailServer(s.T(), realparts.MailOptions{Passdbs: mailPassdbs})
+				s.Must(nil, os.Mkdir(m.File("users"), 0o755))
 				for _, name := range []string{"first", "second"} {
-					s.must(nil, os.WriteFile(m.File("users/"+name), nil, 0o640))
+					s.Must(nil, os.WriteFile(m.File("users/"+name), nil, 0o640))
 				}
-				s.folders = append(s.folders, "mail: "+m.File("users"))
-				host, port := s.via(m.Host, m.Port)
-				s.upstream("mail", fmt.Sprintf("mail:\n  submission:\n    host: %s\n    port: %d\n%s  passwdFile: {folder: mail, file: first, secondFile: second}\n  cost: 4\n  settle: 1s",
+				s.AddFolder("mail: " + m.File("users"))
+				host, port := s.Via(m.Host, m.Port)
+				s.Upstream("mail", fmt.Sprintf("mail:\n  submission:\n    host: %s\n    port: %d\n%s  passwdFile: {folder: mail, file: first, secondFile: second}\n  cost: 4\n  settle: 1s",
 					host, port, nestedAuthorities(m.CA)), nil, "")
 				return m
 			})
 			text, err := os.ReadFile(m.File("users/first"))
-			s.must(nil, err)
+			s.Must(nil, err)
 			for _, account := range accounts {
 				for _, login := range logins(account) {
 					text = fmt.Appendf(text, "%s@example.org:{PLAIN}%s::::::\n", login, rand.Text())
 				}
 			}
-			s.must(nil, os.WriteFile(m.File("users/first"), text, 0o640))
-			return part{
-				at: mailAt(m), upstream: "mail", log: m.Log,
-				account: func(name string) string {
+			s.Must(nil, os.WriteFile(m.File("users/first"), text, 0o640))
+			return acceptance.Part{
+				At: mailAt(m), Upstream: "mail", Log: m.Log,
+				Account: func(name string) string {
 					var names []any
 					for _, login := range logins(name) {
 						names = append(names, login)
 					}
 					return fmt.Sprintf(parameters, names...)
 				},
-				held: func(_ context.Context, name string) (held []string, err error) {
-					return mailHeld(m, logins(name), s.fields(strings.ReplaceAll(name, "_", "-"))["password"])
+				Held: func(_ context.Context, name string) (held []string, err error) {
+					return mailHeld(m, logins(name), s.Fields(strings.ReplaceAll(name, "_", "-"))["password"])
 				},
 			}
 		},
@@ -127,61 +129,21 @@ func mailOpens(places []mailPlace, password string) (held []string) {
 	return held
 }
 
-// TestMailHeldNamesWhatOpens: an account at rest has one line that its delivered password opens.
-func TestMailHeldNamesWhatOpens(t *testing.T) {
-	hash := func(password string) string {
-		made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return "{BLF-CRYPT}" + string(made)
-	}
-	line := func(login, stored, run string) string {
-		return login + "@example.org:" + stored + "::::::userdb_custody=1;shop;" + run + "\n"
-	}
-	good := line("shop_a", hash("delivered"), "r2") + line("shop_b", hash("nobody's"), "r2")
-	for _, c := range []struct {
-		name, first, second string
-		want                int
-	}{
-		{"at rest", good, "", 1},
-		{"somebody else's line", good + line("shop", hash("delivered"), "r1"), "", 1},
-		{"none", line("shop_a", hash("nobody's"), "r2"), "", 0},
-		{"a second line", good + line("shop_b", hash("other"), "r2"), "", 2},
-		{"not hashed by Custody", line("shop_a", hash("delivered"), "r2") + line("shop_b", "{PLAIN}x", "r2"), "", 2},
-		{"written by an earlier run", line("shop_a", hash("delivered"), "r2") + line("shop_b", hash("candidate"), "r1"), "", 2},
-		{"in both files", line("shop_a", hash("delivered"), "r2"), line("shop_a", hash("delivered"), "r2"), 2},
-	} {
-		m := &realparts.Mail{Dir: t.TempDir()}
-		if err := os.Mkdir(m.File("users"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		for name, text := range map[string]string{"first": c.first, "second": c.second} {
-			if err := os.WriteFile(m.File("users/"+name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if held, err := mailHeld(m, []string{"shop_a", "shop_b"}, "delivered"); err != nil || len(held) != c.want {
-			t.Errorf("%s: held %q (%v), want %d", c.name, held, err, c.want)
-		}
-	}
-}
-
 // mailAt is where clients of a mail server sign in.
 func mailAt(m *realparts.Mail) string {
 	return fmt.Sprintf("%s:%d %s", m.Host, m.Port, m.File("ca.pem"))
 }
 
-// mailSignIn goes to at: the address, and behind it the file of the authority's certificate.
+// mailSignIn goes to At: the address, and behind it the file of the authority's certificate.
 func mailSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
 	address, authority, _ := strings.Cut(at, " ")
 	pem, err := os.ReadFile(authority)
 	if err != nil {
 		return upstream.Unknown, err
 	}
-	host, port, err := addressOf(address)
+	host, port, err := acceptance.AddressOf(address)
 	if err != nil {
 		return upstream.Unknown, err
 	}
-	return verdictOf(signin.SMTP(ctx, host, port, string(pem), fields["username"], fields["password"]))
+	return acceptance.VerdictOf(signin.SMTP(ctx, host, port, string(pem), fields["username"], fields["password"]))
 }

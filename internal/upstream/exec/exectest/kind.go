@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package exectest is how the type of upstream exec is run on the whole product, at a program of the host: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package exectest
 
 import (
 	"context"
@@ -13,31 +15,32 @@ import (
 	"path/filepath"
 	"strings"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/upstream"
 )
 
-// execKinds is a program that this host names: the test binary itself, which keeps keys as files in a folder. A key is
+// Kinds is a program that this host names: the test binary itself, which keeps keys as files in a folder. A key is
 // accepted as long as its file is there.
-func execKinds() []kind {
-	return []kind{{
-		name: "exec", capability: upstream.Dual, crowd: 3, signIn: execSignIn,
-		start: func(s *stage, accounts []string) part {
-			folder := once(s, "exec", func() string {
-				folder := s.file("keys-by-program")
+func Kinds() []acceptance.Kind {
+	return []acceptance.Kind{{
+		Name: "exec", Capability: upstream.Dual, Crowd: 3, SignIn: execSignIn,
+		Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+			folder := acceptance.Once(s, "exec", func() string {
+				folder := s.File("keys-by-program")
 				self, err := os.Executable()
-				s.must(nil, err)
-				s.programs = append(s.programs, fmt.Sprintf("keys: {argv: [%s, play-program], timeout: 5s}", self))
-				s.upstream("exec", fmt.Sprintf("exec: {program: keys, parameters: {folder: %s}}", folder), nil, "")
+				s.Must(nil, err)
+				s.AddProgram(fmt.Sprintf("keys: {argv: [%s, play-program], timeout: 5s}", self))
+				s.Upstream("exec", fmt.Sprintf("exec: {program: keys, parameters: {folder: %s}}", folder), nil, "")
 				return folder
 			})
 			for _, name := range accounts {
-				s.must(nil, os.MkdirAll(filepath.Join(folder, name), 0o700))
+				s.Must(nil, os.MkdirAll(filepath.Join(folder, name), 0o700))
 			}
-			return part{
-				at: folder, upstream: "exec",
-				account: func(name string) string { return "exec: {mode: dual, parameters: {name: " + name + "}}" },
-				held: func(_ context.Context, name string) (held []string, err error) {
+			return acceptance.Part{
+				At: folder, Upstream: "exec",
+				Account: func(name string) string { return "exec: {mode: dual, parameters: {name: " + name + "}}" },
+				Held: func(_ context.Context, name string) (held []string, err error) {
 					entries, err := os.ReadDir(filepath.Join(folder, name))
 					for _, entry := range entries {
 						held = append(held, entry.Name())
@@ -49,8 +52,8 @@ func execKinds() []kind {
 	}}
 }
 
-// playProgram is that program: one request on standard input, one answer on standard output.
-func playProgram() int {
+// PlayProgram is that program: one request on standard input, one answer on standard output.
+func PlayProgram() int {
 	var request struct {
 		Method                         string
 		Password                       string

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package rabbitmqtest is how the type of upstream rabbitmq is run on the whole product, at RabbitMQ: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package rabbitmqtest
 
 import (
 	"bytes"
@@ -16,33 +18,34 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/upstream"
 )
 
-// rabbitmqKinds share one broker, whose admin has the tag administrator and no permission anywhere.
-func rabbitmqKinds() []kind {
-	return []kind{
+// Kinds share one broker, whose admin has the tag administrator and no permission anywhere.
+func Kinds() []acceptance.Kind {
+	return []acceptance.Kind{
 		// The broker tells up to 5 s late who is connected, and that is asked before each revocation.
 		rabbitmqKind("alternate", upstream.Alternate, 13, "rabbitmq: {mode: alternate, template: %s}"),
 		rabbitmqKind("overwrite", upstream.Overwrite, 2, "rabbitmq: {mode: overwrite, user: %s}"),
 	}
 }
 
-func rabbitmqKind(mode string, capability upstream.Capability, abreast int, parameters string) kind {
-	return kind{
-		name: "rabbitmq-" + mode, capability: capability, crowd: 3, abreast: abreast, pace: 300 * time.Millisecond, signIn: rabbitmqSignIn,
-		start: func(s *stage, accounts []string) part {
+func rabbitmqKind(mode string, capability upstream.Capability, abreast int, parameters string) acceptance.Kind {
+	return acceptance.Kind{
+		Name: "rabbitmq-" + mode, Capability: capability, Crowd: 3, Abreast: abreast, Pace: 300 * time.Millisecond, SignIn: rabbitmqSignIn,
+		Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
 			r := startRabbitMQ(s)
 			for _, name := range accounts {
-				s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"password_hash": "", "tags": "monitoring"}, nil, "users", name))
-				s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"configure": "^orders", "write": "", "read": "^orders"}, nil, "permissions", "/", name))
+				s.Must(rabbitmqAsk(s.T().Context(), r, http.MethodPut, map[string]any{"password_hash": "", "tags": "monitoring"}, nil, "users", name))
+				s.Must(rabbitmqAsk(s.T().Context(), r, http.MethodPut, map[string]any{"configure": "^orders", "write": "", "read": "^orders"}, nil, "permissions", "/", name))
 			}
-			return part{
-				at: fmt.Sprintf("%s:%d", r.Host, r.Port), upstream: "rabbitmq", log: r.Log,
-				account: func(name string) string { return fmt.Sprintf(parameters, name) },
-				held: func(ctx context.Context, name string) (held []string, err error) {
+			return acceptance.Part{
+				At: fmt.Sprintf("%s:%d", r.Host, r.Port), Upstream: "rabbitmq", Log: r.Log,
+				Account: func(name string) string { return fmt.Sprintf(parameters, name) },
+				Held: func(ctx context.Context, name string) (held []string, err error) {
 					var users []rabbitmqUser
 					_, err = rabbitmqAsk(ctx, r, http.MethodGet, nil, &users, "users")
 					for _, user := range users {
@@ -52,7 +55,7 @@ func rabbitmqKind(mode string, capability upstream.Capability, abreast int, para
 					}
 					return held, err
 				},
-				rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
+				Rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
 					var user rabbitmqUser
 					var permissions []map[string]any
 					_, first := rabbitmqAsk(ctx, r, http.MethodGet, nil, &user, "users", fields["username"])
@@ -65,15 +68,15 @@ func rabbitmqKind(mode string, capability upstream.Capability, abreast int, para
 	}
 }
 
-func startRabbitMQ(s *stage) *realparts.RabbitMQServer {
-	return once(s, "rabbitmq", func() *realparts.RabbitMQServer {
-		r := realparts.RabbitMQ(s.t, realparts.RabbitMQOptions{})
+func startRabbitMQ(s *acceptance.Stage) *realparts.RabbitMQServer {
+	return acceptance.Once(s, "rabbitmq", func() *realparts.RabbitMQServer {
+		r := realparts.RabbitMQ(s.T(), realparts.RabbitMQOptions{})
 		password := rand.Text()
-		s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"password": password, "tags": "administrator"}, nil, "users", "custody_admin"))
-		s.must(rabbitmqAsk(s.t.Context(), r, http.MethodPut, map[string]any{"durable": true}, nil, "queues", "/", "orders"))
-		host, port := s.via(r.Host, r.Port)
-		_, management := s.via(r.Host, r.ManagementPort)
-		s.upstream("rabbitmq", fmt.Sprintf("rabbitmq: {host: %s, port: %d, managementPort: %d, tls: disable}", host, port, management),
+		s.Must(rabbitmqAsk(s.T().Context(), r, http.MethodPut, map[string]any{"password": password, "tags": "administrator"}, nil, "users", "custody_admin"))
+		s.Must(rabbitmqAsk(s.T().Context(), r, http.MethodPut, map[string]any{"durable": true}, nil, "queues", "/", "orders"))
+		host, port := s.Via(r.Host, r.Port)
+		_, management := s.Via(r.Host, r.ManagementPort)
+		s.Upstream("rabbitmq", fmt.Sprintf("rabbitmq: {host: %s, port: %d, managementPort: %d, tls: disable}", host, port, management),
 			map[string]string{"username": "custody_admin", "password": password}, "rabbitmq: {mode: overwrite, user: custody_admin}")
 		return r
 	})
@@ -118,9 +121,9 @@ func rabbitmqAsk(ctx context.Context, r *realparts.RabbitMQServer, method string
 }
 
 func rabbitmqSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
-	host, port, err := addressOf(at)
+	host, port, err := acceptance.AddressOf(at)
 	if err != nil {
 		return upstream.Unknown, err
 	}
-	return verdictOf(signin.AMQP(ctx, host, port, fields["username"], fields["password"], "orders"))
+	return acceptance.VerdictOf(signin.AMQP(ctx, host, port, fields["username"], fields["password"], "orders"))
 }

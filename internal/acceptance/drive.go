@@ -6,18 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"custody.dev/custody/internal/inventory"
-	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/server"
-	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/wire"
 )
 
@@ -139,7 +135,7 @@ func (l *live) standings() string {
 }
 
 // during tells which run of a secret was live at a moment, and at which step.
-func (s *stage) during(t *testing.T, name string, at time.Time) string {
+func (s *Stage) during(t *testing.T, name string, at time.Time) string {
 	t.Helper()
 	runs, err := s.rig.client.Runs(t.Context(), name)
 	if err != nil {
@@ -201,9 +197,9 @@ func (d *driver) rotate(ctx context.Context, name string) (undone int, err error
 }
 
 // settle waits until no secret of the stage has a live run.
-func (s *stage) settle(t *testing.T, within time.Duration) {
+func (s *Stage) settle(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	names := slices.Clone(s.admins)
 	for _, l := range s.kinds {
@@ -214,125 +210,4 @@ func (s *stage) settle(t *testing.T, within time.Duration) {
 			t.Errorf("%s does not come to rest: %v\n%s", name, err, tail(s.log()))
 		}
 	}
-}
-
-// sound checks that a kind is as it was at the start but for its versions: one credential, the one delivered, which has
-// the same rights. At least so many of each secret's were replaced since it was last checked.
-func (l *live) sound(t *testing.T, replaced func(name string) int) {
-	t.Helper()
-	for _, name := range l.secrets {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		if l.held != nil {
-			if held, err := l.held(ctx, account(name)); err != nil || len(held) != 1 {
-				t.Errorf("%s: the server honours %q (%v), want one credential\n%s", name, held, err, l.standings())
-			}
-		}
-		l.stale(ctx, t, name, replaced(name))
-		if verdict, err := l.signIn(ctx, l.at, l.stage.fields(name)); verdict != upstream.Accepted {
-			t.Errorf("%s: the delivered credential is %s (%v): locked out\n%s", name, verdict, err, l.standings())
-		}
-		if now := l.allowed(t, name); now != l.before[name] {
-			t.Errorf("%s: its rights changed from\n%s\nto\n%s", name, l.before[name], now)
-		}
-		cancel()
-	}
-	if t.Failed() {
-		t.Log(l.said())
-	}
-}
-
-// stale checks that no credential which was delivered before opens anything. At least so many were.
-func (l *live) stale(ctx context.Context, t *testing.T, name string, replaced int) {
-	t.Helper()
-	now := l.stage.fields(name)["version"]
-	l.stage.past.Lock()
-	defer l.stage.past.Unlock()
-	var all sync.WaitGroup
-	slots := make(chan struct{}, 8) // servers take their time over a wrong sign-in
-	for version, fields := range l.stage.delivered[name] {
-		if version == now {
-			continue
-		}
-		replaced--
-		delete(l.stage.delivered[name], version) // once is enough
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			if verdict, err := l.signIn(ctx, l.at, fields); verdict != upstream.Refused {
-				t.Errorf("%s: version %s, which was replaced, is %s (%v)", name, version, verdict, err)
-			}
-		})
-	}
-	all.Wait()
-	if replaced > 0 {
-		t.Errorf("%s: %d of the versions that were replaced were not seen, so nobody knows whether they are refused", name, replaced)
-	}
-}
-
-// latePercent is how many sign-ins may be refused because the client itself was slow: beyond that, it proves nothing.
-const latePercent = 1
-
-// quiet checks what the clients of a kind saw.
-func (l *live) quiet(t *testing.T, stats kindStats) {
-	t.Helper()
-	if stats.SignIns <= stats.Refused+stats.Late+stats.Unknown {
-		t.Errorf("%d sign-ins, none of which was accepted: the clients were not busy", stats.SignIns)
-	}
-	if losing := l.oneWay && l.stage.proxied; stats.Unknown > 0 && !losing {
-		t.Errorf("%d of %d sign-ins were neither accepted nor refused, the first: %s", stats.Unknown, stats.SignIns, stats.FirstUnknown)
-	}
-	if l.capability != upstream.Overwrite && stats.Refused > 0 {
-		t.Errorf("%d of %d sign-ins were refused, the first by %s; %s", stats.Refused, stats.SignIns, stats.First.Text, l.stage.during(t, stats.First.Secret, stats.First.At))
-	}
-	if l.capability != upstream.Overwrite && stats.Late*100 > stats.SignIns*latePercent {
-		t.Errorf("%d of %d sign-ins were refused after the client had been slow, want %d %% at most: what they met is not known; the longest sign-in took %s",
-			stats.Late, stats.SignIns, latePercent, stats.Longest)
-	}
-	if len(stats.Open) > 0 {
-		first := stats.Open[0]
-		t.Errorf("%d workers could not sign in for %s after the end; %s\n%s", len(stats.Open), openLimit, l.stage.during(t, first.Secret, first.Began), l.standings())
-	}
-}
-
-// lengths are those of the gaps of workers that hold what they read, or of the others, and the longest gap.
-func lengths(gaps []gap, holds bool) (all []time.Duration, longest gap) {
-	for _, g := range gaps {
-		if g.Holds != holds {
-			continue
-		}
-		length := g.Ended.Sub(g.Began)
-		if all = append(all, length); length > longest.Ended.Sub(longest.Began) {
-			longest = g
-		}
-	}
-	return all, longest
-}
-
-// verdictOf reads what signing in has come to.
-func verdictOf(err error) (upstream.Verdict, error) {
-	switch {
-	case err == nil:
-		return upstream.Accepted, nil
-	case errors.Is(err, signin.ErrRefused):
-		return upstream.Refused, nil
-	}
-	return upstream.Unknown, err
-}
-
-// addressOf takes host and port apart.
-func addressOf(text string) (host string, port int, err error) {
-	host, number, err := net.SplitHostPort(text)
-	if err == nil {
-		port, err = strconv.Atoi(number)
-	}
-	return host, port, err
-}
-
-// spread is the median and the longest.
-func spread(gaps []time.Duration) (median, longest time.Duration) {
-	if len(gaps) == 0 {
-		return 0, 0
-	}
-	sorted := slices.Sorted(slices.Values(gaps))
-	return sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond)
 }

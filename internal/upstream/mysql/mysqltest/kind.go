@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package mysqltest is how the type of upstream mysql is run on the whole product, at MariaDB: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package mysqltest
 
 import (
 	"context"
@@ -11,14 +13,15 @@ import (
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/go-sql-driver/mysql"
 )
 
-// mysqlKinds share one MariaDB server, whose admin has the rights of the page, a marker table and usage evidence.
-func mysqlKinds() []kind {
+// Kinds share one MariaDB server, whose admin has the rights of the page, a marker table and usage evidence.
+func Kinds() []acceptance.Kind {
 	made := func(name string) string {
 		return "CREATE USER " + name + "@'%' IDENTIFIED VIA mysql_native_password USING 'invalid'"
 	}
@@ -30,26 +33,26 @@ func mysqlKinds() []kind {
 		}
 		return text
 	}
-	return []kind{
+	return []acceptance.Kind{
 		mysqlKind("dual", upstream.Dual, plain, "mysql: {mode: dual, user: %s}"),
 		mysqlKind("alternate", upstream.Alternate, paired, "mysql: {mode: alternate, role: %s}"),
 		mysqlKind("overwrite", upstream.Overwrite, plain, "mysql: {mode: overwrite, user: %s}"),
 	}
 }
 
-func mysqlKind(mode string, capability upstream.Capability, prepare func(string) string, parameters string) kind {
-	return kind{
-		name: "mysql-" + mode, capability: capability, signIn: mysqlSignIn,
-		start: func(s *stage, accounts []string) part {
+func mysqlKind(mode string, capability upstream.Capability, prepare func(string) string, parameters string) acceptance.Kind {
+	return acceptance.Kind{
+		Name: "mysql-" + mode, Capability: capability, SignIn: mysqlSignIn,
+		Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
 			m := startMySQL(s)
 			for _, name := range accounts {
-				s.must(m.Exec(s.t.Context(), prepare(name)))
+				s.Must(m.Exec(s.T().Context(), prepare(name)))
 			}
-			return part{
-				at: fmt.Sprintf("%s:%d", m.Host, m.Port), upstream: "mysql", log: m.Log,
-				account: func(name string) string { return fmt.Sprintf(parameters, name) },
-				held:    func(ctx context.Context, name string) ([]string, error) { return mysqlHeld(ctx, m, name) },
-				rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
+			return acceptance.Part{
+				At: fmt.Sprintf("%s:%d", m.Host, m.Port), Upstream: "mysql", Log: m.Log,
+				Account: func(name string) string { return fmt.Sprintf(parameters, name) },
+				Held:    func(ctx context.Context, name string) ([]string, error) { return mysqlHeld(ctx, m, name) },
+				Rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
 					rows, err := m.Exec(ctx, "SHOW GRANTS FOR '"+fields["username"]+"'@'%'")
 					for i := range rows { // the grant of USAGE quotes the password's hash
 						rows[i], _, _ = strings.Cut(rows[i], " IDENTIFIED ")
@@ -61,19 +64,19 @@ func mysqlKind(mode string, capability upstream.Capability, prepare func(string)
 	}
 }
 
-func startMySQL(s *stage) *realparts.MariaDBServer {
-	return once(s, "mysql", func() *realparts.MariaDBServer {
-		m := realparts.MariaDB(s.t, realparts.MariaDBOptions{Settings: map[string]string{"max-connections": "300"}})
+func startMySQL(s *acceptance.Stage) *realparts.MariaDBServer {
+	return acceptance.Once(s, "mysql", func() *realparts.MariaDBServer {
+		m := realparts.MariaDB(s.T(), realparts.MariaDBOptions{Settings: map[string]string{"max-connections": "300"}})
 		password := rand.Text()
-		s.must(m.Exec(s.t.Context(), `CREATE DATABASE shop; CREATE TABLE shop.orders (id INT);
+		s.Must(m.Exec(s.T().Context(), `CREATE DATABASE shop; CREATE TABLE shop.orders (id INT);
 			CREATE USER custody_admin@'%' IDENTIFIED BY '`+password+`';
 			CREATE DATABASE custody;
 			CREATE TABLE custody.accounts (account VARCHAR(340) COLLATE utf8mb4_bin PRIMARY KEY, marker TEXT NOT NULL);
 			GRANT CREATE USER, PROCESS ON *.* TO custody_admin@'%';
 			GRANT SELECT ON mysql.global_priv TO custody_admin@'%';
 			GRANT SELECT, INSERT, UPDATE ON custody.accounts TO custody_admin@'%'`))
-		host, port := s.via(m.Host, m.Port)
-		s.upstream("mysql", fmt.Sprintf("mysql: {host: %s, port: %d, tls: disable, markerTable: custody.accounts, usage: true}", host, port),
+		host, port := s.Via(m.Host, m.Port)
+		s.Upstream("mysql", fmt.Sprintf("mysql: {host: %s, port: %d, tls: disable, markerTable: custody.accounts, usage: true}", host, port),
 			map[string]string{"username": "custody_admin", "password": password}, "mysql: {mode: overwrite, user: custody_admin}")
 		return m
 	})

@@ -5,7 +5,6 @@ package acceptance
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +18,17 @@ import (
 
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/realparts"
-	"custody.dev/custody/internal/realparts/client"
-	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
+
+// credential is what a sign-in to PostgreSQL takes.
+type credential struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Version  string `json:"version"`
+}
 
 // rig is a whole platform in a folder: a server, an estate, a host file, and the process that serves it.
 type rig struct {
@@ -147,7 +151,7 @@ func (r *rig) serve() {
 	case r.address = <-up:
 	case <-ended:
 		r.t.Fatalf("custody serve ended:\n%s", r.log())
-	case <-time.After(30 * time.Second):
+	case <-time.After(hang):
 		r.t.Fatalf("custody serve did not come up:\n%s", r.log())
 	}
 }
@@ -230,7 +234,7 @@ func (r *rig) rotate(name string) {
 
 func (r *rig) settled(name, before string) {
 	r.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(hang)
 	for {
 		row := r.row(name)
 		if row.Version != before && row.Live == nil && row.Version != "" {
@@ -241,25 +245,4 @@ func (r *rig) settled(name, before string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-// current reads the credential that the polling file holds.
-func (r *rig) current() credential {
-	r.t.Helper()
-	c, err := readCredential(filepath.Join(r.dir, "app", "polled.json"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return c
-}
-
-func (r *rig) refused(c credential) bool {
-	return errors.Is(signIn(r.database.Host, r.database.Port, c), signin.ErrRefused)
-}
-
-func (r *rig) startClient(ignoresReload bool) *running {
-	return startClient(r.t, clientPlan{Host: r.database.Host, Port: r.database.Port, Plan: client.Plan{
-		Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
-		Polled: filepath.Join(r.dir, "app", "polled.json"), Held: filepath.Join(r.dir, "app", "held.json"), IgnoresReload: ignoresReload,
-	}})
 }

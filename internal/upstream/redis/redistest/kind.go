@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package redistest is how the type of upstream redis is run on the whole product, at Redis: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package redistest
 
 import (
 	"context"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/upstream"
 
@@ -20,25 +23,25 @@ import (
 // redisRights are what an application may do here.
 var redisRights = []string{"~orders:*", "+@read", "+@connection"}
 
-// redisKinds share one server with an ACL file, whose admin may change users and no more.
-func redisKinds() []kind {
-	return []kind{
+// Kinds share one server with an ACL file, whose admin may change users and no more.
+func Kinds() []acceptance.Kind {
+	return []acceptance.Kind{
 		{
-			name: "redis-dual", capability: upstream.Dual, crowd: 4, model: true, signIn: redisSignIn,
-			start: func(s *stage, accounts []string) part {
+			Name: "redis-dual", Capability: upstream.Dual, Crowd: 4, Model: true, SignIn: redisSignIn,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
 				r := startRedis(s)
 				for _, name := range accounts {
-					s.must(r.Do(s.t.Context(), slices.Concat([]string{"ACL", "SETUSER", name, "on"}, redisRights)...))
+					s.Must(r.Do(s.T().Context(), slices.Concat([]string{"ACL", "SETUSER", name, "on"}, redisRights)...))
 				}
 				return redisPart(r, func(name string) string { return "redis: {mode: dual, user: " + name + "}" })
 			},
 		},
 		{
-			name: "redis-alternate", capability: upstream.Alternate, signIn: redisSignIn,
-			start: func(s *stage, accounts []string) part {
+			Name: "redis-alternate", Capability: upstream.Alternate, SignIn: redisSignIn,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
 				r := startRedis(s)
 				for _, name := range accounts {
-					s.must(r.Do(s.t.Context(), slices.Concat([]string{"ACL", "SETUSER", name, "off", "resetpass"}, redisRights)...))
+					s.Must(r.Do(s.T().Context(), slices.Concat([]string{"ACL", "SETUSER", name, "off", "resetpass"}, redisRights)...))
 				}
 				return redisPart(r, func(name string) string { return "redis: {mode: alternate, template: " + name + "}" })
 			},
@@ -46,19 +49,19 @@ func redisKinds() []kind {
 	}
 }
 
-func startRedis(s *stage) *realparts.RedisServer {
-	return once(s, "redis", func() *realparts.RedisServer {
-		r := realparts.Redis(s.t, realparts.RedisOptions{})
+func startRedis(s *acceptance.Stage) *realparts.RedisServer {
+	return acceptance.Once(s, "redis", func() *realparts.RedisServer {
+		r := realparts.Redis(s.T(), realparts.RedisOptions{})
 		password := rand.Text()
-		s.must(r.Do(s.t.Context(), "ACL", "SETUSER", "custody_admin", "on", ">"+password, "+acl|list", "+acl|setuser", "+acl|save", "+client|list"))
-		host, port := s.via(r.Host, r.Port)
-		s.upstream("redis", fmt.Sprintf("redis: {host: %s, port: %d, tls: disable}", host, port),
+		s.Must(r.Do(s.T().Context(), "ACL", "SETUSER", "custody_admin", "on", ">"+password, "+acl|list", "+acl|setuser", "+acl|save", "+client|list"))
+		host, port := s.Via(r.Host, r.Port)
+		s.Upstream("redis", fmt.Sprintf("redis: {host: %s, port: %d, tls: disable}", host, port),
 			map[string]string{"username": "custody_admin", "password": password}, "redis: {mode: dual, user: custody_admin}")
 		return r
 	})
 }
 
-func redisPart(r *realparts.RedisServer, account func(string) string) part {
+func redisPart(r *realparts.RedisServer, account func(string) string) acceptance.Part {
 	users := func(ctx context.Context) (map[string][]string, error) {
 		reply, err := r.Do(ctx, "ACL", "LIST")
 		lines, _ := reply.([]any)
@@ -69,9 +72,9 @@ func redisPart(r *realparts.RedisServer, account func(string) string) part {
 		}
 		return users, err
 	}
-	return part{
-		at: fmt.Sprintf("%s:%d", r.Host, r.Port), upstream: "redis", account: account, log: r.Log,
-		held: func(ctx context.Context, name string) (held []string, err error) {
+	return acceptance.Part{
+		At: fmt.Sprintf("%s:%d", r.Host, r.Port), Upstream: "redis", Account: account, Log: r.Log,
+		Held: func(ctx context.Context, name string) (held []string, err error) {
 			all, err := users(ctx)
 			for _, user := range []string{name, name + "_a", name + "_b"} {
 				for _, word := range all[user] {
@@ -82,7 +85,7 @@ func redisPart(r *realparts.RedisServer, account func(string) string) part {
 			}
 			return held, err
 		},
-		rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
+		Rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
 			all, err := users(ctx)
 			rules := slices.DeleteFunc(all[fields["username"]], func(word string) bool { return strings.HasPrefix(word, "#") })
 			return strings.Join(rules, " "), err

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package postgrestest is how the type of upstream postgres is run on the whole product, at PostgreSQL and PgBouncer: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package postgrestest
 
 import (
 	"context"
@@ -9,49 +11,50 @@ import (
 	"fmt"
 	"strings"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresKinds share one server, whose admins have the page's rights and no more.
-func postgresKinds() []kind {
+// Kinds share one server, whose admins have the page's rights and no more.
+func Kinds() []acceptance.Kind {
 	alternate := func(name string) string {
 		return fmt.Sprintf("postgres: {mode: alternate, owner: %[1]s, users: [%[1]s_a, %[1]s_b]}", name)
 	}
-	owners := func(s *stage, p *realparts.Server, accounts []string) {
+	owners := func(s *acceptance.Stage, p *realparts.Server, accounts []string) {
 		for _, name := range accounts {
-			s.must(p.Exec(s.t.Context(), fmt.Sprintf("CREATE ROLE %[1]s; GRANT SELECT ON orders TO %[1]s; GRANT pg_monitor TO %[1]s", name)))
+			s.Must(p.Exec(s.T().Context(), fmt.Sprintf("CREATE ROLE %[1]s; GRANT SELECT ON orders TO %[1]s; GRANT pg_monitor TO %[1]s", name)))
 		}
 	}
-	return []kind{
+	return []acceptance.Kind{
 		{
-			name: "postgres-alternate", capability: upstream.Alternate, crowd: 4, model: true, signIn: postgresSignIn,
-			start: func(s *stage, accounts []string) part {
-				p := startPostgres(s)
+			Name: "postgres-alternate", Capability: upstream.Alternate, Crowd: 4, Model: true, SignIn: postgresSignIn,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+				p := Start(s)
 				owners(s, p, accounts)
 				return postgresPart(p, alternate)
 			},
 		},
 		{
-			name: "postgres-pooled", capability: upstream.Alternate, abreast: 2, signIn: postgresSignIn,
-			start: func(s *stage, accounts []string) part {
-				p := startPostgres(s)
+			Name: "postgres-pooled", Capability: upstream.Alternate, Abreast: 2, SignIn: postgresSignIn,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+				p := Start(s)
 				owners(s, p, accounts)
 				pooler := startPooler(s, p)
 				made := postgresPart(p, alternate)
-				made.at, made.upstream = postgresAt(pooler.Host, pooler.Port), "postgres-pooled"
-				made.log = func() string { return p.Log() + pooler.Log() }
+				made.At, made.Upstream = postgresAt(pooler.Host, pooler.Port), "postgres-pooled"
+				made.Log = func() string { return p.Log() + pooler.Log() }
 				return made
 			},
 		},
 		{
-			name: "postgres-overwrite", capability: upstream.Overwrite, crowd: 8, model: true, signIn: postgresSignIn,
-			start: func(s *stage, accounts []string) part {
-				p := startPostgres(s)
+			Name: "postgres-overwrite", Capability: upstream.Overwrite, Crowd: 8, Model: true, SignIn: postgresSignIn,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+				p := Start(s)
 				for _, name := range accounts {
-					s.must(p.Exec(s.t.Context(), fmt.Sprintf("CREATE ROLE %[1]s LOGIN; GRANT SELECT ON orders TO %[1]s; GRANT %[1]s TO custody_admin WITH ADMIN OPTION", name)))
+					s.Must(p.Exec(s.T().Context(), fmt.Sprintf("CREATE ROLE %[1]s LOGIN; GRANT SELECT ON orders TO %[1]s; GRANT %[1]s TO custody_admin WITH ADMIN OPTION", name)))
 				}
 				return postgresPart(p, func(name string) string { return "postgres: {mode: overwrite, user: " + name + "}" })
 			},
@@ -59,13 +62,14 @@ func postgresKinds() []kind {
 	}
 }
 
-func startPostgres(s *stage) *realparts.Server {
-	return once(s, "postgres", func() *realparts.Server {
-		p := realparts.Postgres(s.t, realparts.PostgresOptions{Settings: map[string]string{"max_connections": "300"}})
+// Start starts the server, whose admin rotates itself, once for the stage.
+func Start(s *acceptance.Stage) *realparts.Server {
+	return acceptance.Once(s, "postgres", func() *realparts.Server {
+		p := realparts.Postgres(s.T(), realparts.PostgresOptions{Settings: map[string]string{"max_connections": "300"}})
 		password := rand.Text()
-		s.must(p.Exec(s.t.Context(), "CREATE TABLE orders (id int); CREATE ROLE custody_admin LOGIN CREATEROLE PASSWORD '"+password+"'"))
-		host, port := s.via(p.Host, p.Port)
-		s.upstream("postgres", fmt.Sprintf("postgres: {host: %s, port: %d, tls: disable}", host, port),
+		s.Must(p.Exec(s.T().Context(), "CREATE TABLE orders (id int); CREATE ROLE custody_admin LOGIN CREATEROLE PASSWORD '"+password+"'"))
+		host, port := s.Via(p.Host, p.Port)
+		s.Upstream("postgres", fmt.Sprintf("postgres: {host: %s, port: %d, tls: disable}", host, port),
 			map[string]string{"username": "custody_admin", "password": password}, "postgres: {mode: overwrite, user: custody_admin}")
 		return p
 	})
@@ -83,18 +87,18 @@ GRANT EXECUTE ON FUNCTION pgbouncer.lookup(text) TO pgbouncer`
 
 // startPooler stands a PgBouncer before the server, which asks it for each password and, with its settings left alone,
 // pools sessions. Clients sign in there; Custody asks at both, and who still uses the old user.
-func startPooler(s *stage, p *realparts.Server) *realparts.Pooler {
-	return once(s, "postgres-pooled", func() *realparts.Pooler {
+func startPooler(s *acceptance.Stage, p *realparts.Server) *realparts.Pooler {
+	return acceptance.Once(s, "postgres-pooled", func() *realparts.Pooler {
 		own, password := rand.Text(), rand.Text()
-		s.must(p.Exec(s.t.Context(), "CREATE ROLE pgbouncer LOGIN PASSWORD '"+own+"';"+poolerLookup))
-		s.must(p.Exec(s.t.Context(), "CREATE ROLE custody_pooled LOGIN CREATEROLE PASSWORD '"+password+"'; GRANT pg_read_all_stats TO custody_pooled"))
-		pooler := realparts.PgBouncer(s.t, realparts.PgBouncerOptions{
+		s.Must(p.Exec(s.T().Context(), "CREATE ROLE pgbouncer LOGIN PASSWORD '"+own+"';"+poolerLookup))
+		s.Must(p.Exec(s.T().Context(), "CREATE ROLE custody_pooled LOGIN CREATEROLE PASSWORD '"+password+"'; GRANT pg_read_all_stats TO custody_pooled"))
+		pooler := realparts.PgBouncer(s.T(), realparts.PgBouncerOptions{
 			Server: p, Users: fmt.Sprintf("%q %q\n", "pgbouncer", own),
 			AuthUser: "pgbouncer", AuthQuery: "SELECT usename, passwd FROM pgbouncer.lookup($1)",
 		})
-		host, port := s.via(p.Host, p.Port)
-		poolHost, poolPort := s.via(pooler.Host, pooler.Port)
-		s.upstream("postgres-pooled", fmt.Sprintf(`postgres:
+		host, port := s.Via(p.Host, p.Port)
+		poolHost, poolPort := s.Via(pooler.Host, pooler.Port)
+		s.Upstream("postgres-pooled", fmt.Sprintf(`postgres:
   host: %s
   port: %d
   tls: disable
@@ -109,14 +113,14 @@ func postgresAt(host string, port int) string {
 	return fmt.Sprintf("host=%s port=%d dbname=postgres sslmode=disable", host, port)
 }
 
-func postgresPart(p *realparts.Server, account func(string) string) part {
-	return part{
-		at: postgresAt(p.Host, p.Port), upstream: "postgres",
-		account: account, log: p.Log,
-		held: func(ctx context.Context, name string) ([]string, error) {
+func postgresPart(p *realparts.Server, account func(string) string) acceptance.Part {
+	return acceptance.Part{
+		At: postgresAt(p.Host, p.Port), Upstream: "postgres",
+		Account: account, Log: p.Log,
+		Held: func(ctx context.Context, name string) ([]string, error) {
 			return p.Exec(ctx, "SELECT rolname FROM pg_authid WHERE rolname IN ('"+name+"', '"+name+"_a', '"+name+"_b') AND rolcanlogin AND rolpassword IS NOT NULL")
 		},
-		rights: func(ctx context.Context, name string, fields map[string]string) (string, error) {
+		Rights: func(ctx context.Context, name string, fields map[string]string) (string, error) {
 			user := fields["username"]
 			rows, err := p.Exec(ctx, `SELECT concat_ws(' ', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
 				rolconnlimit, rolconfig, ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid ORDER BY 1),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package ldaptest is how the type of upstream ldap is run on the whole product, at OpenLDAP: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package ldaptest
 
 import (
 	"context"
@@ -9,42 +11,43 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/upstream"
 
 	"github.com/go-ldap/ldap/v3"
 )
 
-// ldapKinds share one directory, reached over verified TLS.
-func ldapKinds() []kind {
+// Kinds share one directory, reached over verified TLS.
+func Kinds() []acceptance.Kind {
 	one := func(name string) []string { return []string{name} }
 	pair := func(name string) []string { return []string{name + "_a", name + "_b"} }
-	return []kind{
+	return []acceptance.Kind{
 		ldapKind("dual", upstream.Dual, one, "ldap: {mode: dual, dn: '%s'}"),
 		ldapKind("alternate", upstream.Alternate, pair, "ldap: {mode: alternate, entries: ['%s', '%s']}"),
 		ldapKind("overwrite", upstream.Overwrite, one, "ldap: {mode: overwrite, dn: '%s'}"),
 	}
 }
 
-func ldapKind(mode string, capability upstream.Capability, entries func(string) []string, parameters string) kind {
+func ldapKind(mode string, capability upstream.Capability, entries func(string) []string, parameters string) acceptance.Kind {
 	names := func(account string) (dns []any) {
 		for _, name := range entries(account) {
 			dns = append(dns, "cn="+name+","+realparts.LDAPServices)
 		}
 		return dns
 	}
-	return kind{
-		name: "ldap-" + mode, capability: capability, signIn: ldapSignIn,
-		start: func(s *stage, accounts []string) part {
-			d := startLDAP(s)
+	return acceptance.Kind{
+		Name: "ldap-" + mode, Capability: capability, SignIn: ldapSignIn,
+		Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
+			d := Start(s)
 			for _, account := range accounts {
-				ldapEntries(s, d, entries(account)...)
+				Entries(s, d, entries(account)...)
 			}
-			return part{
-				at: fmt.Sprintf("%s:%d", d.Host, d.Port), upstream: "ldap", log: d.Log,
-				account: func(name string) string { return fmt.Sprintf(parameters, names(name)...) },
-				held:    func(ctx context.Context, name string) ([]string, error) { return ldapHeld(ctx, d, entries(name)) },
-				rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
+			return acceptance.Part{
+				At: fmt.Sprintf("%s:%d", d.Host, d.Port), Upstream: "ldap", Log: d.Log,
+				Account: func(name string) string { return fmt.Sprintf(parameters, names(name)...) },
+				Held:    func(ctx context.Context, name string) ([]string, error) { return Held(ctx, d, entries(name)) },
+				Rights: func(ctx context.Context, _ string, fields map[string]string) (string, error) {
 					classes, err := d.Values(ctx, fields["username"], "objectClass")
 					return strings.Join(classes, " "), err
 				},
@@ -53,16 +56,16 @@ func ldapKind(mode string, capability upstream.Capability, entries func(string) 
 	}
 }
 
-// ldapEntries makes entries without a password.
-func ldapEntries(s *stage, d *realparts.OpenLDAP, names ...string) {
+// Entries makes entries without a password.
+func Entries(s *acceptance.Stage, d *realparts.OpenLDAP, names ...string) {
 	for _, name := range names {
-		_, err := d.AddService(s.t.Context(), name, nil)
-		s.must(nil, err)
+		_, err := d.AddService(s.T().Context(), name, nil)
+		s.Must(nil, err)
 	}
 }
 
-// ldapHeld names every password of some entries.
-func ldapHeld(ctx context.Context, d *realparts.OpenLDAP, names []string) (held []string, err error) {
+// Held names every password of some entries.
+func Held(ctx context.Context, d *realparts.OpenLDAP, names []string) (held []string, err error) {
 	for _, name := range names {
 		passwords, err := d.Values(ctx, "cn="+name+","+realparts.LDAPServices, "userPassword")
 		if err != nil {
@@ -75,11 +78,12 @@ func ldapHeld(ctx context.Context, d *realparts.OpenLDAP, names []string) (held 
 	return held, nil
 }
 
-func startLDAP(s *stage) *realparts.OpenLDAP {
-	return once(s, "ldap", func() *realparts.OpenLDAP {
-		d, admin := realparts.ServicesDirectory(s.t, realparts.OpenLDAPOptions{})
-		host, port := s.via(d.Host, d.TLSPort)
-		s.upstream("ldap", fmt.Sprintf("ldap:\n  host: %s\n  port: %d\n", host, port)+authorities(d.CA),
+// Start starts the directory, whose admin rotates itself, once for the stage.
+func Start(s *acceptance.Stage) *realparts.OpenLDAP {
+	return acceptance.Once(s, "ldap", func() *realparts.OpenLDAP {
+		d, admin := realparts.ServicesDirectory(s.T(), realparts.OpenLDAPOptions{})
+		host, port := s.Via(d.Host, d.TLSPort)
+		s.Upstream("ldap", fmt.Sprintf("ldap:\n  host: %s\n  port: %d\n", host, port)+acceptance.Authorities(d.CA),
 			map[string]string{"username": realparts.LDAPAdmin, "password": admin.ExposeText("password")}, "ldap: {mode: overwrite, dn: '"+realparts.LDAPAdmin+"'}")
 		return d
 	})
@@ -87,12 +91,12 @@ func startLDAP(s *stage) *realparts.OpenLDAP {
 
 // ldapSignIn goes over plain text: Custody's own way over TLS is not the clients'.
 func ldapSignIn(_ context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
-	conn, err := ldap.DialURL("ldap://"+at, ldap.DialWithDialer(&net.Dialer{Timeout: signInLimit}))
+	conn, err := ldap.DialURL("ldap://"+at, ldap.DialWithDialer(&net.Dialer{Timeout: acceptance.SignInLimit}))
 	if err != nil {
 		return upstream.Unknown, err
 	}
 	defer func() { _ = conn.Close() }()
-	conn.SetTimeout(signInLimit - time.Second)
+	conn.SetTimeout(acceptance.SignInLimit - time.Second)
 	switch err := conn.Bind(fields["username"], fields["password"]); {
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials):
 		return upstream.Refused, nil

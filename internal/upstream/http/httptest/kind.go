@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package acceptance
+// Package httptest is how the type of upstream http is run on the whole product, at Gitea: what people set up by hand, as its
+// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+package httptest
 
 import (
 	"bytes"
@@ -12,32 +14,33 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/acceptance"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
-// httpKinds share one real Gitea. By the recipe gitea-token each account is a user of it, and the admin a site
+// Kinds share one real Gitea. By the recipe gitea-token each account is a user of it, and the admin a site
 // administrator; by gitea-oauth-application each is an application of one user, told apart by where people are sent
 // back to.
-func httpKinds() []kind {
-	return []kind{
+func Kinds() []acceptance.Kind {
+	return []acceptance.Kind{
 		{
-			name: "http-gitea", capability: upstream.Dual, issues: true, pace: 500 * time.Millisecond, signIn: giteaSignIn, crowd: 4, abreast: 3,
-			start: func(s *stage, accounts []string) part {
+			Name: "http-gitea", Capability: upstream.Dual, Issues: true, Pace: 500 * time.Millisecond, SignIn: giteaSignIn, Crowd: 4, Abreast: 3,
+			Start: func(s *acceptance.Stage, accounts []string) acceptance.Part {
 				g := startGitea(s)
-				s.upstream("http-gitea", g.document("gitea-token"),
+				s.Upstream("http-gitea", g.document("gitea-token"),
 					map[string]string{"username": g.Admin.ExposeText("username"), "password": g.Admin.ExposeText("password")}, "")
 				for _, name := range accounts {
-					s.must(g.AddUser(s.t.Context(), name))
+					s.Must(g.AddUser(s.T().Context(), name))
 				}
-				return part{
-					at: g.URL + "\n" + g.CACertificate, upstream: "http-gitea", log: g.Log,
-					account: func(name string) string {
+				return acceptance.Part{
+					At: g.URL + "\n" + g.CACertificate, Upstream: "http-gitea", Log: g.Log,
+					Account: func(name string) string {
 						return fmt.Sprintf("http: {parameters: {user: %s, scopes: ['read:repository']}}", name)
 					},
-					held: func(ctx context.Context, name string) (held []string, err error) {
+					Held: func(ctx context.Context, name string) (held []string, err error) {
 						var tokens []struct{ Name string }
 						err = g.ask(ctx, http.MethodGet, "users/"+name+"/tokens", g.Admin, nil, &tokens)
 						for _, token := range tokens {
@@ -49,31 +52,31 @@ func httpKinds() []kind {
 			},
 		},
 		{ // the server hashes each secret slowly on purpose, and again at each sign-in
-			name: "http-gitea-oauth", capability: upstream.Dual, issues: true, pace: 3 * time.Second, signIn: giteaClientSignIn, crowd: 4, abreast: 3,
-			start: func(s *stage, _ []string) part {
+			Name: "http-gitea-oauth", Capability: upstream.Dual, Issues: true, Pace: 3 * time.Second, SignIn: giteaClientSignIn, Crowd: 4, Abreast: 3,
+			Start: func(s *acceptance.Stage, _ []string) acceptance.Part {
 				g := startGitea(s)
-				owner, err := g.AddUser(s.t.Context(), "portals")
-				s.must(nil, err)
+				owner, err := g.AddUser(s.T().Context(), "portals")
+				s.Must(nil, err)
 				var token struct{ SHA1 string }
-				s.must(nil, g.ask(s.t.Context(), http.MethodPost, "users/portals/tokens", owner, map[string]any{"name": "custody", "scopes": []string{"write:user"}}, &token))
-				s.upstream("http-gitea-oauth", g.document("gitea-oauth-application"), map[string]string{"token": token.SHA1}, "")
+				s.Must(nil, g.ask(s.T().Context(), http.MethodPost, "users/portals/tokens", owner, map[string]any{"name": "custody", "scopes": []string{"write:user"}}, &token))
+				s.Upstream("http-gitea-oauth", g.document("gitea-oauth-application"), map[string]string{"token": token.SHA1}, "")
 				back := func(name string) string { return "https://portal.example.org/" + name }
 				applications := func(ctx context.Context, name string) (of []giteaApplication, err error) {
 					var all []giteaApplication
 					err = g.ask(ctx, http.MethodGet, "user/applications/oauth2?limit=50", owner, nil, &all)
 					return slices.DeleteFunc(all, func(a giteaApplication) bool { return !slices.Contains(a.Back, back(name)) }), err
 				}
-				return part{
-					at: g.URL + "\n" + g.CACertificate, upstream: "http-gitea-oauth", log: g.Log,
-					account: func(name string) string { return "http: {parameters: {redirectURIs: ['" + back(name) + "']}}" },
-					held: func(ctx context.Context, name string) (held []string, err error) {
+				return acceptance.Part{
+					At: g.URL + "\n" + g.CACertificate, Upstream: "http-gitea-oauth", Log: g.Log,
+					Account: func(name string) string { return "http: {parameters: {redirectURIs: ['" + back(name) + "']}}" },
+					Held: func(ctx context.Context, name string) (held []string, err error) {
 						all, err := applications(ctx, name)
 						for _, application := range all {
 							held = append(held, application.Name)
 						}
 						return held, err
 					},
-					rights: func(ctx context.Context, name string, fields map[string]string) (string, error) {
+					Rights: func(ctx context.Context, name string, fields map[string]string) (string, error) {
 						all, err := applications(ctx, name)
 						for _, application := range all {
 							if application.Client == fields["clientId"] {
@@ -102,10 +105,10 @@ type gitea struct {
 	port int
 }
 
-func startGitea(s *stage) *gitea {
-	return once(s, "http", func() *gitea {
-		g := &gitea{GiteaServer: realparts.Gitea(s.t, realparts.GiteaOptions{})}
-		g.host, g.port = s.via(g.Host, g.Port)
+func startGitea(s *acceptance.Stage) *gitea {
+	return acceptance.Once(s, "http", func() *gitea {
+		g := &gitea{GiteaServer: realparts.Gitea(s.T(), realparts.GiteaOptions{})}
+		g.host, g.port = s.Via(g.Host, g.Port)
 		return g
 	})
 }
@@ -140,11 +143,11 @@ func (g *gitea) ask(ctx context.Context, method, path string, as secret.Value, b
 // giteaSignIn uses the token where any is asked for; at is the address and, beneath it, the authority's certificate.
 func giteaSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
 	address, certificate, _ := strings.Cut(at, "\n")
-	return verdictOf(signin.Token(ctx, address+"/api/v1/repos/search?limit=1", certificate, fields["token"]))
+	return acceptance.VerdictOf(signin.Token(ctx, address+"/api/v1/repos/search?limit=1", certificate, fields["token"]))
 }
 
 // giteaClientSignIn asks about an empty token, which the server answers only an application that it knows.
 func giteaClientSignIn(ctx context.Context, at string, fields map[string]string) (upstream.Verdict, error) {
 	address, certificate, _ := strings.Cut(at, "\n")
-	return verdictOf(signin.Introspection(ctx, address+"/login/oauth/introspect", certificate, fields["clientId"], fields["clientSecret"]))
+	return acceptance.VerdictOf(signin.Introspection(ctx, address+"/login/oauth/introspect", certificate, fields["clientId"], fields["clientSecret"]))
 }
