@@ -47,7 +47,7 @@ func Seed(t testing.TB) uint64 {
 func Random(t testing.TB, name string) *rand.Rand {
 	t.Helper()
 	mixed := fnv.New64a()
-	_, _ = mixed.Write([]byte(name)) // never fails
+	_, _ = mixed.Write([]byte(name))                     // never fails
 	return rand.New(rand.NewPCG(Seed(t), mixed.Sum64())) //nolint:gosec // a sample, not a secret
 }
 
