@@ -55,6 +55,8 @@ const (
 	Uncovered FindingKind = "uncovered"
 	// Unsent: a sink did not take the newest checkpoint.
 	Unsent FindingKind = "unsent"
+	// Unread: a place for checkpoints could not be asked what it keeps.
+	Unread FindingKind = "unread"
 )
 
 // Finding is something wrong with the log, for people and machines.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +64,8 @@ type Log struct {
 	signed  []byte
 	closed  bool
 	sinks   []*sink
+	// unasked are the sinks that could not say what they keep when the log was opened.
+	unasked []Finding
 }
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads all of it, takes up an event
@@ -163,8 +166,12 @@ func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 		known = append(known, anchor)
 	}
 	for _, place := range cfg.Sinks {
-		if kept, ok := lastOf(place, l.signer.verifier); ok {
+		kept, ok, err := lastOf(place, l.signer.verifier)
+		if ok {
 			known = append(known, kept)
+		}
+		if err != nil {
+			l.unasked = append(l.unasked, Finding{Unread, place.Name(), fmt.Sprintf("what it keeps was not compared with the log when it was opened: %v", err)})
 		}
 	}
 	return known, nil
@@ -336,13 +343,25 @@ func (l *Log) Events(ctx context.Context, filter Filter) iter.Seq2[Event, error]
 	}
 }
 
-// Findings says which sinks do not hold the newest checkpoint, and why.
+// Findings says which sinks do not hold the newest checkpoint, or were not compared with the log when it was opened, and
+// why.
 func (l *Log) Findings() []Finding {
-	var all []Finding
+	all := slices.Clone(l.unasked)
 	for _, s := range l.sinks {
 		all = append(all, s.findings()...)
 	}
 	return all
+}
+
+// Broken says that the log can take no event any more until it is opened again, "" while it can: an append failed and
+// could not be taken back, so what the last file ends with is not known.
+func (l *Log) Broken() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || !l.tail.Broken() {
+		return ""
+	}
+	return "an append to the audit log failed and could not be taken back"
 }
 
 // Close gives the log back, after the sinks have been offered the last checkpoint. Closing again does nothing.

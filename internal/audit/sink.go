@@ -63,20 +63,31 @@ func (f FileSink) Last(context.Context) ([]byte, error) {
 }
 
 // lastOf reads what a place keeps. Only a checkpoint with the log's signature counts: a place that somebody else can
-// write must not be able to stop the log.
-func lastOf(place Sink, verifier note.Verifier) (checkpoint, bool) {
-	remembers, ok := place.(Rememberer)
-	if !ok {
-		return checkpoint{}, false
+// write, or that hangs, must not be able to stop the log. The error says why the place could not be asked.
+func lastOf(place Sink, verifier note.Verifier) (kept checkpoint, ok bool, err error) {
+	remembers, can := place.(Rememberer)
+	if !can {
+		return checkpoint{}, false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
 	defer cancel()
-	data, err := remembers.Last(ctx)
-	if err != nil || len(data) == 0 {
-		return checkpoint{}, false
+	var data []byte
+	ended := make(chan error, 1)
+	go func() {
+		read, err := remembers.Last(ctx)
+		data = read
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		return checkpoint{}, false, fmt.Errorf("it did not answer within %s", sinkDeadline)
 	}
-	kept, err := readCheckpoint("the checkpoint in "+place.Name(), data, verifier)
-	return kept, err == nil
+	if err != nil || len(data) == 0 {
+		return checkpoint{}, false, err
+	}
+	kept, unsigned := readCheckpoint("the checkpoint in "+place.Name(), data, verifier)
+	return kept, unsigned == nil, nil
 }
 
 // sink offers the newest checkpoint to one place, one at a time, in its own goroutine.
@@ -117,16 +128,32 @@ func (s *sink) work() {
 		s.newest = nil
 		s.mu.Unlock()
 		if checkpoint != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
-			err := s.place.Put(ctx, checkpoint)
-			cancel()
-			s.mu.Lock()
-			s.failed = err
-			s.mu.Unlock()
+			s.put(checkpoint)
 		}
 		if ended {
 			return
 		}
+	}
+}
+
+// put offers one checkpoint. A place that does not end the call when its deadline has passed, as a mount whose server is
+// gone, is a finding from then on, and is offered nothing more until it does.
+func (s *sink) put(checkpoint []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.place.Put(ctx, checkpoint) }()
+	note := func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed = err
+	}
+	select {
+	case err := <-ended:
+		note(err)
+	case <-ctx.Done():
+		note(fmt.Errorf("it has not answered for %s; look at the mount or the host behind it", sinkDeadline))
+		note(<-ended)
 	}
 }
 

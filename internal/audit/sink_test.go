@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -141,4 +142,46 @@ func TestSinkFolderThatIsGone(t *testing.T) {
 	if got := log.Findings(); len(got) != 1 || got[0].Kind != audit.Unsent {
 		t.Errorf("findings %v, want one of the sink", got)
 	}
+}
+
+// hung is a place whose calls end when release is closed, whatever their deadline says, as reads and writes below a mount
+// whose server is gone.
+type hung struct{ release chan struct{} }
+
+func (hung) Name() string { return "hung" }
+
+func (h hung) Put(context.Context, []byte) error { <-h.release; return nil }
+
+func (h hung) Last(context.Context) ([]byte, error) { <-h.release; return nil, nil }
+
+// A mount that hung kept the log from opening, and said nothing of checkpoints that it did not take.
+func TestHungMountIsAFindingAndBlocksNothing(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		place := hung{make(chan struct{})}
+		begin := time.Now()
+		log := openWith(t, dir, place) // in the bubble: it would be a deadlock
+		if took := time.Since(begin); took > time.Minute {
+			t.Errorf("opening took %s", took)
+		}
+		if err := log.Append(t.Context(), audittest.Event(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		kinds := map[audit.FindingKind]string{}
+		for _, finding := range log.Findings() {
+			kinds[finding.Kind] = finding.What
+		}
+		if len(kinds) != 2 || kinds[audit.Unread] == "" || !strings.Contains(kinds[audit.Unsent], "has not answered") {
+			t.Errorf("findings %v, want that it was not compared and that it takes nothing", kinds)
+		}
+		close(place.release)
+		synctest.Wait()
+		if got := log.Findings(); len(got) != 1 || got[0].Kind != audit.Unread {
+			t.Errorf("findings %v, want only that it was not compared, once it answers", got)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -82,6 +82,9 @@ func (a *Appender) Cut(size int64) error {
 	return nil
 }
 
+// Broken reports that an append failed with ErrUncertain, so that every later one will.
+func (a *Appender) Broken() bool { return a.broken }
+
 // Size is the file's length as far as it is known to be durable.
 func (a *Appender) Size() int64 { return a.size }
 

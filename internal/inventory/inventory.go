@@ -49,8 +49,8 @@ type Row struct {
 	Policy   string `json:"policy,omitempty"`
 	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
 	Authority string `json:"authority"`
-	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended or
-	// undeclared.
+	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended,
+	// undeclared, or unreadable where the journal of it cannot be decoded.
 	State string `json:"state"`
 	// Version of record.
 	Version string `json:"version,omitempty"`
@@ -102,6 +102,10 @@ func Build(s Sources) []Row {
 	}
 	var undeclared []Row
 	for path, entry := range entries {
+		if entry.Fault != nil {
+			undeclared = append(undeclared, Row{Path: string(path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)})
+			continue
+		}
 		if entry.Current == nil && entry.Live == nil && entry.Last == nil && entry.Tombstone == nil {
 			continue // nothing ever was there
 		}
@@ -128,6 +132,10 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 	if entry.Current != nil {
 		r.Version = entry.Current.String()
 	}
+	if entry.Fault != nil {
+		r.Authority, r.State, r.Waiting = "authority", "unreadable", unreadable(entry)
+		return r
+	}
 	lifetime(&r, declared, entry, JournalPolicy(s.Estate.PolicyOf(declared)), s.Now)
 	seen := s.States[declared.Path]
 	r.Waiting, r.ByDesign, r.Drift = seen.Waiting, seen.ByDesign, seen.Drift
@@ -136,6 +144,11 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 	}
 	r.Authority, r.State = standing(declared, entry, r.Waiting)
 	return r
+}
+
+// unreadable says what holds a secret whose journal cannot be read.
+func unreadable(entry *journal.Entry) string {
+	return fmt.Sprintf("a journal entry that this custody can read: %s; nothing is done with this secret until then. Run the newer custody that wrote it, or restore the newest backup", entry.Fault)
 }
 
 func consumers(declared *intent.Secret) []string {
@@ -240,6 +253,8 @@ func Next(r Row, now time.Time) string {
 	switch {
 	case r.State == "undeclared":
 		return "nothing: declare it again, or retire it"
+	case r.State == "unreadable":
+		return "nothing: it waits for " + r.Waiting
 	case r.State == "suspended":
 		return "nothing until suspend is taken out of its document"
 	case r.State == "waiting-handover":

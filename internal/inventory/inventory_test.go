@@ -3,6 +3,7 @@
 package inventory_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,25 @@ func TestEntryOfNothingIsNoUndeclaredSecret(t *testing.T) {
 	built := rows(inventory.Sources{Entries: entries, Now: epoch})
 	if len(built) != 1 || built["gone"].State != "undeclared" {
 		t.Errorf("got %+v", built)
+	}
+}
+
+// A secret whose journal cannot be read is shown as that, not as one that was never issued.
+func TestUnreadableEntryIsSaid(t *testing.T) {
+	fault := errors.New("schema 2, this custody knows 1")
+	entries := []*journal.Entry{{Path: "app/salt", Fault: fault}, {Path: "app/gone", Fault: fault}, {Path: "app/password", Secret: "password", Current: &authority.VersionID{Number: 1}}}
+	built := inventory.Build(inventory.Sources{Estate: derivedEstate(), Entries: entries, Now: epoch})
+	states := map[string]inventory.Row{}
+	for _, row := range built {
+		states[row.Path] = row
+	}
+	for _, path := range []string{"app/salt", "app/gone"} {
+		if row := states[path]; row.State != "unreadable" || row.ByDesign || !strings.Contains(row.Waiting, fault.Error()) {
+			t.Errorf("%s: %+v", path, row)
+		}
+	}
+	if got := states["app/password"].State; got != "steady" {
+		t.Errorf("the other is %s", got)
 	}
 }
 

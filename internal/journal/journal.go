@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -28,6 +29,8 @@ const keyPrefix = "secret/"
 var (
 	// ErrSuperseded: another engine changed the entry since it was loaded. Nothing was written.
 	ErrSuperseded = errors.New("superseded by another engine")
+	// ErrUnreadable: the entry is there and cannot be decoded, be it damaged or of a newer Custody.
+	ErrUnreadable = errors.New("unreadable journal record")
 	// ErrNewerSchema: the entry was written by a newer Custody.
 	ErrNewerSchema = errors.New("written by a newer version of custody")
 )
@@ -64,6 +67,9 @@ type Entry struct {
 	QuietUntil time.Time `json:"quietUntil,omitzero"`
 	// Retry is the back-off after failed runs.
 	Retry *Retry `json:"retry,omitempty"`
+
+	// Fault says why the entry cannot be read, when All lists it nevertheless; then nothing but Path is known.
+	Fault error `json:"-"`
 
 	revision authority.Revision
 }
@@ -240,6 +246,9 @@ func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error)
 // Save stores the entry if nobody changed it since it was loaded, else ErrSuperseded. After any other error the entry
 // may or may not be stored: load it again.
 func (j *Journal) Save(ctx context.Context, entry *Entry) error {
+	if entry.Fault != nil {
+		return fmt.Errorf("saving journal of %s: %w", entry.Path, entry.Fault)
+	}
 	data, err := json.Marshal(entry)
 	if err != nil {
 		return fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
@@ -255,7 +264,8 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	return nil
 }
 
-// All returns every entry in path order.
+// All returns every entry in path order. One that cannot be decoded is listed with its Fault, so that it stops its own
+// secret and no other; Load of it fails.
 func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	records, err := j.records.List(ctx, keyPrefix)
 	if err != nil {
@@ -265,7 +275,7 @@ func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	for _, record := range records {
 		entry, err := decode(record)
 		if err != nil {
-			return nil, err
+			entry = &Entry{Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Fault: err}
 		}
 		entries = append(entries, entry)
 	}
@@ -286,5 +296,5 @@ func decode(record authority.Record) (*Entry, error) {
 	if json.Unmarshal(record.Data, &head) == nil && head.Schema > Schema {
 		err = fmt.Errorf("schema %d, this custody knows %d: %w", head.Schema, Schema, ErrNewerSchema)
 	}
-	return nil, fmt.Errorf("decoding journal record %s: %w", record.Key, err)
+	return nil, fmt.Errorf("%w %s: %w", ErrUnreadable, record.Key, err)
 }

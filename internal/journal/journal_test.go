@@ -107,6 +107,19 @@ func TestRepeatingALostSaveSucceeds(t *testing.T) {
 	}
 }
 
+// save saves a fresh entry.
+func save(t *testing.T, j *journal.Journal, path authority.Path) *journal.Entry {
+	t.Helper()
+	entry, err := j.Load(t.Context(), path)
+	if err == nil {
+		err = j.Save(t.Context(), entry)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
+}
+
 // lossyRecords loses the reply to one write.
 type lossyRecords struct {
 	*memory.Store
@@ -139,10 +152,14 @@ func TestRecordsThatAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			j := journal.New(store)
+			other := save(t, j, "app/other")
 			_, loadErr := j.Load(t.Context(), "app/db")
-			_, allErr := j.All(t.Context())
-			for _, err := range []error{loadErr, allErr} {
-				if err == nil || errors.Is(err, journal.ErrNewerSchema) != c.newer || !strings.Contains(err.Error(), "app/db") {
+			entries, err := j.All(t.Context())
+			if err != nil || len(entries) != 2 || entries[0].Path != "app/db" || entries[1].Path != other.Path || entries[1].Fault != nil {
+				t.Fatalf("got %v, %v; want the damaged entry and the other one", entries, err)
+			}
+			for _, err := range []error{loadErr, entries[0].Fault, j.Save(t.Context(), entries[0])} {
+				if !errors.Is(err, journal.ErrUnreadable) || errors.Is(err, journal.ErrNewerSchema) != c.newer || !strings.Contains(err.Error(), "app/db") {
 					t.Errorf("got %v, want an error that names the record, newer: %t", err, c.newer)
 				}
 			}
@@ -153,13 +170,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 func TestAllIsInPathOrder(t *testing.T) {
 	j := journal.New(newStore())
 	for _, path := range []authority.Path{"b", "a/c", "a"} {
-		entry, err := j.Load(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Save(t.Context(), entry); err != nil {
-			t.Fatal(err)
-		}
+		save(t, j, path)
 	}
 	entries, err := j.All(t.Context())
 	if err != nil {

@@ -4,6 +4,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,6 +37,9 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 			continue
 		}
 		snapshot, doubts, err := p.snapshot(ctx, bound)
+		if errors.Is(err, journal.ErrUnreadable) { // its own row says so
+			continue
+		}
 		if err != nil {
 			return server.Diagnosis{}, err
 		}

@@ -69,6 +69,8 @@ type Config struct {
 	Initialised bool
 	// Recovering says why the authority may not be acted on, "" when it may.
 	Recovering string
+	// Broken says why nothing can be done until the process starts again, "" when that is not so.
+	Broken func() string
 }
 
 // Platform is one running estate.
@@ -228,6 +230,9 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	for _, finding := range p.Record.Findings() {
 		status.Findings = append(status.Findings, "record: "+finding.String())
 	}
+	for _, fault := range p.Queue.Faults() {
+		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
+	}
 	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
 		status.Findings = append(status.Findings, jump+"; timed rotation is held until `custody clock confirm`")
 	}
@@ -335,7 +340,7 @@ func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
 		step := server.Step{Secret: row.Secret, Held: row.Waiting}
 		asked := slices.IndexFunc(open, func(request trigger.Request) bool { return string(request.Path) == row.Path })
 		switch {
-		case row.State == "undeclared", row.State == "suspended":
+		case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
 			continue
 		case row.Authority == "git":
 			step.What, step.Why = "hand over", "declared as "+row.Origin
@@ -480,6 +485,9 @@ func (p *Platform) after(d time.Duration) <-chan struct{} {
 
 // Ready implements server.Service.
 func (p *Platform) Ready(context.Context) string {
+	if why := p.Broken(); why != "" {
+		return why + "; the process has to start again"
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

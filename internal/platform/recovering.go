@@ -28,6 +28,10 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (str
 		}
 	}
 	for _, entry := range entries {
+		if entry.Fault != nil { // it says itself that it cannot be read; what it knows is not known
+			delete(closed, entry.Path)
+			continue
+		}
 		last, recorded := closed[entry.Path]
 		if recorded && (entry.Live != nil && entry.Live.ID == last || entry.Last != nil && entry.Last.Run == last) {
 			delete(closed, entry.Path)

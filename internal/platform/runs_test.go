@@ -59,3 +59,25 @@ func TestEndedDerivationIsARun(t *testing.T) {
 		t.Errorf("run %+v, %v", run, err)
 	}
 }
+
+// An authority whose journal cannot be read in one place is not taken for an older copy, which would stop everything.
+func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
+	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+	log := auditmemory.New(clock)
+	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
+	if err := log.Append(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		entries []*journal.Entry
+		behind  bool
+	}{
+		"unreadable": {[]*journal.Entry{{Path: "app/db", Fault: journal.ErrUnreadable}}, false},
+		"missing":    {nil, true},
+	} {
+		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}))
+		if err != nil || (behind != "") != c.behind {
+			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
+		}
+	}
+}

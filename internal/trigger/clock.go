@@ -103,8 +103,9 @@ func (c *Clock) load(ctx context.Context) error {
 		return fmt.Errorf("loading clock record: %w", err)
 	}
 	var state clockState
-	if err := json.Unmarshal(record.Data, &state); err != nil {
-		return fmt.Errorf("decoding clock record: %w", err)
+	if err := json.Unmarshal(record.Data, &state); err != nil || state.Schema > schema {
+		// What was seen before is not known, so only a person can say whether the time is right. Confirming replaces it.
+		state = clockState{Jump: fmt.Sprintf("the note of the time that was seen last cannot be read (record %q)", clockKey)}
 	}
 	c.revision, c.state, c.durable = record.Revision, state, state.Jump != ""
 	return nil

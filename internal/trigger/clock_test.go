@@ -123,3 +123,28 @@ func TestClockJumpIsNotTakenBackByAnotherProcess(t *testing.T) {
 		check(t, m.start(), false)
 	}
 }
+
+// A note of the time that cannot be read stopped every secret. It holds what the clock starts, until a person confirms.
+func TestUnreadableClockNoteHoldsUntilConfirmed(t *testing.T) {
+	for name, data := range map[string]string{"newer": `{"schema":2,"noted":{}}`, "torn": `{"sch`} {
+		t.Run(name, func(t *testing.T) {
+			m := &machine{rig: newRig()}
+			if _, err := m.store.Put(t.Context(), "clock", 0, []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+			clock := m.start()
+			for range 3 {
+				check(t, clock, false)
+				m.pass(time.Hour)
+			}
+			if held, err := m.store.Get(t.Context(), "clock"); err != nil || string(held.Data) != data {
+				t.Errorf("the note is %q, %v; want it left alone until somebody confirms", held.Data, err)
+			}
+			if err := clock.Confirm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			check(t, clock, true)
+			check(t, m.start(), true)
+		})
+	}
+}

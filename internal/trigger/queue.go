@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"sync"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -72,11 +74,14 @@ type Queue struct {
 	records Records
 	record  Record
 	now     func() time.Time
+
+	mu     sync.Mutex
+	faults []string
 }
 
 // New returns the queue kept in records.
 func New(records Records, record Record, now func() time.Time) *Queue {
-	return &Queue{records, record, now}
+	return &Queue{records: records, record: record, now: now}
 }
 
 // Submit stores a request and returns it as stored: the earlier one when the id was seen before.
@@ -113,17 +118,24 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 }
 
 // Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
-// of Submit that lands after that is cleared away.
+// of Submit that lands after that is cleared away. One that cannot be decoded is left alone, and Faults says so.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 	records, err := q.records.List(ctx, openPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("listing requests: %w", err)
 	}
 	requests := make([]Request, 0, len(records))
+	var faults []string
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.faults = faults
+	}()
 	for _, record := range records {
 		request, err := decode(record)
 		if err != nil {
-			return nil, err
+			faults = append(faults, err.Error())
+			continue
 		}
 		switch _, err := q.records.Get(ctx, donePrefix+request.ID); {
 		case errors.Is(err, authority.ErrNotFound):
@@ -137,6 +149,13 @@ func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 		}
 	}
 	return requests, nil
+}
+
+// Faults says which requests could not be decoded when Open last listed them. Nothing is done for them.
+func (q *Queue) Faults() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.faults)
 }
 
 // Close marks a request as served by run. Idempotent.
@@ -175,7 +194,7 @@ func (q *Queue) Prune(ctx context.Context) error {
 	for _, record := range records {
 		request, err := decode(record)
 		if err != nil {
-			return err
+			continue // a newer custody's, which prunes its own
 		}
 		if q.now().Sub(request.Closed) > remember {
 			if err := q.records.Delete(ctx, record.Key); err != nil {

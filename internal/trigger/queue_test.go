@@ -230,12 +230,33 @@ func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
 	}
 }
 
-func TestNewerRequestIsRefused(t *testing.T) {
+// One request that a newer custody wrote, or that is torn, stopped every secret.
+func TestUnreadableRequestStopsNoOther(t *testing.T) {
 	r := newRig()
-	if _, err := r.store.Put(t.Context(), "request/open/a", 0, []byte(`{"schema":2,"id":"a"}`)); err != nil {
+	unreadable := map[string]string{"request/open/a": `{"schema":2,"id":"a"}`, "request/open/b": `{"schema":`, "request/done/c": `{"schema":2,"id":"c"}`}
+	for key, data := range unreadable {
+		if _, err := r.store.Put(t.Context(), key, 0, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Submit(t.Context(), manual("d")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "newer") {
-		t.Errorf("got %v, want it refused as newer", err)
+	if diff := cmp.Diff([]string{"d"}, r.open(t)); diff != "" {
+		t.Errorf("open requests differ:\n%s", diff)
+	}
+	faults := strings.Join(r.Faults(), "\n")
+	for _, want := range []string{"request/open/a", "newer than this custody's", "request/open/b"} {
+		if !strings.Contains(faults, want) {
+			t.Errorf("faults do not say %q: %s", want, faults)
+		}
+	}
+	if err := r.Prune(t.Context()); err != nil {
+		t.Errorf("pruning: %v", err)
+	}
+	for key, data := range unreadable {
+		if held, err := r.store.Get(t.Context(), key); err != nil || string(held.Data) != data {
+			t.Errorf("%s holds %q, %v; want it left alone", key, held.Data, err)
+		}
 	}
 }

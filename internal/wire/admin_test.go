@@ -33,6 +33,8 @@ type keptStore struct{ *memory.Store }
 
 func (keptStore) Close() error { return nil }
 
+func (keptStore) Broken() string { return "" }
+
 // An admin credential in the middle of its own run is tried with its candidate; that of a secret beneath its path is
 // another server's.
 func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,12 +50,14 @@ type parts struct {
 // store is the opened authority, or unborn.
 type store interface {
 	authority.Store
+	Broken() string
 	Close() error
 }
 
 // record is the opened record, or unborn.
 type record interface {
 	platform.Record
+	Broken() string
 	Close() error
 }
 
@@ -324,7 +327,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.store,
 		Journal: entries, Queue: queue, Clock: clock, Record: p.record, Orchestrator: conductor,
-		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind,
+		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind, Broken: p.broken,
 		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
@@ -333,6 +336,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	return nil
 }
+
+// broken says why only a restart helps, "" when none is needed; see Broken of the authority and of the record.
+func (p *parts) broken() string { return cmp.Or(p.store.Broken(), p.record.Broken()) }
 
 // workers is how many secrets are acted on at once: most of that is waiting for upstreams.
 const workers = 16

@@ -127,7 +127,10 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 		})
 	}
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
-	p.loop(ctx, stop)
+	err = p.loop(ctx, stop)
+	if err != nil {
+		p.log.Error("leaving", "error", err)
+	}
 	p.log.Info("stopping")
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
@@ -150,12 +153,21 @@ func (p *parts) outliving(ctx, stop context.Context) (working context.Context, a
 	return working, abandon
 }
 
-// loop ticks until stop comes.
-func (p *parts) loop(ctx, stop context.Context) {
+// loop ticks until stop comes. Its error is that of a store that broke: only a process that starts again and checks the
+// files can go on, so this one leaves, and what watches over it starts the next.
+func (p *parts) loop(ctx, stop context.Context) error {
 	working, abandon := p.outliving(ctx, stop)
 	defer abandon()
 	checked := Now()
 	for stop.Err() == nil {
+		if why := p.broken(); why != "" {
+			abandon()
+			p.platform.Orchestrator.Wait()
+			return &server.Problem{
+				Class: server.Unavailable, Text: why + ": nothing more can be written by this process",
+				Hint: "look at the disk and the kernel's log; then start custody again (a service manager does it with Restart=always): it checks both files and goes on where it was",
+			}
+		}
 		if Now().Sub(checked) >= reloadEvery {
 			p.reload()
 			checked = Now()
@@ -172,6 +184,7 @@ func (p *parts) loop(ctx, stop context.Context) {
 		}
 	}
 	p.platform.Orchestrator.Wait()
+	return nil
 }
 
 // listenSocket listens on a Unix socket that only its owner can reach. A socket that a killed process left is replaced;

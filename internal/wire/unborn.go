@@ -24,6 +24,8 @@ var _ authority.Store = unborn{}
 
 func (unborn) Incarnation() authority.Incarnation { return "" }
 
+func (unborn) Broken() string { return "" }
+
 func (unborn) Close() error { return nil }
 
 func (unborn) Read(context.Context, authority.Path) (authority.Versioned, error) {

@@ -127,6 +127,15 @@ func (s *Store) Sealed() bool {
 	return s.closed
 }
 
+// Broken says that the store answers nothing any more until it is opened again, "" while it does: a commit or a read
+// failed half-way, so that memory and disk may disagree.
+func (s *Store) Broken() string {
+	if !s.broken.Load() {
+		return ""
+	}
+	return "a commit or read of the authority failed half-way"
+}
+
 // Close waits for running calls and lets the file go. Later calls answer authority.ErrSealed. Idempotent.
 func (s *Store) Close() error {
 	s.ops.Lock()
