@@ -82,7 +82,7 @@ lint: ## format, golangci-lint (pinned in tools/lint, built once), which vets to
 	@unformatted=$$(gofmt -l $(SOURCES))
 	if [ -n "$$unformatted" ]; then echo "error: not formatted:" $$unformatted; echo "hint: make fmt"; exit 1; fi
 	linter=$$(tools/linter)
-	"$$linter" run ./...
+	"$$linter" run --allow-serial-runners ./...
 
 fmt: ## format every Go file
 	gofmt -w $(SOURCES)
@@ -116,8 +116,8 @@ raced-all:
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced-all $(TEST) -timeout 6h -race -count 1 -p 1 $$($(GO) list ./... | grep -vE '$(KIND_TESTS)|$(WHOLE)|/internal/sim$$')
 
 raced-binary:
-	@CGO_ENABLED=1 $(GO) build -race -o bin/custody-raced ./cmd/custody
-	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody-raced $(TESTSUMMARY) -part raced-binary $(TEST) -timeout 3h -count 1 ./internal/acceptance
+	@CGO_ENABLED=1 $(GO) build -race -o bin/raced/custody ./cmd/custody
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/raced/custody $(TESTSUMMARY) -part raced-binary $(TEST) -timeout 3h -count 1 ./internal/acceptance
 
 # What the tests of each kind start, by the names of tools/install-parts; those of other kinds start nothing of the sort.
 PARTS_exec = python
