@@ -57,7 +57,7 @@ sim: ## the simulation: single faults, sampled pairs and years, every mutant of 
 	$(TESTSUMMARY) -part simulation -timeout 30m -count 1 ./internal/sim
 
 scripts: ## what the fast loop left out without servers: each script of the command line, stock age and sops
-	$(TESTSUMMARY) -part scripts -p $(PARALLEL) -timeout 30m -count 1 ./internal/cli ./internal/root/...
+	$(TESTSUMMARY) -part scripts -p $(PARALLEL) -timeout 30m -count 1 ./internal/cli ./internal/root/... ./internal/wire
 
 raced: ## tests without servers, with the race detector, where something is shared
 	$(TESTSUMMARY) -part raced -race -p $(PARALLEL) -timeout 30m -count 1 $(RACED)
@@ -79,7 +79,7 @@ fmt: ## format every Go file
 	gofmt -w $(SOURCES)
 
 unit: ## unit tests and the short simulation, no real parts
-	$(TESTSUMMARY) -part unit -short -p $(PARALLEL) -timeout 15m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
+	$(TESTSUMMARY) -part unit -short -p $(PARALLEL) -timeout 30m $$($(GO) list ./... | grep -vE '$(REAL)|$(WHOLE)')
 
 real: parts ## the tests of upstreams and of what starts their servers
 	$(TESTSUMMARY) -p $(PARALLEL) -timeout 30m -count 1 $$($(GO) list ./... | grep -E '$(REAL)')
