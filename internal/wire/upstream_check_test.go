@@ -20,7 +20,8 @@ import (
 const exampleFolder = "../../examples/upstream-exec"
 
 // example copies the example to a folder of its own, with one change to the program, and returns how to check it. A call
-// starts Python, which takes a twentieth of a second; its limit of ten seconds has room for two hundred times as much.
+// starts Python, which takes a twentieth of a second, and on a machine with sixty programs at work has taken ten; its limit
+// of a minute has room for that.
 func example(t *testing.T, old, changed string) wire.UpstreamCheck {
 	t.Helper()
 	if _, err := osexec.LookPath("python3"); err != nil {
@@ -50,7 +51,7 @@ func example(t *testing.T, old, changed string) wire.UpstreamCheck {
 		t.Fatal(err)
 	}
 	return wire.UpstreamCheck{
-		Argv: []string{filepath.Join(folder, "keyfile")}, Rig: filepath.Join(folder, "rig"), Timeout: 10 * time.Second,
+		Argv: []string{filepath.Join(folder, "keyfile")}, Rig: filepath.Join(folder, "rig"), Timeout: time.Minute,
 		Parameters: map[string]string{"folder": keys}, Account: map[string]string{"name": "check-{n}"},
 	}
 }
