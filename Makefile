@@ -97,10 +97,10 @@ raced: ## tests without servers, with the race detector, where something is shar
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -race -count 1 -p $(PARALLEL) $(RACED)
 
 scripts: ## what the fast loop left out without servers: each script of the command line, stock age and sops
-	@$(TESTSUMMARY) -part scripts $(TEST) -count 1 -p $(PARALLEL) ./internal/cli ./internal/root/...
+	@$(TESTSUMMARY) -part scripts $(TEST) -count 1 -p $(PARALLEL) ./internal/cli ./internal/root/... ./internal/wire
 
-adapters: ## each upstream's own tests on its server
-	@$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p $(PARALLEL) $$($(GO) list ./... | grep -E '$(ADAPTERS)')
+adapters: ## each upstream's own tests on its server; most of their time is waiting
+	@$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 3 $$($(GO) list ./... | grep -E '$(ADAPTERS)')
 
 # These measure how long clients are refused, and so run alone.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies

@@ -13,11 +13,17 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/thorough"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
+// TestRabbitMQLivesAndDies starts a broker again and again, each of which takes it 10 s of processor time; the adapter's
+// tests start one too.
 func TestRabbitMQLivesAndDies(t *testing.T) {
+	if !thorough.Long() {
+		return
+	}
 	dir := t.TempDir()
 	server, err := realparts.StartRabbitMQ(t.Context(), dir, realparts.RabbitMQOptions{})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 
 // How many first faults of each scenario are tried, and how many second ones with each: a sample, but for the long run.
 const (
-	sampledFirsts  = 48
-	sampledSeconds = 16
+	sampledFirsts  = 96
+	sampledSeconds = 32
 )
 
 // TestCrashPairs breaks two calls of every workflow in ways that make a difference (Point): the second fault may lie in

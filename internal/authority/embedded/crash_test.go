@@ -75,6 +75,8 @@ func newestOf(t *testing.T, s *Store, path authority.Path) authority.Version {
 	return got.ID.Number
 }
 
+// TestAcknowledgedSurvivesKill kills a process after a number of acknowledgements and a few milliseconds, drawn from the
+// seed. It waits for each as long as the process lives, and for no time.
 func TestAcknowledgedSurvivesKill(t *testing.T) {
 	key := bytes.Repeat([]byte{5}, KeyBytes)
 	config := configWith(t, filepath.Join(t.TempDir(), "authority"), key)

@@ -244,6 +244,7 @@ func TestOpenWithWrongKey(t *testing.T) {
 	mustOpen(t, config)
 }
 
+// The lock is held all along, so that any limit ends the wait.
 func TestOneProcessAtATime(t *testing.T) {
 	config := initialised(t)
 	s := mustOpen(t, config)
@@ -254,6 +255,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	mustOpen(t, config)
 }
 
+// The first closes in milliseconds; the second would wait half a minute for it.
 func TestOpenWaitsForLock(t *testing.T) {
 	config := initialised(t)
 	s := mustOpen(t, config)

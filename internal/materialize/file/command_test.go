@@ -80,6 +80,7 @@ func TestCommandEnvironment(t *testing.T) {
 	}
 }
 
+// The commands that are to be ended sleep for a minute, so that a limit of 50 ms ends them on any machine.
 func TestCommandFailures(t *testing.T) {
 	const canary = "canary-79"
 	missing, err := NewCommand(CommandConfig{Argv: []string{"/nonexistent/reload"}})

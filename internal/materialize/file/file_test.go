@@ -541,6 +541,7 @@ func TestEmptyContent(t *testing.T) {
 	}
 }
 
+// The lock is held until the call has ended, so that any limit ends the wait.
 func TestLockIsBoundedByContext(t *testing.T) {
 	config := config(t)
 	unlock, err := open(t, config).lock(t.Context())

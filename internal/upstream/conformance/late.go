@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 const (
 	// maxRequests is more than a call makes, manyRequests about what one makes.
 	maxRequests, manyRequests = 64, 8
-	// lastRequests is how many requests before the end are tried each: what changes something is said there.
+	// lastRequests is Fixture.Last unless it is set.
 	lastRequests = 4
 	// holding is how long a caller waits at first for a call whose requests are kept back: those that pass must have their
 	// time. It is doubled when they had too little, so many times, up to half a minute.
@@ -61,7 +62,7 @@ func testLate(b *bench) {
 	case end == maxRequests:
 		b.Errorf("the call makes %d requests or more", maxRequests)
 	}
-	for requests := held - 1; requests >= max(0, end-lastRequests); requests-- {
+	for requests := held - 1; requests >= max(0, end-cmp.Or(b.Last, lastRequests)); requests-- {
 		if tried[requests] {
 			continue
 		}

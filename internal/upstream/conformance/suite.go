@@ -59,6 +59,9 @@ type Fixture struct {
 	Public []string
 	// EnforcesRun: runs that a later one superseded are refused with ErrSuperseded.
 	EnforcesRun bool
+	// Last is how many requests before the end of a call are kept back one by one, 4 unless it is set: what changes something
+	// is said there.
+	Last int
 	// Log returns everything that the part has written and shown; it is searched for values. Nil when there is nothing.
 	Log func() string
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/conformance"
 )
@@ -74,7 +75,7 @@ func (f Fixture) forSuite(t *testing.T) conformance.Fixture {
 	}
 	suited := conformance.Fixture{
 		Upstream: f.Upstream, Break: f.Break, Mend: f.Mend, Wait: f.Wait, Cut: f.Cut, Hold: f.Hold, Throttle: f.Throttle, Skew: f.Skew,
-		Public: f.Public, EnforcesRun: f.EnforcesRun, Log: f.Log,
+		Public: f.Public, EnforcesRun: f.EnforcesRun, Log: f.Log, Last: thorough.Of(1, 1, 0), // 0 is the suite's own
 	}
 	if f.Refused != nil {
 		suited.Refused = func(on conformance.T, candidate secret.Value) secret.Value {
