@@ -143,6 +143,11 @@ type Run struct {
 	Policy Policy `json:"policy"`
 	// Base is the version that the candidate follows, 0 for none.
 	Base authority.Version `json:"base"`
+	// Over is the version that the promoted value follows where that is not Base: one that this run promoted before, which the
+	// upstream refused later, and in whose place a person handed in another.
+	Over authority.Version `json:"over,omitempty"`
+	// Refused: the upstream refuses what this run promoted, which it accepted before.
+	Refused bool `json:"refused,omitempty"`
 	// Before names the credentials that existed upstream before one was issued, for kinds that can only list them.
 	Before []string `json:"before,omitempty"`
 	// Group is the run of the group's leader, for members of a group; see rotation.Subject.
@@ -169,6 +174,9 @@ type Run struct {
 	// Waiting says what the run waits for, when it waits for long.
 	Waiting *Waiting `json:"waiting,omitempty"`
 }
+
+// Follows is the version that the run's value is written over.
+func (r *Run) Follows() authority.Version { return max(r.Base, r.Over) }
 
 // Waiting is a reason to wait and since when.
 type Waiting struct {

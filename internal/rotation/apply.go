@@ -166,7 +166,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	} else if !kept {
 		return a.wait(pendingGone), nil
 	}
-	_, err := a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, a.p.candidate)
+	_, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
 		return a.wait(foreignWrite), nil
 	}

@@ -67,7 +67,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
 		return held, nil, err
 	}
-	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Base+1 {
+	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
 		return held, a.wait(foreignWrite), nil
 	}
 	return held, nil, nil
@@ -186,10 +186,17 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 	return a.wait("proof from consumers: " + said), nil
 }
 
-// revoke makes the upstream refuse the old credential, after the settle time and one more look at every proof, and
-// checks that it does.
+// revoke makes the upstream refuse the old credential, after the settle time, one more look at every proof, and one more
+// sign-in with the new one, and checks that it does.
 func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if a.run.Base == 0 || !a.run.Policy.RevokeOld || !a.kind.Verifies {
+		held, stop, err := a.held(ctx)
+		if stop == nil && err == nil && a.kind.Verifies {
+			stop, err = a.stillHonoured(ctx, held)
+		}
+		if stop != nil || err != nil {
+			return stop, err
+		}
 		a.reach(journal.Revoked)
 		return nil, nil
 	}
@@ -220,6 +227,13 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return nil, nil // a proof was lost while settling
 		}
 	}
+	held, stop, err := a.held(ctx)
+	if stop == nil && err == nil {
+		stop, err = a.stillHonoured(ctx, held)
+	}
+	if stop != nil || err != nil {
+		return stop, err
+	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
 		if err := a.Journal.Save(ctx, a.entry); err != nil {
@@ -227,7 +241,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		}
 	}
 	err = a.call(ctx, func(ctx context.Context) error {
-		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, a.p.candidate)
+		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)
 	})
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
@@ -316,8 +330,10 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 		}
 	}
 	if a.revokes() {
-		if err := a.Authority.Destroy(ctx, a.s.Path, a.run.Base); err != nil {
-			return nil, err
+		for old := a.run.Base; old <= a.run.Follows(); old++ { // more than one where a person replaced a refused one; see Run.Over
+			if err := a.Authority.Destroy(ctx, a.s.Path, old); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {

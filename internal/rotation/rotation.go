@@ -4,15 +4,15 @@
 //
 // Guaranteed, whatever crashes, hangs, or runs beside it: the journal tells of an effect before the effect; the old
 // credential is revoked only after every declared consumer proved the new version's identity at the level it needs and
-// the settle time passed; a value at a secret's path is one that its upstream honoured; a second engine loses every
+// the settle time passed, and the new one was accepted by its upstream right before; a value at a secret's path is one that its upstream honoured; a second engine loses every
 // compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
 // enforces none; the upstream's own page says so.
 //
 // The parts themselves are asked wherever they can tell how far a run came, so the journal is written five times in a
 // run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
 // pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to
-// the authority; two changing calls and three sign-ins at the upstream; one delivery and three proofs for each consumer;
-// eight records. A test in internal/sim counts them.
+// the authority; two changing calls and four sign-ins at the upstream (one more before it is revoked, since what was verified may be lost
+// since); one delivery and three proofs for each consumer; eight records. A test in internal/sim counts them.
 package rotation
 
 import (
@@ -420,5 +420,5 @@ func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal
 	if err != nil {
 		return false, err
 	}
-	return held.ID.Number == run.Base+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil
+	return held.ID.Number == run.Follows()+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil
 }

@@ -269,7 +269,12 @@ func TestRefusedOldCredentialIsRevokedAllTheSame(t *testing.T) {
 		r.plan(t)
 		r.wait(t, "the directory is down")
 		r.restart()
-		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Refused, nil }
+		u.verify = func(v secret.Value) (upstream.Verdict, error) {
+			if v.Equal(old) {
+				return upstream.Refused, nil
+			}
+			return "", nil
+		}
 		r.wait(t, "the directory is down")
 		u.verify, u.revoke = nil, nil
 		if got := r.finish(t, r.subject); got != "completed" || r.account.Accepts(old) {
