@@ -27,6 +27,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 		return a.wait(pendingGone), nil
 	}
 	if a.kind.Issues { // it was issued and kept; issuing again would leave an orphan
+		if stop, err := a.surplus(ctx); stop != nil || err != nil {
+			return stop, err
+		}
 		a.p.applied = a.Now()
 		a.reach(journal.Applied)
 		return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))

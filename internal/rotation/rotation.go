@@ -101,6 +101,8 @@ type Engine struct {
 
 	mu       sync.Mutex
 	progress map[authority.RunID]*progress
+	// touched are the runs that a person changed while a look at them may have been under way.
+	touched map[authority.RunID]bool
 	// wrong is when a sign-in to a path's upstream was refused last. One that this process has not seen is taken to be as
 	// late as its start.
 	wrong map[authority.Path]time.Time
@@ -109,7 +111,7 @@ type Engine struct {
 
 // New returns an engine.
 func New(config Config) *Engine {
-	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
+	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
 }
 
 // Outlook is where a run stands after Advance.
@@ -302,9 +304,6 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 		stop, err = a.forward(ctx)
 	}
 	switch {
-	case errors.Is(err, journal.ErrSuperseded):
-		e.forget(a.run.ID)
-		return outlook, err
 	case err != nil:
 		e.doubt(a.run.ID) // nothing in memory is believed after an error; the parts are asked again
 		return outlook, err
@@ -377,6 +376,10 @@ type progress struct {
 func (e *Engine) remember(run *journal.Run) *progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.touched[run.ID] {
+		delete(e.touched, run.ID)
+		e.discard(run.ID)
+	}
 	p := e.progress[run.ID]
 	if p == nil {
 		p = &progress{prior: run.CallBy, recorded: map[journal.Step]bool{}}
@@ -392,6 +395,17 @@ func (e *Engine) remember(run *journal.Run) *progress {
 func (e *Engine) doubt(run authority.RunID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.discard(run)
+}
+
+// touch has the next look at a run, which may be another goroutine's, ask the parts again.
+func (e *Engine) touch(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.touched[run] = true
+}
+
+func (e *Engine) discard(run authority.RunID) {
 	if p := e.progress[run]; p != nil && !p.issued.Empty() {
 		e.progress[run] = &progress{prior: p.prior, settled: p.settled, issued: p.issued, recorded: map[journal.Step]bool{}}
 		return
@@ -403,6 +417,7 @@ func (e *Engine) forget(run authority.RunID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.progress, run)
+	delete(e.touched, run)
 }
 
 func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal.Run) (bool, error) {

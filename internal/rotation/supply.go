@@ -43,7 +43,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 		return "", fmt.Errorf("supplying a value to %s: another run is live: %w", s.Secret, ErrNotNow)
 	}
 	a.takeUp(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
-	defer e.forget(a.run.ID) // the parts are asked again
+	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
 	return a.run.ID, a.take(ctx, by, reason, v)
 }
 
