@@ -51,7 +51,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 				return a.takeBack(ctx, "the upstream refuses what was handed in")
 			}
 		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
-			if a.p.polls < unknownPolls {
+			if a.p.unsaid++; a.p.unsaid <= unknownPolls {
 				return a.stuck("the upstream to say whether the candidate was applied", err), nil
 			}
 		}
@@ -82,7 +82,10 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 		return a.takeBack(ctx, upstream.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.wait("a person: " + upstream.Explained(err)), nil
-	case a.p.polls >= applyAttempts && !errors.Is(err, upstream.ErrNotApplied):
+	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
+		return a.stuck("the upstream to take the candidate", err), nil
+	}
+	if a.p.attempts++; a.p.attempts >= applyAttempts {
 		return a.takeBack(ctx, "applying failed too often: "+upstream.Explained(err))
 	}
 	return a.stuck("the upstream to take the candidate", err), nil

@@ -366,8 +366,10 @@ type progress struct {
 	applied        time.Time
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof
-	polls          int
-	released       bool // the leader of its group was taken back
+	polls          int       // how often the run waited at its step
+	unsaid         int       // how often the upstream could not say whether the candidate was applied
+	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
+	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
 	revoked        time.Time // when this process's call to revoke succeeded
 	recorded       map[journal.Step]bool

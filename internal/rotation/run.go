@@ -20,7 +20,8 @@ const (
 	askTimeout = 30 * time.Second
 	// tellAfter is how long a run waits before its reason is journaled for others to read.
 	tellAfter = 10 * time.Second
-	// applyAttempts is how often one run applies the same candidate before it is taken back.
+	// applyAttempts is how often one run applies the same candidate, with an answer that is an error or with none, before it is
+	// taken back.
 	applyAttempts = 8
 )
 

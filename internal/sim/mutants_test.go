@@ -45,8 +45,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + upstream.Explained(err)), nil\n\tcase a.p.polls",
-		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase a.p.polls",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + upstream.Explained(err)), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
+		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
 	{
