@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -169,8 +170,9 @@ type Run struct {
 	Undo string `json:"undo,omitempty"`
 	// Aborted: a person had the run taken back.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived what a person may waive; see rotation.Engine.Force.
-	Forced string `json:"forced,omitempty"`
+	// Waived is what a person waived of it, and Forced who did so last and why; see rotation.Engine.Force.
+	Waived []Waiver `json:"waived,omitempty"`
+	Forced string   `json:"forced,omitempty"`
 	// Waiting says what the run waits for, when it waits for long.
 	Waiting *Waiting `json:"waiting,omitempty"`
 }
@@ -184,6 +186,60 @@ type Waiting struct {
 	Since time.Time `json:"since"`
 	// ByDesign: nothing but time, or what is waited for by itself, is needed. Nobody has to look.
 	ByDesign bool `json:"byDesign,omitempty"`
+	// Uses names who still uses the old credential, where that is what the run waits for.
+	Uses []string `json:"uses,omitempty"`
+}
+
+// Waiver is one thing that a run was missing, and that a person took upon themselves.
+type Waiver struct {
+	Kind   string `json:"kind"`           // one of those below
+	Name   string `json:"name,omitempty"` // the consumer, or who uses the old credential
+	Why    string `json:"why,omitempty"`  // what was missing
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// What can be waived.
+const (
+	WaivedConsumer = "consumer" // the proof of one consumer
+	WaivedUse      = "use"      // one who still uses the old credential
+	WaivedEvidence = "evidence" // the upstream cannot tell who uses it
+	WaivedUndo     = "undo"     // what is left upstream of a run that is taken back
+)
+
+// Same reports whether o waives the same thing.
+func (w Waiver) Same(o Waiver) bool { return w.Kind == o.Kind && w.Name == o.Name }
+
+// Step is the step under which the waiver is on record: one for each thing that is waived.
+func (w Waiver) Step() string {
+	step := "waived-" + w.Kind
+	if w.Name != "" {
+		step += " " + w.Name
+	}
+	return step[:min(len(step), 1000)]
+}
+
+// String says in words what is waived.
+func (w Waiver) String() string {
+	because := ""
+	if w.Why != "" {
+		because = " (" + w.Why + ")"
+	}
+	switch w.Kind {
+	case WaivedConsumer:
+		return "the proof of consumer " + w.Name + because
+	case WaivedUse:
+		return "use of the old credential by " + w.Name + because
+	case WaivedEvidence:
+		return "evidence of who uses the old credential" + because
+	}
+	return "what is left upstream" + because
+}
+
+// Waives reports whether a person waived a consumer's proof in the live run or the last one.
+func (e *Entry) Waives(consumer string) bool {
+	proof := Waiver{Kind: WaivedConsumer, Name: consumer}
+	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
 }
 
 // Trigger is why a run began.
@@ -203,8 +259,9 @@ type Outcome struct {
 	Detail   string          `json:"detail,omitempty"`
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived what a person may waive; see rotation.Engine.Force.
-	Forced string `json:"forced,omitempty"`
+	// Waived and Forced are the run's.
+	Waived []Waiver `json:"waived,omitempty"`
+	Forced string   `json:"forced,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`
 	Started time.Time       `json:"started"`

@@ -219,9 +219,13 @@ func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id author
 	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, reason) })
 }
 
-// Force waives what the live run id of the secret at path waits for; see rotation.Engine.Force.
-func (o *Orchestrator) Force(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, id, by, reason) })
+// Force waives what the live run id of the secret at path is missing now, and says what; see rotation.Engine.Force.
+func (o *Orchestrator) Force(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) (waived []string, err error) {
+	err = o.onLive(ctx, path, func(s Secret) error {
+		waived, err = o.Rotation.Force(ctx, s.Subject, id, by, reason)
+		return err
+	})
+	return waived, err
 }
 
 // Supply hands in a value for the secret at path, to the live run that waits for it or to one that begins with it; see

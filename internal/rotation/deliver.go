@@ -53,12 +53,15 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	if len(missing) > 0 {
-		return a.lacking(ctx, held, missing)
+	if required := a.required(missing); len(required) > 0 {
+		return a.lacking(ctx, held, required)
 	}
 	a.p.proven = a.Now()
 	a.reach(journal.Delivered)
-	return nil, a.audit(ctx, journal.Delivered, "")
+	if a.waivesProof() {
+		return nil, nil // delivered would be too much said
+	}
+	return nil, a.audit(ctx, journal.Delivered, a.proved())
 }
 
 // held returns the secret's value, which must be the one this run promoted.
@@ -70,6 +73,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
 		return held, a.wait(foreignWrite), nil
 	}
+	a.version = &held.ID
 	return held, nil, nil
 }
 
@@ -107,6 +111,15 @@ func (a *attempt) hand(ctx context.Context, held authority.Versioned, owed []lac
 		}
 	}
 	return faults, nil
+}
+
+// proved names the consumers that proved the version, and how.
+func (a *attempt) proved() string {
+	said := make([]string, len(a.s.Consumers))
+	for i, consumer := range a.s.Consumers {
+		said[i] = fmt.Sprintf("%s: %s", consumer.Name(), consumer.Needs)
+	}
+	return strings.Join(said, ", ")
 }
 
 // lack is a consumer without the proof that revocation needs.
@@ -162,21 +175,13 @@ func because(missing string) string {
 }
 
 // lacking waits for proofs, says whose, and at maxOverlap does what the policy's failure strategy says. It never
-// revokes; only a person's force goes past a missing proof.
+// revokes; only a proof that a person waived is not waited for.
 func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing []lack) (*pause, error) {
 	reasons := make([]string, len(missing))
 	for i, lack := range missing {
 		reasons[i] = fmt.Sprintf("%s %s", lack.consumer.Name(), lack.why)
 	}
 	said := strings.Join(reasons, "; ")
-	if a.run.Forced != "" {
-		if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+said); err != nil {
-			return nil, err
-		}
-		a.p.proven = a.Now()
-		a.reach(journal.Delivered)
-		return nil, nil
-	}
 	if a.overdue(held) {
 		said = "past maxOverlap (" + a.run.Policy.FailureStrategy + "): " + said
 		if err := a.audit(ctx, stepOverlap, said); err != nil {
@@ -310,7 +315,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(missing) > 0 && a.run.Forced == "" {
+	if len(a.required(missing)) > 0 {
 		a.p.proven = time.Time{}
 		a.reach(journal.Promoted)
 		return nil, nil
@@ -354,7 +359,7 @@ func (a *attempt) steps() []journal.Step {
 	if a.kind.Issues {
 		steps[1], steps[2] = steps[2], steps[1]
 	}
-	if a.run.Forced == "" {
+	if !a.waivesProof() {
 		steps = append(steps, journal.Delivered)
 	}
 	if a.revokes() {
@@ -371,7 +376,7 @@ func (a *attempt) close(ctx context.Context, result, detail string) error {
 	}
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
-		Forced: a.run.Forced, Aborted: a.run.Aborted, Group: a.run.Group,
+		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
 		Started: a.run.Started, Ended: a.Now(),
 	}
 	a.entry.Live = nil

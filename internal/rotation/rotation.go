@@ -251,19 +251,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
 	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
-	run.Forced = "" // it was for going forward
-	return e.Journal.Save(ctx, entry)
-}
-
-// Force waives the proofs that the live run id is missing and its wait for the old credential to fall out of use; of a
-// run that is taken back already, whatever is left upstream and cannot be taken off, which the person sees to. It
-// waives no compare-and-set, no tombstone, no deadline and no verify of a candidate.
-func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
-	entry, run, err := e.live(ctx, s, id)
-	if err != nil {
-		return err
-	}
-	run.Forced = by + ": " + reason
+	run.Forced, run.Waived = "", nil // it was for going forward
 	return e.Journal.Save(ctx, entry)
 }
 

@@ -115,7 +115,7 @@ func TestForcedUndoingPassesWhatAPersonSeesTo(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.wait(t, "appeared upstream")
-		if err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
+		if _, err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.finish(t, r.subject); got != "undone" {
@@ -142,7 +142,7 @@ func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
 		}
 		u.apply = func() error { return fmt.Errorf("signing in: %w", upstream.ErrNotApplied) }
 		r.wait(t, "take the candidate off")
-		if err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
+		if _, err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.finish(t, r.subject); got != "undone" {
