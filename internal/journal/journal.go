@@ -140,7 +140,7 @@ type Run struct {
 	Step     Step            `json:"step"`
 	Trigger  Trigger         `json:"trigger"`
 	Started  time.Time       `json:"started"`
-	// Policy is pinned when the run is planned; later changes may only tighten it.
+	// Policy is pinned when the run is planned; later changes only tighten it, see rotation.Tighten.
 	Policy Policy `json:"policy"`
 	// Base is the version that the candidate follows, 0 for none.
 	Base authority.Version `json:"base"`

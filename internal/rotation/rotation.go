@@ -288,7 +288,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	var stop *pause
 	if err = known(ctx, a.s.Upstream); err != nil {
 		stop, err = a.stuck("its upstream to say what it can do", err), nil
-	} else {
+	} else if err = a.tighten(ctx); err == nil {
 		stop, err = a.forward(ctx)
 	}
 	switch {
