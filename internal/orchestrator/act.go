@@ -367,7 +367,9 @@ func finishes(s Secret, live *journal.Run) bool {
 }
 
 // sweep removes pending entries that no run owns: an engine that was overtaken may have written one late. They are listed
-// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over.
+// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over. A read
+// of the journal may be stale, and would show a live run as none: the journal is saved as it was read, which only what is
+// newest can be. A run begins with a save, so none of the listed ones can have begun since.
 func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	left, err := authority.PendingPaths(ctx, o.Values.Paths, path)
 	if err != nil || len(left) == 0 {
@@ -377,10 +379,16 @@ func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	if err != nil {
 		return err
 	}
+	if entry.Live != nil {
+		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, entry.Live.ID) })
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	if err := o.Journal.Save(ctx, entry); err != nil {
+		return err
+	}
 	for _, pending := range left {
-		if entry.Live != nil && pending == authority.PendingPath(path, entry.Live.ID) {
-			continue
-		}
 		if err := o.Values.Remove(ctx, pending); err != nil {
 			return err
 		}
