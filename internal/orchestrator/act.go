@@ -334,6 +334,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		seen.Drift = "" // else it is what the look that failed found
 	}
 	var faults []string
+	drifted := map[string]string{}
 	for _, consumer := range s.Consumers {
 		proof, err := consumer.Prove(ctx, held)
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
@@ -341,10 +342,24 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		}
 		if err == nil && steady {
 			seen.Drift = consumer.Name() + " differed from the record and was given it again" + suffix(proof.Missing)
+			drifted[consumer.Name()] = fmt.Sprintf("it held %s where %s was delivered%s", holds(proof.Version), held.ID, suffix(proof.Missing))
+			if seen.drifted[consumer.Name()] != drifted[consumer.Name()] { // somebody who does it again and again is recorded once
+				seen.owed = append(seen.owed, audit.Event{
+					Run: o.NewRun(), Step: "drifted", Workflow: "operation", Secret: s.Subject.Secret, Path: s.Path, Version: &held.ID,
+					Consumer: consumer.Name(), By: "somebody else", Reason: "a consumer is kept on the version of record", Result: "failed",
+					Detail: drifted[consumer.Name()], At: now,
+				})
+			}
 		}
 		if err := consumer.Deliver(ctx, held); err != nil {
 			faults = append(faults, consumer.Name()+": "+err.Error())
 		}
+	}
+	if steady || seen.failures == 0 {
+		seen.drifted = drifted
+	}
+	if err := o.settleOwed(ctx, seen); err != nil {
+		faults = append(faults, err.Error())
 	}
 	if len(faults) > 0 {
 		seen.kept = time.Time{}
@@ -353,6 +368,25 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	seen.kept = now
 	seen.Again = o.again(ctx, s, seen)
 	return nil
+}
+
+// settleOwed puts on record what is not there yet. What fails is owed until the next look.
+func (o *Orchestrator) settleOwed(ctx context.Context, seen *State) error {
+	for len(seen.owed) > 0 {
+		if err := o.Record.Append(ctx, seen.owed[0]); err != nil {
+			return fmt.Errorf("recording that %s drifted: %w", seen.owed[0].Consumer, err)
+		}
+		seen.owed = seen.owed[1:]
+	}
+	return nil
+}
+
+// holds says what a consumer holds; the zero version is something that nobody delivered, or nothing.
+func holds(version authority.VersionID) string {
+	if version == (authority.VersionID{}) {
+		return "nothing that was delivered"
+	}
+	return version.String()
 }
 
 // finishes reports whether the secret, as it is declared, has what takes its live run to the end.

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -83,4 +84,35 @@ func (r *rig) events(step string) []audit.Event {
 		}
 	}
 	return found
+}
+
+// A consumer that was changed by somebody else is on record with what it should hold: once, however often the same is found.
+func TestDriftIsOnRecordOncePerChange(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		for range 3 { // a program that writes its own copy every few minutes
+			r.consumers[0].Tamper(tampered(t))
+			r.pass(process, 10*time.Minute)
+		}
+		events := r.events("drifted")
+		if len(events) != 1 || events[0].Consumer != "app" || events[0].Version == nil || events[0].Version.Number != 1 || events[0].Secret != "s0" {
+			t.Fatalf("on record: %+v, want one event that names consumer and version", events)
+		}
+		r.pass(process, time.Hour) // and it is right again
+		r.consumers[0].Tamper(tampered(t))
+		r.pass(process, time.Hour)
+		if events := r.events("drifted"); len(events) != 2 {
+			t.Errorf("%d events on record, want a second one for the second change", len(events))
+		}
+	})
+}
+
+func tampered(t *testing.T) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"key": "changed from elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

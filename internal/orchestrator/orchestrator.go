@@ -118,11 +118,13 @@ type State struct {
 
 	handedOver bool
 	failures   int
-	kept       time.Time       // consumers were last found right
-	asked      map[string]bool // the open requests that the last look knew of
-	stood      string          // the live run of a member of a group and its step, as the others were told last
-	woken      bool            // somebody wants it looked at again, though a look may be under way
-	declared   int             // the declaration that it is of: a look that began under another tells nothing of kept
+	kept       time.Time         // consumers were last found right
+	drifted    map[string]string // how consumers were found to differ at the last look
+	owed       []audit.Event     // what is to go on record and could not yet
+	asked      map[string]bool   // the open requests that the last look knew of
+	stood      string            // the live run of a member of a group and its step, as the others were told last
+	woken      bool              // somebody wants it looked at again, though a look may be under way
+	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
 }
 
 // wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
