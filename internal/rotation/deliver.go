@@ -217,9 +217,17 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
 	}
-	// A call to revoke may have come through. It is made again all the same: a refusal alone can be an outage.
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
+	}
+	// A call to revoke may have come through. It is made again all the same: a refusal alone can be an outage. The new
+	// credential is asked for first: after a refused sign-in none may follow for a while where accounts are locked.
 	gone := upstream.Accepted
 	if a.run.Step == journal.Delivered {
+		if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 		if gone, err = a.ask(ctx, a.p.old); gone == upstream.Unknown {
 			return a.stuck("the upstream to say whether the old credential is refused", err), nil
 		}
@@ -231,13 +239,9 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		if a.p.at != journal.Delivered {
 			return nil, nil // a proof was lost while settling
 		}
-	}
-	held, stop, err := a.held(ctx)
-	if stop == nil && err == nil {
-		stop, err = a.stillHonoured(ctx, held)
-	}
-	if stop != nil || err != nil {
-		return stop, err
+		if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
@@ -344,7 +348,7 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
 		return nil, err
 	}
-	a.entry.Rotated, a.entry.Current, a.entry.Retry = held.Created, &held.ID, nil
+	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
 	return nil, a.close(ctx, resultCompleted, "")
 }
 

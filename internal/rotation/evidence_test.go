@@ -145,3 +145,23 @@ func TestRefusedNewCredentialHoldsCompletion(t *testing.T) {
 		})
 	}
 }
+
+// The process died over revoking, at an upstream that locks accounts out: the refused old credential and the new one are
+// tried in an order in which both can be.
+func TestRevocationCutOffWhereAccountsAreLocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual, LockoutAfter: 5, LockoutFor: 10 * time.Minute})
+		old := r.value(t).Value
+		u.revoke = func() error { return errors.New("the reply was lost") }
+		id := r.plan(t)
+		r.wait(t, "the reply was lost")
+		if err := r.account.Revoke(t.Context(), id, old, r.value(t).Value); err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		u.revoke = nil
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the run is %s", got)
+		}
+	})
+}
