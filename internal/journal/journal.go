@@ -57,6 +57,8 @@ type Entry struct {
 	Formula string            `json:"formula,omitempty"`
 	// Onboarded: a credential that was never given to the upstream was refused there.
 	Onboarded bool `json:"onboarded,omitempty"`
+	// Checked is how the last sign-in with the value of record between runs was answered.
+	Checked *Checked `json:"checked,omitempty"`
 	// Last is how the last run ended.
 	Last *Outcome `json:"last,omitempty"`
 	// Live is the run in hand.
@@ -67,6 +69,26 @@ type Entry struct {
 	Retry *Retry `json:"retry,omitempty"`
 
 	revision authority.Revision
+}
+
+// Checked is the newest answer to a sign-in with the value of record. What decides nothing is none.
+type Checked struct {
+	Version authority.VersionID `json:"version"`
+	At      time.Time           `json:"at"`
+	Refused bool                `json:"refused,omitempty"`
+	// Since is when the upstream was first found to answer so, and Tries how often it refused since.
+	Since time.Time `json:"since"`
+	Tries int       `json:"tries,omitempty"`
+	// Owed names the record of a change of the answer, while that may not be in yet.
+	Owed authority.RunID `json:"owed,omitempty"`
+}
+
+// CheckedNow is Checked if it is about the version of record, else nil.
+func (e *Entry) CheckedNow() *Checked {
+	if e.Checked == nil || e.Current == nil || e.Checked.Version != *e.Current {
+		return nil
+	}
+	return e.Checked
 }
 
 // Tombstone is the proof that a bootstrap value was handed over.
@@ -89,6 +111,8 @@ type Policy struct {
 	QuietWindow     time.Duration `json:"quietWindow,omitempty"`
 	Jitter          time.Duration `json:"jitter,omitempty"`
 	Windows         []Window      `json:"windows,omitempty"`
+	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
+	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
 }
 
 // Window is a weekly maintenance window.

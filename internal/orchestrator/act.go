@@ -358,12 +358,16 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if steady || seen.failures == 0 {
 		seen.drifted = drifted
 	}
+	unchecked := o.check(ctx, s, entry, held, seen)
 	if err := o.settleOwed(ctx, seen); err != nil {
 		faults = append(faults, err.Error())
 	}
 	if len(faults) > 0 {
 		seen.kept = time.Time{}
 		return fmt.Errorf("delivering %s: %s", s.Secret, strings.Join(faults, "; "))
+	}
+	if unchecked != nil {
+		return unchecked
 	}
 	seen.kept = now
 	seen.Again = o.again(ctx, s, seen)

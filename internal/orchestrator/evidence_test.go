@@ -10,8 +10,11 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
 // stale answers reads of one record as it was.
@@ -115,4 +118,92 @@ func tampered(t *testing.T) secret.Value {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// Somebody reset the password upstream: it is a finding and on record once, and tried ever less often. A rotation mends it.
+func TestResetUpstreamIsFoundBetweenRuns(t *testing.T) {
+	for name, mend := range map[string]func(*rig, secret.Value){
+		"rotated":   func(r *rig, _ secret.Value) { r.askFirst("mend") },
+		"set again": func(r *rig, v secret.Value) { _ = r.accounts[0].Seed(v) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 1, func(r *rig) {
+				counted := &counting{Upstream: r.accounts[0]}
+				r.secrets[0].Subject.Upstream = counted
+				r.secrets[0].Policy.VerifyEvery, r.secrets[0].Policy.RotationType = day, "event"
+				r.pass(r.start(), time.Hour)
+				process := r.start()
+				before := counted.asked
+				r.pass(process, 10*day)
+				if asked := counted.asked - before; asked < 10 || asked > 20 {
+					t.Errorf("%d sign-ins in ten days, want one every twelve to twenty-four hours", asked)
+				}
+				checked := func() *journal.Checked {
+					entry, err := journal.New(r.store).Load(r.t.Context(), r.secrets[0].Path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return entry.CheckedNow()
+				}
+				held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.accounts[0].Lose(held.Value)
+				before = counted.asked
+				r.pass(process, 10*day)
+				if asked := counted.asked - before; asked < 10 || asked > 30 {
+					t.Errorf("%d sign-ins in ten days while it is refused, want about one a day and the first few sooner", asked)
+				}
+				if events := r.events("value-refused"); len(events) != 1 || events[0].Version == nil || *events[0].Version != held.ID {
+					t.Errorf("on record: %+v, want one event with the version", events)
+				}
+				if got := checked(); got == nil || !got.Refused {
+					t.Errorf("got %+v, want it refused", got)
+				}
+				since := checked().At
+				r.accounts[0].SetDown(true)
+				r.pass(process, 3*day)
+				if got := checked(); got == nil || !got.Refused || !got.At.Equal(since) {
+					t.Errorf("unknown changed the answer to %+v", got)
+				}
+				r.accounts[0].SetDown(false)
+				mend(r, held.Value)
+				r.pass(process, 3*day)
+				if got := checked(); got != nil && got.Refused {
+					t.Errorf("got %+v after it was mended", got)
+				}
+				if got := len(r.events("value-accepted")); name == "set again" && got != 1 {
+					t.Errorf("%d events that it is accepted again, want one", got)
+				}
+			})
+		})
+	}
+}
+
+// A policy that switches it off has nobody sign in between runs.
+func TestNobodySignsInBetweenRunsWhereThatIsOff(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		counted := &counting{Upstream: r.accounts[0]}
+		r.secrets[0].Subject.Upstream = counted
+		r.secrets[0].Policy.RotationType = "static"
+		process := r.start()
+		r.pass(process, time.Hour)
+		before := counted.asked
+		r.pass(process, 10*day)
+		if counted.asked != before {
+			t.Errorf("%d sign-ins", counted.asked-before)
+		}
+	})
+}
+
+// counting counts sign-ins.
+type counting struct {
+	*upstreammemory.Upstream
+	asked int
+}
+
+func (c *counting) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	c.asked++
+	return c.Upstream.Verify(ctx, v)
 }

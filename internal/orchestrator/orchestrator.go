@@ -5,7 +5,8 @@
 //
 // It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each. A
 // tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has
-// come.
+// come. Between runs the value of record is tried at its upstream every verifyEvery of its policy: one sign-in, one read
+// and one write to the journal each time.
 package orchestrator
 
 import (
@@ -123,6 +124,8 @@ type State struct {
 	owed       []audit.Event     // what is to go on record and could not yet
 	asked      map[string]bool   // the open requests that the last look knew of
 	stood      string            // the live run of a member of a group and its step, as the others were told last
+	checkAgain time.Time         // a sign-in decided nothing; none is tried before
+	unknowns   int               // how many did not, in a row
 	woken      bool              // somebody wants it looked at again, though a look may be under way
 	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
 }
