@@ -244,6 +244,9 @@ type RotationPolicySpec struct {
 	// For upstreams that tell who still uses the old credential: how long it must not have been used before it is
 	// revoked. Default: the settle time.
 	QuietWindow string `json:"quietWindow,omitempty"`
+	// The most time between two sign-ins with the value of record while no run is live, so that one that stopped working is
+	// found. 5m to 90d, or 0s for none. Default 1d.
+	VerifyEvery string `json:"verifyEvery,omitempty"`
 	// Timed runs begin only within these windows.
 	Windows []MaintenanceWindow `json:"windows,omitempty"`
 	// Timed runs begin earlier by a stable share of this, so that many secrets do not rotate at once. Default 0.

@@ -51,6 +51,8 @@ type Event struct {
 	Secret   string               `json:"secret,omitempty"`
 	Path     authority.Path       `json:"path,omitempty"`
 	Version  *authority.VersionID `json:"version,omitempty"`
+	// Consumer is the one that the event is about, where it is about one.
+	Consumer string `json:"consumer,omitempty"`
 	// By names who or what asked: time, event, the operating system's user.
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
@@ -121,7 +123,7 @@ func (e *Event) names() []name {
 	all := []name{
 		{"run", (*string)(&e.Run), true}, {"step", &e.Step, true}, {"workflow", &e.Workflow, true},
 		{"result", &e.Result, true}, {"secret", &e.Secret, false}, {"path", (*string)(&e.Path), false},
-		{"by", &e.By, false},
+		{"by", &e.By, false}, {"consumer", &e.Consumer, false},
 	}
 	if e.Version != nil {
 		all = append(all, name{"version.run", (*string)(&e.Version.Run), false},

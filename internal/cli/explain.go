@@ -47,7 +47,7 @@ func (p *printer) explanation(e server.Explanation) {
 	p.fields("secret", e.Secret, "purpose", e.Purpose, "owner", owner, "class", e.Class, "path", e.Path,
 		"origin", e.Origin, "upstream", e.Upstream, "consumers", or(dependants(e.Row), "none"),
 		"authority", e.Authority, "state", e.State, "version", e.Version, "rotated", or(p.when(e.Rotated), "never"),
-		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits for", e.Waiting, "drift", e.Drift, "next", e.Next)
+		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits for", e.Waiting, "drift", e.Drift, "last tried", p.when(e.Checked), "next", e.Next)
 	switch {
 	case e.Live != nil:
 		p.linef("")

@@ -23,16 +23,19 @@ begins, and a run that was cut off goes on where it was.`,
 }
 
 // reasoned is a command that does something to a run and wants to know why.
-func (a *app) reasoned(cmd *cobra.Command, act func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) error, done string) *cobra.Command {
+func (a *app) reasoned(cmd *cobra.Command, act func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) (done []string, err error)) *cobra.Command {
 	reason := ""
 	cmd.Args = takes("RUN")
 	cmd.RunE = a.run(func(ctx context.Context, args []string) error {
 		return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-			if err := act(ctx, platform, authority.RunID(args[0]), reason); err != nil {
+			done, err := act(ctx, platform, authority.RunID(args[0]), reason)
+			if err != nil {
 				return err
 			}
 			p := a.printer(a.out)
-			p.linef("run %s: %s", args[0], done)
+			for _, line := range done {
+				p.linef("run %s: %s", args[0], line)
+			}
 			if !platform.Serving() {
 				p.linef("no server runs: it goes on once `custody serve` does")
 			}

@@ -21,7 +21,7 @@ The requests that the run took are closed with it; only a new request starts ano
 It is refused where a run only goes forward: once its candidate was verified; where the upstream cannot undo, as soon as
 a call may have landed there; and for a member of a group that counts on it, of which the run that leads is aborted.`,
 		Example: `  custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
-	}, func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) error {
-		return platform.Abort(ctx, id, reason)
-	}, "it is being taken back")
+	}, func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) ([]string, error) {
+		return []string{"it is being taken back"}, platform.Abort(ctx, id, reason)
+	})
 }

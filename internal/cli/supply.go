@@ -24,7 +24,7 @@ func (a *app) supplyCommand() *cobra.Command {
 		Use:   "supply SECRET [-] --reason TEXT",
 		Short: "hand in a value that you made yourself",
 		Long: `Hands in a new value of a secret, which takes the steps of any other run: promoted, delivered, proven by every consumer.
-It is for three cases.
+It is for four cases.
 
 A secret that nothing can rotate (an admin's password, a token made in a dashboard): the value becomes its next version.
 The version before is kept, since nothing that Custody knows of refuses it.
@@ -34,6 +34,9 @@ if that does not honour it. In the end the old one is revoked.
 
 A run that waits for a person because the reply to issuing was lost and its upstream cannot tell what it made: make a
 credential there by hand and hand it in. The run goes on with it.
+
+A run whose new credential the upstream accepted and refuses now (a fail-over, a restore, somebody's change): make one there
+by hand that works and hand it in. The run delivers it in place of the refused one.
 
 A value is asked for on the terminal, field by field (--field, more than once for several), or read from standard input
 (-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file

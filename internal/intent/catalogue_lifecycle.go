@@ -36,6 +36,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Lengthen the ttl, or shorten the others; maxOverlap is 24h unless said.",
 		},
 		{
+			ID:     "policy-verify",
+			Checks: "verifyEvery is between 5m and 90d, or 0s.",
+			Why:    "Each is a sign-in at the upstream: too many are load and look like an attack, too few find nothing in time.",
+			Fix:    "Write 1d (the default), another time within these bounds, or 0s to try values in runs only.",
+		},
+		{
 			ID:     "window-form",
 			Checks: "Windows have known days and zones, a start of HH:MM, and last a week at most.",
 			Why:    "A window that never opens lets every secret expire.",

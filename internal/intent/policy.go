@@ -41,6 +41,11 @@ const (
 const (
 	DefaultMaxOverlap = 24 * time.Hour
 	DefaultSettle     = time.Minute
+	// DefaultVerifyEvery is a sign-in with each value a day.
+	DefaultVerifyEvery = 24 * time.Hour
+	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
+	leastVerifyEvery = 5 * time.Minute
+	mostVerifyEvery  = 90 * day
 )
 
 // Policy is a RotationPolicy, parsed and with its defaults applied.
@@ -56,6 +61,8 @@ type Policy struct {
 	Settle          time.Duration
 	// QuietWindow is how long the old credential must not have been used, where the upstream can tell.
 	QuietWindow time.Duration
+	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
+	VerifyEvery time.Duration
 	// Windows in which timed runs may begin; none means always.
 	Windows []Window
 	Jitter  time.Duration
@@ -153,6 +160,11 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		Jitter:          parse.duration(at("spec", "jitter"), spec.Jitter, 0),
 	}
 	out.QuietWindow = parse.duration(at("spec", "quietWindow"), spec.QuietWindow, out.Settle)
+	out.VerifyEvery = parse.duration(at("spec", "verifyEvery"), spec.VerifyEvery, DefaultVerifyEvery)
+	if out.VerifyEvery != 0 && (out.VerifyEvery < leastVerifyEvery || out.VerifyEvery > mostVerifyEvery) {
+		parse.problem("policy-verify", at("spec", "verifyEvery"), "verifyEvery (%s) is not between %s and %s, and not 0s",
+			FormatDuration(out.VerifyEvery), FormatDuration(leastVerifyEvery), FormatDuration(mostVerifyEvery))
+	}
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert
 	}

@@ -62,7 +62,7 @@ func TestPolicyDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Policy{Name: "p", Type: Timed, TTL: 30 * day, RevokeOld: true, MaxOverlap: day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute}
+	want := Policy{Name: "p", Type: Timed, TTL: 30 * day, RevokeOld: true, MaxOverlap: day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute, VerifyEvery: day}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}

@@ -27,6 +27,8 @@ type Consumer struct {
 	Runs authority.VersionID
 	// Verdict is what the upstream says of the value its process runs on.
 	Verdict upstream.Verdict
+	// Waived: a person waived its proof in the live or the last run.
+	Waived bool
 }
 
 // Secret is a snapshot of one secret.
@@ -39,9 +41,7 @@ type Secret struct {
 	Promoted bool
 	// Issuing: an upstream that issues by overwriting was asked for the next credential, and its answer is not kept yet. For
 	// so long nobody need know a credential that works: that is what such a kind does.
-	Issuing bool
-	// Forced: a person waived the live run's missing proofs.
-	Forced     bool
+	Issuing    bool
 	Consumers  []Consumer
 	Tombstoned bool
 	// RecordAtTombstone is the version that handover wrote.
@@ -114,11 +114,11 @@ func recordIsHonoured(s Secret) string {
 }
 
 func consumersNotRefused(s Secret) string {
-	if s.Capability == upstream.Overwrite || s.Forced {
+	if s.Capability == upstream.Overwrite {
 		return ""
 	}
 	for _, consumer := range s.Consumers {
-		if consumer.Runs != (authority.VersionID{}) && consumer.Verdict == upstream.Refused {
+		if !consumer.Waived && consumer.Runs != (authority.VersionID{}) && consumer.Verdict == upstream.Refused {
 			return fmt.Sprintf("consumer %s runs on version %s, which the upstream refuses", consumer.Name, consumer.Runs)
 		}
 	}
@@ -126,14 +126,14 @@ func consumersNotRefused(s Secret) string {
 }
 
 func proofBeforeRevocation(s Secret) string {
-	if s.Capability == upstream.Overwrite || s.Forced || !s.Old.Known || s.Old.Verdict != upstream.Refused {
+	if s.Capability == upstream.Overwrite || !s.Old.Known || s.Old.Verdict != upstream.Refused {
 		return ""
 	}
 	if !s.Promoted {
 		return fmt.Sprintf("the upstream refuses version %s before its successor was promoted", s.Old.ID)
 	}
 	for _, consumer := range s.Consumers {
-		if consumer.Runs != s.Record.ID {
+		if !consumer.Waived && consumer.Runs != s.Record.ID {
 			return fmt.Sprintf("the upstream refuses version %s while consumer %s runs on %s", s.Old.ID, consumer.Name, consumer.Runs)
 		}
 	}

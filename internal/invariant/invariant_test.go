@@ -64,7 +64,7 @@ func TestEachInvariantCanBreak(t *testing.T) {
 			func(s *invariant.Secret) { s.Consumers[0].Verdict = upstream.Refused }, []string{"consumers-not-refused"},
 		},
 		"consumer refused, as a person said": {
-			func(s *invariant.Secret) { s.Consumers[0].Verdict, s.Forced = upstream.Refused, true }, nil,
+			func(s *invariant.Secret) { s.Consumers[0].Verdict, s.Consumers[0].Waived = upstream.Refused, true }, nil,
 		},
 		"old refused before promotion": {func(s *invariant.Secret) {
 			s.Promoted, s.Old.Verdict = false, upstream.Refused

@@ -64,6 +64,10 @@ type Row struct {
 	// Waiting says what it waits for and Drift how consumers were found to differ, "" when nothing.
 	Waiting string `json:"waiting,omitempty"`
 	Drift   string `json:"drift,omitempty"`
+	// Refused says since when the upstream refuses the value of record and what to do, "" when it does not. Checked is when it
+	// was last tried between runs with an answer.
+	Refused string    `json:"refused,omitempty"`
+	Checked time.Time `json:"checked,omitzero"`
 	// ByDesign: nobody has to look at what it waits for.
 	ByDesign bool `json:"byDesign,omitempty"`
 	// Expired: its lifetime is over and nothing has replaced it.
@@ -143,12 +147,24 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 		r.Waiting, r.ByDesign = entry.Live.Waiting.For, entry.Live.Waiting.ByDesign
 	}
 	r.Authority, r.State = standing(declared, entry, r.Waiting)
+	if checked := entry.CheckedNow(); checked != nil {
+		r.Checked = checked.At
+		if checked.Refused {
+			r.Refused = refused(declared.Name, checked)
+		}
+	}
 	return r
 }
 
 // unreadable says what holds a secret whose journal cannot be read.
 func unreadable(entry *journal.Entry) string {
 	return fmt.Sprintf("a journal entry that this custody can read: %s; nothing is done with this secret until then. Run the newer custody that wrote it, or restore the newest backup", entry.Fault)
+}
+
+// refused says what a refused value of record means, and both commands that end it.
+func refused(name string, checked *journal.Checked) string {
+	return fmt.Sprintf("since %s the upstream refuses its value (version %s), so its consumers cannot sign in; `custody rotate %s` makes a new one; "+
+		"if somebody set another one there, hand that in with `custody supply %s`", checked.Since.UTC().Format(time.RFC3339), checked.Version, name, name)
 }
 
 func consumers(declared *intent.Secret) []string {
@@ -238,6 +254,7 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 	policy := journal.Policy{
 		Name: p.Name, RotationType: string(p.Type), TTL: p.TTL, RotateBefore: p.RotateBefore, RevokeOld: p.RevokeOld,
 		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
+		VerifyEvery: p.VerifyEvery,
 	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{
@@ -266,6 +283,8 @@ func Next(r Row, now time.Time) string {
 		return "its first value is made" + waitingFor(r)
 	case r.Live != nil:
 		return fmt.Sprintf("run %s goes on from step %s%s", r.Live.ID, r.Live.Step, waitingFor(r))
+	case r.Refused != "":
+		return r.Refused
 	case r.Waiting != "":
 		return "it waits for " + r.Waiting
 	case r.Class == "derived":

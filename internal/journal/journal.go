@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,8 @@ type Entry struct {
 	Formula string            `json:"formula,omitempty"`
 	// Onboarded: a credential that was never given to the upstream was refused there.
 	Onboarded bool `json:"onboarded,omitempty"`
+	// Checked is how the last sign-in with the value of record between runs was answered.
+	Checked *Checked `json:"checked,omitempty"`
 	// Last is how the last run ended.
 	Last *Outcome `json:"last,omitempty"`
 	// Live is the run in hand.
@@ -72,6 +75,26 @@ type Entry struct {
 	Fault error `json:"-"`
 
 	revision authority.Revision
+}
+
+// Checked is the newest answer to a sign-in with the value of record. What decides nothing is none.
+type Checked struct {
+	Version authority.VersionID `json:"version"`
+	At      time.Time           `json:"at"`
+	Refused bool                `json:"refused,omitempty"`
+	// Since is when the upstream was first found to answer so, and Tries how often it refused since.
+	Since time.Time `json:"since"`
+	Tries int       `json:"tries,omitempty"`
+	// Owed names the record of a change of the answer, while that may not be in yet.
+	Owed authority.RunID `json:"owed,omitempty"`
+}
+
+// CheckedNow is Checked if it is about the version of record, else nil.
+func (e *Entry) CheckedNow() *Checked {
+	if e.Checked == nil || e.Current == nil || e.Checked.Version != *e.Current {
+		return nil
+	}
+	return e.Checked
 }
 
 // Tombstone is the proof that a bootstrap value was handed over.
@@ -94,6 +117,8 @@ type Policy struct {
 	QuietWindow     time.Duration `json:"quietWindow,omitempty"`
 	Jitter          time.Duration `json:"jitter,omitempty"`
 	Windows         []Window      `json:"windows,omitempty"`
+	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
+	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
 }
 
 // Window is a weekly maintenance window.
@@ -145,10 +170,15 @@ type Run struct {
 	Step     Step            `json:"step"`
 	Trigger  Trigger         `json:"trigger"`
 	Started  time.Time       `json:"started"`
-	// Policy is pinned when the run is planned; later changes may only tighten it.
+	// Policy is pinned when the run is planned; later changes only tighten it, see rotation.Tighten.
 	Policy Policy `json:"policy"`
 	// Base is the version that the candidate follows, 0 for none.
 	Base authority.Version `json:"base"`
+	// Over is the version that the promoted value follows where that is not Base: one that this run promoted before, which the
+	// upstream refused later, and in whose place a person handed in another.
+	Over authority.Version `json:"over,omitempty"`
+	// Refused: the upstream refuses what this run promoted, which it accepted before.
+	Refused bool `json:"refused,omitempty"`
 	// Before names the credentials that existed upstream before one was issued, for kinds that can only list them.
 	Before []string `json:"before,omitempty"`
 	// Group is the run of the group's leader, for members of a group; see rotation.Subject.
@@ -170,11 +200,15 @@ type Run struct {
 	Undo string `json:"undo,omitempty"`
 	// Aborted: a person had the run taken back.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived what a person may waive; see rotation.Engine.Force.
-	Forced string `json:"forced,omitempty"`
+	// Waived is what a person waived of it, and Forced who did so last and why; see rotation.Engine.Force.
+	Waived []Waiver `json:"waived,omitempty"`
+	Forced string   `json:"forced,omitempty"`
 	// Waiting says what the run waits for, when it waits for long.
 	Waiting *Waiting `json:"waiting,omitempty"`
 }
+
+// Follows is the version that the run's value is written over.
+func (r *Run) Follows() authority.Version { return max(r.Base, r.Over) }
 
 // Waiting is a reason to wait and since when.
 type Waiting struct {
@@ -182,6 +216,60 @@ type Waiting struct {
 	Since time.Time `json:"since"`
 	// ByDesign: nothing but time, or what is waited for by itself, is needed. Nobody has to look.
 	ByDesign bool `json:"byDesign,omitempty"`
+	// Uses names who still uses the old credential, where that is what the run waits for.
+	Uses []string `json:"uses,omitempty"`
+}
+
+// Waiver is one thing that a run was missing, and that a person took upon themselves.
+type Waiver struct {
+	Kind   string `json:"kind"`           // one of those below
+	Name   string `json:"name,omitempty"` // the consumer, or who uses the old credential
+	Why    string `json:"why,omitempty"`  // what was missing
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// What can be waived.
+const (
+	WaivedConsumer = "consumer" // the proof of one consumer
+	WaivedUse      = "use"      // one who still uses the old credential
+	WaivedEvidence = "evidence" // the upstream cannot tell who uses it
+	WaivedUndo     = "undo"     // what is left upstream of a run that is taken back
+)
+
+// Same reports whether o waives the same thing.
+func (w Waiver) Same(o Waiver) bool { return w.Kind == o.Kind && w.Name == o.Name }
+
+// Step is the step under which the waiver is on record: one for each thing that is waived.
+func (w Waiver) Step() string {
+	step := "waived-" + w.Kind
+	if w.Name != "" {
+		step += " " + w.Name
+	}
+	return step[:min(len(step), 1000)]
+}
+
+// String says in words what is waived.
+func (w Waiver) String() string {
+	because := ""
+	if w.Why != "" {
+		because = " (" + w.Why + ")"
+	}
+	switch w.Kind {
+	case WaivedConsumer:
+		return "the proof of consumer " + w.Name + because
+	case WaivedUse:
+		return "use of the old credential by " + w.Name + because
+	case WaivedEvidence:
+		return "evidence of who uses the old credential" + because
+	}
+	return "what is left upstream" + because
+}
+
+// Waives reports whether a person waived a consumer's proof in the live run or the last one.
+func (e *Entry) Waives(consumer string) bool {
+	proof := Waiver{Kind: WaivedConsumer, Name: consumer}
+	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
 }
 
 // Trigger is why a run began.
@@ -201,8 +289,9 @@ type Outcome struct {
 	Detail   string          `json:"detail,omitempty"`
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
 	Aborted bool `json:"aborted,omitempty"`
-	// Forced names who waived what a person may waive; see rotation.Engine.Force.
-	Forced string `json:"forced,omitempty"`
+	// Waived and Forced are the run's.
+	Waived []Waiver `json:"waived,omitempty"`
+	Forced string   `json:"forced,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`
 	Started time.Time       `json:"started"`

@@ -334,6 +334,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		seen.Drift = "" // else it is what the look that failed found
 	}
 	var faults []string
+	drifted := map[string]string{}
 	for _, consumer := range s.Consumers {
 		proof, err := consumer.Prove(ctx, held)
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
@@ -341,18 +342,55 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		}
 		if err == nil && steady {
 			seen.Drift = consumer.Name() + " differed from the record and was given it again" + suffix(proof.Missing)
+			drifted[consumer.Name()] = fmt.Sprintf("it held %s where %s was delivered%s", holds(proof.Version), held.ID, suffix(proof.Missing))
+			if seen.drifted[consumer.Name()] != drifted[consumer.Name()] { // somebody who does it again and again is recorded once
+				seen.owed = append(seen.owed, audit.Event{
+					Run: o.NewRun(), Step: "drifted", Workflow: "operation", Secret: s.Subject.Secret, Path: s.Path, Version: &held.ID,
+					Consumer: consumer.Name(), By: "somebody else", Reason: "a consumer is kept on the version of record", Result: "failed",
+					Detail: drifted[consumer.Name()], At: now,
+				})
+			}
 		}
 		if err := consumer.Deliver(ctx, held); err != nil {
 			faults = append(faults, consumer.Name()+": "+err.Error())
 		}
 	}
+	if steady || seen.failures == 0 {
+		seen.drifted = drifted
+	}
+	unchecked := o.check(ctx, s, entry, held, seen)
+	if err := o.settleOwed(ctx, seen); err != nil {
+		faults = append(faults, err.Error())
+	}
 	if len(faults) > 0 {
 		seen.kept = time.Time{}
 		return fmt.Errorf("delivering %s: %s", s.Secret, strings.Join(faults, "; "))
 	}
+	if unchecked != nil {
+		return unchecked
+	}
 	seen.kept = now
 	seen.Again = o.again(ctx, s, seen)
 	return nil
+}
+
+// settleOwed puts on record what is not there yet. What fails is owed until the next look.
+func (o *Orchestrator) settleOwed(ctx context.Context, seen *State) error {
+	for len(seen.owed) > 0 {
+		if err := o.Record.Append(ctx, seen.owed[0]); err != nil {
+			return fmt.Errorf("recording that %s drifted: %w", seen.owed[0].Consumer, err)
+		}
+		seen.owed = seen.owed[1:]
+	}
+	return nil
+}
+
+// holds says what a consumer holds; the zero version is something that nobody delivered, or nothing.
+func holds(version authority.VersionID) string {
+	if version == (authority.VersionID{}) {
+		return "nothing that was delivered"
+	}
+	return version.String()
 }
 
 // finishes reports whether the secret, as it is declared, has what takes its live run to the end.
@@ -367,7 +405,9 @@ func finishes(s Secret, live *journal.Run) bool {
 }
 
 // sweep removes pending entries that no run owns: an engine that was overtaken may have written one late. They are listed
-// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over.
+// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over. A read
+// of the journal may be stale, and would show a live run as none: the journal is saved as it was read, which only what is
+// newest can be. A run begins with a save, so none of the listed ones can have begun since.
 func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	left, err := authority.PendingPaths(ctx, o.Values.Paths, path)
 	if err != nil || len(left) == 0 {
@@ -377,10 +417,16 @@ func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	if err != nil {
 		return err
 	}
+	if entry.Live != nil {
+		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, entry.Live.ID) })
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	if err := o.Journal.Save(ctx, entry); err != nil {
+		return err
+	}
 	for _, pending := range left {
-		if entry.Live != nil && pending == authority.PendingPath(path, entry.Live.ID) {
-			continue
-		}
 		if err := o.Values.Remove(ctx, pending); err != nil {
 			return err
 		}

@@ -301,7 +301,11 @@ func TestAnotherRunIsNeitherAbortedNorForced(t *testing.T) {
 			t.Fatal("no run is live")
 		}
 		path := r.secrets[0].Path
-		for name, do := range map[string]func(context.Context, authority.Path, authority.RunID, string, string) error{"abort": process.Abort, "force": process.Force} {
+		force := func(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
+			_, err := process.Force(ctx, path, id, by, reason)
+			return err
+		}
+		for name, do := range map[string]func(context.Context, authority.Path, authority.RunID, string, string) error{"abort": process.Abort, "force": force} {
 			if err := do(r.t.Context(), path, "run-before", "me", "stuck"); !errors.Is(err, rotation.ErrNotAllowed) {
 				t.Errorf("%s of a run that is over: %v", name, err)
 			}

@@ -5,7 +5,8 @@
 //
 // It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each. A
 // tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has
-// come.
+// come. Between runs the value of record is tried at its upstream every verifyEvery of its policy: one sign-in, one read
+// and one write to the journal each time.
 package orchestrator
 
 import (
@@ -118,11 +119,15 @@ type State struct {
 
 	handedOver bool
 	failures   int
-	kept       time.Time       // consumers were last found right
-	asked      map[string]bool // the open requests that the last look knew of
-	stood      string          // the live run of a member of a group and its step, as the others were told last
-	woken      bool            // somebody wants it looked at again, though a look may be under way
-	declared   int             // the declaration that it is of: a look that began under another tells nothing of kept
+	kept       time.Time         // consumers were last found right
+	drifted    map[string]string // how consumers were found to differ at the last look
+	owed       []audit.Event     // what is to go on record and could not yet
+	asked      map[string]bool   // the open requests that the last look knew of
+	stood      string            // the live run of a member of a group and its step, as the others were told last
+	checkAgain time.Time         // a sign-in decided nothing; none is tried before
+	unknowns   int               // how many did not, in a row
+	woken      bool              // somebody wants it looked at again, though a look may be under way
+	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
 }
 
 // wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
@@ -219,9 +224,13 @@ func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id author
 	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, reason) })
 }
 
-// Force waives what the live run id of the secret at path waits for; see rotation.Engine.Force.
-func (o *Orchestrator) Force(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Force(ctx, s.Subject, id, by, reason) })
+// Force waives what the live run id of the secret at path is missing now, and says what; see rotation.Engine.Force.
+func (o *Orchestrator) Force(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) (waived []string, err error) {
+	err = o.onLive(ctx, path, func(s Secret) error {
+		waived, err = o.Rotation.Force(ctx, s.Subject, id, by, reason)
+		return err
+	})
+	return waived, err
 }
 
 // Supply hands in a value for the secret at path, to the live run that waits for it or to one that begins with it; see

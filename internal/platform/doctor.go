@@ -67,9 +67,6 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if s.Upstream != nil {
 		snapshot.Capability = s.Upstream.Kind().Capability
 	}
-	if entry.Live == nil && entry.Last != nil {
-		snapshot.Forced = entry.Last.Forced != ""
-	}
 	var doubts []string
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {
@@ -78,7 +75,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
 		kind := s.Upstream.Kind()
 		snapshot.Issuing = kind.Issues && kind.Capability == upstream.Overwrite && run.Step == journal.Staged
-		snapshot.Forced, snapshot.Promoted = run.Forced != "", held.ID.Run == run.ID
+		snapshot.Promoted = held.ID.Run == run.ID
 		if old, err := p.Authority.ReadVersion(ctx, s.Path, run.Base); run.Base > 0 && err == nil {
 			snapshot.Old = p.judge(ctx, s, old.ID, old.Value, &doubts)
 		}
@@ -109,7 +106,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 			doubts = append(doubts, fmt.Sprintf("%s: consumer %s cannot be asked: %s", s.Subject.Secret, consumer.Name(), err))
 			continue
 		}
-		seen := invariant.Consumer{Name: consumer.Name(), Runs: proof.Version, Verdict: upstream.Unknown}
+		seen := invariant.Consumer{Name: consumer.Name(), Runs: proof.Version, Verdict: upstream.Unknown, Waived: entry.Waives(consumer.Name())}
 		if proof.Version == held.ID {
 			seen.Verdict = snapshot.Record.Verdict
 		} else if entry.Live == nil && entry.Current != nil {

@@ -272,6 +272,9 @@ func findings(row inventory.Row) []string {
 	if row.Waiting != "" && !row.ByDesign {
 		found = append(found, row.Secret+" waits for "+row.Waiting)
 	}
+	if row.Refused != "" && row.Live == nil {
+		found = append(found, row.Secret+": "+row.Refused)
+	}
 	if row.Drift != "" {
 		found = append(found, row.Secret+": "+row.Drift)
 	}

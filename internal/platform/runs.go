@@ -106,8 +106,12 @@ func (p *Platform) Abort(ctx context.Context, by string, id authority.RunID, rea
 }
 
 // Force implements server.Service.
-func (p *Platform) Force(ctx context.Context, by string, id authority.RunID, reason string) error {
-	return p.onLive(ctx, id, "force", by, reason, p.Orchestrator.Force)
+func (p *Platform) Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error) {
+	err = p.onLive(ctx, id, "force", by, reason, func(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
+		waived, err = p.Orchestrator.Force(ctx, path, id, by, reason)
+		return err
+	})
+	return waived, err
 }
 
 // Supply implements server.Service.

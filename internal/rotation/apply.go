@@ -27,6 +27,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 		return a.wait(pendingGone), nil
 	}
 	if a.kind.Issues { // it was issued and kept; issuing again would leave an orphan
+		if stop, err := a.surplus(ctx); stop != nil || err != nil {
+			return stop, err
+		}
 		a.p.applied = a.Now()
 		a.reach(journal.Applied)
 		return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
@@ -48,7 +51,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 				return a.takeBack(ctx, "the upstream refuses what was handed in")
 			}
 		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
-			if a.p.polls < unknownPolls {
+			if a.p.unsaid++; a.p.unsaid <= unknownPolls {
 				return a.stuck("the upstream to say whether the candidate was applied", err), nil
 			}
 		}
@@ -79,7 +82,10 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 		return a.takeBack(ctx, upstream.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.wait("a person: " + upstream.Explained(err)), nil
-	case a.p.polls >= applyAttempts && !errors.Is(err, upstream.ErrNotApplied):
+	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
+		return a.stuck("the upstream to take the candidate", err), nil
+	}
+	if a.p.attempts++; a.p.attempts >= applyAttempts {
 		return a.takeBack(ctx, "applying failed too often: "+upstream.Explained(err))
 	}
 	return a.stuck("the upstream to take the candidate", err), nil
@@ -166,13 +172,14 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	} else if !kept {
 		return a.wait(pendingGone), nil
 	}
-	_, err := a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, a.p.candidate)
+	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
 		return a.wait(foreignWrite), nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	a.version = &id
 	a.reach(journal.Promoted)
 	return nil, a.audit(ctx, journal.Promoted, "")
 }
@@ -187,16 +194,16 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
 		return a.wait("a person: its group counts on this run, and " + reason), nil
 	}
-	seenTo := "" // what the upstream cannot undo, a person says that they do
+	forced, seenTo := "", []journal.Waiver(nil) // what the upstream cannot undo, a person says that they do
 	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
-		if seenTo = a.run.Forced; seenTo == "" {
+		if forced, seenTo = a.run.Forced, a.run.Waived; !a.waives(journal.WaivedUndo, "") {
 			if a.kind.Issues {
 				reason += "; hand one in that it honours, with `custody supply`"
 			}
 			return a.wait("a person: this upstream cannot undo, and " + reason + "; or see to it there, then `custody run force`"), nil
 		}
 	}
-	a.run.Step, a.run.Undo, a.run.Forced = journal.Undoing, reason, seenTo
+	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, reason, forced, seenTo
 	if err := a.Journal.Save(ctx, a.entry); err != nil {
 		return nil, err
 	}
@@ -220,7 +227,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		kept, a.p.issued = true, secret.Value{}
 	}
 	staged := a.run.Turn != "" // otherwise nobody ever called anything. What this process alone knows is not enough: another may lead
-	if staged && !kept && !a.kind.Issues && a.run.Forced == "" {
+	if staged && !kept && !a.kind.Issues && !a.waives(journal.WaivedUndo, "") {
 		return a.wait(pendingGone + "; if nothing of it is left upstream, `custody run force`"), nil
 	}
 	if staged {
@@ -232,7 +239,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		}
 		stop, err := a.takeOff(ctx)
 		switch {
-		case err != nil || stop != nil && (a.run.Forced == "" || stop.byDesign):
+		case err != nil || stop != nil && (!a.waives(journal.WaivedUndo, "") || stop.byDesign):
 			return stop, err
 		case stop != nil: // a person sees to it
 			if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+stop.reason); err != nil {

@@ -53,12 +53,15 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	if len(missing) > 0 {
-		return a.lacking(ctx, held, missing)
+	if required := a.required(missing); len(required) > 0 {
+		return a.lacking(ctx, held, required)
 	}
 	a.p.proven = a.Now()
 	a.reach(journal.Delivered)
-	return nil, a.audit(ctx, journal.Delivered, "")
+	if a.waivesProof() {
+		return nil, nil // delivered would be too much said
+	}
+	return nil, a.audit(ctx, journal.Delivered, a.proved())
 }
 
 // held returns the secret's value, which must be the one this run promoted.
@@ -67,9 +70,10 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
 		return held, nil, err
 	}
-	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Base+1 {
+	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
 		return held, a.wait(foreignWrite), nil
 	}
+	a.version = &held.ID
 	return held, nil, nil
 }
 
@@ -107,6 +111,15 @@ func (a *attempt) hand(ctx context.Context, held authority.Versioned, owed []lac
 		}
 	}
 	return faults, nil
+}
+
+// proved names the consumers that proved the version, and how.
+func (a *attempt) proved() string {
+	said := make([]string, len(a.s.Consumers))
+	for i, consumer := range a.s.Consumers {
+		said[i] = fmt.Sprintf("%s: %s", consumer.Name(), consumer.Needs)
+	}
+	return strings.Join(said, ", ")
 }
 
 // lack is a consumer without the proof that revocation needs.
@@ -162,21 +175,13 @@ func because(missing string) string {
 }
 
 // lacking waits for proofs, says whose, and at maxOverlap does what the policy's failure strategy says. It never
-// revokes; only a person's force goes past a missing proof.
+// revokes; only a proof that a person waived is not waited for.
 func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing []lack) (*pause, error) {
 	reasons := make([]string, len(missing))
 	for i, lack := range missing {
 		reasons[i] = fmt.Sprintf("%s %s", lack.consumer.Name(), lack.why)
 	}
 	said := strings.Join(reasons, "; ")
-	if a.run.Forced != "" {
-		if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+said); err != nil {
-			return nil, err
-		}
-		a.p.proven = a.Now()
-		a.reach(journal.Delivered)
-		return nil, nil
-	}
 	if a.overdue(held) {
 		said = "past maxOverlap (" + a.run.Policy.FailureStrategy + "): " + said
 		if err := a.audit(ctx, stepOverlap, said); err != nil {
@@ -186,10 +191,17 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 	return a.wait("proof from consumers: " + said), nil
 }
 
-// revoke makes the upstream refuse the old credential, after the settle time and one more look at every proof, and
-// checks that it does.
+// revoke makes the upstream refuse the old credential, after the settle time, one more look at every proof, and one more
+// sign-in with the new one, and checks that it does.
 func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if a.run.Base == 0 || !a.run.Policy.RevokeOld || !a.kind.Verifies {
+		held, stop, err := a.held(ctx)
+		if stop == nil && err == nil && a.kind.Verifies {
+			stop, err = a.stillHonoured(ctx, held)
+		}
+		if stop != nil || err != nil {
+			return stop, err
+		}
 		a.reach(journal.Revoked)
 		return nil, nil
 	}
@@ -205,9 +217,17 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
 	}
-	// A call to revoke may have come through. It is made again all the same: a refusal alone can be an outage.
+	held, stop, err := a.held(ctx)
+	if stop != nil || err != nil {
+		return stop, err
+	}
+	// A call to revoke may have come through. It is made again all the same: a refusal alone can be an outage. The new
+	// credential is asked for first: after a refused sign-in none may follow for a while where accounts are locked.
 	gone := upstream.Accepted
 	if a.run.Step == journal.Delivered {
+		if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 		if gone, err = a.ask(ctx, a.p.old); gone == upstream.Unknown {
 			return a.stuck("the upstream to say whether the old credential is refused", err), nil
 		}
@@ -219,6 +239,9 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		if a.p.at != journal.Delivered {
 			return nil, nil // a proof was lost while settling
 		}
+		if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
@@ -227,7 +250,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		}
 	}
 	err = a.call(ctx, func(ctx context.Context) error {
-		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, a.p.candidate)
+		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)
 	})
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
@@ -296,7 +319,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(missing) > 0 && a.run.Forced == "" {
+	if len(a.required(missing)) > 0 {
 		a.p.proven = time.Time{}
 		a.reach(journal.Promoted)
 		return nil, nil
@@ -316,14 +339,16 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 		}
 	}
 	if a.revokes() {
-		if err := a.Authority.Destroy(ctx, a.s.Path, a.run.Base); err != nil {
-			return nil, err
+		for old := a.run.Base; old <= a.run.Follows(); old++ { // more than one where a person replaced a refused one; see Run.Over
+			if err := a.Authority.Destroy(ctx, a.s.Path, old); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
 		return nil, err
 	}
-	a.entry.Rotated, a.entry.Current, a.entry.Retry = held.Created, &held.ID, nil
+	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
 	return nil, a.close(ctx, resultCompleted, "")
 }
 
@@ -338,7 +363,7 @@ func (a *attempt) steps() []journal.Step {
 	if a.kind.Issues {
 		steps[1], steps[2] = steps[2], steps[1]
 	}
-	if a.run.Forced == "" {
+	if !a.waivesProof() {
 		steps = append(steps, journal.Delivered)
 	}
 	if a.revokes() {
@@ -355,7 +380,7 @@ func (a *attempt) close(ctx context.Context, result, detail string) error {
 	}
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
-		Forced: a.run.Forced, Aborted: a.run.Aborted, Group: a.run.Group,
+		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
 		Started: a.run.Started, Ended: a.Now(),
 	}
 	a.entry.Live = nil

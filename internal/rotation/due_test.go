@@ -162,3 +162,41 @@ func TestJitterIsAStableShare(t *testing.T) {
 		t.Errorf("100 secrets are due in %d different hours", len(seen))
 	}
 }
+
+func TestNextCheck(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	current := authority.VersionID{Number: 3, Run: "run-3"}
+	entry := func(checked *journal.Checked) journal.Entry {
+		return journal.Entry{Path: "app/db", Current: &current, Rotated: now.Add(-time.Hour), Checked: checked}
+	}
+	refused := func(tries int) *journal.Checked {
+		return &journal.Checked{Version: current, At: now, Refused: true, Tries: tries}
+	}
+	live := entry(nil)
+	live.Live = &journal.Run{}
+	for name, c := range map[string]struct {
+		entry       journal.Entry
+		every       time.Duration
+		wrongEvery  time.Duration
+		least, most time.Duration // from now on
+		never       bool
+	}{
+		"off":                        {entry: entry(nil), never: true},
+		"a run is live":              {entry: live, every: day, never: true},
+		"nothing was issued":         {entry: journal.Entry{}, every: day, never: true},
+		"never tried since its run":  {entry: entry(nil), every: day, least: 11 * time.Hour, most: 23 * time.Hour},
+		"accepted":                   {entry: entry(&journal.Checked{Version: current, At: now}), every: day, least: 12 * time.Hour, most: day},
+		"an earlier version":         {entry: entry(&journal.Checked{At: now, Refused: true}), every: day, least: 11 * time.Hour, most: 23 * time.Hour},
+		"refused once":               {entry: entry(refused(1)), every: day, least: 5 * time.Minute, most: 5 * time.Minute},
+		"refused often":              {entry: entry(refused(40)), every: day, least: day, most: day},
+		"refused, and it locks out":  {entry: entry(refused(1)), every: day, wrongEvery: time.Hour, least: 2 * time.Hour, most: 2 * time.Hour},
+		"dated by a clock too early": {entry: entry(&journal.Checked{Version: current, At: now.Add(day)}), every: day},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next, on := rotation.NextCheck(c.entry, journal.Policy{VerifyEvery: c.every}, c.wrongEvery, now)
+			if on == c.never || !c.never && (next.Sub(now) < c.least || next.Sub(now) > c.most) {
+				t.Errorf("got %s (%v), want between %s and %s", next.Sub(now), on, c.least, c.most)
+			}
+		})
+	}
+}

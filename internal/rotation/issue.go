@@ -47,6 +47,24 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 	return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
 }
 
+// surplus revokes what the upstream issued where a person handed in another before the authority could keep it.
+func (a *attempt) surplus(ctx context.Context) (*pause, error) {
+	if a.p.issued.Empty() || a.p.issued.Equal(a.p.candidate) {
+		return nil, nil
+	}
+	err := a.call(ctx, func(ctx context.Context) error {
+		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.issued, a.p.candidate)
+	})
+	switch {
+	case errors.Is(err, journal.ErrSuperseded):
+		return nil, err
+	case err != nil:
+		return a.stuck("the upstream to revoke what it issued, in whose place another was handed in", err), nil
+	}
+	a.p.issued = secret.Value{}
+	return nil, nil
+}
+
 // obtain calls the upstream, unless it has answered already.
 func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	var err error

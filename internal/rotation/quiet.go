@@ -5,10 +5,12 @@ package rotation
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -21,17 +23,17 @@ const stepUsed journal.Step = "old-used"
 // coarse puts before the consumers moved may have been theirs: it is waited out and not held against anybody.
 func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	witness, able := a.s.Upstream.(upstream.Witness)
-	if a.kind.Evidence == nil || !able || a.run.Forced != "" {
+	if a.kind.Evidence == nil || !able {
 		return nil, nil
 	}
 	window := a.run.Policy.QuietWindow
 	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
 		return until("uses of the old credential to show upstream", left), nil
 	}
-	since := a.Now().Add(-window - a.kind.Evidence.Late - a.kind.Evidence.Fine)
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	uses, err := witness.Uses(asking, a.p.old, since)
+	uses, err := a.usesOf(ctx, witness, a.p.old)
+	if err != nil && a.waives(journal.WaivedEvidence, "") {
+		return nil, nil
+	}
 	if err != nil {
 		if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Refused { // somebody removed it, and nobody can use it
 			return nil, nil
@@ -46,9 +48,15 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		if use.Last.Before(a.p.proven) {
 			continue
 		}
-		name := cmp.Or(use.Who, "somebody")
+		name := nameOf(use)
+		if a.waives(journal.WaivedUse, name) {
+			continue
+		}
 		who = append(who, name)
 		when = append(when, name+", last seen "+use.Last.UTC().Format(time.RFC3339))
+	}
+	if len(who) == 0 && !slices.ContainsFunc(uses, func(use upstream.Use) bool { return !a.waives(journal.WaivedUse, nameOf(use)) }) {
+		return nil, nil // each of them is waived
 	}
 	if len(who) == 0 {
 		return until("uses of the old credential, which may be from before its consumers moved, to be long enough ago", a.backoff()), nil
@@ -56,5 +64,16 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, stepUsed, strings.Join(when, "; ")); err != nil {
 		return nil, err
 	}
-	return a.wait("the old credential to fall out of use, which every declared consumer has left: " + strings.Join(who, "; ")), nil
+	stop := a.wait("the old credential to fall out of use, which every declared consumer has left: " + strings.Join(who, "; "))
+	stop.uses = who
+	return stop, nil
 }
+
+// usesOf asks who used old within the quiet window, and as long before as evidence may be late or coarse.
+func (a *attempt) usesOf(ctx context.Context, witness upstream.Witness, old secret.Value) ([]upstream.Use, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return witness.Uses(ctx, old, a.Now().Add(-a.run.Policy.QuietWindow-a.kind.Evidence.Late-a.kind.Evidence.Fine))
+}
+
+func nameOf(use upstream.Use) string { return cmp.Or(use.Who, "somebody") }

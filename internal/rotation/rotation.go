@@ -4,15 +4,15 @@
 //
 // Guaranteed, whatever crashes, hangs, or runs beside it: the journal tells of an effect before the effect; the old
 // credential is revoked only after every declared consumer proved the new version's identity at the level it needs and
-// the settle time passed; a value at a secret's path is one that its upstream honoured; a second engine loses every
+// the settle time passed, and the new one was accepted by its upstream right before; a value at a secret's path is one that its upstream honoured; a second engine loses every
 // compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
 // enforces none; the upstream's own page says so.
 //
 // The parts themselves are asked wherever they can tell how far a run came, so the journal is written five times in a
 // run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
 // pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to
-// the authority; two changing calls and three sign-ins at the upstream; one delivery and three proofs for each consumer;
-// eight records. A test in internal/sim counts them.
+// the authority; two changing calls and four sign-ins at the upstream (one more before it is revoked, since what was verified may be lost
+// since); one delivery and three proofs for each consumer; eight records. A test in internal/sim counts them.
 package rotation
 
 import (
@@ -101,6 +101,8 @@ type Engine struct {
 
 	mu       sync.Mutex
 	progress map[authority.RunID]*progress
+	// touched are the runs that a person changed while a look at them may have been under way.
+	touched map[authority.RunID]bool
 	// wrong is when a sign-in to a path's upstream was refused last. One that this process has not seen is taken to be as
 	// late as its start.
 	wrong map[authority.Path]time.Time
@@ -109,7 +111,7 @@ type Engine struct {
 
 // New returns an engine.
 func New(config Config) *Engine {
-	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
+	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
 }
 
 // Outlook is where a run stands after Advance.
@@ -249,19 +251,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
 	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
-	run.Forced = "" // it was for going forward
-	return e.Journal.Save(ctx, entry)
-}
-
-// Force waives the proofs that the live run id is missing and its wait for the old credential to fall out of use; of a
-// run that is taken back already, whatever is left upstream and cannot be taken off, which the person sees to. It
-// waives no compare-and-set, no tombstone, no deadline and no verify of a candidate.
-func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
-	entry, run, err := e.live(ctx, s, id)
-	if err != nil {
-		return err
-	}
-	run.Forced = by + ": " + reason
+	run.Forced, run.Waived = "", nil // it was for going forward
 	return e.Journal.Save(ctx, entry)
 }
 
@@ -298,13 +288,10 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	var stop *pause
 	if err = known(ctx, a.s.Upstream); err != nil {
 		stop, err = a.stuck("its upstream to say what it can do", err), nil
-	} else {
+	} else if err = a.tighten(ctx); err == nil {
 		stop, err = a.forward(ctx)
 	}
 	switch {
-	case errors.Is(err, journal.ErrSuperseded):
-		e.forget(a.run.ID)
-		return outlook, err
 	case err != nil:
 		e.doubt(a.run.ID) // nothing in memory is believed after an error; the parts are asked again
 		return outlook, err
@@ -367,8 +354,10 @@ type progress struct {
 	applied        time.Time
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof
-	polls          int
-	released       bool // the leader of its group was taken back
+	polls          int       // how often the run waited at its step
+	unsaid         int       // how often the upstream could not say whether the candidate was applied
+	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
+	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
 	revoked        time.Time // when this process's call to revoke succeeded
 	recorded       map[journal.Step]bool
@@ -377,6 +366,10 @@ type progress struct {
 func (e *Engine) remember(run *journal.Run) *progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.touched[run.ID] {
+		delete(e.touched, run.ID)
+		e.discard(run.ID)
+	}
 	p := e.progress[run.ID]
 	if p == nil {
 		p = &progress{prior: run.CallBy, recorded: map[journal.Step]bool{}}
@@ -392,6 +385,17 @@ func (e *Engine) remember(run *journal.Run) *progress {
 func (e *Engine) doubt(run authority.RunID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.discard(run)
+}
+
+// touch has the next look at a run, which may be another goroutine's, ask the parts again.
+func (e *Engine) touch(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.touched[run] = true
+}
+
+func (e *Engine) discard(run authority.RunID) {
 	if p := e.progress[run]; p != nil && !p.issued.Empty() {
 		e.progress[run] = &progress{prior: p.prior, settled: p.settled, issued: p.issued, recorded: map[journal.Step]bool{}}
 		return
@@ -403,6 +407,7 @@ func (e *Engine) forget(run authority.RunID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.progress, run)
+	delete(e.touched, run)
 }
 
 func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal.Run) (bool, error) {
@@ -420,5 +425,5 @@ func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal
 	if err != nil {
 		return false, err
 	}
-	return held.ID.Number == run.Base+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil
+	return held.ID.Number == run.Follows()+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil
 }

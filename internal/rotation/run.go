@@ -20,7 +20,8 @@ const (
 	askTimeout = 30 * time.Second
 	// tellAfter is how long a run waits before its reason is journaled for others to read.
 	tellAfter = 10 * time.Second
-	// applyAttempts is how often one run applies the same candidate before it is taken back.
+	// applyAttempts is how often one run applies the same candidate, with an answer that is an error or with none, before it is
+	// taken back.
 	applyAttempts = 8
 )
 
@@ -32,6 +33,8 @@ type attempt struct {
 	entry *journal.Entry
 	run   *journal.Run
 	p     *progress
+	// version is the one that the run promoted, once this turn has seen it.
+	version *authority.VersionID
 }
 
 // errSparing is why no sign-in is tried that may be refused, until enough time has passed since the last.
@@ -42,10 +45,13 @@ type pause struct {
 	reason   string
 	after    time.Duration
 	byDesign bool // see journal.Waiting
+	uses     []string
 }
 
 // until waits for what comes by itself.
-func until(reason string, after time.Duration) *pause { return &pause{reason, after, true} }
+func until(reason string, after time.Duration) *pause {
+	return &pause{reason: reason, after: after, byDesign: true}
+}
 
 func (a *attempt) wait(reason string) *pause {
 	return &pause{reason: reason, after: a.backoff()}
@@ -320,27 +326,37 @@ func (a *attempt) audit(ctx context.Context, step journal.Step, detail string) e
 	if a.p.recorded[step] {
 		return nil
 	}
-	event := audit.Event{
-		Run: a.run.ID, Step: string(step), Workflow: string(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path,
-		By: a.run.Trigger.By, Reason: a.run.Trigger.Reason, Result: "ok", Detail: detail, At: a.Now(),
-	}
-	if a.run.Step == journal.Undoing {
-		event.Result = "failed"
-	}
-	if err := a.Record.Append(ctx, event); err != nil {
+	if err := a.Record.Append(ctx, a.event(step, detail)); err != nil {
 		return fmt.Errorf("recording step %s of run %s: %w", step, a.run.ID, err)
 	}
 	a.p.recorded[step] = true
 	return nil
 }
 
+// event is one of the run's, about the version that it promoted once there is one.
+func (a *attempt) event(step journal.Step, detail string) audit.Event {
+	event := audit.Event{
+		Run: a.run.ID, Step: string(step), Workflow: string(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path,
+		By: a.run.Trigger.By, Reason: a.run.Trigger.Reason, Result: "ok", Detail: detail, At: a.Now(),
+	}
+	switch step {
+	case journal.Planned, journal.Staged, journal.Applied, journal.Verified:
+	default:
+		event.Version = a.version
+	}
+	if a.run.Step == journal.Undoing {
+		event.Result = "failed"
+	}
+	return event
+}
+
 // tell journals what a run waits for once it has waited for long.
 func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	now := a.Now()
 	if a.p.waiting.For != stop.reason {
-		a.p.waiting = journal.Waiting{For: stop.reason, Since: now, ByDesign: stop.byDesign}
+		a.p.waiting = journal.Waiting{For: stop.reason, Since: now, ByDesign: stop.byDesign, Uses: stop.uses}
 	}
-	if now.Sub(a.p.waiting.Since) < tellAfter || (a.run.Waiting != nil && a.run.Waiting.For == stop.reason) {
+	if now.Sub(a.p.waiting.Since) < tellAfter && len(stop.uses) == 0 || (a.run.Waiting != nil && a.run.Waiting.For == stop.reason) {
 		return nil
 	}
 	waiting := a.p.waiting

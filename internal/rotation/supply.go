@@ -22,7 +22,7 @@ const Supplied = "supply"
 const stepSupplied journal.Step = "supplied"
 
 // Supply hands in a value that a person has: to the live run, if it waits for what its upstream made when a reply was
-// lost, and otherwise as the candidate of a run of its own. The value must be honoured now, where an upstream can say
+// lost or if the upstream refuses what it promoted, and otherwise as the candidate of a run of its own. The value must be honoured now, where an upstream can say
 // so: it was made or set there by hand. It returns the run. Errors: ErrNotAllowed and ErrNotNow; nothing was kept then.
 // After any other error a run may have begun that waits for the value.
 func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v secret.Value) (authority.RunID, error) {
@@ -43,7 +43,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 		return "", fmt.Errorf("supplying a value to %s: another run is live: %w", s.Secret, ErrNotNow)
 	}
 	a.takeUp(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
-	defer e.forget(a.run.ID) // the parts are asked again
+	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
 	return a.run.ID, a.take(ctx, by, reason, v)
 }
 
@@ -81,17 +81,29 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	issuing := a.kind.Issues && a.run.Step == journal.Staged
 	lost, stranded := issuing && a.kind.LostReply == upstream.Person, issuing && a.kind.Undo == upstream.Impossible
 	none := fmt.Errorf("supplying a value to run %s: it waits for none: %w", a.run.ID, ErrNotAllowed)
-	if !handed && !lost && !stranded {
+	replaces := a.run.Refused
+	if !handed && !lost && !stranded && !replaces {
 		return none
 	}
 	if stop := a.fence(); stop != nil {
 		return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotNow)
+	}
+	var refused authority.Versioned
+	if replaces {
+		var stop *pause
+		var err error
+		if refused, stop, err = a.held(ctx); err != nil {
+			return err
+		} else if stop != nil {
+			return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotAllowed)
+		}
 	}
 	kept, err := a.pending(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
+	case replaces:
 	case kept: // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
 		if verdict, err := a.ask(ctx, a.p.candidate); !stranded || verdict != upstream.Refused {
 			return fmt.Errorf("supplying a value to run %s: it has one: %w", a.run.ID, errors.Join(ErrNotAllowed, err))
@@ -116,6 +128,9 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	}
 	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil || handed {
 		return err
+	}
+	if replaces { // it goes the way from verified to completed once more
+		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, refused.ID.Number, false, nil
 	}
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
@@ -175,6 +176,56 @@ func TestSupplyIsRefused(t *testing.T) {
 		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Unknown, errors.New("starting") }
 		if _, err := r.supply(t, r.hand(t)); !errors.Is(err, rotation.ErrNotNow) {
 			t.Errorf("where the upstream cannot say: got %v, want ErrNotNow", err)
+		}
+	})
+}
+
+// The authority cannot keep what the upstream just issued, and a person hands in something that is refused: what was issued
+// is still the only credential, and is kept later.
+func TestRefusedSupplyForgetsNothing(t *testing.T) {
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Rotated, upstreammemory.Listed} {
+		synctest.Test(t, func(t *testing.T) {
+			r, u := spied(t, upstreammemory.Config{Shape: shape})
+			old := r.value(t).Value
+			r.plan(t)
+			full := &failing{Authority: r.store, writes: 3}
+			r.Authority = full
+			r.wait(t, "no space left")
+			never, err := old.With(upstreammemory.Key, []byte("never given"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.supply(t, never); !errors.Is(err, rotation.ErrNotAllowed) && !errors.Is(err, rotation.ErrNotNow) {
+				t.Fatalf("%s: got %v, want it refused", shape, err)
+			}
+			if got := r.finish(t, r.subject); got != "completed" || u.applied != 1 || !r.account.Accepts(r.value(t).Value) {
+				t.Errorf("%s: the run is %s after %d calls to issue; the value is honoured: %v", shape, got, u.applied, r.account.Accepts(r.value(t).Value))
+			}
+		})
+	}
+}
+
+// A person hands in a credential in place of one that was issued and that the authority could not keep: that is revoked.
+func TestSupplyInPlaceOfWhatWasIssued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
+		r.plan(t)
+		r.Authority = &failing{Authority: r.store, writes: 1}
+		r.advance(t)
+		byHand := r.hand(t)
+		time.Sleep(time.Minute) // past the deadline of the call to issue
+		if _, err := r.supply(t, byHand); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "completed" || !r.value(t).Value.Equal(byHand) || u.applied != 1 {
+			t.Errorf("the run is %s after %d calls to issue", got, u.applied)
+		}
+		live := 0
+		for _, count := range r.account.Credentials() {
+			live += count
+		}
+		if live != 1 {
+			t.Errorf("%d credentials are honoured, want the one that was handed in", live)
 		}
 	})
 }

@@ -115,7 +115,7 @@ func TestForcedUndoingPassesWhatAPersonSeesTo(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.wait(t, "appeared upstream")
-		if err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
+		if _, err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.finish(t, r.subject); got != "undone" {
@@ -142,7 +142,7 @@ func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
 		}
 		u.apply = func() error { return fmt.Errorf("signing in: %w", upstream.ErrNotApplied) }
 		r.wait(t, "take the candidate off")
-		if err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
+		if _, err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.finish(t, r.subject); got != "undone" {
@@ -269,7 +269,12 @@ func TestRefusedOldCredentialIsRevokedAllTheSame(t *testing.T) {
 		r.plan(t)
 		r.wait(t, "the directory is down")
 		r.restart()
-		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Refused, nil }
+		u.verify = func(v secret.Value) (upstream.Verdict, error) {
+			if v.Equal(old) {
+				return upstream.Refused, nil
+			}
+			return "", nil
+		}
 		r.wait(t, "the directory is down")
 		u.verify, u.revoke = nil, nil
 		if got := r.finish(t, r.subject); got != "completed" || r.account.Accepts(old) {

@@ -53,7 +53,7 @@ func TestUpstreamThatIsToBeAskedLaterIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.wait(t, "take the candidate off")
-		if err := r.Force(t.Context(), r.subject, id, "me", "seen to"); err != nil {
+		if _, err := r.Force(t.Context(), r.subject, id, "me", "seen to"); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.finish(t, r.subject); got != "undone" {
@@ -83,7 +83,7 @@ func TestRunThatCannotBeUndoneHasAMove(t *testing.T) {
 			want := "completed"
 			if force {
 				want = "undone"
-				if err := r.Force(t.Context(), r.subject, id, "me", "made one by hand"); err != nil {
+				if _, err := r.Force(t.Context(), r.subject, id, "me", "made one by hand"); err != nil {
 					t.Fatal(err)
 				}
 			} else {

@@ -90,9 +90,10 @@ func (c *Client) Abort(ctx context.Context, id authority.RunID, reason string) e
 	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/abort", reasoned{reason}, &struct{}{})
 }
 
-// Force waives what a person may waive of a run.
-func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) error {
-	return c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &struct{}{})
+// Force waives what a run is missing now and a person may waive, and says what that is.
+func (c *Client) Force(ctx context.Context, id authority.RunID, reason string) (waived []string, err error) {
+	err = c.post(ctx, "/v1/runs/"+url.PathEscape(string(id))+"/force", reasoned{reason}, &waived)
+	return waived, err
 }
 
 // Supply hands in a value of a secret, and returns the run that takes it.

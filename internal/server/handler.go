@@ -73,21 +73,26 @@ func Handler(service Service) http.Handler {
 		request, err := service.Rotate(r.Context(), caller(r), ask)
 		answer(w, request, err)
 	})
-	act := func(verb string, do func(ctx context.Context, by string, id authority.RunID, reason string) error) {
+	act := func(verb string, do func(ctx context.Context, by string, id authority.RunID, reason string) (any, error)) {
 		mux.HandleFunc("POST /v1/runs/{run}/"+verb, func(w http.ResponseWriter, r *http.Request) {
 			var why reasoned
 			err := decode(r, &why)
 			if err == nil && why.Reason == "" {
 				err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
 			}
+			var said any
 			if err == nil {
-				err = do(r.Context(), caller(r), authority.RunID(r.PathValue("run")), why.Reason)
+				said, err = do(r.Context(), caller(r), authority.RunID(r.PathValue("run")), why.Reason)
 			}
-			answer(w, struct{}{}, err)
+			answer(w, said, err)
 		})
 	}
-	act("abort", service.Abort)
-	act("force", service.Force)
+	act("abort", func(ctx context.Context, by string, id authority.RunID, reason string) (any, error) {
+		return struct{}{}, service.Abort(ctx, by, id, reason)
+	})
+	act("force", func(ctx context.Context, by string, id authority.RunID, reason string) (any, error) {
+		return service.Force(ctx, by, id, reason)
+	})
 	mux.HandleFunc("POST /v1/secrets/{secret}/supply", func(w http.ResponseWriter, r *http.Request) {
 		var ask supplied
 		err := decode(r, &ask)

@@ -30,7 +30,8 @@ type Service interface {
 	Runs(ctx context.Context, secretName string) ([]Run, error)
 	Run(ctx context.Context, id authority.RunID) (Run, error)
 	Abort(ctx context.Context, by string, id authority.RunID, reason string) error
-	Force(ctx context.Context, by string, id authority.RunID, reason string) error
+	// Force waives what a run is missing now and a person may waive, and says what that is.
+	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
 	ConfirmClock(ctx context.Context, by string) error

@@ -48,12 +48,11 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	if entry.Last != nil {
 		snapshot.Latest = entry.Last.Run
 		if entry.Live == nil {
-			snapshot.Forced = entry.Last.Forced != ""
 			snapshot.Transitions, snapshot.Due = w.log[entry.Last.Run], due(entry.Last, s)
 		}
 	}
 	if run := entry.Live; run != nil {
-		snapshot.Latest, snapshot.Forced = run.ID, run.Forced != ""
+		snapshot.Latest = run.ID
 		snapshot.Promoted = snapshot.Record.ID.Run == run.ID
 		if old, err := w.store.ReadVersion(ctx, s.Path, run.Base); err == nil && run.Workflow == journal.Rotation {
 			snapshot.Old = judge(old.ID, old.Value)
@@ -69,7 +68,7 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	}
 	for _, c := range s.Consumers {
 		id, v := c.Running()
-		seen := invariant.Consumer{Name: c.Name(), Runs: id}
+		seen := invariant.Consumer{Name: c.Name(), Runs: id, Waived: entry.Waives(c.Name())}
 		if !v.Empty() {
 			seen.Verdict = verdict(s.Upstream, v)
 		}
@@ -111,7 +110,7 @@ func due(last *journal.Outcome, s *Secret) []string {
 		return []string{"planned", "promoted", "completed"}
 	case last.Workflow == journal.Handover:
 		return []string{"planned", "verified", "written", "read-back", "tombstoned", "consumed"}
-	case last.Result == "completed" && last.Forced != "":
+	case last.Result == "completed" && slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedConsumer }):
 		return []string{"planned", "staged", "applied", "verified", "promoted", "completed"}
 	case last.Result == "completed":
 		return []string{"planned", "staged", "applied", "verified", "promoted", "delivered", "completed"}

@@ -80,7 +80,8 @@ func abort(w *World, s *Secret) {
 // force is a person who waives the live run's missing proofs.
 func force(w *World, s *Secret) {
 	w.person(func(engine *rotation.Engine) error {
-		return engine.Force(context.Background(), s.Subject, w.liveRun(s), "person", "the consumer is gone")
+		_, err := engine.Force(context.Background(), s.Subject, w.liveRun(s), "person", "the consumer is gone")
+		return err
 	})
 }
 

@@ -43,8 +43,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + upstream.Explained(err)), nil\n\tcase a.p.polls",
-		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase a.p.polls",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + upstream.Explained(err)), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
+		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
 	{
@@ -164,6 +164,43 @@ var mutants = []mutant{
 		new: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.CallBy = journal.Staged, a.Now()",
 		run: "TestTwoEnginesStageAtOneInstant", caught: "no-orphans",
 	},
+	{
+		name: "settle-time-is-skipped", file: "rotation/deliver.go",
+		old: "a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0", new: "a.p.proven.Sub(a.Now()); left > 0",
+		run: "TestSettleTimeIsWaitedOut", caught: "settle-time",
+	},
+	{
+		name: "proofs-are-not-looked-at-after-settling", file: "rotation/deliver.go",
+		old: "if len(a.required(missing)) > 0 {", new: "if len(missing) > 100 {",
+		run: "TestProofLostWhileSettling", caught: "proof-before-revocation",
+	},
+	{
+		name: "new-credential-is-not-tried-before-revoking", file: "rotation/evidence.go",
+		old: "\tcase verdict == upstream.Accepted:\n", new: "\tcase verdict != \"never\":\n",
+		run: "TestUpstreamLosesTheNewCredentialAfterProof", caught: "working-credential",
+	},
+	{
+		name: "refusal-of-the-old-is-not-checked", file: "rotation/deliver.go",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
+		run: "TestUpstreamLosesARevocation", caught: "no-orphans",
+	},
+	{
+		name: "undo-does-not-ask-whether-the-old-one-works", file: "rotation/apply.go",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
+		run: "TestUpstreamLosesAnUndo", caught: "record-is-honoured",
+	},
+	{
+		name: "policy-is-never-enforced", file: "orchestrator/act.go",
+		old: "\tif entry.Current == nil {\n\t\treturn nil\n\t}\n\tif entry.Enforcing", new: "\tif s.Path != \"\" {\n\t\treturn nil\n\t}\n\tif entry.Enforcing",
+		run: "TestDeclaredPolicyIsEnforced", caught: "declared-policy-is-enforced",
+	},
+	{
+		name: "live-run-is-not-tightened", file: "rotation/tighten.go",
+		old: "if len(changes) == 0 ||", new: "if len(changes) < 100 ||",
+		run: "TestSettleTimeIsWaitedOut", caught: "settle-time",
+	},
 }
 
 // engineMutants are found by the engine's own tests.
@@ -202,6 +239,11 @@ var engineMutants = []mutant{
 		name: "what-cannot-be-undone-is-aborted", file: "rotation/rotation.go",
 		old: "if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {", new: "if s.Upstream != nil && s.Upstream.Kind().Undo == \"never\" {",
 		run: "TestWhatCannotBeUndoneIsNotAborted", caught: "want ErrNotAllowed",
+	},
+	{
+		name: "force-waives-what-is-missing-later", file: "rotation/force.go",
+		old: "return a.waives(journal.WaivedConsumer, l.consumer.Name()) })", new: "return len(a.run.Waived) > 0 })",
+		run: "TestForceWaivesOnlyWhatItNames", caught: "want \"api\" in it",
 	},
 	{
 		name: "foreign-value-is-rotated", file: "rotation/rotation.go",

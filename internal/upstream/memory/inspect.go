@@ -117,3 +117,22 @@ func (u *Upstream) forget(now time.Time) {
 		return !c.to.IsZero() && !seen.Before(c.to)
 	})
 }
+
+// Lose forgets that v was applied, and what it replaced is honoured again: a fail-over to a server that did not have the
+// change yet.
+func (u *Upstream) Lose(v secret.Value) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range u.credentials {
+		lost := &u.credentials[i]
+		if !u.same(lost.value, v) || !lost.to.IsZero() {
+			continue
+		}
+		for j := range u.credentials {
+			if before := &u.credentials[j]; j != i && before.to.Equal(lost.from) {
+				before.to = time.Time{}
+			}
+		}
+		lost.to = u.config.Clock()
+	}
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+// stale answers reads of one record as it was.
+type stale struct {
+	authorityRecords
+	was authority.Record
+}
+
+type authorityRecords interface {
+	Get(ctx context.Context, key string) (authority.Record, error)
+	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
+	List(ctx context.Context, prefix string) ([]authority.Record, error)
+}
+
+func (s *stale) Get(ctx context.Context, key string) (authority.Record, error) {
+	if key == s.was.Key {
+		return s.was, nil
+	}
+	return s.authorityRecords.Get(ctx, key)
+}
+
+// ask submits a request to rotate the first secret.
+func (r *rig) askFirst(id string) {
+	r.t.Helper()
+	s := r.secrets[0]
+	if _, err := r.queue().Submit(r.t.Context(), trigger.Request{ID: id, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "test", Reason: "asked"}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// An engine whose read of the journal is stale sees no run, and the pending entry of one: it is not its to remove.
+func TestStaleReadSweepsNoLiveRun(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.pass(r.start(), time.Hour)
+		was, err := r.store.Get(r.t.Context(), "secret/"+string(r.secrets[0].Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.consumers[0].IgnoreReloads(true)
+		r.askFirst("now")
+		r.pass(r.start(), time.Minute)
+		pending, err := r.store.Paths(r.t.Context(), authority.ReservedPrefix)
+		if err != nil || len(pending) != 1 {
+			t.Fatalf("pending %v, %v, want that of the live run", pending, err)
+		}
+		if err := r.queue().Close(r.t.Context(), "now", "run-x"); err != nil { // the stale engine begins no run
+			t.Fatal(err)
+		}
+		// It read the value before that was promoted, too.
+		r.records = &stale{r.store, was}
+		other := r.start()
+		r.records = nil
+		r.pass(other, 30*time.Minute)
+		if left, err := r.store.Paths(r.t.Context(), authority.ReservedPrefix); err != nil || len(left) != 1 {
+			t.Errorf("pending %v, %v, want that of the live run kept", left, err)
+		}
+	})
+}
+
+// events on record of a step.
+func (r *rig) events(step string) []audit.Event {
+	r.t.Helper()
+	var found []audit.Event
+	for event, err := range r.log.Events(r.t.Context(), audit.Filter{}) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if strings.HasPrefix(event.Step, step) {
+			found = append(found, event)
+		}
+	}
+	return found
+}
+
+// A consumer that was changed by somebody else is on record with what it should hold: once, however often the same is found.
+func TestDriftIsOnRecordOncePerChange(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		for range 3 { // a program that writes its own copy every few minutes
+			r.consumers[0].Tamper(tampered(t))
+			r.pass(process, 10*time.Minute)
+		}
+		events := r.events("drifted")
+		if len(events) != 1 || events[0].Consumer != "app" || events[0].Version == nil || events[0].Version.Number != 1 || events[0].Secret != "s0" {
+			t.Fatalf("on record: %+v, want one event that names consumer and version", events)
+		}
+		r.pass(process, time.Hour) // and it is right again
+		r.consumers[0].Tamper(tampered(t))
+		r.pass(process, time.Hour)
+		if events := r.events("drifted"); len(events) != 2 {
+			t.Errorf("%d events on record, want a second one for the second change", len(events))
+		}
+	})
+}
+
+func tampered(t *testing.T) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"key": "changed from elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// Somebody reset the password upstream: it is a finding and on record once, and tried ever less often. A rotation mends it.
+func TestResetUpstreamIsFoundBetweenRuns(t *testing.T) {
+	for name, mend := range map[string]func(*rig, secret.Value){
+		"rotated":   func(r *rig, _ secret.Value) { r.askFirst("mend") },
+		"set again": func(r *rig, v secret.Value) { _ = r.accounts[0].Seed(v) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 1, func(r *rig) {
+				counted := &counting{Upstream: r.accounts[0]}
+				r.secrets[0].Subject.Upstream = counted
+				r.secrets[0].Policy.VerifyEvery, r.secrets[0].Policy.RotationType = day, "event"
+				r.pass(r.start(), time.Hour)
+				process := r.start()
+				before := counted.asked
+				r.pass(process, 10*day)
+				if asked := counted.asked - before; asked < 10 || asked > 20 {
+					t.Errorf("%d sign-ins in ten days, want one every twelve to twenty-four hours", asked)
+				}
+				checked := func() *journal.Checked {
+					entry, err := journal.New(r.store).Load(r.t.Context(), r.secrets[0].Path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return entry.CheckedNow()
+				}
+				held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.accounts[0].Lose(held.Value)
+				before = counted.asked
+				r.pass(process, 10*day)
+				if asked := counted.asked - before; asked < 10 || asked > 30 {
+					t.Errorf("%d sign-ins in ten days while it is refused, want about one a day and the first few sooner", asked)
+				}
+				if events := r.events("value-refused"); len(events) != 1 || events[0].Version == nil || *events[0].Version != held.ID {
+					t.Errorf("on record: %+v, want one event with the version", events)
+				}
+				if got := checked(); got == nil || !got.Refused {
+					t.Errorf("got %+v, want it refused", got)
+				}
+				since := checked().At
+				r.accounts[0].SetDown(true)
+				r.pass(process, 3*day)
+				if got := checked(); got == nil || !got.Refused || !got.At.Equal(since) {
+					t.Errorf("unknown changed the answer to %+v", got)
+				}
+				r.accounts[0].SetDown(false)
+				mend(r, held.Value)
+				r.pass(process, 3*day)
+				if got := checked(); got != nil && got.Refused {
+					t.Errorf("got %+v after it was mended", got)
+				}
+				if got := len(r.events("value-accepted")); name == "set again" && got != 1 {
+					t.Errorf("%d events that it is accepted again, want one", got)
+				}
+			})
+		})
+	}
+}
+
+// A policy that switches it off has nobody sign in between runs.
+func TestNobodySignsInBetweenRunsWhereThatIsOff(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		counted := &counting{Upstream: r.accounts[0]}
+		r.secrets[0].Subject.Upstream = counted
+		r.secrets[0].Policy.RotationType = "static"
+		process := r.start()
+		r.pass(process, time.Hour)
+		before := counted.asked
+		r.pass(process, 10*day)
+		if counted.asked != before {
+			t.Errorf("%d sign-ins", counted.asked-before)
+		}
+	})
+}
+
+// counting counts sign-ins.
+type counting struct {
+	*upstreammemory.Upstream
+	asked int
+}
+
+func (c *counting) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	c.asked++
+	return c.Upstream.Verify(ctx, v)
+}
