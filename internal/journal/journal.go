@@ -35,8 +35,10 @@ var (
 // Entry is everything remembered about one secret. It never holds a value.
 type Entry struct {
 	Schema int            `json:"schema"`
-	Secret string         `json:"secret"` // its name when last written
+	Secret string         `json:"secret"` // its name when last written; see Rename
 	Path   authority.Path `json:"path"`
+	// Former are the names it had before.
+	Former []string `json:"former,omitempty"`
 
 	// Tombstone says that handover happened. It outranks Git for ever.
 	Tombstone *Tombstone `json:"tombstone,omitempty"`

@@ -351,5 +351,5 @@ func (p *parts) findBootstrap(_ context.Context, secretName string) (bootstrap.F
 	if !ok {
 		return bootstrap.Found{}, fmt.Errorf("%s has no bootstrap document", secretName)
 	}
-	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace}, nil
+	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace, Path: string(declared.Path)}, nil
 }
