@@ -191,6 +191,9 @@ func reloader(spec v1alpha1.Reload) (file.Reloader, error) {
 }
 
 func command(spec v1alpha1.Command) (*file.Command, error) {
+	if err := trustProgram(spec.Argv); err != nil {
+		return nil, err
+	}
 	timeout := time.Duration(0)
 	if spec.Timeout != "" {
 		var err error
