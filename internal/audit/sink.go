@@ -80,10 +80,15 @@ func lastOf(place Sink, verifier note.Verifier) (checkpoint, bool) {
 }
 
 // sink offers the newest checkpoint to one place, one at a time, in its own goroutine.
+//
+// What a place keeps is held against the log before it is first replaced: a place that was away when the log was opened may
+// keep the only evidence that an older log was put back.
 type sink struct {
-	place Sink
-	wake  chan struct{}
-	done  chan struct{}
+	place    Sink
+	verifier note.Verifier
+	own      bool // the place keeps a checkpoint of this log as it is now
+	wake     chan struct{}
+	done     chan struct{}
 
 	mu     sync.Mutex
 	newest []byte
@@ -91,8 +96,8 @@ type sink struct {
 	ended  bool
 }
 
-func startSink(place Sink, first []byte) *sink {
-	s := &sink{place: place, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func startSink(place Sink, verifier note.Verifier, first []byte) *sink {
+	s := &sink{place: place, verifier: verifier, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.work()
 	s.offer(first)
 	return s
@@ -118,7 +123,7 @@ func (s *sink) work() {
 		s.mu.Unlock()
 		if checkpoint != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
-			err := s.place.Put(ctx, checkpoint)
+			err := s.put(ctx, checkpoint)
 			cancel()
 			s.mu.Lock()
 			s.failed = err
@@ -128,6 +133,28 @@ func (s *sink) work() {
 			return
 		}
 	}
+}
+
+func (s *sink) put(ctx context.Context, checkpoint []byte) error {
+	if remembers, ok := s.place.(Rememberer); ok && !s.own {
+		data, err := remembers.Last(ctx)
+		if err != nil {
+			return err
+		}
+		kept, err := readCheckpoint("the checkpoint in "+s.place.Name(), data, s.verifier)
+		if err == nil { // any other is nobody's evidence: see lastOf
+			newest, err := readCheckpoint("the newest checkpoint", checkpoint, s.verifier)
+			if err != nil {
+				return err
+			}
+			if kept.size > newest.size {
+				return fmt.Errorf("it holds a checkpoint of %d events and this log has %d: an older state was put back. It is not replaced; restart, and see what is said", kept.size, newest.size)
+			}
+		}
+	}
+	err := s.place.Put(ctx, checkpoint)
+	s.own = s.own || err == nil
+	return err
 }
 
 // stop waits until the last checkpoint was offered, or the place's deadline has passed.
