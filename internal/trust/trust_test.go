@@ -32,7 +32,7 @@ func TestWhoCouldHaveChangedIt(t *testing.T) {
 	const (
 		me    = 1000
 		other = 1001
-		file  = "/home/me/custody.yaml"
+		file  = "/var/me/custody.yaml"
 	)
 	dir, sticky, link := fs.ModeDir|0o755, fs.ModeDir|fs.ModeSticky|0o777, fs.ModeSymlink|0o777
 	for name, c := range map[string]struct {
@@ -45,25 +45,25 @@ func TestWhoCouldHaveChangedIt(t *testing.T) {
 		"somebody else's file":             {map[string]node{file: {0o600, other, ""}}, file, file + " belongs to user 1001"},
 		"a file that its group may change": {map[string]node{file: {0o664, me, ""}}, file, file + " can be changed by group 77"},
 		"a file that all may change":       {map[string]node{file: {0o646, me, ""}}, file, file + " can be changed by everybody"},
-		"somebody else's folder":           {map[string]node{"/home/me": {dir, other, ""}}, file, "/home/me belongs to user 1001"},
+		"somebody else's folder":           {map[string]node{"/var/me": {dir, other, ""}}, file, "/var/me belongs to user 1001"},
 		"a folder above that all may change": {
-			map[string]node{"/home": {fs.ModeDir | 0o777, 0, ""}}, file, "/home can be changed by everybody"},
-		"a folder of a group": {map[string]node{"/home/me": {fs.ModeDir | 0o775, me, ""}}, file, "/home/me can be changed by group 77"},
-		"in /tmp":             {map[string]node{"/tmp": {sticky, 0, ""}, "/tmp/custody.yaml": {0o644, me, ""}}, "/tmp/custody.yaml", ""},
-		"in /tmp, of another": {map[string]node{"/tmp": {sticky, 0, ""}, "/tmp/custody.yaml": {0o644, other, ""}}, "/tmp/custody.yaml", "/tmp/custody.yaml belongs"},
-		"in another's /tmp":   {map[string]node{"/tmp": {sticky, other, ""}, "/tmp/custody.yaml": {0o644, me, ""}}, "/tmp/custody.yaml", "/tmp belongs"},
+			map[string]node{"/var": {fs.ModeDir | 0o777, 0, ""}}, file, "/var can be changed by everybody"},
+		"a folder of a group":            {map[string]node{"/var/me": {fs.ModeDir | 0o775, me, ""}}, file, "/var/me can be changed by group 77"},
+		"in a sticky folder":             {map[string]node{"/scratch": {sticky, 0, ""}, "/scratch/custody.yaml": {0o644, me, ""}}, "/scratch/custody.yaml", ""},
+		"in a sticky folder, of another": {map[string]node{"/scratch": {sticky, 0, ""}, "/scratch/custody.yaml": {0o644, other, ""}}, "/scratch/custody.yaml", "/scratch/custody.yaml belongs"},
+		"in another's sticky folder":     {map[string]node{"/scratch": {sticky, other, ""}, "/scratch/custody.yaml": {0o644, me, ""}}, "/scratch/custody.yaml", "/scratch belongs"},
 		"a link of mine to what is another's": {
-			map[string]node{file: {link, me, "../you/custody.yaml"}, "/home/you": {dir, other, ""}, "/home/you/custody.yaml": {0o644, me, ""}},
-			file, "/home/you belongs"},
-		"a link of mine to what is root's": {map[string]node{file: {link, me, "/etc/custody.yaml"}}, file, ""},
-		"another's link in /tmp":           {map[string]node{"/tmp": {sticky, 0, ""}, "/tmp/custody.yaml": {link, other, file}}, "/tmp/custody.yaml", "/tmp/custody.yaml belongs"},
-		"a folder that is a link":          {map[string]node{"/srv": {link, 0, "home/./me"}}, "/srv/custody.yaml", ""},
-		"a link to itself":                 {map[string]node{file: {link, me, "custody.yaml"}}, file, "too many"},
-		"nothing":                          {nil, "/home/me/none.yaml", "file does not exist"},
+			map[string]node{file: {link, me, "../you/custody.yaml"}, "/var/you": {dir, other, ""}, "/var/you/custody.yaml": {0o644, me, ""}},
+			file, "/var/you belongs"},
+		"a link of mine to what is root's":  {map[string]node{file: {link, me, "/etc/custody.yaml"}}, file, ""},
+		"another's link in a sticky folder": {map[string]node{"/scratch": {sticky, 0, ""}, "/scratch/custody.yaml": {link, other, file}}, "/scratch/custody.yaml", "/scratch/custody.yaml belongs"},
+		"a folder that is a link":           {map[string]node{"/srv": {link, 0, "var/./me"}}, "/srv/custody.yaml", ""},
+		"a link to itself":                  {map[string]node{file: {link, me, "custody.yaml"}}, file, "too many"},
+		"nothing":                           {nil, "/var/me/none.yaml", "file does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := map[string]node{
-				"/": {dir, 0, ""}, "/home": {dir, 0, ""}, "/home/me": {dir, me, ""}, file: {0o600, me, ""}, "/etc": {dir, 0, ""}, "/etc/custody.yaml": {0o644, 0, ""},
+				"/": {dir, 0, ""}, "/var": {dir, 0, ""}, "/var/me": {dir, me, ""}, file: {0o600, me, ""}, "/etc": {dir, 0, ""}, "/etc/custody.yaml": {0o644, 0, ""},
 			}
 			for at, n := range c.change {
 				tree[at] = n
