@@ -308,6 +308,9 @@ type Binding struct {
 	Platform string `json:"platform"`
 	// Name of the managed secret that the document seeds.
 	Secret string `json:"secret"`
+	// Path of that secret in the authority. With the name it is the secret's identity: a value that was sealed for one path is
+	// never handed over at another.
+	Path string `json:"path"`
 	// Namespace of the document, when it has one.
 	Namespace string `json:"namespace,omitempty"`
 }

@@ -209,12 +209,21 @@ func (r *rig) sealFields(name string, fields map[string]string) {
 		r.t.Fatal(err)
 	}
 	sealed, err := wire.Codec().Seal(context.Background(), root.Document{
-		Name: name, Seeds: name, Value: value, Binding: v1alpha1.Binding{Platform: "acme", Secret: name},
+		Name: name, Seeds: name, Value: value, Binding: v1alpha1.Binding{Platform: "acme", Secret: name, Path: pathOf(name)},
 	}, []string{r.rootKey.Public(), r.bootstrapKey.Public()})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.write("estate/bootstrap/"+name+".yaml", string(sealed))
+}
+
+// pathOf is where the documents that this package declares put the value of a secret that comes from a sealed one.
+func pathOf(name string) string {
+	known := map[string]string{"mail-password": "mail/relay", "database-admin": "postgres/main/admin", "newsletter-password": "mail/newsletter"}
+	if path, ok := known[name]; ok {
+		return path
+	}
+	return "kinds/" + strings.TrimSuffix(name, "-admin") + "/admin"
 }
 
 func (r *rig) write(name, content string) {

@@ -95,7 +95,7 @@ func Open(cfg Config) (log *Log, err error) {
 		return nil, fmt.Errorf("opening audit log: %w", err)
 	}
 	for _, place := range cfg.Sinks {
-		l.sinks = append(l.sinks, startSink(place, l.signed))
+		l.sinks = append(l.sinks, startSink(place, l.signer.verifier, l.signed))
 	}
 	return l, nil
 }

@@ -91,10 +91,15 @@ func lastOf(place Sink, verifier note.Verifier) (kept checkpoint, ok bool, err e
 }
 
 // sink offers the newest checkpoint to one place, one at a time, in its own goroutine.
+//
+// What a place keeps is held against the log before it is first replaced: a place that was away when the log was opened may
+// keep the only evidence that an older log was put back.
 type sink struct {
-	place Sink
-	wake  chan struct{}
-	done  chan struct{}
+	place    Sink
+	verifier note.Verifier
+	own      bool // the place keeps a checkpoint of this log as it is now
+	wake     chan struct{}
+	done     chan struct{}
 
 	mu     sync.Mutex
 	newest []byte
@@ -102,8 +107,8 @@ type sink struct {
 	ended  bool
 }
 
-func startSink(place Sink, first []byte) *sink {
-	s := &sink{place: place, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func startSink(place Sink, verifier note.Verifier, first []byte) *sink {
+	s := &sink{place: place, verifier: verifier, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.work()
 	s.offer(first)
 	return s
@@ -142,7 +147,7 @@ func (s *sink) put(checkpoint []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- s.place.Put(ctx, checkpoint) }()
+	go func() { ended <- s.send(ctx, checkpoint) }()
 	note := func(err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -155,6 +160,29 @@ func (s *sink) put(checkpoint []byte) {
 		note(fmt.Errorf("it has not answered for %s; look at the mount or the host behind it", sinkDeadline))
 		note(<-ended)
 	}
+}
+
+// send puts a checkpoint in place of an older one. One that tells of more than this log holds is evidence, and stays.
+func (s *sink) send(ctx context.Context, checkpoint []byte) error {
+	if remembers, ok := s.place.(Rememberer); ok && !s.own {
+		data, err := remembers.Last(ctx)
+		if err != nil {
+			return err
+		}
+		kept, err := readCheckpoint("the checkpoint in "+s.place.Name(), data, s.verifier)
+		if err == nil { // any other is nobody's evidence: see lastOf
+			newest, err := readCheckpoint("the newest checkpoint", checkpoint, s.verifier)
+			if err != nil {
+				return err
+			}
+			if kept.size > newest.size {
+				return fmt.Errorf("it holds a checkpoint of %d events and this log has %d: an older state was put back. It is not replaced; restart, and see what is said", kept.size, newest.size)
+			}
+		}
+	}
+	err := s.place.Put(ctx, checkpoint)
+	s.own = s.own || err == nil
+	return err
 }
 
 // stop waits until the last checkpoint was offered, or the place's deadline has passed.

@@ -185,3 +185,64 @@ func TestHungMountIsAFindingAndBlocksNothing(t *testing.T) {
 		}
 	})
 }
+
+// away is a place that is not there until it is.
+type away struct {
+	audit.FileSink
+	there *atomic.Bool
+}
+
+var errAway = errors.New("not mounted")
+
+func (a away) Put(ctx context.Context, checkpoint []byte) error {
+	if !a.there.Load() {
+		return errAway
+	}
+	return a.FileSink.Put(ctx, checkpoint)
+}
+
+func (a away) Last(ctx context.Context) ([]byte, error) {
+	if !a.there.Load() {
+		return nil, errAway
+	}
+	return a.FileSink.Last(ctx)
+}
+
+// An older log that was put back while the place was away must not replace the evidence of that.
+func TestPlaceThatComesLateKeepsItsNewerCheckpoint(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	there := new(atomic.Bool)
+	there.Store(true)
+	sink := away{audit.FileSink{Folder: folder(t, elsewhere), As: "checkpoint"}, there}
+	log := openWith(t, dir, sink)
+	for i := range 5 {
+		if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept := contents(t, elsewhere)["checkpoint"]
+	lines := linesOf(contents(t, dir))[:3]
+	cfg := config(t, rewrite(t, lines, sign(t, lines)))
+	cfg.Sinks = []audit.Sink{sink}
+	there.Store(false)
+	older, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there.Store(true)
+	if err := older.Append(t.Context(), audittest.Event(9)); err != nil {
+		t.Fatal(err)
+	}
+	if err := older.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(contents(t, elsewhere)["checkpoint"], kept) {
+		t.Error("the newer checkpoint was replaced")
+	}
+	if got := older.Findings(); len(got) != 2 || got[0].Kind != audit.Unread || got[1].Kind != audit.Unsent {
+		t.Errorf("findings %v, want that the place was not compared, and that it was left as it is", got)
+	}
+}

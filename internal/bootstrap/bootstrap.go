@@ -3,8 +3,8 @@
 // Package bootstrap decrypts the bootstrap documents of an estate, in memory, and checks that each belongs where it was
 // found.
 //
-// Guaranteed: a value is returned only when the document opens whole, its encrypted binding names the platform, secret
-// and namespace it was asked for, and the value fits a managed secret. Nothing is written, to disk or to a log; no error
+// Guaranteed: a value is returned only when the document opens whole, its encrypted binding names the platform, secret,
+// path and namespace it was asked for, and the value fits a managed secret. Nothing is written, to disk or to a log; no error
 // holds a value.
 //
 // Not guaranteed: that the document is the newest, or who sealed it; the binding says where a value belongs, and whoever
@@ -25,7 +25,7 @@ import (
 
 // Classes of failure beside those of root, found with errors.Is.
 var (
-	// ErrBinding: the document belongs elsewhere: a blob copied to another secret, platform or namespace.
+	// ErrBinding: the document belongs elsewhere: a blob copied to another secret, path, platform or namespace.
 	ErrBinding = errors.New("the document belongs elsewhere")
 	// ErrNoIdentity: this platform holds no bootstrap identity, or has retired it; nothing in Git can be decrypted.
 	ErrNoIdentity = errors.New("no bootstrap identity")
@@ -59,7 +59,7 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 	if want.Platform == "" {
 		want.Platform = d.config.Platform
 	}
-	if want.Secret == "" || want.Platform != d.config.Platform {
+	if want.Secret == "" || want.Path == "" || want.Platform != d.config.Platform {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document", Class: ErrBinding,
 			Detail: fmt.Sprintf("it was asked for as %s, and this is platform %s", place(want), d.config.Platform),
 			Next:   "run it on the platform it belongs to"}
@@ -76,7 +76,7 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 	if doc.Binding != want {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document " + doc.Name, Class: ErrBinding,
 			Detail: fmt.Sprintf("it was sealed for %s and stands in %s", place(doc.Binding), place(want)),
-			Next:   "restore the document that was sealed for this place; if the secret was renamed or moved, seal its value again"}
+			Next:   "restore the document that was sealed for this place; if the secret was renamed or moved before its handover, seal its value again: custody seal " + want.Secret + " --replace"}
 	}
 	if doc.Seeds != want.Secret {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document " + doc.Name, Class: ErrBinding,
@@ -94,18 +94,22 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 }
 
 func place(b v1alpha1.Binding) string {
-	if b.Namespace == "" {
-		return fmt.Sprintf("secret %s of platform %s", b.Secret, b.Platform)
+	text := fmt.Sprintf("secret %s of platform %s", b.Secret, b.Platform)
+	if b.Path != "" {
+		text += ", path " + b.Path
 	}
-	return fmt.Sprintf("secret %s of platform %s, namespace %s", b.Secret, b.Platform, b.Namespace)
+	if b.Namespace != "" {
+		text += ", namespace " + b.Namespace
+	}
+	return text
 }
 
 // Found is a document as it stands in the estate.
 type Found struct {
 	// Raw is the file's content.
 	Raw []byte
-	// Namespace is that of the document that declares the secret.
-	Namespace string
+	// Namespace is that of the document that declares the secret, Path where that says its value lives.
+	Namespace, Path string
 }
 
 // Lookup finds the bootstrap document of a managed secret in the estate that is in force now.
@@ -126,5 +130,7 @@ func (s Source) Value(ctx context.Context, secretName string) (secret.Value, err
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("finding bootstrap document of %s: %w", secretName, err)
 	}
-	return s.decryptor.Read(ctx, found.Raw, v1alpha1.Binding{Platform: s.decryptor.config.Platform, Secret: secretName, Namespace: found.Namespace})
+	return s.decryptor.Read(ctx, found.Raw, v1alpha1.Binding{
+		Platform: s.decryptor.config.Platform, Secret: secretName, Namespace: found.Namespace, Path: found.Path,
+	})
 }

@@ -40,7 +40,7 @@ func newIdentity(t testing.TB) root.Identity {
 }
 
 func binding(secretName string) v1alpha1.Binding {
-	return v1alpha1.Binding{Platform: platform, Secret: secretName, Namespace: "shop"}
+	return v1alpha1.Binding{Platform: platform, Secret: secretName, Path: "shop/" + secretName, Namespace: "shop"}
 }
 
 func value(t testing.TB, of string) secret.Value {
@@ -110,6 +110,8 @@ func TestRead(t *testing.T) {
 	whole := bytes.Replace(copied, part(t, copied, metadata), part(t, orders, metadata), 1)
 	elsewhere := binding("orders-db")
 	elsewhere.Namespace = "staging"
+	moved, nowhere := binding("orders-db"), binding("orders-db")
+	moved.Path, nowhere.Path = "shop/orders", ""
 	for name, c := range map[string]struct {
 		raw   []byte
 		want  v1alpha1.Binding
@@ -117,15 +119,17 @@ func TestRead(t *testing.T) {
 		says  []string
 	}{
 		"at home":                       {raw: orders, want: binding("orders-db")},
-		"platform left to the process":  {raw: orders, want: v1alpha1.Binding{Secret: "orders-db", Namespace: "shop"}},
+		"platform left to the process":  {raw: orders, want: v1alpha1.Binding{Secret: "orders-db", Path: "shop/orders-db", Namespace: "shop"}},
 		"renamed file":                  {orders, binding("billing-db"), bootstrap.ErrBinding, []string{"orders-db", "billing-db"}},
 		"data copied":                   {copied, binding("billing-db"), root.ErrTampered, nil},
 		"data and its key copied":       {whole, binding("billing-db"), bootstrap.ErrBinding, []string{"sealed for secret orders-db", "stands in secret billing-db"}},
 		"copied, asked for as before":   {whole, binding("orders-db"), bootstrap.ErrBinding, []string{"seeds billing-db", "sealed for orders-db"}},
 		"another namespace":             {orders, elsewhere, bootstrap.ErrBinding, []string{"namespace shop", "namespace staging"}},
-		"no namespace":                  {orders, v1alpha1.Binding{Platform: platform, Secret: "orders-db"}, bootstrap.ErrBinding, []string{"namespace shop"}},
-		"another platform's document":   {seal(t, id, v1alpha1.Binding{Platform: "other", Secret: "orders-db", Namespace: "shop"}), binding("orders-db"), bootstrap.ErrBinding, []string{"platform other", "platform example"}},
-		"asked for as another platform": {orders, v1alpha1.Binding{Platform: "other", Secret: "orders-db", Namespace: "shop"}, bootstrap.ErrBinding, []string{"platform other", "platform example"}},
+		"no namespace":                  {orders, v1alpha1.Binding{Platform: platform, Secret: "orders-db", Path: "shop/orders-db"}, bootstrap.ErrBinding, []string{"namespace shop"}},
+		"another platform's document":   {seal(t, id, v1alpha1.Binding{Platform: "other", Secret: "orders-db", Path: "shop/orders-db", Namespace: "shop"}), binding("orders-db"), bootstrap.ErrBinding, []string{"platform other", "platform example"}},
+		"asked for as another platform": {orders, v1alpha1.Binding{Platform: "other", Secret: "orders-db", Path: "shop/orders-db", Namespace: "shop"}, bootstrap.ErrBinding, []string{"platform other", "platform example"}},
+		"another path":                  {orders, moved, bootstrap.ErrBinding, []string{"path shop/orders-db", "path shop/orders, namespace"}},
+		"asked for without a path":      {orders, nowhere, bootstrap.ErrBinding, nil},
 		"asked for nothing":             {orders, v1alpha1.Binding{Platform: platform}, bootstrap.ErrBinding, nil},
 		"another's key":                 {seal(t, newIdentity(t), binding("orders-db")), binding("orders-db"), root.ErrWrongKey, []string{id.Public()}},
 		"empty":                         {nil, binding("orders-db"), root.ErrMalformed, []string{"empty"}},
@@ -185,7 +189,7 @@ func TestReadOfACancelledContext(t *testing.T) {
 func folder(dir string) bootstrap.Lookup {
 	return func(_ context.Context, name string) (bootstrap.Found, error) {
 		raw, err := os.ReadFile(filepath.Join(dir, name+".yaml"))
-		return bootstrap.Found{Raw: raw, Namespace: "shop"}, err
+		return bootstrap.Found{Raw: raw, Namespace: "shop", Path: "shop/" + name}, err
 	}
 }
 

@@ -32,14 +32,14 @@ import (
 
 // Places of the host file, when nobody names one.
 const (
-	hostEnv       = "CUSTODY_HOST"
-	localHostFile = "custody.yaml"
-	etcHostFile   = "/etc/custody/custody.yaml"
+	hostEnv        = "CUSTODY_HOST"
+	systemHostFile = "/etc/custody/custody.yaml"
+	localHostFile  = "custody.yaml"
 )
 
 // Main runs the command line args, without the program's name, and returns the exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut, env: os.Getenv}
+	a := &app{in: in, out: out, err: errOut, env: os.Getenv, system: systemHostFile}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -68,6 +68,8 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) string
+	// system is the host file of the whole machine.
+	system string
 
 	host, output string
 	// ran says that a command's own code has begun: what fails before is the command line's fault.
@@ -94,7 +96,7 @@ Exit codes:
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: a.prepare,
 	}
-	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then ./custody.yaml, then /etc/custody/custody.yaml)")
+	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then /etc/custody/custody.yaml, then ./custody.yaml)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the answer: table, json or yaml (default table)")
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
@@ -230,17 +232,16 @@ func usage(text, hint string) error {
 	return &server.Problem{Class: server.Usage, Text: text, Hint: hint}
 }
 
-// hostFile is the host's own configuration: the one named, else the first that is there.
+// hostFile is the host's own configuration: the one named, else the machine's, else the one in the working folder. That
+// folder may be anybody's: whoever can write to it must not choose for a machine that has a host file of its own.
 func (a *app) hostFile() string {
 	for _, named := range []string{a.host, a.env(hostEnv)} {
 		if named != "" {
 			return named
 		}
 	}
-	if _, err := os.Stat(localHostFile); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(etcHostFile); err == nil {
-			return etcHostFile
-		}
+	if _, err := os.Stat(a.system); !errors.Is(err, fs.ErrNotExist) && a.system != "" {
+		return a.system
 	}
 	return localHostFile
 }

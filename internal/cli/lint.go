@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
 )
 
 func (a *app) lintCommand() *cobra.Command {
@@ -88,6 +89,9 @@ func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, err
 		return nil, nil
 	}
 	file := a.hostFile()
+	if err := wire.TrustHost(file); err != nil { // serve would not use it either
+		return nil, err
+	}
 	host, faults, err := intent.LoadHost(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &server.Problem{Class: server.NotFound, Text: "there is no host file " + file, Hint: "name the estate's folder: custody lint DIR"}

@@ -123,7 +123,7 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (*Wait, error) {
 		return nil, err
 	}
 	trigger := journal.Trigger{Kind: "derived", By: "custody", Reason: changed(entry, versions, s)}
-	entry.Secret = s.Secret
+	entry.Rename(s.Secret)
 	if entry.Live == nil {
 		entry.Live = &journal.Run{ID: e.NewRun(), Workflow: journal.Derivation, Step: journal.Planned, Trigger: trigger, Started: e.Now(), Base: base}
 	}

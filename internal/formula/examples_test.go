@@ -28,7 +28,7 @@ const (
 
 // What the examples compute is what programs that read such files take it for, whatever stands in the inputs.
 func TestExamplesComputeWhatProgramsRead(t *testing.T) {
-	host, faults, err := intent.LoadHost(examples + "/custody.yaml")
+	host, faults, err := intent.LoadHost(examples + "/host.yaml")
 	if err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}

@@ -242,7 +242,8 @@ func (e *Engine) spare(ctx context.Context, s Subject, entry *journal.Entry, dig
 	if entry.Tried {
 		return nil
 	}
-	entry.Secret, entry.Tried = s.Secret, true
+	entry.Rename(s.Secret)
+	entry.Tried = true
 	return e.Journal.Save(ctx, entry)
 }
 
@@ -261,7 +262,8 @@ func (e *Engine) plan(ctx context.Context, s Subject, entry *journal.Entry, dige
 		return ErrInFlight
 	}
 	policy := s.Policy
-	entry.Secret, entry.Policy = s.Secret, &policy
+	entry.Rename(s.Secret)
+	entry.Policy = &policy
 	entry.Live = &journal.Run{
 		ID: e.NewRun(), Workflow: journal.Handover, Step: journal.Planned, Started: now, Policy: policy, Digest: digest,
 		CallBy:  now.Add(askTimeout),

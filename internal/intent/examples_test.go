@@ -31,6 +31,7 @@ spec: {rotationType: time, ttl: 30d}
 const exampleSeed = `apiVersion: custody.dev/v1alpha1
 data:
   binding:
+    path: '{{ENC:str}}'
     platform: '{{ENC:str}}'
     secret: '{{ENC:str}}'
   values:

@@ -33,7 +33,10 @@ type Consumer struct {
 
 // Secret is a snapshot of one secret.
 type Secret struct {
-	Name       string
+	Name string
+	// Misplaced says how the secret's name and path are not those of one history, "" when they are. Nothing else is then known
+	// of it.
+	Misplaced  string
 	Capability upstream.Capability
 	// Record is the value at the secret's path, Candidate the pending value of the live run, Old what that run replaces.
 	Record, Candidate, Old Credential
@@ -77,6 +80,7 @@ var All = []Invariant{
 	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation},
 	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone},
 	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition},
+	{"one-identity", "a secret's name and path lead to one history", oneIdentity},
 	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun},
 }
 
@@ -159,6 +163,8 @@ func oneRecordPerTransition(s Secret) string {
 	}
 	return ""
 }
+
+func oneIdentity(s Secret) string { return s.Misplaced }
 
 func oneLiveRun(s Secret) string {
 	if s.Touched != "" && s.Latest != "" && s.Touched != s.Latest {

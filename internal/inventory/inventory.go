@@ -49,7 +49,7 @@ type Row struct {
 	Policy   string `json:"policy,omitempty"`
 	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
 	Authority string `json:"authority"`
-	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended,
+	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended, held,
 	// undeclared, or unreadable where the journal of it cannot be decoded.
 	State string `json:"state"`
 	// Version of record.
@@ -88,6 +88,7 @@ type Dependent struct {
 // Build returns a row per declared secret, by name, then one per secret that the authority remembers but the estate no
 // longer declares.
 func Build(s Sources) []Row {
+	misplaced := s.misplaced()
 	entries := make(map[authority.Path]*journal.Entry, len(s.Entries))
 	for _, entry := range s.Entries {
 		entries[entry.Path] = entry
@@ -98,6 +99,10 @@ func Build(s Sources) []Row {
 			declared := s.Estate.Secrets[name]
 			entry := entries[declared.Path]
 			delete(entries, declared.Path)
+			if misplaced[declared.Path] != "" {
+				rows = append(rows, held(s, declared, misplaced[declared.Path]))
+				continue
+			}
 			if entry == nil {
 				entry = &journal.Entry{Path: declared.Path}
 			}
@@ -110,8 +115,13 @@ func Build(s Sources) []Row {
 			undeclared = append(undeclared, Row{Path: string(path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)})
 			continue
 		}
-		if entry.Current == nil && entry.Live == nil && entry.Last == nil && entry.Tombstone == nil {
-			continue // nothing ever was there
+		if !entry.Begun() {
+			continue
+		}
+		if s.Estate != nil {
+			if named, ok := s.Estate.ByName(entry.Secret); ok && misplaced[named.Path] != "" {
+				continue // its row says where its history is
+			}
 		}
 		undeclared = append(undeclared, Row{
 			Secret: entry.Secret, Path: string(path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
@@ -120,6 +130,25 @@ func Build(s Sources) []Row {
 	}
 	slices.SortFunc(undeclared, func(a, b Row) int { return strings.Compare(a.Path, b.Path) })
 	return append(rows, undeclared...)
+}
+
+// misplaced says why declared secrets are not the ones that the history at their paths is of.
+func (s Sources) misplaced() map[authority.Path]string {
+	if s.Estate == nil {
+		return nil
+	}
+	declared := make([]journal.Declared, 0, len(s.Estate.Secrets))
+	for _, secret := range s.Estate.Secrets {
+		declared = append(declared, journal.Declared{Name: secret.Name, Former: secret.Spec.FormerNames, Path: secret.Path})
+	}
+	return journal.Misplaced(s.Entries, declared)
+}
+
+// held is the row of a secret that is misplaced: what is known of it is declared, and its history is not shown as its own.
+func held(s Sources, declared *intent.Secret, reason string) Row {
+	r := row(s, declared, &journal.Entry{Path: declared.Path})
+	r.Waiting, r.ByDesign, r.Drift, r.Authority, r.State = reason, false, "", "authority", "held"
+	return r
 }
 
 func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
@@ -272,6 +301,8 @@ func Next(r Row, now time.Time) string {
 		return "nothing: declare it again, or retire it"
 	case r.State == "unreadable":
 		return "nothing: it waits for " + r.Waiting
+	case r.State == "held":
+		return "nothing" + waitingFor(r)
 	case r.State == "suspended":
 		return "nothing until suspend is taken out of its document"
 	case r.State == "waiting-handover":

@@ -39,8 +39,10 @@ var (
 // Entry is everything remembered about one secret. It never holds a value.
 type Entry struct {
 	Schema int            `json:"schema"`
-	Secret string         `json:"secret"` // its name when last written
+	Secret string         `json:"secret"` // its name when last written; see Rename
 	Path   authority.Path `json:"path"`
+	// Former are the names it had before.
+	Former []string `json:"former,omitempty"`
 
 	// Tombstone says that handover happened. It outranks Git for ever.
 	Tombstone *Tombstone `json:"tombstone,omitempty"`
@@ -71,7 +73,8 @@ type Entry struct {
 	// Retry is the back-off after failed runs.
 	Retry *Retry `json:"retry,omitempty"`
 
-	// Fault says why the entry cannot be read, when All lists it nevertheless; then nothing but Path is known.
+	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
+	// where what is stored still tells them.
 	Fault error `json:"-"`
 
 	revision authority.Revision
@@ -364,7 +367,12 @@ func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	for _, record := range records {
 		entry, err := decode(record)
 		if err != nil {
-			entry = &Entry{Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Fault: err}
+			var names struct {
+				Secret string   `json:"secret"`
+				Former []string `json:"former"`
+			}
+			_ = json.Unmarshal(record.Data, &names) // what cannot be told stays empty
+			entry = &Entry{Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: err}
 		}
 		entries = append(entries, entry)
 	}

@@ -22,6 +22,14 @@ import (
 
 // act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
 func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Request, jumped string, seen *State) error {
+	held, err := o.Misplaced(ctx, s)
+	if err != nil {
+		return err
+	}
+	if held != "" {
+		seen.hold(wait{reason: held, until: o.Now().Add(o.Reconcile)})
+		return nil
+	}
 	if s.Derived != nil {
 		return o.derive(ctx, s, seen)
 	}
@@ -150,7 +158,8 @@ func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Ent
 			return nil
 		}
 		policy := s.Policy
-		entry.Policy, entry.Secret, entry.Enforcing = &policy, s.Secret, o.NewRun()
+		entry.Rename(s.Secret)
+		entry.Policy, entry.Enforcing = &policy, o.NewRun()
 		if err := o.Journal.Save(ctx, entry); err != nil {
 			return err
 		}

@@ -5,8 +5,8 @@
 //
 // It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each. A
 // tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has
-// come. Between runs the value of record is tried at its upstream every verifyEvery of its policy: one sign-in, one read
-// and one write to the journal each time.
+// come; the first tick after Use, one listing of the journal more. Between runs the value of record is tried at its
+// upstream every verifyEvery of its policy: one sign-in, one read and one write to the journal each time.
 package orchestrator
 
 import (
@@ -43,6 +43,11 @@ type Secret struct {
 	Stagger *Stagger
 	// Elsewhere: another platform or environment rotates it; here it is only delivered.
 	Elsewhere bool
+	// Former are the names it had before.
+	Former []string
+	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
+	// credential of its upstream.
+	Reads []authority.Path
 }
 
 // Journal is one entry per secret under compare-and-set.
@@ -152,9 +157,13 @@ type Orchestrator struct {
 	uses    int       // counts Use
 	// wants says why members of groups want their leader to begin. They are found again after a crash.
 	wants map[authority.Path]want
-	busy  map[authority.Path]bool // those that somebody looks at now
-	looks sync.WaitGroup
-	slots chan struct{}
+	busy  map[authority.Path]string // those that somebody looks at now, with their names
+	// misplaced says why declared secrets are not the ones that the history at their paths is of; see place. placed is the
+	// use that it was found for.
+	misplaced map[authority.Path]string
+	placed    int
+	looks     sync.WaitGroup
+	slots     chan struct{}
 	// staggering is held while a run of a stagger set is planned.
 	staggering sync.Mutex
 }
@@ -169,7 +178,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]bool{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
+		Config: config, busy: map[authority.Path]string{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
 
@@ -263,7 +272,13 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	if !declared {
 		return fmt.Errorf("no secret is declared at %s: %w", path, authority.ErrNotFound)
 	}
-	var err error
+	held, err := o.Misplaced(ctx, s)
+	if err != nil {
+		return err
+	}
+	if held != "" {
+		return fmt.Errorf("changing %s, which waits for %s: %w", s.Secret, held, rotation.ErrNotAllowed)
+	}
 	for range 5 {
 		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
 			break
@@ -312,7 +327,7 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 	if o.Barred() != "" {
 		return later, nil
 	}
-	if err := o.prime(ctx); err != nil {
+	if err := errors.Join(o.prime(ctx), o.place(ctx)); err != nil {
 		return later, err
 	}
 	jumped, err := o.Clock.Check(ctx)
@@ -385,7 +400,7 @@ func (o *Orchestrator) next() time.Time {
 	next := now.Add(o.Reconcile)
 	for path, state := range o.states {
 		switch {
-		case o.busy[path]:
+		case o.acting(path):
 		case state.woken:
 			next = now
 		case state.Again.Before(next):
@@ -405,13 +420,13 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 	var work []Secret
 	for _, path := range slices.Sorted(maps.Keys(o.secrets)) {
 		state := o.states[path]
-		if o.busy[path] {
+		if o.acting(path) {
 			continue
 		}
 		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
 		if state.woken || unknown || !now.Before(state.Again) {
 			work = append(work, o.secrets[path])
-			o.busy[path] = true
+			o.busy[path] = o.secrets[path].Secret
 		}
 	}
 	return work

@@ -36,6 +36,14 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		if !ok {
 			continue
 		}
+		held, err := p.Orchestrator.Misplaced(ctx, bound)
+		if err != nil {
+			return server.Diagnosis{}, err
+		}
+		if held != "" { // no credential that may be another secret's is tried
+			diagnosis.Violations = append(diagnosis.Violations, invariant.Check(invariant.Secret{Name: name, Misplaced: "it waits for " + held})...)
+			continue
+		}
 		snapshot, doubts, err := p.snapshot(ctx, bound)
 		if errors.Is(err, journal.ErrUnreadable) { // its own row says so
 			continue

@@ -257,7 +257,7 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 		if strings.HasPrefix(row.Origin, "bootstrap ") {
 			facts.HandedOver++
 		}
-		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over") && len(row.Consumers) > 0 {
+		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over" || row.State == "held") && len(row.Consumers) > 0 {
 			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
 		}
 	}
@@ -345,6 +345,8 @@ func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
 		switch {
 		case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
 			continue
+		case row.State == "held":
+			step.What, step.Why = "nothing", "its document does not fit its history"
 		case row.Authority == "git":
 			step.What, step.Why = "hand over", "declared as "+row.Origin
 		case row.Live != nil:
@@ -375,7 +377,13 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		return trigger.Request{}, missing("secret", ask.Secret)
 	}
 	bound, _ := p.Orchestrator.Secret(declared.Name)
+	held, err := p.Orchestrator.Misplaced(ctx, bound)
+	if err != nil {
+		return trigger.Request{}, err
+	}
 	switch {
+	case held != "":
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held}
 	case bound.Elsewhere:
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
 	case bound.Suspended:

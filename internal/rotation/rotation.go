@@ -191,7 +191,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case entry.Current != nil:
 		return "", fmt.Errorf("planning run of %s: version %s is on record but its value is gone; restore the authority: %w", s.Secret, entry.Current, ErrNotAllowed)
 	}
-	entry.Secret = s.Secret
+	entry.Rename(s.Secret)
 	policy := s.Policy
 	entry.Policy = &policy
 	entry.Live = &journal.Run{

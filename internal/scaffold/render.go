@@ -16,11 +16,11 @@ var templates embed.FS
 
 // facts are what the templates may say.
 type facts struct {
-	Platform, Environment string
-	Team, Contact         string
-	Root, Bootstrap       string
-	Secret, Variable      string
-	Imports               bool
+	Platform, Environment  string
+	Team, Contact          string
+	Root, Bootstrap        string
+	Secret, Variable, Path string
+	Imports                bool
 }
 
 // render fills in one template. The templates are part of the program: one that fails is a mistake that tests find.

@@ -198,12 +198,12 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 	for _, variable := range p.Import {
 		sealed, err := c.Codec.Seal(ctx, root.Document{
 			Name: variable.Secret, Seeds: variable.Secret, Value: variable.Value,
-			Binding: v1alpha1.Binding{Platform: p.Name, Secret: variable.Secret},
+			Binding: v1alpha1.Binding{Platform: p.Name, Secret: variable.Secret, Path: importedPath(variable.Secret)},
 		}, []string{facts.Root, facts.Bootstrap})
 		if err != nil {
 			return Made{}, fmt.Errorf("sealing %s: %w", variable.Name, err)
 		}
-		facts.Secret, facts.Variable = variable.Secret, variable.Name
+		facts.Secret, facts.Variable, facts.Path = variable.Secret, variable.Name, importedPath(variable.Secret)
 		put(estateDir+"/secrets/"+variable.Secret+".yaml", render("imported.yaml", facts), document)
 		put(estateDir+"/bootstrap/"+variable.Secret+".yaml", sealed, document)
 		made.Imported = filepath.Join(p.Dir, runDir, "imported")
@@ -216,6 +216,9 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 	}
 	return made, nil
 }
+
+// importedPath is where an imported secret's value lives in the authority.
+func importedPath(name string) string { return "imported/" + name }
 
 // lint holds what was written to the rules that users' estates are held to.
 func lint(dir string, p Platform) error {

@@ -91,7 +91,7 @@ func TestInitMakesWhatLintsAndOpens(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
-		if want := (v1alpha1.Binding{Platform: "shop", Secret: "db-password"}); doc.Binding != want {
+		if want := (v1alpha1.Binding{Platform: "shop", Secret: "db-password", Path: "imported/db-password"}); doc.Binding != want {
 			t.Errorf("bound to %v, want %v", doc.Binding, want)
 		}
 		if got := doc.Value.ExposeText("value"); got != "marked-value" {

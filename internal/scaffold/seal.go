@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
@@ -52,7 +53,7 @@ type sketch struct {
 	Kind     string
 	Metadata struct{ Name, Namespace string }
 	Spec     struct {
-		Purpose             string
+		Purpose, Path       string
 		Environments        []string
 		RootRecipients      []string          `yaml:"rootRecipients"`
 		BootstrapRecipients map[string]string `yaml:"bootstrapRecipients"`
@@ -100,7 +101,9 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 	}
 	doc := root.Document{
 		Name: declared.Spec.Origin.Bootstrap.SecretRef, Seeds: s.Secret,
-		Binding: v1alpha1.Binding{Platform: platform.Metadata.Name, Secret: s.Secret, Namespace: declared.Metadata.Namespace},
+		Binding: v1alpha1.Binding{
+			Platform: platform.Metadata.Name, Secret: s.Secret, Path: declared.Spec.Path, Namespace: declared.Metadata.Namespace,
+		},
 	}
 	result := Sealed{File: filepath.Join("bootstrap", doc.Name+".yaml"), New: existing == nil}
 	if existing != nil {
@@ -158,6 +161,10 @@ func (s Sealing) find(sketches []sketch) (platform, declared, existing *sketch, 
 		return nil, nil, nil, &root.Error{Doing: "sealing " + s.Secret, Class: ErrInput,
 			Detail: "its origin is not a bootstrap document",
 			Next:   "a generated secret is never sealed; for one that exists already write origin: {bootstrap: {secretRef: " + s.Secret + "}}"}
+	}
+	if _, err := authority.ParsePath(declared.Spec.Path); err != nil {
+		return nil, nil, nil, &root.Error{Doing: "sealing " + s.Secret, Class: ErrInput, Detail: "its document has no path that is well-formed",
+			Next: "write its path first: the value is sealed for the secret's name and path"}
 	}
 	for i, d := range sketches {
 		if d.Kind == v1alpha1.KindBootstrapSecret && d.Metadata.Name == declared.Spec.Origin.Bootstrap.SecretRef {

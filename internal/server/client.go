@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,13 +24,11 @@ import (
 // Client calls a Handler, over a socket or in this process.
 type Client struct{ http http.Client }
 
-// Dial returns a client of the server that listens on a Unix socket. It connects when first used.
+// Dial returns a client of the server that listens on a Unix socket, which must be run by the owner of the folder that the
+// socket is in. It connects when first used.
 func Dial(socket string) *Client {
-	dialer := &net.Dialer{}
 	return &Client{http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, socket) },
 	}}}
 }
 
@@ -134,6 +133,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 		return fmt.Errorf("making request: %w", err)
 	}
 	response, err := c.http.Do(request)
+	if problem, is := errors.AsType[*Problem](err); is {
+		return problem
+	}
 	if err != nil {
 		return &Problem{Class: Unavailable, Text: "calling the server: " + err.Error(), Hint: "is `custody serve` running?", cause: err}
 	}

@@ -56,6 +56,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		},
 		First:     declared.Spec.Origin.Generated != nil || declared.Spec.Origin.Issued != nil,
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
+		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared),
 	}
 	if members := estate.GroupOf(declared); len(members) > 0 {
 		bound.Group = &rotation.Group{Name: declared.Spec.Rotation.Group, Leader: members[0].Path}
@@ -86,6 +87,20 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		bound.Derived, err = derivedSubject(estate, declared)
 	}
 	return bound, err
+}
+
+// reads are the paths of the other secrets whose values are used when the secret is acted on.
+func reads(estate *intent.Estate, declared *intent.Secret) []authority.Path {
+	var paths []authority.Path
+	for _, input := range inventory.Inputs(declared) {
+		paths = append(paths, estate.Secrets[input].Path)
+	}
+	if server, ok := estate.UpstreamOf(declared); ok {
+		if admin, ok := estate.AdminOf(server); ok && admin.Name != declared.Name {
+			paths = append(paths, admin.Path)
+		}
+	}
+	return paths
 }
 
 // consumers are the declared ones, and the secrets that are computed from this one: they have taken a version once they
@@ -176,6 +191,9 @@ func reloader(spec v1alpha1.Reload) (file.Reloader, error) {
 }
 
 func command(spec v1alpha1.Command) (*file.Command, error) {
+	if err := trustProgram(spec.Argv); err != nil {
+		return nil, err
+	}
 	timeout := time.Duration(0)
 	if spec.Timeout != "" {
 		var err error

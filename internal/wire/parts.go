@@ -232,14 +232,43 @@ func (p *parts) openRecord(ctx context.Context) (*audit.Log, error) {
 	}
 	sinks := []audit.Sink{anchor}
 	for _, file := range p.host.Checkpoints {
-		elsewhere, err := durable.Open(filepath.Dir(file))
-		if err != nil {
-			return nil, fmt.Errorf("opening the folder of checkpoint %s: %w", file, err)
-		}
-		p.closers = append(p.closers, elsewhere.Close)
-		sinks = append(sinks, audit.FileSink{Folder: elsewhere, As: filepath.Base(file)})
+		sinks = append(sinks, checkpointFile(file))
 	}
 	return audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Anchor: last, Sinks: sinks})
+}
+
+// checkpointFile keeps checkpoints in a file elsewhere, mostly on a mount. Its folder is opened for each call: one that is
+// not there yet is a finding, and keeps nobody from starting.
+type checkpointFile string
+
+var (
+	_ audit.Sink       = checkpointFile("")
+	_ audit.Rememberer = checkpointFile("")
+)
+
+// Name is the file's path.
+func (c checkpointFile) Name() string { return string(c) }
+
+// Put implements audit.Sink.
+func (c checkpointFile) Put(ctx context.Context, checkpoint []byte) error {
+	return c.in(func(file audit.FileSink) error { return file.Put(ctx, checkpoint) })
+}
+
+// Last implements audit.Rememberer.
+func (c checkpointFile) Last(ctx context.Context) (checkpoint []byte, err error) {
+	err = c.in(func(file audit.FileSink) error {
+		checkpoint, err = file.Last(ctx)
+		return err
+	})
+	return checkpoint, err
+}
+
+func (c checkpointFile) in(do func(audit.FileSink) error) error {
+	folder, err := durable.Open(filepath.Dir(string(c)))
+	if err != nil {
+		return fmt.Errorf("opening the folder of the checkpoint: %w", err)
+	}
+	return errors.Join(do(audit.FileSink{Folder: folder, As: filepath.Base(string(c))}), folder.Close())
 }
 
 const (
@@ -357,5 +386,5 @@ func (p *parts) findBootstrap(_ context.Context, secretName string) (bootstrap.F
 	if !ok {
 		return bootstrap.Found{}, fmt.Errorf("%s has no bootstrap document", secretName)
 	}
-	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace}, nil
+	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace, Path: string(declared.Path)}, nil
 }

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
@@ -42,6 +40,9 @@ type ServeOptions struct {
 func Serve(ctx context.Context, o Options, s ServeOptions) error {
 	host, err := LoadHost(o.HostFile)
 	if err != nil {
+		return err
+	}
+	if err := trustState(host.State); err != nil {
 		return err
 	}
 	p, err := open(ctx, o, host, true)
@@ -104,7 +105,7 @@ func (p *parts) reload() {
 
 // serve listens and ticks until it is told to stop. It calls cancel, which ends stop, when it can no longer listen.
 func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
-	socket, err := listenSocket(ctx, SocketPath(p.host.State))
+	socket, err := listenSocket(ctx, SocketPath(p.host.State), p.log)
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (p *parts) loop(ctx, stop context.Context) error {
 
 // listenSocket listens on a Unix socket that only its owner can reach. A socket that a killed process left is replaced;
 // the state folder's lock says that no live one is there.
-func listenSocket(ctx context.Context, path string) (net.Listener, error) {
+func listenSocket(ctx context.Context, path string, log *slog.Logger) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replacing the socket: %w", err)
 	}
@@ -200,26 +201,39 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("closing the socket to others: %w", err), listener.Close())
 	}
-	return listener, nil
+	return ownListener{listener, log, server.Peer}, nil
 }
 
 // withPeer notes who connected, as the kernel knows them.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	connection, ok := conn.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := connection.SyscallConn()
+	uid, err := server.Peer(conn)
 	if err != nil {
 		return ctx
 	}
-	by := "unknown"
-	_ = raw.Control(func(fd uintptr) {
-		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			by = "user " + userName(int(peer.Uid))
+	return server.WithCaller(ctx, "user "+userName(uid))
+}
+
+// ownListener takes connections of root and of the user that runs the platform alone, whatever became of the socket's mode.
+type ownListener struct {
+	net.Listener
+	log  *slog.Logger
+	peer func(net.Conn) (int, error)
+}
+
+// Accept implements net.Listener.
+func (l ownListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
 		}
-	})
-	return server.WithCaller(ctx, by)
+		uid, err := l.peer(conn)
+		if err == nil && (uid == 0 || uid == os.Geteuid()) {
+			return conn, nil
+		}
+		l.log.Warn("connection refused", "user", uid, "error", err)
+		_ = conn.Close()
+	}
 }
 
 // steps logs each step as it begins, and counts them.

@@ -18,6 +18,9 @@ func execUpstream(p *parts, b binding) (upstream.Upstream, error) {
 	if !ok {
 		return nil, fmt.Errorf("the host has no upstream program %q", b.server.Exec.Program)
 	}
+	if err := trustProgram(program.Argv); err != nil {
+		return nil, err
+	}
 	account := b.account.Exec
 	if account == nil {
 		account = &v1alpha1.ExecAccount{}

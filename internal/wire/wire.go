@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -59,8 +58,11 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func newRun() authority.RunID { return authority.RunID(NewID()) }
 
-// LoadHost reads the host file; every fault in it is in the error.
+// LoadHost reads the host file, if it can be believed; every fault in it is in the error. See TrustHost.
 func LoadHost(file string) (v1alpha1.HostSpec, error) {
+	if err := TrustHost(file); err != nil {
+		return v1alpha1.HostSpec{}, err
+	}
 	host, faults, err := intent.LoadHost(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return host.Spec, &server.Problem{
@@ -108,10 +110,15 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := trustState(host.State); err != nil {
+		return nil, err
+	}
 	socket := SocketPath(host.State)
-	dialer := &net.Dialer{Timeout: 2 * time.Second}
-	if conn, err := dialer.DialContext(ctx, "unix", socket); err == nil {
-		_ = conn.Close()
+	serving, err := server.Reach(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	if serving {
 		return &Connection{Client: server.Dial(socket)}, nil
 	}
 	opened, err := open(ctx, o, host, false)

@@ -32,7 +32,7 @@ func encodeData(binding v1alpha1.Binding, v secret.Value) getsops.TreeBranch {
 	if binding.Namespace != "" {
 		bound = append(bound, getsops.TreeItem{Key: "namespace", Value: binding.Namespace})
 	}
-	bound = append(bound, getsops.TreeItem{Key: "platform", Value: binding.Platform}, getsops.TreeItem{Key: "secret", Value: binding.Secret})
+	bound = append(bound, getsops.TreeItem{Key: "path", Value: binding.Path}, getsops.TreeItem{Key: "platform", Value: binding.Platform}, getsops.TreeItem{Key: "secret", Value: binding.Secret})
 
 	written := map[string]string{}
 	for _, name := range v.Names() {
@@ -87,6 +87,8 @@ func decodeData(branch getsops.TreeBranch) (v1alpha1.Binding, secret.Value, erro
 			switch name {
 			case "namespace":
 				binding.Namespace = content
+			case "path":
+				binding.Path = content
 			case "platform":
 				binding.Platform = content
 			case "secret":

@@ -183,7 +183,7 @@ func (s *sealed) readData(node *yaml.Node) error {
 		var branch getsops.TreeBranch
 		for j := 0; j+1 < len(node.Content[i+1].Content); j += 2 {
 			name, leaf := node.Content[i+1].Content[j].Value, node.Content[i+1].Content[j+1]
-			if part == bindingField && name != "namespace" && name != "platform" && name != "secret" {
+			if part == bindingField && !slices.Contains([]string{"namespace", "path", "platform", "secret"}, name) {
 				return malformed("data.binding has the unknown field %q", name)
 			}
 			if err := s.checkLeaf("data."+part+"."+name, leaf); err != nil {
@@ -194,7 +194,11 @@ func (s *sealed) readData(node *yaml.Node) error {
 		s.data = append(s.data, getsops.TreeItem{Key: part, Value: branch})
 	}
 	if binding, _ := fieldsOf(parts[bindingField], ""); binding["platform"] == nil || binding["secret"] == nil {
-		return malformed("data.binding must hold platform and secret")
+		return malformed("data.binding must hold platform, secret and path")
+	} else if binding["path"] == nil {
+		return &root.Error{Doing: "opening document", Class: root.ErrMalformed,
+			Detail: "data.binding holds no path, so that it does not say where its value belongs",
+			Next:   "seal its value again: custody seal SECRET --replace"}
 	}
 	if len(parts[valuesField].Content) == 0 {
 		return malformed("data.values is empty")

@@ -95,6 +95,8 @@ func check(doc root.Document) error {
 		missing = "the platform it is bound to"
 	case doc.Binding.Secret == "":
 		missing = "the secret it is bound to"
+	case doc.Binding.Path == "":
+		missing = "the path it is bound to"
 	case doc.Seeds != doc.Binding.Secret:
 		missing = "one secret: it seeds " + doc.Seeds + " and is bound to " + doc.Binding.Secret
 	case doc.Value.Empty():

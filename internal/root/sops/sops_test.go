@@ -52,7 +52,7 @@ func document(t testing.TB, fields map[string]string) root.Document {
 	return root.Document{
 		Name: "orders-db-bootstrap", Labels: map[string]string{"custody.dev/class": "bootstrap"}, Seeds: "orders-db",
 		NeededBy: []string{"postgres"}, Value: value,
-		Binding: v1alpha1.Binding{Platform: "example", Secret: "orders-db", Namespace: "shop"},
+		Binding: v1alpha1.Binding{Platform: "example", Secret: "orders-db", Path: "shop/orders", Namespace: "shop"},
 	}
 }
 
@@ -244,6 +244,7 @@ func TestSealRefuses(t *testing.T) {
 		"no name":        {change: func(d *root.Document) { d.Name = "" }},
 		"no platform":    {change: func(d *root.Document) { d.Binding.Platform = "" }},
 		"no secret":      {change: func(d *root.Document) { d.Binding.Secret = "" }},
+		"no path":        {change: func(d *root.Document) { d.Binding.Path = "" }},
 		"seeds another":  {change: func(d *root.Document) { d.Seeds = "billing-db" }},
 		"no value":       {change: func(d *root.Document) { d.Value = secret.Value{} }},
 		"too large":      {change: func(d *root.Document) { d.Value = big }},

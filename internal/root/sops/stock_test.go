@@ -104,7 +104,7 @@ func TestStockSopsReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := v1alpha1.BootstrapData{
-		Binding: v1alpha1.Binding{Platform: "example", Secret: "orders-db", Namespace: "shop"},
+		Binding: v1alpha1.Binding{Platform: "example", Secret: "orders-db", Path: "shop/orders", Namespace: "shop"},
 		Values: map[string]string{
 			"password": canary, "key": key, "raw.base64": "base64:/wA=", "empty.base64": "base64:", "number": "0123", "truth": "true",
 		},

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"fmt"
+	"slices"
+
+	"custody.dev/custody/internal/authority"
+)
+
+// Declared is a secret's identity as the estate says it: its name, the names it had before, and its path.
+type Declared struct {
+	Name   string
+	Former []string
+	Path   authority.Path
+}
+
+// Begun reports whether the secret has a history: a value, a run or a tombstone. An entry that cannot be read may have one.
+func (e *Entry) Begun() bool {
+	return e.Fault != nil || e.Current != nil || e.Live != nil || e.Last != nil || e.Tombstone != nil
+}
+
+// Rename gives the entry the secret's name of now, and keeps the one before: history is found by every name it had.
+func (e *Entry) Rename(name string) {
+	if e.Begun() && e.Secret != "" && e.Secret != name && !slices.Contains(e.Former, e.Secret) {
+		e.Former = append(slices.Clone(e.Former), e.Secret)
+	}
+	e.Secret = name
+}
+
+// of reports whether the entry is the history of d: they have a name in common.
+func (e *Entry) of(d Declared) bool {
+	named := func(name string) bool { return name == d.Name || slices.Contains(d.Former, name) }
+	return named(e.Secret) || slices.ContainsFunc(e.Former, named)
+}
+
+// Misplaced compares declared secrets with the history there is. A secret's identity is its name and its path: history is
+// found by either, and both must lead to the same entry. The answer says, by declared path, why a secret must not be acted
+// on; each text completes "SECRET waits for". Secrets without a history, at a path without one, are not in it, unless an
+// entry cannot be read and does not tell whose it is: then no secret is new for certain.
+//
+// Cost: near linear in the number of entries and secrets.
+func Misplaced(entries []*Entry, declared []Declared) map[authority.Path]string {
+	byPath, byName := map[authority.Path]*Entry{}, map[string][]*Entry{}
+	var nameless *Entry
+	for _, entry := range entries {
+		if !entry.Begun() {
+			continue
+		}
+		byPath[entry.Path] = entry
+		if entry.Fault != nil && entry.Secret == "" {
+			nameless = entry
+			continue
+		}
+		for _, name := range append([]string{entry.Secret}, entry.Former...) {
+			byName[name] = append(byName[name], entry)
+		}
+	}
+	misplaced := map[authority.Path]string{}
+	for _, d := range declared {
+		var own *Entry // its history, where that is at another path
+		for _, name := range append([]string{d.Name}, d.Former...) {
+			for _, entry := range byName[name] {
+				if entry.Path != d.Path && (own == nil || entry.Path < own.Path) {
+					own = entry
+				}
+			}
+		}
+		other := byPath[d.Path]
+		if own == nil && other == nil && nameless != nil {
+			misplaced[d.Path] = fmt.Sprintf("a journal entry that can be read: the one at %s cannot, and may be the history of this secret under an earlier path. "+
+				"Run the newer custody that wrote it, or restore the newest backup", nameless.Path)
+			continue
+		}
+		if other != nil && (other.of(d) || other.Fault != nil && other.Secret == "") {
+			other = nil
+		}
+		if reason := misplacement(d, own, other); reason != "" {
+			misplaced[d.Path] = reason
+		}
+	}
+	return misplaced
+}
+
+// misplacement words how own, the history of d at another path, and other, the history of another secret at its path,
+// break its identity; "" when neither is there.
+func misplacement(d Declared, own, other *Entry) string {
+	const held = "Nothing is handed over, rotated or delivered until then"
+	switch {
+	case own != nil && other != nil:
+		return fmt.Sprintf("a person: its value and history are at %s, but its document says path: %s, which holds those of %s. "+
+			"%s. Write `path: %s` again", own.Path, d.Path, other.Secret, held, own.Path)
+	case own != nil && !slices.Contains(append([]string{d.Name}, d.Former...), own.Secret):
+		return fmt.Sprintf("a person: its name was that of %s, at %s, before. %s. Choose a name that no secret has had", own.Secret, own.Path, held)
+	case own != nil:
+		return fmt.Sprintf("a person: its value and history are at %s, but its document says path: %s. %s. Write `path: %s` again. "+
+			"To use another path, declare a new secret with a new name there, move the consumers to it, and then remove this one",
+			own.Path, d.Path, held, own.Path)
+	case other != nil:
+		return fmt.Sprintf("a person: its path, %s, holds the value and history of %s. %s. "+
+			"If %s is the new name of %s, list %s under formerNames; otherwise give %s a path of its own",
+			d.Path, other.Secret, held, d.Name, other.Secret, other.Secret, d.Name)
+	}
+	return ""
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/handover"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
+)
+
+// sealed is a document in Git that never changes.
+type sealed struct{ value secret.Value }
+
+func (s sealed) Value(context.Context, string) (secret.Value, error) { return s.value, nil }
+
+// wantMisplaced wants the secrets to wait for a person, their values and consumers to stay as they are, and what can be asked
+// about them to be refused. It lets 30 days pass, by which each would have been rotated many times.
+func (r *rig) wantMisplaced(process *orchestrator.Orchestrator, says string, held ...int) {
+	r.t.Helper()
+	type seen struct {
+		id      authority.VersionID
+		reloads int
+	}
+	look := func() (all []seen) {
+		for _, consumer := range r.consumers {
+			id, _ := consumer.Held()
+			all = append(all, seen{id, consumer.Reloads()})
+		}
+		return all
+	}
+	paths := func() []authority.Path {
+		paths, err := r.store.Paths(r.t.Context(), "")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return paths
+	}
+	before, stored := look(), paths()
+	r.pass(process, 30*day)
+	for _, i := range held {
+		s := r.secrets[i]
+		state := process.States()[s.Path]
+		if !strings.Contains(state.Waiting, says) || state.ByDesign {
+			r.t.Errorf("%s waits for %q, want %q", s.Subject.Secret, state.Waiting, says)
+		}
+		if after := look()[i]; after != before[i] {
+			r.t.Errorf("the consumer of %s was given something: %v, before %v", s.Subject.Secret, after, before[i])
+		}
+		value, err := secret.Text(map[string]string{"key": "handed in"})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if _, err := process.Supply(r.t.Context(), s.Path, "me", "trying", value); !errors.Is(err, rotation.ErrNotAllowed) {
+			r.t.Errorf("supplying %s: %v", s.Subject.Secret, err)
+		}
+	}
+	if got := paths(); !slices.Equal(got, stored) {
+		r.t.Errorf("values stand at %v, before at %v", got, stored)
+	}
+}
+
+// The sealed value in Git was handed over again, and delivered over the newer one.
+func TestAPathEditBringsNoGitValueBack(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		estate(t, 1, func(r *rig) {
+			value, err := secret.Text(map[string]string{"key": "from Git"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.accounts[0].Seed(value); err != nil {
+				t.Fatal(err)
+			}
+			declare := func(path authority.Path) {
+				r.secrets[0].Path = path
+				r.secrets[0].First = false
+				r.secrets[0].Handover = &handover.Subject{Secret: "s0", Path: path, Document: "s0.yaml", Policy: r.secrets[0].Policy}
+			}
+			start := func() *orchestrator.Orchestrator {
+				process := r.start()
+				process.Handover.Source = sealed{value}
+				return process
+			}
+			declare("app/s0")
+			process := start()
+			r.pass(process, 2*day)
+			r.wantVersions(2)
+			declare("app/moved")
+			if restarts {
+				process = start()
+			} else {
+				process.Use(r.secrets)
+			}
+			r.wantMisplaced(process, "Write `path: app/s0` again", 0)
+			declare("app/s0")
+			process.Use(r.secrets)
+			r.pass(process, time.Minute)
+			r.wantVersions(3)
+			if waits := process.States()["app/s0"].Waiting; waits != "" {
+				t.Errorf("with its path again it waits for %q", waits)
+			}
+		})
+	}
+}
+
+// Each was delivered the other's value.
+func TestSwappedPathsSwapNoValues(t *testing.T) {
+	estate(t, 2, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.secrets[0].Path, r.secrets[1].Path = r.secrets[1].Path, r.secrets[0].Path
+		process.Use(r.secrets)
+		r.wantMisplaced(process, "again", 0, 1)
+	})
+}
+
+// gated holds the first write up.
+type gated struct {
+	journal.Records
+	once          sync.Once
+	entered, gate chan struct{}
+}
+
+func (g *gated) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
+	g.once.Do(func() {
+		g.entered <- struct{}{}
+		<-g.gate
+	})
+	return g.Records.Put(ctx, key, base, data)
+}
+
+// An edit that comes while the first look is under way finds no history yet.
+func TestAPathEditDuringTheFirstRunIsSeen(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.workers = 2
+		entered, gate := make(chan struct{}, 1), make(chan struct{})
+		r.records = &gated{Records: r.store, entered: entered, gate: gate}
+		process := r.start()
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		r.secrets = slices.Clone(r.secrets)
+		r.secrets[0].Path = "app/moved"
+		process.Use(r.secrets)
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		process.Wait()
+		r.pass(process, time.Hour)
+		if paths, err := r.store.Paths(r.t.Context(), "app/"); err != nil || slices.Contains(paths, "app/moved") {
+			t.Errorf("values stand at %v (%v)", paths, err)
+		}
+	})
+}
+
+// A secret that uses the value of one that is held is held too: it would take another's value.
+func TestWhatReadsAMovedSecretIsHeld(t *testing.T) {
+	estate(t, 3, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.secrets[2].Reads = []authority.Path{"app/moved"}
+		r.secrets[0].Path = "app/moved"
+		process.Use(r.secrets)
+		r.wantMisplaced(process, "s0, which it needs", 2)
+		r.wantMisplaced(process, "Write `path: app/s0` again", 0)
+		if held, err := r.store.Read(r.t.Context(), "app/s1"); err != nil || held.ID.Number < 2 {
+			t.Errorf("a secret that has nothing to do with it stands at version %d (%v)", held.ID.Number, err)
+		}
+	})
+}
+
+// A rename that lists the former name goes on with what there is.
+func TestARenameKeepsItsHistory(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.secrets[0].Subject.Secret, r.secrets[0].Former = "renamed", []string{"s0"}
+		process.Use(r.secrets)
+		r.pass(process, day)
+		r.wantVersions(2)
+		r.secrets[0].Former = nil // as an estate may do once the rename is known
+		process.Use(r.secrets)
+		r.pass(process, day)
+		r.wantVersions(3)
+		r.secrets[0].Subject.Secret = "other"
+		process.Use(r.secrets)
+		r.wantMisplaced(process, "list renamed under formerNames", 0)
+	})
+}

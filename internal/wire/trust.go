@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/trust"
+)
+
+// TrustHost refuses the host file when somebody besides root and this user could have changed the host file: directly,
+// by a folder above it or a link that leads to it, or by a push to the Git repository that tracks it. It names the programs
+// that Custody runs and the server that is given values. A file that is not there is believed.
+func TrustHost(file string) error {
+	return refused("the host file "+file+" is not used", trustHost(file))
+}
+
+func trustHost(file string) error {
+	places, err := trust.Check(file, os.Geteuid())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, place := range places {
+		tree, err := trust.Tracked(place)
+		if err != nil {
+			return err
+		}
+		if tree != "" {
+			return &trust.Untrusted{
+				Path: place, Reason: "is tracked by Git in " + tree + ", so that a pull could change it",
+				Next: "take it out of Git: `git rm --cached " + place + "`, and list it in .gitignore: it belongs to this machine alone",
+			}
+		}
+	}
+	return nil
+}
+
+// trustState wants that nobody else can put another state folder in its place: whoever could would be given what is handed
+// in. Its own owner may be another than this user; see runBy and server.Dial.
+func trustState(state string) error {
+	for at := state; ; at = filepath.Dir(at) {
+		owner, err := ownerOf(at)
+		if err != nil {
+			if at == filepath.Dir(at) {
+				return nil // what is wrong shows when it is opened
+			}
+			continue
+		}
+		if _, err = trust.Check(at, os.Geteuid(), owner); errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
+		return refused("the state folder "+state+" is not safe", err)
+	}
+}
+
+// trustProgram wants that only root and this user can change a program that is run. One that is not there is reported when
+// it is run.
+func trustProgram(argv []string) error {
+	if len(argv) == 0 {
+		return nil
+	}
+	_, err := trust.Check(argv[0], os.Geteuid())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return refused("the program "+argv[0]+" is not run", err)
+}
+
+// refused gives what is not trusted the class of what is not allowed, and the next move.
+func refused(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if untrusted, is := errors.AsType[*trust.Untrusted](err); is {
+		return &server.Problem{Class: server.Refused, Text: what + ": " + untrusted.Error(), Hint: untrusted.Next}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
