@@ -20,7 +20,7 @@ SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
 TESTSUMMARY = $(GO) run ./tools/testsummary
 TEST = -vet=off -timeout 60m
 
-.PHONY: help check test test-long lint fmt unit sim raced scripts adapters kinds acceptance demo-test real demo fuzz bench \
+.PHONY: help check test test-long lint fmt unit sim raced full adapters kinds acceptance demo-test real demo fuzz bench \
 	raced-all raced-binary generate verify-generated build parts
 
 help: ## print the targets
@@ -48,6 +48,9 @@ RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./in
 	./internal/rotation ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
 	./internal/upstream/memory
 
+# The packages whose tests try more without -short, but for the simulation and what starts servers.
+FULL = ./internal/audit ./internal/authority/embedded ./internal/cli ./internal/root/... ./internal/wire
+
 # Each part appends its time to a file, of which the table at the end is made. What is not a test is timed by this.
 define timing
 export CUSTODY_TIMES=$$(mktemp)
@@ -65,7 +68,7 @@ test: ## what CI runs: check, then each guarantee once on each real part
 	submake unit FRESH="-count 1"
 	timed generated submake verify-generated
 	failed=0
-	for part in sim raced scripts adapters kinds acceptance demo-test; do submake $$part || failed=1; done
+	for part in sim raced full adapters kinds acceptance demo-test; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
 
@@ -73,7 +76,7 @@ test-long: ## what `make test` samples, in full; races everywhere; hours. Run it
 	@$(timing)
 	timed parts tools/install-parts all
 	failed=0
-	for part in sim scripts adapters kinds acceptance demo-test; do CUSTODY_LONG=1 submake $$part || failed=1; done
+	for part in sim full adapters kinds acceptance demo-test; do CUSTODY_LONG=1 submake $$part || failed=1; done
 	for part in raced-all raced-binary; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
@@ -93,11 +96,11 @@ unit: ## unit tests and the short simulation, no real parts
 sim: ## the simulation: single faults, sampled pairs and years, every mutant of the engines
 	@$(TESTSUMMARY) -part simulation $(TEST) -timeout 6h -count 1 ./internal/sim
 
-raced: ## tests without servers, with the race detector, where something is shared
-	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -race -count 1 -p $(PARALLEL) $(RACED)
+raced: ## tests without servers, with the race detector, where something is shared; more trials find no more races
+	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -short -race -count 1 -p $(PARALLEL) $(RACED)
 
-scripts: ## what the fast loop left out without servers: each script of the command line, stock age and sops
-	@$(TESTSUMMARY) -part scripts $(TEST) -count 1 -p $(PARALLEL) ./internal/cli ./internal/root/... ./internal/wire
+full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
+	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) $(FULL)
 
 adapters: ## each upstream's own tests on its server; most of their time is waiting
 	@$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 3 $$($(GO) list ./... | grep -E '$(ADAPTERS)')

@@ -63,7 +63,7 @@ esac`)
 
 func (m *machine) program(name, text string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.root, "bin", name), []byte("#!"+filepath.Join(m.root, "bin", "bash")+"\n"+text+"\n"), 0o700); err != nil {
+	if err := WriteProgram(filepath.Join(m.root, "bin", name), []byte("#!"+filepath.Join(m.root, "bin", "bash")+"\n"+text+"\n")); err != nil {
 		m.t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/wire"
 )
@@ -42,7 +43,7 @@ func example(t *testing.T, old, changed string) wire.UpstreamCheck {
 			}
 			text = bytes.ReplaceAll(text, []byte(old), []byte(changed))
 		}
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o700); err != nil {
+		if err := realparts.WriteProgram(filepath.Join(folder, name), text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,7 +147,7 @@ func TestFaultsOfProgramsAreFound(t *testing.T) {
 				}
 				text = bytes.ReplaceAll(text, []byte("json.load(sys.stdin)"), []byte("json.loads(request_text)"))
 				text = bytes.ReplaceAll(text, []byte("\n\ntry:\n"), []byte("\n\nrequest_text = sys.stdin.read()\ntry:\n"))
-				if err := os.WriteFile(check.Argv[0], text, 0o700); err != nil {
+				if err := realparts.WriteProgram(check.Argv[0], text); err != nil {
 					t.Fatal(err)
 				}
 			}

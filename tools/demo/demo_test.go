@@ -225,7 +225,7 @@ func TestTourFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake := filepath.Join(t.TempDir(), "custody")
 			text := fmt.Sprintf("#!/bin/sh\n%s\nexec %s \"$@\"\n", wrongs[name], custody(t))
-			if err := os.WriteFile(fake, []byte(text), 0o700); err != nil {
+			if err := realparts.WriteProgram(fake, []byte(text)); err != nil {
 				t.Fatal(err)
 			}
 			var out watched
@@ -244,7 +244,7 @@ func TestTourFailsAtAnExhibit(t *testing.T) {
 	}
 	fake := filepath.Join(t.TempDir(), "custody")
 	text := fmt.Sprintf("#!/bin/sh\n[ \"$1 $2\" = \"rotate orders-client\" ] && { echo run x completed; exit 0; }\nexec %s \"$@\"\n", custody(t))
-	if err := os.WriteFile(fake, []byte(text), 0o700); err != nil {
+	if err := realparts.WriteProgram(fake, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	var out watched

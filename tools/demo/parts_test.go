@@ -28,7 +28,7 @@ func compiler(t *testing.T, script string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "go")
 	text := "#!/bin/sh\n[ \"$1\" != build ] && exec go \"$@\"\nwhile [ \"$1\" != -o ]; do shift; done\nout=$2\n" + script + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+	if err := realparts.WriteProgram(file, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GO", file)
