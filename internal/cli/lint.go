@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,9 @@ func (a *app) lintCommand() *cobra.Command {
 		Short: "say everything that is wrong with an estate",
 		Long: `Reads the estate in DIR and says every fault in it: where, which rule, why, and what to do. Without DIR it reads the
 estate of this host, and the host file itself; with DIR the host file counts only when it is named. Every environment
-is looked at unless one is chosen.
+is looked at unless one is chosen. Without a host file, as in CI, it says what it could not check: the names of folders,
+reloads, checks, users and programs that only a machine has. What this machine alone gets wrong is a fault too; it holds the
+consumer in question, and the rest of the estate is in force.
 
 Exit code 3 means faults; any other but 0 means that it could not look.`,
 		Example: `  custody lint
@@ -51,6 +55,8 @@ Exit code 3 means faults; any other but 0 means that it could not look.`,
 type linted struct {
 	Estate string         `json:"estate"`
 	Faults []intent.Fault `json:"faults"`
+	// NotChecked says what could not be looked at, and why.
+	NotChecked []string `json:"notChecked,omitempty"`
 }
 
 func (a *app) lint(args []string, environment string) error {
@@ -71,6 +77,16 @@ func (a *app) lint(args []string, environment string) error {
 		for _, fault := range result.Faults {
 			p.linef("%s", fault)
 			p.linef("    fix: %s", fault.Fix)
+			if fault.Here {
+				held := "the secret"
+				if fault.Consumer != "" {
+					held = "consumer " + fault.Consumer
+				}
+				p.linef("    on this machine alone: %s is held, and the rest of the estate can be in force", held)
+			}
+		}
+		for _, what := range result.NotChecked {
+			p.linef("not checked: %s", what)
 		}
 		if len(result.Faults) == 0 {
 			p.linef("%s: no faults", result.Estate)
@@ -114,9 +130,19 @@ func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
 		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Host: host, Privileged: os.Geteuid() == 0})
 	}
 	for _, options := range looks {
-		_, faults, err := intent.Load(l.Estate, options)
+		estate, faults, err := intent.Load(l.Estate, options)
 		if err != nil {
 			return fmt.Errorf("linting %s: %w", l.Estate, err)
+		}
+		if estate != nil {
+			broken := wire.CheckEstate(estate)
+			if options.Host != nil && len(broken) == 0 {
+				broken = wire.CheckHere(estate, *options.Host)
+			}
+			faults = append(faults, broken...)
+		}
+		if host == nil {
+			l.NotChecked = notChecked(estate)
 		}
 		for _, fault := range faults {
 			fault.File = filepath.Join(l.Estate, fault.File)
@@ -126,6 +152,43 @@ func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
 		}
 	}
 	return nil
+}
+
+// notChecked says what only a host file could answer.
+func notChecked(estate *intent.Estate) []string {
+	if estate == nil {
+		return []string{"what the consumers pick from a machine: no host file was given, and the estate has faults"}
+	}
+	picked := map[string]map[string]bool{}
+	pick := func(what, name string) {
+		if name != "" {
+			if picked[what] == nil {
+				picked[what] = map[string]bool{}
+			}
+			picked[what][name] = true
+		}
+	}
+	for _, declared := range estate.Secrets {
+		for _, consumer := range declared.Consumers {
+			if file := consumer.File; file != nil {
+				pick("folders", file.Folder)
+				pick("reloads", file.Reload)
+				pick("checks", file.Check)
+				pick("users", file.User)
+				pick("groups", file.Group)
+			}
+		}
+	}
+	for _, server := range estate.Upstreams {
+		if server.Spec.Exec != nil {
+			pick("upstream programs", server.Spec.Exec.Program)
+		}
+	}
+	var out []string
+	for _, what := range slices.Sorted(maps.Keys(picked)) {
+		out = append(out, fmt.Sprintf("whether a machine has the %s %s: no host file was given (--host)", what, strings.Join(slices.Sorted(maps.Keys(picked[what])), ", ")))
+	}
+	return out
 }
 
 // same tells one fault that was found in two looks, which may word its environment differently.

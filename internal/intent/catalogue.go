@@ -23,6 +23,12 @@ func Rules() []Rule {
 	return slices.Concat(filesCatalogue(), documentsCatalogue(), platformCatalogue(), secretsCatalogue(), rotationCatalogue(), upstreamsCatalogue(), consumersCatalogue(), bootstrapDocumentsCatalogue(), hostConfigurationCatalogue())
 }
 
+// RuleUnservable is the rule that only whoever holds the adapters can check; see wire.CheckEstate.
+const RuleUnservable = "unservable"
+
+// FixUnservable is what to do about it.
+func FixUnservable() string { return fixOf(RuleUnservable) }
+
 // FindRule returns the rule with the id.
 func FindRule(id string) (Rule, bool) {
 	rules := Rules()

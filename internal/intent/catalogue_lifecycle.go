@@ -192,6 +192,12 @@ func upstreamsCatalogue() []Rule {
 func consumersCatalogue() []Rule {
 	return grouped("Consumers", []Rule{
 		{
+			ID:     RuleUnservable,
+			Checks: "Everything that serving the estate makes can be made: each consumer, upstream and formula.",
+			Why:    "What lint takes, serve takes.",
+			Fix:    "Correct what the reason names.",
+		},
+		{
 			ID:     "consumer-name",
 			Checks: "Consumer names are well-formed and unique within the secret.",
 			Why:    "Proofs are recorded under them.",

@@ -50,14 +50,14 @@ func (c *checker) run() *Estate {
 		sub.environmentRules(sub.view(environment))
 		c.faults.only(environment, apart.sorted())
 	}
-	if len(c.faults.list) > 0 {
+	if c.faults.everywhere() {
 		return nil
 	}
 	return result
 }
 
 func (c *checker) result(v *view) *Estate {
-	if len(c.faults.list) > 0 {
+	if c.faults.everywhere() {
 		return nil
 	}
 	return build(v, c.documents)

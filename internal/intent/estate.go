@@ -2,7 +2,8 @@
 
 // Package intent loads an estate and says everything that is wrong with it.
 //
-// Guaranteed: an estate is returned only when no rule is broken; what is returned has every default applied, every
+// Guaranteed: an estate is returned only when no rule is broken but by one machine, which holds
+// the consumer in question alone; what is returned has every default applied, every
 // reference resolved and every override of its environment merged; each fault names its place and what to do; no fault
 // holds text that looks like a secret; the same documents give the same digest wherever they stand in whichever files.
 //
@@ -20,6 +21,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -41,11 +43,27 @@ type Estate struct {
 	Upstreams map[string]v1alpha1.Upstream
 	// Bootstrap documents by name.
 	Bootstrap map[string]Bootstrap
+	// Held says why consumers cannot be served on the host that the estate was loaded for, by secret and consumer.
+	Held map[string]map[string]string
 	// Digest is SHA-256 over the documents, in hexadecimal. It depends neither on files and order nor on Environment.
 	Digest string
 
 	byPath  map[authority.Path]*Secret
 	byOlder map[string]*Secret
+}
+
+// hold notes what this machine alone gets wrong.
+func (e *Estate) hold(f Fault) {
+	_, name, _ := strings.Cut(f.Subject, "/")
+	if e.Held == nil {
+		e.Held = map[string]map[string]string{}
+	}
+	if e.Held[name] == nil {
+		e.Held[name] = map[string]string{}
+	}
+	if e.Held[name][f.Consumer] == "" {
+		e.Held[name][f.Consumer] = f.Reason
+	}
 }
 
 // Source is where a document begins.

@@ -25,6 +25,11 @@ type Fault struct {
 	Reason string `json:"reason"`
 	// Fix says what to do next.
 	Fix string `json:"fix"`
+	// Here: this machine alone gets it wrong, for the consumer named, or for the whole secret. The rest of the estate can be in
+	// force.
+	Here bool `json:"here,omitempty"`
+	// Consumer is the one in question, where a fault is about what one makes.
+	Consumer string `json:"consumer,omitempty"`
 }
 
 // Position is FILE:LINE:COLUMN, as far as it is known.
@@ -77,6 +82,11 @@ func (l *faults) only(environment string, others []Fault) {
 		f.Reason += fmt.Sprintf(" (in environment %s)", environment)
 		l.add(f)
 	}
+}
+
+// everywhere reports whether something is wrong wherever the estate is run.
+func (l *faults) everywhere() bool {
+	return slices.ContainsFunc(l.list, func(f Fault) bool { return !f.Here })
 }
 
 func (l *faults) sorted() []Fault {

@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // Load reads the estate in dir and reports everything that is wrong with it, in order of file and line. The estate is nil
-// when there is any fault. The error is for what is no property of the estate: a folder that cannot be read.
+// when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held. The error is for what is no property of the estate: a folder that cannot be read.
 func Load(dir string, options Options) (*Estate, []Fault, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -82,10 +82,14 @@ func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
 		return nil, nil, fmt.Errorf("reading estate: %w", err)
 	}
 	estate := newChecker(r, options).run()
-	if list := r.faults.sorted(); len(list) > 0 {
+	list := r.faults.sorted()
+	if r.faults.everywhere() {
 		return nil, list, nil
 	}
-	return estate, nil, nil
+	for _, fault := range list {
+		estate.hold(fault)
+	}
+	return estate, list, nil
 }
 
 // readLimited reads at most one byte more than a file may have.
@@ -280,6 +284,14 @@ func (r *reader) unknownKind(d *document) {
 func (r *reader) fault(d *document, rule string, t trail, reason, fix string) {
 	m := d.find(t)
 	r.faults.add(Fault{File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason, Fix: fix})
+}
+
+// here reports what this machine alone gets wrong about a consumer.
+func (r *reader) here(d *document, consumer v1alpha1.ConsumerSpec, rule string, t trail, reason string) {
+	m := d.find(t)
+	r.faults.add(Fault{
+		File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason, Here: true, Consumer: consumer.Name,
+	})
 }
 
 // missing reports a reference to what is not there. While something could not be read, nobody can tell.

@@ -4,6 +4,7 @@ package intent
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"path/filepath"
@@ -14,12 +15,13 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/secret"
 )
 
 // consumerRules check all consumers, since two of them may meet in one file.
 func (c *checker) consumerRules(v *view) {
-	files := places{map[string]*document{}, map[string]*document{}}
+	files, onHost := newPlaces(), newPlaces()
 	for _, d := range v.secrets {
 		spec := d.value.(*v1alpha1.ManagedSecret).Spec
 		seen := map[string]bool{}
@@ -40,8 +42,13 @@ func (c *checker) consumerRules(v *view) {
 			}
 			t = t.to("file")
 			c.fileRules(d, t, *consumer.File)
+			c.hostRules(d, t, consumer)
 			c.formatRules(d, t, *consumer.File, fields(spec))
-			c.shared(d, t, *consumer.File, files)
+			if !c.shared(d, t, consumer, files, "/"+consumer.File.Folder+":") && c.options.Host != nil {
+				if folder, ok := c.options.Host.Folders[consumer.File.Folder]; ok {
+					c.shared(d, t, consumer, onHost, filepath.ToSlash(folder))
+				}
+			}
 		}
 	}
 }
@@ -81,6 +88,9 @@ func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 	if file.Path != "" && !plainPath(file.Path) {
 		c.fault(d, "file-path", t.to("path"), "the path is not a plain path beneath the folder", "")
 	}
+	if materialize.Reserved(path.Base(file.Path)) {
+		c.fault(d, "file-path", t.to("path"), fmt.Sprintf("the name %s is one that Custody keeps for itself", show(path.Base(file.Path))), "")
+	}
 	if file.Mode != "" {
 		mode, err := strconv.ParseUint(file.Mode, 8, 32)
 		switch {
@@ -88,11 +98,17 @@ func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 			c.fault(d, "file-mode", t.to("mode"), "the mode is not three octal digits, with or without a 0 before them", "")
 		case mode&0o022 != 0:
 			c.fault(d, "file-mode", t.to("mode"), "the mode lets group or others write", "")
+		case fs.FileMode(mode)&materialize.ForbiddenMode != 0:
+			c.fault(d, "file-mode", t.to("mode"), "the mode lets somebody run the file", "")
 		case mode&0o400 == 0:
 			c.fault(d, "file-mode", t.to("mode"), "the mode does not let the owner read", "")
 		}
 	}
-	host := c.options.Host
+}
+
+// hostRules find what this machine alone gets wrong.
+func (c *checker) hostRules(d *document, t trail, consumer v1alpha1.ConsumerSpec) {
+	host, file := c.options.Host, consumer.File
 	if host == nil {
 		return
 	}
@@ -106,12 +122,12 @@ func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 	}
 	for _, n := range names {
 		if n.name != "" && !slices.Contains(n.known, n.name) {
-			c.fault(d, "host-name", t.to(n.step), fmt.Sprintf("the host has no %s %s (it has: %s)", n.step, show(n.name), listed(n.known)), "")
+			c.here(d, consumer, "host-name", t.to(n.step), fmt.Sprintf("the host has no %s %s (it has: %s)", n.step, show(n.name), listed(n.known)))
 		}
 	}
 	for _, owner := range []struct{ step, name string }{{"user", file.User}, {"group", file.Group}} {
 		if owner.name != "" && !c.options.Privileged {
-			c.fault(d, "file-owner", t.to(owner.step), owner.step+" is set, and the host's process is not privileged", "")
+			c.here(d, consumer, "file-owner", t.to(owner.step), owner.step+" is set, and the host's process is not privileged")
 		}
 	}
 }
@@ -182,14 +198,19 @@ func (c *checker) keyRules(d *document, t trail, file v1alpha1.FileConsumer, hav
 		keys = append(keys, written{file.VersionKey, t.to("versionKey")})
 	}
 	seen := map[string]bool{}
+	layout := format.Layout{Format: format.Name(file.Format)}
 	for _, k := range keys {
-		switch {
+		switch err := layout.CheckKey(k.key); {
 		case file.Format == "env" && !envKey.MatchString(k.key):
 			c.fault(d, "env-key", k.at, fmt.Sprintf("%s cannot be the name of an environment variable", show(k.key)), "")
 		case k.key == "" || strings.ContainsAny(k.key, "\n\t"):
 			c.fault(d, "format-keys", k.at, "the key is empty or holds a line break", "")
 		case seen[k.key]:
 			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is written twice", show(k.key)), "")
+		case err != nil && file.Format == "env":
+			c.fault(d, "env-key", k.at, fmt.Sprintf("%s steers the shell or the program that reads the file, or is too long", show(k.key)), "Choose another key for the field under keys.")
+		case err != nil:
+			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is not letters, digits, dots, dashes and underscores", show(k.key)), "")
 		}
 		seen[k.key] = true
 	}
@@ -198,20 +219,26 @@ func (c *checker) keyRules(d *document, t trail, file v1alpha1.FileConsumer, hav
 // places remembers who writes which file, and which folders are above those files.
 type places struct{ files, folders map[string]*document }
 
-// shared finds two consumers that write one file, or a file where another needs a folder.
-func (c *checker) shared(d *document, t trail, file v1alpha1.FileConsumer, taken places) {
+func newPlaces() places { return places{map[string]*document{}, map[string]*document{}} }
+
+// shared finds two consumers that write one file, or a file where another needs a folder: in folders by their names, which
+// holds everywhere, and then in those that a host gives the names. It reports whether it found one.
+func (c *checker) shared(d *document, t trail, consumer v1alpha1.ConsumerSpec, taken places, folder string) bool {
+	file := *consumer.File
 	if file.Folder == "" || !plainPath(file.Path) {
-		return
+		return false
 	}
-	place := "/" + file.Folder + ":/" + file.Path
-	if c.options.Host != nil {
-		if folder, ok := c.options.Host.Folders[file.Folder]; ok {
-			place = path.Join("/", filepath.ToSlash(folder), file.Path)
+	bad := func(reason string) bool {
+		if strings.HasSuffix(folder, ":") {
+			c.fault(d, "file-shared", t.to("path"), reason, "")
+		} else {
+			c.here(d, consumer, "file-shared", t.to("path"), reason)
 		}
+		return true
 	}
+	place := path.Join("/", folder, file.Path)
 	if first := taken.files[place]; first != nil {
-		c.fault(d, "file-shared", t.to("path"), "another consumer writes the same file, declared at "+first.position(), "")
-		return
+		return bad("another consumer writes the same file, declared at " + first.position())
 	}
 	other := taken.folders[place]
 	for above := path.Dir(place); above != "/"; above = path.Dir(above) {
@@ -223,7 +250,8 @@ func (c *checker) shared(d *document, t trail, file v1alpha1.FileConsumer, taken
 		}
 	}
 	if other != nil {
-		c.fault(d, "file-shared", t.to("path"), "another consumer writes a file above or beneath this one, declared at "+other.position(), "")
+		return bad("another consumer writes a file above or beneath this one, declared at " + other.position())
 	}
 	taken.files[place] = d
+	return false
 }

@@ -22,7 +22,7 @@ import (
 
 // act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
 func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Request, jumped string, seen *State) error {
-	held, err := o.Misplaced(ctx, s)
+	held, err := o.Held(ctx, s)
 	if err != nil {
 		return err
 	}

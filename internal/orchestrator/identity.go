@@ -3,6 +3,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -54,15 +55,24 @@ func (o *Orchestrator) place(ctx context.Context) error {
 	}
 }
 
-// Misplaced says why s must not be acted on: its name and its path are not those of one history, or those of a secret that
-// it uses are not. "" when it may be. See journal.Misplaced.
+// Misplaced says how the name and the path of s are not those of one history, "" when they are. See journal.Misplaced.
 func (o *Orchestrator) Misplaced(ctx context.Context, s Secret) (string, error) {
 	if err := o.place(ctx); err != nil {
 		return "", err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if reason := o.misplaced[s.Path]; reason != "" {
+	return o.misplaced[s.Path], nil
+}
+
+// Held says why s must not be acted on: it is misplaced or broken, or a secret is that it uses. "" when it may be.
+func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
+	if err := o.place(ctx); err != nil {
+		return "", err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if reason := cmp.Or(o.misplaced[s.Path], s.Broken); reason != "" {
 		return reason, nil
 	}
 	uses := s.Reads
@@ -72,7 +82,7 @@ func (o *Orchestrator) Misplaced(ctx context.Context, s Secret) (string, error) 
 		}
 	}
 	for _, path := range uses {
-		if reason := o.misplaced[path]; reason != "" {
+		if reason := cmp.Or(o.misplaced[path], o.secrets[path].Broken); reason != "" {
 			return fmt.Sprintf("%s, which it needs and which waits for %s", o.secrets[path].Subject.Secret, reason), nil
 		}
 	}

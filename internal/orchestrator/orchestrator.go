@@ -43,6 +43,8 @@ type Secret struct {
 	Stagger *Stagger
 	// Elsewhere: another platform or environment rotates it; here it is only delivered.
 	Elsewhere bool
+	// Broken says why this machine cannot act on it, "" when it can. It completes "SECRET waits for".
+	Broken string
 	// Former are the names it had before.
 	Former []string
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
@@ -272,7 +274,7 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	if !declared {
 		return fmt.Errorf("no secret is declared at %s: %w", path, authority.ErrNotFound)
 	}
-	held, err := o.Misplaced(ctx, s)
+	held, err := o.Held(ctx, s)
 	if err != nil {
 		return err
 	}

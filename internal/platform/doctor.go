@@ -44,6 +44,12 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 			diagnosis.Violations = append(diagnosis.Violations, invariant.Check(invariant.Secret{Name: name, Misplaced: "it waits for " + held})...)
 			continue
 		}
+		if held, err = p.Orchestrator.Held(ctx, bound); err != nil {
+			return server.Diagnosis{}, err
+		}
+		if held != "" {
+			continue // the status says so
+		}
 		snapshot, doubts, err := p.snapshot(ctx, bound)
 		if errors.Is(err, journal.ErrUnreadable) { // its own row says so
 			continue

@@ -306,6 +306,9 @@ func (p *Platform) Explain(ctx context.Context, secretName string) (server.Expla
 		return server.Explanation{}, missing("secret", secretName)
 	}
 	explanation := server.Explanation{Row: rows[i], Next: inventory.Next(rows[i], p.Now())}
+	if rows[i].State == "held" {
+		return explanation, nil // what lies at its path may be another secret's
+	}
 	entry, err := p.Journal.Load(ctx, authority.Path(rows[i].Path))
 	if err != nil {
 		return server.Explanation{}, err
@@ -377,13 +380,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		return trigger.Request{}, missing("secret", ask.Secret)
 	}
 	bound, _ := p.Orchestrator.Secret(declared.Name)
-	held, err := p.Orchestrator.Misplaced(ctx, bound)
-	if err != nil {
-		return trigger.Request{}, err
-	}
 	switch {
-	case held != "":
-		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held}
 	case bound.Elsewhere:
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
 	case bound.Suspended:
@@ -399,6 +396,13 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
 			Hint: "hand in a new value that you made: custody supply " + declared.Name + " --reason TEXT, with --field for each of its fields; or declare rotation.upstreamRef",
 		}
+	}
+	held, err := p.Orchestrator.Held(ctx, bound)
+	if err != nil {
+		return trigger.Request{}, err
+	}
+	if held != "" {
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{
 		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
@@ -25,13 +26,14 @@ import (
 	"custody.dev/custody/internal/rotation"
 )
 
-// bind makes what acting on the estate needs: each secret with its upstream and its consumers.
+// bind makes what acting on the estate needs: each secret with its upstream and its consumers. What this machine gets wrong
+// holds the consumer, or the secret, that it is about, and no other.
 func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	secrets := make([]orchestrator.Secret, 0, len(estate.Secrets))
 	for _, name := range estate.Order() {
 		bound, err := p.bindSecret(estate, estate.Secrets[name])
 		if err != nil {
-			return nil, fmt.Errorf("binding %s: %w", name, err)
+			bound.Broken = "a person: this machine cannot act on it: " + err.Error()
 		}
 		secrets = append(secrets, bound)
 	}
@@ -108,10 +110,7 @@ func reads(estate *intent.Estate, declared *intent.Secret) []authority.Path {
 func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rotation.Consumer, error) {
 	var bound []rotation.Consumer
 	for _, consumer := range declared.Consumers {
-		adapter, err := p.consumer(consumer.ConsumerSpec)
-		if err != nil {
-			return nil, fmt.Errorf("consumer %s: %w", consumer.Name, err)
-		}
+		adapter := p.servedOrHeld(consumer.ConsumerSpec, estate.Held[declared.Name][consumer.Name])
 		needs := consumer.Needs
 		if needs == 0 {
 			needs = adapter.Highest()
@@ -150,25 +149,34 @@ func derivedSubject(estate *intent.Estate, declared *intent.Secret) (*derivation
 	return subject, nil
 }
 
-// consumer chooses the adapter of one consumer. Folders, reloads and checks are the host's, chosen by name.
-func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
+// fileConfig is what the documents say of a file consumer; what is the host's is left out.
+func fileConfig(spec v1alpha1.ConsumerSpec) (file.Config, error) {
 	if spec.File == nil {
-		return nil, errors.New("only files are delivered on a host")
-	}
-	uid, gid, err := file.LookupOwner(spec.File.User, spec.File.Group)
-	if err != nil {
-		return nil, err
+		return file.Config{}, errors.New("only files are delivered on a host")
 	}
 	config := file.Config{
-		Name: spec.Name, Folder: p.host.Folders[spec.File.Folder], Path: spec.File.Path, Format: format.Name(spec.File.Format),
-		Field: spec.File.Field, Keys: spec.File.Keys, VersionKey: spec.File.VersionKey, UID: uid, GID: gid, Clock: Now,
+		Name: spec.Name, Path: spec.File.Path, Format: format.Name(spec.File.Format), Field: spec.File.Field,
+		Keys: spec.File.Keys, VersionKey: spec.File.VersionKey, UID: durable.Keep, GID: durable.Keep, Clock: Now,
 	}
 	if spec.File.Mode != "" {
 		mode, err := strconv.ParseUint(spec.File.Mode, 8, 32)
 		if err != nil {
-			return nil, fmt.Errorf("reading mode: %w", err)
+			return file.Config{}, fmt.Errorf("reading mode: %w", err)
 		}
 		config.Mode = fs.FileMode(mode)
+	}
+	return config, nil
+}
+
+// consumer chooses the adapter of one consumer. Folders, reloads and checks are the host's, chosen by name.
+func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
+	config, err := fileConfig(spec)
+	if err != nil {
+		return nil, err
+	}
+	config.Folder = p.host.Folders[spec.File.Folder]
+	if config.UID, config.GID, err = file.LookupOwner(spec.File.User, spec.File.Group); err != nil {
+		return nil, err
 	}
 	if name := spec.File.Reload; name != "" {
 		if config.Reload, err = reloader(p.host.Reloads[name]); err != nil {

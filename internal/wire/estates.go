@@ -14,7 +14,11 @@ import (
 )
 
 // estates loads the estate, and keeps a copy of the last one that was in force.
-type estates struct{ parts *parts }
+type estates struct {
+	parts *parts
+	// sound is the digest of the estate that CheckEstate found nothing wrong with last.
+	sound string
+}
 
 const keptEstate = "estate"
 
@@ -27,8 +31,14 @@ func (e *estates) from(dir string) (*intent.Estate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := faultsError(faults); err != nil {
-		return nil, err
+	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer
+		return nil, faultsError(faults)
+	}
+	if estate.Digest != e.sound {
+		if err := faultsError(CheckEstate(estate)); err != nil {
+			return nil, err
+		}
+		e.sound = estate.Digest
 	}
 	if estate.Platform.Metadata.Name != e.parts.host.Platform {
 		return nil, fmt.Errorf("the estate declares platform %s, this host runs %s", estate.Platform.Metadata.Name, e.parts.host.Platform)

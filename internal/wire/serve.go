@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 	stop, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	if s.Once {
-		return p.once(ctx, stop)
+		err := p.once(ctx, stop)
+		return cmp.Or(err, p.inForce(ctx))
 	}
 	return p.serve(ctx, stop, cancel)
 }
@@ -85,6 +87,21 @@ func (p *parts) once(ctx, stop context.Context) error {
 		}
 	}
 	return err
+}
+
+// inForce says what a script must know after once: that nothing, or an older estate, was acted on.
+func (p *parts) inForce(ctx context.Context) error {
+	const hint = "run `custody lint` and mend what it says"
+	fault := p.platform.Fault()
+	switch why := p.platform.Ready(ctx); {
+	case p.platform.Estate() == nil:
+		return &server.Problem{Class: server.Refused, Text: "nothing was done: no estate is in force: " + fault, Hint: hint}
+	case why != "":
+		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why}
+	case fault != "":
+		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
+	}
+	return nil
 }
 
 func (p *parts) reload() {

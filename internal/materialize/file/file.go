@@ -27,7 +27,6 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -123,10 +122,9 @@ func New(config Config) (*Consumer, error) {
 		problem = fmt.Errorf("folder %q must be absolute", config.Folder)
 	case !filepath.IsLocal(config.Path) || filepath.Clean(config.Path) != config.Path || base == ".":
 		problem = fmt.Errorf("%w: path %q", durable.ErrOutside, config.Path)
-	case strings.HasPrefix(base, ".") && (strings.HasSuffix(base, stampSuffix) ||
-		strings.HasSuffix(base, lockSuffix) || strings.HasSuffix(base, temporarySuffix)):
+	case materialize.Reserved(base):
 		problem = fmt.Errorf("path %q is a name that Custody keeps for itself", config.Path)
-	case config.Mode&^fs.ModePerm != 0 || config.Mode&0o133 != 0:
+	case config.Mode&^fs.ModePerm != 0 || config.Mode&materialize.ForbiddenMode != 0:
 		problem = fmt.Errorf("mode %#o: a secret's file is never executable, nor writable by group or others", config.Mode)
 	case config.UID < durable.Keep || config.GID < durable.Keep:
 		problem = errors.New("owner and group are numbers from 0, or durable.Keep")

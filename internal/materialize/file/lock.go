@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/materialize"
 )
 
 const (
-	lockSuffix      = stampSuffix + ".lock"
-	temporarySuffix = ".tmp"
+	lockSuffix      = materialize.LockSuffix
+	temporarySuffix = materialize.TemporarySuffix
 	// temporaryRandom is the length of what durable puts between a name and temporarySuffix.
 	temporaryRandom = 16
 	lockInterval    = 10 * time.Millisecond

@@ -12,12 +12,13 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/format"
 )
 
 const (
 	schema      = 1
-	stampSuffix = ".custody"
+	stampSuffix = materialize.StampSuffix
 )
 
 // Stages of a delivery, as the stamp records them.

@@ -86,14 +86,14 @@ func (l Layout) Check() error {
 	}
 	owners := map[string]string{}
 	if l.VersionKey != "" {
-		if err := l.checkKey(l.VersionKey); err != nil {
+		if err := l.CheckKey(l.VersionKey); err != nil {
 			return err
 		}
 		owners[l.VersionKey] = "the version"
 	}
 	for _, field := range slices.Sorted(maps.Keys(l.Keys)) {
 		key := l.Keys[field]
-		if err := l.checkKey(key); err != nil {
+		if err := l.CheckKey(key); err != nil {
 			return err
 		}
 		if other, taken := owners[key]; taken {
@@ -126,7 +126,7 @@ func (l Layout) Render(v secret.Value, version string) ([]byte, error) {
 	}
 	for _, field := range v.Names() {
 		key := l.Key(field)
-		if err := l.checkKey(key); err != nil {
+		if err := l.CheckKey(key); err != nil {
 			return nil, fmt.Errorf("rendering field %q: %w", field, err)
 		}
 		if _, taken := entries[key]; taken {
@@ -197,7 +197,8 @@ func (l Layout) rawField() string {
 	return l.Field
 }
 
-func (l Layout) checkKey(key string) error {
+// CheckKey reports why the format cannot write a key.
+func (l Layout) CheckKey(key string) error {
 	pattern := plainKey
 	if l.Format == Env {
 		pattern = envKey

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/server"
+)
+
+// servedOrHeld makes a consumer's adapter, or what stands for it while this machine cannot serve it. held says that lint
+// found so; what only shows when it is made (a user that is not there, a program that others can change) is tried again
+// each time.
+func (p *parts) servedOrHeld(spec v1alpha1.ConsumerSpec, held string) materialize.Consumer {
+	if held != "" {
+		return heldConsumer{spec, func() (materialize.Consumer, error) {
+			return nil, &server.Problem{Class: server.Refused, Text: held, Hint: "`custody lint`, on this machine, says where"}
+		}}
+	}
+	made, err := p.consumer(spec)
+	if err != nil {
+		return heldConsumer{spec, func() (materialize.Consumer, error) { return p.consumer(spec) }}
+	}
+	return made
+}
+
+// heldConsumer stands for a consumer that this machine cannot serve. It takes and proves nothing, so that no version is
+// revoked that it may still run on.
+type heldConsumer struct {
+	spec  v1alpha1.ConsumerSpec
+	again func() (materialize.Consumer, error)
+}
+
+var _ materialize.Consumer = heldConsumer{}
+
+// Name implements materialize.Consumer.
+func (h heldConsumer) Name() string { return h.spec.Name }
+
+// Highest implements materialize.Consumer.
+func (h heldConsumer) Highest() materialize.Level {
+	if h.spec.File != nil && h.spec.File.Check != "" {
+		return materialize.Observed
+	}
+	return materialize.Delivered
+}
+
+// Deliver says why nothing can be delivered.
+func (h heldConsumer) Deliver(ctx context.Context, v authority.Versioned) error {
+	made, err := h.again()
+	if err != nil {
+		return err
+	}
+	return made.Deliver(ctx, v)
+}
+
+// Prove says why nothing can be proven.
+func (h heldConsumer) Prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	made, err := h.again()
+	if err != nil {
+		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // a consumer that cannot be served proves nothing
+	}
+	return made.Prove(ctx, v)
+}
+
+// Withdraw implements materialize.Consumer.
+func (h heldConsumer) Withdraw(ctx context.Context) error {
+	made, err := h.again()
+	if err != nil {
+		return err
+	}
+	return made.Withdraw(ctx)
+}
