@@ -239,9 +239,6 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		if a.p.at != journal.Delivered {
 			return nil, nil // a proof was lost while settling
 		}
-		if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
-			return stop, err
-		}
 	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
@@ -302,7 +299,8 @@ func (a *attempt) refused(ctx context.Context) (*pause, error) {
 	}
 }
 
-// settled waits out the settle time since the last proof and then looks at the value and every proof once more.
+// settled waits out the settle time since the last proof, and then looks at the value and every proof, signs in with the new
+// credential, and asks who uses the old one, once more.
 func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	held, stop, err := a.held(ctx)
 	if stop != nil || err != nil {
@@ -324,7 +322,10 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 		a.reach(journal.Promoted)
 		return nil, nil
 	}
-	return a.quiet(ctx)
+	if stop, err := a.stillHonoured(ctx, held); stop != nil || err != nil {
+		return stop, err
+	}
+	return a.quiet(ctx) // last: somebody may use the old one at any moment
 }
 
 // complete cleans up and closes the run, once every record of it is in.

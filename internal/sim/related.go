@@ -30,6 +30,8 @@ func related() []Scenario {
 	}
 	refusing := member("third", upstreammemory.Dual, upstreammemory.Config{})
 	refusing.RefuseFirst = 1
+	used := short(upstreammemory.Dual, upstreammemory.Config{Witnesses: true, Late: 2 * time.Second})
+	used.Policy.QuietWindow = used.Policy.Settle // the default; a window of nothing looks at one instant
 	return []Scenario{
 		{
 			Name: "listed", Secret: short(upstreammemory.Listed, upstreammemory.Config{Limit: 2}), Requests: 2,
@@ -42,7 +44,7 @@ func related() []Scenario {
 			Events: []Event{{When: wantsSupply, Do: supply}},
 		},
 		{
-			Name: "old-still-used", Secret: short(upstreammemory.Dual, upstreammemory.Config{Witnesses: true, Late: 2 * time.Second}), Requests: 1,
+			Name: "old-still-used", Secret: used, Requests: 1,
 			Danger: "a credential is revoked that somebody undeclared signs in with",
 			Events: []Event{{When: recorded(journal.Delivered), Do: stranger}},
 		},
