@@ -74,8 +74,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
-		old: "\t_, err := a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, a.p.candidate)\n",
-		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\t_, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
+		old: "\tid, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
+		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
