@@ -206,6 +206,9 @@ type FileConsumer struct {
 	Keys map[string]string `json:"keys,omitempty"`
 	// Key under which the version's identity is written as well (env, json, properties); absent: not written.
 	VersionKey string `json:"versionKey,omitempty"`
+	// Write the file itself instead of replacing it. For readers that hold on to that one file: a container that mounts it
+	// by itself, another hard link; without this, delivery to such a file fails. A reader may see half a file for a moment.
+	InPlace bool `json:"inPlace,omitempty"`
 	// Octal mode. Default "0600"; never writable by group or others.
 	Mode string `json:"mode,omitempty"`
 	// Owner by name or number; changing it needs privilege.

@@ -22,6 +22,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrSymlink: a symbolic link stands where a folder or a regular file is expected.
@@ -41,10 +43,18 @@ type Attributes struct {
 	Mode fs.FileMode
 	// UID and GID are numbers, or Keep.
 	UID, GID int
+	// AccessList is a POSIX access list as AccessList returns it; nil for none beyond what the folder gives.
+	AccessList []byte
 }
 
 // Private is 0600, owned by the process.
 var Private = Attributes{Mode: 0o600, UID: Keep, GID: Keep}
+
+// accessList is the attribute in which the kernel keeps what setfacl sets.
+const accessList = "system.posix_acl_access"
+
+// maxAccessList is the largest value that the kernel keeps in an attribute.
+const maxAccessList = 64 << 10
 
 // Folder is an open folder; nothing outside it can be reached through it.
 type Folder struct{ root *os.Root }
@@ -139,6 +149,63 @@ func (f *Folder) Replace(name string, data []byte, as Attributes) error {
 		return fmt.Errorf("replacing %s: %w", name, err)
 	}
 	return f.syncParent(name)
+}
+
+// Overwrite writes a file that exists without making another one, so that whoever holds it open, has another name for it or
+// has it mounted sees the new content. Unlike the other verbs it is not whole or nothing: a reader, or a crash, may see a
+// part; repeating the call settles it. The mode and owner are set before the content, the access list stays.
+func (f *Folder) Overwrite(name string, data []byte, as Attributes) error {
+	if err := f.plain(name); err != nil {
+		return err
+	}
+	if info, err := f.root.Lstat(name); err != nil || !info.Mode().IsRegular() {
+		return fmt.Errorf("overwriting %s: %w", name, errors.Join(err, ErrNotRegular))
+	}
+	file, err := f.root.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("overwriting %s: %w", name, err)
+	}
+	defer func() { _ = file.Close() }()
+	if as.UID != Keep || as.GID != Keep {
+		if err := file.Chown(as.UID, as.GID); err != nil {
+			return fmt.Errorf("overwriting %s: %w", name, err)
+		}
+	}
+	if err := file.Chmod(as.Mode); err != nil {
+		return fmt.Errorf("overwriting %s: %w", name, err)
+	}
+	// The new content first and the end after it: a file is never empty in between.
+	if _, err := file.WriteAt(data, 0); err != nil {
+		return fmt.Errorf("overwriting %s: %w", name, err)
+	}
+	if err := file.Truncate(int64(len(data))); err != nil {
+		return fmt.Errorf("overwriting %s: %w", name, err)
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("overwriting %s: %w", name, err)
+	}
+	return nil
+}
+
+// AccessList returns a file's POSIX access list, nil when it has none or its file system knows none.
+func (f *Folder) AccessList(name string) ([]byte, error) {
+	if err := f.plain(name); err != nil {
+		return nil, err
+	}
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the access list of %s: %w", name, err)
+	}
+	defer func() { _ = file.Close() }()
+	list := make([]byte, maxAccessList)
+	n, err := unix.Fgetxattr(int(file.Fd()), accessList, list)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the access list of %s: %w", name, err)
+	}
+	return list[:n], nil
 }
 
 // Rename gives a file another name, in place of whatever file has that name. The content must be synced already.
@@ -239,6 +306,11 @@ func (f *Folder) write(name string, data []byte, as Attributes) (_ string, err e
 	if as.UID != Keep || as.GID != Keep {
 		if err := file.Chown(as.UID, as.GID); err != nil {
 			return "", fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	if as.AccessList != nil { // before the mode, which bounds what the list gives
+		if err := unix.Fsetxattr(int(file.Fd()), accessList, as.AccessList, 0); err != nil {
+			return "", fmt.Errorf("writing %s: keeping its access list: %w", name, err)
 		}
 	}
 	if err := file.Chmod(as.Mode); err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/materialize"
-	"custody.dev/custody/internal/materialize/format"
+	"custody.dev/custody/internal/materialize/format" //nolint:depguard // pure: it says beforehand what can be written
 	"custody.dev/custody/internal/secret"
 )
 

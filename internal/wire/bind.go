@@ -156,7 +156,7 @@ func fileConfig(spec v1alpha1.ConsumerSpec) (file.Config, error) {
 	}
 	config := file.Config{
 		Name: spec.Name, Path: spec.File.Path, Format: format.Name(spec.File.Format), Field: spec.File.Field,
-		Keys: spec.File.Keys, VersionKey: spec.File.VersionKey, UID: durable.Keep, GID: durable.Keep, Clock: Now,
+		Keys: spec.File.Keys, VersionKey: spec.File.VersionKey, UID: durable.Keep, GID: durable.Keep, Clock: Now, InPlace: spec.File.InPlace,
 	}
 	if spec.File.Mode != "" {
 		mode, err := strconv.ParseUint(spec.File.Mode, 8, 32)

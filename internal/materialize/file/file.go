@@ -3,12 +3,14 @@
 // Package file delivers one secret to one file beneath a folder that the host's own configuration names, makes a process
 // take it, and proves what the file holds.
 //
-// Guaranteed: readers see the old content or the new, never half, and never with a wider mode or another owner than
-// declared. No link is followed and nothing outside the folder is touched. A version older than the one delivered is
+// Guaranteed: readers see the old content or the new, never half (unless InPlace asks for it), and never with a wider mode
+// or another owner than declared; an access list on the file stays. A file that a reader holds on to by other means than its
+// path (another hard link, a mount of the one file) is not replaced behind its back: delivery fails and says so. No link is followed and nothing outside the folder is touched. A version older than the one delivered is
 // refused, a crash at any point included. After the content changed, the reload is done at least once; when nothing
 // changed, nothing is written and nobody is reloaded. Leftovers of a crashed write are removed by the next delivery.
 //
-// Not guaranteed: that a process which was reloaded has taken the file. A signal has no answer and a command may lie, so
+// Not guaranteed: that every such reader is found. Mounts are looked for in the processes that Custody may look at, which
+// without privilege are its own user's; a process that just keeps the file open is not looked for. Nor that a process which was reloaded has taken the file. A signal has no answer and a command may lie, so
 // a reload alone proves only that the version is delivered; a check proves the rest. Somebody with the same rights on
 // the folder can undo all of this, and the next proof says so.
 //
@@ -59,6 +61,9 @@ type Config struct {
 	Mode fs.FileMode
 	// UID and GID as LookupOwner returns them; durable.Keep leaves what the process makes.
 	UID, GID int
+	// InPlace writes the file itself instead of replacing it, for readers that hold on to that one file: a container that
+	// mounts it, another hard link. Such a reader may see a part of the content for a moment.
+	InPlace bool
 	// Reload makes a process take a new version; nil when it reads the file each time it needs it.
 	Reload Reloader
 	// Check asks the process; nil when nothing can be asked.
@@ -218,6 +223,11 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 	// A process that has taken this very content is not disturbed when only the file's mode or owner, or the declared
 	// layout without effect on the content, is put right.
 	reloaded := seen.stamp.names(v) && seen.stamp.Stage == stageReloaded && seen.content
+	if seen.present && !seen.content && !c.config.InPlace {
+		if err := c.heldElsewhere(seen); err != nil {
+			return err
+		}
+	}
 	begun := stamp{Schema: schema, Secret: v.Path, Version: v.ID, Stage: stageBegun, As: c.as}
 	if reloaded {
 		begun.Stage = stageReloaded
@@ -234,8 +244,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 		if err := c.effect("replace the file"); err != nil {
 			return err
 		}
-		as := durable.Attributes{Mode: c.config.Mode, UID: c.config.UID, GID: c.config.GID}
-		if err := folder.Replace(c.config.Path, want, as); err != nil {
+		if err := c.put(folder, want, seen); err != nil {
 			return err
 		}
 	}
@@ -259,6 +268,23 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 		final.Stage = stageReloaded
 	}
 	return c.putStamp(folder, final)
+}
+
+// put writes the file: a new one in place of what is there, or the one that is there.
+func (c *Consumer) put(folder *durable.Folder, want []byte, seen sight) error {
+	as := durable.Attributes{Mode: c.config.Mode, UID: c.config.UID, GID: c.config.GID}
+	if !seen.present {
+		return folder.Replace(c.config.Path, want, as)
+	}
+	if c.config.InPlace {
+		return folder.Overwrite(c.config.Path, want, as)
+	}
+	list, err := folder.AccessList(c.config.Path)
+	if err != nil {
+		return err
+	}
+	as.AccessList = list
+	return folder.Replace(c.config.Path, want, as)
 }
 
 func (c *Consumer) reports(ctx context.Context, v authority.Versioned) bool {

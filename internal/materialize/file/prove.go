@@ -18,8 +18,9 @@ import (
 // sight is what was found at the path.
 type sight struct {
 	present    bool
-	content    bool // equals the rendering asked for
-	attributes bool // mode and owner are as declared
+	info       fs.FileInfo // of the file, when present
+	content    bool        // equals the rendering asked for
+	attributes bool        // mode and owner are as declared
 	stamp      stamp
 }
 
@@ -44,7 +45,7 @@ func (c *Consumer) look(folder *durable.Folder, want []byte) (sight, error) {
 	case !info.Mode().IsRegular():
 		return sight{}, fmt.Errorf("%w: %s", ErrInTheWay, c.config.Path)
 	}
-	seen.present = true
+	seen.present, seen.info = true, info
 	uid, gid := ownerOf(info)
 	seen.attributes = info.Mode() == c.config.Mode &&
 		(c.config.UID == durable.Keep || c.config.UID == uid) && (c.config.GID == durable.Keep || c.config.GID == gid)

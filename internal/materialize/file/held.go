@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package file
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrHeld: somebody reads the file by other means than its path, and would go on reading the old one if it were replaced.
+// Nothing was changed.
+var ErrHeld = errors.New("a reader holds on to the file that is there and would not see another one in its place")
+
+// proc is where the kernel tells of processes.
+const proc = "/proc"
+
+// heldElsewhere looks for such a reader: another hard link, or a mount of the one file, in this or another mount namespace
+// (a container's). Its cost is a file in /proc for each process, paid only when the content is about to change.
+func (c *Consumer) heldElsewhere(seen sight) error {
+	const next = "let it have the folder rather than the file, or set inPlace: true in the consumer"
+	stat, ok := seen.info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	path := filepath.Join(c.config.Folder, c.config.Path)
+	if stat.Nlink > 1 {
+		return fmt.Errorf("%w: %s has %d hard links; %s", ErrHeld, path, stat.Nlink, next)
+	}
+	real, err := filepath.EvalSymlinks(path) // the folder's own path may hold links
+	if err != nil {
+		return fmt.Errorf("looking for readers of the file: %w", err)
+	}
+	own, err := mounts("self")
+	if err != nil {
+		return nil // no /proc: nothing can be told
+	}
+	device := fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev))
+	within, found := inFileSystem(own, device, real)
+	if !found {
+		return nil
+	}
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil
+	}
+	looked := map[string]bool{}
+	for _, entry := range entries {
+		if _, err := strconv.Atoi(entry.Name()); err != nil {
+			continue
+		}
+		if space, err := os.Readlink(filepath.Join(proc, entry.Name(), "ns", "mnt")); err == nil {
+			if looked[space] {
+				continue
+			}
+			looked[space] = true
+		}
+		all, err := mounts(entry.Name())
+		if err != nil {
+			continue // it ended, or is not ours to look at
+		}
+		for _, m := range all {
+			if m.device == device && (m.root == within || m.root == within+"//deleted") {
+				return fmt.Errorf("%w: process %s has %s mounted by itself, at %s; %s", ErrHeld, entry.Name(), path, m.point, next)
+			}
+		}
+	}
+	return nil
+}
+
+// mount is one line of a process's mountinfo: what of which device is mounted where.
+type mount struct{ device, root, point string }
+
+func mounts(process string) ([]mount, error) {
+	file, err := os.Open(filepath.Join(proc, process, "mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	var all []mount
+	scanner := bufio.NewScanner(file)
+	for scanner.Scan() {
+		if fields := strings.Fields(scanner.Text()); len(fields) > 4 {
+			all = append(all, mount{fields[2], unoctal(fields[3]), unoctal(fields[4])})
+		}
+	}
+	return all, scanner.Err()
+}
+
+// unoctal undoes how mountinfo writes spaces and other signs.
+func unoctal(text string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
+}
+
+// inFileSystem is path as seen from the root of its file system.
+func inFileSystem(own []mount, device, path string) (string, bool) {
+	best, found := mount{}, false
+	for _, m := range own {
+		rest, beneath := strings.CutPrefix(path, strings.TrimSuffix(m.point, "/"))
+		if m.device == device && beneath && (rest == "" || rest[0] == '/') && len(m.point) >= len(best.point) {
+			best, found = m, true
+		}
+	}
+	if !found {
+		return "", false
+	}
+	return filepath.Join(best.root, strings.TrimPrefix(path, strings.TrimSuffix(best.point, "/"))), true
+}
