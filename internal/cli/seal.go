@@ -22,7 +22,7 @@ import (
 
 func (a *app) sealCommand() *cobra.Command {
 	s := scaffold.Sealing{}
-	from, identity := "", ""
+	from, identity, exact := "", "", false
 	cmd := &cobra.Command{
 		Use:   "seal SECRET [-]",
 		Short: "seal a value into the estate",
@@ -30,7 +30,8 @@ func (a *app) sealCommand() *cobra.Command {
 bootstrap document. The value is asked for on the terminal without being shown, or read from standard input with -, or
 from a file. It is never an argument: arguments stand in process lists and in the shell's history.
 
-The line break at the end of a value of one line is not part of it. Other fields of the document are kept, for which an
+The line break at the end of a value of one line is not part of it, which is said; that of a value of several lines is. A byte
+order mark and lines that end in CR LF are refused. With --exact every byte is taken as it is. Other fields of the document are kept, for which an
 identity that opens it is needed: the host's own, or the one in --identity.
 
 A value that was handed over already lives in the authority; sealing another one then changes nothing.`,
@@ -43,7 +44,7 @@ A value that was handed over already lives in the authority; sealing another one
 			if s.Estate, s.Identities, err = a.sealPlace(s.Estate, identity); err != nil {
 				return err
 			}
-			if s.Value, err = a.sealValue(s, from, len(args) == 2); err != nil {
+			if s.Value, err = a.sealValue(s, from, len(args) == 2, exact); err != nil {
 				return err
 			}
 			return a.seal(ctx, s)
@@ -57,6 +58,7 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
+	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
 	return cmd
 }
@@ -105,7 +107,7 @@ func (a *app) noHost() bool {
 }
 
 // sealValue takes the value from where the user said.
-func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, error) {
+func (a *app) sealValue(s scaffold.Sealing, from string, stdin, exact bool) ([]byte, error) {
 	var value []byte
 	var err error
 	switch {
@@ -121,7 +123,9 @@ func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("reading the value: %w", err)
 	}
-	value = withoutNewline(value)
+	if value, err = a.edges(value, exact); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(value) == 0:
 		return nil, usage("the value is empty", "")
@@ -129,6 +133,25 @@ func (a *app) sealValue(s scaffold.Sealing, from string, stdin bool) ([]byte, er
 		return nil, usage(fmt.Sprintf("the value is larger than %d bytes", secret.MaxBytes), "")
 	}
 	return value, nil
+}
+
+const exactUsage = "take the bytes of files and standard input as they are, line breaks at the end included"
+
+// edges drops the line end of a value that is one line, and says so; a byte order mark and CR LF, which are rarely meant, are
+// refused. With exact it changes and refuses nothing.
+func (a *app) edges(value []byte, exact bool) ([]byte, error) {
+	line := withoutNewline(value)
+	switch {
+	case exact:
+		return value, nil
+	case bytes.HasPrefix(value, []byte("\ufeff")):
+		return nil, usage("the value begins with a byte order mark; nothing was taken", "remove it (sed -i '1s/^\\xEF\\xBB\\xBF//' FILE), or add --exact if it is part of the value")
+	case bytes.Contains(line, []byte("\r\n")):
+		return nil, usage("the lines of the value end in CR LF; nothing was taken", `remove the CR (sed -i 's/\r$//' FILE), or add --exact if they are part of the value`)
+	case len(line) < len(value):
+		_, _ = io.WriteString(a.err, "note: the line break at the end is left out; --exact keeps it\n")
+	}
+	return line, nil
 }
 
 // withoutNewline drops the line end of a value that is one line.

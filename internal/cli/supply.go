@@ -19,7 +19,7 @@ import (
 func (a *app) supplyCommand() *cobra.Command {
 	var fields, files []string
 	var reason string
-	stdin, wait, timeout := false, false, time.Duration(0)
+	stdin, exact, wait, timeout := false, false, false, time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "supply SECRET [-] --reason TEXT",
 		Short: "hand in a value that you made yourself",
@@ -40,7 +40,8 @@ by hand that works and hand it in. The run delivers it in place of the refused o
 
 A value is asked for on the terminal, field by field (--field, more than once for several), or read from standard input
 (-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file
-(--from-file).`,
+(--from-file). The line break at the end of a text of one line is left out, which is said; a byte order mark and lines that
+end in CR LF are refused. With --exact every byte is taken as it is.`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
   custody supply aws-key - --reason "the reply was lost" < credential.json
   custody supply github-app --field appId --from-file privateKey=app.pem --reason "a new key"`,
@@ -62,7 +63,7 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				v, err := a.suppliedValue(fields, files, stdin)
+				v, err := a.suppliedValue(fields, files, stdin, exact)
 				if err != nil {
 					return err
 				}
@@ -85,6 +86,7 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 	cmd.Flags().StringArrayVar(&fields, "field", nil, "`name` of a field that is handed in")
 	cmd.Flags().StringArrayVar(&files, "from-file", nil, "`field=file`: a field, and the file with its text")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
 	_ = cmd.MarkFlagRequired("reason")
@@ -93,8 +95,8 @@ A value is asked for on the terminal, field by field (--field, more than once fo
 
 // suppliedValue reads what is handed in. A value of which every field is empty is refused here, before anything is sent;
 // whether one of several may be is told by the value that the secret has.
-func (a *app) suppliedValue(fields, files []string, stdin bool) (secret.Value, error) {
-	typed, err := filed(files, fields)
+func (a *app) suppliedValue(fields, files []string, stdin, exact bool) (secret.Value, error) {
+	typed, err := a.filed(files, fields, exact)
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -119,7 +121,9 @@ func (a *app) suppliedValue(fields, files []string, stdin bool) (secret.Value, e
 		return secret.Value{}, usage("the value is empty; nothing was sent", "the pipe gave nothing: see that the command before it works")
 	}
 	if len(fields) == 1 {
-		typed[fields[0]] = withoutNewline(read)
+		if typed[fields[0]], err = a.edges(read, exact); err != nil {
+			return secret.Value{}, err
+		}
 		return secret.New(typed)
 	}
 	v, err := secret.Decode(read)

@@ -12,7 +12,7 @@ import (
 
 // filed reads the fields that come from files, each FIELD=FILE; none of them may be among others. A word of another form is
 // not repeated in the error: it may be a value.
-func filed(files, others []string) (map[string][]byte, error) {
+func (a *app) filed(files, others []string, exact bool) (map[string][]byte, error) {
 	typed := map[string][]byte{}
 	for _, named := range files {
 		field, file, found := strings.Cut(named, "=")
@@ -26,7 +26,9 @@ func filed(files, others []string) (map[string][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the field from its file: %w", err)
 		}
-		text = withoutNewline(text)
+		if text, err = a.edges(text, exact); err != nil {
+			return nil, err
+		}
 		switch {
 		case len(text) == 0:
 			return nil, usage("the file of a field is empty; nothing was sent", "")
