@@ -8,7 +8,7 @@ type DerivedOrigin struct {
 	// The secrets it is computed from: the name that templates give to each, and the ManagedSecret's name.
 	Inputs map[string]string `json:"inputs"`
 	// The fields of the value, each a template: text, and {{ }} with .INPUT.FIELD and functions: userinfo and query
-	// (escaped for URLs), base64, json, htpasswd USER PASSWORD, dockerConfig REGISTRY USER PASSWORD, and
+	// (escaped for URLs), base64, json, shell, systemd, libpq and pgpass (escaped for these), htpasswd USER PASSWORD, dockerConfig REGISTRY USER PASSWORD, and
 	// sesPassword SECRET-ACCESS-KEY REGION.
 	Fields map[string]string `json:"fields"`
 }

@@ -5,6 +5,7 @@ package formula_test
 import (
 	"encoding/json"
 	"net/url"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"custody.dev/custody/internal/secret"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -67,6 +69,79 @@ func TestDockerConfigIsReadBack(t *testing.T) {
 	var quoted string
 	if err := json.Unmarshal([]byte(compute(t, `{{ .db.password | json }}`)), &quoted); err != nil || quoted != canary {
 		t.Errorf("json: got %q, %v", quoted, err)
+	}
+}
+
+// passwords have all that some function has to escape.
+var passwords = []string{canary, "it's $5", `it's \n`, `\\server\share`, "*", "#x", "a b", " a ", "a:b", "", "'", `\`, "`id`", "%s", "a+b", "ü", `"`, "$(id)"}
+
+func computeWith(t *testing.T, password, text string) (string, error) {
+	t.Helper()
+	f, err := formula.Compile(map[string]string{"out": text}, []string{"db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := secret.Text(map[string]string{"username": "app_a", "password": password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := f.Compute(map[string]secret.Value{"db": v})
+	if err != nil {
+		return "", err
+	}
+	return out.ExposeText("out"), nil
+}
+
+// libpq, and many other readers of URLs, take a + for itself.
+func TestQueryWritesASpaceThatLibpqReads(t *testing.T) {
+	if got := compute(t, `{{ query "a b+c" }}`); got != "a%20b%2Bc" {
+		t.Errorf("got %s, want a%%20b%%2Bc", got)
+	}
+}
+
+func TestShellWordIsReadBack(t *testing.T) {
+	for _, password := range append(passwords, "two\nlines") {
+		word, err := computeWith(t, password, `{{ shell .db.password }}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := exec.Command("/bin/sh", "-c", "printf %s "+word).Output()
+		if err != nil || string(got) != password {
+			t.Errorf("%q: sh reads %q, %v", password, got, err)
+		}
+	}
+}
+
+func TestConnectionKeywordsAreReadBack(t *testing.T) {
+	for _, password := range passwords {
+		text, err := computeWith(t, password, `host=127.0.0.1 password={{ libpq .db.password }} user={{ libpq .db.username }}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pgconn.ParseConfig(text)
+		if err != nil || got.Password != password || got.User != "app_a" {
+			t.Errorf("%q is not read back: %v", password, err)
+		}
+	}
+}
+
+func TestPasswordFileFieldsAreEscaped(t *testing.T) {
+	for password, want := range map[string]string{`a:b\`: `a\:b\\`, "*": `\*`, "#x": `\#x`, "a*#": "a*#"} {
+		if got, err := computeWith(t, password, `{{ pgpass .db.password }}`); err != nil || got != want {
+			t.Errorf("%q: got %s, %v, want %s", password, got, err, want)
+		}
+	}
+	if _, err := computeWith(t, "a\nb", `{{ pgpass .db.password }}`); err == nil {
+		t.Error("a line break is taken")
+	}
+}
+
+// docker looks the credential of its own registry up under one key, whatever name the user gave it.
+func TestDockerFindsTheCredentialOfDockerHub(t *testing.T) {
+	for _, name := range []string{"docker.io", "index.docker.io"} {
+		if got := compute(t, `{{ dockerConfig "`+name+`" .db.username .db.password }}`); !strings.Contains(got, `"https://index.docker.io/v1/":`) {
+			t.Errorf("%s: got another key", name)
+		}
 	}
 }
 

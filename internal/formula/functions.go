@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"text/template"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -22,9 +23,50 @@ func (e *functionError) Error() string { return e.text }
 // functions are all that templates can call. Those of the template language itself are refused.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"userinfo": userinfo, "query": url.QueryEscape, "base64": encode, "json": quote,
+		"userinfo": userinfo, "query": query, "base64": encode, "json": quote,
+		"shell": shell, "systemd": systemd, "libpq": libpq, "pgpass": pgpass,
 		"htpasswd": htpasswd, "dockerConfig": dockerConfig, "sesPassword": sesPassword,
 	}
+}
+
+// query escapes text for a URL's query. A space is %20: only forms read a + as a space, libpq and many others do not.
+func query(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+
+// shell is text as one word of a POSIX shell, quotes included.
+func shell(text string) (string, error) {
+	if strings.ContainsRune(text, 0) {
+		return "", &functionError{"shell: a word of a shell holds no NUL"}
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'", nil
+}
+
+// systemd is text as the value of a line in an EnvironmentFile=, quotes included. It is not for Environment= in a unit, where
+// % stands for specifiers.
+func systemd(text string) (string, error) {
+	if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+		return "", &functionError{"systemd: a value is UTF-8 and holds no NUL"}
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(text) + `"`, nil
+}
+
+// libpq is text as a value in a connection string of keywords and values, quotes included.
+func libpq(text string) (string, error) {
+	if strings.ContainsRune(text, 0) {
+		return "", &functionError{"libpq: a value holds no NUL"}
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'", nil
+}
+
+// pgpass is text as one field of a line of .pgpass.
+func pgpass(text string) (string, error) {
+	if strings.ContainsAny(text, "\x00\n\r") {
+		return "", &functionError{"pgpass: a field of a password file holds no NUL and no line end"}
+	}
+	text = strings.NewReplacer(`\`, `\\`, ":", `\:`).Replace(text)
+	if text == "*" || strings.HasPrefix(text, "#") { // which stand for anything, and for a comment
+		text = `\` + text
+	}
+	return text, nil
 }
 
 // userinfo escapes a user name or a password for the part of a URL before the @.
@@ -58,8 +100,15 @@ func htpasswd(user, password string) (string, error) {
 	return user + ":" + string(hash), nil
 }
 
+// dockerHub is the key under which docker looks the credential of its own registry up, whatever name the user gave it.
+const dockerHub = "https://index.docker.io/v1/"
+
 // dockerConfig is a config.json with the credential of one registry.
 func dockerConfig(registry, user, password string) (string, error) {
+	switch registry {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		registry = dockerHub
+	}
 	type auth struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
