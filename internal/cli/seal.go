@@ -31,7 +31,9 @@ bootstrap document. The value is asked for on the terminal without being shown, 
 from a file. It is never an argument: arguments stand in process lists and in the shell's history.
 
 The line break at the end of a value of one line is not part of it, which is said; that of a value of several lines is. A byte
-order mark and lines that end in CR LF are refused. With --exact every byte is taken as it is. Other fields of the document are kept, for which an
+order mark and lines that end in CR LF are refused. With --exact every byte is taken as it is.
+
+Other fields of the document are kept, for which an
 identity that opens it is needed: the host's own, or the one in --identity.
 
 A value that was handed over already lives in the authority; sealing another one then changes nothing.`,

@@ -34,7 +34,7 @@ func (c *Consumer) heldElsewhere(seen sight) error {
 	if stat.Nlink > 1 {
 		return fmt.Errorf("%w: %s has %d hard links; %s", ErrHeld, path, stat.Nlink, next)
 	}
-	real, err := filepath.EvalSymlinks(path) // the folder's own path may hold links
+	resolved, err := filepath.EvalSymlinks(path) // the folder's own path may hold links
 	if err != nil {
 		return fmt.Errorf("looking for readers of the file: %w", err)
 	}
@@ -43,7 +43,7 @@ func (c *Consumer) heldElsewhere(seen sight) error {
 		return nil // no /proc: nothing can be told
 	}
 	device := fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev))
-	within, found := inFileSystem(own, device, real)
+	within, found := inFileSystem(own, device, resolved)
 	if !found {
 		return nil
 	}
