@@ -262,7 +262,7 @@ func TestOpenOfWhatStockSopsEncrypted(t *testing.T) {
 	s.write(".sops.yaml", []byte("creation_rules:\n  - encrypted_regex: ^data$\n    mac_only_encrypted: true\n    age: "+id.Public()+"\n"), 0o600)
 	plain := `apiVersion: custody.dev/v1alpha1
 data:
-  binding: {namespace: shop, path: postgres/main/orders, platform: example, secret: orders-db}
+  binding: {namespace: shop, path: shop/orders, platform: example, secret: orders-db}
   values:
     password: ` + canary + `
     username: orders_a
