@@ -16,12 +16,15 @@ func CheckEstate(estate *intent.Estate) []intent.Fault {
 	ideal := &parts{
 		store: unborn{}, log: slog.New(slog.DiscardHandler),
 		host: v1alpha1.HostSpec{
-			Platform: estate.Platform.Metadata.Name, Environment: estate.Environment, Upstreams: map[string]v1alpha1.Command{},
+			Platform: estate.Platform.Metadata.Name, Environment: estate.Environment, Upstreams: map[string]v1alpha1.Command{}, Folders: map[string]string{},
 		},
 	}
 	for _, server := range estate.Upstreams {
 		if server.Spec.Exec != nil {
 			ideal.host.Upstreams[server.Spec.Exec.Program] = v1alpha1.Command{Argv: []string{"/nowhere/program"}}
+		}
+		if mail := server.Spec.Mail; mail != nil && mail.PasswdFile != nil {
+			ideal.host.Folders[mail.PasswdFile.Folder] = "/nowhere"
 		}
 	}
 	var faults []intent.Fault
