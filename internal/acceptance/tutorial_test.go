@@ -439,7 +439,7 @@ func TestExampleEstateLints(t *testing.T) {
 	t.Parallel()
 	shell := startShell(t, filepath.Dir(custody(t)))
 	for _, dir := range []string{"derived"} {
-		if got, code := shell.types("cd " + filepath.Join(sourceTree(t), "examples", dir) + " && custody lint"); code != 0 {
+		if got, code := shell.types("cd " + filepath.Join(sourceTree(t), "examples", dir) + " && custody lint estate"); code != 0 {
 			t.Errorf("examples/%s: %s", dir, got)
 		}
 	}
