@@ -80,7 +80,15 @@ func TestTourInterruptedWhileBuilding(t *testing.T) {
 	compiler(t, fmt.Sprintf("sleep 1000 & echo $! >%[1]s.new; mv %[1]s.new %[1]s; wait", noted))
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	out := watched{want: "$ custody serve &", seen: interrupt}
+	out := watched{want: "$ custody serve &", seen: func() {
+		for { // until the build is under way, which is another goroutine's
+			if _, err := os.Stat(noted); err == nil || ctx.Err() != nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		interrupt()
+	}}
 	if code := run(ctx, append(minioAlone(), binary), &out, &out); code != 130 || out.lastLine() != "demo: interrupted" {
 		t.Errorf("exit code %d, last line %q:\n%s", code, out.lastLine(), out.text.String())
 	}
