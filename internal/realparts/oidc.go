@@ -31,8 +31,6 @@ type OIDCOptions struct {
 	TLS bool
 	// Open lets anybody register clients.
 	Open bool
-	// Source has no effect: the script is found above the working folder, by tools/install-parts.
-	Source string
 }
 
 // OIDCProvider is a throw-away OpenID provider (oidc-provider, certified, of npm) with dynamic client registration.
