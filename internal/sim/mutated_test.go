@@ -29,11 +29,14 @@ func mutated(t *testing.T, mutants []mutant, packages ...string) string {
 	for _, m := range mutants {
 		byFile[m.file] = append(byFile[m.file], m)
 	}
-	replace := map[string]string{}
+	replace, folders := map[string]string{}, map[string]bool{}
 	lay := func(file, text string) {
 		source, err := filepath.Abs(filepath.Join("..", file))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if replace[source] != "" {
+			t.Fatalf("%s is laid over twice", source)
 		}
 		replace[source] = filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
 		if err := os.WriteFile(replace[source], []byte(text), 0o600); err != nil {
@@ -50,7 +53,9 @@ func mutated(t *testing.T, mutants []mutant, packages ...string) string {
 			t.Fatalf("%s: %v", file, err)
 		}
 		lay(file, both)
-		folder := filepath.Dir(file)
+		folders[filepath.Dir(file)] = true
+	}
+	for folder := range folders {
 		lay(filepath.Join(folder, "mutant_chosen.go"), fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar mutantChosen = os.Getenv(%q)\n", folder, chosen))
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
