@@ -32,7 +32,7 @@ func oidcKind(name, orphans string) acceptance.Kind {
 		Name: name, Capability: upstream.Dual, Issues: true, Crowd: 4, Pace: 500 * time.Millisecond, OneWay: true, SignIn: oidcSignIn,
 		Start: func(s *acceptance.Stage, _ []string) acceptance.Part {
 			p := acceptance.Once(s, "oidc", func() *realparts.OIDCProvider {
-				p := realparts.OIDC(s.T(), realparts.OIDCOptions{Source: "../../../../tools/oidc-provider"})
+				p := realparts.OIDC(s.T(), realparts.OIDCOptions{})
 				s.AddProxy(p.Proxy)
 				return p
 			})
