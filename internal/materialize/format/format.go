@@ -14,10 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -57,17 +57,6 @@ type Layout struct {
 	// VersionKey is the key under which the version is written as well, "" for none.
 	VersionKey string
 }
-
-var (
-	plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
-	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	// steering are variables by which an environment file would run code or change how the reading shell works. An
-	// estate may choose keys but not commands. The list is the shell's, the loader's and the common interpreters'; a
-	// program that runs what some other variable says is beyond it.
-	steering = regexp.MustCompile(`^(_|PATH|IFS|ENV|BASH.*|SHELLOPTS|PROMPT_COMMAND|PS[0-4]|OPTIND|CDPATH|` +
-		`UID|EUID|PPID|LD_.*|DYLD_.*|GCONV_PATH|PYTHON(PATH|HOME|STARTUP)|PERL5(LIB|OPT|DB)|PERLLIB|RUBY(LIB|OPT)|` +
-		`NODE_(OPTIONS|PATH)|(JAVA_TOOL|JDK_JAVA|_JAVA)_OPTIONS|GIT_SSH_COMMAND|GIT_EXEC_PATH)$`)
-)
 
 // Check reports what is wrong with the layout itself, before there is a value.
 func (l Layout) Check() error {
@@ -178,7 +167,7 @@ func (l Layout) Read(data []byte) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, err)
 	}
 	for key := range entries {
-		if !plainKey.MatchString(key) {
+		if materialize.CheckKey(key, false) != nil {
 			return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, errMalformed)
 		}
 	}
@@ -199,15 +188,8 @@ func (l Layout) rawField() string {
 
 // CheckKey reports why the format cannot write a key.
 func (l Layout) CheckKey(key string) error {
-	pattern := plainKey
-	if l.Format == Env {
-		pattern = envKey
-	}
-	if !pattern.MatchString(key) {
-		return fmt.Errorf("checking key %q: must match %s", key, pattern)
-	}
-	if l.Format == Env && steering.MatchString(key) {
-		return fmt.Errorf("checking key %q: it steers the shell or the program that reads it; choose another key", key)
+	if err := materialize.CheckKey(key, l.Format == Env); err != nil {
+		return fmt.Errorf("checking key %q: %w", key, err)
 	}
 	return nil
 }
