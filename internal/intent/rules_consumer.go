@@ -142,6 +142,14 @@ var envKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // formatRules check what is written. have are the value's fields, nil when they cannot be told.
 func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, have []string) {
+	if file.Reader != "" {
+		switch known := materialize.EnvReaders(); {
+		case file.Format != "env":
+			c.fault(d, "format-keys", t.to("reader"), "reader belongs to format env", "")
+		case !slices.Contains(known, file.Reader):
+			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("nothing named %s reads env files (known: %s)", show(file.Reader), listed(known)), "")
+		}
+	}
 	switch file.Format {
 	case "":
 		return

@@ -26,6 +26,11 @@ func Reserved(base string) bool {
 // ForbiddenMode are the bits that a secret's file never has: nobody but its owner writes to it, and nobody runs it.
 const ForbiddenMode fs.FileMode = 0o133
 
+// EnvReaders are what a document may name as the reader of an env file; package format writes for each.
+func EnvReaders() []string {
+	return []string{"sh", "systemd", "docker", "compose", "node", "dotenv", "python-dotenv", "ruby", "phpdotenv", "symfony", "godotenv"}
+}
+
 var (
 	plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)

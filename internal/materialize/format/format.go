@@ -25,10 +25,10 @@ import (
 type Name string
 
 const (
-	// Env is lines of KEY=value that a POSIX shell (set -a; . file), systemd's EnvironmentFile= (248 or later) and
-	// dotenv libraries read alike. What needs no quotes has none, so docker's --env-file, which knows no quotes, reads
-	// those lines too. Refused, because the readers disagree: NUL, what is not UTF-8 and Unicode's noncharacters, CR
-	// followed by LF, a value that ends in a backslash, and one that holds a single and ends in a double quote.
+	// Env is lines of KEY=value. When Layout.Reader is empty they are written such that everything in Readers that knows
+	// quotes reads them alike; what needs no quotes has none, so docker's --env-file reads those lines too. With a Reader
+	// they are written for that one. Refused: NUL, what is not UTF-8, Unicode's noncharacters, and what the readers
+	// wanted have no common way to write (see the limits of shapes).
 	Env Name = "env"
 	// JSON is one object of strings; a field that is not UTF-8 becomes {"base64": "..."}, as wherever Custody writes
 	// bytes into text. Nothing is refused.
@@ -56,6 +56,8 @@ type Layout struct {
 	Keys map[string]string
 	// VersionKey is the key under which the version is written as well, "" for none.
 	VersionKey string
+	// Reader is what reads an Env file, "" for everything that knows quotes. Another format has none.
+	Reader Reader
 }
 
 // Check reports what is wrong with the layout itself, before there is a value.
@@ -66,12 +68,22 @@ func (l Layout) Check() error {
 			return fmt.Errorf("checking layout: a field can be chosen for format %q only", Raw)
 		}
 	case Raw:
+		if l.Reader != "" {
+			return fmt.Errorf("checking layout: a reader can be named for format %q only", Env)
+		}
 		if len(l.Keys) > 0 || l.VersionKey != "" {
 			return fmt.Errorf("checking layout: format %q has no keys", Raw)
 		}
 		return nil
 	default:
 		return fmt.Errorf("checking layout: unknown format %q: want env, json, properties or raw", l.Format)
+	}
+	switch {
+	case l.Reader == "":
+	case l.Format != Env:
+		return fmt.Errorf("checking layout: a reader can be named for format %q only", Env)
+	case !slices.Contains(Readers, l.Reader):
+		return fmt.Errorf("checking layout: unknown reader %q: want one of %v", l.Reader, Readers)
 	}
 	owners := map[string]string{}
 	if l.VersionKey != "" {
@@ -123,7 +135,9 @@ func (l Layout) Render(v secret.Value, version string) ([]byte, error) {
 		}
 		entries[key] = v.Expose(field)
 	}
-	write := writers[l.Format]
+	write := map[Name]func([]byte, string, []byte) ([]byte, error){
+		Env: l.appendEnv, JSON: appendJSON, Properties: appendProperty,
+	}[l.Format]
 	var out []byte
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		var err error
@@ -160,7 +174,7 @@ func (l Layout) Read(data []byte) (secret.Value, error) {
 		return secret.Value{}, err
 	}
 	entries, err := map[Name]func([]byte) (map[string][]byte, error){
-		Env: readEnv, JSON: readJSON, Properties: readProperties,
+		Env: l.readEnv, JSON: readJSON, Properties: readProperties,
 		Raw: func(data []byte) (map[string][]byte, error) { return map[string][]byte{l.rawField(): data}, nil },
 	}[l.Format](data)
 	if err != nil {
@@ -172,11 +186,6 @@ func (l Layout) Read(data []byte) (secret.Value, error) {
 		}
 	}
 	return secret.New(entries)
-}
-
-// writers append one entry; keys have been checked and come in order.
-var writers = map[Name]func(out []byte, key string, data []byte) ([]byte, error){
-	Env: appendEnv, JSON: appendJSON, Properties: appendProperty,
 }
 
 func (l Layout) rawField() string {
