@@ -374,6 +374,9 @@ type Reload struct {
 	Signal string `json:"signal,omitempty"`
 	// File with the process id to signal.
 	PIDFile string `json:"pidFile,omitempty"`
+	// Absolute path of the program that the process in pidFile must run. Needed where the process writes its pid file again
+	// long after its start; else a number in a file that was written more than 10m after the process began is not signalled.
+	Program string `json:"program,omitempty"`
 	// Command, as an absolute path, and arguments; no shell.
 	Argv []string `json:"argv,omitempty"`
 	// How long the command may take. Default 30s.

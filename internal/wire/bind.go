@@ -193,7 +193,7 @@ func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
 
 func reloader(spec v1alpha1.Reload) (file.Reloader, error) {
 	if spec.Signal != "" {
-		return file.NewSignal(file.SignalConfig{Signal: spec.Signal, PIDFile: spec.PIDFile, Clock: Now})
+		return file.NewSignal(file.SignalConfig{Signal: spec.Signal, PIDFile: spec.PIDFile, Program: spec.Program, Clock: Now})
 	}
 	return command(v1alpha1.Command{Argv: spec.Argv, Timeout: spec.Timeout})
 }
