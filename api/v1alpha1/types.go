@@ -200,6 +200,10 @@ type FileConsumer struct {
 	Path string `json:"path"`
 	// env, json, properties or raw.
 	Format string `json:"format"`
+	// env: what reads the file: sh (set -a; . file), systemd (EnvironmentFile=), docker (--env-file), compose (env_file:),
+	// node (--env-file), dotenv (npm), python-dotenv, ruby (dotenv), phpdotenv, symfony or godotenv. The value is then
+	// written for it. Default: such that all of them but docker read the same; a value that cannot be is not delivered.
+	Reader string `json:"reader,omitempty"`
 	// raw: the field to write. Default "value".
 	Field string `json:"field,omitempty"`
 	// Key written for each field (env, json, properties). Default: the field name (env: in upper case).
@@ -370,6 +374,9 @@ type Reload struct {
 	Signal string `json:"signal,omitempty"`
 	// File with the process id to signal.
 	PIDFile string `json:"pidFile,omitempty"`
+	// Absolute path of the program that the process in pidFile must run. Needed where the process writes its pid file again
+	// long after its start; else a number in a file that was written more than 10m after the process began is not signalled.
+	Program string `json:"program,omitempty"`
 	// Command, as an absolute path, and arguments; no shell.
 	Argv []string `json:"argv,omitempty"`
 	// How long the command may take. Default 30s.

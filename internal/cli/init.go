@@ -26,7 +26,8 @@ delivered values out of Git.
 
 With --from-env, every variable of a dotenv file becomes a secret of its own: its value is sealed into the estate, to be
 handed over when custody serve first runs, and delivered to a file that holds the same variable. What readers of dotenv
-files disagree about (variables set twice, a $ outside single quotes) is refused.`,
+files disagree about (comments behind values, a $ outside single quotes, CR LF) is refused, all of it at once, with how to
+write each. A value of several lines is among that: leave it out, and seal it with custody seal --from-file.`,
 		Example: `  custody init platform
   custody init . --platform shop --environment prod --from-env .env --skip PORT,LOG_LEVEL`,
 		Args: takes("DIR"),

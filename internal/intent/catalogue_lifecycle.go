@@ -259,9 +259,9 @@ func consumersCatalogue() []Rule {
 		},
 		{
 			ID:     "format-unknown",
-			Checks: "The format is env, json, properties or raw.",
+			Checks: "The format is env, json, properties or raw, and the reader of an env file one that Custody can write for.",
 			Why:    "The reader must find what it can parse.",
-			Fix:    "Write one of env, json, properties, raw.",
+			Fix:    "Write one of env, json, properties, raw; as reader one that the finding lists, or none.",
 		},
 		{
 			ID:     "format-keys",

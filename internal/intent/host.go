@@ -200,7 +200,7 @@ func (c *hostChecker) listen(text string) {
 }
 
 func (c *hostChecker) reload(t trail, reload v1alpha1.Reload) {
-	signal := reload.Signal != "" || reload.PIDFile != ""
+	signal := reload.Signal != "" || reload.PIDFile != "" || reload.Program != ""
 	command := len(reload.Argv) > 0
 	switch {
 	case signal == command:
@@ -214,6 +214,9 @@ func (c *hostChecker) reload(t trail, reload v1alpha1.Reload) {
 		c.bad("host-reload", t, "signal and pidFile belong together")
 	case reload.Timeout != "":
 		c.bad("host-reload", t.to("timeout"), "a signal has no timeout")
+	}
+	if reload.Program != "" && (!filepath.IsAbs(reload.Program) || filepath.Clean(reload.Program) != reload.Program) {
+		c.bad("host-command", t.to("program"), "the program is not an absolute path without dots")
 	}
 	if reload.Signal != "" && !slices.Contains(Signals(), reload.Signal) {
 		c.bad("host-signal", t.to("signal"), "there is no signal %s to send", show(reload.Signal))

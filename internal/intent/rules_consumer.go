@@ -15,7 +15,6 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/materialize"
-	"custody.dev/custody/internal/materialize/format" //nolint:depguard // pure: it says beforehand what can be written
 	"custody.dev/custody/internal/secret"
 )
 
@@ -143,6 +142,14 @@ var envKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // formatRules check what is written. have are the value's fields, nil when they cannot be told.
 func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, have []string) {
+	if file.Reader != "" {
+		switch known := materialize.EnvReaders(); {
+		case file.Format != "env":
+			c.fault(d, "format-keys", t.to("reader"), "reader belongs to format env", "")
+		case !slices.Contains(known, file.Reader):
+			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("nothing named %s reads env files (known: %s)", show(file.Reader), listed(known)), "")
+		}
+	}
 	switch file.Format {
 	case "":
 		return
@@ -198,9 +205,8 @@ func (c *checker) keyRules(d *document, t trail, file v1alpha1.FileConsumer, hav
 		keys = append(keys, written{file.VersionKey, t.to("versionKey")})
 	}
 	seen := map[string]bool{}
-	layout := format.Layout{Format: format.Name(file.Format)}
 	for _, k := range keys {
-		switch err := layout.CheckKey(k.key); {
+		switch err := materialize.CheckKey(k.key, file.Format == "env"); {
 		case file.Format == "env" && !envKey.MatchString(k.key):
 			c.fault(d, "env-key", k.at, fmt.Sprintf("%s cannot be the name of an environment variable", show(k.key)), "")
 		case k.key == "" || strings.ContainsAny(k.key, "\n\t"):

@@ -105,3 +105,10 @@ type Consumer interface {
 	// Withdraw takes the secret away from the consumer. Idempotent.
 	Withdraw(ctx context.Context) error
 }
+
+// Glancer is a consumer at which a glance costs next to nothing, so that what becomes of it is seen long before its next proof.
+type Glancer interface {
+	// Glance describes what stands there without reading it, and asks no process. It differs from an earlier one when
+	// something was made, changed or removed in between, by whomever.
+	Glance() string
+}

@@ -305,7 +305,9 @@ func retryOf(retry *journal.Retry) wait {
 // tried again soon, by the look's back-off.
 func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	now := o.Now()
-	if !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
+	doubted := seen.doubted
+	seen.doubted = false
+	if !doubted && !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
 	}

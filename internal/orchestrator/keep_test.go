@@ -5,6 +5,8 @@ package orchestrator_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,44 @@ func TestDriftIsToldWhileItIsPutRight(t *testing.T) {
 		r.pass(process, 11*time.Minute)
 		if drift, waiting := state(); drift != "" || waiting != "" {
 			t.Errorf("told %q, waiting for %q, a look later", drift, waiting)
+		}
+	})
+}
+
+// A folder that a service manager made anew had no file for ten minutes: consumers that were found right lately were not
+// looked at, whoever asked.
+func TestDoubtedConsumersAreLookedAtAtOnce(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		folder := filepath.Join(t.TempDir(), "run")
+		remake := func() {
+			if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remake()
+		added, err := file.New(file.Config{Name: "made anew", Folder: folder, Path: "app.json", Format: "json", UID: -1, GID: -1, Clock: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.secrets[0].Consumers = append(r.secrets[0].Consumers, rotation.Consumer{Consumer: added, Needs: added.Highest()})
+		process := r.start()
+		r.pass(process, time.Minute)
+		before := added.Glance()
+		remake()
+		if added.Glance() == before {
+			t.Error("a glance does not tell that the folder was made anew")
+		}
+		there := func() bool {
+			_, err := os.Stat(filepath.Join(folder, "app.json"))
+			return err == nil
+		}
+		process.Wake(r.secrets[0].Path)
+		if r.pass(process, time.Second); there() {
+			t.Error("a consumer that was found right a minute ago is looked at for every wake: the test shows nothing")
+		}
+		process.Doubt(r.secrets[0].Path)
+		if r.pass(process, time.Second); !there() {
+			t.Error("the file is not back a second after its folder was seen to have changed")
 		}
 	})
 }

@@ -134,6 +134,7 @@ type State struct {
 	checkAgain time.Time         // a sign-in decided nothing; none is tried before
 	unknowns   int               // how many did not, in a row
 	woken      bool              // somebody wants it looked at again, though a look may be under way
+	doubted    bool              // its consumers are to be looked at again, however lately they were found right
 	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
 }
 
@@ -230,6 +231,13 @@ func (o *Orchestrator) Secret(name string) (Secret, bool) {
 	return Secret{}, false
 }
 
+// Secrets returns the declared secrets, in no order.
+func (o *Orchestrator) Secrets() []Secret {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Values(o.secrets))
+}
+
 // Abort asks for the live run id of the secret at path to be taken back; see rotation.Engine.Abort.
 func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
 	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, reason) })
@@ -296,6 +304,15 @@ func (o *Orchestrator) Wake(path authority.Path) {
 	defer o.mu.Unlock()
 	if state := o.states[path]; state != nil {
 		state.woken = true
+	}
+}
+
+// Doubt has the consumers of the secret looked at on the next tick, however lately they were found right.
+func (o *Orchestrator) Doubt(path authority.Path) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if state := o.states[path]; state != nil {
+		state.woken, state.doubted = true, true
 	}
 }
 
@@ -468,8 +485,8 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		o.mu.Unlock()
 		return
 	}
-	state.woken = false
 	seen := *state
+	state.woken, state.doubted = false, false
 	o.mu.Unlock()
 
 	seen.Looked = o.Now()
@@ -501,6 +518,6 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	if state.declared != seen.declared {
 		seen.Secret, seen.declared, seen.kept = state.Secret, state.declared, time.Time{}
 	}
-	seen.woken = state.woken
+	seen.woken, seen.doubted = state.woken, seen.doubted || state.doubted
 	*state = seen
 }

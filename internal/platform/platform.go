@@ -69,6 +69,8 @@ type Config struct {
 	Initialised bool
 	// Recovering says why the authority may not be acted on, "" when it may.
 	Recovering string
+	// Leftovers finds files that hold values of this authority and that no consumer of the estate is for; nil finds none.
+	Leftovers func(ctx context.Context, estate *intent.Estate) ([]string, error)
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
 }

@@ -155,7 +155,7 @@ func fileConfig(spec v1alpha1.ConsumerSpec) (file.Config, error) {
 		return file.Config{}, errors.New("only files are delivered on a host")
 	}
 	config := file.Config{
-		Name: spec.Name, Path: spec.File.Path, Format: format.Name(spec.File.Format), Field: spec.File.Field,
+		Name: spec.Name, Path: spec.File.Path, Format: format.Name(spec.File.Format), Reader: format.Reader(spec.File.Reader), Field: spec.File.Field,
 		Keys: spec.File.Keys, VersionKey: spec.File.VersionKey, UID: durable.Keep, GID: durable.Keep, Clock: Now, InPlace: spec.File.InPlace,
 	}
 	if spec.File.Mode != "" {
@@ -193,7 +193,7 @@ func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
 
 func reloader(spec v1alpha1.Reload) (file.Reloader, error) {
 	if spec.Signal != "" {
-		return file.NewSignal(file.SignalConfig{Signal: spec.Signal, PIDFile: spec.PIDFile, Clock: Now})
+		return file.NewSignal(file.SignalConfig{Signal: spec.Signal, PIDFile: spec.PIDFile, Program: spec.Program, Clock: Now})
 	}
 	return command(v1alpha1.Command{Argv: spec.Argv, Timeout: spec.Timeout})
 }

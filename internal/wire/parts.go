@@ -357,7 +357,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.store,
 		Journal: entries, Queue: queue, Clock: clock, Record: p.record, Orchestrator: conductor,
 		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind, Broken: p.broken,
-		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind,
+		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
 			return err

@@ -145,6 +145,7 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 		})
 	}
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
+	go p.watchConsumers(stop) // not waited for: a folder may hang
 	err = p.loop(ctx, stop)
 	if err != nil {
 		p.log.Error("leaving", "error", err)

@@ -93,7 +93,7 @@ func clock() func() time.Time {
 
 func config(t *testing.T) Config {
 	return Config{
-		Name: "app", Folder: t.TempDir(), Path: "app.env", Format: format.Env, VersionKey: "APP_VERSION",
+		Name: "app", Folder: t.TempDir(), Path: "app.env", Format: format.Env, Reader: format.Systemd, VersionKey: "APP_VERSION",
 		UID: durable.Keep, GID: durable.Keep, Clock: clock(),
 	}
 }
@@ -111,11 +111,11 @@ func TestConformance(t *testing.T) {
 	for name, change := range map[string]func(*Config, *process){
 		"Plain": func(*Config, *process) {},
 		"JSONBelow": func(c *Config, _ *process) {
-			c.Format, c.Path, c.VersionKey = format.JSON, "below/app.json", ""
+			c.Format, c.Reader, c.Path, c.VersionKey = format.JSON, "", "below/app.json", ""
 			c.Keys = map[string]string{"value": "smtp.password"}
 		},
-		"Properties": func(c *Config, _ *process) { c.Format, c.Path = format.Properties, "app.properties" },
-		"Raw":        func(c *Config, _ *process) { c.Format, c.Path, c.VersionKey = format.Raw, "password", "" },
+		"Properties": func(c *Config, _ *process) { c.Format, c.Reader, c.Path = format.Properties, "", "app.properties" },
+		"Raw":        func(c *Config, _ *process) { c.Format, c.Reader, c.Path, c.VersionKey = format.Raw, "", "password", "" },
 		"Reload":     func(c *Config, p *process) { c.Reload = p },
 		"CheckOnly": func(c *Config, p *process) {
 			c.Check, c.Path = alwaysFresh{p}, "hot.env"
@@ -152,7 +152,7 @@ func fixture(t *testing.T, config Config, proc *process) materializetest.Fixture
 		t.Fatal(err)
 	}
 	proc.path = file
-	proc.layout = format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey}
+	proc.layout = format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey, Reader: config.Reader}
 	render := func(t *testing.T, v authority.Versioned) []byte {
 		t.Helper()
 		want, err := proc.layout.Render(v.Value, v.ID.String())
@@ -247,7 +247,7 @@ func TestEffects(t *testing.T) {
 		"OtherContent":  {v: v, before: write("app.env", "x"), want: full},
 		"WiderMode":     {v: v, before: chmod("app.env", 0o644), want: "replace the file"},
 		"OtherModeWant": {v: v, change: func(c *Config, _ *process) { c.Mode = 0o640 }, want: "stamp reloaded, replace the file"},
-		"OtherFormat":   {v: v, change: func(c *Config, _ *process) { c.Format = format.JSON }, want: full},
+		"OtherFormat":   {v: v, change: func(c *Config, _ *process) { c.Format, c.Reader = format.JSON, "" }, want: full},
 		"StampLostButReported": {
 			v: v, before: remove(".app.env.custody"),
 			change: func(c *Config, p *process) { c.Check, p.reports = p, true },

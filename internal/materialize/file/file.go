@@ -59,6 +59,8 @@ type Config struct {
 	VersionKey string
 	// Mode of the file; 0 is 0600. Writable by group or others and executable are refused.
 	Mode fs.FileMode
+	// Reader is as in format.Layout.
+	Reader format.Reader
 	// UID and GID as LookupOwner returns them; durable.Keep leaves what the process makes.
 	UID, GID int
 	// InPlace writes the file itself instead of replacing it, for readers that hold on to that one file: a container that
@@ -115,7 +117,7 @@ func New(config Config) (*Consumer, error) {
 	if config.Mode == 0 {
 		config.Mode = 0o600
 	}
-	layout := format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey}
+	layout := format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey, Reader: config.Reader}
 	base := filepath.Base(config.Path)
 	var problem error
 	switch {
@@ -142,7 +144,7 @@ func New(config Config) (*Consumer, error) {
 	return &Consumer{
 		config: config, layout: layout, base: base,
 		as: declaration{
-			Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey,
+			Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey, Reader: config.Reader,
 			Mode: config.Mode, UID: config.UID, GID: config.GID,
 		},
 		effect: func(string) error { return nil },

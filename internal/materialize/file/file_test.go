@@ -341,7 +341,7 @@ func TestStamp(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"schema":1,"secret":"mail/relay","version":{"incarnation":"a","run":"r","number":1},"stage":"written",` +
-		`"as":{"format":"env","versionKey":"APP_VERSION","mode":384,"uid":-1,"gid":-1}}`
+		`"as":{"format":"env","versionKey":"APP_VERSION","reader":"systemd","mode":384,"uid":-1,"gid":-1}}`
 	if got := strings.TrimSpace(string(data)); got != want {
 		t.Errorf("got stamp %s, want %s", got, want)
 	}
@@ -522,7 +522,7 @@ func createdNames(t *testing.T, dir string, body func()) (names []string) {
 // TestEmptyContent: an empty field is a content like any other.
 func TestEmptyContent(t *testing.T) {
 	config := config(t)
-	config.Format, config.VersionKey = format.Raw, ""
+	config.Format, config.Reader, config.VersionKey = format.Raw, "", ""
 	v := materializetest.Version(t, "a", "r", 1)
 	var err error
 	if v.Value, err = v.Value.With("value", nil); err != nil {

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/materialize"
@@ -169,4 +171,26 @@ func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, v authorit
 		proof.Evidence += "; the check passed"
 	}
 	return nil
+}
+
+var _ materialize.Glancer = (*Consumer)(nil)
+
+// Glance implements materialize.Glancer: which folder and which file stand there, and when that file was last changed.
+func (c *Consumer) Glance() string {
+	path := filepath.Join(c.config.Folder, c.config.Path)
+	return mark(filepath.Dir(path), false) + "; " + mark(path, true)
+}
+
+// mark tells a folder, or a file and its state, from what may stand in its place later: a number is given again, but not with
+// the time of birth, where the file system keeps one.
+func mark(path string, state bool) string {
+	var stat unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &stat); err != nil {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%d:%d:%d born %d.%d", stat.Dev_major, stat.Dev_minor, stat.Ino, stat.Btime.Sec, stat.Btime.Nsec)
+	if state {
+		text += fmt.Sprintf(" %d bytes, changed %d.%d", stat.Size, stat.Ctime.Sec, stat.Ctime.Nsec)
+	}
+	return text
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,8 @@ const (
 	ticks = 100
 	// clockSlack allows for the rounding of file times and ticks.
 	clockSlack = 2 * time.Second
+	// startLimit is how long a process may take from its start until it writes its pid file.
+	startLimit = 10 * time.Minute
 )
 
 var signals = map[string]unix.Signal{"HUP": unix.SIGHUP, "USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2}
@@ -36,6 +39,8 @@ type SignalConfig struct {
 	Signal string
 	// PIDFile is an absolute path from the host's configuration; it is read for each signal.
 	PIDFile string
+	// Program is the absolute path of the program that the process must run, "" when the times alone tell.
+	Program string
 	// Clock is the wall clock, with which the file's time is compared.
 	Clock func() time.Time
 }
@@ -44,8 +49,10 @@ type SignalConfig struct {
 //
 // A pid file outlives a killed process and its number is then given to another, for which HUP is mostly fatal. So the
 // process is pinned by a handle, must have started before the pid file was last written, and the file must still name it
-// after that. If the wall clock was set forward in between, a right process can be refused; the error says what helps.
-// A signal has no answer: success means that it was sent.
+// after that. A file may also hold a number from elsewhere, a container say, that is an older process here: unless a
+// program is named, and is what the process runs, the file must have been written within startLimit of the start. If the
+// wall clock was set forward in between, a right process can be refused; the error says what helps. A signal has no
+// answer: success means that it was sent.
 type Signal struct {
 	config SignalConfig
 	signal unix.Signal
@@ -61,6 +68,8 @@ func NewSignal(config SignalConfig) (*Signal, error) {
 		return nil, fmt.Errorf("making signal: unknown signal %q: want HUP, USR1 or USR2", config.Signal)
 	case !filepath.IsAbs(config.PIDFile):
 		return nil, fmt.Errorf("making signal: pid file %q must be an absolute path", config.PIDFile)
+	case config.Program != "" && !filepath.IsAbs(config.Program):
+		return nil, fmt.Errorf("making signal: program %q must be an absolute path", config.Program)
 	case config.Clock == nil:
 		return nil, errors.New("making signal: a clock is required")
 	}
@@ -91,13 +100,8 @@ func (s *Signal) send() error {
 		return fmt.Errorf("opening process %d: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(handle) }()
-	age, err := processAge(pid)
-	if err != nil {
+	if err := s.isRight(pid, written); err != nil {
 		return err
-	}
-	if fileAge := s.config.Clock().Sub(written); fileAge > age+clockSlack {
-		return fmt.Errorf("%w: process %d began after the pid file was written, so the number was reused, or the clock was set; "+
-			"restart the service, or touch the pid file if the process is right", ErrNoProcess, pid)
 	}
 	if again, _, err := s.readPID(); err != nil || again != pid {
 		return fmt.Errorf("%w: the pid file changed while it was read", ErrNoProcess)
@@ -109,6 +113,41 @@ func (s *Signal) send() error {
 		return fmt.Errorf("sending %s to process %d: %w", s.config.Signal, pid, err)
 	}
 	return nil
+}
+
+// isRight says why process pid is not the one that wrote the pid file at that time.
+func (s *Signal) isRight(pid int, written time.Time) error {
+	age, err := processAge(pid)
+	if err != nil {
+		return err
+	}
+	fileAge := s.config.Clock().Sub(written)
+	runs, unseen := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	named := runs
+	if unseen != nil {
+		named = "PATH"
+	}
+	switch {
+	case fileAge > age+clockSlack:
+		return fmt.Errorf("%w: process %d began after the pid file was written, so the number was reused, or the clock was set; "+
+			"restart the service; or, if the process is right, write program: %s beside pidFile in the host file and touch the pid file", ErrNoProcess, pid, named)
+	case s.config.Program != "" && unseen != nil:
+		return fmt.Errorf("%w: which program process %d runs cannot be seen, and the host file names one: %w", ErrNoProcess, pid, unseen)
+	case s.config.Program != "" && !isProgram(runs, s.config.Program):
+		return fmt.Errorf("%w: process %d runs %s, and the host file names the program %s", ErrNoProcess, pid, runs, s.config.Program)
+	case s.config.Program == "" && age > fileAge+startLimit:
+		return fmt.Errorf("%w: process %d (%s) began %s before the pid file was written, so the number is another process's, as that of a container is; "+
+			"if the process is right, write program: %s beside pidFile in the host file", ErrNoProcess, pid, named, (age - fileAge).Round(time.Second), named)
+	}
+	return nil
+}
+
+// isProgram reports whether what a process runs is the program of that name, or what was there before an upgrade.
+func isProgram(runs, program string) bool {
+	if resolved, err := filepath.EvalSymlinks(program); err == nil {
+		program = resolved
+	}
+	return strings.TrimSuffix(runs, " (deleted)") == program
 }
 
 func (s *Signal) readPID() (pid int, written time.Time, err error) {

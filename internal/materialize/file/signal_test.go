@@ -23,6 +23,7 @@ func TestNewSignalRefuses(t *testing.T) {
 		"Empty":    {PIDFile: "/run/app.pid", Clock: time.Now},
 		"Relative": {Signal: "HUP", PIDFile: "app.pid", Clock: time.Now},
 		"NoClock":  {Signal: "HUP", PIDFile: "/run/app.pid"},
+		"Program":  {Signal: "HUP", PIDFile: "/run/app.pid", Program: "app", Clock: time.Now},
 	} {
 		if _, err := NewSignal(config); err == nil {
 			t.Errorf("%s: got no error", name)
@@ -86,6 +87,45 @@ func TestSignal(t *testing.T) {
 	}
 	if got := received(dir); got != "ready HUP USR1" {
 		t.Errorf("got signals %q, want no further", got)
+	}
+}
+
+// A pid file that was written long after the process of its number began holds a number from elsewhere. Naming the program
+// tells a process that writes its pid file again from that.
+func TestSignalOlderProcess(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pid")
+	pid := service(t, dir)
+	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(file, later, later); err != nil {
+		t.Fatal(err)
+	}
+	shell, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, program, says, got string
+	}{
+		{"NotNamed", "", "program: " + shell, "ready"},
+		{"AnotherProgram", "/bin/true", "runs " + shell, "ready"},
+		{"Named", "/bin/sh", "", "ready HUP"},
+	} {
+		s, err := NewSignal(SignalConfig{Signal: "HUP", PIDFile: file, Program: test.program, Clock: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Reload(t.Context(), event)
+		switch {
+		case test.says == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case test.says != "" && (!errors.Is(err, ErrNoProcess) || !strings.Contains(err.Error(), test.says)):
+			t.Errorf("%s: got %v, want ErrNoProcess and %q", test.name, err, test.says)
+		}
+		eventually(t, test.name+": the service got "+test.got, func() bool { return received(dir) == test.got })
 	}
 }
 

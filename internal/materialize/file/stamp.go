@@ -43,6 +43,7 @@ type declaration struct {
 	Field      string            `json:"field,omitempty"`
 	Keys       map[string]string `json:"keys,omitempty"`
 	VersionKey string            `json:"versionKey,omitempty"`
+	Reader     format.Reader     `json:"reader,omitempty"`
 	Mode       fs.FileMode       `json:"mode"`
 	UID        int               `json:"uid"`
 	GID        int               `json:"gid"`
@@ -50,7 +51,7 @@ type declaration struct {
 
 func (d declaration) equal(e declaration) bool {
 	same := maps.Equal(d.Keys, e.Keys)
-	return same && d.Format == e.Format && d.Field == e.Field && d.VersionKey == e.VersionKey &&
+	return same && d.Format == e.Format && d.Field == e.Field && d.VersionKey == e.VersionKey && d.Reader == e.Reader &&
 		d.Mode == e.Mode && d.UID == e.UID && d.GID == e.GID
 }
 

@@ -5,70 +5,98 @@ package format
 import (
 	"bytes"
 	"fmt"
-	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
-
-	"github.com/joho/godotenv"
 )
 
-// bare needs no quotes for any reader: no shell expands, splits or globs it.
-var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]*$`)
-
-// appendEnv writes one line (more when the value has line breaks).
-//
-// Within single quotes all readers take everything literally. A value that has a single quote goes into double quotes,
-// where all of them undo a backslash before one of \ " $ and backquote. Both fail before a closing quote that follows
-// a backslash, which dotenv takes for an escape; and dotenv strips every double quote from the end.
-func appendEnv(out []byte, key string, data []byte) ([]byte, error) {
-	if err := fitsEnv(data); err != nil {
-		return nil, err
-	}
-	out = append(append(out, key...), '=')
-	switch {
-	case bare.Match(data):
-		out = append(out, data...)
-	case !bytes.ContainsRune(data, '\''):
-		out = append(append(append(out, '\''), data...), '\'')
-	default:
-		out = append(out, '"')
-		for _, c := range data {
-			if c == '\\' || c == '"' || c == '$' || c == '`' {
-				out = append(out, '\\')
-			}
-			out = append(out, c)
-		}
-		out = append(out, '"')
-	}
-	return append(out, '\n'), nil
-}
-
-func fitsEnv(data []byte) error {
+// appendEnv writes one line (more when the value has line breaks) as the reader reads it, or, when none is named, as all
+// that know quotes read it. What each refuses is said by the limits of the shapes.
+func (l Layout) appendEnv(out []byte, key string, data []byte) ([]byte, error) {
 	switch {
 	case bytes.IndexByte(data, 0) >= 0:
-		return fmt.Errorf("%w: an environment holds no NUL", ErrUnfit)
+		return nil, fmt.Errorf("%w: an environment holds no NUL", ErrUnfit)
 	case !utf8.Valid(data) || bytes.ContainsFunc(data, nonCharacter):
-		return fmt.Errorf("%w: systemd drops what is not UTF-8 or holds a Unicode noncharacter", ErrUnfit)
-	case bytes.Contains(data, []byte("\r\n")):
-		return fmt.Errorf("%w: dotenv changes CR LF to LF", ErrUnfit)
-	case bytes.HasSuffix(data, []byte(`\`)):
-		return fmt.Errorf("%w: a trailing backslash is read differently by dotenv", ErrUnfit)
-	case bytes.HasSuffix(data, []byte(`"`)) && bytes.ContainsRune(data, '\''):
-		return fmt.Errorf("%w: a single quote with a trailing double quote is read differently by dotenv", ErrUnfit)
+		return nil, fmt.Errorf("%w: systemd drops what is not UTF-8 or holds a Unicode noncharacter", ErrUnfit)
 	}
-	return nil
+	text, why := written(string(data), l.Reader)
+	if why != "" {
+		return nil, fmt.Errorf("%w: %s", ErrUnfit, why)
+	}
+	return append(append(append(append(out, key...), '='), text...), '\n'), nil
 }
 
 // nonCharacter reports code points that Unicode reserves for ever.
 func nonCharacter(r rune) bool { return (r >= 0xFDD0 && r <= 0xFDEF) || r&0xFFFE == 0xFFFE }
 
-func readEnv(data []byte) (map[string][]byte, error) {
-	parsed, err := godotenv.UnmarshalBytes(data)
-	if err != nil {
-		return nil, errMalformed // the library's error quotes the line
+// written is text in the first shape that every reader wanted takes for text, or why there is none.
+func written(text string, reader Reader) (line, why string) {
+	wanted, holds := []Reader{reader}, ""
+	if reader == "" {
+		wanted = quoting
 	}
-	entries := make(map[string][]byte, len(parsed))
-	for key, text := range parsed {
-		entries[key] = []byte(text)
+	for _, s := range shapes {
+		reason, serves := "", true
+		for _, r := range wanted {
+			if !slices.Contains(s.reads, r) {
+				serves = false
+				break
+			}
+			if reason = s.limit(r, text); reason != "" {
+				break
+			}
+		}
+		if serves && reason == "" {
+			return s.write(text), ""
+		}
+		if serves && s.hint {
+			holds = reason
+		}
+	}
+	if reader == "" {
+		return "", fmt.Sprintf("it holds %s, and what reads env files disagrees about that; say what reads this file "+
+			"(reader: in the consumer), or deliver it as json or raw", holds)
+	}
+	return "", fmt.Sprintf("it holds %s, which cannot be written for %s; deliver it as json or raw", holds, reader)
+}
+
+// readEnv reads what appendEnv wrote.
+func (l Layout) readEnv(data []byte) (map[string][]byte, error) {
+	entries, rest := map[string][]byte{}, string(data)
+	for rest != "" {
+		key, after, found := strings.Cut(rest, "=")
+		if !found {
+			return nil, errMalformed
+		}
+		// The shortest text up to a line's end that would be written like this is the value: a value's own line breaks
+		// stand in quotes, and what is before one of those closes none.
+		text, size, ok := l.entry(after)
+		if !ok {
+			return nil, errMalformed
+		}
+		entries[key], rest = []byte(text), after[size:]
 	}
 	return entries, nil
+}
+
+// entry undoes one written value, and says how much of the input it was, its line end included.
+func (l Layout) entry(input string) (text string, size int, ok bool) {
+	for at := 0; ; {
+		n := strings.IndexByte(input[at:], '\n')
+		if n < 0 {
+			return "", 0, false
+		}
+		line := input[:at+n]
+		at += n + 1
+		for _, s := range shapes {
+			if !slices.Contains(s.reads, l.Reader) && (l.Reader != "" || len(s.reads) < len(quoting)) {
+				continue
+			}
+			if text, ok := s.undo(line); ok {
+				if again, why := written(text, l.Reader); why == "" && again == line {
+					return text, at, true
+				}
+			}
+		}
+	}
 }

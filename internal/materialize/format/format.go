@@ -14,10 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -25,10 +25,10 @@ import (
 type Name string
 
 const (
-	// Env is lines of KEY=value that a POSIX shell (set -a; . file), systemd's EnvironmentFile= (248 or later) and
-	// dotenv libraries read alike. What needs no quotes has none, so docker's --env-file, which knows no quotes, reads
-	// those lines too. Refused, because the readers disagree: NUL, what is not UTF-8 and Unicode's noncharacters, CR
-	// followed by LF, a value that ends in a backslash, and one that holds a single and ends in a double quote.
+	// Env is lines of KEY=value. When Layout.Reader is empty they are written such that everything in Readers that knows
+	// quotes reads them alike; what needs no quotes has none, so docker's --env-file reads those lines too. With a Reader
+	// they are written for that one. Refused: NUL, what is not UTF-8, Unicode's noncharacters, and what the readers
+	// wanted have no common way to write (see the limits of shapes).
 	Env Name = "env"
 	// JSON is one object of strings; a field that is not UTF-8 becomes {"base64": "..."}, as wherever Custody writes
 	// bytes into text. Nothing is refused.
@@ -56,18 +56,9 @@ type Layout struct {
 	Keys map[string]string
 	// VersionKey is the key under which the version is written as well, "" for none.
 	VersionKey string
+	// Reader is what reads an Env file, "" for everything that knows quotes. Another format has none.
+	Reader Reader
 }
-
-var (
-	plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
-	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	// steering are variables by which an environment file would run code or change how the reading shell works. An
-	// estate may choose keys but not commands. The list is the shell's, the loader's and the common interpreters'; a
-	// program that runs what some other variable says is beyond it.
-	steering = regexp.MustCompile(`^(_|PATH|IFS|ENV|BASH.*|SHELLOPTS|PROMPT_COMMAND|PS[0-4]|OPTIND|CDPATH|` +
-		`UID|EUID|PPID|LD_.*|DYLD_.*|GCONV_PATH|PYTHON(PATH|HOME|STARTUP)|PERL5(LIB|OPT|DB)|PERLLIB|RUBY(LIB|OPT)|` +
-		`NODE_(OPTIONS|PATH)|(JAVA_TOOL|JDK_JAVA|_JAVA)_OPTIONS|GIT_SSH_COMMAND|GIT_EXEC_PATH)$`)
-)
 
 // Check reports what is wrong with the layout itself, before there is a value.
 func (l Layout) Check() error {
@@ -77,12 +68,22 @@ func (l Layout) Check() error {
 			return fmt.Errorf("checking layout: a field can be chosen for format %q only", Raw)
 		}
 	case Raw:
+		if l.Reader != "" {
+			return fmt.Errorf("checking layout: a reader can be named for format %q only", Env)
+		}
 		if len(l.Keys) > 0 || l.VersionKey != "" {
 			return fmt.Errorf("checking layout: format %q has no keys", Raw)
 		}
 		return nil
 	default:
 		return fmt.Errorf("checking layout: unknown format %q: want env, json, properties or raw", l.Format)
+	}
+	switch {
+	case l.Reader == "":
+	case l.Format != Env:
+		return fmt.Errorf("checking layout: a reader can be named for format %q only", Env)
+	case !slices.Contains(Readers, l.Reader):
+		return fmt.Errorf("checking layout: unknown reader %q: want one of %v", l.Reader, Readers)
 	}
 	owners := map[string]string{}
 	if l.VersionKey != "" {
@@ -134,7 +135,9 @@ func (l Layout) Render(v secret.Value, version string) ([]byte, error) {
 		}
 		entries[key] = v.Expose(field)
 	}
-	write := writers[l.Format]
+	write := map[Name]func([]byte, string, []byte) ([]byte, error){
+		Env: l.appendEnv, JSON: appendJSON, Properties: appendProperty,
+	}[l.Format]
 	var out []byte
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		var err error
@@ -171,23 +174,18 @@ func (l Layout) Read(data []byte) (secret.Value, error) {
 		return secret.Value{}, err
 	}
 	entries, err := map[Name]func([]byte) (map[string][]byte, error){
-		Env: readEnv, JSON: readJSON, Properties: readProperties,
+		Env: l.readEnv, JSON: readJSON, Properties: readProperties,
 		Raw: func(data []byte) (map[string][]byte, error) { return map[string][]byte{l.rawField(): data}, nil },
 	}[l.Format](data)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, err)
 	}
 	for key := range entries {
-		if !plainKey.MatchString(key) {
+		if materialize.CheckKey(key, false) != nil {
 			return secret.Value{}, fmt.Errorf("reading %s: %w", l.Format, errMalformed)
 		}
 	}
 	return secret.New(entries)
-}
-
-// writers append one entry; keys have been checked and come in order.
-var writers = map[Name]func(out []byte, key string, data []byte) ([]byte, error){
-	Env: appendEnv, JSON: appendJSON, Properties: appendProperty,
 }
 
 func (l Layout) rawField() string {
@@ -199,15 +197,8 @@ func (l Layout) rawField() string {
 
 // CheckKey reports why the format cannot write a key.
 func (l Layout) CheckKey(key string) error {
-	pattern := plainKey
-	if l.Format == Env {
-		pattern = envKey
-	}
-	if !pattern.MatchString(key) {
-		return fmt.Errorf("checking key %q: must match %s", key, pattern)
-	}
-	if l.Format == Env && steering.MatchString(key) {
-		return fmt.Errorf("checking key %q: it steers the shell or the program that reads it; choose another key", key)
+	if err := materialize.CheckKey(key, l.Format == Env); err != nil {
+		return fmt.Errorf("checking key %q: %w", key, err)
 	}
 	return nil
 }

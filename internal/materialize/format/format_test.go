@@ -36,8 +36,12 @@ func TestRender(t *testing.T) {
 		fields map[string]string
 		want   string
 	}{
-		"Env":        {Layout{Format: Env}, fields, "USER_NAME=relay\nVALUE=\"it's \\\\ \\$5\n\"\n"},
-		"EnvKeys":    {Layout{Format: Env, Keys: map[string]string{"value": "smtp_pass"}, VersionKey: "V"}, fields, "USER_NAME=relay\nV=2.r.a\nsmtp_pass=\"it's \\\\ \\$5\n\"\n"},
+		"Env":        {Layout{Format: Env, Reader: Systemd}, fields, "USER_NAME=relay\nVALUE=\"it's \\\\ \\$5\n\"\n"},
+		"EnvSh":      {Layout{Format: Env, Reader: Sh}, fields, "USER_NAME=relay\nVALUE='it'\\''s \\ $5\n'\n"},
+		"EnvDocker":  {Layout{Format: Env, Reader: Docker}, map[string]string{"value": `it's "$5" # x`}, "VALUE=it's \"$5\" # x\n"},
+		"EnvNode":    {Layout{Format: Env, Reader: Node}, map[string]string{"value": `it's "$5"`}, "VALUE=`it's \"$5\"`\n"},
+		"EnvPython":  {Layout{Format: Env, Reader: PythonDotenv}, map[string]string{"value": `\\it's`}, `VALUE='\\\\it\'s'` + "\n"},
+		"EnvKeys":    {Layout{Format: Env, Reader: Systemd, Keys: map[string]string{"value": "smtp_pass"}, VersionKey: "V"}, fields, "USER_NAME=relay\nV=2.r.a\nsmtp_pass=\"it's \\\\ \\$5\n\"\n"},
 		"EnvSingle":  {Layout{Format: Env}, map[string]string{"value": `a"$b c\d`}, "VALUE='a\"$b c\\d'\n"},
 		"EnvEmpty":   {Layout{Format: Env}, map[string]string{"value": ""}, "VALUE=\n"},
 		"JSON":       {Layout{Format: JSON, VersionKey: "version"}, fields, "{\n  \"user-name\":\"relay\",\n  \"value\":\"it's \\\\ $5\\n\",\n  \"version\":\"2.r.a\"\n}\n"},
@@ -91,6 +95,14 @@ func TestRefusals(t *testing.T) {
 		"EnvCRLF":             {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + "\r\n"}, unfit: true},
 		"EnvBackslash":        {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + `\`}, unfit: true},
 		"EnvQuotes":           {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + `'"`}, unfit: true},
+		"EnvDollar":           {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + "'s $5"}, unfit: true},
+		"EnvBackslashN":       {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + `'s \n`}, unfit: true},
+		"EnvShare":            {layout: Layout{Format: Env}, fields: map[string]string{"v": `\\server\` + canary}, unfit: true},
+		"EnvLines":            {layout: Layout{Format: Env}, fields: map[string]string{"v": canary + "\nb"}, unfit: true},
+		"DockerLines":         {layout: Layout{Format: Env, Reader: Docker}, fields: map[string]string{"v": canary + "\nb"}, unfit: true},
+		"UnknownReader":       {layout: Layout{Format: Env, Reader: "perl"}},
+		"ReaderOfJSON":        {layout: Layout{Format: JSON, Reader: Sh}},
+		"ReaderOfRaw":         {layout: Layout{Format: Raw, Reader: Sh}},
 		"PropertiesNotUTF8":   {layout: Layout{Format: Properties}, fields: map[string]string{"v": canary + "\xff"}, unfit: true},
 	} {
 		t.Run(name, func(t *testing.T) {
