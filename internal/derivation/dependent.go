@@ -6,15 +6,22 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/outward"
 )
+
+// proveTimeout bounds what one consumer of the derived secret is asked.
+const proveTimeout = 2 * time.Minute
 
 // Consumer is a consumer of the derived secret, and the proof that it must give.
 type Consumer struct {
 	materialize.Consumer
 	Needs materialize.Level
+	// Group are the consumers that fail together; see outward.Call.
+	Group string
 }
 
 // Dependent stands for a derived secret among the consumers of one of its inputs: it has taken a version of the input
@@ -32,6 +39,9 @@ type Dependent struct {
 	Journal Journal
 	// Wake has the derived secret looked at soon.
 	Wake func(path authority.Path)
+	// Calls bounds what its consumers are asked, together with what the derived secret's own looks ask of them. nil leaves
+	// that to the caller.
+	Calls *outward.Calls
 }
 
 var _ materialize.Consumer = (*Dependent)(nil)
@@ -67,7 +77,7 @@ func (d *Dependent) Prove(ctx context.Context, v authority.Versioned) (materiali
 	}
 	var missing []string
 	for _, consumer := range d.Consumers {
-		proof, err := consumer.Prove(ctx, held)
+		proof, err := d.prove(ctx, consumer, held)
 		if err != nil {
 			return materialize.Proof{}, err
 		}
@@ -80,6 +90,14 @@ func (d *Dependent) Prove(ctx context.Context, v authority.Versioned) (materiali
 		return materialize.Proof{Missing: "proof from consumers of " + d.Secret + ": " + strings.Join(missing, ", ")}, nil
 	}
 	return materialize.Proof{Version: v.ID, Level: d.Highest(), Evidence: d.Secret + " was computed from it and all its consumers run on that"}, nil
+}
+
+func (d *Dependent) prove(ctx context.Context, consumer Consumer, held authority.Versioned) (materialize.Proof, error) {
+	if d.Calls == nil {
+		return consumer.Prove(ctx, held)
+	}
+	call := outward.Call{Part: outward.Reader(string(d.Path), consumer.Name()), Group: consumer.Group, Rank: outward.Begun, Limit: proveTimeout}
+	return outward.Do(ctx, d.Calls, call, func(ctx context.Context) (materialize.Proof, error) { return consumer.Consumer.Prove(ctx, held) })
 }
 
 // Withdraw does nothing: the derived secret has a life of its own.

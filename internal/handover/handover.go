@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -59,9 +60,11 @@ type Subject struct {
 	Secret   string
 	Path     authority.Path
 	Document string
-	// Upstream is nil when nothing outside checks the value.
+	// Upstream is nil, or one that does not verify, when nothing outside checks the value.
 	Upstream Verifier
-	Policy   journal.Policy
+	// Server are the upstreams that fail together; see outward.Call.
+	Server string
+	Policy journal.Policy
 }
 
 // Config wires an Engine.
@@ -72,6 +75,8 @@ type Config struct {
 	Source    Source
 	Now       func() time.Time
 	NewRun    func() authority.RunID
+	// Calls bounds what is asked of parts outside; nil means by themselves. All engines of a process share them.
+	Calls *outward.Calls
 }
 
 // Engine hands secrets over.
@@ -89,7 +94,12 @@ type refusal struct {
 }
 
 // New returns an engine.
-func New(config Config) *Engine { return &Engine{Config: config, wrong: map[authority.Path]refusal{}} }
+func New(config Config) *Engine {
+	if config.Calls == nil {
+		config.Calls = outward.New(config.Now)
+	}
+	return &Engine{Config: config, wrong: map[authority.Path]refusal{}}
+}
 
 var (
 	// ErrOccupied: a value that no handover wrote stands at the path; a person decides which is right.
@@ -191,16 +201,24 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 	if s.Upstream == nil {
 		return nil
 	}
+	if readier, able := s.Upstream.(upstream.Readier); able {
+		if _, err := ask(ctx, e, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, readier.Ready(ctx) }); err != nil {
+			return fmt.Errorf("%w: %w", ErrUndecided, err)
+		}
+	}
+	if !s.Upstream.Kind().Verifies {
+		return nil
+	}
 	if err := e.spare(ctx, s, entry, digest); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	verdict, err := s.Upstream.Verify(ctx, value)
+	verdict, err := ask(ctx, e, s, func(ctx context.Context) (upstream.Verdict, error) { return s.Upstream.Verify(ctx, value) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if verdict == upstream.Refused {
 		e.wrong[s.Path] = refusal{e.Now(), digest}
+	} else if outward.GoesOn(err) { // and may be refused yet
+		e.wrong[s.Path] = refusal{at: e.Now()}
 	} else if _, seen := e.wrong[s.Path]; !seen {
 		e.wrong[s.Path] = refusal{} // this process saw how it ended
 	}
@@ -215,6 +233,12 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 	default:
 		return ErrUndecided
 	}
+}
+
+// ask calls the upstream, which changes nothing there.
+func ask[T any](ctx context.Context, e *Engine, s Subject, fn func(context.Context) (T, error)) (T, error) {
+	call := outward.Call{Part: outward.Account(string(s.Path)), Group: s.Server, Limit: askTimeout}
+	return outward.Do(ctx, e.Calls, call, fn)
 }
 
 // spare keeps sign-ins that may be wrong apart, where they lock the account out. The journal says that one was begun: a

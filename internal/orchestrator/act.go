@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
@@ -58,6 +59,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 	if err != nil {
 		return err
 	}
+	seen.rank = outlook.Rank
 	if outlook.Run != "" {
 		seen.kept = time.Time{}
 		seen.Again = outlook.Again
@@ -200,8 +202,15 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		return nil
 	}
 	if s.Stagger != nil && reason.Kind != "first" {
-		o.staggering.Lock() // until the run is planned: two of a set never both find the way clear
-		defer o.staggering.Unlock()
+		if err := o.Rotation.Ready(ctx, s.Subject); err != nil { // nothing outside is waited for under the lock
+			seen.hold(wait{reason: upstream.Explained(err), until: o.Now().Add(time.Minute)})
+			return nil
+		}
+		set := o.planningOf(s.Stagger.Set) // until the run is planned: two of a set never both find the way clear
+		if err := set.Enter(ctx, outward.First); err != nil {
+			return err
+		}
+		defer set.Leave()
 		stop, err := o.tooNear(ctx, s)
 		if err != nil {
 			return err
@@ -344,10 +353,14 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if steady || seen.failures == 0 {
 		seen.Drift = "" // else it is what the look that failed found
 	}
+	rank := outward.First
+	if s.Derived != nil && !steady { // the run of an input may wait for it
+		rank = outward.Begun
+	}
 	var faults []string
 	drifted := map[string]string{}
 	for _, consumer := range s.Consumers {
-		proof, err := consumer.Prove(ctx, held)
+		proof, err := o.Rotation.Prove(ctx, s.Subject, consumer, held, rank)
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
 			continue
 		}
@@ -362,7 +375,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 				})
 			}
 		}
-		if err := consumer.Deliver(ctx, held); err != nil {
+		if err := o.Rotation.Deliver(ctx, s.Subject, consumer, held, rank); err != nil {
 			faults = append(faults, consumer.Name()+": "+err.Error())
 		}
 	}

@@ -20,11 +20,14 @@ const unknownRetry = 5 * time.Minute
 // one write to the journal when that was answered. A change of the answer goes on record, once. Unknown changes nothing. It
 // starts no run: whether a refused value is replaced or set there again, a person decides.
 func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry, held authority.Versioned, seen *State) error {
-	if s.Upstream == nil || s.Elsewhere || s.Derived != nil || !s.Upstream.Kind().Verifies {
+	if s.Upstream == nil || s.Elsewhere || s.Derived != nil {
 		return nil
 	}
 	if err := o.recordCheck(ctx, s, entry); err != nil { // an earlier process may owe it
 		return err
+	}
+	if s.Policy.VerifyEvery <= 0 || o.Rotation.Ready(ctx, s.Subject) != nil || !s.Upstream.Kind().Verifies {
+		return nil
 	}
 	now := o.Now()
 	due, on := rotation.NextCheck(*entry, s.Policy, s.Upstream.Kind().WrongEvery, now)

@@ -24,6 +24,7 @@ import (
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -100,7 +101,8 @@ type Config struct {
 	MaxTimedPerHour int
 	// Reconcile is how often consumers are looked at when nothing else happens. 0 means 10 minutes.
 	Reconcile time.Duration
-	// Workers act on different secrets at once. 0 means 1, in order of path.
+	// Workers act on different secrets at once; those who wait for something outside are not counted. 0 means 1, in order
+	// of path.
 	Workers int
 	// Finished, when set, is told whenever a look has ended.
 	Finished func()
@@ -133,6 +135,7 @@ type State struct {
 	stood      string            // the live run of a member of a group and its step, as the others were told last
 	checkAgain time.Time         // a sign-in decided nothing; none is tried before
 	unknowns   int               // how many did not, in a row
+	rank       outward.Rank      // of what it is in the middle of
 	woken      bool              // somebody wants it looked at again, though a look may be under way
 	doubted    bool              // its consumers are to be looked at again, however lately they were found right
 	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
@@ -166,9 +169,9 @@ type Orchestrator struct {
 	misplaced map[authority.Path]string
 	placed    int
 	looks     sync.WaitGroup
-	slots     chan struct{}
-	// staggering is held while a run of a stagger set is planned.
-	staggering sync.Mutex
+	places    *outward.Gate
+	// planning lets one of each stagger set plan its run at once.
+	planning map[string]*outward.Gate
 }
 
 // New returns an orchestrator without secrets; Use gives it some.
@@ -181,7 +184,8 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]string{}, slots: make(chan struct{}, max(config.Workers, 1)), secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
+		Config: config, busy: map[authority.Path]string{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
+		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
 
@@ -363,20 +367,24 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 		requests[request.Path] = append(requests[request.Path], request)
 	}
 	for _, s := range o.ready(requests) {
-		turn := func() {
+		turn := func(ctx context.Context) {
 			defer o.finish(s.Path)
 			if o.Stopping == nil || !o.Stopping() {
 				o.look(ctx, s, requests[s.Path], jumped)
 			}
 		}
 		if o.Workers <= 1 {
-			turn()
+			turn(ctx)
 			continue
 		}
+		rank := o.rankOf(s.Path)
 		o.looks.Go(func() {
-			o.slots <- struct{}{}
-			defer func() { <-o.slots }()
-			turn()
+			if o.places.Enter(ctx, rank) != nil {
+				o.finish(s.Path)
+				return
+			}
+			defer o.places.Leave()
+			turn(outward.AtPlace(ctx, o.places, rank))
 		})
 	}
 	return o.next(), errors.Join(pruning, ctx.Err())
@@ -401,6 +409,16 @@ func (o *Orchestrator) prune(ctx context.Context) error {
 
 // Wait returns once no look is under way.
 func (o *Orchestrator) Wait() { o.looks.Wait() }
+
+// rankOf is that of what the last look at path was in the middle of.
+func (o *Orchestrator) rankOf(path authority.Path) outward.Rank {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if state := o.states[path]; state != nil {
+		return state.rank
+	}
+	return outward.First
+}
 
 func (o *Orchestrator) finish(path authority.Path) {
 	o.mu.Lock()
@@ -448,10 +466,14 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 			o.busy[path] = o.secrets[path].Secret
 		}
 	}
+	if o.Workers > 1 {
+		slices.SortStableFunc(work, func(a, b Secret) int { return cmp.Compare(o.states[b.Path].rank, o.states[a.Path].rank) })
+	}
 	return work
 }
 
-// prime counts the timed runs that earlier processes started within the last hour.
+// prime learns from the journal what earlier processes left: the timed runs that they started within the last hour, and
+// which runs are under way.
 func (o *Orchestrator) prime(ctx context.Context) error {
 	o.mu.Lock()
 	primed := o.primed
@@ -468,6 +490,9 @@ func (o *Orchestrator) prime(ctx context.Context) error {
 	for _, entry := range entries {
 		if entry.Live != nil && entry.Live.Trigger.Kind == trigger.Time {
 			o.timed = append(o.timed, entry.Live.Started)
+		}
+		if state := o.states[entry.Path]; state != nil && entry.Live != nil && entry.Live.Step != journal.Planned {
+			state.rank = outward.Begun // what it has changed outside the first look finds out
 		}
 		if entry.Last != nil && entry.Last.Trigger.Kind == trigger.Time {
 			o.timed = append(o.timed, entry.Last.Started)

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -19,6 +20,16 @@ type Stagger struct {
 	Set string
 	// Gap is the time between the end of one's run and the start of another's.
 	Gap time.Duration
+}
+
+// planningOf lets one of a stagger set through at once.
+func (o *Orchestrator) planningOf(set string) *outward.Gate {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.planning[set] == nil {
+		o.planning[set] = outward.NewGate(1, 0)
+	}
+	return o.planning[set]
 }
 
 // tooNear says why a run may not begin beside, or so soon after, that of another secret of the set; nil when it may.

@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
@@ -121,7 +122,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	}
 	for _, consumer := range s.Consumers {
 		ask, cancel := context.WithTimeout(ctx, askTimeout)
-		proof, err := consumer.Prove(ask, held)
+		proof, err := p.Orchestrator.Rotation.Prove(ask, s.Subject, consumer, held, outward.First)
 		cancel()
 		if err != nil {
 			doubts = append(doubts, fmt.Sprintf("%s: consumer %s cannot be asked: %s", s.Subject.Secret, consumer.Name(), err))
@@ -150,7 +151,7 @@ func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authorit
 	}
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	verdict, err := s.Upstream.Verify(ask, v)
+	verdict, err := p.Orchestrator.Rotation.SignIn(ask, s.Subject, v)
 	if err == nil {
 		credential.Verdict = verdict
 	}

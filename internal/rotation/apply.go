@@ -66,9 +66,8 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	}
 	fresh := a.p.fresh
 	a.p.fresh = false
-	err := a.call(ctx, func(ctx context.Context) error {
-		_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, a.p.candidate)
-		return err
+	_, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
+		return a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, a.p.candidate)
 	})
 	a.p.fresh = fresh && err != nil && definite(err)
 	switch {
@@ -278,7 +277,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		}
 	}
 	if act != nil {
-		err := a.call(ctx, act)
+		err := a.change(ctx, act)
 		if errors.Is(err, journal.ErrSuperseded) {
 			return nil, err
 		}

@@ -38,7 +38,7 @@ func NextCheck(entry journal.Entry, policy journal.Policy, wrongEvery time.Durat
 // Check signs in with the value of record of s, which has no live run, within what locks accounts out. Unknown comes with the
 // reason.
 func (e *Engine) Check(ctx context.Context, s Subject, held authority.Versioned) (upstream.Verdict, error) {
-	if err := known(ctx, s.Upstream); err != nil {
+	if err := e.Ready(ctx, s); err != nil {
 		return upstream.Unknown, err
 	}
 	a := &attempt{Engine: e, s: s, kind: s.Upstream.Kind()}

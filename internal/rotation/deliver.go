@@ -23,9 +23,6 @@ const (
 
 	// redeliverAfter bounds how often a consumer that shows no proof is disturbed again.
 	redeliverAfter = 5 * time.Minute
-	// consumerTimeout bounds a call to a consumer, whose own commands are bounded by what is declared for each: less than
-	// the time after which consumers are looked at again.
-	consumerTimeout = 8 * time.Minute
 	// stepOverlap records that proofs were still missing at maxOverlap.
 	stepOverlap journal.Step = "overlap-exceeded"
 	stepForced  journal.Step = "forced"
@@ -99,9 +96,7 @@ func (a *attempt) hand(ctx context.Context, held authority.Versioned, owed []lac
 	a.p.delivered = a.Now()
 	faults := map[string]error{}
 	for _, lack := range owed {
-		limited, cancel := context.WithTimeout(ctx, consumerTimeout)
-		err := lack.consumer.Deliver(limited, held)
-		cancel()
+		err := a.Deliver(ctx, a.s, lack.consumer, held, a.rank())
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -138,7 +133,7 @@ func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults 
 			lacking = append(lacking, lack{consumer: consumer, why: fault.Error()})
 			continue
 		}
-		proof, err := a.prove(ctx, consumer, held)
+		proof, err := a.Prove(ctx, a.s, consumer, held, a.rank())
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -152,12 +147,6 @@ func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults 
 		lacking = append(lacking, lack{consumer, describe(proof, held.ID, consumer.Needs), proof.Version == held.ID})
 	}
 	return lacking, nil
-}
-
-func (a *attempt) prove(ctx context.Context, consumer Consumer, held authority.Versioned) (materialize.Proof, error) {
-	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
-	defer cancel()
-	return consumer.Prove(ctx, held)
 }
 
 func describe(proof materialize.Proof, want authority.VersionID, needs materialize.Level) string {
@@ -246,7 +235,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	err = a.call(ctx, func(ctx context.Context) error {
+	err = a.change(ctx, func(ctx context.Context) error {
 		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)
 	})
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -52,7 +53,7 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	if a.p.issued.Empty() || a.p.issued.Equal(a.p.candidate) {
 		return nil, nil
 	}
-	err := a.call(ctx, func(ctx context.Context) error {
+	err := a.change(ctx, func(ctx context.Context) error {
 		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.issued, a.p.candidate)
 	})
 	switch {
@@ -81,10 +82,8 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	}
 	fresh := a.p.fresh
 	a.p.fresh = false
-	var issued secret.Value
-	err = a.call(ctx, func(ctx context.Context) (err error) {
-		issued, err = a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
-		return err
+	issued, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
+		return a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
 	})
 	a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
 	switch {
@@ -139,7 +138,7 @@ func (a *attempt) collect(ctx context.Context) (*pause, error) {
 	if !able {
 		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + a.leftHint()), nil
 	}
-	err := a.call(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
+	err := a.change(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
@@ -158,9 +157,7 @@ func (a *attempt) lister() (upstream.Lister, bool) {
 }
 
 func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return lister.List(ctx)
+	return outward.Do(ctx, a.Calls, a.outside(askTimeout), lister.List)
 }
 
 // newcomers compares what exists with what existed before the run. Nothing is removed: who made a newcomer, this

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -71,9 +72,10 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 
 // usesOf asks who used old within the quiet window, and as long before as evidence may be late or coarse.
 func (a *attempt) usesOf(ctx context.Context, witness upstream.Witness, old secret.Value) ([]upstream.Use, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return witness.Uses(ctx, old, a.Now().Add(-a.run.Policy.QuietWindow-a.kind.Evidence.Late-a.kind.Evidence.Fine))
+	since := a.Now().Add(-a.run.Policy.QuietWindow - a.kind.Evidence.Late - a.kind.Evidence.Fine)
+	return outward.Do(ctx, a.Calls, a.outside(askTimeout), func(ctx context.Context) ([]upstream.Use, error) {
+		return witness.Uses(ctx, old, since)
+	})
 }
 
 func nameOf(use upstream.Use) string { return cmp.Or(use.Who, "somebody") }

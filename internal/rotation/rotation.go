@@ -27,6 +27,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -62,6 +63,8 @@ type Escrow interface {
 type Consumer struct {
 	materialize.Consumer
 	Needs materialize.Level
+	// Group are the consumers that fail together, as a folder and a reload; see outward.Call.
+	Group string
 }
 
 // Subject is one secret with everything a run of it touches.
@@ -69,7 +72,9 @@ type Subject struct {
 	Secret string
 	Path   authority.Path
 	// Upstream is nil when nothing can make a successor; such a secret is only delivered.
-	Upstream  upstream.Upstream
+	Upstream upstream.Upstream
+	// Server are the upstreams that fail together; see outward.Call.
+	Server    string
 	Consumers []Consumer
 	Policy    journal.Policy
 	// AllowInterruption must be set for overwrite kinds.
@@ -93,6 +98,8 @@ type Config struct {
 	Observe func(secret string, run authority.RunID, step journal.Step, resumed bool)
 	// Stopping, when set, says that the process is to end: the step in hand is finished and no other begun.
 	Stopping func() bool
+	// Calls bounds what is asked of parts outside; nil means by themselves. All engines of a process share them.
+	Calls *outward.Calls
 }
 
 // Engine takes runs forward. It keeps no values beyond the run in hand and can be lost at any moment.
@@ -111,6 +118,9 @@ type Engine struct {
 
 // New returns an engine.
 func New(config Config) *Engine {
+	if config.Calls == nil {
+		config.Calls = outward.New(config.Now)
+	}
 	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
 }
 
@@ -125,6 +135,8 @@ type Outlook struct {
 	Again   time.Time
 	// ByDesign: nobody has to look at what it waits for; see journal.Waiting.
 	ByDesign bool
+	// Rank is how soon others should let it go on.
+	Rank outward.Rank
 }
 
 // Errors of Plan. Each says that nothing was changed.
@@ -159,7 +171,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		return "", err
 	}
 	if s.Upstream != nil {
-		if err := known(ctx, s.Upstream); err != nil {
+		if err := e.Ready(ctx, s); err != nil {
 			return "", fmt.Errorf("planning run of %s: %w: %w", s.Secret, ErrNotNow, err)
 		}
 	}
@@ -216,7 +228,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 // Quieten shortens the time in which a call of the last run of s may still land to what one can take: where it was longer,
 // the clock was set back. Where it is not known what the upstream can do, it stays as long.
 func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) error {
-	if s.Upstream != nil && known(ctx, s.Upstream) != nil {
+	if e.Ready(ctx, s) != nil {
 		return nil
 	}
 	longest := e.Now().Add(deadlineOf(s))
@@ -286,7 +298,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	}
 	outlook := Outlook{Run: a.run.ID}
 	var stop *pause
-	if err = known(ctx, a.s.Upstream); err != nil {
+	if err = a.ready(ctx, a.s, a.rank()); err != nil {
 		stop, err = a.stuck("its upstream to say what it can do", err), nil
 	} else if err = a.tighten(ctx); err == nil {
 		stop, err = a.forward(ctx)
@@ -300,6 +312,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 		outlook.Ended = a.entry.Last.Result
 		return outlook, nil
 	}
+	outlook.Rank = a.rank()
 	outlook.Waiting, outlook.ByDesign, outlook.Again = stop.reason, stop.byDesign, e.Now().Add(stop.after)
 	if err := a.tell(ctx, stop); err != nil {
 		e.doubt(a.run.ID)
@@ -317,17 +330,6 @@ func (a *attempt) takeUp(p *progress) {
 	if a.s.Upstream != nil {
 		a.kind = a.s.Upstream.Kind()
 	}
-}
-
-// known returns why it is not known what u can do, nil when it is.
-func known(ctx context.Context, u upstream.Upstream) error {
-	readier, able := u.(upstream.Readier)
-	if !able {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return readier.Ready(ctx)
 }
 
 // deadlineOf is the longest that a call of s can still land after it began.

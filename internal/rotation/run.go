@@ -11,13 +11,12 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
 const (
-	// askTimeout bounds calls that change nothing, and those to the authority.
-	askTimeout = 30 * time.Second
 	// tellAfter is how long a run waits before its reason is journaled for others to read.
 	tellAfter = 10 * time.Second
 	// applyAttempts is how often one run applies the same candidate, with an answer that is an error or with none, before it is
@@ -67,7 +66,7 @@ func (a *attempt) stuck(what string, err error) *pause {
 	if later, says := errors.AsType[*upstream.Later](err); says {
 		stop.after = max(stop.after, later.After)
 	}
-	stop.byDesign = errors.Is(err, errSparing)
+	stop.byDesign = errors.Is(err, errSparing) || errors.Is(err, outward.ErrBusy)
 	return stop
 }
 
@@ -218,16 +217,19 @@ func (a *attempt) escrow(ctx context.Context) error {
 	if a.s.Escrow == nil {
 		return nil
 	}
-	if err := a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate); err != nil {
+	call := outward.Call{Part: "escrow of " + string(a.s.Path), Limit: askTimeout}
+	if _, err := outward.Do(ctx, a.Calls, call, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate)
+	}); err != nil {
 		return fmt.Errorf("keeping admin candidate in escrow: %w", err)
 	}
 	return nil
 }
 
 func (a *attempt) propose(ctx context.Context, old secret.Value) (secret.Value, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	proposed, err := a.s.Upstream.Propose(ctx, old)
+	proposed, err := outward.Do(ctx, a.Calls, a.outside(askTimeout), func(ctx context.Context) (secret.Value, error) {
+		return a.s.Upstream.Propose(ctx, old)
+	})
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -252,16 +254,13 @@ func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, er
 	if left := a.lockOut(); left > 0 {
 		return upstream.Unknown, &upstream.Later{After: left, Err: errSparing}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	verdict, err := a.s.Upstream.Verify(ctx, v)
-	switch verdict {
-	case upstream.Accepted:
-		return verdict, nil
-	case upstream.Refused:
+	verdict, err := a.signIn(ctx, a.s, v, a.rank())
+	if verdict == upstream.Refused || outward.GoesOn(err) { // or it may be refused yet
 		a.mu.Lock()
 		a.wrong[a.s.Path] = a.Now()
 		a.mu.Unlock()
+	}
+	if verdict == upstream.Accepted || verdict == upstream.Refused {
 		return verdict, nil
 	}
 	return upstream.Unknown, err
@@ -282,29 +281,38 @@ func (a *attempt) lockOut() time.Duration {
 }
 
 // call runs fn, which may change something upstream, under a deadline that the journal already holds, and keeps count
-// of which calls may still land.
-func (a *attempt) call(ctx context.Context, fn func(context.Context) error) error {
+// of which calls may still land. It waits for its turn first: that takes nothing of the deadline.
+func call[T any](ctx context.Context, a *attempt, fn func(context.Context) (T, error)) (answer T, err error) {
+	turn, err := a.Calls.Enter(ctx, a.outside(0))
+	if err != nil {
+		return answer, fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)
+	}
+	defer turn.Leave()
 	left := a.run.CallBy.Sub(a.Now())
 	if left < a.kind.CallDeadline/2 || left > a.kind.CallDeadline { // too little, or of a clock that was set back since
 		a.run.CallBy = a.Now().Add(a.kind.CallDeadline)
 		if err := a.Journal.Save(ctx, a.entry); err != nil {
-			return err
+			return answer, err
 		}
 		left = a.run.CallBy.Sub(a.Now()) // the write may have taken long
 	}
 	if left <= 0 {
 		a.run.CallBy = a.p.prior
-		return fmt.Errorf("%w: the call's deadline passed before it began", upstream.ErrNotApplied)
+		return answer, fmt.Errorf("%w: the call's deadline passed before it began", upstream.ErrNotApplied)
 	}
-	ctx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
-	err := fn(ctx)
+	answer, err = outward.Run(ctx, turn, left, fn)
 	if definite(err) {
 		a.p.settled = a.run.CallBy
 		a.run.CallBy = a.p.prior // this call can land no more; saved with the next step
 	} else {
 		a.p.prior = a.run.CallBy
 	}
+	return answer, err
+}
+
+// change is call for what returns an error alone.
+func (a *attempt) change(ctx context.Context, fn func(context.Context) error) error {
+	_, err := call(ctx, a, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
 	return err
 }
 

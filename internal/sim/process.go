@@ -18,6 +18,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -144,7 +145,7 @@ func (w *World) boot() *orchestrator.Orchestrator {
 		Queue: w.queue(), Clock: w.clock(), Rotation: w.engine(),
 		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: record{w}, Now: w.Now, NewRun: w.newRun}),
 		Handover: handover.New(handover.Config{
-			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun,
+			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),
 		}),
 		MaxTimedPerHour: w.maxTimed, Reconcile: w.reconcile,
 	})
@@ -159,7 +160,7 @@ func (w *World) boot() *orchestrator.Orchestrator {
 func (w *World) engine() *rotation.Engine {
 	outside := store{w}
 	return rotation.New(rotation.Config{
-		Authority: outside, Journal: journals{journal.New(outside), w}, Record: record{w}, Now: w.Now, NewRun: w.newRun,
+		Authority: outside, Journal: journals{journal.New(outside), w}, Record: record{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),
 	})
 }
 

@@ -73,12 +73,15 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 	if bound.Upstream, err = p.upstreamOf(estate, declared); err != nil {
 		return bound, err
 	}
+	if _, ok := estate.UpstreamOf(declared); ok {
+		bound.Server = "upstream " + declared.Spec.Rotation.UpstreamRef
+	}
 	if len(estate.Opens(declared.Name)) > 0 {
-		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients, journal: journal.New(p.store)}
+		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients, journal: journal.New(p.values)}
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
-		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy}
-		if bound.Upstream != nil && bound.Upstream.Kind().Verifies {
+		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy, Server: bound.Server}
+		if bound.Upstream != nil {
 			bound.Handover.Upstream = bound.Upstream
 		}
 	}
@@ -115,7 +118,7 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rot
 		if needs == 0 {
 			needs = adapter.Highest()
 		}
-		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: needs})
+		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: needs, Group: failsWith(consumer.ConsumerSpec)})
 	}
 	for _, dependent := range estate.Dependents(declared) {
 		theirs, err := p.consumers(estate, dependent.Secret)
@@ -124,7 +127,8 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rot
 		}
 		adapter := &derivation.Dependent{
 			Secret: dependent.Name, Path: dependent.Path, Input: dependent.Input,
-			Authority: p.store, Journal: journal.New(p.store), Wake: func(path authority.Path) { p.platform.Orchestrator.Wake(path) },
+			Authority: p.values, Journal: journal.New(p.values), Wake: func(path authority.Path) { p.platform.Orchestrator.Wake(path) },
+			Calls: p.calls,
 		}
 		for _, consumer := range theirs {
 			adapter.Consumers = append(adapter.Consumers, derivation.Consumer(consumer))
@@ -132,6 +136,20 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rot
 		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: adapter.Highest()})
 	}
 	return bound, nil
+}
+
+// failsWith names the consumers that a consumer fails with: those in the same folder that are told in the same way.
+func failsWith(spec v1alpha1.ConsumerSpec) string {
+	if spec.File == nil {
+		return ""
+	}
+	group := "consumers in folder " + spec.File.Folder
+	for _, command := range []string{spec.File.Reload, spec.File.Check} {
+		if command != "" {
+			group += " with " + command
+		}
+	}
+	return group
 }
 
 func derivedSubject(estate *intent.Estate, declared *intent.Secret) (*derivation.Subject, error) {

@@ -26,6 +26,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
@@ -39,6 +40,8 @@ type parts struct {
 	log      *slog.Logger
 	state    *durable.Folder // nil while there is none
 	store    store
+	values   outward.Store // the same, its calls bounded
+	calls    *outward.Calls
 	record   record
 	platform *platform.Platform
 	seeds    *seeds
@@ -332,30 +335,33 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.calls = outward.New(Now)
+	p.values = outward.NewStore(p.store, p.calls)
+	record := boundedRecord{p.record, p.calls}
 	started := Now()
 	steady := func() time.Duration { return time.Since(started) }
-	entries := journal.New(p.store)
-	queue := trigger.New(p.store, p.record, Now)
-	clock := trigger.NewClock(p.store, Now, steady)
+	entries := journal.New(p.values)
+	queue := trigger.New(p.values, record, Now)
+	clock := trigger.NewClock(p.values, Now, steady)
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
 	engine := rotation.New(rotation.Config{
-		Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
-		Stopping: p.stopping.Load,
+		Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
+		Stopping: p.stopping.Load, Calls: p.calls,
 	})
 	conductor := orchestrator.New(orchestrator.Config{
-		Journal: entries, Values: p.store, Queue: queue, Clock: clock, Record: p.record, Now: Now, NewRun: newRun,
+		Journal: entries, Values: p.values, Queue: queue, Clock: clock, Record: record, Now: Now, NewRun: newRun,
 		Workers: workers, Finished: func() { p.platform.Nudge() },
 		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return behind },
-		Derivation: derivation.New(derivation.Config{Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun}),
+		Derivation: derivation.New(derivation.Config{Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
-			Authority: p.store, Journal: entries, Record: p.record, Source: p.seeds, Now: Now, NewRun: newRun,
+			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
 	estates := &estates{parts: p}
 	p.platform = platform.New(platform.Config{
-		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.store,
-		Journal: entries, Queue: queue, Clock: clock, Record: p.record, Orchestrator: conductor,
+		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
+		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor,
 		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind, Broken: p.broken,
 		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
@@ -369,7 +375,8 @@ func (p *parts) assemble(ctx context.Context) error {
 // broken says why only a restart helps, "" when none is needed; see Broken of the authority and of the record.
 func (p *parts) broken() string { return cmp.Or(p.store.Broken(), p.record.Broken()) }
 
-// workers is how many secrets are acted on at once: most of that is waiting for upstreams.
+// workers is how many secrets are worked on at once. Those that wait for something outside are not among them; package
+// outward bounds these.
 const workers = 16
 
 // findBootstrap finds a secret's encrypted document in the estate in force.

@@ -100,13 +100,13 @@ func New(config Config) (*Upstream, error) {
 	return &Upstream{config: config}, nil
 }
 
-// Kind is what the program says that it can do. It is asked until it has answered well, and never again after that.
-// Until then, which Ready tells, the kind is one that nothing can be done with, and every call fails with what was wrong
+// Kind is what the program says that it can do. It is asked here if it never was; after a bad answer, or none, Ready alone
+// asks again, and after a good one nobody does. Until then, which Ready tells, the kind is one that nothing can be done with, and every call fails with what was wrong
 // with the answer.
 func (u *Upstream) Kind() upstream.Kind {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.learn(context.Background()) != nil {
+	if u.mute != nil || u.learn(context.Background()) != nil {
 		return upstream.Kind{
 			Name: typeName, Capability: u.config.Mode, Undo: upstream.Impossible, LostReply: upstream.Person, Verifies: true,
 			CallDeadline: u.config.Timeout,

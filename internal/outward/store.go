@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package outward
+
+import (
+	"context"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
+)
+
+// storeTimeout bounds a call to the authority.
+const storeTimeout = 30 * time.Second
+
+// Store is an authority whose calls are bounded. A change that was given up may land later: every change of the port is
+// conditional on what it follows, or may be repeated, so whoever reads again sees what became of it. Changes and questions
+// are kept apart: while a change hangs, questions are still asked.
+type Store struct {
+	store authority.Store
+	calls *Calls
+}
+
+var _ authority.Store = Store{}
+
+// NewStore bounds the calls to store.
+func NewStore(store authority.Store, calls *Calls) Store { return Store{store, calls} }
+
+func asked[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
+	return Do(ctx, s.calls, Call{Part: "questions to the authority", Limit: storeTimeout}, fn)
+}
+
+func changed[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
+	return Do(ctx, s.calls, Call{Part: "changes to the authority", Limit: storeTimeout}, fn)
+}
+
+func nothing(err error) (struct{}, error) { return struct{}{}, err }
+
+// Incarnation implements authority.Store.
+func (s Store) Incarnation() authority.Incarnation { return s.store.Incarnation() }
+
+// Read implements authority.Store.
+func (s Store) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	return asked(ctx, s, func(ctx context.Context) (authority.Versioned, error) { return s.store.Read(ctx, path) })
+}
+
+// ReadVersion implements authority.Store.
+func (s Store) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
+	return asked(ctx, s, func(ctx context.Context) (authority.Versioned, error) { return s.store.ReadVersion(ctx, path, number) })
+}
+
+// Write implements authority.Store.
+func (s Store) Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
+	return changed(ctx, s, func(ctx context.Context) (authority.VersionID, error) { return s.store.Write(ctx, path, base, run, v) })
+}
+
+// Destroy implements authority.Store.
+func (s Store) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
+	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Destroy(ctx, path, number)) })
+	return err
+}
+
+// Remove implements authority.Store.
+func (s Store) Remove(ctx context.Context, path authority.Path) error {
+	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Remove(ctx, path)) })
+	return err
+}
+
+// Paths implements authority.Store.
+func (s Store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
+	return asked(ctx, s, func(ctx context.Context) ([]authority.Path, error) { return s.store.Paths(ctx, prefix) })
+}
+
+// Get implements authority.Store.
+func (s Store) Get(ctx context.Context, key string) (authority.Record, error) {
+	return asked(ctx, s, func(ctx context.Context) (authority.Record, error) { return s.store.Get(ctx, key) })
+}
+
+// Put implements authority.Store.
+func (s Store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
+	return changed(ctx, s, func(ctx context.Context) (authority.Revision, error) { return s.store.Put(ctx, key, base, data) })
+}
+
+// Delete implements authority.Store.
+func (s Store) Delete(ctx context.Context, key string) error {
+	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Delete(ctx, key)) })
+	return err
+}
+
+// List implements authority.Store.
+func (s Store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+	return asked(ctx, s, func(ctx context.Context) ([]authority.Record, error) { return s.store.List(ctx, prefix) })
+}
+
+// DigestKey implements authority.Store. It may make the key.
+func (s Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
+	return changed(ctx, s, func(ctx context.Context) ([]byte, error) { return s.store.DigestKey(ctx, path) })
+}
