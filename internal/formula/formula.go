@@ -7,7 +7,9 @@
 // nor keep the program busy. Guaranteed: no error quotes a value. Not guaranteed: that the same inputs give the same
 // bytes; htpasswd draws a salt each time.
 //
-// It costs no input or output. htpasswd costs about 50 ms of processor, by design of its hash.
+// It costs no input or output, and memory in proportion to what it makes: it has maxFields templates, maxTemplate
+// bytes and maxCalls calls of functions at most, and no text on the way is longer than a value may be. htpasswd costs about 50 ms of processor, by
+// design of its hash, maxHashes of them at most.
 package formula
 
 import (
@@ -25,6 +27,15 @@ import (
 	"custody.dev/custody/internal/secret"
 )
 
+const (
+	// maxTemplate bounds the templates of one secret together, in bytes.
+	maxTemplate = secret.MaxBytes
+	maxFields   = 100
+	// maxCalls bounds the calls of functions in them, maxHashes those that hash passwords.
+	maxCalls  = 100
+	maxHashes = 4
+)
+
 // Formula is a compiled set of templates. It is immutable.
 type Formula struct {
 	fields map[string]*template.Template
@@ -40,9 +51,21 @@ func Compile(fields map[string]string, inputs []string) (*Formula, error) {
 	if len(fields) == 0 {
 		return nil, errors.New("compiling formula: it has no fields")
 	}
+	if len(fields) > maxFields {
+		return nil, fmt.Errorf("compiling formula: it has %d fields, and may have %d; make several derived secrets of it", len(fields), maxFields)
+	}
+	size := 0
+	for _, text := range fields {
+		size += len(text)
+	}
+	if size > maxTemplate {
+		return nil, fmt.Errorf("compiling formula: the templates have %d bytes, and may have %d, as a value may; put fixed text into the consumer's own files", size, maxTemplate)
+	}
 	f := &Formula{fields: map[string]*template.Template{}, refs: map[string][]reference{}}
+	known := functions()
+	c := &checker{inputs: inputs, functions: known}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		parsed, err := template.New(name).Option("missingkey=error").Funcs(functions()).Parse(fields[name])
+		parsed, err := template.New(name).Option("missingkey=error").Funcs(known).Parse(fields[name])
 		if err != nil {
 			return nil, fmt.Errorf("compiling formula: field %s: the template cannot be parsed", name)
 		}
@@ -52,7 +75,7 @@ func Compile(fields map[string]string, inputs []string) (*Formula, error) {
 		if parsed.Tree == nil || parsed.Root == nil {
 			return nil, fmt.Errorf("compiling formula: field %s: the template is empty", name)
 		}
-		refs, err := check(parsed.Root, inputs)
+		refs, err := c.check(parsed.Root)
 		if err != nil {
 			return nil, fmt.Errorf("compiling formula: field %s: %w", name, err)
 		}
@@ -93,6 +116,7 @@ func (f *Formula) Compute(inputs map[string]secret.Value) (secret.Value, error) 
 			data[input][field] = v.ExposeText(field)
 		}
 	}
+	left := secret.MaxBytes
 	out := map[string][]byte{}
 	for name, t := range f.fields {
 		for _, ref := range f.refs[name] {
@@ -100,7 +124,7 @@ func (f *Formula) Compute(inputs map[string]secret.Value) (secret.Value, error) 
 				return secret.Value{}, fmt.Errorf("computing field %s: input %s has no field %s", name, ref.input, ref.field)
 			}
 		}
-		var b strings.Builder
+		b := bounded{left: &left}
 		if err := t.Execute(&b, data); err != nil {
 			// The library's error quotes the action; a function's own says why.
 			if why, is := errors.AsType[*functionError](err); is {
@@ -117,8 +141,29 @@ func (f *Formula) Compute(inputs map[string]secret.Value) (secret.Value, error) 
 	return v, v.Fits()
 }
 
-// check walks a template and refuses what is more than text, fields and functions.
-func check(list *parse.ListNode, inputs []string) ([]reference, error) {
+// bounded takes what is left of what a value may hold, and no more.
+type bounded struct {
+	strings.Builder
+	left *int
+}
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if *b.left -= len(p); *b.left < 0 {
+		return 0, errTooLong
+	}
+	return b.Builder.Write(p)
+}
+
+// checker walks templates and counts what they call.
+type checker struct {
+	inputs        []string
+	functions     template.FuncMap
+	calls, hashes int
+}
+
+// check refuses what is more than text, fields and functions.
+func (c *checker) check(list *parse.ListNode) ([]reference, error) {
 	var refs []reference
 	for _, node := range list.Nodes {
 		switch node := node.(type) {
@@ -127,7 +172,7 @@ func check(list *parse.ListNode, inputs []string) ([]reference, error) {
 			if len(node.Pipe.Decl) > 0 {
 				return nil, errors.New("a template has no variables")
 			}
-			found, err := pipeline(node.Pipe, inputs)
+			found, err := c.pipeline(node.Pipe)
 			if err != nil {
 				return nil, err
 			}
@@ -139,7 +184,23 @@ func check(list *parse.ListNode, inputs []string) ([]reference, error) {
 	return refs, nil
 }
 
-func pipeline(pipe *parse.PipeNode, inputs []string) ([]reference, error) {
+// called counts one call of a function.
+func (c *checker) called(name string) error {
+	if c.functions[name] == nil {
+		return fmt.Errorf("there is no function %s", name)
+	}
+	if c.calls++; c.calls > maxCalls {
+		return fmt.Errorf("more than %d calls of functions; make several derived secrets of it", maxCalls)
+	}
+	if name == "htpasswd" {
+		if c.hashes++; c.hashes > maxHashes {
+			return fmt.Errorf("more than %d calls of htpasswd; make several derived secrets of it", maxHashes)
+		}
+	}
+	return nil
+}
+
+func (c *checker) pipeline(pipe *parse.PipeNode) ([]reference, error) {
 	var refs []reference
 	for _, command := range pipe.Cmds {
 		for _, argument := range command.Args {
@@ -148,17 +209,17 @@ func pipeline(pipe *parse.PipeNode, inputs []string) ([]reference, error) {
 				if len(argument.Ident) != 2 {
 					return nil, fmt.Errorf("%s is not .INPUT.FIELD", argument)
 				}
-				if !slices.Contains(inputs, argument.Ident[0]) {
+				if !slices.Contains(c.inputs, argument.Ident[0]) {
 					return nil, fmt.Errorf("%s is no input", argument.Ident[0])
 				}
 				refs = append(refs, reference{argument.Ident[0], argument.Ident[1]})
 			case *parse.IdentifierNode:
-				if functions()[argument.Ident] == nil {
-					return nil, fmt.Errorf("there is no function %s", argument.Ident)
+				if err := c.called(argument.Ident); err != nil {
+					return nil, err
 				}
 			case *parse.StringNode:
 			case *parse.PipeNode:
-				found, err := pipeline(argument, inputs)
+				found, err := c.pipeline(argument)
 				if err != nil {
 					return nil, err
 				}

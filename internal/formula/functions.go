@@ -7,10 +7,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"text/template"
 	"unicode/utf8"
+
+	"custody.dev/custody/internal/secret"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -23,10 +26,32 @@ func (e *functionError) Error() string { return e.text }
 // functions are all that templates can call. Those of the template language itself are refused.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"userinfo": userinfo, "query": query, "base64": encode, "json": quote,
-		"shell": shell, "systemd": systemd, "libpq": libpq, "pgpass": pgpass,
+		"userinfo": short(plain(userinfo)), "query": short(plain(query)), "base64": short(plain(encode)), "json": short(quote),
+		"shell": short(shell), "systemd": short(systemd), "libpq": short(libpq), "pgpass": short(pgpass),
 		"htpasswd": htpasswd, "dockerConfig": dockerConfig, "sesPassword": sesPassword,
 	}
+}
+
+// errTooLong stops a template whose text grows beyond what a value may hold.
+var errTooLong = &functionError{fmt.Sprintf("a text on the way, or the result, is longer than the %d bytes that a value may have", secret.MaxBytes)}
+
+// short is a function whose text, and whose result, are no longer than a value may be: those that follow each other could
+// double it each time.
+func short(function func(string) (string, error)) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if len(text) > secret.MaxBytes {
+			return "", errTooLong
+		}
+		made, err := function(text)
+		if err == nil && len(made) > secret.MaxBytes {
+			return "", errTooLong
+		}
+		return made, err
+	}
+}
+
+func plain(function func(string) string) func(string) (string, error) {
+	return func(text string) (string, error) { return function(text), nil }
 }
 
 // query escapes text for a URL's query. A space is %20: only forms read a + as a space, libpq and many others do not.

@@ -24,6 +24,12 @@ func filesCatalogue() []Rule {
 			Fix:    "Split the file.",
 		},
 		{
+			ID:     "estate-too-large",
+			Checks: "The documents have 4 MiB, and 400,000 keys, texts, lists and mappings, at most together, and fewer than 10,000 faults.",
+			Why:    "Loading takes many times their size; the estate that is in force stays there while a larger one is refused.",
+			Fix:    "Correct what is reported, take out what does not belong to the estate, or make two platforms of it, each with a folder of its own.",
+		},
+		{
 			ID:     "file-not-text",
 			Checks: "Files are UTF-8 text without NUL.",
 			Why:    "Anything else is read differently by different tools.",

@@ -67,10 +67,16 @@ func (l *faults) add(f Fault) {
 	if f.Fix == "" {
 		f.Fix = fixOf(f.Rule)
 	}
-	if !l.seen[f] {
-		l.seen[f] = true
-		l.list = append(l.list, f)
+	switch {
+	case l.seen[f]:
+		return
+	case len(l.list) == maxFaults:
+		f = Fault{Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong; what follows is left out", maxFaults), Fix: fixOf("estate-too-large")}
+	case len(l.list) > maxFaults:
+		return
 	}
+	l.seen[f] = true
+	l.list = append(l.list, f)
 }
 
 // only adds those of others that l does not have yet, and says that they hold in one environment alone.

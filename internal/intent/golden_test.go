@@ -42,7 +42,7 @@ func newStage(t testing.TB) *stage {
 	}
 	s := &stage{words: map[string]string{
 		"ROOT": recipient(), "DEV": recipient(), "PROD": recipient(), "STRANGER": recipient(),
-		"NUL": "\x00", "LATIN": "\xe9", "BIG": strings.Repeat("# filler\n", maxFile/9+1),
+		"NUL": "\x00", "LATIN": "\xe9", "BIG": strings.Repeat("# filler\n", maxFile/9+1), "FULL": strings.Repeat("# filler\n", maxFile/9),
 	}}
 	fakes := map[string]string{
 		"FAKE_AWS_KEY":  "AKIA" + strings.Repeat("7EXAMPLE", 2),

@@ -21,8 +21,16 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 )
 
-// maxFile bounds one file of an estate.
-const maxFile = 1 << 20
+const (
+	// maxFile bounds one file of an estate.
+	maxFile = 1 << 20
+	// maxEstate bounds its documents together, in bytes: about seven thousand secrets.
+	maxEstate = 4 << 20
+	// maxValues bounds the keys, texts, lists and mappings in them: each takes some hundred bytes of memory.
+	maxValues = 400_000
+	// maxFaults bounds what is said to be wrong.
+	maxFaults = 10_000
+)
 
 // Options say for whom an estate is loaded.
 type Options struct {
@@ -70,10 +78,17 @@ func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
 			r.file("file-unreadable", name, "not a regular file", "")
 			return nil
 		}
+		if r.full {
+			return fs.SkipAll
+		}
 		data, err := readLimited(fsys, name)
 		if err != nil {
 			r.file("file-unreadable", name, "the file cannot be read", "")
 			return nil
+		}
+		if r.bytes += len(data); r.bytes > maxEstate {
+			r.fill(fmt.Sprintf("the documents have more than %d bytes together", maxEstate))
+			return fs.SkipAll
 		}
 		r.read(name, data)
 		return nil
@@ -90,6 +105,15 @@ func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
 		estate.hold(fault)
 	}
 	return estate, list, nil
+}
+
+// valuesIn counts n and what is in it.
+func valuesIn(n *yaml.Node) int {
+	count := 1
+	for _, part := range n.Content {
+		count += valuesIn(part)
+	}
+	return count
 }
 
 // readLimited reads at most one byte more than a file may have.
@@ -130,6 +154,15 @@ type reader struct {
 	shapes    map[reflect.Type][]field
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
+	// bytes and values were read so far; full says that the estate has too many of either, and that no more is read.
+	bytes, values int
+	full          bool
+}
+
+// fill notes that the estate is larger than its bounds. What was read is let go.
+func (r *reader) fill(reason string) {
+	r.full, r.lost, r.documents = true, true, nil
+	r.faults.add(Fault{Rule: "estate-too-large", Reason: reason})
 }
 
 func newReader() *reader {
@@ -168,6 +201,10 @@ func (r *reader) read(name string, data []byte) {
 			continue
 		}
 		count++
+		if r.values += valuesIn(n.Content[0]); r.values > maxValues {
+			r.fill(fmt.Sprintf("the documents have more than %d keys, texts, lists and mappings together", maxValues))
+			return
+		}
 		r.document(name, n.Content[0])
 	}
 	for _, d := range r.documents[before:] {

@@ -3,7 +3,9 @@
 package recipe
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
@@ -57,11 +59,39 @@ func compileFile(name string, text []byte) (*Compiled, error) {
 	return Compile(r)
 }
 
-// Defined compiles a recipe that stands in an Upstream document, under define.
+// maxDefined is how many recipes of documents are kept compiled.
+const maxDefined = 64
+
+// defined has those that were asked for last, by their text: each account of an upstream asks for its recipe several times.
+var defined = struct {
+	sync.Mutex
+	compiled map[[sha256.Size]byte]func() (*Compiled, error)
+}{compiled: map[[sha256.Size]byte]func() (*Compiled, error){}}
+
+// Defined compiles a recipe that stands in an Upstream document, under define: once for as long as it is among the newest.
 func Defined(data any) (*Compiled, error) {
-	r, err := fromData(data)
+	text, err := json.Marshal(data)
 	if err != nil {
-		return nil, err
+		return nil, Fault{Place: "define", Reason: "it cannot be written as JSON"}
 	}
-	return Compile(r)
+	return define(sha256.Sum256(text), data)()
+}
+
+func define(key [sha256.Size]byte, data any) func() (*Compiled, error) {
+	defined.Lock()
+	defer defined.Unlock()
+	if known := defined.compiled[key]; known != nil {
+		return known
+	}
+	if len(defined.compiled) >= maxDefined {
+		clear(defined.compiled)
+	}
+	defined.compiled[key] = sync.OnceValues(func() (*Compiled, error) {
+		r, err := fromData(data)
+		if err != nil {
+			return nil, err
+		}
+		return Compile(r)
+	})
+	return defined.compiled[key]
 }

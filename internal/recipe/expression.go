@@ -18,6 +18,36 @@ import (
 // costLimit bounds one evaluation. A list of ten thousand items with a comparison of texts each stays below it.
 const costLimit = 5_000_000
 
+const (
+	// maxExpression bounds the text of one expression, maxExpressions how many a recipe has: compiling each costs a hundred
+	// kilobytes or so.
+	maxExpression  = 4 << 10
+	maxExpressions = 500
+	// maxSteps bounds the steps of one operation.
+	maxSteps = 20
+	// signCost is what one signature costs, of costLimit: an RSA key of 4096 bits takes some milliseconds.
+	signCost = 250_000
+	// byteShare is how many bytes of a text that is read or hashed cost one.
+	byteShare = 10
+)
+
+// costs are those of the functions that recipes have beside CEL's.
+type costs struct{}
+
+// CallCost counts one call; nil leaves the function to CEL.
+func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
+	cost := uint64(signCost)
+	switch function {
+	case "jwt":
+	case "json", "sha256":
+		text, _ := args[0].Value().(string)
+		cost = 1 + uint64(len(text)/byteShare)
+	default:
+		return nil
+	}
+	return &cost
+}
+
 // scope is what an expression may name, with types. Names are qualified: params.user is one name.
 type scope map[string]*cel.Type
 
@@ -78,6 +108,7 @@ func (e *expression) text(v Values) (string, error) {
 type compiler struct {
 	base   *cel.Env
 	faults []error
+	made   int // expressions
 }
 
 func newCompiler() (*compiler, error) {
@@ -95,6 +126,16 @@ func (c *compiler) bad(place, format string, args ...any) {
 // expression compiles text, which may name what is in s. want is the type that it must have, nil for any.
 func (c *compiler) expression(place, text string, s scope, want *cel.Type) *expression {
 	if text == "" {
+		return nil
+	}
+	if c.made++; c.made > maxExpressions {
+		if c.made == maxExpressions+1 {
+			c.bad(place, "the recipe has more than %d expressions; leave some out, or write a program for upstreams of type exec", maxExpressions)
+		}
+		return nil
+	}
+	if len(text) > maxExpression {
+		c.bad(place, "the expression is longer than %d bytes; have a step let a part of it", maxExpression)
 		return nil
 	}
 	options := make([]cel.EnvOption, 0, len(s))
@@ -116,7 +157,7 @@ func (c *compiler) expression(place, text string, s scope, want *cel.Type) *expr
 		c.bad(place, "want %s, not %s", want, checked.OutputType())
 		return nil
 	}
-	program, err := env.Program(checked, cel.CostLimit(costLimit))
+	program, err := env.Program(checked, cel.CostLimit(costLimit), cel.CostTracking(costs{}))
 	if err != nil {
 		c.bad(place, "%v", err)
 		return nil

@@ -35,6 +35,10 @@ func (p purpose) words() []Word {
 // steps compiles a sequence. Each sees what the ones before it let; after is what comes after the last.
 func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, purpose purpose) (out []*Call, after scope) {
 	after = s
+	if len(list) > maxSteps {
+		c.bad(place+".steps", "more than %d steps; leave some out, or write a program for upstreams of type exec", maxSteps)
+		return nil, after
+	}
 	seen := map[string]bool{}
 	for i := range list {
 		where := fmt.Sprintf("%s.steps[%d]", place, i)

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// allocated is how many bytes do takes from the heap in all, freed or not.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// filled are files of a size each, whose text repeats unit.
+func filled(files, size int, unit string) fstest.MapFS {
+	made := fstest.MapFS{}
+	for i := range files {
+		made[fmt.Sprintf("f%03d.yaml", i)] = &fstest.MapFile{Data: []byte(strings.Repeat(unit, size/len(unit)))}
+	}
+	return made
+}
+
+// An estate of 9.6 MiB took 547 MB. Beyond its bounds nothing more is read, however small the parts are that it is made of.
+func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
+	const document = "apiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata:\n  name: one\nspec: {}\n---\n"
+	for name, test := range map[string]struct {
+		files fstest.MapFS
+		want  string
+	}{
+		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), "more than 4194304 bytes"},
+		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), "more than 400000 keys"},
+		"one document of one list":  {fstest.MapFS{"a.yaml": {Data: []byte("[" + strings.Repeat("1,", maxFile/2-2) + "]")}}, "more than 400000 keys"},
+		"many documents with fault": {filled(3, 900<<10, document), "more than 10000 things are wrong"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var list []Fault
+			took := allocated(func() {
+				estate, faults, err := loadFS(test.files, Options{})
+				if estate != nil || err != nil {
+					t.Errorf("it is loaded: %v", err)
+				}
+				list = faults
+			})
+			found := ""
+			for _, fault := range list {
+				if fault.Rule == "estate-too-large" {
+					found = fault.Reason
+				}
+			}
+			if !strings.Contains(found, test.want) {
+				t.Errorf("said %q of %d faults, want %q", found, len(list), test.want)
+			}
+			t.Logf("%d MB", took>>20)
+			if most := uint64(120 * maxEstate); took > most {
+				t.Errorf("it took %d bytes, want %d at most: 120 times what an estate may have", took, most)
+			}
+		})
+	}
+}
+
+// The largest estate that is taken costs a known multiple of its size, and no more for each document than a small one.
+func TestLoadingTakesAMultipleOfTheEstate(t *testing.T) {
+	estate := func(secrets int) (fstest.MapFS, int) {
+		made := fstest.MapFS{"platform.yaml": {Data: []byte(boundsPlatform)}}
+		size := len(boundsPlatform)
+		for i := range secrets {
+			text := fmt.Sprintf(boundsSecret, i, i, i)
+			made[fmt.Sprintf("s%05d.yaml", i)] = &fstest.MapFile{Data: []byte(text)}
+			size += len(text)
+		}
+		return made, size
+	}
+	each := map[int]uint64{}
+	for _, secrets := range []int{100, 1000} {
+		files, size := estate(secrets)
+		took := allocated(func() {
+			if _, faults, err := loadFS(files, Options{}); err != nil || len(faults) > 0 {
+				t.Fatalf("%v %v", err, faults)
+			}
+		})
+		each[secrets] = took / uint64(size)
+		t.Logf("%d secrets, %d bytes: %d bytes for each", secrets, size, each[secrets])
+	}
+	if each[1000] > 150 || each[1000] > each[100]*3/2 {
+		t.Errorf("a byte of an estate takes %v bytes, by how many secrets it has", each)
+	}
+}
+
+const boundsPlatform = `apiVersion: custody.dev/v1alpha1
+kind: Platform
+metadata:
+  name: shop
+spec:
+  environments: [prod]
+  rootRecipients:
+    - age1jg5fem8teerpgmxf7ynepxd6cj35hrygvv4um6skv6af59pe95qqxdpd5u
+  authority:
+    type: embedded
+`
+
+const boundsSecret = `apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata:
+  name: secret-%d
+spec:
+  purpose: signs sessions of service number %d
+  owner:
+    team: shop
+    contact: shop@example.org
+  class: runtime
+  path: shop/secret-%d
+  origin:
+    generated: {type: password, length: 24}
+`
