@@ -47,6 +47,9 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		return err
 	}
 	if entry.Live == nil {
+		if err := o.declare(ctx, s, entry); err != nil {
+			return err
+		}
 		if err := o.enforce(ctx, s, entry); err != nil {
 			return err
 		}
@@ -147,16 +150,19 @@ func serve(by map[string]authority.RunID, last *journal.Outcome) {
 	}
 }
 
-// enforce brings the enforced policy, and the declared end of life, up to what is declared. The journal says that the record of it is owed until it is
+// declare notes the end of life that the estate declares, and which version it is about.
+func (o *Orchestrator) declare(ctx context.Context, s Secret, entry *journal.Entry) error {
+	if entry.Current == nil || !entry.Declare(s.ExpiresAt) {
+		return nil
+	}
+	return o.Journal.Save(ctx, entry)
+}
+
+// enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is
 // in.
 func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Entry) error {
 	if entry.Current == nil {
 		return nil
-	}
-	if entry.Declare(s.ExpiresAt) {
-		if err := o.Journal.Save(ctx, entry); err != nil {
-			return err
-		}
 	}
 	if entry.Enforcing == "" {
 		if entry.Policy != nil && reflect.DeepEqual(*entry.Policy, s.Policy) && entry.Secret == s.Secret {
