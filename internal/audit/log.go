@@ -41,8 +41,11 @@ type Config struct {
 	// Anchor is the newest checkpoint that the authority knows, nil when it knows none. It shows a tail cut off
 	// together with the checkpoint.
 	Anchor []byte
-	// Sinks are further places for checkpoints.
+	// Sinks are further places for checkpoints. One that keeps a checkpoint of more events than the log has makes Ahead say
+	// so, and Append fail.
 	Sinks []Sink
+	// GivenUp are checkpoints that a person gave up when an older state was put back: they count as if they were not there.
+	GivenUp [][]byte
 	// SegmentBytes is SegmentBytes when zero.
 	SegmentBytes int64
 }
@@ -66,11 +69,14 @@ type Log struct {
 	sinks   []*sink
 	// unasked are the sinks that could not say what they keep when the log was opened.
 	unasked []Finding
+	// early are the checkpoints ahead of the log that were found before the sinks were started.
+	early []Outside
 }
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads all of it, takes up an event
 // that a crash left without a checkpoint, and cuts a line that a crash left half written. ErrTampered when the log is
-// not what its checkpoint, the anchor or a sink says; ErrInUse when it is open elsewhere.
+// not what its checkpoint, the anchor or a sink says; ErrInUse when it is open elsewhere. A sink that knows of more events
+// than the log has is no error: see Ahead.
 func Open(cfg Config) (log *Log, err error) {
 	if cfg.Folder == nil || cfg.Signer == nil || cfg.Clock == nil {
 		return nil, errors.New("opening audit log: folder, signer and clock must be given")
@@ -95,7 +101,11 @@ func Open(cfg Config) (log *Log, err error) {
 		return nil, fmt.Errorf("opening audit log: %w", err)
 	}
 	for _, place := range cfg.Sinks {
-		l.sinks = append(l.sinks, startSink(place, l.signer.verifier, l.signed))
+		var ahead *Outside
+		if at := slices.IndexFunc(l.early, func(o Outside) bool { return o.From == place.Name() }); at >= 0 {
+			ahead = &l.early[at]
+		}
+		l.sinks = append(l.sinks, startSink(place, l.signer.verifier, l.signed, ahead, cfg.GivenUp))
 	}
 	return l, nil
 }
@@ -114,7 +124,9 @@ func (l *Log) load(cfg Config) error {
 	}
 	if fresh {
 		for _, k := range known {
-			if k.size > 0 {
+			if k.size > 0 && k.place != "" {
+				l.behind(k)
+			} else if k.size > 0 {
 				return tampered(Finding{Missing, k.from, fmt.Sprintf("it covers %d events, and there is no log", k.size)})
 			}
 		}
@@ -138,8 +150,8 @@ func (l *Log) load(cfg Config) error {
 	if x.beyond > 1 {
 		x.found(Uncovered, x.prior.String(), "%d events have no checkpoint; a crash leaves one at most", x.beyond)
 	}
-	if len(x.findings) > 0 {
-		return tampered(x.findings[0])
+	if found := l.apart(known, x.findings); len(found) > 0 {
+		return tampered(found[0])
 	}
 	if x.newer != nil {
 		return x.newer
@@ -166,7 +178,7 @@ func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 		known = append(known, anchor)
 	}
 	for _, place := range cfg.Sinks {
-		kept, ok, err := lastOf(place, l.signer.verifier)
+		kept, ok, err := lastOf(place, l.signer.verifier, cfg.GivenUp)
 		if ok {
 			known = append(known, kept)
 		}
@@ -213,7 +225,7 @@ func tampered(f Finding) error { return fmt.Errorf("%w: %s", ErrTampered, f) }
 
 // Append adds e to the log, durably and covered by a signed checkpoint before it returns nil. An event whose (Run,
 // Step) is there already, whatever else it says, adds nothing. After an error the event may or may not be in the log;
-// repeating the call settles it. ErrInvalid is terminal. Reason and Detail are cut to 4 KiB.
+// repeating the call settles it. ErrInvalid is terminal; ErrBehind lasts until GiveUp. Reason and Detail are cut to 4 KiB.
 func (l *Log) Append(ctx context.Context, e Event) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("appending audit event: %w", err)
@@ -236,6 +248,9 @@ func (l *Log) Append(ctx context.Context, e Event) error {
 func (l *Log) append(text []byte) error {
 	if l.closed {
 		return ErrClosed
+	}
+	if len(l.aheadNow()) > 0 {
+		return ErrBehind
 	}
 	// What a failed append left is covered first, so that never more than one event is without a checkpoint.
 	if err := l.cover(); err != nil {

@@ -89,6 +89,9 @@ type checkpoint struct {
 	from string // where it was found, for people
 	size uint64
 	root []byte
+
+	place  string // the sink that keeps it, "" for the log's own and the anchor
+	signed []byte // as the sink keeps it
 }
 
 // readCheckpoint verifies a checkpoint. Signatures of others beside ours (witnesses) are allowed and not looked at.
@@ -100,7 +103,7 @@ func readCheckpoint(from string, data []byte, verifier note.Verifier) (checkpoin
 	case len(rest) > 0 || len(parsed.Hash) != len(hasher.EmptyRoot()):
 		return checkpoint{}, errors.New("reading checkpoint: not in the form in which it is written")
 	}
-	return checkpoint{from, parsed.Size, parsed.Hash}, nil
+	return checkpoint{from: from, size: parsed.Size, root: parsed.Hash}, nil
 }
 
 // readOwnCheckpoint takes only the bytes that sign would have written: base64 has spare bits and a note may carry more

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,7 +65,7 @@ func (f FileSink) Last(context.Context) ([]byte, error) {
 
 // lastOf reads what a place keeps. Only a checkpoint with the log's signature counts: a place that somebody else can
 // write, or that hangs, must not be able to stop the log. The error says why the place could not be asked.
-func lastOf(place Sink, verifier note.Verifier) (kept checkpoint, ok bool, err error) {
+func lastOf(place Sink, verifier note.Verifier, givenUp [][]byte) (kept checkpoint, ok bool, err error) {
 	remembers, can := place.(Rememberer)
 	if !can {
 		return checkpoint{}, false, nil
@@ -83,10 +84,11 @@ func lastOf(place Sink, verifier note.Verifier) (kept checkpoint, ok bool, err e
 	case <-ctx.Done():
 		return checkpoint{}, false, fmt.Errorf("it did not answer within %s", sinkDeadline)
 	}
-	if err != nil || len(data) == 0 {
+	if err != nil || len(data) == 0 || holds(givenUp, data) {
 		return checkpoint{}, false, err
 	}
 	kept, unsigned := readCheckpoint("the checkpoint in "+place.Name(), data, verifier)
+	kept.place, kept.signed = place.Name(), data
 	return kept, unsigned == nil, nil
 }
 
@@ -105,10 +107,13 @@ type sink struct {
 	newest []byte
 	failed error
 	ended  bool
+	// ahead is what the place keeps when that covers more events than the log has; givenUp is what does not count so.
+	ahead   *Outside
+	givenUp [][]byte
 }
 
-func startSink(place Sink, verifier note.Verifier, first []byte) *sink {
-	s := &sink{place: place, verifier: verifier, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func startSink(place Sink, verifier note.Verifier, first []byte, ahead *Outside, givenUp [][]byte) *sink {
+	s := &sink{place: place, verifier: verifier, wake: make(chan struct{}, 1), done: make(chan struct{}), ahead: ahead, givenUp: slices.Clone(givenUp)}
 	go s.work()
 	s.offer(first)
 	return s
@@ -169,15 +174,8 @@ func (s *sink) send(ctx context.Context, checkpoint []byte) error {
 		if err != nil {
 			return err
 		}
-		kept, err := readCheckpoint("the checkpoint in "+s.place.Name(), data, s.verifier)
-		if err == nil { // any other is nobody's evidence: see lastOf
-			newest, err := readCheckpoint("the newest checkpoint", checkpoint, s.verifier)
-			if err != nil {
-				return err
-			}
-			if kept.size > newest.size {
-				return fmt.Errorf("it holds a checkpoint of %d events and this log has %d: an older state was put back. It is not replaced; restart, and see what is said", kept.size, newest.size)
-			}
+		if err := s.compare(data, checkpoint); err != nil {
+			return err
 		}
 	}
 	err := s.place.Put(ctx, checkpoint)

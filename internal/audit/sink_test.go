@@ -52,10 +52,24 @@ func TestSinkGetsTheNewestCheckpointAndGuardsTheLog(t *testing.T) {
 	lines := linesOf(contents(t, dir))[:3]
 	cfg := config(t, rewrite(t, lines, sign(t, lines)))
 	cfg.Sinks = []audit.Sink{sink}
-	wantTampered(t, cfg, "older than its sink")
-	if !bytes.Equal(contents(t, elsewhere)["custody.checkpoint"], kept) {
-		t.Error("a log that did not open has changed its sink")
+	older, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if ahead := older.Ahead(); len(ahead) != 1 || ahead[0].Size != 5 || !bytes.Equal(ahead[0].Data, kept) {
+		t.Errorf("older than its sink, the log says %+v, want the checkpoint of 5 events", ahead)
+	}
+	if err := older.Append(t.Context(), audittest.Event(9)); !errors.Is(err, audit.ErrBehind) {
+		t.Errorf("got %v from appending to a log that is older than its sink", err)
+	}
+	if err := older.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(contents(t, elsewhere)["custody.checkpoint"], kept) {
+		t.Error("a log that is older than its sink has changed it")
+	}
+	givenUp(t, cfg, kept, sink)
+	write(t, elsewhere, "custody.checkpoint", kept)
 	// Whoever can write the sink cannot stop the log with it.
 	write(t, elsewhere, "custody.checkpoint", []byte("rubbish"))
 	again := openWith(t, dir, sink)
@@ -64,6 +78,42 @@ func TestSinkGetsTheNewestCheckpointAndGuardsTheLog(t *testing.T) {
 	}
 	if !bytes.Equal(contents(t, elsewhere)["custody.checkpoint"], kept) {
 		t.Error("the sink was not put right")
+	}
+}
+
+// givenUp shows that a log which is older than what its sink keeps goes on once a person gave that up, and that the sink
+// then follows it, after a restart too.
+func givenUp(t *testing.T, cfg audit.Config, kept []byte, sink audit.FileSink) {
+	t.Helper()
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.GiveUp(kept)
+	if err := log.Append(t.Context(), audittest.Event(9)); err != nil {
+		t.Errorf("got %v from appending once the checkpoint was given up", err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sink.Last(t.Context()); err != nil || !bytes.Equal(got, log.Checkpoint()) {
+		t.Errorf("the sink holds %q, %v, want the log's own checkpoint", got, err)
+	}
+	if err := sink.Put(t.Context(), kept); err != nil { // as a crash before the sink was written leaves it
+		t.Fatal(err)
+	}
+	cfg.GivenUp = [][]byte{kept}
+	if log, err = audit.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if ahead := log.Ahead(); len(ahead) != 0 {
+		t.Errorf("got %+v ahead, which was given up", ahead)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sink.Last(t.Context()); err != nil || !bytes.Equal(got, log.Checkpoint()) {
+		t.Errorf("after a restart the sink holds %q, %v, want the log's own checkpoint", got, err)
 	}
 }
 

@@ -105,7 +105,8 @@ type Record struct {
 // Store is the whole of what an authority can do. Callers narrow it to what they need.
 // Every method may be called again with the same arguments after a crash or a lost reply.
 type Store interface {
-	// Incarnation identifies this initialisation of the authority. It never changes while the store is open.
+	// Incarnation identifies this initialisation of the authority. While the store is open it changes by Renew alone; see
+	// Renewer.
 	Incarnation() Incarnation
 
 	// Read returns the newest version at path: ErrNotFound when nothing was ever written, or its value was destroyed.

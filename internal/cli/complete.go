@@ -28,7 +28,7 @@ func (a *app) completers() map[string]cobra.CompletionFunc {
 	files := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	folders := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	return map[string]cobra.CompletionFunc{
-		"secret": a.completeSecrets, "run": a.completeRuns, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
+		"secret": a.completeSecrets, "consumer": a.completeConsumers, "run": a.completeRuns, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
 		"file": files, "share": files, "program": files, "arg": files, "field=file": files,
 		"folder": folders, "dir": folders,
 		"-": cobra.FixedCompletions([]cobra.Completion{cobra.CompletionWithDesc("-", "from standard input")}, none),
@@ -172,6 +172,22 @@ func completeFormats(c *cobra.Command, _ []string, _ string) ([]cobra.Completion
 	found := []cobra.Completion{"table"}
 	if c.Annotations[answers] != "" {
 		found = append(found, "json", "yaml")
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeConsumers offers those of the secret named before, as the running server knows them.
+func (a *app) completeConsumers(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	rows, _ := heard(a, func(ctx context.Context, client *server.Client) ([]inventory.Row, error) {
+		return client.Inventory(ctx)
+	})
+	var found []cobra.Completion
+	for _, row := range rows {
+		if len(args) > 0 && row.Secret == args[0] {
+			for _, name := range row.Consumers {
+				found = append(found, cobra.CompletionWithDesc(name, ""))
+			}
+		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }

@@ -38,8 +38,8 @@ credential there by hand and hand it in. The run goes on with it.
 A run whose new credential the upstream accepted and refuses now (a fail-over, a restore, somebody's change): make one there
 by hand that works and hand it in. The run delivers it in place of the refused one.
 
-A value is asked for on the terminal, field by field (--field, more than once for several), or read from standard input
-(-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file
+A value is asked for on the terminal, each field that the secret has (or those that --field names), or read from standard
+input (-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file
 (--from-file). The line break at the end of a text of one line is left out, which is said; a byte order mark and lines that
 end in CR LF are refused. With --exact every byte is taken as it is.`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
@@ -63,6 +63,9 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				if len(fields) == 0 && len(files) == 0 && !stdin {
+					fields = fieldsOf(ctx, platform, args[0])
+				}
 				v, err := a.suppliedValue(fields, files, stdin, exact)
 				if err != nil {
 					return err
@@ -91,6 +94,15 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
+}
+
+// fieldsOf are the fields that the secret has; none where it has no value yet, or is not known.
+func fieldsOf(ctx context.Context, platform *wire.Connection, name string) []string {
+	explained, err := platform.Explain(ctx, name)
+	if err != nil {
+		return nil // the value is refused with the reason
+	}
+	return explained.Fields
 }
 
 // suppliedValue reads what is handed in. A value of which every field is empty is refused here, before anything is sent;

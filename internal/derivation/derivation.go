@@ -173,6 +173,9 @@ func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value
 		if !promoted && (entry.Current == nil || *entry.Current != held.ID) {
 			return nil, nil, &Wait{"the value of " + input.Secret + ", which it is computed from, to be the one on record", true}, nil
 		}
+		if !promoted && entry.RecoveryNow() != nil {
+			return nil, nil, &Wait{input.Secret + ", which it is computed from, to be recovered", true}, nil
+		}
 		if run := entry.Live; run != nil && run.Group != "" {
 			if promoted {
 				moved[run.Group] = true

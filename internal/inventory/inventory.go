@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/rotation"
 )
@@ -175,6 +176,9 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 	if entry.Live != nil && entry.Live.Waiting != nil && r.Waiting == "" {
 		r.Waiting, r.ByDesign = entry.Live.Waiting.For, entry.Live.Waiting.ByDesign
 	}
+	if recovery := entry.RecoveryNow(); recovery != nil && r.Waiting == "" && entry.Live == nil {
+		r.Waiting, r.ByDesign = recovery.Waits(), recovery.Next == ""
+	}
 	r.Authority, r.State = standing(declared, entry, r.Waiting)
 	if checked := entry.CheckedNow(); checked != nil {
 		r.Checked = checked.At
@@ -192,8 +196,8 @@ func unreadable(entry *journal.Entry) string {
 
 // refused says what a refused value of record means, and both commands that end it.
 func refused(name string, checked *journal.Checked) string {
-	return fmt.Sprintf("since %s the upstream refuses its value (version %s), so its consumers cannot sign in; `custody rotate %s` makes a new one; "+
-		"if somebody set another one there, hand that in with `custody supply %s`", checked.Since.UTC().Format(time.RFC3339), checked.Version, name, name)
+	return fmt.Sprintf("since %s the upstream refuses its value (version %s), so its consumers cannot sign in; %s makes a new one; "+
+		"if somebody set another one there, hand that in with %s", checked.Since.UTC().Format(time.RFC3339), checked.Version, next.Rotate(name), next.Supply(name))
 }
 
 func consumers(declared *intent.Secret) []string {
@@ -245,7 +249,7 @@ func lifetime(r *Row, declared *intent.Secret, entry *journal.Entry, policy jour
 	if ends := rotation.Ends(*entry, policy); !ends.IsZero() {
 		r.Expires, r.ExpiresBy = ends, "policy"
 	}
-	if at := declared.ExpiresAt; !at.IsZero() && (r.Expires.IsZero() || at.Before(r.Expires)) {
+	if at := declared.ExpiresAt; !at.IsZero() && !entry.Outlived(at) && (r.Expires.IsZero() || at.Before(r.Expires)) {
 		r.Expires, r.ExpiresBy = at, "issuer"
 	}
 	if due, ok := rotation.NextDue(*entry, policy); ok {

@@ -72,6 +72,10 @@ type Entry struct {
 	QuietUntil time.Time `json:"quietUntil,omitzero"`
 	// Retry is the back-off after failed runs.
 	Retry *Retry `json:"retry,omitempty"`
+	// Expiry is when the issuer ends a value, as the estate declares it.
+	Expiry *Expiry `json:"expiry,omitempty"`
+	// Recovery is what is not known of the version of record since an older state was put back; see RecoveryNow.
+	Recovery *Recovery `json:"recovery,omitempty"`
 
 	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
 	// where what is stored still tells them.
@@ -98,6 +102,68 @@ func (e *Entry) CheckedNow() *Checked {
 		return nil
 	}
 	return e.Checked
+}
+
+// Expiry is an end of life that the issuer set.
+type Expiry struct {
+	At time.Time `json:"at"`
+	// Version is the one that was of record when it was declared; nil where it may be about the one after it as well, because
+	// it was changed while that one stayed.
+	Version *authority.VersionID `json:"version,omitempty"`
+}
+
+// Declare notes that the estate declares at, zero for none, and reports whether that is news.
+func (e *Entry) Declare(at time.Time) bool {
+	switch before := e.Expiry; {
+	case at.IsZero():
+		e.Expiry = nil
+		return before != nil
+	case before != nil && before.At.Equal(at):
+		return false
+	case before != nil && before.Version != nil && e.Current != nil && *before.Version == *e.Current:
+		e.Expiry = &Expiry{At: at}
+	default:
+		e.Expiry = &Expiry{At: at, Version: e.Current}
+	}
+	return true
+}
+
+// Outlived reports whether the value that is to end at was replaced since that was declared.
+func (e *Entry) Outlived(at time.Time) bool {
+	x := e.Expiry
+	return x != nil && x.At.Equal(at) && x.Version != nil && e.Current != nil && *x.Version != *e.Current
+}
+
+// Recovery says that something newer than the version of record may be in use outside: it is delivered to nobody, and the
+// clock alone replaces nothing.
+type Recovery struct {
+	// Run is the acceptance of the older state that found it.
+	Run authority.RunID `json:"run"`
+	// Version is the one that it is about; nil where the authority holds none.
+	Version *authority.VersionID `json:"version,omitempty"`
+	// Why says what was found, and Next the command that a person ends it with; "" where a run does so by itself.
+	Why  string `json:"why"`
+	Next string `json:"next,omitempty"`
+	// Newer says which consumer was found to hold something newer.
+	Newer string `json:"newer,omitempty"`
+}
+
+// RecoveryNow is Recovery while it is about the version of record, else nil: a run ends it by promoting another.
+func (e *Entry) RecoveryNow() *Recovery {
+	switch r := e.Recovery; {
+	case r == nil, (r.Version == nil) != (e.Current == nil), r.Version != nil && *r.Version != *e.Current:
+		return nil
+	default:
+		return r
+	}
+}
+
+// Waits completes "SECRET waits for".
+func (r *Recovery) Waits() string {
+	if r.Next == "" {
+		return "a run that replaces it, since an older state was put back: " + r.Why
+	}
+	return "a person, since an older state was put back: " + r.Why + ": `" + r.Next + "`"
 }
 
 // Tombstone is the proof that a bootstrap value was handed over.
@@ -341,11 +407,11 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	if entry.Fault != nil {
 		return fmt.Errorf("saving journal of %s: %w", entry.Path, entry.Fault)
 	}
-	data, err := json.Marshal(entry)
+	record, err := Record(entry)
 	if err != nil {
-		return fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
+		return err
 	}
-	revision, err := j.records.Put(ctx, keyPrefix+string(entry.Path), entry.revision, data)
+	revision, err := j.records.Put(ctx, record.Key, record.Revision, record.Data)
 	if errors.Is(err, authority.ErrConflict) {
 		return fmt.Errorf("saving journal of %s: %w", entry.Path, ErrSuperseded)
 	}
@@ -354,6 +420,16 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	}
 	entry.revision = revision
 	return nil
+}
+
+// Record is the form in which entry is stored, over the revision that it was loaded with: for a change that Save cannot
+// make, because more than one entry changes.
+func Record(entry *Entry) (authority.Record, error) {
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return authority.Record{}, fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
+	}
+	return authority.Record{Key: keyPrefix + string(entry.Path), Revision: entry.revision, Data: data}, nil
 }
 
 // All returns every entry in path order. One that cannot be decoded is listed with its Fault, so that it stops its own

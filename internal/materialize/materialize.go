@@ -83,6 +83,13 @@ type Proof struct {
 	Drift string
 }
 
+// Rememberer is an optional power of a Consumer that keeps what it was given last.
+type Rememberer interface {
+	// Given returns the newest version of the secret at path whose delivery was begun, and false when none is known. It
+	// changes nothing.
+	Given(ctx context.Context, path authority.Path) (authority.VersionID, bool, error)
+}
+
 // ErrStale: the consumer already holds a newer version of the same secret and incarnation; nothing was changed.
 var ErrStale = errors.New("consumer holds a newer version")
 

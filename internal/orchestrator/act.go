@@ -15,10 +15,10 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
-	"custody.dev/custody/internal/upstream"
 )
 
 // act hands s over, starts and advances its run, or keeps its consumers, whichever comes first in that order.
@@ -48,6 +48,9 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		return err
 	}
 	if entry.Live == nil {
+		if err := o.declare(ctx, s, entry); err != nil {
+			return err
+		}
 		if err := o.enforce(ctx, s, entry); err != nil {
 			return err
 		}
@@ -149,6 +152,14 @@ func serve(by map[string]authority.RunID, last *journal.Outcome) {
 	}
 }
 
+// declare notes the end of life that the estate declares, and which version it is about.
+func (o *Orchestrator) declare(ctx context.Context, s Secret, entry *journal.Entry) error {
+	if entry.Current == nil || !entry.Declare(s.ExpiresAt) {
+		return nil
+	}
+	return o.Journal.Save(ctx, entry)
+}
+
 // enforce brings the enforced policy up to the declared one. The journal says that the record of it is owed until it is
 // in.
 func (o *Orchestrator) enforce(ctx context.Context, s Secret, entry *journal.Entry) error {
@@ -185,9 +196,12 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	if s.Elsewhere || s.Suspended {
 		return nil
 	}
-	reason := rotation.Due(rotation.Situation{
-		Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now(),
-	})
+	now := rotation.Situation{Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now()}
+	reason := rotation.Due(now)
+	if s.Upstream != nil && reason == nil && rotation.BetweenWindows(now) {
+		opening := opens(s.Policy.Windows, o.Now())
+		seen.hold(wait{"its maintenance window, which opens " + opening.UTC().Format(time.RFC3339), true, opening})
+	}
 	if s.Group != nil {
 		joined, asked, all, err := o.grouped(ctx, s, entry, requests, reason, seen)
 		if joined || err != nil {
@@ -197,13 +211,13 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	}
 	if reason == nil {
 		if entry.Retry != nil && seen.Waiting == "" {
-			seen.hold(retryOf(entry.Retry))
+			seen.hold(retryOf(s, entry.Retry))
 		}
 		return nil
 	}
 	if s.Stagger != nil && reason.Kind != "first" {
 		if err := o.Rotation.Ready(ctx, s.Subject); err != nil { // nothing outside is waited for under the lock
-			seen.hold(wait{reason: upstream.Explained(err), until: o.Now().Add(time.Minute)})
+			seen.hold(wait{reason: s.Explained(err), until: o.Now().Add(time.Minute)})
 			return nil
 		}
 		set := o.planningOf(s.Stagger.Set) // until the run is planned: two of a set never both find the way clear
@@ -239,7 +253,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	switch {
 	case none:
 		late := errors.Is(err, rotation.ErrNotNow) && o.Now().Before(entry.QuietUntil) // nothing but time is needed
-		seen.hold(wait{upstream.Explained(err), late, o.soon(entry.QuietUntil)})
+		seen.hold(wait{s.Explained(err), late, o.soon(entry.QuietUntil)})
 		return nil
 	case err == nil && s.Group != nil:
 		o.wakeGroup(s) // its members join
@@ -266,7 +280,7 @@ func (o *Orchestrator) soon(at time.Time) time.Time {
 // holdTimed says why the clock alone may start nothing now, or counts one start.
 func (o *Orchestrator) holdTimed(jumped string) *wait {
 	if jumped != "" {
-		return &wait{reason: jumped + "; timed rotation is held until `custody clock confirm`"}
+		return &wait{reason: jumped + "; timed rotation is held until " + next.ConfirmClock()}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -303,9 +317,13 @@ func ids(requests []trigger.Request) []string {
 	return ids
 }
 
-func retryOf(retry *journal.Retry) wait {
+func retryOf(s Secret, retry *journal.Retry) wait {
 	if retry.Held {
-		return wait{reason: fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then `custody rotate`", retry.Attempts, retry.Reason)}
+		then := next.Rotate(s.Subject.Secret)
+		if s.Escrow != nil { // it may need itself to be rotated
+			then += ", or where its upstream refuses it, set a value there by hand and " + next.Supply(s.Subject.Secret)
+		}
+		return wait{reason: fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then %s", retry.Attempts, retry.Reason, then)}
 	}
 	return wait{reason: fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason), byDesign: true}
 }
@@ -340,12 +358,16 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 			seen.hold(wait{reason: fmt.Sprintf("a person: run %s, a %s, is not over, and the estate no longer declares what would finish it; declare that again",
 				entry.Live.ID, entry.Live.Workflow)})
 		}
-	case lost && entry.Current != nil:
+	case lost && entry.Current != nil && entry.RecoveryNow() == nil:
 		seen.hold(wait{reason: fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)})
 	case !lost && (entry.Current == nil || *entry.Current != held.ID):
 		return fmt.Errorf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
 	}
-	if entry.Live != nil || lost {
+	recovery := entry.RecoveryNow()
+	if recovery != nil && seen.Waiting == "" {
+		seen.hold(wait{reason: recovery.Waits(), byDesign: recovery.Next == ""})
+	}
+	if entry.Live != nil || lost || recovery != nil {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
 	}

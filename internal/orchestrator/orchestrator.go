@@ -48,6 +48,8 @@ type Secret struct {
 	Broken string
 	// Former are the names it had before.
 	Former []string
+	// ExpiresAt is when the issuer ends the value, as declared; zero for no such time.
+	ExpiresAt time.Time
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
 	// credential of its upstream.
 	Reads []authority.Path
@@ -108,7 +110,7 @@ type Config struct {
 	Finished func()
 	// Stopping, when set, says that the process is to end: no other secret is begun.
 	Stopping func() bool
-	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering).
+	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering). It may end.
 	Barred func() string
 }
 
@@ -317,6 +319,16 @@ func (o *Orchestrator) Doubt(path authority.Path) {
 	defer o.mu.Unlock()
 	if state := o.states[path]; state != nil {
 		state.woken, state.doubted = true, true
+	}
+}
+
+// WakeAll has every secret looked at on the next tick, its consumers included.
+func (o *Orchestrator) WakeAll() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.uses++ // a look that is under way tells nothing of consumers
+	for _, state := range o.states {
+		state.woken, state.kept, state.checkAgain, state.declared = true, time.Time{}, time.Time{}, o.uses
 	}
 }
 
@@ -531,7 +543,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 			after = max(after, later.After)
 		}
 		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon)
-		seen.hold(wait{upstream.Explained(err), byDesign, o.Now().Add(after)})
+		seen.hold(wait{s.Explained(err), byDesign, o.Now().Add(after)})
 	default:
 		seen.failures = 0
 	}

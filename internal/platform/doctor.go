@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
@@ -92,6 +93,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	var doubts []string
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {
+		doubts = append(doubts, p.opens(ctx, s, held.Value)...)
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
 	}
 	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
@@ -137,6 +139,22 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		snapshot.Consumers = append(snapshot.Consumers, seen)
 	}
 	return snapshot, doubts, nil
+}
+
+// opens is the finding of an admin credential that no upstream rotates, and that does not open what it is for.
+func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Value) []string {
+	if s.Upstream != nil || s.Opens == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	switch verdict, err := s.Opens(ctx, v); {
+	case verdict == upstream.Refused:
+		return []string{s.Subject.Secret + ": the upstream that it opens refuses it, so nothing can be rotated there; set a password of that account there by hand and hand it in: " + next.Supply(s.Subject.Secret)}
+	case verdict == upstream.Unknown && err != nil:
+		return []string{s.Subject.Secret + ": the upstream that it opens cannot say whether it takes it: " + s.Explained(err)}
+	}
+	return nil
 }
 
 // judge asks the upstream about one credential.

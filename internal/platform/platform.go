@@ -23,8 +23,10 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
 )
@@ -67,10 +69,14 @@ type Config struct {
 	Identity func() bool
 	// Initialised: the authority was made.
 	Initialised bool
-	// Recovering says why the authority may not be acted on, "" when it may.
-	Recovering string
 	// Leftovers finds files that hold values of this authority and that no consumer of the estate is for; nil finds none.
 	Leftovers func(ctx context.Context, estate *intent.Estate) ([]string, error)
+	// Recovery accepts an older state that was put back, and Behind says how the authority is older than the record, "" when
+	// it is not.
+	Recovery *recovery.Engine
+	Behind   string
+	// Machine, when set, says what a person should know of the machine's own files.
+	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
 }
@@ -86,13 +92,19 @@ type Platform struct {
 	since   time.Time
 	fault   string
 	serving bool
+	// behind is Config.Behind until that state was accepted; newer says, by secret, which consumer was given a version that
+	// the authority does not know.
+	behind string
+	// unkept says why no copy of the estate in force is kept, "" when one is.
+	unkept string
+	newer  map[authority.Path]newer
 }
 
 var _ server.Service = (*Platform)(nil)
 
 // New returns a platform with no estate in force; Reload puts one in force.
 func New(config Config) *Platform {
-	return &Platform{Config: config, woken: make(chan struct{}, 1)}
+	return &Platform{Config: config, woken: make(chan struct{}, 1), behind: config.Behind}
 }
 
 // Woken yields when somebody asked for something that a tick should look at.
@@ -125,73 +137,6 @@ func (p *Platform) Serving() {
 	p.serving = true
 }
 
-// Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
-// it, and the reason is a finding. It reports whether the estate in force changed.
-func (p *Platform) Reload() bool {
-	estate, err := p.Load()
-	current := p.Estate()
-	switch {
-	case err != nil && current == nil:
-		changed, kerr := p.fallBack()
-		p.note(errors.Join(err, kerr).Error())
-		return changed
-	case err != nil:
-		p.note(err.Error())
-		return false
-	case current != nil && current.Digest == estate.Digest:
-		p.note("")
-		return false
-	}
-	if err := p.use(estate, true); err != nil {
-		p.note(err.Error())
-		return false
-	}
-	return true
-}
-
-// fallBack puts the copy of the last estate in force, if one is kept.
-func (p *Platform) fallBack() (bool, error) {
-	kept, err := p.Kept()
-	if err != nil || kept == nil {
-		return false, err
-	}
-	if err := p.use(kept, false); err != nil {
-		return false, err
-	}
-	return true, nil
-}
-
-func (p *Platform) note(fault string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fault = fault
-}
-
-func (p *Platform) use(estate *intent.Estate, keep bool) error {
-	secrets, err := p.Bind(estate)
-	if err != nil {
-		return err
-	}
-	if keep {
-		if err := p.Keep(); err != nil {
-			return fmt.Errorf("keeping a copy of the estate: %w", err)
-		}
-	}
-	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
-	p.Orchestrator.Use(secrets)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.estate, p.since, p.fault = estate, p.Now(), ""
-	return nil
-}
-
-// Estate in force, nil when none is.
-func (p *Platform) Estate() *intent.Estate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.estate
-}
-
 func (p *Platform) inForce() (*intent.Estate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -212,10 +157,10 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 		Platform: p.Name, Environment: p.Environment, Authority: p.AuthorityType,
 		Incarnation: string(p.Authority.Incarnation()), Secrets: rows, EstateSince: p.since, Serving: p.serving,
 	}
-	fault, estate := p.fault, p.estate
+	fault, estate, unkept := p.fault, p.estate, p.unkept
 	p.mu.Unlock()
 	facts := phase.Facts{
-		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering,
+		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering(),
 	}
 	if estate != nil {
 		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
@@ -224,8 +169,20 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	for _, row := range rows {
 		p.gather(ctx, row, &facts)
 		status.Findings = append(status.Findings, findings(row)...)
+		if found := ahead(row, p.Now()); found != "" {
+			status.Findings = append(status.Findings, found)
+		}
 	}
 	status.Standing = phase.Of(facts)
+	if why := p.Recovering(); why != "" {
+		status.Findings = append(status.Findings, "recovering: "+why)
+	}
+	if p.Machine != nil {
+		status.Findings = append(status.Findings, p.Machine()...)
+	}
+	if unkept != "" {
+		status.Findings = append(status.Findings, "no copy of the estate in force could be kept: "+unkept)
+	}
 	if fault != "" {
 		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault)
 	}
@@ -236,7 +193,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
 	}
 	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
-		status.Findings = append(status.Findings, jump+"; timed rotation is held until `custody clock confirm`")
+		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
 	}
 	return status, nil
 }
@@ -316,6 +273,9 @@ func (p *Platform) Explain(ctx context.Context, secretName string) (server.Expla
 		return server.Explanation{}, err
 	}
 	explanation.Enforced = entry.Policy
+	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
+		explanation.Fields = held.Value.Names()
+	}
 	run := authority.RunID("")
 	if entry.Last != nil {
 		run = entry.Last.Run
@@ -381,6 +341,9 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	if !ok {
 		return trigger.Request{}, missing("secret", ask.Secret)
 	}
+	if err := p.refuseWhileRecovering(); err != nil {
+		return trigger.Request{}, err
+	}
 	bound, _ := p.Orchestrator.Secret(declared.Name)
 	switch {
 	case bound.Elsewhere:
@@ -396,7 +359,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	case bound.Upstream == nil:
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
-			Hint: "hand in a new value that you made: custody supply " + declared.Name + " --reason TEXT, with --field for each of its fields; or declare rotation.upstreamRef",
+			Hint: "hand in a new value that you made: " + next.Supply(declared.Name) + "; or declare rotation.upstreamRef",
 		}
 	}
 	held, err := p.Orchestrator.Held(ctx, bound)
@@ -505,11 +468,12 @@ func (p *Platform) Ready(context.Context) string {
 	if why := p.Broken(); why != "" {
 		return why + "; the process has to start again"
 	}
+	if why := p.Recovering(); why != "" {
+		return "recovering: " + why
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.Recovering != "":
-		return "recovering: " + p.Recovering
 	case !p.Initialised:
 		return "the authority was never initialised"
 	case p.estate == nil:
@@ -520,10 +484,17 @@ func (p *Platform) Ready(context.Context) string {
 
 // ConfirmClock implements server.Service.
 func (p *Platform) ConfirmClock(ctx context.Context, by string) error {
+	if err := p.refuseWhileRecovering(); err != nil {
+		return err
+	}
 	if err := p.Clock.Confirm(ctx); err != nil {
 		return err
 	}
-	return p.operation(ctx, "clock-confirmed", by, "the time shown is right", "", "")
+	defer func() {
+		p.Orchestrator.WakeAll()
+		p.Nudge()
+	}()
+	return errors.Join(p.operation(ctx, "clock-confirmed", by, "the time shown is right", "", ""), p.redate(ctx, by))
 }
 
 func (p *Platform) operation(ctx context.Context, step, by, reason, secretName string, path authority.Path) error {

@@ -75,3 +75,25 @@ func TestFindingsWantAPerson(t *testing.T) {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
+
+// A restart on a full disk called every secret undeclared: the copy of the estate could not be kept, so none was in force.
+func TestEstateIsInForceThoughNoCopyIsKept(t *testing.T) {
+	full := errors.New("no space left on device")
+	kept := full
+	p := New(Config{
+		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
+		Load: func() (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
+		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
+		Keep: func() error { return kept },
+	})
+	if !p.Reload() || p.Estate() == nil || p.Fault() != "" {
+		t.Fatalf("the estate is not in force: %s", p.Fault())
+	}
+	if p.unkept != full.Error() {
+		t.Errorf("it is said that %q", p.unkept)
+	}
+	kept = nil
+	if p.Reload(); p.unkept != "" {
+		t.Errorf("with room on the disk again, %q is still said", p.unkept)
+	}
+}

@@ -3,24 +3,37 @@
 package platform
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/recovery"
+	"custody.dev/custody/internal/server"
 )
 
 // Behind says how an authority is older than the record of what was done with it, "" when it is not. A run's last
 // transition is recorded before the journal closes it, so the last run that the record closes is, in a current
-// authority, either the last outcome or still live. Cost: one reading of the whole record.
-func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (string, error) {
+// authority, either the last outcome or still live. The first events, as many as accepted says, tell of a state that a
+// person gave up. Cost: one reading of the whole record.
+func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error], accepted uint64) (string, error) {
 	closed := map[authority.Path]authority.RunID{}
+	var read uint64
 	for event, err := range events {
 		if err != nil {
 			return "", fmt.Errorf("comparing the authority with the record: %w", err)
+		}
+		if read++; read <= accepted {
+			continue
 		}
 		switch journal.Step(event.Step) {
 		case journal.Completed, journal.Consumed, journal.Undone:
@@ -50,6 +63,169 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (str
 		more = fmt.Sprintf(" and %d more", len(behind)-3)
 		behind = behind[:3]
 	}
-	return fmt.Sprintf("the authority does not know what the record says was done with %s%s: it is an older copy; "+
-		"put the newest one back; until then nothing is seeded, rotated or delivered", strings.Join(behind, ", "), more), nil
+	return fmt.Sprintf("the authority does not know what the record says was done with %s%s: it is an older copy", strings.Join(behind, ", "), more), nil
+}
+
+// untilAccepted ends every sentence that says why the platform is recovering.
+var untilAccepted = "nothing is seeded, rotated or delivered until the newest state is put back, or " + next.AcceptRecovery() + " goes on with this one"
+
+// Recovering says why nothing may be seeded, rotated or delivered, "" when it may: something outside knows of a state newer
+// than the authority's.
+func (p *Platform) Recovering() string {
+	reasons := p.recovering()
+	if len(reasons) == 0 {
+		return ""
+	}
+	const most = 3
+	more := ""
+	if len(reasons) > most {
+		more = fmt.Sprintf("; and %d more", len(reasons)-most)
+		reasons = reasons[:most]
+	}
+	return strings.Join(reasons, "; ") + more + "; " + untilAccepted
+}
+
+func (p *Platform) recovering() []string {
+	var reasons []string
+	if p.Recovery != nil {
+		for _, ahead := range p.Recovery.Record.Ahead() {
+			reasons = append(reasons, fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has %d: an older state was put back", ahead.From, ahead.Size, p.Recovery.Record.Size()))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.behind != "" {
+		reasons = append(reasons, p.behind)
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.newer)) {
+		reasons = append(reasons, p.newer[path].secret+": "+p.newer[path].text)
+	}
+	return reasons
+}
+
+// refuseWhileRecovering refuses what would change anything.
+func (p *Platform) refuseWhileRecovering() error {
+	why := p.Recovering()
+	if why == "" {
+		return nil
+	}
+	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: "see what would be done: custody recover accept --dry-run --reason TEXT"}
+}
+
+// newer says which consumer of a secret was given a version that the authority does not know.
+type newer struct{ secret, text string }
+
+// askConsumers notes which consumers hold a version that the authority does not know, by secret. Only what was delivered
+// under the present incarnation compares. A consumer that does not answer in time says nothing.
+func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
+	if p.Recovery == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	type answer struct {
+		path authority.Path
+		newer
+	}
+	answers := make(chan answer)
+	asked := 0
+	for _, s := range secrets {
+		for _, consumer := range s.Consumers {
+			remembers, able := consumer.Consumer.(materialize.Rememberer)
+			if !able {
+				continue
+			}
+			asked++
+			go func() {
+				select {
+				case answers <- answer{s.Path, newer{s.Subject.Secret, p.newerAt(ctx, s, consumer.Name(), remembers)}}:
+				case <-ctx.Done():
+				}
+			}()
+		}
+	}
+	found := map[authority.Path]newer{}
+	for range asked {
+		select {
+		case <-ctx.Done():
+		case answer := <-answers:
+			if answer.text != "" {
+				found[answer.path] = answer.newer
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.Copy(found, p.newer) // a consumer that does not answer now takes no evidence back
+	p.newer = found
+}
+
+// newerAt asks the consumer before the authority: a version is written before it is delivered.
+func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer string, remembers materialize.Rememberer) string {
+	given, known, err := remembers.Given(ctx, s.Path)
+	if err != nil || !known || given.Incarnation != p.Authority.Incarnation() {
+		return ""
+	}
+	held, err := p.Authority.Read(ctx, s.Path)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return ""
+	}
+	if given.Number < held.ID.Number || given == held.ID {
+		return ""
+	}
+	return fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
+}
+
+// AcceptRecovery implements server.Service.
+func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error) {
+	was := p.recovering()
+	open := len(was) == 0
+	if open {
+		if left, err := p.leftToAPerson(ctx); err != nil {
+			return recovery.Report{}, err
+		} else if !left {
+			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
+		}
+	}
+	estate, err := p.inForce()
+	if err != nil {
+		return recovery.Report{}, err
+	}
+	var secrets []recovery.Secret
+	for _, name := range estate.SecretNames() {
+		if bound, ok := p.Orchestrator.Secret(name); ok {
+			secrets = append(secrets, p.toRecover(bound))
+		}
+	}
+	report, err := p.Recovery.Accept(ctx, by, reason, was, secrets, open, dry)
+	if report.Incarnation == "" {
+		return report, err
+	}
+	p.mu.Lock()
+	p.behind, p.newer = "", nil
+	p.mu.Unlock()
+	p.Orchestrator.WakeAll()
+	p.Nudge()
+	return report, err
+}
+
+func (p *Platform) leftToAPerson(ctx context.Context) (bool, error) {
+	entries, err := p.Journal.All(ctx)
+	return slices.ContainsFunc(entries, func(e *journal.Entry) bool { return e.RecoveryNow() != nil }), err
+}
+
+func (p *Platform) toRecover(bound orchestrator.Secret) recovery.Secret {
+	s := recovery.Secret{
+		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Seeded: bound.Handover != nil,
+		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil,
+	}
+	if bound.Derived != nil {
+		for _, input := range bound.Derived.Inputs {
+			s.Inputs = append(s.Inputs, input.Path)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Newer = p.newer[bound.Path].text
+	return s
 }

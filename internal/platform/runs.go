@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 )
@@ -134,6 +135,23 @@ func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v 
 	return run, err
 }
 
+// Deliver implements server.Service.
+func (p *Platform) Deliver(ctx context.Context, by, secretName, consumer string) (done []orchestrator.Delivery, err error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return nil, err
+	}
+	declared, ok := estate.ByName(secretName)
+	if !ok {
+		return nil, missing("secret", secretName)
+	}
+	err = p.onRecord(ctx, "deliver", by, "asked for", declared.Name, declared.Path, func() error {
+		done, err = p.Orchestrator.Deliver(ctx, declared.Path, consumer)
+		return err
+	})
+	return done, err
+}
+
 // verb changes the live run id of the secret at path. Which run is live may change before it does.
 type verb func(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error
 
@@ -155,6 +173,9 @@ func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, rea
 
 // onRecord does what a person asked for once that is on record; if it does not happen, so is that.
 func (p *Platform) onRecord(ctx context.Context, name, by, reason, secretName string, path authority.Path, do func() error) error {
+	if err := p.refuseWhileRecovering(); err != nil {
+		return err
+	}
 	if err := p.operation(ctx, name, by, reason, secretName, path); err != nil {
 		return err
 	}

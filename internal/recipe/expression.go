@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
@@ -63,23 +64,43 @@ func (s scope) with(others ...scope) scope {
 // expression is one compiled CEL expression.
 type expression struct {
 	place   string
+	source  string
 	program cel.Program
 	// names are the variables in it.
 	names []string
 }
 
-// errExpression never quotes what CEL said: its errors may quote values.
-type errExpression struct{ place string }
+// errExpression never quotes what CEL said: its errors may quote values. A key that is missing is named where the recipe
+// itself names it.
+type errExpression struct{ place, key string }
 
 func (e errExpression) Error() string {
-	return e.place + ": the expression cannot be evaluated on what the upstream answered"
+	text := e.place + ": the expression cannot be evaluated on what the upstream answered"
+	if e.key != "" {
+		text += fmt.Sprintf(": there is no key %q", e.key)
+	}
+	return text
+}
+
+// noKey is how CEL begins to say that a mapping lacks a key.
+const noKey = "no such key: "
+
+// missing is the key that was not there, "" when that is not what went wrong, or when the key is no word of the recipe's.
+func (e *expression) missing(err error) string {
+	_, key, found := strings.Cut(err.Error(), noKey)
+	key, _, _ = strings.Cut(key, "\n")
+	words := strings.FieldsFunc(e.source, func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if !found || !slices.Contains(words, key) {
+		return ""
+	}
+	return key
 }
 
 // eval runs it.
 func (e *expression) eval(v Values) (ref.Val, error) {
 	out, _, err := e.program.Eval(map[string]any(v))
 	if err != nil {
-		return nil, errExpression{e.place}
+		return nil, errExpression{e.place, e.missing(err)}
 	}
 	return out, nil
 }
@@ -162,7 +183,7 @@ func (c *compiler) expression(place, text string, s scope, want *cel.Type) *expr
 		c.bad(place, "%v", err)
 		return nil
 	}
-	e := &expression{place: place, program: program}
+	e := &expression{place: place, source: text, program: program}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
 		if _, known := s[reference.Name]; known && !slices.Contains(e.names, reference.Name) {
 			e.names = append(e.names, reference.Name)

@@ -51,6 +51,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		{"unknown field", "secret.key.startsWith", "secret.kez.startsWith", "find.match: "},
 		{"unknown step", "key: steps.made.key", "key: steps.maid.key", "create.value.key: "},
 		{"unknown variable", "secret.id", "current.id", "find.id: "},
+		{"braces forgotten", `{label: "${tag}"`, `{label: "key of params.service"`, "create.steps[0].json.label: it names params.service outside of ${…}"},
 		{"admin out of place", `{label: "${tag}"`, `{label: "${admin.token}"`, "create.steps[0].json.label: "},
 		{"secret in revoke", "keys/${target.id}", "keys/${secret.id}", "revoke.steps[0].request: "},
 		{"not a condition", "response.status == 201, then: ok", "response.status, then: ok", "create.steps[0].replies[0].when: want bool"},

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // template is text with ${expressions} in it; $${ stands for ${.
@@ -45,7 +46,27 @@ func (c *compiler) template(place, text string, s scope) *template {
 		text = rest
 	}
 	t.texts = append(t.texts, literal.String()+text)
+	if name := plainName(t, s); name != "" {
+		c.bad(place, "it names %s outside of ${…}, which would be sent as it stands; write ${%s}", name, name)
+	}
 	return t
+}
+
+// plainName is a name of the scope that stands in a template without any ${…}, "" when none does: the braces were
+// forgotten. Names of one word may be text.
+func plainName(t *template, s scope) string {
+	if len(t.expressions) > 0 {
+		return ""
+	}
+	words := strings.FieldsFunc(t.texts[0], func(r rune) bool {
+		return r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	for _, word := range words {
+		if _, known := s[word]; known && strings.Contains(word, ".") {
+			return word
+		}
+	}
+	return ""
 }
 
 // cutExpression finds the brace that ends an expression: braces within it pair, those within quotes do not count.

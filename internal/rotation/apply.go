@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -78,14 +79,14 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.takeBack(ctx, upstream.Explained(err))
+		return a.takeBack(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + upstream.Explained(err)), nil
+		return a.wait("a person: " + a.s.Explained(err)), nil
 	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
 		return a.stuck("the upstream to take the candidate", err), nil
 	}
 	if a.p.attempts++; a.p.attempts >= applyAttempts {
-		return a.takeBack(ctx, "applying failed too often: "+upstream.Explained(err))
+		return a.takeBack(ctx, "applying failed too often: "+a.s.Explained(err))
 	}
 	return a.stuck("the upstream to take the candidate", err), nil
 }
@@ -197,9 +198,9 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
 		if forced, seenTo = a.run.Forced, a.run.Waived; !a.waives(journal.WaivedUndo, "") {
 			if a.kind.Issues {
-				reason += "; hand one in that it honours, with `custody supply`"
+				reason += "; hand one in that it honours, with " + next.Supply(a.s.Secret)
 			}
-			return a.wait("a person: this upstream cannot undo, and " + reason + "; or see to it there, then `custody run force`"), nil
+			return a.wait("a person: this upstream cannot undo, and " + reason + "; or see to it there, then " + next.Force(a.run.ID)), nil
 		}
 	}
 	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, reason, forced, seenTo
@@ -227,7 +228,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 	}
 	staged := a.run.Turn != "" // otherwise nobody ever called anything. What this process alone knows is not enough: another may lead
 	if staged && !kept && !a.kind.Issues && !a.waives(journal.WaivedUndo, "") {
-		return a.wait(pendingGone + "; if nothing of it is left upstream, `custody run force`"), nil
+		return a.wait(pendingGone + "; if nothing of it is left upstream, " + next.Force(a.run.ID)), nil
 	}
 	if staged {
 		if stop := a.fence(); stop != nil {
@@ -259,7 +260,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 	case a.kind.Undo == upstream.Impossible:
-		return a.wait("a person: this upstream cannot undo; see to it there, then `custody run force`: " + a.run.Undo), nil
+		return a.wait("a person: this upstream cannot undo; see to it there, then " + next.Force(a.run.ID) + ": " + a.run.Undo), nil
 	case !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
 		act = func(ctx context.Context) error {
@@ -298,7 +299,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 	case upstream.Accepted:
 		return nil, nil
 	case upstream.Refused:
-		return a.wait("a person: the run was taken back but the upstream refuses the current credential; mend it there, or `custody run force` and then rotate or supply"), nil
+		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or make another there and hand it in: " + next.Supply(a.s.Secret)), nil
 	default:
 		return a.stuck("the upstream to say that it honours the current credential", err), nil
 	}

@@ -242,7 +242,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + upstream.Explained(err)), nil
+		return a.wait("a person: " + a.s.Explained(err)), nil
 	case err != nil:
 		return a.stuck("the upstream to revoke the old credential", err), nil
 	}

@@ -53,14 +53,14 @@ type Situation struct {
 
 // Reason says why a run is due. People read it in every place that shows a run.
 type Reason struct {
-	Kind string // first, time or requested
+	Kind string // first, time, event or requested
 	Text string
 }
 
 // check gives a reason to start a run, or nil.
 type check func(Situation) *Reason
 
-var due = []check{neverIssued, requested, pastDue}
+var due = []check{neverIssued, requested, recovered, pastDue}
 
 // Due returns the first reason to start a run now, or nil. It decides and changes nothing.
 func Due(s Situation) *Reason {
@@ -96,12 +96,37 @@ func requested(s Situation) *Reason {
 	return &Reason{"requested", "requested"}
 }
 
+// recovered: an older state was put back, and what it holds is refused upstream.
+func recovered(s Situation) *Reason {
+	r := s.Entry.RecoveryNow()
+	if r == nil || r.Next != "" || r.Version == nil {
+		return nil
+	}
+	return &Reason{"event", "an older state was put back: " + r.Why}
+}
+
+// BetweenWindows reports whether a run would begin by the clock alone, if it were not for the policy's windows.
+func BetweenWindows(s Situation) bool {
+	return s.Entry.Live == nil && !backingOff(s) && overdue(s) != nil && !open(s.Policy.Windows, s.Now)
+}
+
 func pastDue(s Situation) *Reason {
+	if !open(s.Policy.Windows, s.Now) {
+		return nil
+	}
+	return overdue(s)
+}
+
+// overdue is pastDue at whatever hour.
+func overdue(s Situation) *Reason {
+	if s.Entry.RecoveryNow() != nil {
+		return nil
+	}
 	next, ok := NextDue(s.Entry, s.Policy)
 	since := began(s.Entry)
 	ahead := Ahead(since, s.Now)
 	switch {
-	case !ok || s.Now.Before(next) && !ahead || !open(s.Policy.Windows, s.Now):
+	case !ok || s.Now.Before(next) && !ahead:
 		return nil
 	case ahead:
 		return &Reason{"time", "its value is dated " + since.Format(time.RFC3339) + ", by a clock that ran ahead"}

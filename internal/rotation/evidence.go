@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -36,8 +37,8 @@ func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (
 		return nil, err
 	}
 	stop := a.wait(fmt.Sprintf("a person: the upstream refuses the new credential (version %s), which it accepted before and which consumers have; %s. "+
-		"If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works and hand it in: `custody supply %s`",
-		held.ID, a.oldStands(), a.s.Secret))
+		"If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works and hand it in: %s",
+		held.ID, a.oldStands(), next.Supply(a.s.Secret)))
 	stop.after = max(stop.after, 2*a.kind.WrongEvery) // half of the time is left to a person's own try
 	return stop, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -90,10 +91,10 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.takeBack(ctx, upstream.Explained(err))
+		return a.takeBack(ctx, a.s.Explained(err))
 	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
 		a.p.issued = issued
-		return a.takeBack(ctx, upstream.Explained(err))
+		return a.takeBack(ctx, a.s.Explained(err))
 	case err != nil:
 		return a.stuck("the upstream to issue a credential", err), nil
 	}
@@ -127,9 +128,9 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 // leftHint is what a person does about what a lost reply left.
 func (a *attempt) leftHint() string {
 	if a.run.Step == journal.Undoing {
-		return "remove there what it left, then `custody run force`"
+		return "remove there what it left, then " + next.Force(a.run.ID)
 	}
-	return "make a credential there by hand and hand it in with `custody supply`"
+	return "make a credential there by hand and hand it in with " + next.Supply(a.s.Secret)
 }
 
 // collect removes what carries the run's id.
@@ -143,7 +144,7 @@ func (a *attempt) collect(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + upstream.Explained(err) + "; " + a.leftHint()), nil
+		return a.wait("a person: " + a.s.Explained(err) + "; " + a.leftHint()), nil
 	case err != nil:
 		return a.stuck("the upstream to give up what a lost reply left", err), nil
 	}
@@ -174,8 +175,8 @@ func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise `custody run abort`, then `custody run force`",
-		strings.Join(unknown, ", "))), nil
+	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise %s, then %s",
+		strings.Join(unknown, ", "), next.Abort(a.run.ID), next.Force(a.run.ID))), nil
 }
 
 // untouched goes on when the current credential still works: then the lost call had no effect, or the upstream would

@@ -27,6 +27,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -81,10 +82,21 @@ type Subject struct {
 	AllowInterruption bool
 	// Escrow is set for admin credentials.
 	Escrow Escrow
+	// Admin is the name of the secret that its upstream is opened with, "" where that is not one of the estate's.
+	Admin string
+	// Opens asks whether a value opens what the secret is the admin credential of; nil where that cannot be asked. It changes
+	// nothing.
+	Opens func(ctx context.Context, v secret.Value) (upstream.Verdict, error)
 	// Suspended: no new run is planned.
 	Suspended bool
 	// Group is set for secrets that rotate as one.
 	Group *Group
+}
+
+// Explained is an error of the secret's upstream with the operator's next move, and with the names that the upstream does
+// not know.
+func (s Subject) Explained(err error) string {
+	return upstream.Named(upstream.Explained(err), s.Secret, s.Admin)
 }
 
 // Config wires an Engine.
@@ -179,7 +191,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	handedIn := trigger.Kind == Supplied
 	switch {
 	case s.Upstream == nil && !handedIn:
-		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor; hand one in with `custody supply`: %w", s.Secret, ErrNotAllowed)
+		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor; hand one in with %s: %w", s.Secret, next.Supply(s.Secret), ErrNotAllowed)
 	case entry.Live != nil:
 		return "", fmt.Errorf("planning run of %s: run %s is live: %w", s.Secret, entry.Live.ID, ErrNotNow)
 	case now.Before(entry.QuietUntil):
@@ -222,6 +234,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	if err := e.Journal.Save(ctx, entry); err != nil {
 		return "", err
 	}
+	e.remember(entry.Live).begun = true
 	return entry.Live.ID, nil
 }
 
@@ -343,6 +356,8 @@ func deadlineOf(s Subject) time.Duration {
 // progress is what this process knows of a run beyond the journal.
 type progress struct {
 	at journal.Step // "" until the parts were asked
+	// begun: this process planned the run and has not looked at it yet.
+	begun bool
 	// prior: calls of which no reply was seen may land until then.
 	prior time.Time
 	// settled is the journaled deadline that prior has in it already: of a call whose reply this process saw, or one that

@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -61,7 +62,7 @@ func (a *attempt) wait(reason string) *pause {
 func (a *attempt) stuck(what string, err error) *pause {
 	stop := a.wait(what)
 	if err != nil {
-		stop.reason += ": " + upstream.Explained(err)
+		stop.reason += ": " + a.s.Explained(err)
 	}
 	if later, says := errors.AsType[*upstream.Later](err); says {
 		stop.after = max(stop.after, later.After)
@@ -149,8 +150,9 @@ func (a *attempt) resume(ctx context.Context) error {
 		}
 	}
 	if a.Observe != nil {
-		a.Observe(a.s.Secret, a.run.ID, a.p.at, true)
+		a.Observe(a.s.Secret, a.run.ID, a.p.at, !a.p.begun)
 	}
+	a.p.begun = false
 	return nil
 }
 
@@ -164,7 +166,7 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 		if kept, err := a.pending(ctx); err != nil {
 			return nil, err
 		} else if !kept {
-			return a.wait("a person: its value to be handed in with `custody supply`"), nil
+			return a.wait("a person: its value to be handed in with " + next.Supply(a.s.Secret)), nil
 		}
 	}
 	if a.kind.Issues {

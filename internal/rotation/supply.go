@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -44,7 +45,75 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 	}
 	a.takeUp(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
 	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
-	return a.run.ID, a.take(ctx, by, reason, v)
+	err = a.take(ctx, by, reason, v)
+	if !errors.Is(err, errTakesNone) {
+		return a.run.ID, err
+	}
+	if stop := a.givesWay(ctx, v); stop != nil {
+		return "", fmt.Errorf("%w, and does not give way to one: %w", err, stop)
+	}
+	if err := a.giveWay(ctx, by, reason); err != nil {
+		return "", err
+	}
+	return e.Supply(ctx, s, by, reason, v)
+}
+
+// errTakesNone: the live run waits for no value.
+var errTakesNone = fmt.Errorf("it waits for none: %w", ErrNotAllowed)
+
+// givesWay says why the live run, which needs no value, does not make room for v; nil when it does. It does where it can go
+// nowhere: nothing that it has is honoured upstream, v is, and none of its calls can land any more. So it is with the run of
+// an admin credential that was replaced by hand: it would need itself.
+func (a *attempt) givesWay(ctx context.Context, v secret.Value) error {
+	early := a.run.Step == journal.Planned || a.run.Step == journal.Staged || a.run.Step == journal.Undoing
+	leaves := a.kind.Issues && a.run.Turn != ""
+	if !early || leaves || a.run.Group != "" || !a.kind.Verifies {
+		return fmt.Errorf("see what it waits for: %s: %w", next.Explain(a.s.Secret), ErrNotAllowed)
+	}
+	if stop := a.fence(); stop != nil {
+		return fmt.Errorf("wait %s for %s: %w", stop.after.Round(time.Second), stop.reason, ErrNotNow)
+	}
+	if err := a.honoured(ctx, v); err != nil {
+		return err
+	}
+	if a.kind.Capability == upstream.Overwrite { // what has one password honours no other
+		return nil
+	}
+	old, err := a.base(ctx)
+	if err != nil {
+		return err
+	}
+	has := []secret.Value{old}
+	if kept, err := a.pending(ctx); err != nil {
+		return err
+	} else if kept {
+		has = append(has, a.p.candidate)
+	}
+	for _, one := range has {
+		if one.Empty() {
+			continue
+		}
+		switch verdict, err := a.ask(ctx, one); verdict {
+		case upstream.Refused:
+		case upstream.Accepted:
+			return fmt.Errorf("the upstream honours what it has; take the run back first: %s: %w", next.Abort(a.run.ID), ErrNotAllowed)
+		default:
+			return fmt.Errorf("the upstream cannot say whether it honours what the run has: %w: %w", err, ErrNotNow)
+		}
+	}
+	return nil
+}
+
+// giveWay ends the live run without touching the upstream.
+func (a *attempt) giveWay(ctx context.Context, by, reason string) error {
+	a.run.Step, a.run.Undo, a.run.Aborted = journal.Undoing, fmt.Sprintf("%s handed in a value in its place: %s", by, reason), true
+	if err := a.Journal.Save(ctx, a.entry); err != nil {
+		return err
+	}
+	if err := a.audit(ctx, journal.Planned, ""); err != nil {
+		return err
+	}
+	return a.abandon(ctx)
 }
 
 // begin plans the run that v becomes the candidate of.
@@ -55,11 +124,14 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 	if a.s.Upstream != nil {
 		a.kind, a.p = a.s.Upstream.Kind(), &progress{}
 		if !a.kind.Verifies {
-			return fmt.Errorf("supplying a value to %s: Custody makes its values itself; use `custody rotate`: %w", a.s.Secret, ErrNotAllowed)
+			return fmt.Errorf("supplying a value to %s: Custody makes its values itself; use %s: %w", a.s.Secret, next.Rotate(a.s.Secret), ErrNotAllowed)
 		}
 		if err := a.honoured(ctx, v); err != nil {
 			return err
 		}
+	}
+	if err := a.opens(ctx, v); err != nil {
+		return err
 	}
 	held, err := a.Authority.Read(ctx, a.s.Path)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
@@ -80,7 +152,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	handed := a.run.Trigger.Kind == Supplied && a.run.Step == journal.Planned
 	issuing := a.kind.Issues && a.run.Step == journal.Staged
 	lost, stranded := issuing && a.kind.LostReply == upstream.Person, issuing && a.kind.Undo == upstream.Impossible
-	none := fmt.Errorf("supplying a value to run %s: it waits for none: %w", a.run.ID, ErrNotAllowed)
+	none := fmt.Errorf("supplying a value to run %s: %w", a.run.ID, errTakesNone)
 	replaces := a.run.Refused
 	if !handed && !lost && !stranded && !replaces {
 		return none
@@ -172,6 +244,23 @@ func (a *attempt) honoured(ctx context.Context, v secret.Value) error {
 	return fmt.Errorf("supplying a value to %s: the upstream refuses it: %w", a.s.Secret, ErrNotAllowed)
 }
 
+// opens wants v to open what the secret is the admin credential of, where nothing else can be asked about it.
+func (a *attempt) opens(ctx context.Context, v secret.Value) error {
+	if a.s.Upstream != nil || a.s.Opens == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	switch verdict, err := a.s.Opens(ctx, v); verdict {
+	case upstream.Accepted, "": // or it cannot be asked about
+		return nil
+	case upstream.Refused:
+		return fmt.Errorf("supplying a value to %s: the upstream that it opens refuses it; it was mistyped, or belongs to another account: %w", a.s.Secret, ErrNotAllowed)
+	default:
+		return fmt.Errorf("supplying a value to %s: the upstream that it opens cannot say whether it takes it (%w): %w", a.s.Secret, err, ErrNotNow)
+	}
+}
+
 // supplied stands in for the upstream of a secret whose values only people make: nothing outside is asked or changed.
 type supplied struct{}
 
@@ -182,7 +271,7 @@ func (supplied) Kind() upstream.Kind {
 }
 
 func (supplied) Propose(context.Context, secret.Value) (secret.Value, error) {
-	return secret.Value{}, errors.New("its values are made by people; hand one in with `custody supply`")
+	return secret.Value{}, errors.New("its values are made by people; hand one in")
 }
 
 func (supplied) Apply(_ context.Context, _ authority.RunID, _, candidate secret.Value) (secret.Value, error) {

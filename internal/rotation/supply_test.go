@@ -3,7 +3,11 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,6 +230,112 @@ func TestSupplyInPlaceOfWhatWasIssued(t *testing.T) {
 		}
 		if live != 1 {
 			t.Errorf("%d credentials are honoured, want the one that was handed in", live)
+		}
+	})
+}
+
+// The run of an admin credential that was replaced by hand went round in a circle: it needed the very credential, took no
+// value, and once it was aborted waited for the upstream to take something off.
+func TestRunThatCanGoNowhereGivesWayToAValue(t *testing.T) {
+	for _, aborted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Overwrite})
+			u.apply = func() error {
+				return fmt.Errorf("the server refuses every admin credential: %w", upstream.ErrNotApplied)
+			}
+			stuck := r.plan(t)
+			r.wait(t, "take the candidate")
+			account := func(password string) secret.Value {
+				v, err := secret.Text(map[string]string{upstreammemory.Username: "account", upstreammemory.Password: password})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			}
+			byHand := account("set by hand")
+			if err := r.account.Seed(byHand); err != nil {
+				t.Fatal(err)
+			}
+			if aborted {
+				if err := r.Abort(t.Context(), r.subject, stuck, "me", "it cannot go on"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute) // three times the deadline of a call
+			if _, err := r.supply(t, account("mistyped")); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live.ID != stuck {
+				t.Errorf("a value that the upstream refuses: got %v", err)
+			}
+			id, err := r.supply(t, byHand)
+			if err != nil || id == stuck {
+				t.Fatalf("got run %s, %v, want another than %s", id, err, stuck)
+			}
+			if ended := r.finish(t, r.subject); ended != "completed" || !r.value(t).Value.Equal(byHand) {
+				t.Errorf("the run is %s, the secret at %s", ended, r.value(t).ID)
+			}
+			if left := r.entry(t); left.Retry != nil {
+				t.Errorf("the next run waits for %+v", left.Retry)
+			}
+		})
+	}
+}
+
+// A run whose values still work does not give way.
+func TestRunWhoseValueWorksDoesNotGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		u.apply = func() error { return upstream.ErrNotApplied }
+		live := r.plan(t)
+		r.wait(t, "take the candidate")
+		time.Sleep(time.Minute)
+		other, err := secret.Text(map[string]string{upstreammemory.Key: "made by hand"})
+		if err == nil {
+			err = r.account.Seed(other)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.supply(t, other); !errors.Is(err, rotation.ErrNotAllowed) || !strings.Contains(err.Error(), "custody run abort "+string(live)) {
+			t.Errorf("got %v", err)
+		}
+		if got := r.entry(t).Live; got == nil || got.ID != live {
+			t.Errorf("run %s is not live any more: %+v", live, got)
+		}
+	})
+}
+
+// A static admin credential that was mistyped passed as verified, although the upstream that it opens is known.
+func TestSupplyTriesWhatTheSecretOpens(t *testing.T) {
+	for verdict, want := range map[upstream.Verdict]error{upstream.Accepted: nil, "": nil, upstream.Refused: rotation.ErrNotAllowed, upstream.Unknown: rotation.ErrNotNow} {
+		synctest.Test(t, func(t *testing.T) {
+			r := static(t)
+			r.subject.Opens = func(context.Context, secret.Value) (upstream.Verdict, error) {
+				return verdict, nil
+			}
+			_, err := r.supply(t, token(t, "second"))
+			if !errors.Is(err, want) || (r.entry(t).Live != nil) != (want == nil) {
+				t.Errorf("%q: got %v and run %v, want %v", verdict, err, r.entry(t).Live, want)
+			}
+		})
+	}
+}
+
+// The log said of each new run that it was resumed.
+func TestOnlyWhatAnotherProcessBeganIsResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		var resumed []bool
+		r.Observe = func(_ string, _ authority.RunID, _ journal.Step, again bool) { resumed = append(resumed, again) }
+		r.plan(t)
+		r.finish(t, r.subject)
+		if len(resumed) < 5 || slices.Contains(resumed, true) {
+			t.Errorf("of a new run, the steps are resumed: %v", resumed)
+		}
+		r.plan(t)
+		r.restart()
+		resumed = nil
+		r.finish(t, r.subject)
+		if len(resumed) < 5 || !resumed[0] || slices.Contains(resumed[1:], true) {
+			t.Errorf("of a run that another process began, the steps are resumed: %v", resumed)
 		}
 	})
 }

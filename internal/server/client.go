@@ -17,6 +17,8 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
@@ -100,9 +102,19 @@ func (c *Client) Supply(ctx context.Context, secretName, reason string, v secret
 	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/supply", supplied{reason, v.Encode()}, &run)
 }
 
+// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
+func (c *Client) Deliver(ctx context.Context, secretName, consumer string) (done []orchestrator.Delivery, err error) {
+	return done, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/deliver", delivery{consumer}, &done)
+}
+
 // ConfirmClock says that the time shown now is right.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
+}
+
+// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
+func (c *Client) AcceptRecovery(ctx context.Context, reason string, dry bool) (report recovery.Report, err error) {
+	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, dry}, &report)
 }
 
 // Doctor checks the live estate.

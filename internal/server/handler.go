@@ -11,6 +11,8 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -33,6 +35,17 @@ func caller(r *http.Request) string {
 
 type reasoned struct {
 	Reason string `json:"reason"`
+}
+
+// acceptance accepts an older state that was put back.
+type acceptance struct {
+	Reason string `json:"reason"`
+	Dry    bool   `json:"dry,omitempty"`
+}
+
+// delivery names a consumer, "" for all.
+type delivery struct {
+	Consumer string `json:"consumer,omitempty"`
 }
 
 // supplied is a credential handed in, in the form of secret.Value.Encode.
@@ -78,7 +91,7 @@ func Handler(service Service) http.Handler {
 			var why reasoned
 			err := decode(r, &why)
 			if err == nil && why.Reason == "" {
-				err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+				err = errReason
 			}
 			var said any
 			if err == nil {
@@ -97,7 +110,7 @@ func Handler(service Service) http.Handler {
 		var ask supplied
 		err := decode(r, &ask)
 		if err == nil && ask.Reason == "" {
-			err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+			err = errReason
 		}
 		var run authority.RunID
 		if err == nil {
@@ -110,11 +123,34 @@ func Handler(service Service) http.Handler {
 		}
 		answer(w, run, err)
 	})
+	mux.HandleFunc("POST /v1/secrets/{secret}/deliver", func(w http.ResponseWriter, r *http.Request) {
+		var to delivery
+		err := decode(r, &to)
+		var done []orchestrator.Delivery
+		if err == nil {
+			done, err = service.Deliver(r.Context(), caller(r), r.PathValue("secret"), to.Consumer)
+		}
+		answer(w, done, err)
+	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})
+	mux.HandleFunc("POST /v1/recovery/accept", func(w http.ResponseWriter, r *http.Request) {
+		var ask acceptance
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = errReason
+		}
+		var report recovery.Report
+		if err == nil {
+			report, err = service.AcceptRecovery(r.Context(), caller(r), ask.Reason, ask.Dry)
+		}
+		answer(w, report, err)
+	})
 	return mux
 }
+
+var errReason = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
 
 // Health serves /healthz, which answers while the process lives, /readyz, which says why it is not ready, and /metrics.
 func Health(service Service, metrics http.Handler) http.Handler {

@@ -14,7 +14,9 @@ import (
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 )
@@ -34,7 +36,11 @@ type Service interface {
 	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
+	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
+	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
 	ConfirmClock(ctx context.Context, by string) error
+	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. dry changes nothing.
+	AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error)
 	Doctor(ctx context.Context) (Diagnosis, error)
 	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)
 	// Settle takes the platform as far as it will go now: for commands that find no server. done is asked between ticks.
@@ -63,6 +69,8 @@ type Status struct {
 type Explanation struct {
 	inventory.Row
 	Next string `json:"next"`
+	// Fields names those of its value.
+	Fields []string `json:"fields,omitempty"`
 	// Policy that is enforced, Events of its last run.
 	Enforced *journal.Policy `json:"enforced,omitempty"`
 	Events   []audit.Event   `json:"events,omitempty"`

@@ -19,10 +19,14 @@ const (
 	jumpAt = 5 * time.Minute
 	// noteEvery is how often the wall clock is noted down, so that a clock set back while nothing ran shows.
 	noteEvery = 10 * time.Minute
+	// absentAt is the most time that may seem to have passed since the last note, when a process starts: a clock that was set
+	// ahead while nothing ran looks like a long absence, and would start everything that is timed at once.
+	absentAt = 7 * 24 * time.Hour
 )
 
 // Clock watches the wall clock. After a jump the clock alone starts nothing until a person confirms the time.
-// A clock set forward while no process ran looks like time passing; the cap on timed runs bounds what that can do.
+// A clock set forward by less than a week while no process ran looks like time passing; the cap on timed runs bounds what
+// that can do.
 type Clock struct {
 	records Records
 	now     func() time.Time
@@ -59,9 +63,15 @@ func (c *Clock) Check(ctx context.Context) (string, error) {
 		}
 	}
 	if !c.started {
-		if back := c.state.Noted.Sub(wall); back > jumpAt {
+		noted := c.state.Noted
+		switch shown := wall.UTC().Format(time.RFC3339); {
+		case noted.IsZero() || c.state.Jump != "":
+		case noted.Sub(wall) > jumpAt:
 			c.durable = false
-			c.state.Jump = fmt.Sprintf("the clock shows %s, but %s was seen before", wall.UTC().Format(time.RFC3339), c.state.Noted.Format(time.RFC3339))
+			c.state.Jump = fmt.Sprintf("the clock shows %s, but %s was seen before", shown, noted.Format(time.RFC3339))
+		case wall.Sub(noted) > absentAt:
+			c.durable = false
+			c.state.Jump = fmt.Sprintf("the clock shows %s, and the time seen last was %s, %d days before", shown, noted.Format(time.RFC3339), int(wall.Sub(noted).Hours()/24))
 		}
 		c.started = true
 	} else if off := wall.Round(0).Sub(c.wall.Round(0)) - (at - c.at); off.Abs() > jumpAt {

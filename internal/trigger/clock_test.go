@@ -82,6 +82,29 @@ func TestClockSetBackWhileNothingRan(t *testing.T) {
 	check(t, clock, true)
 }
 
+// A clock that was a year ahead at the start rotated everything, though the time seen last was on record.
+func TestClockFarAheadAtStartHolds(t *testing.T) {
+	for name, test := range map[string]struct {
+		away     time.Duration
+		believed bool
+	}{"a weekend": {3 * 24 * time.Hour, true}, "a year": {365 * 24 * time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			m := &machine{rig: newRig()}
+			check(t, m.start(), true)
+			m.now, m.steady = m.now.Add(test.away), 0
+			clock := m.start()
+			check(t, clock, test.believed)
+			m.steady = 0
+			check(t, m.start(), test.believed) // a restart is no confirmation
+			if err := clock.Confirm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			check(t, clock, true)
+			check(t, m.start(), true)
+		})
+	}
+}
+
 // A confirmation is often given by another process than the one that saw the jump.
 func TestClockConfirmedByAnotherProcess(t *testing.T) {
 	m := &machine{rig: newRig()}

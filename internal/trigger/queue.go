@@ -21,9 +21,11 @@ import (
 	"custody.dev/custody/internal/authority"
 )
 
+// OpenPrefix begins the keys of the records of open requests.
+const OpenPrefix = "request/open/"
+
 const (
 	schema     = 1
-	openPrefix = "request/open/"
 	donePrefix = "request/done/"
 	// remember is how long the id of a closed request is kept, so that a replay of it is recognised.
 	remember = 30 * 24 * time.Hour
@@ -99,11 +101,11 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 	if err != nil {
 		return Request{}, fmt.Errorf("submitting request: %w", err)
 	}
-	if _, err := q.records.Put(ctx, openPrefix+request.ID, 0, data); err != nil {
+	if _, err := q.records.Put(ctx, OpenPrefix+request.ID, 0, data); err != nil {
 		if !errors.Is(err, authority.ErrConflict) {
 			return Request{}, fmt.Errorf("submitting request: %w", err)
 		}
-		stored, err := q.records.Get(ctx, openPrefix+request.ID)
+		stored, err := q.records.Get(ctx, OpenPrefix+request.ID)
 		if err != nil {
 			return Request{}, fmt.Errorf("submitting request: %w", err)
 		}
@@ -120,7 +122,7 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 // Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
 // of Submit that lands after that is cleared away. One that cannot be decoded is left alone, and Faults says so.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
-	records, err := q.records.List(ctx, openPrefix)
+	records, err := q.records.List(ctx, OpenPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("listing requests: %w", err)
 	}
@@ -160,7 +162,7 @@ func (q *Queue) Faults() []string {
 
 // Close marks a request as served by run. Idempotent.
 func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error {
-	open, err := q.records.Get(ctx, openPrefix+id)
+	open, err := q.records.Get(ctx, OpenPrefix+id)
 	if errors.Is(err, authority.ErrNotFound) {
 		return nil
 	}
@@ -179,7 +181,7 @@ func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error
 	if _, err := q.records.Put(ctx, donePrefix+id, 0, data); err != nil && !errors.Is(err, authority.ErrConflict) {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
-	if err := q.records.Delete(ctx, openPrefix+id); err != nil {
+	if err := q.records.Delete(ctx, OpenPrefix+id); err != nil {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
 	return nil

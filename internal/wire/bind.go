@@ -58,7 +58,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 		},
 		First:     declared.Spec.Origin.Generated != nil || declared.Spec.Origin.Issued != nil,
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
-		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared),
+		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared), ExpiresAt: declared.ExpiresAt,
 	}
 	if members := estate.GroupOf(declared); len(members) > 0 {
 		bound.Group = &rotation.Group{Name: declared.Spec.Rotation.Group, Leader: members[0].Path}
@@ -76,6 +76,12 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 	if _, ok := estate.UpstreamOf(declared); ok {
 		bound.Server = "upstream " + declared.Spec.Rotation.UpstreamRef
 	}
+	if server, ok := estate.UpstreamOf(declared); ok {
+		if admin, ok := estate.AdminOf(server); ok {
+			bound.Admin = admin.Name
+		}
+	}
+	bound.Opens = p.opens(estate, declared)
 	if len(estate.Opens(declared.Name)) > 0 {
 		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients, journal: journal.New(p.values)}
 	}
@@ -200,6 +206,7 @@ func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
 		if config.Reload, err = reloader(p.host.Reloads[name]); err != nil {
 			return nil, fmt.Errorf("reload %s: %w", name, err)
 		}
+		config.ReloadName = name
 	}
 	if name := spec.File.Check; name != "" {
 		if config.Check, err = command(p.host.Checks[name]); err != nil {

@@ -34,7 +34,10 @@ type heldConsumer struct {
 	again func() (materialize.Consumer, error)
 }
 
-var _ materialize.Consumer = heldConsumer{}
+var (
+	_ materialize.Consumer   = heldConsumer{}
+	_ materialize.Rememberer = heldConsumer{}
+)
 
 // Name implements materialize.Consumer.
 func (h heldConsumer) Name() string { return h.spec.Name }
@@ -63,6 +66,19 @@ func (h heldConsumer) Prove(ctx context.Context, v authority.Versioned) (materia
 		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // a consumer that cannot be served proves nothing
 	}
 	return made.Prove(ctx, v)
+}
+
+// Given is known once this machine can serve it.
+func (h heldConsumer) Given(ctx context.Context, path authority.Path) (authority.VersionID, bool, error) {
+	made, err := h.again()
+	if err != nil {
+		return authority.VersionID{}, false, err
+	}
+	remembers, able := made.(materialize.Rememberer)
+	if !able {
+		return authority.VersionID{}, false, nil
+	}
+	return remembers.Given(ctx, path)
 }
 
 // Withdraw implements materialize.Consumer.

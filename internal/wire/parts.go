@@ -5,6 +5,7 @@ package wire
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,7 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
@@ -37,22 +39,25 @@ import (
 type parts struct {
 	host     v1alpha1.HostSpec
 	hostFile string
-	log      *slog.Logger
-	state    *durable.Folder // nil while there is none
-	store    store
-	values   outward.Store // the same, its calls bounded
-	calls    *outward.Calls
-	record   record
-	platform *platform.Platform
-	seeds    *seeds
-	steps    *steps
-	closers  []func() error
-	stopping atomic.Bool
+	// hostDigest is that of the host file when it was read.
+	hostDigest [sha256.Size]byte
+	log        *slog.Logger
+	state      *durable.Folder // nil while there is none
+	store      store
+	values     outward.Store // the same, its calls bounded
+	calls      *outward.Calls
+	record     record
+	platform   *platform.Platform
+	seeds      *seeds
+	steps      *steps
+	closers    []func() error
+	stopping   atomic.Bool
 }
 
 // store is the opened authority, or unborn.
 type store interface {
 	authority.Store
+	authority.Renewer
 	Broken() string
 	Close() error
 }
@@ -60,6 +65,7 @@ type store interface {
 // record is the opened record, or unborn.
 type record interface {
 	platform.Record
+	recovery.Record
 	Broken() string
 	Close() error
 }
@@ -80,6 +86,7 @@ func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise boo
 	if absolute, err := filepath.Abs(o.HostFile); err == nil {
 		p.hostFile = absolute
 	}
+	p.hostDigest = digestOf(p.hostFile)
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 		p.steps = newSteps(p.log)
@@ -237,7 +244,11 @@ func (p *parts) openRecord(ctx context.Context) (*audit.Log, error) {
 	for _, file := range p.host.Checkpoints {
 		sinks = append(sinks, checkpointFile(file))
 	}
-	return audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Anchor: last, Sinks: sinks})
+	accepted, err := recovery.Last(ctx, p.store)
+	if err != nil {
+		return nil, err
+	}
+	return audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Anchor: last, Sinks: sinks, GivenUp: accepted.GivenUp})
 }
 
 // checkpointFile keeps checkpoints in a file elsewhere, mostly on a mount. Its folder is opened for each call: one that is
@@ -326,7 +337,11 @@ func (p *parts) behind(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return platform.Behind(known, p.record.Events(ctx, audit.Filter{}))
+	accepted, err := recovery.Last(ctx, p.store)
+	if err != nil {
+		return "", err
+	}
+	return platform.Behind(known, p.record.Events(ctx, audit.Filter{}), accepted.Events)
 }
 
 // assemble builds the engines over the opened parts.
@@ -345,6 +360,13 @@ func (p *parts) assemble(ctx context.Context) error {
 	clock := trigger.NewClock(p.values, Now, steady)
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
+	recoveries := recovery.New(recovery.Config{
+		Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun,
+		Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
+	})
+	if err := recoveries.Settle(ctx); err != nil && !errors.Is(err, audit.ErrBehind) { // behind again: that is accepted first
+		return err
+	}
 	engine := rotation.New(rotation.Config{
 		Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
 		Stopping: p.stopping.Load, Calls: p.calls,
@@ -352,7 +374,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.values, Queue: queue, Clock: clock, Record: record, Now: Now, NewRun: newRun,
 		Workers: workers, Finished: func() { p.platform.Nudge() },
-		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return behind },
+		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return p.platform.Recovering() },
 		Derivation: derivation.New(derivation.Config{Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
@@ -362,7 +384,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor,
-		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovering: behind, Broken: p.broken,
+		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Broken: p.broken, Machine: p.machine,
 		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)

@@ -56,6 +56,9 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 		}
 	}()
 	p.reload()
+	for _, found := range p.machine() {
+		p.log.Warn("this machine", "finding", found)
+	}
 	if why := p.platform.Ready(ctx); why != "" {
 		p.log.Warn("not ready", "why", why)
 	}

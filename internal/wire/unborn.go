@@ -60,6 +60,16 @@ func (unborn) List(context.Context, string) ([]authority.Record, error) { return
 
 func (unborn) DigestKey(context.Context, authority.Path) ([]byte, error) { return nil, errUnborn }
 
+func (unborn) Renew(context.Context, authority.Incarnation, func(authority.Incarnation) (authority.Renewal, error)) (authority.Incarnation, error) {
+	return "", errUnborn
+}
+
+func (unborn) Ahead() []audit.Outside { return nil }
+
+func (unborn) GiveUp(...[]byte) {}
+
+func (unborn) Size() uint64 { return 0 }
+
 func (unborn) Append(context.Context, audit.Event) error { return errUnborn }
 
 func (unborn) Events(context.Context, audit.Filter) iter.Seq2[audit.Event, error] {

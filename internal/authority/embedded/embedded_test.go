@@ -109,6 +109,7 @@ func hintOf(err error) string {
 
 func TestConformance(t *testing.T) {
 	authoritytest.Run(t, func(t *testing.T) authority.Store { return mustOpen(t, initialised(t)) })
+	authoritytest.RunRenewer(t, func(t *testing.T) authoritytest.Renewable { return mustOpen(t, initialised(t)) })
 }
 
 func TestDurability(t *testing.T) {

@@ -56,22 +56,25 @@ func (s *Store) Put(ctx context.Context, key string, base authority.Revision, da
 	if err := nameFits(key); err != nil {
 		return 0, fmt.Errorf("putting record: %w", err)
 	}
-	err := s.update(ctx, func(b *batch) error {
-		held, err := s.find(b.tx, key)
-		switch {
-		case err != nil && !errors.Is(err, authority.ErrNotFound):
-			return err
-		case held.Revision == base+1 && bytes.Equal(held.Data, data):
-			return errUnchanged
-		case held.Revision != base:
-			return fmt.Errorf("revision %d is not the newest, which is %d: %w", base, held.Revision, authority.ErrConflict)
-		}
-		return b.put(recordsBucket, []byte(key), append(binary.BigEndian.AppendUint64(nil, uint64(base+1)), data...))
-	})
+	err := s.update(ctx, func(b *batch) error { return b.record(key, base, data) })
 	if err != nil {
 		return 0, fmt.Errorf("putting record %s: %w", key, err)
 	}
 	return base + 1, nil
+}
+
+// record stores data as the revision after base; errUnchanged when that is what is there.
+func (b *batch) record(key string, base authority.Revision, data []byte) error {
+	held, err := b.store.find(b.tx, key)
+	switch {
+	case err != nil && !errors.Is(err, authority.ErrNotFound):
+		return err
+	case held.Revision == base+1 && bytes.Equal(held.Data, data):
+		return errUnchanged
+	case held.Revision != base:
+		return fmt.Errorf("revision %d is not the newest, which is %d: %w", base, held.Revision, authority.ErrConflict)
+	}
+	return b.put(recordsBucket, []byte(key), append(binary.BigEndian.AppendUint64(nil, uint64(base+1)), data...))
 }
 
 // Delete implements authority.Store.

@@ -108,17 +108,24 @@ type Store struct {
 	aead     tink.AEAD
 	identity identity
 
-	// ops is held for reading by every call, for writing by what needs the file at rest: scrub and Close.
+	// ops is held for reading by every call, for writing by what needs the file at rest, scrub and Close, and by Renew.
 	ops    sync.RWMutex
 	closed bool
 	// broken is set when memory and disk may disagree; only opening again settles what was written.
 	broken atomic.Bool
 }
 
-var _ authority.Store = (*Store)(nil)
+var (
+	_ authority.Store   = (*Store)(nil)
+	_ authority.Renewer = (*Store)(nil)
+)
 
 // Incarnation identifies this initialisation of the authority.
-func (s *Store) Incarnation() authority.Incarnation { return s.identity.current() }
+func (s *Store) Incarnation() authority.Incarnation {
+	s.ops.RLock()
+	defer s.ops.RUnlock()
+	return s.identity.current()
+}
 
 // Sealed reports whether the keyset is out of reach: from Close on.
 func (s *Store) Sealed() bool {
@@ -175,11 +182,16 @@ func (s *Store) update(ctx context.Context, change func(*batch) error) (err erro
 	s.ops.RLock()
 	defer s.ops.RUnlock()
 	defer s.guard(&err)()
+	return s.commit(ctx, change)
+}
+
+// commit is update for a caller that holds ops.
+func (s *Store) commit(ctx context.Context, change func(*batch) error) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
 	number, committing := 0, false
-	err = s.db.Update(func(tx *bolt.Tx) error {
+	err := s.db.Update(func(tx *bolt.Tx) error {
 		if err := s.ready(ctx); err != nil { // again: the wait for the turn may have been long
 			return err
 		}

@@ -120,34 +120,39 @@ func (s *Store) Write(ctx context.Context, path authority.Path, base authority.V
 		return id, fmt.Errorf("writing %s: the run id is not UTF-8", path)
 	}
 	err = s.update(ctx, func(b *batch) error {
-		at, err := newest(b.tx, path)
-		if err != nil {
-			return err
-		}
-		if base < at {
-			held, made, err := s.peek(b.tx, path, base+1)
-			if err != nil && !errors.Is(err, authority.ErrNotFound) {
-				return err
-			}
-			if err == nil && !held.Destroyed && made.ID.Run == run && made.Value.Equal(v) {
-				id = made.ID
-				return errUnchanged
-			}
-		}
-		if base != at {
-			return fmt.Errorf("version %d is not the newest, which is %d: %w", base, at, authority.ErrConflict)
-		}
-		plaintext, err := json.Marshal(version{Run: run, Created: s.config.Clock().UTC(), Value: v.Encode()})
-		if err != nil {
-			return errors.New("encoding the version failed")
-		}
-		id = authority.VersionID{Incarnation: s.identity.current(), Run: run, Number: base + 1}
-		return b.put(valuesBucket, valueKey(path, base+1), plaintext)
+		id, err = b.write(path, base, run, v)
+		return err
 	})
 	if err != nil {
 		return authority.VersionID{}, fmt.Errorf("writing %s: %w", path, err)
 	}
 	return id, nil
+}
+
+// write stores v as the version after base; errUnchanged beside the version when that is what is there.
+func (b *batch) write(path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
+	at, err := newest(b.tx, path)
+	if err != nil {
+		return authority.VersionID{}, err
+	}
+	if base < at {
+		held, made, err := b.store.peek(b.tx, path, base+1)
+		if err != nil && !errors.Is(err, authority.ErrNotFound) {
+			return authority.VersionID{}, err
+		}
+		if err == nil && !held.Destroyed && made.ID.Run == run && made.Value.Equal(v) {
+			return made.ID, errUnchanged
+		}
+	}
+	if base != at {
+		return authority.VersionID{}, fmt.Errorf("version %d is not the newest, which is %d: %w", base, at, authority.ErrConflict)
+	}
+	plaintext, err := json.Marshal(version{Run: run, Created: b.store.config.Clock().UTC(), Value: v.Encode()})
+	if err != nil {
+		return authority.VersionID{}, errors.New("encoding the version failed")
+	}
+	id := authority.VersionID{Incarnation: b.store.identity.current(), Run: run, Number: base + 1}
+	return id, b.put(valuesBucket, valueKey(path, base+1), plaintext)
 }
 
 // Destroy implements authority.Store. The version's ciphertext is overwritten in the file before it returns nil.

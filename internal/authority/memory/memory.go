@@ -39,7 +39,10 @@ type Store struct {
 	state  state
 }
 
-var _ authority.Store = (*Store)(nil)
+var (
+	_ authority.Store   = (*Store)(nil)
+	_ authority.Renewer = (*Store)(nil)
+)
 
 type version struct {
 	authority.Versioned
@@ -99,7 +102,43 @@ func (st state) clone() state {
 }
 
 // Incarnation identifies this Store.
-func (s *Store) Incarnation() authority.Incarnation { return s.config.Incarnation }
+func (s *Store) Incarnation() authority.Incarnation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config.Incarnation
+}
+
+// Renew implements authority.Renewer. The next incarnation is named after the present one.
+func (s *Store) Renew(ctx context.Context, from authority.Incarnation, plan func(authority.Incarnation) (authority.Renewal, error)) (authority.Incarnation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.config.Incarnation != from {
+		return "", fmt.Errorf("renewing incarnation %s, which is over: %w", from, authority.ErrConflict)
+	}
+	next := from + "+"
+	what, err := plan(next)
+	if err != nil {
+		return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
+	}
+	renewed := &Store{config: Config{Incarnation: next, Clock: s.config.Clock}, state: s.state.clone()}
+	for _, v := range what.Values {
+		if _, err := renewed.Write(ctx, v.Path, v.Base, v.Run, v.Value); err != nil {
+			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
+		}
+	}
+	for _, r := range what.Records {
+		if _, err := renewed.Put(ctx, r.Key, r.Revision, r.Data); err != nil {
+			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
+		}
+	}
+	for _, key := range what.Gone {
+		if err := renewed.Delete(ctx, key); err != nil {
+			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
+		}
+	}
+	s.config.Incarnation, s.state = next, renewed.state
+	return next, nil
+}
 
 // Read implements authority.Store.
 func (s *Store) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {

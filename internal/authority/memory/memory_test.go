@@ -20,6 +20,7 @@ func config(incarnation authority.Incarnation) memory.Config {
 
 func TestConformance(t *testing.T) {
 	authoritytest.Run(t, func(*testing.T) authority.Store { return memory.New(config("first")) })
+	authoritytest.RunRenewer(t, func(*testing.T) authoritytest.Renewable { return memory.New(config("first")) })
 	t.Run("Restored", func(t *testing.T) {
 		authoritytest.Run(t, func(*testing.T) authority.Store {
 			return memory.Restore(config("second"), memory.New(config("first")).Snapshot())

@@ -20,6 +20,7 @@ const (
 	DefaultTimeout = 30 * time.Second
 	commandPath    = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	outputLimit    = 4 << 10
+	stderrLimit    = 512
 	// drain is how long a command's children may keep its output open after it ended or was killed.
 	drain = time.Second
 )
@@ -35,8 +36,9 @@ type CommandConfig struct {
 // Command runs a program as a reload or as a check.
 //
 // The program sees no value: its environment is PATH, CUSTODY_SECRET, CUSTODY_CONSUMER, CUSTODY_FILE and CUSTODY_VERSION
-// and nothing else, its input is empty, it runs in / as the user that Custody runs as. What it prints is never put in an
-// error, because it may be the file's content; of a check's standard output the first line is compared with the version.
+// and nothing else, its input is empty, it runs in / as the user that Custody runs as. What it prints on standard output is
+// never put in an error, because it may be the file's content; of a check's the first line is compared with the version. The
+// end of its standard error is kept apart, in Failed: whoever shows it knows the value, and takes that out.
 // A program that moved to a session of its own outlives the timeout.
 type Command struct {
 	argv    []string
@@ -100,7 +102,13 @@ func (c *Command) run(ctx context.Context, e Event, capture bool) ([]byte, error
 	if capture {
 		cmd.Stdout = &output
 	}
-	err := cmd.Run()
+	said, err := newScratch()
+	if err != nil {
+		return nil, fmt.Errorf("running %s: %w", c.argv[0], err)
+	}
+	defer said.close()
+	cmd.Stderr = said.file
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
@@ -110,11 +118,24 @@ func (c *Command) run(ctx context.Context, e Event, capture bool) ([]byte, error
 	case limited.Err() != nil:
 		return nil, fmt.Errorf("running %s: killed after %s: %w", c.argv[0], c.timeout, context.DeadlineExceeded)
 	case errors.As(err, &exit):
-		return nil, fmt.Errorf("running %s: %s", c.argv[0], exit.ProcessState)
+		return nil, &Failed{Err: fmt.Errorf("running %s: %s", c.argv[0], exit.ProcessState), Stderr: said.end()}
 	default:
 		return nil, fmt.Errorf("running %s: %w", c.argv[0], err)
 	}
 }
+
+// Failed is a program that ended with another status than 0.
+type Failed struct {
+	Err error
+	// Stderr is the end of what it printed on standard error. It may hold a value.
+	Stderr []byte
+}
+
+// Error does not hold Stderr.
+func (f *Failed) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause.
+func (f *Failed) Unwrap() error { return f.Err }
 
 // head keeps the beginning of what is written to it and takes the rest without a word.
 type head struct{ kept []byte }

@@ -6,7 +6,7 @@
 // Guaranteed: readers see the old content or the new, never half (unless InPlace asks for it), and never with a wider mode
 // or another owner than declared; an access list on the file stays. A file that a reader holds on to by other means than its
 // path (another hard link, a mount of the one file) is not replaced behind its back: delivery fails and says so. No link is followed and nothing outside the folder is touched. A version older than the one delivered is
-// refused, a crash at any point included. After the content changed, the reload is done at least once; when nothing
+// refused while the file is there, a crash at any point included; where it is gone, there is nothing to go back from. After the content changed, the reload is done at least once; when nothing
 // changed, nothing is written and nobody is reloaded. Leftovers of a crashed write are removed by the next delivery.
 //
 // Not guaranteed: that every such reader is found. Mounts are looked for in the processes that Custody may look at, which
@@ -68,6 +68,8 @@ type Config struct {
 	InPlace bool
 	// Reload makes a process take a new version; nil when it reads the file each time it needs it.
 	Reload Reloader
+	// ReloadName is what the host's configuration calls it; it appears in errors.
+	ReloadName string
 	// Check asks the process; nil when nothing can be asked.
 	Check Checker
 	// Clock dates proofs.
@@ -109,7 +111,10 @@ type Consumer struct {
 	effect func(what string) error
 }
 
-var _ materialize.Consumer = (*Consumer)(nil)
+var (
+	_ materialize.Consumer   = (*Consumer)(nil)
+	_ materialize.Rememberer = (*Consumer)(nil)
+)
 
 // New checks config. It touches no file.
 func New(config Config) (*Consumer, error) {
@@ -210,7 +215,7 @@ func (c *Consumer) deliver(ctx context.Context, v authority.Versioned) error {
 // settled reports that nothing is to be done for v, or that v may not be delivered.
 func (c *Consumer) settled(seen sight, v authority.Versioned) (bool, error) {
 	held := seen.stamp
-	if held.olderThanHeld(v) {
+	if seen.present && held.olderThanHeld(v) {
 		return false, fmt.Errorf("%w: version %d is held, %d was offered", materialize.ErrStale, held.Version.Number, v.ID.Number)
 	}
 	return held.names(v) && c.taken(held) && held.As.equal(c.as) && seen.content && seen.attributes, nil
@@ -265,7 +270,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 			return err
 		}
 		if err := c.config.Reload.Reload(ctx, c.event(v)); err != nil {
-			return fmt.Errorf("the file is in place, reloading: %w", err)
+			return fmt.Errorf("the file is in place, reloading%s: %w%s", named(c.config.ReloadName), err, said(err, v.Value))
 		}
 		final.Stage = stageReloaded
 	}

@@ -124,6 +124,9 @@ func (c *Consumer) prove(ctx context.Context, v authority.Versioned) (materializ
 func (c *Consumer) explain(proof *materialize.Proof, seen sight, v authority.Versioned) {
 	held := seen.stamp
 	switch {
+	case !held.names(v) && !seen.present:
+		proof.Evidence = "there is no file"
+		proof.Missing = "delivery"
 	case !held.names(v):
 		if held.Secret == v.Path && held.Stage != stageBegun {
 			proof.Version = held.Version
@@ -165,7 +168,7 @@ func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, v authorit
 		proof.Evidence += "; the check reported the version itself"
 	case proof.Level == materialize.None: // the reload comes first
 	case err != nil:
-		proof.Missing = "a passing check: " + err.Error()
+		proof.Missing = "a passing check: " + err.Error() + said(err, v.Value)
 	default:
 		proof.Level = materialize.Rolled
 		proof.Evidence += "; the check passed"

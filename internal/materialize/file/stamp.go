@@ -3,6 +3,7 @@
 package file
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,6 +66,20 @@ func (s stamp) names(v authority.Versioned) bool { return s.Secret == v.Path && 
 // olderThanHeld reports that v precedes what the stamp names. Numbers compare only within one secret and incarnation.
 func (s stamp) olderThanHeld(v authority.Versioned) bool {
 	return s.Secret == v.Path && s.Version.Incarnation == v.ID.Incarnation && v.ID.Number < s.Version.Number
+}
+
+// Given implements materialize.Rememberer: the stamp names a version before the file holds it.
+func (c *Consumer) Given(_ context.Context, path authority.Path) (authority.VersionID, bool, error) {
+	folder, err := durable.Open(c.config.Folder)
+	if err != nil {
+		return authority.VersionID{}, false, fmt.Errorf("reading what file consumer %q was given: %w", c.config.Name, err)
+	}
+	defer func() { _ = folder.Close() }()
+	held, err := c.readStamp(folder)
+	if err != nil {
+		return authority.VersionID{}, false, fmt.Errorf("reading what file consumer %q was given: %w", c.config.Name, err)
+	}
+	return held.Version, held.Schema != 0 && held.Secret == path, nil
 }
 
 func (c *Consumer) stampPath() string {

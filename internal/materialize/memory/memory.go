@@ -66,7 +66,10 @@ type Consumer struct {
 	reloads int
 }
 
-var _ materialize.Consumer = (*Consumer)(nil)
+var (
+	_ materialize.Consumer   = (*Consumer)(nil)
+	_ materialize.Rememberer = (*Consumer)(nil)
+)
 
 // New makes a consumer that holds nothing.
 func New(config Config) *Consumer {
@@ -108,6 +111,16 @@ func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 	c.due = append(c.due, now.Add(c.config.ReloadDelay))
 	c.advance()
 	return nil
+}
+
+// Given implements materialize.Rememberer.
+func (c *Consumer) Given(_ context.Context, path authority.Path) (authority.VersionID, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest.Path != path {
+		return authority.VersionID{}, false, nil
+	}
+	return c.newest.ID, true, nil
 }
 
 // Prove answers as things were ProofDelay ago.

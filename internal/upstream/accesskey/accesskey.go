@@ -36,9 +36,10 @@ const (
 	SigningIn = "signing in"
 	// Lacking is said of a value that no request can be signed with.
 	Lacking = "a credential needs the fields accessKeyId and secretAccessKey"
-	// NextAdmin is the operator's move when no admin credential is honoured.
-	NextAdmin = "make another access key for the admin and hand it in, as the secret that adminRef names: `custody supply SECRET`"
 )
+
+// NextAdmin is the operator's move when no admin credential is honoured.
+var NextAdmin = "make another access key for the admin and hand it in, as the secret that adminRef names: " + upstream.SupplyAdmin
 
 // Whole reports whether v has both fields.
 func Whole(v secret.Value) bool { return v.ExposeText(ID) != "" && v.ExposeText(Secret) != "" }

@@ -77,7 +77,7 @@ func (u *Upstream) wrong(doing, detail string, class error, a *answer) error {
 		if class == nil {
 			break
 		}
-		e.Next = "see that appId or clientId and privateKey are one app's, and that the key was not deleted there; then hand the right ones in, as the secret that adminRef names: `custody supply SECRET`"
+		e.Next = "see that appId or clientId and privateKey are one app's, and that the key was not deleted there; then hand the right ones in, as the secret that adminRef names: " + upstream.SupplyAdmin
 	case http.StatusForbidden, http.StatusTooManyRequests:
 		e.Detail = upstream.Join(detail, "GitHub is asked too often, or forbids it")
 		e.Next = "nothing, if it was asked too often; else see that the installation is not suspended, and that GitHub lets this address in; " +

@@ -193,7 +193,7 @@ func (s *session) ask(call *recipe.Call, target *url.URL) (*answer, outcome) {
 		}
 		if !s.nextAdmin() {
 			o.because = "the upstream refuses every admin credential"
-			o.hint = cmp.Or(o.hint, "make a new admin credential by hand and hand it in: `custody supply SECRET`, the one that adminRef names")
+			o.hint = cmp.Or(o.hint, "make a new admin credential by hand and hand it in, as the secret that adminRef names: "+upstream.SupplyAdmin)
 			return answer, o
 		}
 	}

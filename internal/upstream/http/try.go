@@ -167,7 +167,8 @@ func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, err
 			return fmt.Sprintf("%s, asked %d times", got, asked), nil
 		}
 		if past >= t.u.kind.Settle+pause {
-			return "", fmt.Errorf("%w: the credential is %s after the settle time, want %s: %w", ErrTrial, got, want, or(err))
+			return "", fmt.Errorf("%w: the credential is %s after the settle time of %s, want %s (where a change takes longer to show, give kind.settle that time): %w",
+				ErrTrial, got, t.u.kind.Settle, want, or(err))
 		}
 		if err := t.u.Wait(ctx, pause); err != nil {
 			return "", err
@@ -237,7 +238,7 @@ func (t *trial) clean(ctx context.Context) error {
 	if !t.began || t.gone {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaning+2*t.u.kind.CallDeadline)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaning+2*t.u.kind.CallDeadline+t.u.kind.Settle)
 	defer cancel()
 	err := t.step("clean-up", func() (string, error) {
 		if t.u.kind.Issues && t.u.kind.LostReply == upstream.Reissue {
@@ -251,15 +252,30 @@ func (t *trial) clean(ctx context.Context) error {
 					return "", err
 				}
 			}
-			return "what carries the trial's id is removed", t.u.collect(ctx, t.run)
+			if err := t.u.collect(ctx, t.run); err != nil || t.u.r.Missing(t.made) != "" {
+				return "what carries the trial's id is removed", err
+			}
+			return t.removed(ctx, "what carries the trial's id is removed")
 		}
 		if t.u.r.Missing(t.made) != "" {
 			return "", errors.New("nothing can tell what the lost call made")
 		}
-		return "removed", t.revoke(ctx)
+		if err := t.revoke(ctx); err != nil {
+			return "", err
+		}
+		return t.removed(ctx, "removed")
 	})
 	if err != nil {
 		return fmt.Errorf("%w; look for it upstream and remove it by hand", err)
 	}
 	return nil
+}
+
+// removed sees that what was made is refused: a recipe whose revoke does nothing answers as one that works.
+func (t *trial) removed(ctx context.Context, says string) (string, error) {
+	seen, err := t.becomes(ctx, upstream.Refused)
+	if err != nil {
+		return "", fmt.Errorf("it is not seen to be gone: %w", err)
+	}
+	return says + "; it is " + seen, nil
 }

@@ -27,8 +27,9 @@ func TestTrialKeepsNothing(t *testing.T) {
 		signed: bearer, tokens: map[string]bool{},
 	}
 	var steps []string
+	cleaned := error(nil)
 	try := func(ctx context.Context, source string, change func(*fake, *adapter.Config)) error {
-		steps = nil
+		steps, cleaned = nil, nil
 		f := newFake(t, l)
 		config := f.config(compile(t, source), labAdmin(t))
 		config.URL += "/api"
@@ -39,6 +40,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 		return adapter.Try(ctx, config, secret.Value{}, func(s adapter.Trial) {
 			if s.Means == "" {
 				steps = append(steps, s.Step)
+				cleaned = s.Err // the last one's
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -77,6 +79,8 @@ func TestTrialKeepsNothing(t *testing.T) {
 		}
 		if name != "revokes nothing" {
 			left()
+		} else if cleaned == nil {
+			t.Error("a live key is left, and the clean-up says that it is not")
 		}
 		l.mu.Lock()
 		l.keys = l.keys[:1]

@@ -172,7 +172,7 @@ func AdminSparing[Session any](ctx context.Context, sparing *Sparing, doing, at 
 	}
 	return none, &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: detail, Said: said,
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: `custody supply SECRET`",
+		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: " + upstream.SupplyAdmin,
 	}
 }
 

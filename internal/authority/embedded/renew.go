@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"custody.dev/custody/internal/authority"
+)
+
+// Renew implements authority.Renewer. What earlier incarnations wrote stays readable.
+func (s *Store) Renew(ctx context.Context, from authority.Incarnation, plan func(authority.Incarnation) (authority.Renewal, error)) (next authority.Incarnation, err error) {
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	defer s.guard(&err)()
+	before := s.identity
+	defer func() {
+		if err != nil {
+			next, s.identity, err = "", before, fmt.Errorf("renewing the incarnation: %w", err)
+		}
+	}()
+	if err := s.ready(ctx); err != nil {
+		return "", err
+	}
+	if before.current() != from {
+		return "", fmt.Errorf("%s is over: %w", from, authority.ErrConflict)
+	}
+	raw := make([]byte, incarnationBytes)
+	if _, err := io.ReadFull(s.config.Random, raw); err != nil {
+		return "", fmt.Errorf("reading randomness: %w", err)
+	}
+	next = authority.Incarnation(hex.EncodeToString(raw))
+	what, err := plan(next)
+	if err != nil {
+		return "", err
+	}
+	s.identity.Incarnations = append(slices.Clone(before.Incarnations), next)
+	return next, s.commit(ctx, func(b *batch) error { return b.renew(what) })
+}
+
+func (b *batch) renew(what authority.Renewal) error {
+	sealed, err := sealMeta(b.store.aead, identityKey, b.store.identity)
+	if err != nil {
+		return err
+	}
+	if err := b.tx.Bucket(metaBucket).Put(identityKey, sealed); err != nil {
+		return err
+	}
+	for _, v := range what.Values {
+		if err := nameFits(string(v.Path)); err != nil {
+			return err
+		}
+		if _, err := b.write(v.Path, v.Base, v.Run, v.Value); err != nil && !errors.Is(err, errUnchanged) {
+			return fmt.Errorf("writing %s: %w", v.Path, err)
+		}
+	}
+	for _, r := range what.Records {
+		if err := nameFits(r.Key); err != nil {
+			return err
+		}
+		if err := b.record(r.Key, r.Revision, r.Data); err != nil && !errors.Is(err, errUnchanged) {
+			return fmt.Errorf("putting record %s: %w", r.Key, err)
+		}
+	}
+	for _, key := range what.Gone {
+		if _, err := b.remove(recordsBucket, []byte(key)); err != nil {
+			return fmt.Errorf("deleting record %s: %w", key, err)
+		}
+	}
+	return nil
+}

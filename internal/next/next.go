@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package next words the command with which a person goes on, wherever a finding or an error names one: with all of its
+// arguments, so that it can be copied. What only the person knows is in capitals. A test of package cli holds each to the
+// command line.
+package next
+
+import "fmt"
+
+// reason is the part that only a person can fill in.
+const reason = " --reason TEXT"
+
+// Rotate makes a new value of a secret.
+func Rotate(secret string) string { return quote("custody rotate " + secret + reason) }
+
+// Supply hands in a value of a secret; it asks for each of its fields.
+func Supply(secret string) string { return quote("custody supply " + secret + reason) }
+
+// Deliver gives a secret's consumers the version of record again.
+func Deliver(secret string) string { return quote("custody deliver " + secret) }
+
+// Explain says what a secret waits for.
+func Explain(secret string) string { return quote("custody explain " + secret) }
+
+// Force waives what a run is missing.
+func Force[ID ~string](run ID) string {
+	return quote(fmt.Sprintf("custody run force %s%s", string(run), reason))
+}
+
+// Abort takes a run back.
+func Abort[ID ~string](run ID) string {
+	return quote(fmt.Sprintf("custody run abort %s%s", string(run), reason))
+}
+
+// ConfirmClock says that the time shown is right.
+func ConfirmClock() string { return quote("custody clock confirm") }
+
+// AcceptRecovery goes on with an older state.
+func AcceptRecovery() string { return quote("custody recover accept" + reason) }
+
+func quote(command string) string { return "`" + command + "`" }

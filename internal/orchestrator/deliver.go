@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+)
+
+// deliverTimeout bounds one delivery that a person waits for.
+const deliverTimeout = time.Minute
+
+// Delivery is how giving one consumer the version of record ended.
+type Delivery struct {
+	Consumer string              `json:"consumer"`
+	Version  authority.VersionID `json:"version"`
+	// Fault says why it was not delivered, "" when it was, or was there already.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Deliver gives the version of record of the secret at path to one of its consumers, or to all with "", without waiting
+// for the next look at them. What is there already is left alone. It begins no run, and a run that is live goes on.
+func (o *Orchestrator) Deliver(ctx context.Context, path authority.Path, consumer string) ([]Delivery, error) {
+	var done []Delivery
+	err := o.onLive(ctx, path, func(s Secret) error {
+		held, err := o.deliverable(ctx, s)
+		if err != nil {
+			return err
+		}
+		done = nil
+		for _, c := range s.Consumers {
+			if consumer != "" && c.Name() != consumer {
+				continue
+			}
+			limited, cancel := context.WithTimeout(ctx, deliverTimeout)
+			delivery := Delivery{Consumer: c.Name(), Version: held.ID}
+			if err := c.Deliver(limited, held); err != nil {
+				delivery.Fault = err.Error()
+			}
+			cancel()
+			done = append(done, delivery)
+		}
+		if len(done) == 0 {
+			return fmt.Errorf("delivering %s: it has no consumer %q: %w", s.Subject.Secret, consumer, authority.ErrNotFound)
+		}
+		return nil
+	})
+	return done, err
+}
+
+// deliverable returns the value that consumers of s are to hold: that of record, or one that its live run promoted.
+func (o *Orchestrator) deliverable(ctx context.Context, s Secret) (authority.Versioned, error) {
+	held, err := o.Values.Read(ctx, s.Path)
+	if err != nil {
+		return held, err
+	}
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return held, err
+	}
+	promoted := entry.Live != nil && entry.Live.Workflow == journal.Rotation && entry.Live.ID == held.ID.Run
+	recovery := entry.RecoveryNow()
+	switch {
+	case recovery != nil && !promoted:
+		return held, fmt.Errorf("delivering %s, which waits for %s: %w", s.Subject.Secret, recovery.Waits(), rotation.ErrNotAllowed)
+	case !promoted && (entry.Current == nil || *entry.Current != held.ID):
+		return held, fmt.Errorf("delivering %s: the value at %s is not the one on record: somebody else wrote it: %w", s.Subject.Secret, s.Path, rotation.ErrNotAllowed)
+	}
+	return held, nil
+}

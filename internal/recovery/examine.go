@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	askTimeout = 15 * time.Second
+	atOnce     = 8
+)
+
+// examined is one secret's history, what was found about it, and what becomes of it.
+type examined struct {
+	entry     *journal.Entry
+	declared  *Secret
+	held      *authority.Versioned
+	candidate secret.Value
+	foreign   bool
+	situation Situation
+	decision  Decision
+}
+
+// examine loads every history, asks upstreams, and decides. With open, only about what is left to a person.
+func (e *Engine) examine(ctx context.Context, secrets []Secret, open bool) ([]*examined, error) {
+	entries, err := e.Journal.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range secrets { // one that has no history yet may have had one in the newer state
+		if !slices.ContainsFunc(entries, func(known *journal.Entry) bool { return known.Path == s.Path }) && len(s.Inputs) == 0 {
+			entries = append(entries, &journal.Entry{Schema: journal.Schema, Secret: s.Name, Path: s.Path})
+		}
+	}
+	var cases []*examined
+	for _, entry := range entries {
+		if open && entry.RecoveryNow() == nil {
+			continue
+		}
+		c := &examined{entry: entry}
+		if at := slices.IndexFunc(secrets, func(s Secret) bool { return s.Path == entry.Path }); at >= 0 {
+			c.declared = &secrets[at]
+		}
+		if err := e.load(ctx, c); err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	var asking sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
+	for _, c := range cases {
+		asking.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			c.ask(ctx)
+		})
+	}
+	asking.Wait()
+	decide(cases)
+	return cases, ctx.Err()
+}
+
+// load reads what the authority holds.
+func (e *Engine) load(ctx context.Context, c *examined) error {
+	if c.entry.Fault != nil {
+		return nil
+	}
+	s := Situation{Secret: c.entry.Secret, HandedOver: c.entry.Tombstone != nil}
+	if d := c.declared; d != nil {
+		s.Secret, s.Declared, s.Derived = d.Name, true, len(d.Inputs) > 0
+		s.Seeded, s.AllowInterruption, s.Admin, s.Newer = d.Seeded, d.AllowInterruption, d.Admin, d.Newer
+	}
+	if r := c.entry.RecoveryNow(); r != nil && s.Newer == "" {
+		s.Newer = r.Newer
+	}
+	held, err := e.Authority.Read(ctx, c.entry.Path)
+	switch {
+	case errors.Is(err, authority.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		c.held, s.HasValue, s.Fields = &held, true, held.Value.Names()
+		made := c.entry.Live != nil && held.ID.Run == c.entry.Live.ID
+		c.foreign = !made && (c.entry.Current == nil || *c.entry.Current != held.ID)
+	}
+	c.situation = s
+	return e.loadCandidate(ctx, c)
+}
+
+func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
+	run := c.entry.Live
+	if run == nil || run.Workflow != journal.Rotation {
+		return nil
+	}
+	pending, err := e.Authority.Read(ctx, authority.PendingPath(c.entry.Path, run.ID))
+	if errors.Is(err, authority.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.candidate, err = e.Candidate(pending.Value)
+	return err
+}
+
+// ask signs in with the version of record, and where that is refused with the candidate of a run that was under way, unless
+// one more refused sign-in could lock the account out.
+func (c *examined) ask(ctx context.Context) {
+	if c.declared == nil || c.declared.Upstream == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	u := c.declared.Upstream
+	if readier, able := u.(upstream.Readier); able {
+		if err := readier.Ready(ctx); err != nil {
+			c.situation.Kind, c.situation.Record, c.situation.Doubt = &upstream.Kind{Verifies: true}, upstream.Unknown, err.Error()
+			return
+		}
+	}
+	kind := u.Kind()
+	c.situation.Kind = &kind
+	if !kind.Verifies || c.held == nil {
+		return
+	}
+	c.situation.Record, c.situation.Doubt = verify(ctx, u, c.held.Value)
+	if c.situation.Record == upstream.Refused && !c.candidate.Empty() && kind.WrongEvery == 0 {
+		c.situation.Candidate, _ = verify(ctx, u, c.candidate)
+	}
+}
+
+func verify(ctx context.Context, u upstream.Upstream, v secret.Value) (upstream.Verdict, string) {
+	verdict, err := u.Verify(ctx, v)
+	if verdict == upstream.Accepted || verdict == upstream.Refused {
+		return verdict, ""
+	}
+	if err == nil {
+		return upstream.Unknown, ""
+	}
+	return upstream.Unknown, upstream.Explained(err)
+}
+
+// decide says what becomes of each, of derived ones last: they follow what they are computed from.
+func decide(cases []*examined) {
+	at := map[authority.Path]*examined{}
+	for _, c := range cases {
+		at[c.entry.Path] = c
+		switch {
+		case c.entry.Fault != nil:
+			c.decision = Decision{Person, "what is known of it cannot be read: " + c.entry.Fault.Error(), "custody explain " + string(c.entry.Path)}
+		case c.foreign:
+			c.decision = Decision{Person, "somebody else wrote over the version of record", "custody explain " + c.situation.Secret}
+		case !c.situation.Derived:
+			c.decision = Decide(c.situation)
+		}
+	}
+	for range cases { // one may be computed from another that is
+		for _, c := range cases {
+			if c.decision.Action != "" && !c.situation.Derived || c.entry.Fault != nil || c.foreign {
+				continue
+			}
+			for _, input := range c.declared.Inputs {
+				if from := at[input]; from != nil && from.recovers() {
+					c.situation.Blocked = from.situation.Secret
+				}
+			}
+			c.decision = Decide(c.situation)
+		}
+	}
+}
+
+func (c *examined) recovers() bool {
+	return c.decision.Action == Person || c.decision.Action == Rotates
+}
+
+func (c *examined) outcome() Outcome {
+	o := Outcome{Secret: c.situation.Secret, Path: c.entry.Path, Action: c.decision.Action, Why: c.decision.Why, Next: c.decision.Next}
+	if o.Secret == "" {
+		o.Secret = c.entry.Secret
+	}
+	if c.entry.Live != nil {
+		o.GaveUp = c.entry.Live.ID
+	}
+	return o
+}
+
+// value is what is written under the new incarnation.
+func (c *examined) value() secret.Value {
+	if c.decision.Action == KeepsCandidate {
+		return c.candidate
+	}
+	return c.held.Value
+}
+
+// renew brings the history up to the new incarnation, and returns what is to go on record of it.
+func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, reason string, now time.Time) []audit.Event {
+	entry := c.entry
+	var events []audit.Event
+	if live := entry.Live; live != nil {
+		event := audit.Event{
+			Run: live.ID, Step: string(journal.Planned), Workflow: string(live.Workflow), Secret: entry.Secret, Path: entry.Path,
+			By: live.Trigger.By, Reason: live.Trigger.Reason, Result: "ok", At: now,
+		}
+		undone := event
+		undone.Step, undone.Result, undone.Detail = string(journal.Undone), "failed", "given up: an older state was put back"
+		events = append(events, event, undone)
+		entry.Last = &journal.Outcome{
+			Run: live.ID, Workflow: live.Workflow, Result: "undone", Trigger: live.Trigger, Detail: undone.Detail,
+			Aborted: true, Group: live.Group, Started: live.Started, Ended: now,
+		}
+		if live.CallBy.After(entry.QuietUntil) {
+			entry.QuietUntil = live.CallBy
+		}
+		entry.Live = nil
+	}
+	entry.Retry, entry.Checked, entry.Recovery = nil, nil, nil
+	if c.held != nil {
+		if x := entry.Expiry; x != nil && entry.Current != nil && x.Version != nil && *x.Version == *entry.Current {
+			entry.Expiry = &journal.Expiry{At: x.At} // the same value under another number
+		}
+		entry.Current = &authority.VersionID{Incarnation: next, Run: run, Number: c.held.ID.Number + 1}
+		if entry.Rotated.IsZero() || c.decision.Action == KeepsCandidate {
+			entry.Rotated = now
+		}
+	}
+	if entry.Tombstone == nil && c.situation.Seeded && c.decision.Action != Begins {
+		entry.Tombstone = &journal.Tombstone{Run: run, Document: "an older state that was put back", At: now}
+	}
+	if c.recovers() {
+		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer}
+	}
+	return append(events, audit.Event{
+		Run: run, Step: "recovered " + string(entry.Path), Workflow: "operation", Secret: entry.Secret, Path: entry.Path, Version: entry.Current,
+		By: by, Reason: reason, Result: "ok", Detail: fmt.Sprintf("%s: %s", c.decision.Action, c.decision.Why), At: now,
+	})
+}

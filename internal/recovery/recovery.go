@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package recovery accepts an older state that was put back. Until a person does so nothing is seeded, rotated or
+// delivered: what is in use outside may be newer than what the authority holds.
+//
+// Guaranteed: accepting is one transaction of the authority. It begins a new incarnation, writes every value again under
+// it, gives up the runs and requests of the older state, notes for each secret whether a person is needed, and keeps what
+// is still owed to the record. A crash at any point leaves the platform either recovering or done; what is owed is settled
+// at the next start. A consumer takes a version of another incarnation whatever its number.
+// Not guaranteed: that a credential which nothing outside can be asked about is the newest one.
+//
+// Cost: two sign-ins at most for each declared secret, eight secrets at once, each bounded by 15 s; one transaction.
+package recovery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+const (
+	schema    = 1
+	recordKey = "recovery"
+	// stepAccepted is on record for the acceptance itself, and one step for each secret beside it.
+	stepAccepted = "recovery-accepted"
+)
+
+// Authority is what accepting needs of an authority. See authority.Store and authority.Renewer for what each promises.
+type Authority interface {
+	authority.Renewer
+	Incarnation() authority.Incarnation
+	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
+	Get(ctx context.Context, key string) (authority.Record, error)
+	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
+	List(ctx context.Context, prefix string) ([]authority.Record, error)
+}
+
+// Record is the record of what was done, which may be older than checkpoints that are kept elsewhere.
+type Record interface {
+	Append(ctx context.Context, event audit.Event) error
+	Ahead() []audit.Outside
+	GiveUp(checkpoints ...[]byte)
+	Size() uint64
+}
+
+// Secret is a declared one.
+type Secret struct {
+	Name     string
+	Path     authority.Path
+	Upstream upstream.Upstream
+	// Inputs are the paths of those that it is computed from.
+	Inputs            []authority.Path
+	Seeded            bool
+	AllowInterruption bool
+	Admin             bool
+	// Newer says which consumer holds something newer, "" when none does.
+	Newer string
+}
+
+// Config wires an Engine.
+type Config struct {
+	Authority Authority
+	Journal   *journal.Journal
+	Record    Record
+	Now       func() time.Time
+	NewRun    func() authority.RunID
+	// Candidate reads the candidate out of a pending entry.
+	Candidate func(pending secret.Value) (secret.Value, error)
+	// Requests is the prefix of the keys of open requests.
+	Requests string
+}
+
+// Engine accepts. It keeps nothing in memory.
+type Engine struct{ Config }
+
+// New returns an engine.
+func New(config Config) *Engine { return &Engine{config} }
+
+// Accepted is the newest acceptance, as the authority keeps it.
+type Accepted struct {
+	Schema int             `json:"schema"`
+	Run    authority.RunID `json:"run"`
+	// Events is how many events the record had: what they say of later states is given up.
+	Events uint64 `json:"events"`
+	// GivenUp are the checkpoints of the newer state.
+	GivenUp [][]byte `json:"givenUp,omitempty"`
+	// Owed are events that may not be on record yet.
+	Owed []audit.Event `json:"owed,omitempty"`
+
+	revision authority.Revision
+}
+
+// Last returns the newest acceptance; the zero one when there was none.
+func Last(ctx context.Context, records interface {
+	Get(ctx context.Context, key string) (authority.Record, error)
+}) (Accepted, error) {
+	held, err := records.Get(ctx, recordKey)
+	if errors.Is(err, authority.ErrNotFound) {
+		return Accepted{}, nil
+	}
+	if err != nil {
+		return Accepted{}, fmt.Errorf("reading what was accepted last: %w", err)
+	}
+	var last Accepted
+	if err := json.Unmarshal(held.Data, &last); err != nil || last.Schema > schema {
+		return Accepted{}, fmt.Errorf("reading what was accepted last: record %q is of a newer custody, or damaged", recordKey)
+	}
+	last.revision = held.Revision
+	return last, nil
+}
+
+// Settle puts on record what is owed of the newest acceptance, and lets checkpoints of the newer state be replaced. It may be
+// called at any time.
+func (e *Engine) Settle(ctx context.Context) error {
+	last, err := Last(ctx, e.Authority)
+	if err != nil || last.Schema == 0 {
+		return err
+	}
+	e.Record.GiveUp(last.GivenUp...)
+	if len(last.Owed) == 0 {
+		return nil
+	}
+	for _, event := range last.Owed {
+		if err := e.Record.Append(ctx, event); err != nil {
+			return fmt.Errorf("recording what was accepted: %w", err)
+		}
+	}
+	last.Owed = nil
+	data, err := json.Marshal(last)
+	if err != nil {
+		return fmt.Errorf("encoding what was accepted: %w", err)
+	}
+	_, err = e.Authority.Put(ctx, recordKey, last.revision, data)
+	return err
+}
+
+// Outcome is what becomes of one secret.
+type Outcome struct {
+	Secret string         `json:"secret"`
+	Path   authority.Path `json:"path"`
+	Action Action         `json:"action"`
+	Why    string         `json:"why"`
+	// Next is the command with which a person goes on, "" when none is needed.
+	Next string `json:"next,omitempty"`
+	// GaveUp is the run that was under way in the older state.
+	GaveUp authority.RunID `json:"gaveUp,omitempty"`
+}
+
+// Report is what accepting does, or did.
+type Report struct {
+	// Was is why the platform was recovering.
+	Was     []string  `json:"was,omitempty"`
+	Secrets []Outcome `json:"secrets"`
+	// Requests is how many open requests of the older state are dropped.
+	Requests int `json:"requests,omitempty"`
+	// Incarnation is the new one, "" while nothing was accepted.
+	Incarnation authority.Incarnation `json:"incarnation,omitempty"`
+}
+
+// Accept asks each credential's upstream and goes on with the state that is there. open limits it to the secrets that an
+// earlier acceptance left to a person; dry changes nothing.
+func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, secrets []Secret, open, dry bool) (Report, error) {
+	from := e.Authority.Incarnation()
+	cases, err := e.examine(ctx, secrets, open)
+	if err != nil {
+		return Report{}, err
+	}
+	requests, err := e.requests(ctx, open)
+	if err != nil {
+		return Report{}, err
+	}
+	report := Report{Was: was, Requests: len(requests), Secrets: []Outcome{}}
+	for _, c := range cases {
+		report.Secrets = append(report.Secrets, c.outcome())
+	}
+	if dry {
+		return report, nil
+	}
+	last, err := Last(ctx, e.Authority)
+	if err != nil {
+		return Report{}, err
+	}
+	accepted := Accepted{Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), GivenUp: last.GivenUp, revision: last.revision, Owed: last.Owed}
+	for _, ahead := range e.Record.Ahead() {
+		accepted.GivenUp = append(accepted.GivenUp, ahead.Data)
+	}
+	report.Incarnation, err = e.Authority.Renew(ctx, from, func(next authority.Incarnation) (authority.Renewal, error) {
+		return e.renewal(cases, accepted, next, by, reason, was, requests)
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("accepting the state that was put back: %w", err)
+	}
+	return report, e.Settle(ctx)
+}
+
+// requests are the keys of the open requests: what was asked of the newer state is not asked again.
+func (e *Engine) requests(ctx context.Context, open bool) ([]string, error) {
+	if open {
+		return nil, nil
+	}
+	records, err := e.Authority.List(ctx, e.Requests)
+	if err != nil {
+		return nil, fmt.Errorf("listing requests: %w", err)
+	}
+	keys := make([]string, len(records))
+	for i, record := range records {
+		keys[i] = record.Key
+	}
+	return keys, nil
+}
+
+func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.Incarnation, by, reason string, was, requests []string) (authority.Renewal, error) {
+	change := authority.Renewal{Gone: requests}
+	now := e.Now()
+	event := audit.Event{
+		Run: accepted.Run, Step: stepAccepted, Workflow: "operation", By: by, Reason: reason, Result: "ok", At: now,
+		Detail: fmt.Sprintf("incarnation %s; %s", next, joined(was)),
+	}
+	accepted.Owed = append(slices.Clone(accepted.Owed), event)
+	for _, c := range cases {
+		if c.entry.Fault != nil || c.foreign {
+			continue
+		}
+		if c.held != nil {
+			change.Values = append(change.Values, authority.NewVersion{Path: c.entry.Path, Base: c.held.ID.Number, Run: accepted.Run, Value: c.value()})
+		}
+		accepted.Owed = append(accepted.Owed, c.renew(accepted.Run, next, by, reason, now)...)
+		record, err := journal.Record(c.entry)
+		if err != nil {
+			return change, err
+		}
+		change.Records = append(change.Records, record)
+	}
+	data, err := json.Marshal(accepted)
+	if err != nil {
+		return change, fmt.Errorf("encoding what is accepted: %w", err)
+	}
+	change.Records = append(change.Records, authority.Record{Key: recordKey, Revision: accepted.revision, Data: data})
+	return change, nil
+}
+
+func joined(was []string) string {
+	if len(was) == 0 {
+		return "secrets that an earlier acceptance left to a person"
+	}
+	text := was[0]
+	for _, more := range was[1:] {
+		text += "; " + more
+	}
+	return text
+}

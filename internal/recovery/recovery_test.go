@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recovery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	auditmemory "custody.dev/custody/internal/audit/memory"
+	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+)
+
+var errCrash = errors.New("the process ended here")
+
+// crash ends the process at one of its changing calls, before that takes effect or after.
+type crash struct {
+	at    int
+	after bool
+	calls int
+}
+
+func (c *crash) around(do func() error) error {
+	c.calls++
+	switch {
+	case c.at > 0 && c.calls > c.at, c.calls == c.at && !c.after:
+		return errCrash
+	case c.calls == c.at:
+		return errors.Join(do(), errCrash)
+	}
+	return do()
+}
+
+type store struct {
+	*authoritymemory.Store
+	crash *crash
+}
+
+func (s store) Renew(ctx context.Context, from authority.Incarnation, plan func(authority.Incarnation) (authority.Renewal, error)) (next authority.Incarnation, err error) {
+	err = s.crash.around(func() error {
+		next, err = s.Store.Renew(ctx, from, plan)
+		return err
+	})
+	return next, err
+}
+
+func (s store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (at authority.Revision, err error) {
+	err = s.crash.around(func() error {
+		at, err = s.Store.Put(ctx, key, base, data)
+		return err
+	})
+	return at, err
+}
+
+// log is behind a checkpoint of 9 events until that is given up.
+type log struct {
+	*auditmemory.Log
+	crash   *crash
+	givenUp *[][]byte
+}
+
+var outside = audit.Outside{From: "elsewhere", Size: 9, Data: []byte("checkpoint of 9 events")}
+
+func (l log) Ahead() []audit.Outside {
+	if slices.ContainsFunc(*l.givenUp, func(data []byte) bool { return bytes.Equal(data, outside.Data) }) {
+		return nil
+	}
+	return []audit.Outside{outside}
+}
+
+func (l log) GiveUp(checkpoints ...[]byte) { *l.givenUp = append(*l.givenUp, checkpoints...) }
+
+func (l log) Size() uint64 { return 4 }
+
+func (l log) Append(ctx context.Context, event audit.Event) error {
+	if len(l.Ahead()) > 0 {
+		return audit.ErrBehind
+	}
+	return l.crash.around(func() error { return l.Log.Append(ctx, event) })
+}
+
+// accepts is an upstream that accepts some passwords.
+type accepts struct {
+	upstream.Upstream
+	passwords []string
+}
+
+func (accepts) Kind() upstream.Kind {
+	return upstream.Kind{Name: "double", Capability: upstream.Alternate, Verifies: true}
+}
+
+func (a accepts) Verify(_ context.Context, v secret.Value) (upstream.Verdict, error) {
+	if slices.Contains(a.passwords, v.ExposeText("password")) {
+		return upstream.Accepted, nil
+	}
+	return upstream.Refused, nil
+}
+
+const path = authority.Path("app/db")
+
+// world is an older state that was put back: version 1, and a run with a candidate, which a request asked for.
+type world struct {
+	t       *testing.T
+	store   *authoritymemory.Store
+	log     *auditmemory.Log
+	givenUp [][]byte
+	before  authority.Record
+}
+
+func clock() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, store: authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: clock}), log: auditmemory.New(clock)}
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, err := w.store.Write(ctx, path, 0, "run-1", password(t, "first"))
+	must(err)
+	both, err := secret.New(map[string][]byte{"candidate": password(t, "second").Encode()})
+	must(err)
+	_, err = w.store.Write(ctx, authority.PendingPath(path, "run-2"), 0, "run-2", both)
+	must(err)
+	_, err = w.store.Put(ctx, "request/open/a", 0, []byte("{}"))
+	must(err)
+	must(journal.New(w.store).Save(ctx, &journal.Entry{
+		Schema: journal.Schema, Secret: "db", Path: path, Current: &id, Rotated: clock(), Tombstone: &journal.Tombstone{Run: "run-1"},
+		Live: &journal.Run{ID: "run-2", Workflow: journal.Rotation, Step: journal.Staged, Started: clock(), Trigger: journal.Trigger{Kind: "manual", By: "test", Reason: "asked"}},
+	}))
+	w.before, err = w.store.Get(ctx, "secret/"+string(path))
+	must(err)
+	return w
+}
+
+func password(t *testing.T, text string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{"password": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// engine is that of one process.
+func (w *world) engine(c *crash) *Engine {
+	made := store{w.store, c}
+	return New(Config{
+		Authority: made, Journal: journal.New(made), Record: log{w.log, c, &w.givenUp}, Now: clock,
+		NewRun:    func() authority.RunID { return "accepted" },
+		Candidate: func(pending secret.Value) (secret.Value, error) { return secret.Decode(pending.Expose("candidate")) },
+		Requests:  "request/open/",
+	})
+}
+
+func (w *world) accept(c *crash, u upstream.Upstream, dry bool) (Report, error) {
+	return w.engine(c).Accept(w.t.Context(), "test", "the disk was lost", []string{"elsewhere is ahead"}, []Secret{{Name: "db", Path: path, Upstream: u, Seeded: true}}, false, dry)
+}
+
+func (w *world) entry() *journal.Entry {
+	w.t.Helper()
+	entry, err := journal.New(w.store).Load(w.t.Context(), path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return entry
+}
+
+// untouched reports whether the state is still the one that was put back.
+func (w *world) untouched() bool {
+	now, err := w.store.Get(w.t.Context(), "secret/"+string(path))
+	_, asked := w.store.Get(w.t.Context(), "request/open/a")
+	return err == nil && asked == nil && now.Revision == w.before.Revision && w.store.Incarnation() == "one"
+}
+
+// done fails unless everything that belongs to an acceptance is there.
+func (w *world) done(what string) {
+	w.t.Helper()
+	entry := w.entry()
+	want := authority.VersionID{Incarnation: w.store.Incarnation(), Run: "accepted", Number: 2}
+	if entry.Live != nil || entry.Current == nil || *entry.Current != want || want.Incarnation == "one" {
+		w.t.Errorf("%s: the entry is at %v with run %v, want %v and no run", what, entry.Current, entry.Live, want)
+	}
+	if held, err := w.store.Read(w.t.Context(), path); err != nil || held.ID != want {
+		w.t.Errorf("%s: the authority holds %v, %v, want %v", what, held.ID, err, want)
+	}
+	if _, err := w.store.Get(w.t.Context(), "request/open/a"); !errors.Is(err, authority.ErrNotFound) {
+		w.t.Errorf("%s: the request of the older state is still open: %v", what, err)
+	}
+	seen := map[string]int{}
+	for event, err := range w.log.Events(w.t.Context(), audit.Filter{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		seen[string(event.Run)+" "+event.Step]++
+	}
+	for _, step := range []string{"accepted recovery-accepted", "accepted recovered app/db", "run-2 planned", "run-2 undone"} {
+		if seen[step] != 1 {
+			w.t.Errorf("%s: %q is on record %d times: %v", what, step, seen[step], seen)
+		}
+	}
+	if last, err := Last(w.t.Context(), w.store); err != nil || len(last.Owed) > 0 || last.Events != 4 || len(last.GivenUp) != 1 {
+		w.t.Errorf("%s: got %+v, %v, want nothing owed, 4 events and one checkpoint given up", what, last, err)
+	}
+}
+
+// TestAcceptanceCutOff ends the process at each call that changes something, before it takes effect and after: what is
+// found then is the state that was put back, or one that was accepted.
+func TestAcceptanceCutOff(t *testing.T) {
+	points := 0
+	for n := 1; ; n++ {
+		reached := false
+		for _, after := range []bool{false, true} {
+			w := newWorld(t)
+			c := &crash{at: n, after: after}
+			_, err := w.accept(c, accepts{passwords: []string{"first"}}, false)
+			reached = c.calls >= n
+			if reached && !errors.Is(err, errCrash) {
+				t.Fatalf("call %d: got %v, want the crash", n, err)
+			}
+			w.givenUp = nil // it was in memory
+			if err := w.engine(&crash{}).Settle(t.Context()); err != nil && !errors.Is(err, audit.ErrBehind) {
+				t.Fatal(err)
+			}
+			if w.store.Incarnation() == "one" {
+				if !w.untouched() {
+					t.Errorf("call %d, after %t: neither recovering nor done", n, after)
+				}
+				if _, err := w.accept(&crash{}, accepts{passwords: []string{"first"}}, false); err != nil {
+					t.Errorf("call %d, after %t: accepting again: %v", n, after, err)
+				}
+			}
+			w.done("call " + string(rune('0'+n)))
+			points++
+		}
+		if !reached {
+			break
+		}
+	}
+	if points < 12 {
+		t.Errorf("%d points were tried: the calls are not counted", points)
+	}
+}
+
+func TestAcceptanceKeepsTheCandidateThatIsInUse(t *testing.T) {
+	w := newWorld(t)
+	report, err := w.accept(&crash{}, accepts{passwords: []string{"second"}}, false)
+	if err != nil || len(report.Secrets) != 1 || report.Secrets[0].Action != KeepsCandidate || report.Secrets[0].GaveUp != "run-2" {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	w.done("candidate")
+	if held, err := w.store.Read(t.Context(), path); err != nil || !held.Value.Equal(password(t, "second")) {
+		t.Errorf("the authority does not hold the candidate: %v", err)
+	}
+	if w.entry().RecoveryNow() != nil {
+		t.Error("a person is asked for though the upstream accepts it")
+	}
+}
+
+func TestAcceptanceLeavesWhatIsRefusedToAPerson(t *testing.T) {
+	w := newWorld(t)
+	if report, err := w.accept(&crash{}, accepts{}, true); err != nil || report.Incarnation != "" || !w.untouched() {
+		t.Fatalf("a dry run changed something: %+v, %v", report, err)
+	}
+	report, err := w.accept(&crash{}, accepts{}, false)
+	if err != nil || report.Secrets[0].Next != "custody rotate db --reason TEXT" || report.Requests != 1 {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	w.done("refused")
+	recovery := w.entry().RecoveryNow()
+	if recovery == nil || !strings.Contains(recovery.Waits(), "`custody rotate db --reason TEXT`") {
+		t.Errorf("the entry says %+v", recovery)
+	}
+}
