@@ -9,6 +9,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,8 @@ type Config struct {
 	Orchestrator      *orchestrator.Orchestrator
 	Now               func() time.Time
 	NewRun            func() authority.RunID
+	// Grants are what the operator granted.
+	Grants Grants
 	// Load reads and checks the estate, and Bind makes what acting on it needs.
 	Load func() (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
@@ -80,6 +83,9 @@ type Platform struct {
 	Config
 
 	woken chan struct{}
+
+	// reloading is held while an estate is put in force.
+	reloading sync.Mutex
 
 	mu      sync.Mutex
 	estate  *intent.Estate
@@ -128,8 +134,17 @@ func (p *Platform) Serving() {
 // Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
 // it, and the reason is a finding. It reports whether the estate in force changed.
 func (p *Platform) Reload() bool {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	regranted := p.Grants.Refresh(context.Background())
 	estate, err := p.Load()
 	current := p.Estate()
+	if current != nil && regranted && (err != nil || current.Digest == estate.Digest) {
+		if berr := p.use(current, false); berr != nil {
+			p.note(berr.Error())
+			return false
+		}
+	}
 	switch {
 	case err != nil && current == nil:
 		changed, kerr := p.fallBack()
@@ -232,6 +247,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	for _, finding := range p.Record.Findings() {
 		status.Findings = append(status.Findings, "record: "+finding.String())
 	}
+	status.Findings = append(status.Findings, p.ungranted(estate)...)
 	for _, fault := range p.Queue.Faults() {
 		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
 	}
@@ -345,7 +361,8 @@ func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
 	}
 	var steps []server.Step
 	for _, row := range rows {
-		step := server.Step{Secret: row.Secret, Held: row.Waiting}
+		bound, _ := p.Orchestrator.Secret(row.Secret)
+		step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken)}
 		asked := slices.IndexFunc(open, func(request trigger.Request) bool { return string(request.Path) == row.Path })
 		switch {
 		case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
@@ -393,7 +410,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
 			Hint: "rotate what is to change, for example: custody rotate " + inputs[0],
 		}
-	case bound.Upstream == nil:
+	case bound.Upstream == nil && bound.Broken == "":
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
 			Hint: "hand in a new value that you made: custody supply " + declared.Name + " --reason TEXT, with --field for each of its fields; or declare rotation.upstreamRef",

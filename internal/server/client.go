@@ -16,6 +16,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -103,6 +104,21 @@ func (c *Client) Supply(ctx context.Context, secretName, reason string, v secret
 // ConfirmClock says that the time shown now is right.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
+}
+
+// Granted returns what the operator granted, and what the estate asks for besides.
+func (c *Client) Granted(ctx context.Context) (grants Grants, err error) {
+	return grants, c.get(ctx, "/v1/grants", &grants)
+}
+
+// Grant grants, and returns what was not granted before.
+func (c *Client) Grant(ctx context.Context, reason string, grants []grant.Grant) (added []grant.Entry, err error) {
+	return added, c.post(ctx, "/v1/grants", granted{reason, grants}, &added)
+}
+
+// Revoke takes grants back, and returns those that were granted.
+func (c *Client) Revoke(ctx context.Context, reason string, grants []grant.Grant) (gone []grant.Entry, err error) {
+	return gone, c.post(ctx, "/v1/grants/revoke", granted{reason, grants}, &gone)
 }
 
 // Doctor checks the live estate.
