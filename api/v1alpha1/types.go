@@ -356,6 +356,9 @@ type HostSpec struct {
 	Upstreams map[string]Command `json:"upstreams,omitempty"`
 	// Files, best on another machine's disk, to which signed checkpoints are copied.
 	Checkpoints []string `json:"checkpoints,omitempty"`
+	// File with what the operator grants: to whom values are encrypted, where credentials are sent, who reads across owners.
+	// It is believed as this file is, and read again when it changes; custody grant --help shows one.
+	Grants string `json:"grants,omitempty"`
 }
 
 // Unseal names the one source of the authority's key.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
@@ -36,6 +38,8 @@ type setup struct {
 	sendPassword bool
 	// gated: the token's consumer has a check, which passes when client/running names the version.
 	gated bool
+	// sparing: the grants file stays as it is when the estate changes.
+	sparing bool
 	// tokenPath is where the token's file is, beneath the folder.
 	tokenPath string
 }
@@ -74,6 +78,7 @@ spec:
   environment: production
   estate: estate
   state: %[3]s
+  grants: grants.yaml
   bootstrapIdentity: keys/bootstrap
   unseal: {identity: keys/unseal}
   listen: 127.0.0.1:0
@@ -233,6 +238,43 @@ func (r *rig) write(name, content string) {
 		r.t.Fatal(err)
 	}
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if strings.HasPrefix(name, "estate/") || name == "custody.yaml" {
+		r.enrol()
+	}
+}
+
+// enrol has the operator's grants file say what the estate asks for, unless the test is about what is not granted. An estate
+// that is not whole yet asks for nothing new.
+func (r *rig) enrol() {
+	r.t.Helper()
+	if r.sparing {
+		return
+	}
+	if _, err := os.Stat(r.file("grants.yaml")); err != nil {
+		r.grants()
+	}
+	estate, _, err := intent.Load(r.file("estate"), intent.Options{Environment: "production"})
+	if err != nil || estate == nil {
+		return
+	}
+	var grants []grant.Grant
+	for _, need := range grant.Needed(estate) {
+		grants = append(grants, need.Grant)
+	}
+	r.grants(grants...)
+}
+
+// grants replaces the operator's grants file at once: a server may be reading it.
+func (r *rig) grants(grants ...grant.Grant) {
+	r.t.Helper()
+	next := r.file("grants.next")
+	err := os.WriteFile(next, grant.Format("", grants), 0o600)
+	if err == nil {
+		err = os.Rename(next, r.file("grants.yaml"))
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -101,7 +101,8 @@ Exit codes:
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
-		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(), a.recoverCommand(), a.upstreamCommand(), a.versionCommand(),
+		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
+		a.recoverCommand(), a.grantCommand(), a.upstreamCommand(), a.versionCommand(),
 	)
 	a.complete(root)
 	a.borrowed(root)
@@ -220,7 +221,7 @@ func (a *app) problem(err error, cmd *cobra.Command) *server.Problem {
 		problem.Class, problem.Hint = server.Usage, "see `"+cmd.CommandPath()+" --help`"
 	case errors.Is(err, scaffold.ErrInput):
 		problem.Class = server.Usage
-	case errors.Is(err, scaffold.ErrExists), errors.Is(err, fs.ErrExist):
+	case errors.Is(err, scaffold.ErrExists), errors.Is(err, scaffold.ErrNotGranted), errors.Is(err, fs.ErrExist):
 		problem.Class = server.Refused
 	case errors.Is(err, scaffold.ErrNotDeclared), errors.Is(err, fs.ErrNotExist):
 		problem.Class = server.NotFound

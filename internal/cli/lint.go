@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
@@ -31,7 +32,8 @@ func (a *app) lintCommand() *cobra.Command {
 estate of this host, and the host file itself; with DIR the host file counts only when it is named. Every environment
 is looked at unless one is chosen. Without a host file, as in CI, it says what it could not check: the names of folders,
 reloads, checks, users and programs that only a machine has. What this machine alone gets wrong is a fault too; it holds the
-consumer in question, and the rest of the estate is in force.
+consumer in question, and the rest of the estate is in force. What the estate asks for and nobody granted (see custody grant)
+is listed and is no fault.
 
 Exit code 3 means faults; any other but 0 means that it could not look.`,
 		Example: `  custody lint
@@ -57,6 +59,8 @@ type linted struct {
 	Faults []intent.Fault `json:"faults"`
 	// NotChecked says what could not be looked at, and why.
 	NotChecked []string `json:"notChecked,omitempty"`
+	// NotGranted is what the estate asks for and the platform's operator has not granted. It is no fault of the estate.
+	NotGranted []grant.Need `json:"notGranted,omitempty"`
 }
 
 func (a *app) lint(args []string, environment string) error {
@@ -84,6 +88,9 @@ func (a *app) lint(args []string, environment string) error {
 				}
 				p.linef("    on this machine alone: %s is held, and the rest of the estate can be in force", held)
 			}
+		}
+		for _, need := range result.NotGranted {
+			p.linef("%s", visible(need.Finding()))
 		}
 		for _, what := range result.NotChecked {
 			p.linef("not checked: %s", what)
@@ -138,6 +145,9 @@ func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
 			broken := wire.CheckEstate(estate)
 			if options.Host != nil && len(broken) == 0 {
 				broken = wire.CheckHere(estate, *options.Host)
+				if err := l.notGranted(estate, *options.Host); err != nil {
+					return err
+				}
 			}
 			faults = append(faults, broken...)
 		}
@@ -151,6 +161,20 @@ func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
 			}
 		}
 	}
+	return nil
+}
+
+// notGranted adds what the estate asks for that is not granted on the host, where that can be known.
+func (l *linted) notGranted(estate *intent.Estate, host v1alpha1.HostSpec) error {
+	granted, err := wire.Granted(host)
+	if err != nil {
+		return err
+	}
+	if granted == nil {
+		l.NotChecked = append(l.NotChecked, "what the operator granted: the host file names no grants file, and the platform has written no copy that this user can read")
+		return nil
+	}
+	l.NotGranted = granted.Missing(grant.Needed(estate))
 	return nil
 }
 

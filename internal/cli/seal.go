@@ -10,10 +10,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/secret"
@@ -22,12 +24,16 @@ import (
 
 func (a *app) sealCommand() *cobra.Command {
 	s := scaffold.Sealing{}
-	from, identity, exact := "", "", false
+	from, identity, grants, exact := "", "", "", false
 	cmd := &cobra.Command{
 		Use:   "seal SECRET [-]",
 		Short: "seal a value into the estate",
-		Long: `Encrypts one field of a managed secret's first value to the root and to the platform, and writes it as the secret's
-bootstrap document. The value is asked for on the terminal without being shown, or read from standard input with -, or
+		Long: `Encrypts one field of a managed secret's first value to the root and to the machines of one environment, and writes it as
+the secret's bootstrap document. The environment is this host's, or the one in --environment, which may be given more than
+once. A value is sealed only while the estate names the recipients that the platform's operator granted (see custody grant);
+away from the platform's machine, --grants names the operator's file, and without it what could not be checked is said.
+
+ The value is asked for on the terminal without being shown, or read from standard input with -, or
 from a file. It is never an argument: arguments stand in process lists and in the shell's history.
 
 The line break at the end of a value of one line is not part of it, which is said; that of a value of several lines is. A byte
@@ -43,7 +49,7 @@ A value that was handed over already lives in the authority; sealing another one
 		Args: sealArgs,
 		RunE: a.run(func(ctx context.Context, args []string) (err error) {
 			s.Secret = args[0]
-			if s.Estate, s.Identities, err = a.sealPlace(s.Estate, identity); err != nil {
+			if err = a.sealPlace(&s, identity, grants); err != nil {
 				return err
 			}
 			if s.Value, err = a.sealValue(s, from, len(args) == 2, exact); err != nil {
@@ -60,6 +66,8 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
+	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environments` whose machines may read it (default: the host's, else the only one)")
+	cmd.Flags().StringVar(&grants, "grants", "", "operator's `file` with the recipients that are granted (default: what the host knows)")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
 	return cmd
@@ -77,29 +85,50 @@ func sealArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// sealPlace finds the estate, and the identities that open what is sealed there.
-func (a *app) sealPlace(estate, identity string) (string, []root.Identity, error) {
-	if estate == "" || (identity == "" && !a.noHost()) {
-		host, err := wire.LoadHost(a.hostFile())
+// sealPlace finds the estate, the identities that open what is sealed there, and what is granted.
+func (a *app) sealPlace(s *scaffold.Sealing, identity, grants string) (err error) {
+	if identity != "" {
+		if s.Identities, err = root.Load(identity); err != nil {
+			return err
+		}
+	}
+	if s.Estate == "" || !a.noHost() && (identity == "" || grants == "") {
+		if err := a.sealHost(s, identity == ""); err != nil {
+			return err
+		}
+	}
+	if grants != "" {
+		wanted, err := wire.ReadGrants(grants, s.Estate)
 		if err != nil {
-			return "", nil, err
+			return err
 		}
-		if estate == "" {
-			estate = near(host.Estate)
-		}
-		if identity == "" && host.BootstrapIdentity != "" {
-			identities, err := root.Load(host.BootstrapIdentity)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return "", nil, err
-			}
-			return estate, identities, nil
+		s.Granted = grant.SetOf(wanted...)
+	}
+	return nil
+}
+
+// sealHost takes from the host what was not given.
+func (a *app) sealHost(s *scaffold.Sealing, identity bool) error {
+	host, err := wire.LoadHost(a.hostFile())
+	if err != nil {
+		return err
+	}
+	if s.Estate == "" {
+		s.Estate = near(host.Estate)
+	}
+	own := absolute(s.Estate) == filepath.Clean(host.Estate) // what is granted is granted to one platform
+	if identity && host.BootstrapIdentity != "" {
+		if s.Identities, err = root.Load(host.BootstrapIdentity); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	if identity == "" {
-		return estate, nil, nil
+	if len(s.Environments) == 0 && own {
+		s.Environments = []string{host.Environment}
 	}
-	identities, err := root.Load(identity)
-	return estate, identities, err
+	if own {
+		s.Granted, err = wire.Granted(host)
+	}
+	return err
 }
 
 // noHost reports that nobody named a host file and none is there.
@@ -178,6 +207,9 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 	if err != nil {
 		return err
 	}
+	if s.Granted == nil {
+		a.printer(a.err).linef("note: whether these recipients are the platform's own could not be checked, because no host file and no --grants says what is granted: %s", shown(sealed.Recipients))
+	}
 	p := a.printer(a.out)
 	verb := "wrote"
 	if sealed.New {
@@ -188,4 +220,13 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 		p.linef("the estate still has %s beside it: see `custody lint`", plural(len(sealed.Faults), "fault"))
 	}
 	return p.failed
+}
+
+// shown lists recipients for people.
+func shown(recipients []grant.Grant) string {
+	var texts []string
+	for _, recipient := range recipients {
+		texts = append(texts, recipient.Of+" "+recipient.To)
+	}
+	return visible(strings.Join(texts, ", "))
 }

@@ -325,8 +325,8 @@ func bootstrapDocumentsCatalogue() []Rule {
 		},
 		{
 			ID:     "sops-recipients",
-			Checks: "Every root recipient and the environment's bootstrap recipient can decrypt it.",
-			Why:    "Without the root a rebuild fails; without the other the host cannot start.",
+			Checks: "Every root recipient can decrypt it, and the bootstrap recipient of one environment at least.",
+			Why:    "Without the root a rebuild fails; without the other nobody can hand the value over.",
 			Fix:    "Add the recipient to .sops.yaml and run sops updatekeys on the file.",
 		},
 		{

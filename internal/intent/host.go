@@ -88,6 +88,7 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 	for i, file := range spec.Checkpoints {
 		spec.Checkpoints[i] = against(file)
 	}
+	spec.Grants = against(spec.Grants)
 }
 
 // hostChecker applies the rules for a host.
@@ -146,6 +147,10 @@ func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
 	private := []struct{ what, path string }{
 		{"the state folder", spec.State}, {"the estate", spec.Estate}, {"the bootstrap identity", spec.BootstrapIdentity},
 		{"the unseal key", spec.Unseal.KeyFile}, {"the unseal identity", spec.Unseal.Identity}, {"the host's configuration", c.file},
+		{"the grants file", spec.Grants},
+	}
+	if spec.Grants != "" && within(spec.Grants, spec.Estate) {
+		c.bad("host-folders", at("spec", "grants"), "the grants file is inside the estate")
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Folders)) {
 		folder, t := spec.Folders[name], at("spec", "folders", name)

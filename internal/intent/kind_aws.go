@@ -43,7 +43,7 @@ func awsKind() kind {
 			}
 			rotation.AWS = &account
 		},
-		server: awsServer, account: awsAccount,
+		server: awsServer, account: awsAccount, endpoints: awsEndpoints,
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			// IAM takes names that differ in case alone for the same.
 			return claimsAt(spec.AWS.Partition+"/"+spec.AWS.AccountID, strings.ToLower(rotation.AWS.User))
@@ -96,4 +96,16 @@ func awsAccount(_ v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad rep
 	default:
 		bad("account-form", at("revoke"), "revoke is deactivate or delete, not "+show(account.Revoke))
 	}
+}
+
+// awsEndpoints are AWS's own, named by account, partition and region, unless the document names others.
+func awsEndpoints(spec v1alpha1.UpstreamSpec) []string {
+	a := spec.AWS
+	all := []string{"IAM of AWS account " + a.AccountID + ", partition " + a.Partition, "STS of AWS account " + a.AccountID + ", region " + a.Region}
+	for i, own := range []string{a.IAMEndpoint, a.STSEndpoint} {
+		if own != "" {
+			all[i] = originOf(own, a.CACertificate)
+		}
+	}
+	return all
 }

@@ -27,6 +27,13 @@ func execKind() kind {
 			rotation.Exec = &account
 		},
 		server: execServer, account: execAccount,
+		// The program is the host's own. What the estate tells it may be an address.
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			if len(spec.Exec.Parameters) == 0 {
+				return nil
+			}
+			return []string{"program " + spec.Exec.Program + told(spec.Exec.Parameters)}
+		},
 		interrupts: func(rotation v1alpha1.RotationSpec) bool {
 			return rotation.Exec != nil && rotation.Exec.Mode == modeOverwrite
 		},

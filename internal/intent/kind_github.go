@@ -27,6 +27,9 @@ func githubKind() kind {
 			spec.GitHub = &g
 		},
 		server: githubServer, account: githubAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			return []string{originOf(spec.GitHub.APIURL, spec.GitHub.CACertificate)}
+		},
 	}
 }
 

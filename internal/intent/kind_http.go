@@ -16,7 +16,7 @@ import (
 // before anything is called. Whether an admin is needed, and whether rotating interrupts, is the recipe's to say.
 func httpKind() kind {
 	return kind{
-		name: "http", admin: adminOptional, server: httpServer, account: httpAccount,
+		name: "http", admin: adminOptional, server: httpServer, account: httpAccount, endpoints: httpEndpoints,
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			r, faults := httpRecipe(*spec.HTTP)
 			if len(faults) > 0 {
@@ -121,4 +121,22 @@ func httpAccount(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad
 	if r.Interrupts() && !rotation.AllowInterruption {
 		bad("account-interrupts", nil, "rotating this account refuses sign-ins for a moment, and allowInterruption: true is not set")
 	}
+}
+
+// httpEndpoints are the origins of every base address that the recipe has. It has no others, and follows no redirect.
+func httpEndpoints(spec v1alpha1.UpstreamSpec) []string {
+	server := *spec.HTTP
+	r, faults := httpRecipe(server)
+	if len(faults) > 0 {
+		return nil // reported at the upstream
+	}
+	bases, err := r.Bases(server.URL, server.Endpoints)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, base := range bases {
+		all = append(all, originOf(base.String(), server.CACertificate))
+	}
+	return all
 }

@@ -25,7 +25,8 @@ func ldapKind() kind {
 			server := ldapDefaults(*spec.LDAP)
 			spec.LDAP = &server
 		},
-		server: func(spec v1alpha1.UpstreamSpec, bad report) { ldapServer(*spec.LDAP, bad) },
+		server:    func(spec v1alpha1.UpstreamSpec, bad report) { ldapServer(*spec.LDAP, bad) },
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string { return ldapEndpoints(*spec.LDAP) },
 		account: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad report) {
 			ldapAccount(*spec.LDAP, *rotation.LDAP, bad)
 		},
@@ -145,4 +146,8 @@ func ldapAccount(server v1alpha1.LDAPUpstream, account v1alpha1.LDAPAccount, bad
 	for i, dn := range account.Entries {
 		name(at("entries", i), dn)
 	}
+}
+
+func ldapEndpoints(server v1alpha1.LDAPUpstream) []string {
+	return []string{addressOf(server.Host, server.Port, server.TLS, server.CACertificate)}
 }

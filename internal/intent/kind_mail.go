@@ -33,6 +33,7 @@ func mailKind() kind {
 		account:    mailAccount,
 		interrupts: func(rotation v1alpha1.RotationSpec) bool { return rotation.Mail.Mode == modeOverwrite },
 		claims:     mailClaims,
+		endpoints:  mailEndpoints,
 	}
 }
 
@@ -264,4 +265,22 @@ func mailDual(server v1alpha1.MailUpstream, bad report) {
 	case server.LDAP != nil && server.LDAP.Hash == "server":
 		bad("account-mode", at("mode"), "a password that the server hashes replaces all others, so mode dual needs another hash")
 	}
+}
+
+// mailEndpoints are where logins are tried, and where their passwords are kept. A passwd-file is in a folder of the host's.
+func mailEndpoints(spec v1alpha1.UpstreamSpec) []string {
+	server := spec.Mail
+	relay := server.Submission
+	all := []string{addressOf(relay.Host, relay.Port, relay.TLS, relay.CACertificate)}
+	if table := server.SQL; table != nil {
+		at := addressOf
+		if table.Type == "postgres" {
+			at = postgresAt
+		}
+		all = append(all, at(table.Host, table.Port, table.TLS, table.CACertificate))
+	}
+	if server.LDAP != nil {
+		all = append(all, ldapEndpoints(*server.LDAP)...)
+	}
+	return all
 }

@@ -30,6 +30,9 @@ func minioKind() kind {
 			spec.MinIO = &m
 		},
 		server: minioServer, account: minioAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			return []string{originOf(spec.MinIO.Endpoint, spec.MinIO.CACertificate)}
+		},
 	}
 }
 

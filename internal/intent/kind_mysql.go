@@ -47,6 +47,9 @@ func mysqlKind() kind {
 			rotation.MySQL = &account
 		},
 		server: mysqlServer, account: mysqlAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			return []string{addressOf(spec.MySQL.Host, spec.MySQL.Port, spec.MySQL.TLS, spec.MySQL.CACertificate)}
+		},
 		interrupts: func(rotation v1alpha1.RotationSpec) bool { return rotation.MySQL.Mode == modeOverwrite },
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			account := *rotation.MySQL

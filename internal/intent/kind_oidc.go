@@ -37,6 +37,16 @@ func oidcKind() kind {
 			rotation.OIDC = &account
 		},
 		server: oidcServer, account: oidcAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			all := []string{originOf(spec.OIDC.Issuer, spec.OIDC.CACertificate)}
+			for _, host := range spec.OIDC.EndpointHosts {
+				all = append(all, originOf("https://"+host, spec.OIDC.CACertificate))
+			}
+			if spec.OIDC.Clients != "" {
+				all = append(all, originOf(spec.OIDC.Clients, spec.OIDC.CACertificate))
+			}
+			return all
+		},
 	}
 }
 

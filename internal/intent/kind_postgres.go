@@ -41,6 +41,14 @@ func postgresKind() kind {
 			rotation.Postgres = &account
 		},
 		server: postgresServer, account: postgresAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			server := spec.Postgres
+			all := []string{postgresAt(server.Host, server.Port, server.TLS, server.CACertificate)}
+			for _, place := range server.AlsoAt {
+				all = append(all, postgresAt(place.Host, place.Port, place.TLS, place.CACertificate))
+			}
+			return all
+		},
 		interrupts: func(rotation v1alpha1.RotationSpec) bool { return rotation.Postgres.Mode == modeOverwrite },
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			account := *rotation.Postgres

@@ -43,6 +43,10 @@ func rabbitmqKind() kind {
 			rotation.RabbitMQ = &account
 		},
 		server: rabbitmqServer, account: rabbitmqAccount,
+		endpoints: func(spec v1alpha1.UpstreamSpec) []string {
+			r := spec.RabbitMQ
+			return []string{addressOf(r.Host, r.Port, r.TLS, r.CACertificate), addressOf(r.ManagementHost, r.ManagementPort, r.TLS, r.CACertificate)}
+		},
 		interrupts: func(rotation v1alpha1.RotationSpec) bool { return rotation.RabbitMQ.Mode == modeOverwrite },
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			account := *rotation.RabbitMQ

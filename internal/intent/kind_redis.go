@@ -35,7 +35,7 @@ func redisKind() kind {
 			account.Users = pairOf(account.Mode, account.Template, account.Users)
 			rotation.Redis = &account
 		},
-		server: redisServer, account: redisAccount,
+		server: redisServer, account: redisAccount, endpoints: redisEndpoints,
 		claims: func(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []string {
 			// A template is only read: several pairs may have the same.
 			users := append([]string{rotation.Redis.User}, rotation.Redis.Users...)
@@ -144,4 +144,17 @@ func pairRule(template string, users []string, bad report) {
 	case users[0] == "" || users[1] == "":
 		bad("account-alternate", at("users"), "a user has no name")
 	}
+}
+
+func redisEndpoints(spec v1alpha1.UpstreamSpec) []string {
+	server := spec.Redis
+	all := []string{addressOf(server.Host, server.Port, server.TLS, server.CACertificate)}
+	for _, node := range server.Nodes {
+		port := server.Port
+		if _, text, err := net.SplitHostPort(node); err == nil {
+			port, _ = strconv.Atoi(text) // checked by its rule
+		}
+		all = append(all, addressOf(nodeHost(node), port, server.TLS, server.CACertificate))
+	}
+	return all
 }

@@ -39,6 +39,8 @@ type kind struct {
 	accountOptional bool
 	// interrupts reports whether rotating the account refuses sign-ins for a moment; nil means never.
 	interrupts func(v1alpha1.RotationSpec) bool
+	// endpoints lists where credentials are sent, each with how the server is identified; see Endpoints.
+	endpoints func(v1alpha1.UpstreamSpec) []string
 	// claims lists what belongs to this secret alone, each with its server (see claimsAt).
 	claims func(v1alpha1.UpstreamSpec, v1alpha1.RotationSpec) []string
 }

@@ -139,14 +139,19 @@ func (c *checker) sopsRules(v *view, d *document, sops map[string]any) {
 			c.fault(d, "sops-recipients", t.to("age"), fmt.Sprintf("root recipient number %d cannot decrypt it", i+1), "")
 		}
 	}
+	// One environment that can read it is enough: where another one cannot, its handover waits there.
+	var barred []string
 	for _, environment := range platform.Environments {
-		recipient, ok := platform.BootstrapRecipients[environment]
-		if !ok {
-			continue
+		if recipient, ok := platform.BootstrapRecipients[environment]; ok {
+			allowed = append(allowed, recipient)
+			barred = append(barred, environment)
 		}
-		allowed = append(allowed, recipient)
-		wanted := c.options.Environment == "" || c.options.Environment == environment
-		if wanted && !slices.Contains(have, recipient) {
+	}
+	if !slices.ContainsFunc(barred, func(environment string) bool { return slices.Contains(have, platform.BootstrapRecipients[environment]) }) {
+		for _, environment := range barred {
+			if c.options.Environment != "" && c.options.Environment != environment {
+				continue
+			}
 			c.fault(d, "sops-recipients", t.to("age"), fmt.Sprintf("the bootstrap recipient of environment %s cannot decrypt it", environment), "")
 		}
 	}

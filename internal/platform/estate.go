@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"context"
 	"errors"
 
 	"custody.dev/custody/internal/intent"
@@ -11,8 +12,17 @@ import (
 // Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
 // it, and the reason is a finding. It reports whether the estate in force changed.
 func (p *Platform) Reload() bool {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	regranted := p.Grants.Refresh(context.Background())
 	estate, err := p.Load()
 	current := p.Estate()
+	if current != nil && regranted && (err != nil || current.Digest == estate.Digest) {
+		if berr := p.use(current, false); berr != nil {
+			p.note(berr.Error())
+			return false
+		}
+	}
 	switch {
 	case err != nil && current == nil:
 		changed, kerr := p.fallBack()
@@ -56,7 +66,9 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 	if err != nil {
 		return err
 	}
-	unkept := ""
+	p.mu.Lock()
+	unkept := p.unkept
+	p.mu.Unlock()
 	if keep {
 		unkept = p.keep()
 	}

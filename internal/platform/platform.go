@@ -9,6 +9,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,8 @@ type Config struct {
 	Orchestrator      *orchestrator.Orchestrator
 	Now               func() time.Time
 	NewRun            func() authority.RunID
+	// Grants are what the operator granted.
+	Grants Grants
 	// Load reads and checks the estate, and Bind makes what acting on it needs.
 	Load func() (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
@@ -86,6 +89,9 @@ type Platform struct {
 	Config
 
 	woken chan struct{}
+
+	// reloading is held while an estate is put in force.
+	reloading sync.Mutex
 
 	mu      sync.Mutex
 	estate  *intent.Estate
@@ -189,6 +195,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	for _, finding := range p.Record.Findings() {
 		status.Findings = append(status.Findings, "record: "+finding.String())
 	}
+	status.Findings = append(status.Findings, p.ungranted(estate)...)
 	for _, fault := range p.Queue.Faults() {
 		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
 	}
@@ -305,7 +312,8 @@ func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
 	}
 	var steps []server.Step
 	for _, row := range rows {
-		step := server.Step{Secret: row.Secret, Held: row.Waiting}
+		bound, _ := p.Orchestrator.Secret(row.Secret)
+		step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken)}
 		asked := slices.IndexFunc(open, func(request trigger.Request) bool { return string(request.Path) == row.Path })
 		switch {
 		case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
@@ -356,7 +364,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
 			Hint: "rotate what is to change, for example: custody rotate " + inputs[0],
 		}
-	case bound.Upstream == nil:
+	case bound.Upstream == nil && bound.Broken == "":
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
 			Hint: "hand in a new value that you made: " + next.Supply(declared.Name) + "; or declare rotation.upstreamRef",

@@ -18,7 +18,7 @@ import (
 // free refuses a folder in which a platform, or the keys or state of one, already is.
 func free(dir string) error {
 	var taken []string
-	for _, name := range []string{hostFile, estateDir, keysDir, stateDir, runDir, sopsFile} {
+	for _, name := range []string{hostFile, grantsFile, estateDir, keysDir, stateDir, runDir, sopsFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			taken = append(taken, name)
 		} else if !errors.Is(err, fs.ErrNotExist) {

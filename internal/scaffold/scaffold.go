@@ -23,6 +23,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
 )
@@ -33,6 +34,8 @@ var (
 	ErrExists = errors.New("it exists already")
 	// ErrInput: what was given cannot be used. Nothing was written.
 	ErrInput = errors.New("it cannot be used as given")
+	// ErrNotGranted: the estate asks for what the operator has not granted. Nothing was written.
+	ErrNotGranted = errors.New("it is not granted")
 	// ErrNotDeclared: the estate does not declare it.
 	ErrNotDeclared = errors.New("it is not declared")
 )
@@ -75,13 +78,14 @@ type Made struct {
 
 // Names of what Init writes in the platform's folder.
 const (
-	hostFile  = "custody.yaml"
-	estateDir = "estate"
-	keysDir   = "keys"
-	stateDir  = "state"
-	runDir    = "run"
-	sopsFile  = ".sops.yaml"
-	ignore    = ".gitignore"
+	hostFile   = "custody.yaml"
+	grantsFile = "grants.yaml"
+	estateDir  = "estate"
+	keysDir    = "keys"
+	stateDir   = "state"
+	runDir     = "run"
+	sopsFile   = ".sops.yaml"
+	ignore     = ".gitignore"
 )
 
 // exampleName is the example's, unless an imported variable has that name.
@@ -184,6 +188,9 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 	for _, name := range []string{hostFile, estateDir + "/platform.yaml", estateDir + "/policies.yaml", sopsFile, ignore} {
 		put(name, render(filepath.Base(name), facts), document)
 	}
+	put(grantsFile, grant.Format(string(render(grantsFile, facts)), []grant.Grant{
+		{Kind: grant.Recipient, Of: grant.Root, To: facts.Root}, {Kind: grant.Recipient, Of: p.Environment, To: facts.Bootstrap},
+	}), document)
 	mkdir := func(name string) {
 		if failed == nil {
 			failed = folder.MakeParents(filepath.Join(runDir, name, "file"))

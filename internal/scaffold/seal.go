@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
 )
@@ -34,6 +34,10 @@ type Sealing struct {
 	Identities []root.Identity
 	// Replace makes a document with this field alone, whatever there was.
 	Replace bool
+	// Environments are those whose machines may read it, besides the root; none stands for the only one that there is.
+	Environments []string
+	// Granted is what the platform's operator granted; nil where that cannot be known.
+	Granted grant.Set
 }
 
 // Sealed says what Seal wrote.
@@ -45,6 +49,8 @@ type Sealed struct {
 	Fields []string
 	// Faults are what the estate breaks beside this document.
 	Faults []intent.Fault
+	// Recipients are those it is encrypted to.
+	Recipients []grant.Grant
 }
 
 // sketch is as much of a document as finding one's way takes. The estate need not lint: the document that is about to be
@@ -99,13 +105,17 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, err
 	}
+	readers, err := s.recipients(platform)
+	if err != nil {
+		return Sealed{}, err
+	}
 	doc := root.Document{
 		Name: declared.Spec.Origin.Bootstrap.SecretRef, Seeds: s.Secret,
 		Binding: v1alpha1.Binding{
 			Platform: platform.Metadata.Name, Secret: s.Secret, Path: declared.Spec.Path, Namespace: declared.Metadata.Namespace,
 		},
 	}
-	result := Sealed{File: filepath.Join("bootstrap", doc.Name+".yaml"), New: existing == nil}
+	result := Sealed{File: filepath.Join("bootstrap", doc.Name+".yaml"), New: existing == nil, Recipients: readers}
 	if existing != nil {
 		result.File = existing.file
 		if !s.Replace {
@@ -121,9 +131,9 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 		return Sealed{}, &root.Error{Doing: "sealing " + s.Secret, Class: ErrInput, Detail: err.Error(), Next: "see docs/documents.md for what a value may be"}
 	}
 	result.Fields = doc.Value.Names()
-	recipients := slices.Clone(platform.Spec.RootRecipients)
-	for _, environment := range slices.Sorted(maps.Keys(platform.Spec.BootstrapRecipients)) {
-		recipients = append(recipients, platform.Spec.BootstrapRecipients[environment])
+	recipients := make([]string, 0, len(readers))
+	for _, reader := range readers {
+		recipients = append(recipients, reader.To)
 	}
 	sealed, err := c.Codec.Seal(ctx, doc, recipients)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
@@ -115,6 +116,21 @@ func (c *Client) ConfirmClock(ctx context.Context) error {
 // AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
 func (c *Client) AcceptRecovery(ctx context.Context, reason string, dry bool) (report recovery.Report, err error) {
 	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, dry}, &report)
+}
+
+// Granted returns what the operator granted, and what the estate asks for besides.
+func (c *Client) Granted(ctx context.Context) (grants Grants, err error) {
+	return grants, c.get(ctx, "/v1/grants", &grants)
+}
+
+// Grant grants, and returns what was not granted before.
+func (c *Client) Grant(ctx context.Context, reason string, grants []grant.Grant) (added []grant.Entry, err error) {
+	return added, c.post(ctx, "/v1/grants", granted{reason, grants}, &added)
+}
+
+// Revoke takes grants back, and returns those that were granted.
+func (c *Client) Revoke(ctx context.Context, reason string, grants []grant.Grant) (gone []grant.Entry, err error) {
+	return gone, c.post(ctx, "/v1/grants/revoke", granted{reason, grants}, &gone)
 }
 
 // Doctor checks the live estate.

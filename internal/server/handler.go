@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
@@ -46,6 +47,12 @@ type acceptance struct {
 // delivery names a consumer, "" for all.
 type delivery struct {
 	Consumer string `json:"consumer,omitempty"`
+}
+
+// granted is what an operator grants or revokes.
+type granted struct {
+	Reason string        `json:"reason"`
+	Grants []grant.Grant `json:"grants"`
 }
 
 // supplied is a credential handed in, in the form of secret.Value.Encode.
@@ -132,6 +139,23 @@ func Handler(service Service) http.Handler {
 		}
 		answer(w, done, err)
 	})
+	get("/v1/grants", func(r *http.Request) (any, error) { return service.Granted(r.Context()) })
+	regrant := func(pattern string, do func(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)) {
+		mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			var ask granted
+			err := decode(r, &ask)
+			if err == nil && ask.Reason == "" {
+				err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+			}
+			var changed []grant.Entry
+			if err == nil {
+				changed, err = do(r.Context(), caller(r), ask.Reason, ask.Grants)
+			}
+			answer(w, changed, err)
+		})
+	}
+	regrant("/v1/grants", service.Grant)
+	regrant("/v1/grants/revoke", service.Revoke)
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})

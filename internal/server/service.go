@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
@@ -42,6 +43,11 @@ type Service interface {
 	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. dry changes nothing.
 	AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error)
 	Doctor(ctx context.Context) (Diagnosis, error)
+	// Granted says what the operator granted, and what the estate in force asks for besides.
+	Granted(ctx context.Context) (Grants, error)
+	// Grant and Revoke change that, durably and on record before they return; they return what was changed.
+	Grant(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
+	Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
 	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)
 	// Settle takes the platform as far as it will go now: for commands that find no server. done is asked between ticks.
 	Settle(ctx context.Context, done func() bool) error
@@ -118,4 +124,12 @@ type Diagnosis struct {
 	Violations []invariant.Violation `json:"violations,omitempty"`
 	// Findings want a person's eye but break nothing.
 	Findings []string `json:"findings,omitempty"`
+}
+
+// Grants are what the operator granted, and what the estate in force asks for besides.
+type Grants struct {
+	Granted []grant.Entry `json:"granted"`
+	Missing []grant.Need  `json:"missing,omitempty"`
+	// Fault says what is wrong with where they are read from, "" when nothing is.
+	Fault string `json:"fault,omitempty"`
 }

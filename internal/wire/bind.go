@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,9 +31,12 @@ import (
 // holds the consumer, or the secret, that it is about, and no other.
 func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	secrets := make([]orchestrator.Secret, 0, len(estate.Secrets))
+	wanting := p.grants.wanting(estate)
 	for _, name := range estate.Order() {
-		bound, err := p.bindSecret(estate, estate.Secrets[name])
-		if err != nil {
+		bound, err := p.bindSecret(estate, estate.Secrets[name], wanting)
+		if need, held := wanting.secrets[name]; held {
+			bound.Broken = need.Waiting()
+		} else if err != nil {
 			bound.Broken = "a person: this machine cannot act on it: " + err.Error()
 		}
 		secrets = append(secrets, bound)
@@ -49,7 +53,7 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	return secrets, nil
 }
 
-func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orchestrator.Secret, error) {
+func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanting wanting) (orchestrator.Secret, error) {
 	policy := inventory.JournalPolicy(estate.PolicyOf(declared))
 	bound := orchestrator.Secret{
 		Subject: rotation.Subject{
@@ -69,6 +73,9 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 	if gap := estate.GapOf(declared); gap > 0 {
 		bound.Stagger = &orchestrator.Stagger{Set: declared.Spec.Rotation.Stagger.Set, Gap: gap}
 	}
+	if _, held := wanting.secrets[declared.Name]; held {
+		return bound, nil // no adapter is made of what may not be reached
+	}
 	var err error
 	if bound.Upstream, err = p.upstreamOf(estate, declared); err != nil {
 		return bound, err
@@ -81,9 +88,9 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 			bound.Admin = admin.Name
 		}
 	}
-	bound.Opens = p.opens(estate, declared)
+	bound.Opens = p.opens(estate, declared, wanting)
 	if len(estate.Opens(declared.Name)) > 0 {
-		bound.Escrow = &escrow{state: p.state, recipients: estate.Platform.Spec.RootRecipients, journal: journal.New(p.values)}
+		bound.Escrow = &escrow{state: p.state, recipients: p.rootsGranted(estate), journal: journal.New(p.values)}
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
 		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy, Server: bound.Server}
@@ -91,7 +98,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret) (orch
 			bound.Handover.Upstream = bound.Upstream
 		}
 	}
-	if bound.Consumers, err = p.consumers(estate, declared); err != nil {
+	if bound.Consumers, err = p.consumers(estate, declared, wanting); err != nil {
 		return bound, err
 	}
 	if derived := declared.Spec.Origin.Derived; derived != nil {
@@ -116,10 +123,13 @@ func reads(estate *intent.Estate, declared *intent.Secret) []authority.Path {
 
 // consumers are the declared ones, and the secrets that are computed from this one: they have taken a version once they
 // were rebuilt on it and all of their own consumers have.
-func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rotation.Consumer, error) {
+//
+// A secret that is computed from this one and may not read it is no consumer of it: somebody who can only write to the estate
+// would otherwise keep this one's old credential from being revoked.
+func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret, wanting wanting) ([]rotation.Consumer, error) {
 	var bound []rotation.Consumer
 	for _, consumer := range declared.Consumers {
-		adapter := p.servedOrHeld(consumer.ConsumerSpec, estate.Held[declared.Name][consumer.Name])
+		adapter := p.servedOrHeld(consumer.ConsumerSpec, cmp.Or(wanting.consumers[declared.Name][consumer.Name], estate.Held[declared.Name][consumer.Name]))
 		needs := consumer.Needs
 		if needs == 0 {
 			needs = adapter.Highest()
@@ -127,7 +137,10 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret) ([]rot
 		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: needs, Group: failsWith(consumer.ConsumerSpec)})
 	}
 	for _, dependent := range estate.Dependents(declared) {
-		theirs, err := p.consumers(estate, dependent.Secret)
+		if wanting.cut[[2]string{declared.Name, dependent.Name}] {
+			continue
+		}
+		theirs, err := p.consumers(estate, dependent.Secret, wanting)
 		if err != nil {
 			return nil, fmt.Errorf("secret %s, computed from it: %w", dependent.Name, err)
 		}

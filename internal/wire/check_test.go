@@ -72,7 +72,7 @@ func TestWhatThisMachineGetsWrongHoldsOneConsumer(t *testing.T) {
 		estate.Secrets["token"].Consumers[i].Name = name
 	}
 	estate.Held = map[string]map[string]string{"token": {"d": "the host has no folder gone"}}
-	bound, err := p.consumers(estate, estate.Secrets["token"])
+	bound, err := p.consumers(estate, estate.Secrets["token"], wanting{})
 	if err != nil || len(bound) != 4 {
 		t.Fatalf("%d consumers, %v", len(bound), err)
 	}

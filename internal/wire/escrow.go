@@ -4,12 +4,15 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
@@ -41,6 +44,9 @@ func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.Ru
 	if _, err := of.Stat(name); err == nil {
 		return nil
 	}
+	if len(e.recipients) == 0 {
+		return fmt.Errorf("keeping the candidate for the root: nobody has granted a root recipient that the estate names; `%s` shows them and asks", grant.Command)
+	}
 	sealed, err := root.EncryptValue(e.recipients, candidate)
 	if err != nil {
 		return err
@@ -66,4 +72,16 @@ func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.Ru
 		}
 	}
 	return nil
+}
+
+// rootsGranted are the root recipients that the estate names and the operator granted.
+func (p *parts) rootsGranted(estate *intent.Estate) []string {
+	granted := p.grants.set()
+	var recipients []string
+	for _, key := range estate.Platform.Spec.RootRecipients {
+		if granted[grant.Grant{Kind: grant.Recipient, Of: grant.Root, To: key}] {
+			recipients = append(recipients, key)
+		}
+	}
+	return recipients
 }

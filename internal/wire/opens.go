@@ -15,11 +15,11 @@ import (
 
 // opens asks whether a value opens the upstreams that the secret is the admin credential of, for those types where signing in
 // as an account is all that opening is; nil where none of them is such a one. A value that another type needs is not asked
-// about: "" is no verdict.
-func (p *parts) opens(estate *intent.Estate, declared *intent.Secret) func(context.Context, secret.Value) (upstream.Verdict, error) {
+// about: "" is no verdict. Nor is an upstream asked that no secret may use yet: nobody has granted that this value goes there.
+func (p *parts) opens(estate *intent.Estate, declared *intent.Secret, wanting wanting) func(context.Context, secret.Value) (upstream.Verdict, error) {
 	var askable []v1alpha1.UpstreamSpec
 	for _, name := range estate.Opens(declared.Name) {
-		if spec := estate.Upstreams[name].Spec; accountOf(spec, "") != nil {
+		if spec := estate.Upstreams[name].Spec; accountOf(spec, "") != nil && wanting.uses(estate, name) {
 			askable = append(askable, spec)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"custody.dev/custody/internal/bootstrap"
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
@@ -49,6 +50,7 @@ type parts struct {
 	record     record
 	platform   *platform.Platform
 	seeds      *seeds
+	grants     *grants
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
@@ -195,8 +197,24 @@ func (p *parts) rootRecipients() ([]age.Recipient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the authority: %w", err)
 	}
+	var granted grant.Set
+	if p.host.Grants != "" {
+		_, wanted, err := readGrants(p.host.Grants)
+		if err != nil {
+			return nil, fmt.Errorf("making the authority: %w", err)
+		}
+		granted = grant.SetOf(wanted...)
+	} else {
+		p.log.Warn("no grants file: the root recipients that the estate names are believed", "recipients", estate.Platform.Spec.RootRecipients)
+	}
 	var recipients []age.Recipient
 	for _, text := range estate.Platform.Spec.RootRecipients {
+		if asked := (grant.Grant{Kind: grant.Recipient, Of: grant.Root, To: text}); granted != nil && !granted[asked] {
+			return nil, &server.Problem{
+				Class: server.Refused, Text: "making the authority: the estate names a root recipient that the grants file does not: " + text,
+				Hint: "take it out of the Platform document; if it is right, write it into " + p.host.Grants,
+			}
+		}
 		recipient, err := age.ParseX25519Recipient(text)
 		if err != nil {
 			return nil, fmt.Errorf("making the authority: root recipient %s: %w", text, err)
@@ -358,6 +376,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	entries := journal.New(p.values)
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
+	p.grants = &grants{parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}}
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
 	recoveries := recovery.New(recovery.Config{
@@ -383,9 +402,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	estates := &estates{parts: p}
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
-		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor,
-		Now: Now, NewRun: newRun, Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Broken: p.broken, Machine: p.machine,
-		Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
+		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
+		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Broken: p.broken, Machine: p.machine,
+		Grants: p.grants, Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
 			return err
@@ -414,6 +433,9 @@ func (p *parts) findBootstrap(_ context.Context, secretName string) (bootstrap.F
 	document, ok := estate.BootstrapOf(declared)
 	if !ok {
 		return bootstrap.Found{}, fmt.Errorf("%s has no bootstrap document", secretName)
+	}
+	if stranger := p.grants.set().Stranger(secretName, document.Document); stranger != "" {
+		return bootstrap.Found{}, fmt.Errorf("waiting for %s", stranger)
 	}
 	return bootstrap.Found{Raw: document.Raw, Namespace: declared.Namespace, Path: string(declared.Path)}, nil
 }

@@ -77,6 +77,10 @@ func (t *tour) declareExhibits(here []*exhibit) {
 	}
 	t.run(call{args: []string{"lint"}, show: all})
 	t.commit("the credentials that hurt")
+	t.await("the server to take the documents up", time.Minute, func() bool {
+		return !slices.ContainsFunc(here, func(e *exhibit) bool { return t.row(e.secret).Secret == "" })
+	})
+	t.grant()
 }
 
 // turn shows an exhibit's documents and rotates it while its clients sign in.

@@ -159,6 +159,7 @@ func (t *tour) authority() {
 	waiting := t.rotated
 	if t.database != nil {
 		waiting = "database-admin"
+		t.grant()
 	}
 	t.await(waiting+" to wait alone", time.Minute, func() bool {
 		for _, name := range []string{"smtp-token", "session-key"} {
@@ -175,6 +176,12 @@ func (t *tour) authority() {
 	delivered := t.run(call{shown: `sed "s/=.*/=.../" run/imported/*.env`, program: "sh", args: []string{"-c", `sed "s/=.*/=.../" run/imported/*.env`}, show: all})
 	t.check(strings.Contains(delivered, "SMTP_TOKEN=") && strings.Contains(t.read("run/imported/smtp-token.env"), t.values[len(t.values)-2]),
 		"applications read the same variables from files that Custody keeps", "the imported values were not delivered")
+}
+
+// grant allows what the estate asks for: whoever can write to it could otherwise name a server of theirs.
+func (t *tour) grant() {
+	t.output([]string{"Where credentials are sent, and who reads another team's secret, the estate can only ask for."})
+	t.run(call{args: []string{"grant", "--current", "--reason", "the tour", "--yes"}, show: holding("granted")})
 }
 
 func (t *tour) steadyState() {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package grant is what the operator of a platform allows an estate to do with the values of others: to whom values are
+// encrypted, where they are sent, and who reads across owners. The estate proposes, by its documents; the operator grants.
+//
+// Guaranteed: a grant names both ends exactly, so that a change of either needs another; nothing here is read from the
+// estate's folder but what is asked for; every change of the record is one compare-and-set, and is on the record of events
+// once by who, when and why, whatever crashes in between.
+//
+// Not guaranteed: that the team that a document names is the team of whoever wrote it. Who may write which document of the
+// estate is for the reviews of its repository.
+//
+// Cost: what an estate needs takes one pass over its documents; a change of the record two writes, and one event for each
+// grant.
+package grant
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind is what a grant is about.
+type Kind string
+
+const (
+	// Recipient: values are encrypted To an age public key Of the root or of an environment.
+	Recipient Kind = "recipient"
+	// Endpoint: credentials Of an upstream are sent To an address.
+	Endpoint Kind = "endpoint"
+	// Reader: the value Of a secret is read by a secret, an upstream or a consumer that its owner does not answer for.
+	Reader Kind = "reader"
+)
+
+// Root is what a recipient's grant is of when it is not an environment.
+const Root = "root"
+
+// Grant is one thing that is allowed.
+type Grant struct {
+	Kind Kind   `json:"kind"`
+	Of   string `json:"of"`
+	To   string `json:"to"`
+}
+
+// String says it to people.
+func (g Grant) String() string {
+	switch g.Kind {
+	case Recipient:
+		return fmt.Sprintf("what is sealed for %s can be read with %s", g.Of, g.To)
+	case Endpoint:
+		return fmt.Sprintf("credentials of upstream %s are sent to %s", g.Of, g.To)
+	case Reader:
+		return fmt.Sprintf("the value of %s is read by %s", g.Of, g.To)
+	}
+	return fmt.Sprintf("%s of %s to %s", g.Kind, g.Of, g.To)
+}
+
+// Check refuses what could not be asked for.
+func (g Grant) Check() error {
+	switch g.Kind {
+	case Recipient, Endpoint, Reader:
+	default:
+		return fmt.Errorf("there is no grant of kind %q: want recipient, endpoint or reader", g.Kind)
+	}
+	for _, text := range []string{g.Of, g.To} {
+		if strings.TrimSpace(text) != text || text == "" || len(text) > 1024 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("a grant of kind %s names both its ends, each in one line", g.Kind)
+		}
+	}
+	return nil
+}
+
+// Compare orders grants by kind, then by their ends.
+func Compare(a, b Grant) int {
+	return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Of, b.Of), strings.Compare(a.To, b.To))
+}
+
+// Entry is a grant on record.
+type Entry struct {
+	Grant
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// File: the host's grants file says so, and taking it out of there revokes it.
+	File bool `json:"file,omitempty"`
+}
+
+// Need is what an estate asks for.
+type Need struct {
+	Grant
+	// Holds are the secrets that wait for it, Consumer the one consumer of the only one, when nothing else does.
+	Holds    []string `json:"holds,omitempty"`
+	Consumer string   `json:"consumer,omitempty"`
+}
+
+// Command is what grants all that an estate needs.
+const Command = "custody grant --current"
+
+// Waiting completes "SECRET waits for".
+func (n Need) Waiting() string {
+	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). `%s` shows it and asks", n.Grant, n.Kind, n.Of, Command)
+}
+
+// Finding says it where nothing else does.
+func (n Need) Finding() string {
+	held := "nothing is held"
+	switch {
+	case n.Consumer != "":
+		held = fmt.Sprintf("consumer %s of %s is held", n.Consumer, n.Holds[0])
+	case len(n.Holds) > 0:
+		held = "held until then: " + strings.Join(n.Holds, ", ")
+	case n.Kind == Recipient:
+		held = "`custody seal` refuses until then"
+	}
+	return fmt.Sprintf("not granted: %s (%s of %s); %s; `%s` shows it and asks", n.Grant, n.Kind, n.Of, held, Command)
+}
+
+// Set is what is granted.
+type Set map[Grant]bool
+
+// SetOf makes one.
+func SetOf(grants ...Grant) Set {
+	set := Set{}
+	for _, g := range grants {
+		set[g] = true
+	}
+	return set
+}
+
+// To lists to what is granted of one thing, in order.
+func (s Set) To(kind Kind, of string) []string {
+	var found []string
+	for g := range s {
+		if g.Kind == kind && g.Of == of {
+			found = append(found, g.To)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// Reads reports whether values may be encrypted to key, for the root or whichever environment.
+func (s Set) Reads(key string) bool {
+	for g := range s {
+		if g.Kind == Recipient && g.To == key {
+			return true
+		}
+	}
+	return false
+}
+
+// Missing are the needs that are not granted.
+func (s Set) Missing(needs []Need) []Need {
+	return slices.DeleteFunc(slices.Clone(needs), func(n Need) bool { return s[n.Grant] })
+}
+
+// List returns the grants in order.
+func (s Set) List() []Grant {
+	list := make([]Grant, 0, len(s))
+	for g := range s {
+		list = append(list, g)
+	}
+	slices.SortFunc(list, Compare)
+	return list
+}

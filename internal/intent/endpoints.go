@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package intent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/transport"
+)
+
+// Endpoints lists every place to which an upstream sends credentials, as its document with defaults applied says: HOST:PORT,
+// the path of a socket, or the origin of a URL, followed by what is not usual in how the server is identified. A change of
+// either is another endpoint. What the host file says (programs, folders) is none.
+func Endpoints(spec v1alpha1.UpstreamSpec) []string {
+	name := TypeOf(spec)
+	if name == "" {
+		return nil
+	}
+	found := findKind(name).endpoints(spec)
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// addressOf is HOST:PORT or the path of a socket, with how the server there is identified.
+func addressOf(host string, port int, tls, certificate string) string {
+	if transport.Socket(host) {
+		return host
+	}
+	return net.JoinHostPort(strings.ToLower(host), strconv.Itoa(port)) + identified(tls, certificate)
+}
+
+// postgresAt is addressOf where the path is that of a folder of sockets.
+func postgresAt(host string, port int, tls, certificate string) string {
+	if transport.Socket(host) {
+		return strings.TrimSuffix(host, "/") + "/.s.PGSQL." + strconv.Itoa(port)
+	}
+	return addressOf(host, port, tls, certificate)
+}
+
+// originOf is scheme, host and port of a URL, with how the server there is identified.
+func originOf(text, certificate string) string {
+	where, err := url.Parse(text)
+	if err != nil {
+		return text // reported by its rule
+	}
+	if where.Port() != "" {
+		return where.Scheme + "://" + strings.ToLower(where.Host) + identified("", certificate)
+	}
+	port := "443"
+	if where.Scheme == "http" {
+		port = "80"
+	}
+	return where.Scheme + "://" + net.JoinHostPort(strings.ToLower(where.Hostname()), port) + identified("", certificate)
+}
+
+// identified is "" where the system's authorities vouch for the server's name.
+func identified(tls, certificate string) string {
+	text := ""
+	switch tls {
+	case "disable":
+		return " without TLS"
+	case "require":
+		return " by any certificate"
+	case "verify-ca":
+		text = " under any name"
+	}
+	if certificate != "" {
+		sum := sha256.Sum256([]byte(strings.TrimSpace(certificate)))
+		text += " by CA " + hex.EncodeToString(sum[:16])
+	}
+	return text
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"context"
+	"slices"
+
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/server"
+)
+
+// Grants are what the platform's operator granted; see grant.Book.
+type Grants interface {
+	// Refresh takes up what changed, and reports whether anything did.
+	Refresh(ctx context.Context) bool
+	// Entries returns what is granted, and what is wrong with where that is read from.
+	Entries() (entries []grant.Entry, fault string)
+	Add(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
+	Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
+}
+
+// Granted implements server.Service.
+func (p *Platform) Granted(context.Context) (server.Grants, error) {
+	entries, fault := p.Grants.Entries()
+	return server.Grants{Granted: entries, Missing: missingGrants(p.Estate(), entries), Fault: fault}, nil
+}
+
+func missingGrants(estate *intent.Estate, entries []grant.Entry) []grant.Need {
+	if estate == nil {
+		return nil
+	}
+	set := grant.Set{}
+	for _, entry := range entries {
+		set[entry.Grant] = true
+	}
+	return set.Missing(grant.Needed(estate))
+}
+
+// Grant implements server.Service.
+func (p *Platform) Grant(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error) {
+	return p.regrant(grants, func() ([]grant.Entry, error) { return p.Grants.Add(ctx, by, reason, grants) })
+}
+
+// Revoke implements server.Service.
+func (p *Platform) Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error) {
+	entries, _ := p.Grants.Entries()
+	for _, g := range grants {
+		if !slices.ContainsFunc(entries, func(e grant.Entry) bool { return e.Grant == g }) {
+			return nil, &server.Problem{Class: server.NotFound, Text: "it is not granted: " + g.String(), Hint: "`custody grant list` says what is"}
+		}
+	}
+	return p.regrant(grants, func() ([]grant.Entry, error) { return p.Grants.Revoke(ctx, by, reason, grants) })
+}
+
+// regrant changes what is granted, and has the estate in force held to that before it answers.
+func (p *Platform) regrant(grants []grant.Grant, change func() ([]grant.Entry, error)) ([]grant.Entry, error) {
+	for _, g := range grants {
+		if err := g.Check(); err != nil {
+			return nil, &server.Problem{Class: server.Usage, Text: err.Error(), Hint: "see `custody grant --help`"}
+		}
+	}
+	changed, err := change()
+	if err != nil {
+		return nil, err
+	}
+	p.Reload()
+	p.Nudge()
+	return changed, nil
+}
+
+// ungranted are the findings about what is not granted.
+func (p *Platform) ungranted(estate *intent.Estate) []string {
+	entries, fault := p.Grants.Entries()
+	var found []string
+	if fault != "" {
+		found = append(found, "the grants: "+fault)
+	}
+	for _, need := range missingGrants(estate, entries) {
+		found = append(found, need.Finding())
+	}
+	return found
+}

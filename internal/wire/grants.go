@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/server"
+)
+
+// grantsCopy is where a platform keeps a copy of what is granted, for commands that seal without asking it.
+const grantsCopy = "grants.yaml"
+
+// maxGrants bounds a grants file, in bytes.
+const maxGrants = 1 << 20
+
+// grants is what this platform's operator has granted: the authority's record, which follows the host's grants file.
+type grants struct {
+	parts *parts
+	book  grant.Book
+
+	mu      sync.Mutex
+	entries []grant.Entry
+	known   bool // entries were read
+	file    []byte
+	seen    fs.FileInfo // of the file as it was read last
+	fault   string
+}
+
+// Refresh takes up the grants file where it changed, and the record. It reports whether what is granted is another than
+// before; what cannot be read changes nothing, and is a fault.
+func (g *grants) Refresh(ctx context.Context) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fault = ""
+	err := g.follow(ctx)
+	if err == nil && !g.known && g.parts.store != (unborn{}) {
+		err = g.book.Settle(ctx)
+	}
+	if err != nil {
+		g.fault = err.Error()
+	}
+	entries, err := g.book.Load(ctx)
+	if err != nil {
+		g.fault = err.Error()
+		return false
+	}
+	if g.parts.store == (unborn{}) { // nothing can be recorded yet: the file is all there is
+		entries = g.ofFile()
+	}
+	if g.known && slices.Equal(entries, g.entries) {
+		return false
+	}
+	g.entries, g.known = entries, true
+	if err := g.copy(); err != nil {
+		g.fault = cmp.Or(g.fault, err.Error())
+	}
+	return true
+}
+
+func (g *grants) follow(ctx context.Context) error {
+	name := g.parts.host.Grants
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if err == nil && g.seen != nil && os.SameFile(info, g.seen) && info.ModTime().Equal(g.seen.ModTime()) && info.Size() == g.seen.Size() {
+		return nil
+	}
+	data, wanted, err := readGrants(name)
+	if err != nil {
+		return err
+	}
+	if g.file != nil && bytes.Equal(data, g.file) {
+		g.seen = info
+		return nil
+	}
+	if g.parts.store != (unborn{}) {
+		if err := g.book.Follow(ctx, "file "+name, wanted); err != nil {
+			return err
+		}
+	}
+	g.file, g.seen = data, info
+	return nil
+}
+
+func (g *grants) ofFile() []grant.Entry {
+	wanted, _ := grant.Parse(g.file) // it was parsed before it was kept
+	entries := make([]grant.Entry, 0, len(wanted))
+	for _, one := range wanted {
+		entries = append(entries, grant.Entry{Grant: one, By: "file " + g.parts.host.Grants, File: true})
+	}
+	return entries
+}
+
+// copy keeps what is granted beside the state, which is nobody else's to write.
+func (g *grants) copy() error {
+	if g.parts.store == (unborn{}) {
+		return nil
+	}
+	var all []grant.Grant
+	for _, entry := range g.entries {
+		all = append(all, entry.Grant)
+	}
+	const comment = "# A copy of what is granted, written by custody serve. To change it: custody grant --help\n"
+	return g.parts.state.Replace(grantsCopy, grant.Format(comment, all), durable.Private)
+}
+
+// Entries returns what is granted, and what is wrong with where that is read from, "" when nothing is.
+func (g *grants) Entries() ([]grant.Entry, string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.entries), g.fault
+}
+
+// set is what is granted.
+func (g *grants) set() grant.Set {
+	entries, _ := g.Entries()
+	set := grant.Set{}
+	for _, entry := range entries {
+		set[entry.Grant] = true
+	}
+	return set
+}
+
+// wanting is what waits for a grant: secrets, and consumers by secret and name with why they are held.
+type wanting struct {
+	secrets   map[string]grant.Need
+	consumers map[string]map[string]string
+	// cut are the secrets that may not read another one, by both.
+	cut map[[2]string]bool
+}
+
+// uses reports whether some secret of the upstream waits for no grant: where the upstream is, and whose admin credential it
+// takes, is granted then.
+func (w wanting) uses(estate *intent.Estate, upstreamName string) bool {
+	for name, declared := range estate.Secrets {
+		if _, held := w.secrets[name]; held {
+			continue
+		}
+		if server, ok := estate.UpstreamOf(declared); ok && server.Metadata.Name == upstreamName {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *grants) wanting(estate *intent.Estate) wanting {
+	missing := g.set().Missing(grant.Needed(estate))
+	w := wanting{grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
+	for _, need := range missing {
+		if need.Consumer == "" {
+			for _, reader := range need.Holds {
+				w.cut[[2]string{need.Of, reader}] = need.Kind == grant.Reader
+			}
+			continue
+		}
+		if w.consumers[need.Of] == nil {
+			w.consumers[need.Of] = map[string]string{}
+		}
+		w.consumers[need.Of][need.Consumer] = "waiting for " + need.Waiting()
+	}
+	return w
+}
+
+// Add implements platform.Grants.
+func (g *grants) Add(ctx context.Context, by, reason string, wanted []grant.Grant) ([]grant.Entry, error) {
+	return g.book.Add(ctx, by, reason, wanted)
+}
+
+// Revoke implements platform.Grants. What the grants file says is revoked there: it would be granted again by it.
+func (g *grants) Revoke(ctx context.Context, by, reason string, unwanted []grant.Grant) ([]grant.Entry, error) {
+	entries, _ := g.Entries()
+	for _, entry := range entries {
+		if entry.File && slices.Contains(unwanted, entry.Grant) {
+			return nil, &server.Problem{
+				Class: server.Refused, Text: fmt.Sprintf("the grants file %s says it: %s", g.parts.host.Grants, entry.Grant),
+				Hint: "take it out of that file; it is revoked within seconds, on record",
+			}
+		}
+	}
+	return g.book.Revoke(ctx, by, reason, unwanted)
+}
+
+// readGrants reads an operator's grants file, if it is believed as a host file is.
+func readGrants(name string) ([]byte, []grant.Grant, error) {
+	if err := refused("the grants file "+name+" is not used", trustHost(name)); err != nil {
+		return nil, nil, err
+	}
+	data, err := readAtMost(name, maxGrants)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the grants file: %w", err)
+	}
+	wanted, err := grant.Parse(data)
+	if err != nil {
+		return nil, nil, &server.Problem{Class: server.Found, Text: name + ": " + err.Error(), Hint: "`custody grant --help` shows such a file"}
+	}
+	return data, wanted, nil
+}
+
+func readAtMost(name string, most int64) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", name, most)
+	}
+	return os.ReadFile(name)
+}
+
+// ReadGrants reads an operator's grants file; it must lie outside of the estate, which would otherwise grant to itself.
+func ReadGrants(name, estate string) ([]grant.Grant, error) {
+	if estate != "" {
+		file, err := filepath.EvalSymlinks(name)
+		if err != nil {
+			return nil, err
+		}
+		if folder, err := filepath.EvalSymlinks(estate); err == nil {
+			if relative, err := filepath.Rel(absolute(folder), absolute(file)); err == nil && filepath.IsLocal(relative) {
+				return nil, &server.Problem{Class: server.Refused, Text: "the grants file " + name + " is inside the estate, which would grant to itself",
+					Hint: "keep it where only the platform's operator can write"}
+			}
+		}
+	}
+	_, wanted, err := readGrants(name)
+	return wanted, err
+}
+
+func absolute(name string) string {
+	if full, err := filepath.Abs(name); err == nil {
+		return full
+	}
+	return name
+}
+
+// Granted is what is granted on a host, for commands that do not ask the platform: the copy beside its state, and the
+// grants file, which is ahead of it while no server runs. It is nil where neither can be read.
+func Granted(host v1alpha1.HostSpec) (grant.Set, error) {
+	var set grant.Set
+	take := func(wanted []grant.Grant) {
+		if set == nil {
+			set = grant.Set{}
+		}
+		for _, one := range wanted {
+			set[one] = true
+		}
+	}
+	if err := trustState(host.State); err != nil {
+		return nil, err
+	}
+	copied, err := readAtMost(filepath.Join(host.State, grantsCopy), maxGrants)
+	if err == nil {
+		wanted, err := grant.Parse(copied)
+		if err != nil {
+			return nil, err
+		}
+		take(wanted)
+	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	if host.Grants != "" {
+		_, wanted, err := readGrants(host.Grants)
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+		if err == nil {
+			take(wanted)
+		}
+	}
+	return set, nil
+}
