@@ -72,12 +72,15 @@ func (l *faults) add(f Fault) {
 		return
 	case len(l.list) == maxFaults:
 		f = Fault{Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong; what follows is left out", maxFaults), Fix: fixOf("estate-too-large")}
-	case len(l.list) > maxFaults:
+	case l.full():
 		return
 	}
 	l.seen[f] = true
 	l.list = append(l.list, f)
 }
+
+// full reports whether more is wrong than is listed.
+func (l *faults) full() bool { return len(l.list) > maxFaults }
 
 // only adds those of others that l does not have yet, and says that they hold in one environment alone.
 func (l *faults) only(environment string, others []Fault) {

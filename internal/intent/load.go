@@ -206,6 +206,10 @@ func (r *reader) read(name string, data []byte) {
 			return
 		}
 		r.document(name, n.Content[0])
+		if r.faults.full() {
+			r.full, r.lost, r.documents = true, true, nil
+			return
+		}
 	}
 	for _, d := range r.documents[before:] {
 		d.raw, d.siblings = data, count
