@@ -34,7 +34,10 @@ type heldConsumer struct {
 	again func() (materialize.Consumer, error)
 }
 
-var _ materialize.Consumer = heldConsumer{}
+var (
+	_ materialize.Consumer = heldConsumer{}
+	_ materialize.Holder   = heldConsumer{}
+)
 
 // Name implements materialize.Consumer.
 func (h heldConsumer) Name() string { return h.spec.Name }
@@ -61,6 +64,18 @@ func (h heldConsumer) Prove(ctx context.Context, v authority.Versioned) (materia
 	made, err := h.again()
 	if err != nil {
 		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // a consumer that cannot be served proves nothing
+	}
+	return made.Prove(ctx, v)
+}
+
+// Holds is Prove: what cannot be served has no process to ask.
+func (h heldConsumer) Holds(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	made, err := h.again()
+	if err != nil {
+		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // as above
+	}
+	if holder, can := made.(materialize.Holder); can {
+		return holder.Holds(ctx, v)
 	}
 	return made.Prove(ctx, v)
 }
