@@ -266,13 +266,17 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 		return u.account.Foreign(ctx, u.Verify, old, "lock it by hand (ALTER USER … ACCOUNT LOCK)")
 	}
 	return u.change(ctx, login.Revoking, run, func(s *session) error {
+		host, err := u.sibling(s, old)
+		if err != nil {
+			return err
+		}
 		revoke := func() error { return u.disable(s, old) }
 		if u.Mode == upstream.Dual {
 			revoke = func() error { return u.dropPassword(s, old, successor) }
 		}
-		if err := revoke(); err != nil {
+		if err := revoke(); err != nil || host == "" {
 			return err
 		}
-		return u.noSibling(s, old) // what can be revoked is
+		return u.shared(s, old, host, nil) // what could be revoked is
 	})
 }

@@ -19,19 +19,28 @@ type means struct {
 }
 
 // noSibling refuses while v's password also opens an account of the same user name and another host part: that one would go
-// on honouring the password for ever, and the clients it is for would be refused the next. Where the admin does not see what
-// other accounts are opened by, none is found.
+// on honouring the password for ever, and the clients it is for would be refused the next.
 func (u *Upstream) noSibling(s *session, v secret.Value) error {
+	host, err := u.sibling(s, v)
+	if err != nil || host == "" {
+		return err
+	}
+	return u.shared(s, v, host, upstream.ErrNotApplied)
+}
+
+// sibling is the host part of another account of that name that v opens, "" when none is found. Where the admin does not see
+// what other accounts are opened by, none is.
+func (u *Upstream) sibling(s *session, v secret.Value) (host string, err error) {
 	user := v.ExposeText(login.Username)
 	if !u.account.Manages(user) || !v.Has(login.Password) {
-		return nil
+		return "", nil
 	}
 	rows, err := s.query(u.readSiblings(user))
 	switch {
 	case err != nil && missingRight(answerIn(err)):
-		return nil
+		return "", nil
 	case err != nil:
-		return err
+		return "", err
 	}
 	for _, row := range rows {
 		all := []means{}
@@ -40,21 +49,22 @@ func (u *Upstream) noSibling(s *session, v secret.Value) error {
 		}
 		for _, one := range append(all, means{row[1], row[2]}) {
 			if opens(one, v.ExposeText(login.Password)) {
-				return s.sibling(user, row[0], u.Host)
+				return row[0], nil
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
-// sibling is the error about an account that the same password opens.
-func (s *session) sibling(user, host, own string) error {
+// shared is the error about an account that v opens too. class says whether something was changed.
+func (u *Upstream) shared(s *session, v secret.Value, host string, class error) error {
+	user := v.ExposeText(login.Username)
 	return &upstream.Error{
-		Doing: s.doing, Class: upstream.ErrNotApplied,
+		Doing: s.doing, Class: class,
 		Detail: fmt.Sprintf("account %q is opened by the old password too, and would go on honouring it", user+"@"+host),
 		Next: fmt.Sprintf("give %[2]s what SHOW GRANTS FOR %[1]s says, then DROP USER %[1]s: its clients sign in as %[2]s from then on; "+
 			"or, where both are needed, ALTER USER %[1]s with another password, in a secret of its own that names its host",
-			quoteAccount(user, host), quoteAccount(user, own)),
+			quoteAccount(user, host), quoteAccount(user, u.Host)),
 	}
 }
 
