@@ -37,7 +37,7 @@ func (a *app) planCommand() *cobra.Command {
 
 func (p *printer) plan(steps []server.Step) {
 	if len(steps) == 0 {
-		p.linef("nothing: every secret is as it should be, and none is rotated by time")
+		p.linef("nothing: no secret waits for anything, and none is rotated by time")
 		return
 	}
 	rows := make([][]string, 0, len(steps))

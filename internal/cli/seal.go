@@ -11,11 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/secret"
@@ -49,13 +51,17 @@ A value that was handed over already lives in the authority; sealing another one
 		Args: sealArgs,
 		RunE: a.run(func(ctx context.Context, args []string) (err error) {
 			s.Secret = args[0]
+			elsewhere := s.Estate != ""
 			if err = a.sealPlace(&s, identity, grants); err != nil {
 				return err
 			}
 			if s.Value, err = a.sealValue(s, from, len(args) == 2, exact); err != nil {
 				return err
 			}
-			return a.seal(ctx, s)
+			if err = a.seal(ctx, s); err == nil && !elsewhere {
+				a.noteHandedOver(ctx, s.Secret)
+			}
+			return err
 		}),
 	}
 	// What follows an unknown flag could be a value: it is not repeated.
@@ -71,6 +77,22 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
 	return cmd
+}
+
+// noteHandedOver says that what was sealed changes nothing here, where the secret was handed over before. Where the platform
+// cannot be asked, as with no key at hand, it says nothing.
+func (a *app) noteHandedOver(ctx context.Context, secretName string) {
+	var rows []inventory.Row
+	err := a.ask(ctx, func(ctx context.Context, platform *wire.Connection) (err error) {
+		rows, err = platform.Inventory(ctx)
+		return err
+	})
+	at := slices.IndexFunc(rows, func(row inventory.Row) bool { return row.Secret == secretName })
+	if err != nil || at < 0 || rows[at].Authority != "authority" {
+		return
+	}
+	_, _ = fmt.Fprintf(a.err, "warning: %[1]s was handed over already: the authority holds its value, and what was sealed now changes nothing there\n"+
+		"hint: hand a new value in with `custody supply %[1]s`; what is sealed is read again only by an authority that is made anew\n", secretName)
 }
 
 // sealArgs never repeats what it refuses: it may be the value.

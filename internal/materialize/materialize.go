@@ -119,3 +119,9 @@ type Glancer interface {
 	// something was made, changed or removed in between, by whomever.
 	Glance() string
 }
+
+// Holder is a consumer that can say which version it holds without asking a process.
+type Holder interface {
+	// Holds is Prove up to level Delivered.
+	Holds(ctx context.Context, v authority.Versioned) (Proof, error)
+}

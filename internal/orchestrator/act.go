@@ -359,9 +359,9 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 				entry.Live.ID, entry.Live.Workflow)})
 		}
 	case lost && entry.Current != nil && entry.RecoveryNow() == nil:
-		seen.hold(wait{reason: fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)})
+		seen.hold(wait{reason: gone(entry)})
 	case !lost && (entry.Current == nil || *entry.Current != held.ID):
-		return fmt.Errorf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
+		return errors.New(foreign(s))
 	}
 	recovery := entry.RecoveryNow()
 	if recovery != nil && seen.Waiting == "" {
@@ -418,6 +418,16 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	seen.kept = now
 	seen.Again = o.again(ctx, s, seen)
 	return nil
+}
+
+// gone says that the value on record is not there.
+func gone(entry *journal.Entry) string {
+	return fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)
+}
+
+// foreign says that the value that is there is not the one on record.
+func foreign(s Secret) string {
+	return fmt.Sprintf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
 }
 
 // settleOwed puts on record what is not there yet. What fails is owed until the next look.

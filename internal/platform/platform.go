@@ -4,7 +4,8 @@
 // the journal, the queue and the record know. It is the server's Service. It keeps no state of its own beyond which
 // estate is in force.
 //
-// Cost: status and inventory are one listing of the journal; runs and audit read the record through; doctor signs in
+// Cost: status and inventory are one listing of the journal, and without a server one read of each value and a look at each
+// consumer's file; runs and audit read the record through; doctor signs in
 // with each credential it knows (three at most a secret) and asks every consumer once.
 package platform
 
@@ -253,7 +254,35 @@ func (p *Platform) Inventory(ctx context.Context) ([]inventory.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return inventory.Build(inventory.Sources{Estate: p.Estate(), Entries: entries, States: p.Orchestrator.States(), Now: p.Now()}), nil
+	states, err := p.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return inventory.Build(inventory.Sources{Estate: p.Estate(), Entries: entries, States: states, Now: p.Now()}), nil
+}
+
+// states are what the orchestrator last saw. Without a server, what this process has not looked at is glimpsed.
+func (p *Platform) states(ctx context.Context) (map[authority.Path]orchestrator.State, error) {
+	states := p.Orchestrator.States()
+	p.mu.Lock()
+	serving := p.serving
+	p.mu.Unlock()
+	if serving {
+		return states, nil
+	}
+	for _, s := range p.Orchestrator.Secrets() {
+		if !states[s.Path].Looked.IsZero() {
+			continue
+		}
+		ask, cancel := context.WithTimeout(ctx, askTimeout)
+		seen, err := p.Orchestrator.Glimpse(ask, s)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		states[s.Path] = seen
+	}
+	return states, nil
 }
 
 // Explain implements server.Service.
@@ -330,6 +359,10 @@ func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
 			step.What, step.Why = "rotate", "asked for by "+open[asked].By+": "+open[asked].Reason
 		case !row.Due.IsZero():
 			step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
+		case row.Waiting != "" && !row.ByDesign:
+			step.What, step.Why = "go on", "it waits"
+		case row.Refused != "":
+			step.What, step.Why = "nothing", row.Refused
 		default:
 			continue
 		}

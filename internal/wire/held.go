@@ -37,6 +37,7 @@ type heldConsumer struct {
 var (
 	_ materialize.Consumer   = heldConsumer{}
 	_ materialize.Rememberer = heldConsumer{}
+	_ materialize.Holder     = heldConsumer{}
 )
 
 // Name implements materialize.Consumer.
@@ -79,6 +80,18 @@ func (h heldConsumer) Given(ctx context.Context, path authority.Path) (authority
 		return authority.VersionID{}, false, nil
 	}
 	return remembers.Given(ctx, path)
+}
+
+// Holds is Prove: what cannot be served has no process to ask.
+func (h heldConsumer) Holds(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	made, err := h.again()
+	if err != nil {
+		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // as above
+	}
+	if holder, can := made.(materialize.Holder); can {
+		return holder.Holds(ctx, v)
+	}
+	return made.Prove(ctx, v)
 }
 
 // Withdraw implements materialize.Consumer.

@@ -81,35 +81,53 @@ func (c *Consumer) Prove(ctx context.Context, v authority.Versioned) (materializ
 }
 
 func (c *Consumer) prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	proof, right, err := c.compare(ctx, v)
+	if err != nil || !right {
+		return proof, err
+	}
+	return proof, c.ask(ctx, &proof, v)
+}
+
+// Holds implements materialize.Holder: it compares the file with what v renders to, and runs no check.
+func (c *Consumer) Holds(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
+	proof, _, err := c.compare(ctx, v)
+	if err != nil {
+		return materialize.Proof{}, fmt.Errorf("looking at file consumer %q: %w", c.config.Name, err)
+	}
+	return proof, nil
+}
+
+// compare proves what the file and its stamp show. right: the file is as it should be.
+func (c *Consumer) compare(ctx context.Context, v authority.Versioned) (proof materialize.Proof, right bool, err error) {
 	want, err := c.layout.Render(v.Value, v.ID.String())
 	if err != nil {
-		return materialize.Proof{}, err
+		return proof, false, err
 	}
 	if err := ctx.Err(); err != nil {
-		return materialize.Proof{}, err
+		return proof, false, err
 	}
 	folder, err := durable.Open(c.config.Folder)
 	if err != nil {
-		return materialize.Proof{}, err
+		return proof, false, err
 	}
 	defer func() { _ = folder.Close() }()
 	seen, err := c.look(folder, want)
 	if err != nil {
-		return materialize.Proof{}, err
+		return proof, false, err
 	}
 	again, err := c.readStamp(folder)
 	if err != nil {
-		return materialize.Proof{}, err
+		return proof, false, err
 	}
-	proof := materialize.Proof{At: c.config.Clock().UTC()}
+	proof.At = c.config.Clock().UTC()
 	if !again.equal(seen.stamp) {
 		proof.Evidence = "a delivery ran while the file was looked at"
 		proof.Missing = "the end of that delivery"
-		return proof, nil
+		return proof, false, nil
 	}
 	if !seen.content || !seen.attributes {
 		c.explain(&proof, seen, v)
-		return proof, nil
+		return proof, false, nil
 	}
 	proof.Evidence = "the file holds this version, with its mode and owner"
 	if c.config.Reload == nil || (seen.stamp.names(v) && seen.stamp.Stage == stageReloaded) {
@@ -117,7 +135,7 @@ func (c *Consumer) prove(ctx context.Context, v authority.Versioned) (materializ
 	} else {
 		proof.Missing = "the reload"
 	}
-	return proof, c.ask(ctx, &proof, v)
+	return proof, true, nil
 }
 
 // explain fills in a proof of nothing: what is held instead, and whether that is somebody else's doing.
@@ -176,7 +194,10 @@ func (c *Consumer) ask(ctx context.Context, proof *materialize.Proof, v authorit
 	return nil
 }
 
-var _ materialize.Glancer = (*Consumer)(nil)
+var (
+	_ materialize.Glancer = (*Consumer)(nil)
+	_ materialize.Holder  = (*Consumer)(nil)
+)
 
 // Glance implements materialize.Glancer: which folder and which file stand there, and when that file was last changed.
 func (c *Consumer) Glance() string {

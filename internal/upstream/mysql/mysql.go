@@ -22,7 +22,8 @@
 // claim. On MariaDB a change that waits is ended by the server at the deadline (max_statement_time). One Verify is one
 // sign-in attempt. The server is sent a hash, never the password, unless SendPassword says otherwise. In dual mode what
 // is changed, and for a pair what is revoked, depends on whether the old password is honoured, which is found out by
-// signing in with it under the lock. Dual and overwrite change nothing of an account that can also be opened by what is
+// signing in with it under the lock. Nothing is applied while the old password also opens an account of the same name and
+// another host part that the admin sees, and revoking waits for that. Dual and overwrite change nothing of an account that can also be opened by what is
 // not a password of Custody's, which they would take away.
 //
 // # Not guaranteed
@@ -38,7 +39,7 @@
 // # What the admin needs
 //
 // CREATE USER; for dual and overwrite SELECT on mysql.global_priv (MySQL: on the columns User, Host and plugin of
-// mysql.user); for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
+// mysql.user), which also shows accounts of the same name (MySQL: with authentication_string and account_locked); for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
 // PROCESS. Overwrite of itself on MariaDB: nothing. Default roles of others can be set on MariaDB only by who may write
 // the database mysql: without that a person sets them, once.
 //
@@ -225,6 +226,9 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 		return secret.Value{}, &upstream.Error{Doing: login.Applying, Class: upstream.ErrNotApplied, Cause: err}
 	}
 	err := u.change(ctx, login.Applying, run, func(s *session) error {
+		if err := u.noSibling(s, current); err != nil {
+			return err
+		}
 		switch u.Mode {
 		case upstream.Alternate:
 			return u.alternate(s, candidate)
@@ -262,9 +266,17 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 		return u.account.Foreign(ctx, u.Verify, old, "lock it by hand (ALTER USER … ACCOUNT LOCK)")
 	}
 	return u.change(ctx, login.Revoking, run, func(s *session) error {
-		if u.Mode == upstream.Dual {
-			return u.dropPassword(s, old, successor)
+		host, err := u.sibling(s, old)
+		if err != nil {
+			return err
 		}
-		return u.disable(s, old)
+		revoke := func() error { return u.disable(s, old) }
+		if u.Mode == upstream.Dual {
+			revoke = func() error { return u.dropPassword(s, old, successor) }
+		}
+		if err := revoke(); err != nil || host == "" {
+			return err
+		}
+		return u.shared(s, old, host, nil) // what could be revoked is
 	})
 }

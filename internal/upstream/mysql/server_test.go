@@ -47,6 +47,7 @@ func TestOnServer(t *testing.T) {
 		{"OtherMeansAreLeftAlone", testMeans},
 		{"OwnMeansAreLeftAlone", testOwnMeans},
 		{"MeansThatCannotBeSeen", testUnseenMeans},
+		{"SiblingWithTheOldPassword", testSibling},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.test(server.on(t)) })
 	}

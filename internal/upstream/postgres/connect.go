@@ -171,6 +171,8 @@ func (u *Upstream) verify(ctx context.Context, v secret.Value) (upstream.Verdict
 			return upstream.Unknown, unanswered(err)
 		case refusesCredential(failure):
 			return upstream.Refused, nil
+		case full(failure):
+			return u.whileFull(ctx, v, failure)
 		}
 		return upstream.Unknown, undecided(failure)
 	}

@@ -22,11 +22,13 @@ const (
 	stateCanceled             = "57014"
 	stateReadOnly             = "25006"
 	stateCompletionUnknown    = "40003"
+	stateTooMany              = "53300"
 )
 
 const (
 	nextGrants = "the admin needs CREATEROLE, and from PostgreSQL 16 ADMIN OPTION on roles that it did not create: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION"
 	nextMethod = "pg_hba.conf needs a line that fits this role, database and way in, and asks for the role's password (scram-sha-256)"
+	nextLimit  = "Custody signs in beside the consumers: raise what the message names by one, max_connections or the CONNECTION LIMIT of the role or the database"
 	nextBusy   = "another run or session holds this account; the call is repeated"
 )
 
@@ -64,8 +66,11 @@ func unanswered(err error) *upstream.Error {
 // undecided is the error of a sign-in whose answer says nothing of the credential.
 func undecided(failure *pgconn.PgError) *upstream.Error {
 	e := &upstream.Error{Doing: login.SigningIn, Detail: failure.Message, Said: said(failure)}
-	if failure.Code == stateInvalidAuthorization {
+	switch failure.Code {
+	case stateInvalidAuthorization:
 		e.Next = nextMethod
+	case stateTooMany:
+		e.Next = nextLimit
 	}
 	return e
 }

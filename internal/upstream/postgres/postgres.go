@@ -5,8 +5,8 @@
 // # Modes
 //
 // alternate: two login users take turns. Both become one owner role at sign-in (ALTER ROLE … SET role), so objects
-// belong to the owner whoever made them. The owner cannot log in. All three are created when absent. Apply sets the
-// password of the user whose turn it is; Revoke takes LOGIN and the password from the other.
+// belong to the owner whoever made them. The owner cannot log in. All three are created when absent. Apply gives the user
+// whose turn it is the owner's settings and limit of connections, and sets its password; Revoke takes LOGIN and the password from the other.
 //
 // overwrite: one existing login user. Applying a password revokes the one before it; Revoke does nothing. The admin may
 // be that user itself.
@@ -47,7 +47,7 @@
 // # Cost
 //
 // Verify is one connection and one query, and as much again for each further place, twice where it refuses; Apply and
-// Revoke are one connection and about ten round trips. Nothing is kept open between calls.
+// Revoke are one connection and about twelve round trips. Nothing is kept open between calls.
 package postgres
 
 import (

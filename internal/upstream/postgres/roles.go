@@ -58,13 +58,22 @@ func (u *Upstream) ensureOwner(s *session) error {
 	case !found:
 		return s.exec("CREATE ROLE " + quoteName(u.Owner) + " NOLOGIN")
 	case owner.login:
-		return s.refuse(fmt.Sprintf("the owner %q can log in, which the pair would not revoke", u.Owner),
-			fmt.Sprintf("move its consumers to the pair, then ALTER ROLE %s NOLOGIN", quoteName(u.Owner)))
+		return s.refuse(fmt.Sprintf("the owner %q can log in, which the pair would not revoke", u.Owner), u.ownerApart())
 	case owner.super:
 		return s.refuse(fmt.Sprintf("the owner %q is a superuser", u.Owner),
 			fmt.Sprintf("ALTER ROLE %s NOSUPERUSER, or name another owner", quoteName(u.Owner)))
 	}
 	return nil
+}
+
+// ownerApart is how a role that owns its objects and is in use gets an owner beside it. It works on all the while, as a
+// member of that owner, until its consumers have moved to the pair.
+func (u *Upstream) ownerApart() string {
+	login, owner := quoteName(u.Owner), quoteName(u.Owner+"_owner")
+	return fmt.Sprintf("if nobody signs in as it: ALTER ROLE %[1]s NOLOGIN. If it is in use, give the pair an owner of its own: CREATE ROLE %[2]s NOLOGIN; "+
+		"GRANT %[2]s TO %[1]s; in each database where it owns something: REASSIGN OWNED BY %[1]s TO %[2]s; ALTER ROLE %[1]s SET role TO %[2]s; "+
+		"grant %[2]s what %[1]s was granted; name %[2]s as owner in the document. Once the consumers have moved to the pair: ALTER ROLE %[1]s NOLOGIN. "+
+		"Or use mode overwrite for it", login, owner)
 }
 
 func (u *Upstream) ensureUser(s *session, user string) error {
@@ -88,7 +97,10 @@ func (u *Upstream) ensureUser(s *session, user string) error {
 	if err := u.ensureMember(s, user); err != nil {
 		return err
 	}
-	return s.exec("ALTER ROLE " + quoteName(user) + " SET role TO " + quoteName(u.Owner))
+	if err := s.exec("ALTER ROLE " + quoteName(user) + " SET role TO " + quoteName(u.Owner)); err != nil {
+		return err
+	}
+	return u.takeSettings(s, user, !found)
 }
 
 // ensureMember makes user a member of the owner, and refuses one who is a member of anything else: rights that only one

@@ -43,6 +43,10 @@ func TestOnServer(t *testing.T) {
 		{"PasswordsOfAnyText", testAnyText},
 		{"RevokeOfWhatWasNeverApplied", testNeverApplied},
 		{"NamesAreQuoted", testNames},
+		{"OwnersSettingsReachThePair", testSettings},
+		{"SettingThatTheAdminMayNotGive", testSettingRefused},
+		{"RoleThatIsFull", testFull},
+		{"OwnerInUseGetsAWayOver", testOwnerInUse},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.test(server.on(t)) })
 	}
