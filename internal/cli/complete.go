@@ -30,7 +30,7 @@ func (a *app) completers() map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
 		"secret": a.completeSecrets, "consumer": a.completeConsumers, "run": a.completeRuns, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
 		"file": files, "share": files, "program": files, "arg": files, "field=file": files,
-		"folder": folders, "dir": folders,
+		"folder": folders, "dir": folders, "what": a.completeGrants, "of": a.completeGrants, "to": a.completeGrants,
 		"-": cobra.FixedCompletions([]cobra.Completion{cobra.CompletionWithDesc("-", "from standard input")}, none),
 	}
 }

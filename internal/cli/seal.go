@@ -72,7 +72,7 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
-	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environments` whose machines may read it (default: the host's, else the only one)")
+	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environment` whose machines may read it, more than once for several (default: the host's, else the only one)")
 	cmd.Flags().StringVar(&grants, "grants", "", "operator's `file` with the recipients that are granted (default: what the host knows)")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")

@@ -58,7 +58,7 @@ func page(b *bytes.Buffer, c *cobra.Command) {
 		return
 	}
 	use := c.UseLine()
-	if c.HasAvailableSubCommands() {
+	if c.HasAvailableSubCommands() && c.Use == c.Name() { // else it does something itself
 		use = c.CommandPath() + " COMMAND"
 	}
 	fmt.Fprintf(b, "```\n%s\n```\n\n%s\n\n", use, strings.TrimSpace(c.Long))
