@@ -85,6 +85,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
+		snapshot.Foreign = entry.Foreign(held.ID)
 	}
 	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
 		kind := s.Upstream.Kind()
