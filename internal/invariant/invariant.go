@@ -42,6 +42,8 @@ type Secret struct {
 	Record, Candidate, Old Credential
 	// Promoted: the live run's candidate is the value of record.
 	Promoted bool
+	// Foreign: the value at the secret's path is one that no run of Custody wrote, see journal.Entry.Foreign.
+	Foreign bool
 	// Issuing: an upstream that issues by overwriting was asked for the next credential, and its answer is not kept yet. For
 	// so long nobody need know a credential that works: that is what such a kind does.
 	Issuing    bool
@@ -79,6 +81,7 @@ var All = []Invariant{
 	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused},
 	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation},
 	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone},
+	{"foreign-value-is-not-delivered", "no consumer runs on a value that somebody else wrote to the secret's path", foreignValueIsNotDelivered},
 	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition},
 	{"one-identity", "a secret's name and path lead to one history", oneIdentity},
 	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun},
@@ -147,6 +150,15 @@ func proofBeforeRevocation(s Secret) string {
 func gitNeverAfterTombstone(s Secret) string {
 	if s.Tombstoned && s.Record.Known && s.Record.FromGit && s.Record.ID != s.RecordAtTombstone {
 		return fmt.Sprintf("version %s holds the bootstrap value", s.Record.ID)
+	}
+	return ""
+}
+
+func foreignValueIsNotDelivered(s Secret) string {
+	for _, consumer := range s.Consumers {
+		if s.Foreign && consumer.Runs == s.Record.ID {
+			return fmt.Sprintf("consumer %s runs on version %s, which no run of Custody wrote", consumer.Name, consumer.Runs)
+		}
 	}
 	return ""
 }

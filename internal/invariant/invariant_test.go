@@ -85,6 +85,12 @@ func TestEachInvariantCanBreak(t *testing.T) {
 		"bootstrap value before any rotation": {func(s *invariant.Secret) {
 			s.Record = invariant.Credential{Known: true, ID: id(1), Verdict: upstream.Accepted, FromGit: true}
 		}, nil},
+		"somebody else's value": {func(s *invariant.Secret) {
+			s.Foreign, s.Consumers[0].Runs = true, id(1)
+		}, nil},
+		"somebody else's value, delivered": {
+			func(s *invariant.Secret) { s.Foreign = true }, []string{"foreign-value-is-not-delivered"},
+		},
 		"a step that is not on record": {
 			func(s *invariant.Secret) { s.Transitions = s.Transitions[:1] }, []string{"one-record-per-transition"},
 		},

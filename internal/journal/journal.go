@@ -341,6 +341,11 @@ func (e *Entry) Waives(consumer string) bool {
 	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
 }
 
+// Foreign reports whether held, which stands at the secret's path, is neither the version of record nor the live run's.
+func (e *Entry) Foreign(held authority.VersionID) bool {
+	return (e.Current == nil || *e.Current != held) && (e.Live == nil || e.Live.ID != held.Run)
+}
+
 // Trigger is why a run began.
 type Trigger struct {
 	Kind     string   `json:"kind"` // time, event, manual, first or handover

@@ -40,7 +40,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	default:
 		seen.hold(undelivered(ctx, s, value))
 		if seen.Waiting == "" && entry.Retry != nil {
-			seen.hold(retryOf(entry.Retry))
+			seen.hold(retryOf(s, entry.Retry))
 		}
 	}
 	return seen, nil

@@ -95,6 +95,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if err == nil {
 		doubts = append(doubts, p.opens(ctx, s, held.Value)...)
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
+		snapshot.Foreign = entry.Foreign(held.ID)
 	}
 	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
 		kind := s.Upstream.Kind()

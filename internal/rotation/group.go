@@ -113,7 +113,10 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	went := fateOf(leader, a.run.Group)
-	if went == unknownOf { // the leader moved on
+	if went == unknownOf { // the leader moved on, or the read was stale: only what is newest can be saved
+		if err := a.Journal.Save(ctx, leader); err != nil {
+			return nil, err
+		}
 		if went, err = a.ofOthers(ctx); err != nil {
 			return nil, err
 		}
@@ -141,6 +144,9 @@ func (a *attempt) ofOthers(ctx context.Context) (fate, error) {
 		}
 		if fateOf(entry, a.run.Group) == decided {
 			return decided, nil
+		}
+		if err := a.Journal.Save(ctx, entry); err != nil { // that read, too, may have been stale
+			return unknownOf, err
 		}
 	}
 	return undone, nil

@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"custody.dev/custody/internal/authority"
@@ -23,8 +24,10 @@ func (w *World) check(path authority.Path, touched authority.RunID) {
 		return
 	}
 	w.Checks++
-	for _, violation := range invariant.Check(w.snapshot(s, touched)) {
-		if !slices.Contains(w.Violations, violation) {
+	snapshot := w.snapshot(s, touched)
+	s.lost = s.lost && snapshot.Record.Verdict != upstream.Accepted
+	for _, violation := range invariant.Check(snapshot) {
+		if !s.excuses(violation.Invariant) && !slices.Contains(w.Violations, violation) {
 			w.Violations = append(w.Violations, violation)
 		}
 	}
@@ -36,11 +39,15 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	snapshot := invariant.Secret{
 		Name: s.Subject.Secret, Capability: s.kind().Capability, Tombstoned: entry.Tombstone != nil, Touched: touched,
 	}
+	if _, err := w.store.Read(ctx, s.Path); s.movedFrom != "" && (err == nil || entry.Live != nil || entry.Tombstone != nil) {
+		snapshot.Misplaced = fmt.Sprintf("%s has a history at %s and begins another at %s", s.Subject.Secret, s.movedFrom, s.Path)
+	}
 	judge := func(id authority.VersionID, v secret.Value) invariant.Credential {
 		return invariant.Credential{Known: true, ID: id, Verdict: verdict(s.Upstream, v), FromGit: w.isBootstrap(s, v)}
 	}
 	if held, err := w.store.Read(ctx, s.Path); err == nil {
 		snapshot.Record = judge(held.ID, held.Value)
+		snapshot.Foreign = entry.Foreign(held.ID)
 	}
 	if entry.Tombstone != nil {
 		snapshot.RecordAtTombstone = authority.VersionID{Incarnation: w.store.Incarnation(), Run: entry.Tombstone.Run, Number: 1}
@@ -68,7 +75,10 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	}
 	for _, c := range s.Consumers {
 		id, v := c.Running()
-		seen := invariant.Consumer{Name: c.Name(), Runs: id, Waived: entry.Waives(c.Name())}
+		if id == snapshot.Record.ID {
+			delete(s.fellBack, c.Name())
+		}
+		seen := invariant.Consumer{Name: c.Name(), Runs: id, Waived: entry.Waives(c.Name()) || s.fellBack[c.Name()]}
 		if !v.Empty() {
 			seen.Verdict = verdict(s.Upstream, v)
 		}
@@ -118,15 +128,13 @@ func due(last *journal.Outcome, s *Secret) []string {
 	return []string{"planned", "undone"}
 }
 
-// violate notes that a named property does not hold.
-func (w *World) violate(name string, s *Secret, format string, args ...any) {
-	w.Violations = append(w.Violations, invariant.Violation{Invariant: name, Secret: s.Subject.Secret, Detail: fmt.Sprintf(format, args...)})
-}
-
 // Final checks what must hold once nothing is going on any more, beyond the invariants of every moment.
 func (w *World) Final() {
 	ctx := context.Background()
 	settled := w.Settled()
+	if w.stood {
+		w.violate("gives-up", slices.Collect(maps.Values(w.secrets))[0], "a process waited for ever for a call that does not return")
+	}
 	for id, path := range w.acknowledged {
 		if !w.done[id] {
 			w.violate("request-kept", w.secrets[path], "acknowledged request %s was not served", id)
@@ -153,6 +161,7 @@ func (w *World) Final() {
 		if !s.Upstream.Accepts(held.Value) {
 			w.violate("record-is-honoured", s, "the upstream refuses the value of record")
 		}
+		w.revoked(s, held.ID.Number)
 		w.check(path, "")
 	}
 }

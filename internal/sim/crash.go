@@ -46,6 +46,15 @@ func (s Schedule) String() string {
 	return strings.Join(parts, ",")
 }
 
+func (s Schedule) has(faults ...Fault) bool {
+	for _, fault := range s {
+		if slices.Contains(faults, fault) {
+			return true
+		}
+	}
+	return false
+}
+
 // Result of one schedule.
 type Result struct {
 	Calls      int
@@ -68,7 +77,11 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 		b.decoded = map[version]*journal.Entry{}
 	}
 	w.decoded = b.decoded
-	w.keep = len(schedule) <= 1
+	w.keep, w.plain = len(schedule) <= 1, len(schedule) == 0
+	defer close(w.over)
+	if w.plain || schedule.has(StaleByOne, StaleByMinute) {
+		w.store.Remember(staleFor)
+	}
 	s, err := w.Declare(scenario.Secret)
 	if err != nil {
 		return Result{}, err
@@ -81,6 +94,11 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 	for _, event := range scenario.Events {
 		event.of = members[event.Member]
 		w.events = append(w.events, event)
+	}
+	if schedule.has(LostAtOnce, LostSoon, LostAndDown) {
+		for _, member := range members {
+			w.events = append(w.events, Event{When: lostRecord, Do: mend, of: member})
+		}
 	}
 	if !scenario.Handover {
 		if w.drive(time.Now().Add(settleWithin), w.Settled); !w.Settled() {
@@ -123,34 +141,4 @@ func (w *World) served(s *Secret) bool {
 		return false
 	}
 	return w.entry(s.Path).Live == nil && len(w.openRequests()) == 0
-}
-
-// reading are the calls that change nothing outside.
-var reading = map[string]bool{
-	"read value": true, "read version": true, "list paths": true, "get record": true, "list records": true,
-	"propose": true, "verify": true, "prove": true, "decrypt bootstrap": true, "list credentials": true, "ask for uses": true,
-}
-
-// Point is an outward call at which a fault may lie.
-type Point struct {
-	Name string
-	// Follows: the call before it was the same process's, at the same instant, and nothing went wrong with it.
-	Follows bool
-}
-
-// Distinct are the faults that make a difference at p, given that all of them are tried at the call before it.
-//
-// A call that only reads has no effect that could come late or without a reply: crashing after it is crashing before
-// it, losing its reply is its failing, and landing late after a crash or a hang is that crash or hang. And when nothing
-// lies between two calls, dying before the second is dying after the first. Standing still before a call is not
-// standing still after the one before it: by then its deadline has begun to run.
-func (p Point) Distinct() []Fault {
-	faults := Faults
-	if reading[p.Name] {
-		faults = []Fault{CrashBefore, Failed, Hang, BriefBefore, BriefAfter, LongBefore, LongAfter}
-	}
-	if p.Follows {
-		faults = faults[1:] // without CrashBefore, which is CrashAfter at the call before
-	}
-	return faults
 }

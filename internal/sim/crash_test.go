@@ -4,8 +4,11 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
+
+	"custody.dev/custody/internal/thorough"
 )
 
 // play runs one schedule in a bubble of its own.
@@ -21,8 +24,8 @@ func play(t *testing.T, bench *Bench, scenario Scenario, schedule Schedule) Resu
 	return result
 }
 
-// TestCrashEnumeration breaks every outward call of every workflow in every way, one fault at a time. With -short,
-// faults that make no difference at a call that only reads are left out.
+// TestCrashEnumeration breaks every outward call of every workflow in every way, one fault at a time. Faults that make no
+// difference at a call that only reads are left out but in the long run; TestFaultsLeftOutMakeNoDifference compares them.
 func TestCrashEnumeration(t *testing.T) {
 	var sum tally
 	t.Run("scenarios", func(t *testing.T) {
@@ -32,17 +35,17 @@ func TestCrashEnumeration(t *testing.T) {
 				var bench Bench
 				plain := play(t, &bench, scenario, nil)
 				report(t, &sum, scenario, nil, plain)
-				if plain.Calls < 10 {
+				if plain.Calls < 5 {
 					t.Fatalf("only %d calls counted", plain.Calls)
 				}
 				sum.add(plain.Calls, 0, 0, 0)
 				for call, point := range plain.Points {
 					faults := Faults
-					if testing.Short() {
+					if !thorough.Long() {
 						faults = point.Distinct()
 						sum.leaveOut(len(Faults) - len(faults))
 					}
-					for _, fault := range faults {
+					for _, fault := range slices.Concat(faults, point.Own()) {
 						schedule := Schedule{call: fault}
 						report(t, &sum, scenario, schedule, play(t, &bench, scenario, schedule))
 					}

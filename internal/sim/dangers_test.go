@@ -155,7 +155,9 @@ func TestUpstreamDownForAnHour(t *testing.T) {
 				if took := time.Since(began); took < time.Hour {
 					t.Errorf("settled after %s, though the upstream was down for an hour", took)
 				}
-				l.wantEnded(journal.Undone, 0)
+				if undone := l.ended(journal.Undone); undone > 0 {
+					l.violate("silence-is-no-refusal", l.s, "%d runs were taken back while the upstream was down", undone)
+				}
 				l.Final()
 			})
 		})
@@ -196,7 +198,7 @@ func TestClockJumpHoldsTimedRuns(t *testing.T) {
 				l.wantEnded(journal.Completed, 1)
 				l.pass(35 * day)
 				l.wantEnded(journal.Completed, 1)
-				if err := l.clock().Confirm(context.Background()); err != nil {
+				if err := l.once(func(ctx context.Context) error { return l.clock().Confirm(ctx) }); err != nil {
 					t.Fatal(err)
 				}
 				l.pass(time.Hour)
@@ -341,7 +343,7 @@ func TestOverwritingMemberGoesLast(t *testing.T) {
 		l.request()
 		l.pass(time.Hour)
 		if !members[1].Upstream.Accepts(members[1].Bootstrap) {
-			t.Error("the second secret's credential was replaced while the first one's upstream is down")
+			l.violate("interrupting-goes-last", members[1], "the second secret's credential was replaced while the first one's upstream is down")
 		}
 		first.Upstream.SetDown(false)
 		l.settle(time.Hour)

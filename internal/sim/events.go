@@ -72,15 +72,15 @@ func promoted(w *World, s *Secret) bool {
 
 // abort is a person who takes the live run back, again and again until the answer is yes or no. The answer is noted.
 func abort(w *World, s *Secret) {
-	w.person(func(engine *rotation.Engine) error {
-		return engine.Abort(context.Background(), s.Subject, w.liveRun(s), "person", "changed my mind")
+	w.person(func(ctx context.Context, engine *rotation.Engine) error {
+		return engine.Abort(ctx, s.Subject, w.liveRun(s), "person", "changed my mind")
 	})
 }
 
 // force is a person who waives the live run's missing proofs.
 func force(w *World, s *Secret) {
-	w.person(func(engine *rotation.Engine) error {
-		_, err := engine.Force(context.Background(), s.Subject, w.liveRun(s), "person", "the consumer is gone")
+	w.person(func(ctx context.Context, engine *rotation.Engine) error {
+		_, err := engine.Force(ctx, s.Subject, w.liveRun(s), "person", "the consumer is gone")
 		return err
 	})
 }
@@ -93,9 +93,9 @@ func (w *World) liveRun(s *Secret) authority.RunID {
 	return ""
 }
 
-func (w *World) person(do func(*rotation.Engine) error) {
+func (w *World) person(do func(context.Context, *rotation.Engine) error) {
 	for range 20 {
-		switch err := w.once(func() error { return do(w.engine()) }); {
+		switch err := w.once(func(ctx context.Context) error { return do(ctx, w.engine()) }); {
 		case err == nil:
 			w.notes = append(w.notes, "done")
 			return

@@ -10,7 +10,6 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/orchestrator"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -83,7 +82,7 @@ func TestSettleTimeIsWaitedOut(t *testing.T) {
 					}
 				}
 				if raised > 0 {
-					l.when(recorded(journal.Delivered), func(_ *World, s *Secret) { s.Policy.Settle = raised; l.running.Use([]orchestrator.Secret{s.Secret}) })
+					l.when(recorded(journal.Delivered), func(w *World, s *Secret) { s.Policy.Settle = raised; w.changed() })
 				}
 				l.request()
 				l.settle(time.Hour)

@@ -19,6 +19,8 @@ type journals struct {
 // Load reads the record through the door, as the real journal does.
 func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
 	held, err := store{j.w}.Get(ctx, "secret/"+string(path))
+	j.w.enter()
+	defer j.w.leave()
 	entry, err := j.w.decode(ctx, path, held, err)
 	if err != nil {
 		return nil, err
@@ -33,11 +35,16 @@ func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry
 
 // Save saves through the door and shows what was saved to whoever watches.
 func (j journals) Save(ctx context.Context, entry *journal.Entry) error {
-	err := j.Journal.Save(ctx, entry)
-	if err == nil && j.w.saved != nil {
+	if err := j.Journal.Save(ctx, entry); err != nil {
+		return err
+	}
+	j.w.enter()
+	defer j.w.leave()
+	j.w.closing(entry)
+	if j.w.saved != nil {
 		j.w.saved(entry)
 	}
-	return err
+	return nil
 }
 
 // entry reads a secret's journal entry past the faults. Callers must not change it.

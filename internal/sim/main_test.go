@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -16,6 +17,14 @@ type tally struct {
 	points, schedules, checks, violations int
 	alike                                 int            // faults left out because they are another's equal
 	broken                                map[string]int // schedules that broke a scenario
+	caught                                []string       // mutants, and by what
+}
+
+// catch notes what found a mutant.
+func (s *tally) catch(mutant, by string) {
+	s.Lock()
+	defer s.Unlock()
+	s.caught = append(s.caught, mutant+": caught by "+by)
 }
 
 func (s *tally) add(points, schedules, checks, violations int) {
@@ -51,6 +60,11 @@ var all tally
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(800)
 	code := m.Run()
-	fmt.Printf("sim: total: %d schedules, %d invariant checks, violations: %d\n", all.schedules, all.checks, all.violations)
+	slices.Sort(all.caught)
+	for _, line := range all.caught {
+		fmt.Println("sim: mutant", line)
+	}
+	fmt.Printf("sim: total: %d points, %d schedules, %d invariant checks, mutants caught: %d, violations: %d\n",
+		all.points, all.schedules, all.checks, len(all.caught), all.violations)
 	os.Exit(code)
 }

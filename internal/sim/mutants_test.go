@@ -55,7 +55,7 @@ var mutants = []mutant{
 	{
 		name: "unknown-is-taken-for-refused", file: "rotation/run.go",
 		old: "\t\treturn verdict, nil\n\t}\n\treturn upstream.Unknown, err\n", new: "\t\treturn verdict, nil\n\t}\n\t_ = err\n\treturn upstream.Refused, nil\n",
-		run: "TestUpstreamDownForAnHour/applied", caught: "runs reached undone, want 0",
+		run: "TestUpstreamDownForAnHour/applied", caught: "silence-is-no-refusal",
 	},
 	{
 		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
@@ -156,7 +156,7 @@ var mutants = []mutant{
 	{
 		name: "interrupting-member-goes-first", file: "rotation/group.go",
 		old: "if a.run.Group == \"\" || a.kind.Capability != upstream.Overwrite {", new: "if true {",
-		run: "TestOverwritingMemberGoesLast", caught: "was replaced while",
+		run: "TestOverwritingMemberGoesLast", caught: "interrupting-goes-last",
 	},
 	{
 		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",
@@ -200,6 +200,41 @@ var mutants = []mutant{
 		name: "live-run-is-not-tightened", file: "rotation/tighten.go",
 		old: "if len(changes) == 0 ||", new: "if len(changes) < 100 ||",
 		run: "TestSettleTimeIsWaitedOut", caught: "settle-time",
+	},
+}
+
+// faultyWorld are found by what doubles do that answer wrongly, by changes of the estate, and by what is found between runs.
+var faultyWorld = []mutant{
+	{
+		name: "foreign-value-is-delivered", file: "orchestrator/act.go",
+		old: "\tcase !lost && (entry.Current == nil || *entry.Current != held.ID):", new: "\tcase !lost && entry.Path == \"\":",
+		run: scenario("foreign-between-runs"), caught: "foreign-value-is-not-delivered",
+	},
+	{
+		name: "refused-bootstrap-value-is-taken", file: "handover/handover.go",
+		old: "\tcase verdict == upstream.Refused:\n\t\treturn ErrRefused\n", new: "\tcase verdict == upstream.Refused:\n\t\treturn nil\n",
+		run: scenario("wrong-document"), caught: "record-is-honoured",
+	},
+	{
+		name: "lost-revocation-is-not-noticed", file: "rotation/deliver.go",
+		old: "\ta.p.revoked = a.Now()\n\treturn a.refused(ctx)\n", new: "\ta.p.revoked = a.Now()\n\ta.reach(journal.Revoked)\n\treturn nil, a.audit(ctx, journal.Revoked, \"\")\n",
+		run: scenario("dual"), caught: "no-orphans",
+	},
+	{
+		name: "run-completes-on-what-was-verified-once", file: "rotation/evidence.go",
+		old: "\tcase verdict == upstream.Accepted && a.run.Refused:\n", new: "\tcase verdict == upstream.Refused && !a.run.Refused:\n\t\treturn nil, nil\n\tcase verdict == upstream.Accepted && a.run.Refused:\n",
+		run: scenario("dual"), caught: "completes-on-evidence",
+	},
+	{
+		name: "consumer-that-fell-back-is-not-seen", file: "rotation/deliver.go",
+		old: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > 0 {\n\t\ta.p.proven",
+		new: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > len(a.s.Consumers) {\n\t\ta.p.proven",
+		run: scenario("dual"), caught: "proof-before-revocation",
+	},
+	{
+		name: "policy-of-the-run-is-the-first-one", file: "rotation/tighten.go",
+		old: "\tlonger(\"settle\", &pinned.Settle, declared.Settle)\n", new: "\tlonger(\"settle\", &pinned.Settle, pinned.Settle)\n",
+		run: scenario("policy-tightened"), caught: "settle-time",
 	},
 }
 
@@ -263,7 +298,12 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		return // it starts a compiler
 	}
-	tried := slices.Clone(mutants)
+	tried := slices.Concat(mutants, faultyWorld, fromInvariants)
+	for _, m := range tried {
+		if !named(m.caught) {
+			t.Errorf("%s: no invariant or property is called %q", m.name, m.caught)
+		}
+	}
 	for _, m := range engineMutants {
 		m.in = "../rotation"
 		tried = append(tried, m)
@@ -290,6 +330,10 @@ func TestMutants(t *testing.T) {
 				t.Errorf("the mutant lives: %s pass", m.run)
 			case !strings.Contains(output, m.caught):
 				t.Errorf("%s does not find it:\n%s", m.caught, head(output))
+			case m.in != "":
+				all.catch(m.name, "a test of "+m.in[len("../"):]+", which says: "+m.caught)
+			default:
+				all.catch(m.name, m.caught)
 			}
 		})
 	}

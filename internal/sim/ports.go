@@ -4,13 +4,16 @@ package sim
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/materialize"
+	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -30,6 +33,36 @@ func reach[T any](ctx context.Context, w *World, name string, path authority.Pat
 		return zero, err
 	}
 	return result, nil
+}
+
+// ask reads the authority, or the standby that the call in hand reached.
+func ask[T any](ctx context.Context, w *World, name, key string, read func(context.Context, *authoritymemory.Store) (T, error)) (T, error) {
+	if w.together {
+		ctx = context.WithValue(ctx, askedKey{}, key)
+	}
+	return reach(ctx, w, name, "", func(ctx context.Context) (T, error) {
+		v, err := read(ctx, w.asked(w.inHand))
+		if w.keep && w.plain && w.counting {
+			for _, stale := range []Fault{StaleByOne, StaleByMinute} {
+				if other, failed := read(ctx, w.asked(stale)); !reflect.DeepEqual(other, v) || (failed == nil) != (err == nil) {
+					point := &w.points[len(w.points)-1]
+					point.Stale = append(point.Stale, stale)
+				}
+			}
+		}
+		return v, err
+	})
+}
+
+// asked is the part of the authority that answers under a fault.
+func (w *World) asked(fault Fault) *authoritymemory.Store {
+	switch fault {
+	case StaleByOne:
+		return w.store.Behind()
+	case StaleByMinute:
+		return w.store.Earlier(staleFor)
+	}
+	return w.store
 }
 
 type store struct{ w *World }
@@ -52,12 +85,14 @@ func subject(name string) authority.Path {
 func (s store) Incarnation() authority.Incarnation { return s.w.store.Incarnation() }
 
 func (s store) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
-	return reach(ctx, s.w, "read value", "", func(ctx context.Context) (authority.Versioned, error) { return s.w.store.Read(ctx, path) })
+	return ask(ctx, s.w, "read value", string(path), func(ctx context.Context, from *authoritymemory.Store) (authority.Versioned, error) {
+		return from.Read(ctx, path)
+	})
 }
 
 func (s store) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
-	return reach(ctx, s.w, "read version", "", func(ctx context.Context) (authority.Versioned, error) {
-		return s.w.store.ReadVersion(ctx, path, number)
+	return ask(ctx, s.w, "read version", string(path), func(ctx context.Context, from *authoritymemory.Store) (authority.Versioned, error) {
+		return from.ReadVersion(ctx, path, number)
 	})
 }
 
@@ -76,11 +111,15 @@ func (s store) Remove(ctx context.Context, path authority.Path) error {
 }
 
 func (s store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
-	return reach(ctx, s.w, "list paths", "", func(ctx context.Context) ([]authority.Path, error) { return s.w.store.Paths(ctx, prefix) })
+	return ask(ctx, s.w, "list paths", prefix, func(ctx context.Context, from *authoritymemory.Store) ([]authority.Path, error) {
+		return from.Paths(ctx, prefix)
+	})
 }
 
 func (s store) Get(ctx context.Context, key string) (authority.Record, error) {
-	return reach(ctx, s.w, "get record", "", func(ctx context.Context) (authority.Record, error) { return s.w.store.Get(ctx, key) })
+	return ask(ctx, s.w, "get record", key, func(ctx context.Context, from *authoritymemory.Store) (authority.Record, error) {
+		return from.Get(ctx, key)
+	})
 }
 
 func (s store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
@@ -88,6 +127,7 @@ func (s store) Put(ctx context.Context, key string, base authority.Revision, dat
 		revision, err := s.w.store.Put(ctx, key, base, data)
 		if id, done := strings.CutPrefix(key, "request/done/"); done && err == nil {
 			s.w.done[id] = true
+			s.w.serves(id, data)
 		}
 		return revision, err
 	})
@@ -98,7 +138,9 @@ func (s store) Delete(ctx context.Context, key string) error {
 }
 
 func (s store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
-	return reach(ctx, s.w, "list records", "", func(ctx context.Context) ([]authority.Record, error) { return s.w.store.List(ctx, prefix) })
+	return ask(ctx, s.w, "list records", prefix, func(ctx context.Context, from *authoritymemory.Store) ([]authority.Record, error) {
+		return from.List(ctx, prefix)
+	})
 }
 
 func (s store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
@@ -149,10 +191,11 @@ func (a account) Propose(ctx context.Context, current secret.Value) (secret.Valu
 }
 
 func (a account) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
-	return reach(ctx, a.w, "apply", "", func(ctx context.Context) (secret.Value, error) {
-		v, err := a.to.Apply(ctx, run, current, candidate)
-		a.landed(run, err)
-		return v, err
+	return reach(ctx, a.w, "apply", "", func(ctx context.Context) (v secret.Value, err error) {
+		return v, a.change(run, func() error {
+			v, err = a.to.Apply(ctx, run, current, candidate)
+			return err
+		})
 	})
 }
 
@@ -170,17 +213,14 @@ func (a account) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, 
 
 func (a account) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	return a.w.call(ctx, "revoke", "", func(ctx context.Context) error {
-		err := a.to.Revoke(ctx, run, old, successor)
-		a.landed(run, err)
-		return err
+		a.w.settling(a.path, run, old)
+		return a.change(run, func() error { return a.to.Revoke(ctx, run, old, successor) })
 	})
 }
 
 func (a account) Collect(ctx context.Context, run authority.RunID) error {
 	return a.w.call(ctx, "collect", "", func(ctx context.Context) error {
-		err := a.to.Collect(ctx, run)
-		a.landed(run, err)
-		return err
+		return a.change(run, func() error { return a.to.Collect(ctx, run) })
 	})
 }
 
@@ -194,25 +234,40 @@ func (a account) Uses(ctx context.Context, old secret.Value, since time.Time) ([
 	return reach(ctx, a.w, "ask for uses", "", func(ctx context.Context) ([]upstream.Use, error) { return a.to.Uses(ctx, old, since) })
 }
 
-// landed checks the invariants with the run whose change just took effect.
-func (a account) landed(run authority.RunID, err error) {
-	if err == nil {
-		a.w.check(a.path, run)
+// change makes one, checks the invariants with the run whose change just took effect, and loses it where the call in hand
+// is to be lost.
+func (a account) change(run authority.RunID, do func() error) error {
+	before := a.to.Snapshot()
+	if err := do(); err != nil {
+		return err
 	}
+	a.w.check(a.path, run)
+	a.w.lose(a, before)
+	return nil
 }
 
 type consumer struct {
 	w    *World
 	path authority.Path
-	materialize.Consumer
+	*materializememory.Consumer
 }
 
+var _ materialize.Consumer = consumer{}
+
 func (c consumer) Deliver(ctx context.Context, v authority.Versioned) error {
-	return c.w.call(ctx, "deliver", c.path, func(ctx context.Context) error { return c.Consumer.Deliver(ctx, v) })
+	return c.w.call(ctx, "deliver", c.path, func(ctx context.Context) error {
+		err := c.Consumer.Deliver(ctx, v)
+		c.w.fallBack(c)
+		return err
+	})
 }
 
 func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
-	return reach(ctx, c.w, "prove", "", func(ctx context.Context) (materialize.Proof, error) { return c.Consumer.Prove(ctx, v) })
+	return reach(ctx, c.w, "prove", "", func(ctx context.Context) (materialize.Proof, error) {
+		proof, err := c.Consumer.Prove(ctx, v)
+		c.w.fallBack(c)
+		return proof, err
+	})
 }
 
 type source struct{ w *World }

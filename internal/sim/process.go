@@ -39,6 +39,8 @@ type Declaration struct {
 	// DerivedFrom names the secrets that the value is computed from; nothing else of the declaration but Reloads and Needs
 	// is then looked at. The value's key is the first one's.
 	DerivedFrom []string
+	// Wrong: the document holds a value that the upstream does not honour, see correct.
+	Wrong bool
 	// RefuseFirst candidates break the upstream's rule.
 	RefuseFirst int
 }
@@ -78,7 +80,14 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 		if s.Bootstrap, err = secret.Text(fields); err != nil {
 			return nil, err
 		}
-		if err := account0.Seed(s.Bootstrap); err != nil {
+		honoured := s.Bootstrap
+		if d.Wrong {
+			if honoured, err = s.Bootstrap.With(account0.Field(), []byte("right-"+d.Name)); err != nil {
+				return nil, err
+			}
+			s.right = honoured
+		}
+		if err := account0.Seed(honoured); err != nil {
 			return nil, err
 		}
 		s.Handover = &handover.Subject{Secret: d.Name, Path: path, Document: d.Name + ".yaml", Upstream: wrapped, Policy: d.Policy}
@@ -90,11 +99,16 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 func (w *World) consumers(s *Secret, path authority.Path, d Declaration) []rotation.Consumer {
 	var consumers []rotation.Consumer
 	for i, delay := range d.Reloads {
-		double := materializememory.New(materializememory.Config{Name: fmt.Sprintf("consumer-%d", i+1), ReloadDelay: delay, Clock: time.Now})
+		double, declared := w.consumer(path, i+1, delay)
 		s.Consumers = append(s.Consumers, double)
-		consumers = append(consumers, rotation.Consumer{Consumer: consumer{w, path, double}, Needs: d.Needs})
+		consumers = append(consumers, rotation.Consumer{Consumer: declared, Needs: d.Needs})
 	}
 	return consumers
+}
+
+func (w *World) consumer(path authority.Path, number int, reload time.Duration) (*materializememory.Consumer, consumer) {
+	double := materializememory.New(materializememory.Config{Name: fmt.Sprintf("consumer-%d", number), ReloadDelay: reload, Clock: time.Now})
+	return double, consumer{w, path, double}
 }
 
 // derive declares a secret that is computed from others, and stands for it among their consumers.
@@ -121,7 +135,11 @@ func (w *World) derive(d Declaration) (*Secret, error) {
 		subject.Inputs = append(subject.Inputs, derivation.Input{Name: as, Secret: name, Path: input.Path})
 		dependent := &derivation.Dependent{
 			Secret: d.Name, Path: path, Input: as, Consumers: theirs, Authority: store{w}, Journal: journals{journal.New(store{w}), w},
-			Wake: func(path authority.Path) { w.running.Wake(path) },
+			Wake: func(path authority.Path) {
+				for _, r := range w.running {
+					r.Wake(path)
+				}
+			},
 		}
 		input.Secret.Subject.Consumers = append(input.Secret.Subject.Consumers, rotation.Consumer{Consumer: dependent, Needs: dependent.Highest()})
 	}
@@ -135,26 +153,48 @@ func (w *World) derive(d Declaration) (*Secret, error) {
 }
 
 // boot starts a process: fresh engines over the same outside.
-func (w *World) boot() *orchestrator.Orchestrator {
-	w.processes++
-	w.process = w.processes
+func (w *World) boot() *running {
 	outside := store{w}
 	entries := journals{journal.New(outside), w}
-	process := orchestrator.New(orchestrator.Config{
+	r := &running{finished: make(chan struct{}, 1)}
+	r.process, r.ctx = w.start()
+	r.Orchestrator = orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: outside, Record: record{w}, Now: w.Now, NewRun: w.newRun,
 		Queue: w.queue(), Clock: w.clock(), Rotation: w.engine(),
 		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: record{w}, Now: w.Now, NewRun: w.newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),
 		}),
-		MaxTimedPerHour: w.maxTimed, Reconcile: w.reconcile,
+		MaxTimedPerHour: w.maxTimed, Reconcile: w.reconcile, Workers: w.workers,
+		Finished: func() {
+			select {
+			case r.finished <- struct{}{}:
+			default:
+			}
+		},
 	})
+	w.tell(r)
+	return r
+}
+
+// tell has a process use the estate as it is declared now.
+func (w *World) tell(r *running) {
+	r.estate = w.estate
 	var declared []orchestrator.Secret
 	for _, path := range slices.Sorted(maps.Keys(w.secrets)) {
-		declared = append(declared, w.secrets[path].Secret)
+		if s := w.secrets[path]; !s.Undeclared {
+			declared = append(declared, s.Secret)
+		}
 	}
-	process.Use(declared)
-	return process
+	r.Use(declared)
+}
+
+// changed has the process that runs now told of a changed estate, and every other before it looks again.
+func (w *World) changed() {
+	w.estate++
+	for _, r := range w.running {
+		w.tell(r)
+	}
 }
 
 func (w *World) engine() *rotation.Engine {
@@ -189,8 +229,8 @@ func (w *World) Request(s *Secret) error {
 }
 
 func (w *World) submit(s *Secret, id string) error {
-	return w.once(func() error {
-		_, err := w.queue().Submit(context.Background(), trigger.Request{
+	return w.once(func(ctx context.Context) error {
+		_, err := w.queue().Submit(ctx, trigger.Request{
 			ID: id, Path: s.Path, Secret: s.Subject.Secret, Kind: trigger.Manual, By: "sim", Reason: "asked for",
 		})
 		return err
@@ -198,20 +238,18 @@ func (w *World) submit(s *Secret, id string) error {
 }
 
 // once runs a process that does one thing and may die over it.
-func (w *World) once(do func() error) (err error) {
-	first := w.process
-	w.processes++
-	w.process = w.processes
-	defer func() {
-		w.process = first
-		if fault := recover(); fault != nil {
-			if _, is := fault.(crash); !is {
-				panic(fault)
-			}
-			err = errInjected
-		}
+func (w *World) once(do func(context.Context) error) error {
+	w.enter()
+	_, ctx := w.start()
+	w.leave()
+	err := errInjected // what somebody sees whose process died
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = do(ctx)
 	}()
-	return do()
+	<-ended
+	return err
 }
 
 // Settled reports whether nothing is going on: every acknowledged request closed, no live run, no late effect on its
@@ -225,7 +263,7 @@ func (w *World) Settled() bool {
 	}
 	for path, s := range w.secrets {
 		entry := w.entry(path)
-		if entry.Live != nil || entry.Current == nil {
+		if s.Undeclared || entry.Live != nil || entry.Current == nil {
 			return false
 		}
 		for _, c := range s.Consumers {

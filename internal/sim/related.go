@@ -136,8 +136,8 @@ func supply(w *World, s *Secret) {
 	if err != nil {
 		panic("sim: making a credential by hand: " + err.Error())
 	}
-	w.person(func(engine *rotation.Engine) error {
-		_, err := engine.Supply(context.Background(), s.Subject, "person", "the reply was lost", made)
+	w.person(func(ctx context.Context, engine *rotation.Engine) error {
+		_, err := engine.Supply(ctx, s.Subject, "person", "the reply was lost", made)
 		return err
 	})
 	if w.notes[len(w.notes)-1] == "done" {

@@ -49,6 +49,7 @@ func Scenarios() []Scenario {
 	}
 	all = append(all, undoing()...)
 	all = append(all, disturbed()...)
+	all = append(all, changing()...)
 	return append(all, related()...)
 }
 
@@ -103,7 +104,10 @@ func disturbed() []Scenario {
 	delivered.Needs = materialize.Delivered
 	stuck := func(w *World, s *Secret) bool {
 		run := w.entry(s.Path).Live
-		return run != nil && run.Waiting != nil && strings.Contains(run.Waiting.For, "somebody else wrote")
+		if run == nil { // taken back, and no other begins
+			return strings.Contains(w.waiting(s.Path), "somebody else wrote")
+		}
+		return run.Waiting != nil && strings.Contains(run.Waiting.For, "somebody else wrote")
 	}
 	return []Scenario{
 		{
@@ -151,13 +155,17 @@ func nothingRevoked(w *World, s *Secret) {
 	if !s.Upstream.Accepts(s.Bootstrap) {
 		w.violate("foreign-write-holds", s, "the version before somebody else's write was revoked")
 	}
-	for _, consumer := range s.Consumers {
-		if _, v := consumer.Running(); !s.Upstream.Accepts(v) {
-			w.violate("foreign-write-holds", s, "consumer %s runs on a refused credential", consumer.Name())
-		}
-	}
+	nothingRefused(w, s, "foreign-write-holds")
 	if held, err := w.store.Read(context.Background(), s.Path); err != nil || held.ID.Run != "foreign" {
 		w.violate("foreign-write-holds", s, "the value that somebody else wrote was overwritten: %s %v", held.ID, err)
+	}
+}
+
+func nothingRefused(w *World, s *Secret, name string) {
+	for _, consumer := range s.Consumers {
+		if _, v := consumer.Running(); !s.Upstream.Accepts(v) {
+			w.violate(name, s, "consumer %s runs on a refused credential", consumer.Name())
+		}
 	}
 }
 

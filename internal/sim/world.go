@@ -4,14 +4,16 @@
 // over doubles of everything outside, in virtual time, with a fault at any outward call. After every effect it checks
 // the invariants of package invariant.
 //
-// It runs inside a testing/synctest bubble, on one goroutine: a second engine runs while the first one stands still in
-// the middle of a call, and so do people and foreigners (Event). So a schedule of faults, or a seed, replays exactly.
+// It runs inside a testing/synctest bubble, and whoever acts has the world to itself: a second engine runs while the first
+// one stands still in the middle of a call, and so do people and foreigners (Event). So a schedule of faults, or a seed,
+// replays exactly.
 //
-// Three ways of looking: Scenarios break every call of a workflow, one at a time; Short ones break every two; PlayYear
-// lives through a year in which one call in a hundred is faulty. Mutants of the engines show that what it is there to
-// find is found. Not simulated: two engines that truly run at the same instant, the real parts' own faults (their
-// conformance suites do that), disks, and clocks that run at different rates. A schedule costs about a millisecond, a
-// secret's year about twenty.
+// Four ways of looking: Scenarios break every call of a workflow, one at a time; Short ones break every two; PlayCrowd has
+// several workers of two processes take turns at every call; PlayYear lives through a year in which one call in a hundred is
+// faulty. Properties names what is checked beside the invariants. Mutants of the engines show that what it is there to
+// find is found; docs/design/2026-12-01-what-the-simulator-sees.md says what each fault stands for, and what is not seen:
+// races within a process, the real parts' own faults (their conformance suites do that), disks, and clocks that run at
+// different rates. A schedule costs about a millisecond, a secret's year about twenty, a crowd's two hours a second.
 package sim
 
 import (
@@ -19,7 +21,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -33,35 +37,6 @@ import (
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
-// Fault is what happens to one outward call.
-type Fault string
-
-// The faults. Late ones take effect just before the call's deadline, when nobody waits for them any more.
-const (
-	None          Fault = ""
-	CrashBefore   Fault = "crash-before"
-	CrashAfter    Fault = "crash-after"
-	Failed        Fault = "error"
-	LostReply     Fault = "reply-lost"
-	Hang          Fault = "hang"
-	LateCrash     Fault = "late-after-crash"
-	LateHang      Fault = "late-after-hang"
-	BriefBefore   Fault = "second-engine-5s-before"
-	BriefAfter    Fault = "second-engine-5s-after"
-	LongBefore    Fault = "second-engine-10m-before"
-	LongAfter     Fault = "second-engine-10m-after"
-	callDeadline        = 20 * time.Second
-	unboundedCall       = 30 * time.Second
-)
-
-// Faults are all of them but None.
-var Faults = []Fault{
-	CrashBefore, CrashAfter, Failed, LostReply, Hang, LateCrash, LateHang, BriefBefore, BriefAfter, LongBefore, LongAfter,
-}
-
-// crash is the panic by which a process dies.
-type crash struct{}
-
 var errInjected = errors.New("injected fault")
 
 // Secret is one simulated secret with its account and its consumers.
@@ -70,6 +45,14 @@ type Secret struct {
 	Upstream  *upstreammemory.Upstream
 	Consumers []*materializememory.Consumer
 	Bootstrap secret.Value
+	// Undeclared: the estate does not declare it now.
+	Undeclared bool
+
+	movedFrom authority.Path // where its history is, when the document says another path now
+
+	right    secret.Value    // what the upstream honours where the document holds another
+	lost     bool            // the upstream lost a change that it had acknowledged, see excuses
+	fellBack map[string]bool // consumers that were restored to what is refused by now
 }
 
 // World holds everything outside the engines.
@@ -87,27 +70,42 @@ type World struct {
 	watch         func()
 	saved         func(*journal.Entry) // told of journal entries that were saved, when set
 	reconcile     time.Duration        // how often engines look at consumers when nothing happens
+	workers       int                  // of each process, 0 for one
 	maxTimed      int                  // how many runs the clock alone may start in an hour
 	restless      bool                 // second engines go on when nothing is going on
 
 	// Calls are counted, and faults planned by their number, while counting. keep has points kept as well.
 	counting, keep bool
+	plain          bool // nothing goes wrong: what would be another answer is noted
 	calls          int
 	plan           func(call int, name string) Fault
 	points         []Point
 	last           lastCall
 	late           []lateEffect
 
-	process, processes int // the process that runs now, and how many there were
-	nested             int // second engines now running
-	states             map[authority.Path]orchestrator.State
-	running            *orchestrator.Orchestrator // the process that ticks now
+	processes int // how many there were
+	nested    int // second engines now running
+	states    map[authority.Path]orchestrator.State
+	running   []*running // those that tick now, a second engine after the one that stands still
+	inHand    Fault      // of the call whose effect happens now, for doubles to play
+	estate    int        // counts changes of what is declared
+	over      chan struct{}
+
+	// Several workers of several processes run at once: lock is held while anything outside is looked at or changed.
+	together bool
+	lock     sync.Mutex
+	seed     uint64
+	underWay int  // calls
+	stood    bool // a process waited for ever for a call
+	stopped  bool // no process begins another look
+	beside   int  // calls that were begun while another was under way
 
 	events       []Event
 	notes        []string // what people were told
 	requests     int
 	acknowledged map[string]authority.Path // requests by id, and the path each was for
 	done         map[string]bool           // those that were on record as served
+	closed       map[authority.RunID]bool
 
 	// What was decoded or compared before.
 	entries map[authority.Path]*cachedEntry
@@ -138,6 +136,40 @@ type lateEffect struct {
 	do func()
 }
 
+// process is an engine, or what a person does, from its start to its end. Once it is dead, what of it still runs ends at
+// its next call.
+type process struct {
+	number int
+	dead   bool
+}
+
+// running is an engine that looks at the estate.
+type running struct {
+	*orchestrator.Orchestrator
+	*process
+	ctx      context.Context
+	estate   int           // the estate that it was told of
+	finished chan struct{} // of a look that ended
+}
+
+type (
+	processKey struct{}
+	askedKey   struct{} // what of the authority is read
+)
+
+// start begins a process: every call that is made under its context is that process's.
+func (w *World) start() (*process, context.Context) {
+	w.processes++
+	p := &process{number: w.processes}
+	return p, context.WithValue(context.Background(), processKey{}, p)
+}
+
+// die ends the goroutine that calls it, as a crash ends every one of the process.
+func (p *process) die() {
+	p.dead = true
+	runtime.Goexit()
+}
+
 // New returns an empty world in which randomness follows seed.
 func New(seed uint64) *World {
 	var key [32]byte
@@ -147,7 +179,7 @@ func New(seed uint64) *World {
 	w := &World{
 		secrets: map[authority.Path]*Secret{}, entries: map[authority.Path]*cachedEntry{}, pending: map[secret.Value]secret.Value{},
 		fromGit: map[secret.Value]bool{}, log: ledger{}, random: rand.NewChaCha8(key), began: time.Now(),
-		decoded: map[version]*journal.Entry{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
+		decoded: map[version]*journal.Entry{}, over: make(chan struct{}), closed: map[authority.RunID]bool{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
 	}
 	w.store = authoritymemory.New(authoritymemory.Config{Incarnation: "incarnation-1", Clock: w.Now})
 	return w
@@ -158,6 +190,10 @@ func (w *World) Now() time.Time { return time.Now().Add(w.skew) }
 
 // call is the one door through which engines reach the outside. path is "" when no secret is concerned.
 func (w *World) call(ctx context.Context, name string, path authority.Path, effect func(context.Context) error) error {
+	if w.together {
+		w.wait(ctx, name, path)
+		defer w.lock.Unlock()
+	}
 	err := w.pass(ctx, name, path, effect)
 	w.happen()
 	return err
@@ -167,13 +203,20 @@ func (w *World) pass(ctx context.Context, name string, path authority.Path, effe
 	if w.latency > 0 {
 		w.Sleep(w.latency)
 	}
+	p, known := ctx.Value(processKey{}).(*process)
+	if !known {
+		panic("sim: a call of no process: " + name)
+	}
+	if p.dead {
+		p.die()
+	}
 	w.land()
 	fault := None
 	if w.counting {
 		fault = w.plan(w.calls, name)
 		w.calls++
-		if this := (lastCall{w.process, time.Now(), fault}); w.keep {
-			w.points = append(w.points, Point{name, w.last == lastCall{this.process, this.at, None}})
+		if this := (lastCall{p.number, time.Now(), fault}); w.keep {
+			w.points = append(w.points, Point{Name: name, Follows: w.last == lastCall{this.process, this.at, None}})
 			w.last = this
 		}
 	}
@@ -182,10 +225,10 @@ func (w *World) pass(ctx context.Context, name string, path authority.Path, effe
 	}
 	switch fault {
 	case CrashBefore:
-		panic(crash{})
+		p.die()
 	case CrashAfter:
 		_ = w.effect(ctx, path, effect)
-		panic(crash{})
+		p.die()
 	case Failed:
 		return errInjected
 	case LostReply:
@@ -195,7 +238,7 @@ func (w *World) pass(ctx context.Context, name string, path authority.Path, effe
 		return w.hang(ctx)
 	case LateCrash:
 		w.later(ctx, name, path, effect)
-		panic(crash{})
+		p.die()
 	case LateHang:
 		w.later(ctx, name, path, effect)
 		return w.hang(ctx)
@@ -206,7 +249,11 @@ func (w *World) pass(ctx context.Context, name string, path authority.Path, effe
 		err := w.effect(ctx, path, effect)
 		w.second(fault)
 		return err
+	case Stuck:
+		return w.stick(ctx)
 	}
+	w.inHand = fault
+	defer func() { w.inHand = None }()
 	return w.effect(ctx, path, effect)
 }
 
@@ -225,6 +272,17 @@ func (w *World) hang(ctx context.Context) error {
 	}
 	w.Sleep(time.Until(until))
 	return context.DeadlineExceeded
+}
+
+// stick does not return when the call's context ends, and not before the world is over or everybody has long given up. It
+// touches nothing: whoever bounds the call has gone on meanwhile.
+func (w *World) stick(ctx context.Context) error {
+	select {
+	case <-w.over:
+	case <-time.After(2 * settleWithin):
+		w.stood = true
+	}
+	return errors.Join(errInjected, ctx.Err())
 }
 
 // later lets the call happen just before its deadline: it was accepted in time, and nobody hears of it.
@@ -258,6 +316,12 @@ func (w *World) land() {
 
 // Sleep passes virtual time, letting late effects happen on their way.
 func (w *World) Sleep(d time.Duration) {
+	if w.together { // late effects happen elsewhere
+		w.lock.Unlock()
+		time.Sleep(d)
+		w.lock.Lock()
+		return
+	}
 	until := time.Now().Add(d)
 	for {
 		next := until
@@ -290,9 +354,8 @@ func (w *World) second(fault Fault) {
 		d = 5 * time.Second
 	}
 	until := time.Now().Add(d)
-	first := w.process
 	w.nested++
-	defer func() { w.nested--; w.process = first }()
+	defer func() { w.nested-- }()
 	w.drive(until, func() bool { return !w.restless && w.Settled() }) // once settled, it would only look
 	w.Sleep(time.Until(until))
 }
@@ -316,28 +379,43 @@ func (w *World) drive(until time.Time, done func() bool) {
 	}
 }
 
-func (w *World) tick(process *orchestrator.Orchestrator) (next time.Time, crashed bool) {
-	before := w.running
-	w.running = process
-	defer func() {
-		w.running = before
-		if fault := recover(); fault != nil {
-			if _, is := fault.(crash); !is {
-				panic(fault)
-			}
-			crashed = true
+// tick has a process look at the estate once.
+func (w *World) tick(r *running) (next time.Time, crashed bool) {
+	if r.estate != w.estate {
+		w.tell(r)
+	}
+	w.running = append(w.running, r)
+	defer func() { w.running = w.running[:len(w.running)-1] }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var err error
+		if next, err = r.Tick(r.ctx); err != nil {
+			next = w.Now().Add(time.Second)
 		}
 	}()
-	next, err := process.Tick(context.Background())
-	if err != nil {
-		next = w.Now().Add(time.Second)
-	}
-	return next, false
+	<-ended
+	return next, r.dead
 }
 
 func (w *World) newRun() authority.RunID {
+	w.enter()
+	defer w.leave()
 	w.runs++
 	return authority.RunID(fmt.Sprintf("run-%d", w.runs))
+}
+
+// enter and leave guard what is outside while several workers run; those that run alone need no guard.
+func (w *World) enter() {
+	if w.together {
+		w.lock.Lock()
+	}
+}
+
+func (w *World) leave() {
+	if w.together {
+		w.lock.Unlock()
+	}
 }
 
 // kind is what the secret's upstream can do.

@@ -4,7 +4,7 @@
 //
 // It keeps every promise of the port except durability: it starts no goroutine, asks nothing but the clock and the
 // incarnation it is given, and so replays exactly. Snapshot and Restore stand in for a backup put back under a new
-// incarnation. Values are kept by reference (secret.Value is immutable); record bytes are copied on the way in and out.
+// incarnation, Behind and Earlier for standbys that answer with old data. Values are kept by reference (secret.Value is immutable); record bytes are copied on the way in and out.
 // Cost: a map access per call; a first write to a path or record also moves a sorted list of names.
 package memory
 
@@ -37,6 +37,14 @@ type Store struct {
 	config Config
 	mu     sync.Mutex
 	state  state
+	keep   time.Duration
+	past   []before // in order of time
+}
+
+// before is the content that a change at that time replaced.
+type before struct {
+	at    time.Time
+	store *Store
 }
 
 var (
@@ -99,6 +107,50 @@ func (st state) clone() state {
 		copied.values[path] = slices.Clone(versions)
 	}
 	return copied
+}
+
+// Remember keeps, from now on, what a standby that lags by as much would still answer with; see Behind and Earlier. Each
+// change then costs a copy of the content.
+func (s *Store) Remember(lag time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep = lag
+}
+
+// Behind is a standby that has not the last change yet. It is for reading. Nothing is behind without Remember.
+func (s *Store) Behind() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.past) == 0 {
+		return s
+	}
+	return s.past[len(s.past)-1].store
+}
+
+// Earlier is a standby that lags by as much. It is for reading. Nothing lags by more than what Remember was told.
+func (s *Store) Earlier(lag time.Duration) *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.config.Clock().Add(-lag)
+	for _, one := range s.past {
+		if one.at.After(seen) {
+			return one.store
+		}
+	}
+	return s
+}
+
+// changing is called before every change.
+func (s *Store) changing() {
+	if s.keep == 0 {
+		return
+	}
+	now := s.config.Clock()
+	gone := slices.IndexFunc(s.past, func(one before) bool { return one.at.After(now.Add(-s.keep)) })
+	if gone < 0 {
+		gone = len(s.past)
+	}
+	s.past = append(s.past[gone:], before{now, &Store{config: s.config, state: s.state.clone()}})
 }
 
 // Incarnation identifies this Store.
@@ -186,6 +238,7 @@ func (s *Store) Write(ctx context.Context, path authority.Path, base authority.V
 	if base != newest {
 		return authority.VersionID{}, fmt.Errorf("writing %s on version %d, which is at %d: %w", path, base, newest, authority.ErrConflict)
 	}
+	s.changing()
 	if newest == 0 {
 		at, _ := slices.BinarySearch(s.state.paths, path)
 		s.state.paths = slices.Insert(s.state.paths, at, path)
@@ -208,6 +261,7 @@ func (s *Store) Destroy(ctx context.Context, path authority.Path, number authori
 		return fmt.Errorf("destroying version %d of %s: %w", number, path, err)
 	}
 	if versions := s.state.values[path]; number > 0 && number <= authority.Version(len(versions)) {
+		s.changing()
 		versions[number-1].destroyed = true
 		versions[number-1].Value = secret.Value{}
 	}
@@ -222,6 +276,7 @@ func (s *Store) Remove(ctx context.Context, path authority.Path) error {
 		return fmt.Errorf("removing %s: %w", path, err)
 	}
 	if at, found := slices.BinarySearch(s.state.paths, path); found {
+		s.changing()
 		s.state.paths = slices.Delete(s.state.paths, at, at+1)
 		delete(s.state.values, path)
 	}
@@ -268,7 +323,9 @@ func (s *Store) Put(ctx context.Context, key string, base authority.Revision, da
 		return held.revision, nil
 	case held.revision != base:
 		return 0, fmt.Errorf("putting record %s on revision %d, which is at %d: %w", key, base, held.revision, authority.ErrConflict)
-	case held.revision == 0:
+	}
+	s.changing()
+	if held.revision == 0 {
 		at, _ := slices.BinarySearch(s.state.keys, key)
 		s.state.keys = slices.Insert(s.state.keys, at, key)
 	}
@@ -284,6 +341,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		return fmt.Errorf("deleting record %s: %w", key, err)
 	}
 	if at, found := slices.BinarySearch(s.state.keys, key); found {
+		s.changing()
 		s.state.keys = slices.Delete(s.state.keys, at, at+1)
 		delete(s.state.records, key)
 	}

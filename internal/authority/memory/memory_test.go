@@ -4,6 +4,7 @@ package memory_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -78,6 +79,43 @@ func TestRestoreGoesBackUnderNewIncarnation(t *testing.T) {
 			t.Error("the digest key changed with the restore")
 		}
 	}
+}
+
+// A standby answers with what was, for as long as it may lag, and never with half of a change.
+func TestStandbysLag(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := memory.New(memory.Config{Incarnation: "first", Clock: func() time.Time { return now }})
+	s.Remember(time.Minute)
+	put := func(data string, base authority.Revision) {
+		t.Helper()
+		if _, err := s.Put(t.Context(), "journal/a", base, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(name string, from *memory.Store, want string) {
+		t.Helper()
+		record, err := from.Get(t.Context(), "journal/a")
+		if want == "" && !errors.Is(err, authority.ErrNotFound) || want != "" && (err != nil || string(record.Data) != want) {
+			t.Errorf("%s: got %q, %v, want %q", name, record.Data, err, want)
+		}
+	}
+	put("one", 0)
+	now = now.Add(30 * time.Second)
+	put("two", 1)
+	now = now.Add(30 * time.Second)
+	put("three", 2)
+	want("one change behind", s.Behind(), "two")
+	want("at this instant", s.Earlier(0), "three")
+	want("a moment behind", s.Earlier(time.Nanosecond), "two")
+	want("half a minute behind", s.Earlier(30*time.Second), "two")
+	want("nearly a minute behind", s.Earlier(time.Minute-1), "one")
+	now = now.Add(time.Hour)
+	want("after an hour", s.Earlier(time.Minute), "three")
+	if err := s.Delete(t.Context(), "journal/a"); err != nil {
+		t.Fatal(err)
+	}
+	want("before the removal", s.Behind(), "three")
+	want("after it", s, "")
 }
 
 func BenchmarkWriteReadPut(b *testing.B) {

@@ -59,6 +59,9 @@ type Consumer struct {
 	now     state
 	past    []state // in order of time, each in force until the next; for ProofDelay
 	newest  authority.Versioned
+	image   state // as it was before the last delivery
+	ran     authority.VersionID
+	since   time.Time   // when the process began to run on ran
 	due     []time.Time // reloads on their way, in order
 	refuse  time.Time
 	ignores bool
@@ -101,7 +104,7 @@ func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 	case !c.now.untold && same(c.now.held, v):
 		return nil
 	}
-	c.newest = v
+	c.newest, c.image = v, c.now
 	c.now.held, c.now.drifted, c.now.untold = v, false, c.fails
 	c.record(now)
 	c.reloads++
@@ -191,6 +194,24 @@ func (c *Consumer) Running() (authority.VersionID, secret.Value) {
 	return c.now.running.ID, c.now.running.Value
 }
 
+// Since is when the process began to run on the version that it runs on; zero while it runs on none.
+func (c *Consumer) Since() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.advance()
+	return c.since
+}
+
+// FallBack restores the consumer to what it held, and ran on, before its last delivery, as one does that is started from an
+// older image. It has forgotten that it was ever delivered more.
+func (c *Consumer) FallBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.advance()
+	c.now, c.newest, c.due = c.image, c.image.held, nil
+	c.record(now)
+}
+
 // Reloads counts how often the process was told to reload, or failed to be.
 func (c *Consumer) Reloads() int {
 	c.mu.Lock()
@@ -254,6 +275,9 @@ func (c *Consumer) advance() time.Time {
 
 // record remembers the state from at on, for as long as a proof may still be about an earlier one.
 func (c *Consumer) record(at time.Time) {
+	if c.ran != c.now.running.ID {
+		c.ran, c.since = c.now.running.ID, at
+	}
 	c.now.at = at
 	if c.config.ProofDelay == 0 {
 		return

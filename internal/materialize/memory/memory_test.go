@@ -142,3 +142,32 @@ func TestRefusingForAWhile(t *testing.T) {
 		t.Errorf("got %v after the refusal ended", err)
 	}
 }
+
+// A consumer that is restored holds, and runs on, what it had before, and is given what it had then.
+func TestFallingBackToAnOlderImage(t *testing.T) {
+	w := newWorld(memory.Config{Name: "app", ReloadDelay: time.Second})
+	first, second := materializetest.Version(t, "a", "r", 1), materializetest.Version(t, "a", "s", 2)
+	for _, v := range []authority.Versioned{first, second} {
+		if err := w.consumer.Deliver(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Second)
+	}
+	if got := w.consumer.Since(); !got.Equal(w.now) {
+		t.Errorf("got %s, want it to run on the second version since %s", got, w.now)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.consumer.FallBack()
+	if held, _ := w.consumer.Held(); held != first.ID {
+		t.Errorf("got %s held, want %s", held, first.ID)
+	}
+	if running, _ := w.consumer.Running(); running != first.ID || !w.consumer.Since().Equal(w.now) {
+		t.Errorf("got %s running since %s, want %s since %s", running, w.consumer.Since(), first.ID, w.now)
+	}
+	if proof, err := w.consumer.Prove(t.Context(), second); err != nil || proof.Version != first.ID {
+		t.Errorf("got a proof of %s, %v, want one of %s", proof.Version, err, first.ID)
+	}
+	if err := w.consumer.Deliver(t.Context(), second); err != nil {
+		t.Errorf("delivering again: %v", err)
+	}
+}

@@ -118,6 +118,34 @@ func (u *Upstream) forget(now time.Time) {
 	})
 }
 
+// Snapshot is what a server knows of the account at one moment. It never changes.
+type Snapshot struct {
+	credentials []credential
+	marker      authority.RunID
+	past        []authority.RunID
+}
+
+// Snapshot copies what the server knows now.
+func (u *Upstream) Snapshot() Snapshot {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return Snapshot{slices.Clone(u.credentials), u.marker, slices.Clone(u.past)}
+}
+
+// FailOver loses every change since the snapshot, acknowledged or not: another server answers, which had none of them. It
+// makes no name of a key twice.
+func (u *Upstream) FailOver(to Snapshot) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.credentials, u.marker, u.past = slices.Clone(to.credentials), to.marker, slices.Clone(to.past)
+}
+
+// Field is the one that tells a right credential from a wrong one.
+func (u *Upstream) Field() string {
+	fields := u.identity()
+	return fields[len(fields)-1]
+}
+
 // Lose forgets that v was applied, and what it replaced is honoured again: a fail-over to a server that did not have the
 // change yet.
 func (u *Upstream) Lose(v secret.Value) {

@@ -296,3 +296,44 @@ func TestSameSeedSameWorld(t *testing.T) {
 		t.Error("two upstreams with one seed issued different keys")
 	}
 }
+
+// A server that takes over knows nothing of what was changed since, acknowledged or not.
+func TestFailOverLosesChanges(t *testing.T) {
+	for _, shape := range shapes {
+		t.Run(string(shape), func(t *testing.T) {
+			u := open(t, memory.Config{Shape: shape, Clock: newClock().Now, EnforcesRun: true})
+			old := apply(t, u, "run-1", secret.Value{})
+			before := u.Snapshot()
+			lost := apply(t, u, "run-2", old)
+			if err := u.Revoke(t.Context(), "run-2", old, lost); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // a snapshot serves more than once
+				u.FailOver(before)
+				if !u.Accepts(old) || u.Accepts(lost) {
+					t.Errorf("old accepted: %t, lost accepted: %t, want the old one alone", u.Accepts(old), u.Accepts(lost))
+				}
+				if again := apply(t, u, "run-1", old); !u.Accepts(again) {
+					t.Error("the run that was current then can change nothing")
+				}
+			}
+		})
+	}
+}
+
+// apply makes u honour a successor of current and returns it.
+func apply(t *testing.T, u *memory.Upstream, run authority.RunID, current secret.Value) secret.Value {
+	t.Helper()
+	var candidate secret.Value
+	if !u.Kind().Issues {
+		var err error
+		if candidate, err = u.Propose(t.Context(), current); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := u.Apply(t.Context(), run, current, candidate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+// fromInvariants are ten mistakes that somebody thought of who knew the names and the meanings of the invariants, and what
+// the product promises, and not how the engines go about it. They say how much the simulator finds that nobody built it to
+// find: see docs/design/2026-12-01-what-the-simulator-sees.md.
+var fromInvariants = []mutant{
+	{
+		name: "successor-is-revoked", file: "rotation/deliver.go",
+		old: "a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)", new: "a.s.Upstream.Revoke(ctx, a.run.ID, held.Value, a.p.old)",
+		run: scenario("dual"), caught: "record-is-honoured",
+	},
+	{
+		name: "unknown-is-good-enough", file: "rotation/apply.go",
+		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.takeBack(ctx, \"the upstream refuses the candidate that it took\")",
+		new: "\tcase upstream.Accepted, upstream.Unknown:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.takeBack(ctx, \"the upstream refuses the candidate that it took\")",
+		run: scenario("dual"), caught: "record-is-honoured",
+	},
+	{
+		name: "one-consumer-speaks-for-all", file: "rotation/deliver.go",
+		old: "proof.Level >= consumer.Needs {\n\t\t\tcontinue\n", new: "proof.Level >= consumer.Needs {\n\t\t\treturn nil, nil\n",
+		run: scenario("dual"), caught: "settle-time",
+	},
+	{
+		name: "undo-writes-the-old-value-anew", file: "rotation/apply.go",
+		old: "\t// Not before: without it",
+		new: "\tif old, err := a.base(ctx); err == nil && a.run.Base > 0 {\n\t\t_, _ = a.Authority.Write(ctx, a.s.Path, a.run.Base, a.run.ID, old)\n\t}\n\t// Not before: without it",
+		run: scenario("refused-dual"), caught: "git-never-after-tombstone",
+	},
+	{
+		name: "undone-is-not-on-record", file: "rotation/apply.go",
+		old: "\tif err := a.audit(ctx, journal.Undone, a.run.Undo); err != nil {\n\t\treturn err\n\t}\n", new: "",
+		run: scenario("refused-dual"), caught: "one-record-per-transition",
+	},
+	{
+		name: "calls-carry-no-deadline", file: "rotation/run.go",
+		old: "\tctx, cancel := context.WithTimeout(ctx, left)\n", new: "\tctx, cancel := context.WithCancel(ctx)\n",
+		run: scenario("abort-staged-dual"), caught: "no-orphans",
+	},
+	{
+		name: "edited-path-is-believed", file: "orchestrator/identity.go",
+		old: "\t\tmisplaced := journal.Misplaced(append(entries, unfinished...), declared)\n", new: "\t\tmisplaced := map[authority.Path]string{}\n\t\t_, _ = entries, declared\n",
+		run: scenario("path-edited"), caught: "one-identity",
+	},
+	{
+		name: "failed-run-closes-its-requests", file: "orchestrator/act.go",
+		old: "last.Workflow == journal.Rotation && (last.Result == \"completed\" || last.Aborted) {", new: "last.Workflow == journal.Rotation {",
+		run: scenario("refused-dual"), caught: "request-kept",
+	},
+	{
+		name: "consumer-is-not-repaired-between-runs", file: "orchestrator/act.go",
+		old: "\t\tif err := consumer.Deliver(ctx, held); err != nil {\n", new: "\t\tif steady {\n\t\t\tcontinue\n\t\t}\n\t\tif err := consumer.Deliver(ctx, held); err != nil {\n",
+		run: scenario("dual"), caught: "converges",
+	},
+	{
+		name: "revoked-value-is-kept", file: "rotation/deliver.go",
+		old: "\tif a.revokes() {\n\t\tfor old", new: "\tif false {\n\t\tfor old",
+		run: scenario("dual"), caught: "revoked-value-is-gone",
+	},
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
+)
+
+// lose has the upstream fail over to a server that had not the change in hand, where that is the fault. What takes a run back
+// is not lost: the engines ask whether the old credential works, and not whether the candidate is refused.
+func (w *World) lose(a account, before upstreammemory.Snapshot) {
+	run := w.entry(a.path).Live
+	if run != nil && run.Step == journal.Undoing {
+		return
+	}
+	fail := func() {
+		a.to.FailOver(before)
+		for path, s := range w.secrets {
+			if s.Upstream == a.to { // and what is computed from it
+				s.lost = true
+				w.check(path, "")
+			}
+		}
+	}
+	switch w.inHand {
+	case LostAtOnce:
+		fail()
+	case LostAndDown:
+		fail()
+		a.to.SetDown(true)
+		w.At(silence, func() { a.to.SetDown(false) })
+	case LostSoon:
+		if run != nil && run.Base > 0 { // a first credential has none to fall back to
+			w.At(soon, fail)
+		}
+	}
+}
+
+// fallBack has a consumer restored to what it had before its last delivery, where that is the fault. Once what it runs on
+// then is refused, nobody can have prevented it: it must be given the version of record again.
+func (w *World) fallBack(c consumer) {
+	if w.inHand != FallsBack {
+		return
+	}
+	w.At(soon, func() {
+		c.FallBack()
+		s := w.secrets[c.path]
+		if id, v := c.Running(); id != (authority.VersionID{}) && verdict(s.Upstream, v) == upstream.Refused {
+			if s.fellBack == nil {
+				s.fellBack = map[string]bool{}
+			}
+			s.fellBack[c.Name()] = true
+		}
+		w.check(c.path, "")
+	})
+}
+
+// excuses reports whether an invariant is broken by what the upstream did alone: it lost the value of record, which it had
+// acknowledged. Some credential that works must be known all the same, of what is computed from it to its input. The excuse
+// ends once the value is honoured again.
+func (s *Secret) excuses(name string) bool {
+	return s.lost && (name == "record-is-honoured" || name == "consumers-not-refused" || name == "working-credential" && s.Derived != nil)
+}
+
+// lostRecord holds once somebody knows that the upstream lost the value of record: the run that promoted it says so, or,
+// once that is over, the sign-in between runs.
+func lostRecord(w *World, s *Secret) bool {
+	if !s.lost || len(w.late) > 0 {
+		return false
+	}
+	run := w.entry(s.Path).Live
+	if run != nil && !run.Refused {
+		return false
+	}
+	held, err := w.store.Read(context.Background(), s.Path)
+	return err == nil && !s.Upstream.Accepts(held.Value)
+}
+
+// mend is a person who sets the value of record at the upstream again.
+func mend(w *World, s *Secret) {
+	held, err := w.store.Read(context.Background(), s.Path)
+	if err == nil {
+		err = s.Upstream.Seed(held.Value)
+	}
+	if err != nil {
+		panic("sim: setting the value of record again: " + err.Error())
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/invariant"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
+)
+
+// Properties are what the world checks beyond the invariants of package invariant, by name: what only somebody can see who
+// knows all that ever happened, or what must hold in the end.
+var Properties = map[string]string{
+	"cap":                         "the clock alone starts no more runs within an hour than is allowed",
+	"completes-on-evidence":       "when a rotation completes, the upstream honours the value of record",
+	"converges":                   "once nothing goes wrong any more, every run ends and every consumer runs on the version of record",
+	"declared-policy-is-enforced": "the journal enforces the policy that the estate declares",
+	"foreign-write-holds":         "what somebody else wrote is neither overwritten nor believed, and nothing is revoked",
+	"gives-up":                    "a call that never returns stops nothing but itself",
+	"interrupting-goes-last":      "of a group, who ends the old credential by making the new one waits for all others",
+	"liveness":                    "no value lives longer than its policy says",
+	"no-orphans":                  "in the end one credential is honoured upstream, the one on record",
+	"one-fate":                    "no member of a group goes forward while another is taken back",
+	"request-kept":                "a request that was acknowledged is closed by a run that completed, or that a person aborted, and by no other",
+	"revoked-value-is-gone":       "in the end the values that a completed rotation replaced can be read no more",
+	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved",
+	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
+	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
+	"verified-goes-forward":       "a run whose candidate was verified is not taken back",
+}
+
+// violate notes that a named property does not hold.
+func (w *World) violate(name string, s *Secret, format string, args ...any) {
+	if !named(name) {
+		panic("sim: nothing is called " + name)
+	}
+	violation := invariant.Violation{Invariant: name, Secret: s.Subject.Secret, Detail: fmt.Sprintf(format, args...)}
+	if !slices.Contains(w.Violations, violation) {
+		w.Violations = append(w.Violations, violation)
+	}
+}
+
+// named reports whether an invariant or a property has the name.
+func named(name string) bool {
+	return Properties[name] != "" || slices.ContainsFunc(invariant.All, func(one invariant.Invariant) bool { return one.Name == name })
+}
+
+// settling checks, as the live run's call to revoke takes effect, that every consumer moved a settle time ago: that of the
+// run or, where it is longer, of the policy declared now.
+func (w *World) settling(path authority.Path, id authority.RunID, old secret.Value) {
+	s, entry := w.secrets[path], w.entry(path)
+	run := entry.Live
+	if run == nil || run.ID != id || run.Step != journal.Delivered || len(run.Waived) > 0 || !s.Upstream.Accepts(old) {
+		return
+	}
+	settle := max(run.Policy.Settle, s.Policy.Settle)
+	for _, consumer := range s.Consumers {
+		if ran := time.Since(consumer.Since()); ran < settle {
+			w.violate("settle-time", s, "the old credential is revoked %s after %s moved, want %s", ran, consumer.Name(), settle)
+		}
+	}
+}
+
+// closing checks a run as it is closed.
+func (w *World) closing(entry *journal.Entry) {
+	last := entry.Last
+	if last == nil || entry.Live != nil || w.closed[last.Run] {
+		return
+	}
+	w.closed[last.Run] = true
+	if last.Workflow != journal.Rotation || last.Result != "completed" {
+		return
+	}
+	s := w.secrets[entry.Path]
+	held, err := w.store.Read(context.Background(), entry.Path)
+	if err != nil || !s.Upstream.Accepts(held.Value) {
+		w.violate("completes-on-evidence", s, "run %s completed while the upstream refuses version %s (%v)", last.Run, held.ID, err)
+	}
+}
+
+// serves checks which run closes a request, as it is closed.
+func (w *World) serves(id string, data []byte) {
+	var request trigger.Request
+	if err := json.Unmarshal(data, &request); err != nil {
+		panic("sim: reading a closed request: " + err.Error())
+	}
+	if slices.Contains(w.log[request.Run], string(journal.Completed)) {
+		return
+	}
+	for path := range w.secrets {
+		if last := w.entry(path).Last; last != nil && last.Run == request.Run && last.Aborted {
+			return
+		}
+	}
+	w.violate("request-kept", w.secrets[request.Path], "request %s is closed by run %s, which neither completed nor was aborted", id, request.Run)
+}
+
+// revoked checks that what the last rotation replaced is gone.
+func (w *World) revoked(s *Secret, held authority.Version) {
+	last := w.entry(s.Path).Last
+	if last == nil || last.Workflow != journal.Rotation || last.Result != "completed" || !s.Policy.RevokeOld {
+		return
+	}
+	for number := range held {
+		if _, err := w.store.ReadVersion(context.Background(), s.Path, number); err == nil {
+			w.violate("revoked-value-is-gone", s, "version %d can be read though %d replaced it", number, held)
+		}
+	}
+}
