@@ -54,7 +54,7 @@ a program, and the only one before the platform first runs. What it looks like:
   readers:
     database-admin: [upstream/main-database]`,
 		Example: `  custody grant --current --reason "the new database, ticket 4711"
-  custody grant /root/grants.yaml --reason "rebuilt after the fire" --yes
+  custody grant /etc/custody/more-grants.yaml --reason "rebuilt after the fire" --yes
   custody grant list
   custody grant revoke endpoint main-database db.internal:5432 --reason "it moved"`,
 		Annotations: map[string]string{answers: "yes"},

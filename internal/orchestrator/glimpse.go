@@ -29,6 +29,10 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	if err != nil || entry.Live != nil || entry.Current == nil {
 		return seen, err
 	}
+	if recovery := entry.RecoveryNow(); recovery != nil {
+		seen.hold(wait{reason: recovery.Waits(), byDesign: recovery.Next == ""})
+		return seen, nil
+	}
 	value, err := o.Values.Read(ctx, s.Path)
 	switch {
 	case errors.Is(err, authority.ErrNotFound):

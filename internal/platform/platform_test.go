@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/derivation"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/orchestrator"
@@ -24,15 +26,22 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 	t.Helper()
 	p := New(Config{
 		Now: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load: func() (*intent.Estate, error) { return estate, nil },
-		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep: func() error { return nil },
+		Load:   func() (*intent.Estate, error) { return estate, nil },
+		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
+		Keep:   func() error { return nil },
+		Grants: ungrantedAll{},
 	})
 	if !p.Reload() {
 		t.Fatal(p.Fault())
 	}
 	return p
 }
+
+// ungrantedAll is a platform whose operator has granted nothing.
+type ungrantedAll struct{ Grants }
+
+func (ungrantedAll) Refresh(context.Context) bool     { return false }
+func (ungrantedAll) Entries() ([]grant.Entry, string) { return nil, "" }
 
 func TestEstateCapsTimedRuns(t *testing.T) {
 	estate := &intent.Estate{Digest: "1"}
@@ -82,9 +91,10 @@ func TestEstateIsInForceThoughNoCopyIsKept(t *testing.T) {
 	kept := full
 	p := New(Config{
 		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load: func() (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
-		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
-		Keep: func() error { return kept },
+		Load:   func() (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
+		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
+		Keep:   func() error { return kept },
+		Grants: ungrantedAll{},
 	})
 	if !p.Reload() || p.Estate() == nil || p.Fault() != "" {
 		t.Fatalf("the estate is not in force: %s", p.Fault())

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -126,7 +127,8 @@ func removeNewcomer(w *World, s *Secret) {
 }
 
 func wantsSupply(w *World, s *Secret) bool {
-	return strings.Contains(w.waits(s), "custody supply") && len(w.entry(s.Path).Live.Digest) == 0
+	run := w.entry(s.Path).Live
+	return strings.Contains(w.waits(s), "custody supply") && (len(run.Digest) == 0 || !bytes.Equal(run.Digest, s.handed))
 }
 
 // supply is a person who makes a credential upstream and hands it in. While the run waits, the one before it is gone:
@@ -141,6 +143,9 @@ func supply(w *World, s *Secret) {
 		return err
 	})
 	if w.notes[len(w.notes)-1] == "done" {
+		if run := w.entry(s.Path).Live; run != nil {
+			s.handed = run.Digest
+		}
 		w.events = append(w.events, Event{When: wantsSupply, Do: supply, of: s})
 	}
 }

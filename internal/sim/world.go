@@ -53,6 +53,7 @@ type Secret struct {
 	right    secret.Value    // what the upstream honours where the document holds another
 	lost     bool            // the upstream lost a change that it had acknowledged, see excuses
 	fellBack map[string]bool // consumers that were restored to what is refused by now
+	handed   []byte          // the digest of what a person handed in last
 }
 
 // World holds everything outside the engines.

@@ -14,6 +14,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/materializetest"
 )
 
@@ -124,5 +125,35 @@ func TestAccessListOutlivesDelivery(t *testing.T) {
 	defer folder.Close()
 	if got, err := folder.AccessList(config.Path); err != nil || string(got) != string(list) {
 		t.Errorf("got %x, %v, want the list that was there", got, err)
+	}
+}
+
+// TestMissingFileIsWrittenAgain: a stamp alone counted as the version being held, so where an older state was put back
+// and the file was gone, nothing was ever written.
+func TestMissingFileIsWrittenAgain(t *testing.T) {
+	config := config(t)
+	c := open(t, config)
+	older, newer := materializetest.Version(t, "a", "r", 1), materializetest.Version(t, "a", "s", 2)
+	if err := c.Deliver(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	given, known, err := c.Given(t.Context(), newer.Path)
+	if err != nil || !known || given != newer.ID {
+		t.Errorf("got %v, %t, %v, want the version that was delivered", given, known, err)
+	}
+	if err := c.Deliver(t.Context(), older); !errors.Is(err, materialize.ErrStale) {
+		t.Errorf("got %v while the file is there, want ErrStale", err)
+	}
+	if err := os.Remove(filepath.Join(config.Folder, config.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if proof, err := c.Prove(t.Context(), older); err != nil || proof.Version != (authority.VersionID{}) {
+		t.Errorf("got %+v, %v, want a file that is gone to hold no version", proof, err)
+	}
+	if err := c.Deliver(t.Context(), older); err != nil {
+		t.Errorf("got %v where the file is gone", err)
+	}
+	if proof, err := c.Prove(t.Context(), older); err != nil || proof.Version != older.ID {
+		t.Errorf("got %+v, %v, want the version that was written", proof, err)
 	}
 }
