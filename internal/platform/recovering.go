@@ -216,7 +216,7 @@ func (p *Platform) leftToAPerson(ctx context.Context) (bool, error) {
 
 func (p *Platform) toRecover(bound orchestrator.Secret) recovery.Secret {
 	s := recovery.Secret{
-		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Seeded: bound.Handover != nil,
+		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Server: bound.Server, Seeded: bound.Handover != nil,
 		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil,
 	}
 	if bound.Derived != nil {

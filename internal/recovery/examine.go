@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -64,7 +65,7 @@ func (e *Engine) examine(ctx context.Context, secrets []Secret, open bool) ([]*e
 		asking.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			c.ask(ctx)
+			e.ask(ctx, c)
 		})
 	}
 	asking.Wait()
@@ -116,16 +117,14 @@ func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
 }
 
 // ask signs in with the version of record, and where that is refused with the candidate of a run that was under way, unless
-// one more refused sign-in could lock the account out.
-func (c *examined) ask(ctx context.Context) {
+// one more refused sign-in could lock the account out. An upstream that never answers keeps no other from being asked.
+func (e *Engine) ask(ctx context.Context, c *examined) {
 	if c.declared == nil || c.declared.Upstream == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	u := c.declared.Upstream
 	if readier, able := u.(upstream.Readier); able {
-		if err := readier.Ready(ctx); err != nil {
+		if _, err := outward.Do(ctx, e.Calls, c.call(), func(ctx context.Context) (struct{}, error) { return struct{}{}, readier.Ready(ctx) }); err != nil {
 			c.situation.Kind, c.situation.Record, c.situation.Doubt = &upstream.Kind{Verifies: true}, upstream.Unknown, err.Error()
 			return
 		}
@@ -135,14 +134,21 @@ func (c *examined) ask(ctx context.Context) {
 	if !kind.Verifies || c.held == nil {
 		return
 	}
-	c.situation.Record, c.situation.Doubt = verify(ctx, u, c.held.Value)
+	c.situation.Record, c.situation.Doubt = e.verify(ctx, c, c.held.Value)
 	if c.situation.Record == upstream.Refused && !c.candidate.Empty() && kind.WrongEvery == 0 {
-		c.situation.Candidate, _ = verify(ctx, u, c.candidate)
+		c.situation.Candidate, _ = e.verify(ctx, c, c.candidate)
 	}
 }
 
-func verify(ctx context.Context, u upstream.Upstream, v secret.Value) (upstream.Verdict, string) {
-	verdict, err := u.Verify(ctx, v)
+// call is one to the secret's upstream.
+func (c *examined) call() outward.Call {
+	return outward.Call{Part: outward.Account(string(c.entry.Path)), Group: c.declared.Server, Limit: askTimeout}
+}
+
+func (e *Engine) verify(ctx context.Context, c *examined, v secret.Value) (upstream.Verdict, string) {
+	verdict, err := outward.Do(ctx, e.Calls, c.call(), func(ctx context.Context) (upstream.Verdict, error) {
+		return c.declared.Upstream.Verify(ctx, v)
+	})
 	if verdict == upstream.Accepted || verdict == upstream.Refused {
 		return verdict, ""
 	}

@@ -23,6 +23,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -57,6 +58,8 @@ type Secret struct {
 	Name     string
 	Path     authority.Path
 	Upstream upstream.Upstream
+	// Server are the upstreams that fail together with this one, "" when it is alone. See outward.Call.
+	Server string
 	// Inputs are the paths of those that it is computed from.
 	Inputs            []authority.Path
 	Seeded            bool
@@ -71,8 +74,10 @@ type Config struct {
 	Authority Authority
 	Journal   *journal.Journal
 	Record    Record
-	Now       func() time.Time
-	NewRun    func() authority.RunID
+	// Calls keeps calls to upstreams within bounds.
+	Calls  *outward.Calls
+	Now    func() time.Time
+	NewRun func() authority.RunID
 	// Candidate reads the candidate out of a pending entry.
 	Candidate func(pending secret.Value) (secret.Value, error)
 	// Requests is the prefix of the keys of open requests.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -16,6 +17,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -158,7 +160,7 @@ func password(t *testing.T, text string) secret.Value {
 func (w *world) engine(c *crash) *Engine {
 	made := store{w.store, c}
 	return New(Config{
-		Authority: made, Journal: journal.New(made), Record: log{w.log, c, &w.givenUp}, Now: clock,
+		Authority: made, Journal: journal.New(made), Record: log{w.log, c, &w.givenUp}, Calls: outward.New(time.Now), Now: clock,
 		NewRun:    func() authority.RunID { return "accepted" },
 		Candidate: func(pending secret.Value) (secret.Value, error) { return secret.Decode(pending.Expose("candidate")) },
 		Requests:  "request/open/",
@@ -283,4 +285,29 @@ func TestAcceptanceLeavesWhatIsRefusedToAPerson(t *testing.T) {
 	if recovery == nil || !strings.Contains(recovery.Waits(), "`custody rotate db --reason TEXT`") {
 		t.Errorf("the entry says %+v", recovery)
 	}
+}
+
+// silent never answers, not even when its context ends, until it is let go.
+type silent struct {
+	upstream.Upstream
+	until chan struct{}
+}
+
+func (silent) Kind() upstream.Kind { return accepts{}.Kind() }
+
+func (s silent) Verify(context.Context, secret.Value) (upstream.Verdict, error) {
+	<-s.until
+	return upstream.Accepted, nil
+}
+
+// TestUpstreamThatNeverAnswersWaitsForAPerson: the call ends for its caller within its limit, on the bubble's clock.
+func TestUpstreamThatNeverAnswersWaitsForAPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := silent{until: make(chan struct{})}
+		defer close(u.until)
+		report, err := newWorld(t).accept(&crash{}, u, true)
+		if err != nil || len(report.Secrets) != 1 || report.Secrets[0].Action != Person || !strings.Contains(report.Secrets[0].Why, "did not answer") {
+			t.Errorf("got %+v, %v, want the secret to wait for a person", report, err)
+		}
+	})
 }

@@ -380,7 +380,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
 	recoveries := recovery.New(recovery.Config{
-		Authority: p.store, Journal: entries, Record: p.record, Now: Now, NewRun: newRun,
+		Authority: p.store, Journal: entries, Record: p.record, Calls: p.calls, Now: Now, NewRun: newRun,
 		Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
 	})
 	if err := recoveries.Settle(ctx); err != nil && !errors.Is(err, audit.ErrBehind) { // behind again: that is accepted first
