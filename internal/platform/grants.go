@@ -45,6 +45,9 @@ func (p *Platform) Grant(ctx context.Context, by, reason string, grants []grant.
 
 // Revoke implements server.Service.
 func (p *Platform) Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error) {
+	if err := wellFormed(grants); err != nil {
+		return nil, err
+	}
 	entries, _ := p.Grants.Entries()
 	for _, g := range grants {
 		if !slices.ContainsFunc(entries, func(e grant.Entry) bool { return e.Grant == g }) {
@@ -56,10 +59,8 @@ func (p *Platform) Revoke(ctx context.Context, by, reason string, grants []grant
 
 // regrant changes what is granted, and has the estate in force held to that before it answers.
 func (p *Platform) regrant(grants []grant.Grant, change func() ([]grant.Entry, error)) ([]grant.Entry, error) {
-	for _, g := range grants {
-		if err := g.Check(); err != nil {
-			return nil, &server.Problem{Class: server.Usage, Text: err.Error(), Hint: "see `custody grant --help`"}
-		}
+	if err := wellFormed(grants); err != nil {
+		return nil, err
 	}
 	changed, err := change()
 	if err != nil {
@@ -68,6 +69,15 @@ func (p *Platform) regrant(grants []grant.Grant, change func() ([]grant.Entry, e
 	p.Reload()
 	p.Nudge()
 	return changed, nil
+}
+
+func wellFormed(grants []grant.Grant) error {
+	for _, g := range grants {
+		if err := g.Check(); err != nil {
+			return &server.Problem{Class: server.Usage, Text: err.Error(), Hint: "see `custody grant --help`"}
+		}
+	}
+	return nil
 }
 
 // ungranted are the findings about what is not granted.

@@ -35,7 +35,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "calls-carry-no-deadline", file: "rotation/run.go",
-		old: "\tctx, cancel := context.WithTimeout(ctx, left)\n", new: "\tctx, cancel := context.WithCancel(ctx)\n",
+		old: "outward.Run(ctx, turn, left, fn)", new: "outward.Run(ctx, turn, 1000*time.Hour, fn)",
 		run: scenario("abort-staged-dual"), caught: "no-orphans",
 	},
 	{
@@ -50,7 +50,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "consumer-is-not-repaired-between-runs", file: "orchestrator/act.go",
-		old: "\t\tif err := consumer.Deliver(ctx, held); err != nil {\n", new: "\t\tif steady {\n\t\t\tcontinue\n\t\t}\n\t\tif err := consumer.Deliver(ctx, held); err != nil {\n",
+		old: "\t\tif err := o.Rotation.Deliver(", new: "\t\tif steady {\n\t\t\tcontinue\n\t\t}\n\t\tif err := o.Rotation.Deliver(",
 		run: scenario("dual"), caught: "converges",
 	},
 	{

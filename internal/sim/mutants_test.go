@@ -81,7 +81,7 @@ var mutants = []mutant{
 	{
 		name: "journal-without-compare-and-set", file: "journal/journal.go",
 		old: "\trevision, err := j.records.Put(",
-		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\tentry.revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
+		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\trecord.Revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
 		run: scenario("abort-applied-dual"), caught: "no-orphans",
 	},
 	{
@@ -223,7 +223,7 @@ var faultyWorld = []mutant{
 	{
 		name: "run-completes-on-what-was-verified-once", file: "rotation/evidence.go",
 		old: "\tcase verdict == upstream.Accepted && a.run.Refused:\n", new: "\tcase verdict == upstream.Refused && !a.run.Refused:\n\t\treturn nil, nil\n\tcase verdict == upstream.Accepted && a.run.Refused:\n",
-		run: scenario("dual"), caught: "completes-on-evidence",
+		run: scenario("dual"), caught: "working-credential",
 	},
 	{
 		name: "consumer-that-fell-back-is-not-seen", file: "rotation/deliver.go",
