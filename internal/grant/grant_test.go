@@ -229,7 +229,7 @@ func TestNeeded(t *testing.T) {
 	}
 	want := []string{
 		"endpoint db 127.0.0.1:1 holds admin,own,shop ",
-		"reader admin upstream/db holds shop ",
+		"reader admin upstream/db holds admin,own,shop ",
 		"reader all consumer/app in mode 0644 holds all app",
 		"reader shop secret/copy holds copy ",
 		"reader shop secret/elsewhere holds elsewhere ",

@@ -30,7 +30,8 @@ func Needed(estate *intent.Estate) []Need {
 	return needs.list()
 }
 
-// upstream adds where the secret's upstream is, and that its admin credential is another owner's.
+// upstream adds where the secret's upstream is, and which admin credential opens it. That is granted by whomever the documents
+// say that they are: whoever edits an upstream to take another admin's credential can edit owners too.
 func (c collected) upstream(estate *intent.Estate, declared *intent.Secret) {
 	server, ok := estate.UpstreamOf(declared)
 	if !ok {
@@ -39,7 +40,10 @@ func (c collected) upstream(estate *intent.Estate, declared *intent.Secret) {
 	for _, address := range intent.Endpoints(server.Spec) {
 		c.add(Grant{Endpoint, server.Metadata.Name, address}, declared.Name)
 	}
-	if admin, ok := estate.AdminOf(server); ok && crosses(admin, declared) {
+	if told := intent.ToldProgram(declared.Spec.Rotation); told != "" {
+		c.add(Grant{Endpoint, server.Metadata.Name, "account of " + declared.Name + told}, declared.Name)
+	}
+	if admin, ok := estate.AdminOf(server); ok {
 		c.add(Grant{Reader, admin.Name, "upstream/" + server.Metadata.Name}, declared.Name)
 	}
 }

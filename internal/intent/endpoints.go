@@ -28,6 +28,14 @@ func Endpoints(spec v1alpha1.UpstreamSpec) []string {
 	return slices.Compact(found)
 }
 
+// ToldProgram is what the account's document tells a program of the host's, which may be an address; "" when that is nothing.
+func ToldProgram(rotation *v1alpha1.RotationSpec) string {
+	if rotation == nil || rotation.Exec == nil || len(rotation.Exec.Parameters) == 0 {
+		return ""
+	}
+	return told(rotation.Exec.Parameters)
+}
+
 // addressOf is HOST:PORT or the path of a socket, with how the server there is identified.
 func addressOf(host string, port int, tls, certificate string) string {
 	if transport.Socket(host) {

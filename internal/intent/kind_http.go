@@ -3,6 +3,9 @@
 package intent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -123,7 +126,21 @@ func httpAccount(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad
 	}
 }
 
-// httpEndpoints are the origins of every base address that the recipe has. It has no others, and follows no redirect.
+// recipeOf names the recipe, a defined one by what it says.
+func recipeOf(server v1alpha1.HTTPUpstream) string {
+	if server.Define == nil {
+		return server.Recipe
+	}
+	text, err := json.Marshal(server.Define)
+	if err != nil {
+		return "that cannot be written" // it was read from a document
+	}
+	sum := sha256.Sum256(text)
+	return "defined as " + hex.EncodeToString(sum[:16])
+}
+
+// httpEndpoints are the origins of every base address that the recipe has, with the recipe, which decides what is sent there.
+// It has no others, and follows no redirect.
 func httpEndpoints(spec v1alpha1.UpstreamSpec) []string {
 	server := *spec.HTTP
 	r, faults := httpRecipe(server)
@@ -136,7 +153,7 @@ func httpEndpoints(spec v1alpha1.UpstreamSpec) []string {
 	}
 	var all []string
 	for _, base := range bases {
-		all = append(all, originOf(base.String(), server.CACertificate))
+		all = append(all, originOf(base.String(), server.CACertificate)+" by recipe "+recipeOf(server))
 	}
 	return all
 }

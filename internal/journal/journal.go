@@ -146,6 +146,8 @@ type Recovery struct {
 	Next string `json:"next,omitempty"`
 	// Newer says which consumer was found to hold something newer.
 	Newer string `json:"newer,omitempty"`
+	// Pending is the run of the older state whose candidate may be in use, "" when there is none. It is kept until then.
+	Pending authority.RunID `json:"pending,omitempty"`
 }
 
 // RecoveryNow is Recovery while it is about the version of record, else nil: a run ends it by promoting another.

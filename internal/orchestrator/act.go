@@ -476,6 +476,9 @@ func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
 	if entry.Live != nil {
 		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, entry.Live.ID) })
 	}
+	if r := entry.RecoveryNow(); r != nil && r.Pending != "" {
+		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, r.Pending) })
+	}
 	if len(left) == 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -39,7 +40,7 @@ func (o *Orchestrator) Deliver(ctx context.Context, path authority.Path, consume
 			}
 			limited, cancel := context.WithTimeout(ctx, deliverTimeout)
 			delivery := Delivery{Consumer: c.Name(), Version: held.ID}
-			if err := c.Deliver(limited, held); err != nil {
+			if err := o.Rotation.Deliver(limited, s.Subject, c, held, outward.Begun); err != nil {
 				delivery.Fault = err.Error()
 			}
 			cancel()

@@ -72,7 +72,7 @@ func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if reason := cmp.Or(o.misplaced[s.Path], s.Broken); reason != "" {
+	if reason := cmp.Or(o.misplaced[s.Path], s.Broken, o.secrets[s.Path].Broken); reason != "" { // s may be of the estate before
 		return reason, nil
 	}
 	uses := s.Reads

@@ -73,7 +73,7 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 		if reason == nil {
 			return false, nil, nil, nil
 		}
-		hold, err := o.memberHolds(ctx, s)
+		hold, err := o.memberHolds(ctx, s, requests)
 		if err != nil {
 			return false, nil, nil, err
 		}
@@ -126,19 +126,24 @@ func ofGroup(s Secret, reason string) string {
 	return s.Subject.Secret + ", of the same group: " + reason
 }
 
-// memberHolds says why the group cannot begin, nil when it can.
-func (o *Orchestrator) memberHolds(ctx context.Context, s Secret) (*wait, error) {
+// memberHolds says why the group cannot begin, nil when it can. Requests are the leader's own.
+func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []trigger.Request) (*wait, error) {
 	for _, member := range s.Group.Members {
+		o.mu.Lock()
+		other, declared := o.secrets[member.Path]
+		asked := len(o.wants[member.Path].requests) > 0 || member.Path == s.Path && len(requests) > 0
+		o.mu.Unlock()
+		entry, err := o.Journal.Load(ctx, member.Path)
+		if err != nil {
+			return nil, err
+		}
+		if r := entry.RecoveryNow(); r != nil && r.Next != "" && !asked {
+			return &wait{reason: fmt.Sprintf("%s, of its group %s, which waits for %s", member.Secret, s.Group.Name, r.Waits())}, nil
+		}
 		if member.Path == s.Path {
 			continue
 		}
-		o.mu.Lock()
-		other, declared := o.secrets[member.Path]
-		o.mu.Unlock()
-		entry, err := o.Journal.Load(ctx, member.Path)
 		switch {
-		case err != nil:
-			return nil, err
 		case !declared || other.Suspended || other.Elsewhere:
 			return &wait{reason: fmt.Sprintf("%s, of its group %s, which is suspended or rotated elsewhere", member.Secret, s.Group.Name)}, nil
 		case entry.Live != nil:

@@ -118,6 +118,7 @@ type Turn struct {
 	gate  *Gate // nil without a group
 	left  sync.Once
 	began time.Time
+	ran   bool // Run makes the call, and its end leaves
 
 	over, givenUp bool // guarded by calls.mu
 }
@@ -151,6 +152,12 @@ func (c *Calls) Enter(ctx context.Context, call Call) (*Turn, error) {
 
 // Leave gives up a turn of which nothing was made, and does nothing after Run.
 func (t *Turn) Leave() {
+	if !t.ran {
+		t.leave()
+	}
+}
+
+func (t *Turn) leave() {
 	t.left.Do(func() {
 		if t.gate != nil {
 			t.gate.Leave()
@@ -195,6 +202,7 @@ func Run[T any](ctx context.Context, t *Turn, limit time.Duration, fn func(conte
 		defer cancel()
 		return fn(bounded)
 	}
+	t.ran = true
 	outside, back := away(ctx)
 	defer back()
 	bounded, cancel := context.WithTimeout(outside, limit)
@@ -248,7 +256,7 @@ func (t *Turn) end() {
 		}
 	}
 	c.mu.Unlock()
-	t.Leave()
+	t.leave()
 }
 
 // giveUp notes that nobody waits for the call any more, and reports whether it still goes on.

@@ -193,3 +193,27 @@ func TestPlaceIsGivenUpWhileACallGoesOn(t *testing.T) {
 		places.Leave()
 	})
 }
+
+// Each caller leaves its turn when it is done with it; the server is as busy as before.
+func TestCallThatWasGivenUpKeepsItsPlaceInTheGroup(t *testing.T) {
+	bubble(t, func(t *testing.T, calls *outward.Calls) {
+		release := make(chan struct{})
+		for i := range outward.Width {
+			turn, err := calls.Enter(t.Context(), outward.Call{Part: fmt.Sprint(i), Group: "server", Rank: outward.Cut})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = outward.Run(t.Context(), turn, time.Second, func(context.Context) (string, error) { <-release; return "", nil })
+			turn.Leave()
+		}
+		next := outward.Call{Part: "next", Group: "server", Rank: outward.Cut, Limit: time.Second}
+		if _, err := outward.Do(t.Context(), calls, next, answers); !errors.Is(err, outward.ErrBusy) {
+			t.Errorf("one more call than the group's width: %v", err)
+		}
+		close(release)
+		synctest.Wait()
+		if _, err := outward.Do(t.Context(), calls, next, answers); err != nil {
+			t.Errorf("once they have ended: %v", err)
+		}
+	})
+}

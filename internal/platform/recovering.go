@@ -193,9 +193,15 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, dry bo
 	}
 	var secrets []recovery.Secret
 	for _, name := range estate.SecretNames() {
-		if bound, ok := p.Orchestrator.Secret(name); ok {
-			secrets = append(secrets, p.toRecover(bound))
+		bound, ok := p.Orchestrator.Secret(name)
+		if !ok {
+			continue
 		}
+		declared := p.toRecover(bound)
+		if declared.Held, err = p.Orchestrator.Held(ctx, bound); err != nil {
+			return recovery.Report{}, err
+		}
+		secrets = append(secrets, declared)
 	}
 	report, err := p.Recovery.Accept(ctx, by, reason, was, secrets, open, dry)
 	if report.Incarnation == "" {

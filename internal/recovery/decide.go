@@ -47,8 +47,12 @@ type Situation struct {
 	// under way; "" where it was not asked. Doubt is why the answer is unknown.
 	Record, Candidate upstream.Verdict
 	Doubt             string
+	// HasCandidate: a run had prepared one, which may be in use.
+	HasCandidate bool
 	// Newer says which consumer holds something newer, "" when none does.
 	Newer string
+	// Held says why neither its upstream nor its consumers can be asked, "" when they can.
+	Held string
 }
 
 // Decision is what becomes of one secret, why, and the command with which a person goes on, if one must.
@@ -64,6 +68,8 @@ func Decide(s Situation) Decision {
 	switch {
 	case !s.Declared:
 		return Decision{Keeps, "no document declares it, so it was not tried", ""}
+	case s.Held != "":
+		return Decision{Person, "it waits for " + s.Held + ", and nothing outside can be asked until then", "custody recover accept --reason TEXT"}
 	case s.Derived && s.Blocked != "":
 		return Decision{Rotates, "it is computed again once " + s.Blocked + " is recovered", ""}
 	case s.Derived:
@@ -76,6 +82,9 @@ func Decide(s Situation) Decision {
 		return Decision{Keeps, "its upstream accepts it", ""}
 	case s.Candidate == upstream.Accepted:
 		return Decision{KeepsCandidate, "its upstream refuses the version of record and accepts the one that a run had prepared", ""}
+	case s.Record == upstream.Refused && s.HasCandidate && s.Candidate != upstream.Refused:
+		return Decision{Person, "its upstream refuses the version of record, and whether it accepts the one that a run had prepared is not known yet" + because(s.Doubt),
+			"custody recover accept --reason TEXT"}
 	case s.Record == upstream.Refused:
 		return refused(s)
 	}

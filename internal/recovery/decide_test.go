@@ -19,6 +19,9 @@ func TestDecide(t *testing.T) {
 	}{
 		"accepted":                       {Situation{HasValue: true, Kind: kind(upstream.Alternate), Record: upstream.Accepted, Newer: newer}, Keeps, ""},
 		"candidate accepted":             {Situation{HasValue: true, Kind: kind(upstream.Alternate), Record: upstream.Refused, Candidate: upstream.Accepted}, KeepsCandidate, ""},
+		"refused, candidate not asked":   {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Refused, HasCandidate: true}, Person, "custody recover accept --reason TEXT"},
+		"refused, candidate unknown":     {Situation{HasValue: true, Kind: kind(upstream.Overwrite), Record: upstream.Refused, HasCandidate: true, Candidate: upstream.Unknown}, Person, "custody recover accept --reason TEXT"},
+		"both refused":                   {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Refused, HasCandidate: true, Candidate: upstream.Refused}, Rotates, ""},
 		"refused, of a dual kind":        {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Refused}, Rotates, ""},
 		"refused, one of a pair":         {Situation{HasValue: true, Kind: kind(upstream.Alternate), Record: upstream.Refused}, Person, "custody rotate db --reason TEXT"},
 		"refused, may interrupt":         {Situation{HasValue: true, Kind: kind(upstream.Overwrite), Record: upstream.Refused, AllowInterruption: true}, Rotates, ""},
@@ -34,6 +37,8 @@ func TestDecide(t *testing.T) {
 		"not handed over, nobody to ask": {Situation{Seeded: true}, Person, "custody supply db --reason TEXT"},
 		"not handed over, newer outside": {Situation{Seeded: true, Kind: kind(upstream.Dual), Newer: newer}, Person, "custody supply db --reason TEXT"},
 		"never issued":                   {Situation{Kind: kind(upstream.Dual)}, Begins, ""},
+		"held, nothing can be asked":     {Situation{HasValue: true, Held: "a grant"}, Person, "custody recover accept --reason TEXT"},
+		"held, derived":                  {Situation{Derived: true, HasValue: true, Held: "a grant"}, Person, "custody recover accept --reason TEXT"},
 		"derived":                        {Situation{Derived: true, HasValue: true}, Keeps, ""},
 		"derived, input in doubt":        {Situation{Derived: true, HasValue: true, Blocked: "password"}, Rotates, ""},
 	} {

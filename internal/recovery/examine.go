@@ -29,6 +29,9 @@ type examined struct {
 	declared  *Secret
 	held      *authority.Versioned
 	candidate secret.Value
+	// prepared is the run that made the candidate; again: an earlier acceptance gave it up.
+	prepared  authority.RunID
+	again     bool
 	foreign   bool
 	situation Situation
 	decision  Decision
@@ -47,12 +50,15 @@ func (e *Engine) examine(ctx context.Context, secrets []Secret, open bool) ([]*e
 	}
 	var cases []*examined
 	for _, entry := range entries {
-		if open && entry.RecoveryNow() == nil {
+		if open && (entry.RecoveryNow() == nil || entry.Live != nil) { // a run that began since ends it
 			continue
 		}
 		c := &examined{entry: entry}
 		if at := slices.IndexFunc(secrets, func(s Secret) bool { return s.Path == entry.Path }); at >= 0 {
 			c.declared = &secrets[at]
+		}
+		if open && c.declared == nil { // it waits on
+			continue
 		}
 		if err := e.load(ctx, c); err != nil {
 			return nil, err
@@ -81,7 +87,7 @@ func (e *Engine) load(ctx context.Context, c *examined) error {
 	s := Situation{Secret: c.entry.Secret, HandedOver: c.entry.Tombstone != nil}
 	if d := c.declared; d != nil {
 		s.Secret, s.Declared, s.Derived = d.Name, true, len(d.Inputs) > 0
-		s.Seeded, s.AllowInterruption, s.Admin, s.Newer = d.Seeded, d.AllowInterruption, d.Admin, d.Newer
+		s.Seeded, s.AllowInterruption, s.Admin, s.Newer, s.Held = d.Seeded, d.AllowInterruption, d.Admin, d.Newer, d.Held
 	}
 	if r := c.entry.RecoveryNow(); r != nil && s.Newer == "" {
 		s.Newer = r.Newer
@@ -100,12 +106,18 @@ func (e *Engine) load(ctx context.Context, c *examined) error {
 	return e.loadCandidate(ctx, c)
 }
 
+// loadCandidate reads what the run that was under way had prepared, or the one that an earlier acceptance gave up.
 func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
-	run := c.entry.Live
-	if run == nil || run.Workflow != journal.Rotation {
+	switch run := c.entry.Live; {
+	case run != nil && run.Workflow == journal.Rotation:
+		c.prepared = run.ID
+	case run == nil && c.entry.RecoveryNow() != nil:
+		c.prepared, c.again = c.entry.RecoveryNow().Pending, true
+	}
+	if c.prepared == "" {
 		return nil
 	}
-	pending, err := e.Authority.Read(ctx, authority.PendingPath(c.entry.Path, run.ID))
+	pending, err := e.Authority.Read(ctx, authority.PendingPath(c.entry.Path, c.prepared))
 	if errors.Is(err, authority.ErrNotFound) {
 		return nil
 	}
@@ -119,7 +131,14 @@ func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
 // ask signs in with the version of record, and where that is refused with the candidate of a run that was under way, unless
 // one more refused sign-in could lock the account out. An upstream that never answers keeps no other from being asked.
 func (e *Engine) ask(ctx context.Context, c *examined) {
-	if c.declared == nil || c.declared.Upstream == nil {
+	if c.declared == nil {
+		return
+	}
+	if c.declared.Held != "" {
+		c.situation.Kind, c.situation.Record, c.situation.Doubt = &upstream.Kind{Verifies: true}, upstream.Unknown, "it waits for "+c.declared.Held
+		return
+	}
+	if c.declared.Upstream == nil {
 		return
 	}
 	u := c.declared.Upstream
@@ -134,9 +153,16 @@ func (e *Engine) ask(ctx context.Context, c *examined) {
 	if !kind.Verifies || c.held == nil {
 		return
 	}
+	c.situation.HasCandidate = !c.candidate.Empty()
+	if c.situation.HasCandidate && c.again && kind.WrongEvery > 0 { // the version of record was tried the time before
+		if c.situation.Candidate, c.situation.Doubt = e.verify(ctx, c, c.candidate); c.situation.Candidate != upstream.Accepted {
+			c.situation.Record = upstream.Unknown
+		}
+		return
+	}
 	c.situation.Record, c.situation.Doubt = e.verify(ctx, c, c.held.Value)
-	if c.situation.Record == upstream.Refused && !c.candidate.Empty() && kind.WrongEvery == 0 {
-		c.situation.Candidate, _ = e.verify(ctx, c, c.candidate)
+	if c.situation.Record == upstream.Refused && c.situation.HasCandidate && kind.WrongEvery == 0 {
+		c.situation.Candidate, c.situation.Doubt = e.verify(ctx, c, c.candidate)
 	}
 }
 
@@ -246,6 +272,9 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 	}
 	if c.recovers() {
 		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer}
+		if !c.candidate.Empty() {
+			entry.Recovery.Pending = c.prepared
+		}
 	}
 	return append(events, audit.Event{
 		Run: run, Step: "recovered " + string(entry.Path), Workflow: "operation", Secret: entry.Secret, Path: entry.Path, Version: entry.Current,

@@ -67,6 +67,8 @@ type Secret struct {
 	Admin             bool
 	// Newer says which consumer holds something newer, "" when none does.
 	Newer string
+	// Held says what it waits for that keeps its upstream and its consumers from being asked, "" when nothing does.
+	Held string
 }
 
 // Config wires an Engine.
@@ -204,7 +206,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	if err != nil {
 		return Report{}, fmt.Errorf("accepting the state that was put back: %w", err)
 	}
-	return report, e.Settle(ctx)
+	return report, e.Settle(context.WithoutCancel(ctx)) // what was accepted is put on record though its caller has gone
 }
 
 // requests are the keys of the open requests: what was asked of the newer state is not asked again.

@@ -311,3 +311,35 @@ func TestUpstreamThatNeverAnswersWaitsForAPerson(t *testing.T) {
 		}
 	})
 }
+
+// doubts refuses the first password and cannot say anything of others.
+type doubts struct{ upstream.Upstream }
+
+func (doubts) Kind() upstream.Kind { return accepts{}.Kind() }
+
+func (doubts) Verify(_ context.Context, v secret.Value) (upstream.Verdict, error) {
+	if v.ExposeText("password") == "first" {
+		return upstream.Refused, nil
+	}
+	return upstream.Unknown, errors.New("it is away")
+}
+
+// TestCandidateThatCouldNotBeAskedAboutIsKept: the only value that the upstream honoured was given up with its run.
+func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
+	w := newWorld(t)
+	report, err := w.accept(&crash{}, doubts{}, false)
+	if err != nil || report.Secrets[0].Action != Person {
+		t.Fatalf("got %+v, %v, want the secret to wait for a person", report, err)
+	}
+	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
+		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
+	}
+	declared := []Secret{{Name: "db", Path: path, Upstream: accepts{passwords: []string{"second"}}, Seeded: true}}
+	report, err = w.engine(&crash{}).Accept(t.Context(), "test", "it is back", nil, declared, true, false)
+	if err != nil || report.Secrets[0].Action != KeepsCandidate {
+		t.Errorf("got %+v, %v, want the candidate to be kept", report, err)
+	}
+	if held, err := w.store.Read(t.Context(), path); err != nil || held.Value.ExposeText("password") != "second" {
+		t.Errorf("the value of record is another: %v", err)
+	}
+}

@@ -4,12 +4,14 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -94,6 +96,9 @@ func (a *attempt) waivableUses(ctx context.Context) ([]journal.Waiver, error) {
 		return nil, err
 	}
 	uses, err := a.usesOf(ctx, witness, old)
+	if errors.Is(err, outward.ErrNotBegun) { // it was not asked
+		return nil, err
+	}
 	if err != nil {
 		return []journal.Waiver{{Kind: journal.WaivedEvidence, Why: err.Error()}}, nil
 	}

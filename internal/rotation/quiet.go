@@ -5,6 +5,7 @@ package rotation
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		return until("uses of the old credential to show upstream", left), nil
 	}
 	uses, err := a.usesOf(ctx, witness, a.p.old)
-	if err != nil && a.waives(journal.WaivedEvidence, "") {
+	if err != nil && !errors.Is(err, outward.ErrNotBegun) && a.waives(journal.WaivedEvidence, "") {
 		return nil, nil
 	}
 	if err != nil {

@@ -73,6 +73,9 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	if gap := estate.GapOf(declared); gap > 0 {
 		bound.Stagger = &orchestrator.Stagger{Set: declared.Spec.Rotation.Stagger.Set, Gap: gap}
 	}
+	if document, ok := estate.BootstrapOf(declared); ok {
+		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy}
+	}
 	if _, held := wanting.secrets[declared.Name]; held {
 		return bound, nil // no adapter is made of what may not be reached
 	}
@@ -92,8 +95,8 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	if len(estate.Opens(declared.Name)) > 0 {
 		bound.Escrow = &escrow{state: p.state, recipients: p.rootsGranted(estate), journal: journal.New(p.values)}
 	}
-	if document, ok := estate.BootstrapOf(declared); ok {
-		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy, Server: bound.Server}
+	if bound.Handover != nil {
+		bound.Handover.Server = bound.Server
 		if bound.Upstream != nil {
 			bound.Handover.Upstream = bound.Upstream
 		}

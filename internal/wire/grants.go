@@ -35,9 +35,11 @@ type grants struct {
 	mu      sync.Mutex
 	entries []grant.Entry
 	known   bool // entries were read
-	file    []byte
-	seen    fs.FileInfo // of the file as it was read last
-	fault   string
+	// uncopied: the copy beside the state is older than entries.
+	uncopied bool
+	file     []byte
+	seen     fs.FileInfo // of the file as it was read last
+	fault    string
 }
 
 // Refresh takes up the grants file where it changed, and the record. It reports whether what is granted is another than
@@ -61,14 +63,15 @@ func (g *grants) Refresh(ctx context.Context) bool {
 	if g.parts.store == (unborn{}) { // nothing can be recorded yet: the file is all there is
 		entries = g.ofFile()
 	}
-	if g.known && slices.Equal(entries, g.entries) {
-		return false
-	}
+	changed := !g.known || !slices.Equal(entries, g.entries)
 	g.entries, g.known = entries, true
-	if err := g.copy(); err != nil {
-		g.fault = cmp.Or(g.fault, err.Error())
+	if changed || g.uncopied {
+		err := g.copy()
+		if g.uncopied = err != nil; g.uncopied {
+			g.fault = cmp.Or(g.fault, err.Error())
+		}
 	}
-	return true
+	return changed
 }
 
 func (g *grants) follow(ctx context.Context) error {
@@ -80,7 +83,7 @@ func (g *grants) follow(ctx context.Context) error {
 	if err == nil && g.seen != nil && os.SameFile(info, g.seen) && info.ModTime().Equal(g.seen.ModTime()) && info.Size() == g.seen.Size() {
 		return nil
 	}
-	data, wanted, err := readGrants(name)
+	data, wanted, err := readGrants(name, g.parts.host.Estate)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,11 @@ func (g *grants) follow(ctx context.Context) error {
 	return nil
 }
 
+// ofFile is what the grants file says, as it was read last.
 func (g *grants) ofFile() []grant.Entry {
+	if g.file == nil {
+		return nil
+	}
 	wanted, _ := grant.Parse(g.file) // it was parsed before it was kept
 	entries := make([]grant.Entry, 0, len(wanted))
 	for _, one := range wanted {
@@ -183,9 +190,8 @@ func (g *grants) Add(ctx context.Context, by, reason string, wanted []grant.Gran
 
 // Revoke implements platform.Grants. What the grants file says is revoked there: it would be granted again by it.
 func (g *grants) Revoke(ctx context.Context, by, reason string, unwanted []grant.Grant) ([]grant.Entry, error) {
-	entries, _ := g.Entries()
-	for _, entry := range entries {
-		if entry.File && slices.Contains(unwanted, entry.Grant) {
+	for _, entry := range g.ofFile() {
+		if slices.Contains(unwanted, entry.Grant) {
 			return nil, &server.Problem{
 				Class: server.Refused, Text: fmt.Sprintf("the grants file %s says it: %s", g.parts.host.Grants, entry.Grant),
 				Hint: "take it out of that file; it is revoked within seconds, on record",
@@ -195,8 +201,12 @@ func (g *grants) Revoke(ctx context.Context, by, reason string, unwanted []grant
 	return g.book.Revoke(ctx, by, reason, unwanted)
 }
 
-// readGrants reads an operator's grants file, if it is believed as a host file is.
-func readGrants(name string) ([]byte, []grant.Grant, error) {
+// readGrants reads an operator's grants file, if it is believed as a host file is; it must lie outside of the estate, which
+// would otherwise grant to itself.
+func readGrants(name, estate string) ([]byte, []grant.Grant, error) {
+	if err := outside(name, estate); err != nil {
+		return nil, nil, err
+	}
 	if err := refused("the grants file "+name+" is not used", trustHost(name)); err != nil {
 		return nil, nil, err
 	}
@@ -222,22 +232,32 @@ func readAtMost(name string, most int64) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// ReadGrants reads an operator's grants file; it must lie outside of the estate, which would otherwise grant to itself.
+// ReadGrants reads an operator's grants file. Estate is the folder that it must not lie in, "" when there is none.
 func ReadGrants(name, estate string) ([]grant.Grant, error) {
-	if estate != "" {
-		file, err := filepath.EvalSymlinks(name)
-		if err != nil {
-			return nil, err
-		}
-		if folder, err := filepath.EvalSymlinks(estate); err == nil {
-			if relative, err := filepath.Rel(absolute(folder), absolute(file)); err == nil && filepath.IsLocal(relative) {
-				return nil, &server.Problem{Class: server.Refused, Text: "the grants file " + name + " is inside the estate, which would grant to itself",
-					Hint: "keep it where only the platform's operator can write"}
-			}
+	_, wanted, err := readGrants(name, estate)
+	return wanted, err
+}
+
+// outside refuses a file that lies in the estate, through whichever links.
+func outside(name, estate string) error {
+	if estate == "" {
+		return nil
+	}
+	file, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return fmt.Errorf("reading the grants file: %w", err)
+	}
+	folder, err := filepath.EvalSymlinks(estate)
+	if err != nil {
+		return nil //nolint:nilerr // an estate that is not there holds no file
+	}
+	if relative, err := filepath.Rel(absolute(folder), absolute(file)); err == nil && filepath.IsLocal(relative) {
+		return &server.Problem{
+			Class: server.Refused, Text: "the grants file " + name + " is inside the estate, which would grant to itself",
+			Hint: "keep it where only the platform's operator can write",
 		}
 	}
-	_, wanted, err := readGrants(name)
-	return wanted, err
+	return nil
 }
 
 func absolute(name string) string {
@@ -273,7 +293,7 @@ func Granted(host v1alpha1.HostSpec) (grant.Set, error) {
 		return nil, err
 	}
 	if host.Grants != "" {
-		_, wanted, err := readGrants(host.Grants)
+		_, wanted, err := readGrants(host.Grants, host.Estate)
 		if err != nil && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}

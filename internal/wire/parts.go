@@ -199,7 +199,7 @@ func (p *parts) rootRecipients() ([]age.Recipient, error) {
 	}
 	var granted grant.Set
 	if p.host.Grants != "" {
-		_, wanted, err := readGrants(p.host.Grants)
+		_, wanted, err := readGrants(p.host.Grants, p.host.Estate)
 		if err != nil {
 			return nil, fmt.Errorf("making the authority: %w", err)
 		}
