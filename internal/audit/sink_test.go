@@ -258,7 +258,8 @@ func (a away) Last(ctx context.Context) ([]byte, error) {
 	return a.FileSink.Last(ctx)
 }
 
-// An older log that was put back while the place was away must not replace the evidence of that.
+// An older log that was put back while the place was away must not replace the evidence of that, and takes no event once the
+// evidence is read.
 func TestPlaceThatComesLateKeepsItsNewerCheckpoint(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	there := new(atomic.Bool)
@@ -278,21 +279,28 @@ func TestPlaceThatComesLateKeepsItsNewerCheckpoint(t *testing.T) {
 	cfg := config(t, rewrite(t, lines, sign(t, lines)))
 	cfg.Sinks = []audit.Sink{sink}
 	there.Store(false)
-	older, err := audit.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	there.Store(true)
-	if err := older.Append(t.Context(), audittest.Event(9)); err != nil {
-		t.Fatal(err)
-	}
-	if err := older.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(contents(t, elsewhere)["checkpoint"], kept) {
-		t.Error("the newer checkpoint was replaced")
-	}
-	if got := older.Findings(); len(got) != 2 || got[0].Kind != audit.Unread || got[1].Kind != audit.Unsent {
-		t.Errorf("findings %v, want that the place was not compared, and that it was left as it is", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		older, err := audit.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the first offer has failed
+		there.Store(true)
+		if err := older.Append(t.Context(), audittest.Event(9)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the second was held against what the place keeps
+		if err := older.Append(t.Context(), audittest.Event(10)); !errors.Is(err, audit.ErrBehind) {
+			t.Errorf("error %v, want %v", err, audit.ErrBehind)
+		}
+		if err := older.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(contents(t, elsewhere)["checkpoint"], kept) {
+			t.Error("the newer checkpoint was replaced")
+		}
+		if got := older.Findings(); len(got) != 2 || got[0].Kind != audit.Unread || got[1].Kind != audit.Unsent {
+			t.Errorf("findings %v, want that the place was not compared, and that it was left as it is", got)
+		}
+	})
 }
