@@ -16,6 +16,7 @@ import (
 
 	"custody.dev/custody/internal/realparts/client"
 	"custody.dev/custody/internal/realparts/signin"
+	"custody.dev/custody/internal/thorough"
 )
 
 // clientPlan tells a client process what to do, and at which PostgreSQL server.
@@ -123,8 +124,10 @@ func (r *rig) refused(c credential) bool {
 }
 
 func (r *rig) startClient(ignoresReload bool) *running {
+	// Each sign-in costs a small machine some 30 ms of processor time.
+	workers, every := thorough.Of(4, 4, 8), thorough.Of(200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond)
 	return startClient(r.t, clientPlan{Host: r.database.Host, Port: r.database.Port, Plan: client.Plan{
-		Folder: filepath.Join(r.dir, "client"), Workers: 8, Every: 100 * time.Millisecond,
+		Folder: filepath.Join(r.dir, "client"), Workers: workers, Every: every,
 		Polled: filepath.Join(r.dir, "app", "polled.json"), Held: filepath.Join(r.dir, "app", "held.json"), IgnoresReload: ignoresReload,
 	}})
 }

@@ -147,7 +147,7 @@ func (r *rig) finding(words ...string) string {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("no finding says %q: %q\n%s", words, findings, r.log())
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(between)
 	}
 }
 
@@ -213,6 +213,6 @@ func eventually(t *testing.T, what string, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %s for %s", hang, what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(between)
 	}
 }

@@ -243,6 +243,6 @@ func (r *rig) settled(name, before string) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("rotating %s did not end; it waits for %q; live %+v\n%s", name, row.Waiting, row.Live, r.log())
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(between)
 	}
 }

@@ -19,6 +19,9 @@ import (
 // or where a call's deadline has to pass within half a minute; a busy one takes as long as it takes.
 const hang = 10 * time.Minute
 
+// between two looks: each is a request to the server, which would do little else.
+const between = 50 * time.Millisecond
+
 // size is how much a test of kinds tries.
 type size struct {
 	// rotations of each kind where nothing is broken, shared by at most so many accounts, and of each admin.

@@ -35,7 +35,7 @@ const (
 	// which takes seconds; one that is killed may lose what the next start needs.
 	pressAfter = 5 * time.Minute
 	// pollInterval lies between two looks.
-	pollInterval = 25 * time.Millisecond
+	pollInterval = 100 * time.Millisecond
 )
 
 // shortDir is a folder whose path leaves room for the name of a socket; it goes with the test.

@@ -283,7 +283,7 @@ func (t *tour) unharmed(c *signingIn, before int64) {
 	seen, err := c.seen()
 	// What was just shown may have taken less time than lies between two sign-ins.
 	for limit := time.Now().Add(10 * time.Second); err == nil && seen.SignIns == before && time.Now().Before(limit); seen, err = c.seen() {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 	if err != nil {
 		t.fail("%w", err)

@@ -162,7 +162,7 @@ func (t *tour) await(what string, within time.Duration, done func() bool) {
 			t.fail("waited %s for %s", within, what)
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
