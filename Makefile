@@ -108,12 +108,16 @@ adapters: ## each upstream's own tests on its server; most of their time is wait
 	first=$$(grep -E '/(mail|minio|mysql|postgres)$$' <<<"$$all")
 	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 4 $$first $$(grep -vxF "$$first" <<<"$$all")
 
-# These measure how long clients are refused, and so run alone.
+# What measures how long clients are refused runs alone: it locks the file that CUSTODY_TURNS names, while the rest shares it.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies
-	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 1 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
+	@CUSTODY_TURNS=$$(mktemp)
+	trap 'rm -f "$$CUSTODY_TURNS"' EXIT
+	export CUSTODY_TURNS
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
 
+# Much of it is waiting, and none of it measures.
 acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial
-	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 ./internal/acceptance
+	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 -parallel 6 ./internal/acceptance
 
 demo-test:
 	@$(TESTSUMMARY) -part demo $(TEST) -count 1 ./tools/demo

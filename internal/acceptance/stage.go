@@ -39,6 +39,8 @@ type plan struct {
 	accounts func(Kind) int
 	// proxied: whatever Custody says to a server goes through a proxy.
 	proxied bool
+	// measure, unless nil, is called when the servers run and nothing uses them yet.
+	measure func()
 }
 
 // Stage is one platform that carries the kinds of a test, and their servers.
@@ -191,6 +193,9 @@ func newStage(t *testing.T, chosen []Kind, p plan, crew func(*live) crew) *Stage
 	}
 	s.declare()
 	started := time.Since(began)
+	if p.measure != nil {
+		p.measure()
+	}
 	for _, l := range s.kinds {
 		l.startClient(crew(l))
 	}

@@ -92,8 +92,10 @@ func Test(t *testing.T, kinds ...Kind) {
 		return
 	}
 	n, random := sized(), thorough.Random(t, t.Name())
+	turns := takeTurns(t)
+	turns.together()
 	began := time.Now()
-	s := newStage(t, complete(t, kinds), plan{settle: "300ms", accounts: n.accounts, proxied: true},
+	s := newStage(t, complete(t, kinds), plan{settle: "300ms", accounts: n.accounts, proxied: true, measure: turns.alone},
 		func(l *live) crew { return crew{l.calm(n), n.workers(l.Kind), 0} })
 	lap := func(what string) {
 		t.Logf("%s: %s", what, time.Since(began).Round(100*time.Millisecond))
@@ -101,6 +103,7 @@ func Test(t *testing.T, kinds ...Kind) {
 	}
 	lap("start")
 	s.rotations(t, n)
+	turns.together()
 	lap("rotations")
 	s.sound()
 	if s.onlyThose(n); len(s.kinds) == 0 {
