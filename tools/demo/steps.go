@@ -198,7 +198,7 @@ func (t *tour) steadyState() {
 	if t.database != nil {
 		to = target{Kind: postgresql, Host: t.database.Host, Port: t.database.Port}
 	}
-	t.client = t.enter(shop, plan{Target: to, Plan: client.Plan{Workers: 8, Every: 200 * time.Millisecond}})
+	t.client = t.enter(shop, plan{Target: to, Plan: client.Plan{Workers: 8, Every: 500 * time.Millisecond}})
 	t.settled(t.rotated, "")
 	t.await("phase 4", time.Minute, func() bool {
 		status, err := t.ask().Status(t.ctx)
