@@ -114,7 +114,7 @@ kinds: build ## each kind on the whole product: rotations under sign-ins, kills,
 	@CUSTODY_TURNS=$$(mktemp)
 	trap 'rm -f "$$CUSTODY_TURNS"' EXIT
 	export CUSTODY_TURNS
-	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 -parallel 5 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
 
 # Much of it is waiting, and none of it measures.
 acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial

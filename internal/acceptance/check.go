@@ -40,17 +40,11 @@ func (l *live) sound(t *testing.T, names []string, replaced func(name string) in
 // stale checks that no credential which was delivered before opens anything. At least so many were.
 func (l *live) stale(ctx context.Context, t *testing.T, name string, replaced int) {
 	t.Helper()
-	now := l.stage.Fields(name)["version"]
-	l.stage.past.Lock()
-	defer l.stage.past.Unlock()
+	old := l.stage.replaced(name)
+	replaced -= len(old)
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 8) // servers take their time over a wrong sign-in
-	for version, fields := range l.stage.delivered[name] {
-		if version == now {
-			continue
-		}
-		replaced--
-		delete(l.stage.delivered[name], version) // once is enough
+	for version, fields := range old {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()

@@ -52,29 +52,27 @@ func (s *Stage) rotations(t *testing.T, n size) {
 	all.Wait()
 	s.settle(t)
 	time.Sleep(time.Second) // clients see the last credential
-	for _, l := range s.kinds {
-		t.Run("rotated/"+l.Name, func(t *testing.T) {
-			stats, done, each := l.client.stop(t), 0, n.each(l.Kind)
-			for _, name := range l.calm(n) {
-				if faults[name] != nil {
-					t.Errorf("%v\n%s%s", faults[name], tail(s.log()), l.said())
-				}
-				row, _ := s.drive.look(name)
-				done += number(row.Version) - l.versions[name]
-				if got, want := number(row.Version), l.versions[name]+each; got != want {
-					t.Errorf("%s: version %d, want %d", name, got, want)
-				}
+	s.eachKind(t, "rotated", func(t *testing.T, l *live) {
+		stats, done, each := l.client.stop(t), 0, n.each(l.Kind)
+		for _, name := range l.calm(n) {
+			if faults[name] != nil {
+				t.Errorf("%v\n%s%s", faults[name], tail(s.log()), l.said())
 			}
-			l.quiet(t, stats, false)
-			l.sound(t, l.calm(n), func(string) int { return each })
-			line := fmt.Sprintf("%d rotations in %s under %d clients: %d sign-ins, %d refused, %d late, longest %s", done,
-				took[l.Name].Round(100*time.Millisecond), n.workers(l.Kind)*len(l.calm(n)), stats.SignIns, stats.Refused, stats.Late, stats.Longest.Round(time.Millisecond))
-			if l.Capability == upstream.Overwrite {
-				line += s.gaps(t, stats)
+			row, _ := s.drive.look(name)
+			done += number(row.Version) - l.versions[name]
+			if got, want := number(row.Version), l.versions[name]+each; got != want {
+				t.Errorf("%s: version %d, want %d", name, got, want)
 			}
-			fmt.Printf("acceptance: %s (%s): %s\n", l.Name, l.class(), line)
-		})
-	}
+		}
+		l.quiet(t, stats, false)
+		l.sound(t, l.calm(n), func(string) int { return each })
+		line := fmt.Sprintf("%d rotations in %s under %d clients: %d sign-ins, %d refused, %d late, longest %s", done,
+			took[l.Name].Round(100*time.Millisecond), n.workers(l.Kind)*len(l.calm(n)), stats.SignIns, stats.Refused, stats.Late, stats.Longest.Round(time.Millisecond))
+		if l.Capability == upstream.Overwrite {
+			line += s.gaps(t, stats)
+		}
+		fmt.Printf("acceptance: %s (%s): %s\n", l.Name, l.class(), line)
+	})
 	for i, err := range adminFaults {
 		if err != nil {
 			t.Errorf("%s: %v", s.admins[i], err)

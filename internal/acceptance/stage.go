@@ -231,6 +231,20 @@ func (s *Stage) ready() {
 	}
 }
 
+// replaced takes out what was delivered of a secret before what is delivered now: to try it once is enough.
+func (s *Stage) replaced(name string) map[string]map[string]string {
+	now := s.Fields(name)["version"]
+	s.past.Lock()
+	defer s.past.Unlock()
+	old := s.delivered[name]
+	delete(s.delivered, name)
+	if current, ok := old[now]; ok {
+		delete(old, now)
+		s.delivered[name] = map[string]map[string]string{now: current}
+	}
+	return old
+}
+
 // remember keeps what was delivered as a version.
 func (s *Stage) remember(name, _ string) {
 	fields, err := readFields(s.file("app/" + name + ".polled.json"))

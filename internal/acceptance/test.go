@@ -117,20 +117,29 @@ func Test(t *testing.T, kinds ...Kind) {
 	lost.work.wait()
 	s.settle(t)
 	lap("rest")
-	for _, l := range s.kinds { // before a further rotation hides what is left over
-		t.Run("at-rest/"+l.Name, func(t *testing.T) {
-			l.sound(t, s.broken(l, n), func(name string) int { return killed.rotated(name) + lost.work.rotated(name) })
-		})
-	}
+	s.eachKind(t, "at-rest", func(t *testing.T, l *live) { // before a further rotation hides what is left over
+		l.sound(t, s.broken(l, n), func(name string) int { return killed.rotated(name) + lost.work.rotated(name) })
+	})
 	final := s.turn(s.everySecret(n), 1)
 	final.wait()
 	s.settle(t)
 	time.Sleep(time.Second) // clients see the last credential
-	for _, l := range s.kinds {
-		t.Run("recovered/"+l.Name, func(t *testing.T) { s.recovered(t, l, n, found[l.Name], killed, lost, final) })
-	}
+	s.eachKind(t, "recovered", func(t *testing.T, l *live) { s.recovered(t, l, n, found[l.Name], killed, lost, final) })
 	s.sound()
 	lap("once more")
+}
+
+// eachKind looks at the kinds at the same time: servers answer wrong sign-ins late.
+func (s *Stage) eachKind(t *testing.T, what string, look func(*testing.T, *live)) {
+	t.Helper()
+	t.Run(what, func(t *testing.T) {
+		for _, l := range s.kinds {
+			t.Run(l.Name, func(t *testing.T) {
+				t.Parallel()
+				look(t, l)
+			})
+		}
+	})
 }
 
 // recovered checks a kind after trouble, and prints what came of it.
