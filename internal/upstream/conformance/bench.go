@@ -52,6 +52,21 @@ func (b *bench) anew(name string, test func(*bench)) bool {
 	})
 }
 
+// each runs so many tests, beside each other where fixtures are independent.
+func (b *bench) each(count int, test func(i int)) {
+	if !b.Beside {
+		for i := range count {
+			test(i)
+		}
+		return
+	}
+	var tests sync.WaitGroup
+	for i := range count {
+		tests.Go(func() { test(i) })
+	}
+	tests.Wait()
+}
+
 func (b *bench) saw(err error, values ...secret.Value) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
