@@ -61,7 +61,7 @@ func TestSuiteThroughPooler(t *testing.T) {
 				config := through(r.config(mode), pooler, false)
 				config.Usage = true
 				fixture := r.fixture(config)
-				fixture.Cut = nil // the pooler has no part in changes
+				fixture.Cut, fixture.Hold = nil, nil // the pooler has no part in changes
 				logs := fixture.Log
 				fixture.Log = func() string { return logs() + pooler.Log() }
 				return fixture

@@ -112,8 +112,8 @@ func (r *rig) fixture(config postgres.Config) upstreamtest.Fixture {
 		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
 		Skew:        skew,
 		Held:        func(t *testing.T) []string { return r.on(t).held(users(config)...) },
-		EnforcesRun: true,
-		Log:         r.server.Log,
+		EnforcesRun: true, Beside: true,
+		Log: r.server.Log,
 	}
 }
 
