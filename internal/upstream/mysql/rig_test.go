@@ -139,6 +139,7 @@ func (r *rig) fixture(config mysql.Config) upstreamtest.Fixture {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	plain := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
 	strict := newRig(t, realparts.MariaDBOptions{Settings: map[string]string{"plugin-load-add": "simple_password_check"}})
 	var forms []upstreamtest.Form

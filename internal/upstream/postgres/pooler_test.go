@@ -50,6 +50,7 @@ func through(config postgres.Config, pooler *realparts.Pooler, own bool) postgre
 }
 
 func TestSuiteThroughPooler(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	r.sql("GRANT pg_read_all_stats TO custody_admin")
 	var forms []upstreamtest.Form
@@ -73,6 +74,7 @@ func TestSuiteThroughPooler(t *testing.T) {
 
 // A pooler with passwords of its own honours what it was given until somebody gives it something else.
 func TestPoolerWithOwnPasswords(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	config := r.config(upstream.Alternate)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
@@ -113,6 +115,7 @@ func TestPoolerWithOwnPasswords(t *testing.T) {
 
 // What the server refuses and the pooler still takes is not yet revoked; the pooled connection of a client makes it so.
 func TestPoolerThatStillAccepts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	config := r.config(upstream.Overwrite)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
@@ -140,6 +143,7 @@ func TestPoolerThatStillAccepts(t *testing.T) {
 }
 
 func TestPoolersFaultsDecideNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
 	config := through(r.config(upstream.Alternate), pooler, false)
@@ -158,6 +162,7 @@ func TestPoolersFaultsDecideNothing(t *testing.T) {
 }
 
 func TestUsesNamesWho(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
 	config := through(r.config(upstream.Alternate), pooler, false)

@@ -118,6 +118,7 @@ func (r *rig) fixture(config postgres.Config) upstreamtest.Fixture {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	plain := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	plain.sql("GRANT pg_read_all_stats TO custody_admin")
 	strict := newRig(t, realparts.PostgresOptions{Settings: loud(map[string]string{"shared_preload_libraries": "passwordcheck"})})
