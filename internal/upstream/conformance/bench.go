@@ -52,17 +52,23 @@ func (b *bench) anew(name string, test func(*bench)) bool {
 	})
 }
 
-// each runs so many tests, beside each other where fixtures are independent.
+// atOnce is how many fixtures one test uses beside each other: servers take only so many connections.
+const atOnce = 4
+
+// each runs so many tests, some beside each other where fixtures are independent.
 func (b *bench) each(count int, test func(i int)) {
-	if !b.Beside {
-		for i := range count {
-			test(i)
-		}
-		return
+	width := 1
+	if b.Beside {
+		width = atOnce
 	}
+	free := make(chan struct{}, width)
 	var tests sync.WaitGroup
 	for i := range count {
-		tests.Go(func() { test(i) })
+		free <- struct{}{}
+		tests.Go(func() {
+			defer func() { <-free }()
+			test(i)
+		})
 	}
 	tests.Wait()
 }
