@@ -102,11 +102,11 @@ raced: ## tests without servers, with the race detector, where something is shar
 full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
 	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) $(FULL)
 
-# Those that wait longest begin first.
+# Those that take longest begin first. They wait more than they compute, so more of them run at once than there are cores.
 adapters: ## each upstream's own tests on its server; most of their time is waiting
 	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)')
-	first=$$(grep -E '/(mail|minio|mysql|postgres)$$' <<<"$$all")
-	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 4 $$first $$(grep -vxF "$$first" <<<"$$all")
+	first=$$(grep -E '/(mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
+	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 6 -parallel 4 $$first $$(grep -vxF "$$first" <<<"$$all")
 
 # These measure how long clients are refused, and so run alone.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies
