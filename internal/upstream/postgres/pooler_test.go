@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/postgres"
 	"custody.dev/custody/internal/upstream/upstreamtest"
@@ -49,14 +50,19 @@ func through(config postgres.Config, pooler *realparts.Pooler, own bool) postgre
 	return config
 }
 
+// Each way of pooling and each mode are tried once; which with which is drawn, and the long run has all.
 func TestSuiteThroughPooler(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	r.sql("GRANT pg_read_all_stats TO custody_admin")
 	var forms []upstreamtest.Form
-	for _, pooling := range []string{"session", "transaction"} {
+	drawn := thorough.Random(t, t.Name()).IntN(2)
+	for i, pooling := range []string{"session", "transaction"} {
 		pooler := behindQuery(r, map[string]string{"pool_mode": pooling})
-		for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
+		for j, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
+			if !thorough.Long() && (i+j)%2 != drawn {
+				continue
+			}
 			forms = append(forms, upstreamtest.Form{Name: pooling + ", " + string(mode), Fresh: func(t *testing.T) upstreamtest.Fixture {
 				r := r.on(t)
 				config := through(r.config(mode), pooler, false)
