@@ -146,7 +146,6 @@ func TestWaitingEndsAtTheDeadline(t *testing.T) {
 }
 
 func TestRunsWaitForEachOther(t *testing.T) {
-	t.Parallel()
 	r := newRig(t, realparts.MariaDBOptions{})
 	config := r.config(upstream.Dual)
 	u := r.open(config)
