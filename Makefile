@@ -103,11 +103,12 @@ raced: ## tests without servers, with the race detector, where something is shar
 full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
 	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) $$($(GO) list ./... | grep -E '$(FULL)')
 
-# Nothing here measures, and most of it waits. Those that take longest begin first.
+# Nothing here measures. They wait more than they compute, so more of them run at once than there are cores, those that take
+# longest first.
 adapters: ## each upstream's own tests on its server, and the tour
 	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)|/tools/demo$$')
-	first=$$(grep -E '/(demo|mail|minio|mysql|postgres)$$' <<<"$$all")
-	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 5 $$first $$(grep -vxF "$$first" <<<"$$all")
+	first=$$(grep -E '/(demo|mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
+	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 6 -parallel 4 $$first $$(grep -vxF "$$first" <<<"$$all")
 
 # What measures how long clients are refused runs alone: it locks the file that CUSTODY_TURNS names, while the rest shares it.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies

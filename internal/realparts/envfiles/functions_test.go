@@ -35,20 +35,21 @@ func apply(t *testing.T, password, template string) (text string, ok bool) {
 
 // The functions of derived secrets that quote for a shell and for systemd, read by these.
 func TestShellAndSystemdReadWhatFunctionsWrite(t *testing.T) {
+	type written struct{ password, reader string }
+	var contents [][]byte // all in one call, which starts every reader
+	var wants []written
 	for reader, function := range map[string]string{"sh": "shell", "systemd": "systemd"} {
-		var contents [][]byte
-		var wants []string
 		for _, password := range values(100) {
 			line, ok := apply(t, password, "A={{ "+function+" .db.password }}\nZ=end\n")
 			if ok && !strings.ContainsRune(password, '\ufffe') {
-				contents, wants = append(contents, []byte(line)), append(wants, password)
+				contents, wants = append(contents, []byte(line)), append(wants, written{password, reader})
 			}
 		}
-		got := Read(t, contents)
-		for i, want := range wants {
-			if read := got[reader][i]; read["A"] != want || read["Z"] != "end" {
-				t.Errorf("%s: %q is read as %q from %q", function, want, read, contents[i])
-			}
+	}
+	got := Read(t, contents)
+	for i, want := range wants {
+		if read := got[want.reader][i]; read["A"] != want.password || read["Z"] != "end" {
+			t.Errorf("written for %s: %q is read as %q from %q", want.reader, want.password, read, contents[i])
 		}
 	}
 }

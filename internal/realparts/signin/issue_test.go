@@ -4,7 +4,6 @@ package signin_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -79,16 +78,4 @@ func giteaToken(t *testing.T, server *realparts.GiteaServer, password string) st
 	}
 	post(t, server.Client, request, &made)
 	return made.Token
-}
-
-// queue makes a queue of a broker.
-func queue(t *testing.T, server *realparts.RabbitMQServer, name string) {
-	t.Helper()
-	address := fmt.Sprintf("http://%s:%d/api/queues/%%2F/%s", server.Host, server.ManagementPort, name)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address, strings.NewReader(`{"durable": true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.SetBasicAuth(server.Root.ExposeText("username"), server.Root.ExposeText("password"))
-	post(t, http.DefaultClient, request, nil)
 }

@@ -52,6 +52,27 @@ func (b *bench) anew(name string, test func(*bench)) bool {
 	})
 }
 
+// atOnce is how many fixtures one test uses beside each other: servers take only so many connections.
+const atOnce = 4
+
+// each runs so many tests, some beside each other where fixtures are independent.
+func (b *bench) each(count int, test func(i int)) {
+	width := 1
+	if b.Beside {
+		width = atOnce
+	}
+	free := make(chan struct{}, width)
+	var tests sync.WaitGroup
+	for i := range count {
+		free <- struct{}{}
+		tests.Go(func() {
+			defer func() { <-free }()
+			test(i)
+		})
+	}
+	tests.Wait()
+}
+
 func (b *bench) saw(err error, values ...secret.Value) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -165,7 +165,7 @@ func fixture(config memory.Config, change func(*wired)) func(conformance.T) conf
 			change(w)
 		}
 		return conformance.Fixture{
-			Upstream: w, EnforcesRun: config.EnforcesRun,
+			Upstream: w, EnforcesRun: config.EnforcesRun, Beside: true,
 			Break: func() { u.SetDown(true) },
 			Mend: func() {
 				u.SetDown(false)
@@ -375,6 +375,45 @@ func TestMutantsAreFound(t *testing.T) {
 				t.Errorf("%s: got %q, want a failure with %q; all: %v", mutant.test, got, mutant.message, failures)
 			}
 		})
+	}
+}
+
+// However places are drawn, the last reply is lost that the call needs, and the last request is kept back.
+func TestLastPlaceIsAlwaysTried(t *testing.T) {
+	for _, draw := range []func(int) int{func(int) int { return 0 }, func(n int) int { return n - 1 }} {
+		for _, mutant := range []struct {
+			test, message string
+			change        func(*wired)
+		}{
+			{"LostRepliesOfApply", "said not to be applied", func(w *wired) {
+				w.apply = func(call func() (secret.Value, error), _ authority.RunID, _, _ secret.Value) (secret.Value, error) {
+					v, err := call()
+					if errors.Is(err, errLost) { // true of the first reply, not of the last
+						err = fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)
+					}
+					return v, err
+				}
+			}},
+			{"RequestsThatLandLate", "the candidate that was taken back", func(w *wired) {
+				w.kind = func(k upstream.Kind) upstream.Kind {
+					k.Fences = true // which the double does not
+					return k
+				}
+			}},
+		} {
+			fresh := fixture(memory.Config{Shape: memory.Dual, CallDeadline: callDeadline}, mutant.change)
+			drawn := func(t conformance.T) conformance.Fixture {
+				f := fresh(t)
+				f.Draw = draw
+				return f
+			}
+			var failures []string
+			chosen := func(name string) bool { return name == mutant.test }
+			err := conformance.Check(t.Context(), drawn, chosen, func(r conformance.Result) { failures = append(failures, r.Failures...) })
+			if got := strings.Join(failures, "\n"); err != nil || !strings.Contains(got, mutant.message) {
+				t.Errorf("%s, drawn %d of 4: got %q and error %v, want a failure with %q", mutant.test, draw(4), got, err, mutant.message)
+			}
+		}
 	}
 }
 

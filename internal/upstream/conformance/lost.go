@@ -14,17 +14,37 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// maxReplies bounds how many replies a call may need. One with more is not tried whole, which counts as a failure.
-const maxReplies = 60
+const (
+	// maxReplies bounds how many replies a call may need. One with more is not tried whole, which counts as a failure.
+	maxReplies = 60
+	// sampled: of so many places where a reply may be lost, one is tried when they are sampled.
+	sampled = 4
+)
 
 // cutEach runs test with the replies lost after none, after one and so on, each time on a fresh fixture, until a call
-// had all that it needed.
+// had all that it needed. When places are sampled, it goes on by more than one reply, and then back to the last reply that
+// the call needs: what was lost there has had its effect.
 func (b *bench) cutEach(test func(b *bench, replies int) (whole bool)) {
 	b.Helper()
-	for replies := range maxReplies {
-		whole := false
-		passed := b.anew(fmt.Sprintf("after %d replies", replies), func(b *bench) { whole = test(b, replies) })
-		if whole || !passed {
+	try := func(replies int) (whole, passed bool) {
+		passed = b.anew(fmt.Sprintf("after %d replies", replies), func(b *bench) { whole = test(b, replies) })
+		return whole, passed
+	}
+	replies, step := 0, 1
+	if b.Draw != nil {
+		replies, step = b.Draw(sampled), sampled
+	}
+	for ; replies < maxReplies; replies += step {
+		whole, passed := try(replies)
+		if !passed {
+			return
+		}
+		if whole {
+			for before := replies - 1; before > replies-step && before >= 0; before-- {
+				if whole, passed := try(before); !whole || !passed {
+					return
+				}
+			}
 			return
 		}
 	}

@@ -28,7 +28,7 @@ type T interface {
 	Fatalf(format string, args ...any)
 	// Context ends when the test does.
 	Context() context.Context
-	// Run runs a test within this one, to its end, and reports whether it passed.
+	// Run runs a test within this one, to its end, and reports whether it passed. Tests may run beside each other.
 	Run(name string, test func(T)) bool
 }
 
@@ -59,9 +59,11 @@ type Fixture struct {
 	Public []string
 	// EnforcesRun: runs that a later one superseded are refused with ErrSuperseded.
 	EnforcesRun bool
-	// Last is how many requests before the end of a call are kept back one by one, 4 unless it is set: what changes something
-	// is said there.
-	Last int
+	// Draw returns a number below n. With it, where a reply is lost and where a request is kept back is sampled; the last
+	// reply and the last request that a call needs are always among them. Nil tries every place.
+	Draw func(n int) int
+	// Beside: fixtures are independent, so that one may be broken or wait while another is used.
+	Beside bool
 	// Log returns everything that the part has written and shown; it is searched for values. Nil when there is nothing.
 	Log func() string
 }

@@ -122,7 +122,7 @@ func (b *table) fixture(config mail.Config) upstreamtest.Fixture {
 		Upstream: open(b.T, config), EnforcesRun: true, Log: func() string { return b.server.Log() + b.database.Log() },
 		Break: func() { asked.Break(); kept.Break() }, Mend: func() { asked.Mend(); kept.Mend() },
 		Cut:  func(replies int) { asked.Cut(replies); kept.Cut(replies) },
-		Hold: kept.Hold,
+		Hold: kept.Hold, Beside: true,
 	}
 }
 

@@ -128,6 +128,7 @@ func (r *rig) keys(user string) []account {
 // The suite runs without TLS, whose handshakes are replies that prove nothing new when they are lost; see TestOnServer
 // for TLS.
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	server := newRig(t, realparts.MinIOOptions{Plain: true})
 	user := server.user("all-buckets") // who owns the keys of every test: they are told apart by their claim
 	upstreamtest.Run(t, func(t *testing.T) upstreamtest.Fixture {

@@ -20,6 +20,7 @@ import (
 )
 
 func TestOnServer(t *testing.T) {
+	t.Parallel()
 	server := newRig(t, realparts.MinIOOptions{})
 	for _, test := range []struct {
 		name string

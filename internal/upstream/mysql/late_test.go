@@ -71,6 +71,7 @@ func held(t *testing.T, server string, reached chan<- struct{}, release <-chan s
 }
 
 func TestLateMessageLandsNowhere(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
 	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Dual, upstream.Overwrite} {
 		upstreamtest.Deadlines(t, time.Second, func(deadline time.Duration) bool {
@@ -109,6 +110,7 @@ func TestLateMessageLandsNowhere(t *testing.T) {
 
 // The server ends a change that waits, here for a backup's lock, at the deadline: also when nobody waits for its answer.
 func TestWaitingEndsAtTheDeadline(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MariaDBOptions{})
 	for _, mode := range []upstream.Capability{upstream.Dual, upstream.Overwrite} { // whose first message is the one that matters
 		config := r.config(mode)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type rig struct {
 	server *realparts.MariaDBServer
 	admin  secret.Value
 	names  *atomic.Int64
+	lax    *sync.Mutex // held while the server takes what is no hash
 }
 
 // leastRights are the page's, with the marker table and usage evidence.
@@ -45,7 +47,7 @@ func loud(more map[string]string) map[string]string {
 
 func newRig(t *testing.T, options realparts.MariaDBOptions) *rig {
 	t.Helper()
-	r := &rig{T: t, server: realparts.MariaDB(t, options), names: new(atomic.Int64)}
+	r := &rig{T: t, server: realparts.MariaDB(t, options), names: new(atomic.Int64), lax: new(sync.Mutex)}
 	r.admin = upstreamtest.Login(t, "custody_admin", "Admin-"+upstreamtest.Password(t))
 	r.sql("CREATE USER custody_admin@'%' IDENTIFIED BY '" + r.admin.ExposeText("password") + "';" + leastRights)
 	return r
@@ -53,7 +55,7 @@ func newRig(t *testing.T, options realparts.MariaDBOptions) *rig {
 
 // on is the same rig under a subtest.
 func (r *rig) on(t *testing.T) *rig {
-	return &rig{T: t, server: r.server, admin: r.admin, names: r.names}
+	return &rig{T: t, server: r.server, admin: r.admin, names: r.names, lax: r.lax}
 }
 
 func (r *rig) sql(statements string) []string {
@@ -86,6 +88,8 @@ func (r *rig) config(mode upstream.Capability) mysql.Config {
 		return config
 	}
 	config.User = r.name("app")
+	r.lax.Lock()
+	defer r.lax.Unlock()
 	r.sql("SET GLOBAL strict_password_validation = OFF; CREATE USER " + config.User +
 		"@'%' IDENTIFIED VIA mysql_native_password USING 'invalid'; SET GLOBAL strict_password_validation = ON")
 	return config
@@ -129,12 +133,13 @@ func (r *rig) fixture(config mysql.Config) upstreamtest.Fixture {
 	return upstreamtest.Fixture{
 		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
 		Skew:        skew,
-		EnforcesRun: config.Server.MarkerTable != "",
-		Log:         r.server.Log,
+		EnforcesRun: config.Server.MarkerTable != "", Beside: true,
+		Log: r.server.Log,
 	}
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	plain := newRig(t, realparts.MariaDBOptions{Settings: loud(nil)})
 	strict := newRig(t, realparts.MariaDBOptions{Settings: map[string]string{"plugin-load-add": "simple_password_check"}})
 	var forms []upstreamtest.Form

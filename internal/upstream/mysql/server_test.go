@@ -22,6 +22,7 @@ import (
 )
 
 func TestOnServer(t *testing.T) {
+	t.Parallel()
 	server := newRig(t, realparts.MariaDBOptions{Settings: loud(map[string]string{"performance-schema": "ON"})})
 	for _, test := range []struct {
 		name string
@@ -531,6 +532,7 @@ func testMissingTable(r *rig) {
 }
 
 func TestLockOutIsNotRefusal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MariaDBOptions{Settings: loud(map[string]string{"max-password-errors": "3"})})
 	config := r.config(upstream.Alternate)
 	u := r.open(config)
@@ -567,6 +569,7 @@ func TestLockOutIsNotRefusal(t *testing.T) {
 
 // A server that asks for no password must not look as if it refused one.
 func TestServerWithoutPasswords(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.MariaDBOptions{})
 	config := r.config(upstream.Overwrite)
 	open := realparts.MariaDB(t, realparts.MariaDBOptions{Settings: map[string]string{"skip-grant-tables": ""}})

@@ -12,6 +12,7 @@ import (
 )
 
 func TestServerIsChecked(t *testing.T) {
+	t.Parallel()
 	ca, certificate, key := realparts.Issue(t, "localhost")
 	other, _, _ := realparts.Issue(t, "localhost")
 	r := newRig(t, realparts.MariaDBOptions{

@@ -19,9 +19,34 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClientIsRegisteredAsTheEstateSays compares with what the provider itself holds.
-func TestClientIsRegisteredAsTheEstateSays(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// A provider takes seconds to start, so what needs one like any other shares it.
+func TestOnProvider(t *testing.T) {
+	t.Parallel()
+	provider := newRig(t, realparts.OIDCOptions{})
+	for _, test := range []struct {
+		name string
+		test func(*rig)
+	}{
+		{"ClientIsRegisteredAsTheEstateSays", testClientIsRegisteredAsTheEstateSays},
+		{"VerifyByEachGrant", testVerifyByEachGrant},
+		{"EstateMayChangeHowClientsAuthenticate", testEstateMayChangeHowClientsAuthenticate},
+		{"RefusedMetadata", testRefusedMetadata},
+		{"AdminCredentialsAreTriedInOrder", testAdminCredentialsAreTriedInOrder},
+		{"GoneOrWrongToken", testGoneOrWrongToken},
+		{"RevokeFallsBackToTheProvidersList", testRevokeFallsBackToTheProvidersList},
+		{"CollectInAnotherProcess", testCollectInAnotherProcess},
+		{"AcceptTellsOfOrphans", testAcceptTellsOfOrphans},
+		{"HoldLeavesItToAPerson", testHoldLeavesItToAPerson},
+		{"LateRegistration", testLateRegistration},
+		{"Calls", testCalls},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.test(provider.on(t)) })
+	}
+}
+
+// testClientIsRegisteredAsTheEstateSays compares with what the provider itself holds.
+func testClientIsRegisteredAsTheEstateSays(r *rig) {
+	t := r.T
 	config := r.config(oidc.Accept)
 	config.Client = oidc.Client{
 		Name: "Orders", GrantTypes: []string{"authorization_code", "refresh_token"}, AuthMethod: oidc.Post,
@@ -52,9 +77,9 @@ func TestClientIsRegisteredAsTheEstateSays(t *testing.T) {
 	upstreamtest.Is(r, u, upstream.Accepted, v, "the client")
 }
 
-// TestVerifyByEachGrant: where client_credentials is not granted, a grant that was never given shows who is let in.
-func TestVerifyByEachGrant(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testVerifyByEachGrant: where client_credentials is not granted, a grant that was never given shows who is let in.
+func testVerifyByEachGrant(r *rig) {
+	t := r.T
 	for name, client := range map[string]oidc.Client{
 		"client credentials": {GrantTypes: []string{"client_credentials"}},
 		"code":               {GrantTypes: []string{"authorization_code"}, RedirectURIs: []string{"https://orders.example.org/back"}},
@@ -87,9 +112,9 @@ func TestVerifyByEachGrant(t *testing.T) {
 	}
 }
 
-// TestEstateMayChangeHowClientsAuthenticate: the old client is still tried as it was registered.
-func TestEstateMayChangeHowClientsAuthenticate(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testEstateMayChangeHowClientsAuthenticate: the old client is still tried as it was registered.
+func testEstateMayChangeHowClientsAuthenticate(r *rig) {
+	t := r.T
 	config := r.config(oidc.Accept)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	config.Client.AuthMethod = oidc.Post
@@ -106,8 +131,8 @@ func TestEstateMayChangeHowClientsAuthenticate(t *testing.T) {
 	upstreamtest.Is(r, u, upstream.Accepted, second, "the new client")
 }
 
-func TestRefusedMetadata(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+func testRefusedMetadata(r *rig) {
+	t := r.T
 	for name, change := range map[string]func(*oidc.Client){
 		"unknown grant":          func(c *oidc.Client) { c.GrantTypes = append(c.GrantTypes, "password") },
 		"redirect with fragment": func(c *oidc.Client) { c.RedirectURIs = []string{"https://orders.example.org/#x"} },
@@ -126,8 +151,8 @@ func TestRefusedMetadata(t *testing.T) {
 	}
 }
 
-func TestAdminCredentialsAreTriedInOrder(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+func testAdminCredentialsAreTriedInOrder(r *rig) {
+	t := r.T
 	config := r.config(oidc.Accept)
 	wrong := upstreamtest.Value(t, map[string]string{oidc.AdminInitial: "wrong-token"})
 	right := upstreamtest.Value(t, map[string]string{oidc.AdminInitial: r.provider.InitialAccessToken})
@@ -143,9 +168,9 @@ func TestAdminCredentialsAreTriedInOrder(t *testing.T) {
 	r.holds(1, config.Claim, "after a refused token")
 }
 
-// TestGoneOrWrongToken: the provider answers 401 to both; only the token endpoint tells them apart.
-func TestGoneOrWrongToken(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testGoneOrWrongToken: the provider answers 401 to both; only the token endpoint tells them apart.
+func testGoneOrWrongToken(r *rig) {
+	t := r.T
 	u := r.open(r.config(oidc.Accept))
 	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
 	second := upstreamtest.Issue(r, u, "run-2", first)
@@ -174,9 +199,9 @@ func TestGoneOrWrongToken(t *testing.T) {
 	upstreamtest.Is(r, u, upstream.Accepted, second, "the successor")
 }
 
-// TestRevokeFallsBackToTheProvidersList where the client's own token is lost.
-func TestRevokeFallsBackToTheProvidersList(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testRevokeFallsBackToTheProvidersList where the client's own token is lost.
+func testRevokeFallsBackToTheProvidersList(r *rig) {
+	t := r.T
 	config := r.config(oidc.Collect)
 	u := r.open(config)
 	first := upstreamtest.Issue(r, u, "run-1", secret.Value{})
@@ -189,9 +214,13 @@ func TestRevokeFallsBackToTheProvidersList(t *testing.T) {
 	r.holds(1, config.Claim, "after revoking")
 }
 
-// TestCollectInAnotherProcess: the reply was lost with the process, and only the provider's list tells.
-func TestCollectInAnotherProcess(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testCollectInAnotherProcess: the reply was lost with the process, and only the provider's list tells.
+func testCollectInAnotherProcess(r *rig) {
+	t := r.T
+	before, err := r.provider.Clients(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range 25 { // so that the list has pages
 		other := r.config(oidc.Accept)
 		other.Claim = fmt.Sprintf("shop/test/other-%d", i)
@@ -210,8 +239,8 @@ func TestCollectInAnotherProcess(t *testing.T) {
 		r.holds(1, config.Claim, "after collecting")
 	}
 	upstreamtest.Is(r, u, upstream.Accepted, first, "the current client")
-	if all, err := r.provider.Clients(t.Context()); err != nil || len(all) != 26 {
-		t.Errorf("got %d clients in all (%v), want 25 of others left alone", len(all), err)
+	if all, err := r.provider.Clients(t.Context()); err != nil || len(all) != len(before)+26 {
+		t.Errorf("got %d clients in all (%v), want the %d from before and 25 of others left alone", len(all), err, len(before))
 	}
 
 	wrong := upstreamtest.Value(t, map[string]string{oidc.AdminClients: "wrong", oidc.AdminInitial: r.provider.InitialAccessToken})
@@ -221,9 +250,9 @@ func TestCollectInAnotherProcess(t *testing.T) {
 	}
 }
 
-// TestAcceptTellsOfOrphans exactly when one may be left.
-func TestAcceptTellsOfOrphans(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testAcceptTellsOfOrphans exactly when one may be left.
+func testAcceptTellsOfOrphans(r *rig) {
+	t := r.T
 	config := r.config(oidc.Accept)
 	var told []string
 	config.Tell = func(_ context.Context, marker string) { told = append(told, marker) }
@@ -263,9 +292,9 @@ func TestAcceptTellsOfOrphans(t *testing.T) {
 	}
 }
 
-// TestHoldLeavesItToAPerson: no power to collect, and the kind says so.
-func TestHoldLeavesItToAPerson(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testHoldLeavesItToAPerson: no power to collect, and the kind says so.
+func testHoldLeavesItToAPerson(r *rig) {
+	t := r.T
 	var u upstream.Upstream = r.open(r.config(oidc.Hold))
 	if got := u.Kind().LostReply; got != upstream.Person {
 		t.Errorf("got %q, want person", got)
@@ -285,9 +314,9 @@ func TestHoldLeavesItToAPerson(t *testing.T) {
 	upstreamtest.Is(r, u, upstream.Accepted, second, "the new client")
 }
 
-// TestLateRegistration: the provider enforces no deadline. What lands late is found by its run.
-func TestLateRegistration(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testLateRegistration: the provider enforces no deadline. What lands late is found by its run.
+func testLateRegistration(r *rig) {
+	t := r.T
 	config := r.config(oidc.Collect)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
 	upstreamtest.Deadlines(t, 100*time.Millisecond, func(deadline time.Duration) bool {
@@ -309,9 +338,9 @@ func TestLateRegistration(t *testing.T) {
 	r.holds(1, config.Claim, "after collecting")
 }
 
-// TestCalls counts what the package's comment promises.
-func TestCalls(t *testing.T) {
-	r := newRig(t, realparts.OIDCOptions{})
+// testCalls counts what the package's comment promises.
+func testCalls(r *rig) {
+	t := r.T
 	u := r.open(r.config(oidc.Accept))
 	counted := func(what string, want int, call func()) {
 		t.Helper()

@@ -103,6 +103,7 @@ func (r *rig) clear() {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	plain, open := realparts.OIDCOptions{}, realparts.OIDCOptions{Open: true, TLS: true}
 	var forms []upstreamtest.Form
 	var rigs []*rig

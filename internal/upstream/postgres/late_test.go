@@ -101,6 +101,7 @@ func (w *wire) pass(client net.Conn) {
 }
 
 func TestLateCommitLandsNowhere(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		upstreamtest.Deadlines(t, time.Second, func(deadline time.Duration) bool {
@@ -153,6 +154,7 @@ func (w *wire) settle(r *rig) {
 }
 
 func TestLostReplyIsRecovered(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
 		config := r.config(mode)

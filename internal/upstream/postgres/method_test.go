@@ -16,6 +16,7 @@ import (
 
 // Through the socket, as Debian sets it up, no password is asked for; over TCP clients sign in with theirs.
 func TestRefusalByAnotherMethodIsUnknown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{HBA: "local all custody_admin scram-sha-256\nlocal all all peer\n" +
 		"host template1 all 127.0.0.1/32 ident\nhost all all 127.0.0.1/32 scram-sha-256\n"})
 	// told is what a refusal by peer or ident comes to.

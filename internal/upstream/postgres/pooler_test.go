@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/postgres"
 	"custody.dev/custody/internal/upstream/upstreamtest"
@@ -49,19 +50,25 @@ func through(config postgres.Config, pooler *realparts.Pooler, own bool) postgre
 	return config
 }
 
+// Each way of pooling and each mode are tried once; which with which is drawn, and the long run has all.
 func TestSuiteThroughPooler(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	r.sql("GRANT pg_read_all_stats TO custody_admin")
 	var forms []upstreamtest.Form
-	for _, pooling := range []string{"session", "transaction"} {
+	drawn := thorough.Random(t, t.Name()).IntN(2)
+	for i, pooling := range []string{"session", "transaction"} {
 		pooler := behindQuery(r, map[string]string{"pool_mode": pooling})
-		for _, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
+		for j, mode := range []upstream.Capability{upstream.Alternate, upstream.Overwrite} {
+			if !thorough.Long() && (i+j)%2 != drawn {
+				continue
+			}
 			forms = append(forms, upstreamtest.Form{Name: pooling + ", " + string(mode), Fresh: func(t *testing.T) upstreamtest.Fixture {
 				r := r.on(t)
 				config := through(r.config(mode), pooler, false)
 				config.Usage = true
 				fixture := r.fixture(config)
-				fixture.Cut = nil // the pooler has no part in changes
+				fixture.Cut, fixture.Hold = nil, nil // the pooler has no part in changes
 				logs := fixture.Log
 				fixture.Log = func() string { return logs() + pooler.Log() }
 				return fixture
@@ -73,6 +80,7 @@ func TestSuiteThroughPooler(t *testing.T) {
 
 // A pooler with passwords of its own honours what it was given until somebody gives it something else.
 func TestPoolerWithOwnPasswords(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	config := r.config(upstream.Alternate)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
@@ -113,6 +121,7 @@ func TestPoolerWithOwnPasswords(t *testing.T) {
 
 // What the server refuses and the pooler still takes is not yet revoked; the pooled connection of a client makes it so.
 func TestPoolerThatStillAccepts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	config := r.config(upstream.Overwrite)
 	first := upstreamtest.Issue(r, r.open(config), "run-1", secret.Value{})
@@ -140,6 +149,7 @@ func TestPoolerThatStillAccepts(t *testing.T) {
 }
 
 func TestPoolersFaultsDecideNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
 	config := through(r.config(upstream.Alternate), pooler, false)
@@ -158,6 +168,7 @@ func TestPoolersFaultsDecideNothing(t *testing.T) {
 }
 
 func TestUsesNamesWho(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, realparts.PostgresOptions{})
 	pooler := behindQuery(r, nil)
 	config := through(r.config(upstream.Alternate), pooler, false)

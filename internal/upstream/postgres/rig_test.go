@@ -112,12 +112,13 @@ func (r *rig) fixture(config postgres.Config) upstreamtest.Fixture {
 		Upstream: r.open(config), Break: proxy.Break, Mend: proxy.Mend, Cut: proxy.Cut, Hold: proxy.Hold,
 		Skew:        skew,
 		Held:        func(t *testing.T) []string { return r.on(t).held(users(config)...) },
-		EnforcesRun: true,
-		Log:         r.server.Log,
+		EnforcesRun: true, Beside: true,
+		Log: r.server.Log,
 	}
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	plain := newRig(t, realparts.PostgresOptions{Settings: loud(nil)})
 	plain.sql("GRANT pg_read_all_stats TO custody_admin")
 	strict := newRig(t, realparts.PostgresOptions{Settings: loud(map[string]string{"shared_preload_libraries": "passwordcheck"})})

@@ -20,6 +20,7 @@ import (
 )
 
 func TestOnServer(t *testing.T) {
+	t.Parallel()
 	server := newRig(t, realparts.PostgresOptions{
 		Settings: loud(nil),
 		HBA:      "local all all scram-sha-256\nhost postgres,missing all 127.0.0.1/32 scram-sha-256\n",

@@ -42,6 +42,7 @@ var onBroker = []struct {
 	{"PasswordIsNotSentToBeSet", testNotSent},
 	{"AnswersOfTheManagementInterface", testAnswers},
 	{"LateCallLands", testLate},
+	{"ClientTellsRefusalFromAbsence", testClient},
 }
 
 // refused checks that run-2 may not follow first, with what class, and that a person is told what to do.
@@ -387,6 +388,7 @@ func testUnclaimed(r *rig) {
 
 // A broker that answers sign-ins from a cache lets a revoked password in for as long as the document says, and not longer.
 func TestAuthenticationCache(t *testing.T) {
+	t.Parallel()
 	const cache = 4 * time.Second
 	r := newRig(t, realparts.RabbitMQOptions{
 		Plugins: []string{"rabbitmq_auth_backend_cache"},

@@ -176,6 +176,7 @@ var modes = []upstream.Capability{upstream.Alternate, upstream.Overwrite}
 
 // A broker takes seconds to start, so all that it serves is one test.
 func TestOnBroker(t *testing.T) {
+	t.Parallel()
 	broker := newRig(t, realparts.RabbitMQOptions{})
 	form := func(name string, mode upstream.Capability, secure bool) upstreamtest.Form {
 		return upstreamtest.Form{Name: name, Fresh: func(t *testing.T) upstreamtest.Fixture { return broker.on(t).fixture(mode, secure) }}

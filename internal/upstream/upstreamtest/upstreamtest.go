@@ -41,6 +41,8 @@ type Fixture struct {
 	Public []string
 	// EnforcesRun: runs that a later one superseded are refused with ErrSuperseded.
 	EnforcesRun bool
+	// Beside: fixtures are independent, so that one may be broken or wait while another is used.
+	Beside bool
 	// Log returns everything that the part has written and shown; it is searched for values. Nil when there is nothing.
 	Log func() string
 }
@@ -75,7 +77,10 @@ func (f Fixture) forSuite(t *testing.T) conformance.Fixture {
 	}
 	suited := conformance.Fixture{
 		Upstream: f.Upstream, Break: f.Break, Mend: f.Mend, Wait: f.Wait, Cut: f.Cut, Hold: f.Hold, Throttle: f.Throttle, Skew: f.Skew,
-		Public: f.Public, EnforcesRun: f.EnforcesRun, Log: f.Log, Last: thorough.Of(1, 1, 0), // 0 is the suite's own
+		Public: f.Public, EnforcesRun: f.EnforcesRun, Log: f.Log, Beside: f.Beside,
+	}
+	if thorough.Of(false, true, false) { // doubles, which are all that the fast loop has, lose little time by every place
+		suited.Draw = thorough.Random(t, t.Name()).IntN
 	}
 	if f.Refused != nil {
 		suited.Refused = func(on conformance.T, candidate secret.Value) secret.Value {
