@@ -91,8 +91,9 @@ type Platform struct {
 
 	woken chan struct{}
 
-	// reloading is held while an estate is put in force.
-	reloading sync.Mutex
+	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
+	reloading  sync.Mutex
+	acceptance sync.Mutex
 
 	mu      sync.Mutex
 	estate  *intent.Estate
@@ -102,6 +103,11 @@ type Platform struct {
 	// behind is Config.Behind until that state was accepted; newer says, by secret, which consumer was given a version that
 	// the authority does not know.
 	behind string
+	// accepting says what an acceptance of an older state that is under way does, "" when none is; owed says why what was
+	// accepted is not on record yet. Nothing is seeded, rotated or delivered while there is one of the two.
+	accepting, owed string
+	// fellBack: the estate in force is the kept copy, because the newest could not be read when the process began.
+	fellBack bool
 	// unkept says why no copy of the estate in force is kept, "" when one is.
 	unkept string
 	newer  map[authority.Path]newer

@@ -17,7 +17,6 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 )
 
@@ -72,6 +71,9 @@ var untilAccepted = "nothing is seeded, rotated or delivered until the newest st
 // Recovering says why nothing may be seeded, rotated or delivered, "" when it may: something outside knows of a state newer
 // than the authority's.
 func (p *Platform) Recovering() string {
+	if why := p.accepts(); why != "" {
+		return why
+	}
 	reasons := p.recovering()
 	if len(reasons) == 0 {
 		return ""
@@ -109,7 +111,11 @@ func (p *Platform) refuseWhileRecovering() error {
 	if why == "" {
 		return nil
 	}
-	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: "see what would be done: custody recover accept --dry-run --reason TEXT"}
+	hint := "see what would be done: custody recover accept --dry-run --reason TEXT"
+	if p.accepts() != "" {
+		hint = "try again once `custody status` no longer says so"
+	}
+	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: hint}
 }
 
 // newer says which consumer of a secret was given a version that the authority does not know.
@@ -174,64 +180,4 @@ func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer 
 		return ""
 	}
 	return fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
-}
-
-// AcceptRecovery implements server.Service.
-func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error) {
-	was := p.recovering()
-	open := len(was) == 0
-	if open {
-		if left, err := p.leftToAPerson(ctx); err != nil {
-			return recovery.Report{}, err
-		} else if !left {
-			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
-		}
-	}
-	estate, err := p.inForce()
-	if err != nil {
-		return recovery.Report{}, err
-	}
-	var secrets []recovery.Secret
-	for _, name := range estate.SecretNames() {
-		bound, ok := p.Orchestrator.Secret(name)
-		if !ok {
-			continue
-		}
-		declared := p.toRecover(bound)
-		if declared.Held, err = p.Orchestrator.Held(ctx, bound); err != nil {
-			return recovery.Report{}, err
-		}
-		secrets = append(secrets, declared)
-	}
-	report, err := p.Recovery.Accept(ctx, by, reason, was, secrets, open, dry)
-	if report.Incarnation == "" {
-		return report, err
-	}
-	p.mu.Lock()
-	p.behind, p.newer = "", nil
-	p.mu.Unlock()
-	p.Orchestrator.WakeAll()
-	p.Nudge()
-	return report, err
-}
-
-func (p *Platform) leftToAPerson(ctx context.Context) (bool, error) {
-	entries, err := p.Journal.All(ctx)
-	return slices.ContainsFunc(entries, func(e *journal.Entry) bool { return e.RecoveryNow() != nil }), err
-}
-
-func (p *Platform) toRecover(bound orchestrator.Secret) recovery.Secret {
-	s := recovery.Secret{
-		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Server: bound.Server, Seeded: bound.Handover != nil,
-		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil,
-	}
-	if bound.Derived != nil {
-		for _, input := range bound.Derived.Inputs {
-			s.Inputs = append(s.Inputs, input.Path)
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.Newer = p.newer[bound.Path].text
-	return s
 }
