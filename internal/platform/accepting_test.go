@@ -19,6 +19,7 @@ import (
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
@@ -88,7 +89,7 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 		Load:   func() (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
 		Keep:   func() error { return nil },
-		Grants: ungrantedAll{},
+		Grants: ungrantedAll{}, Later: store.Later,
 		Recovery: recovery.New(recovery.Config{
 			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
 			Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
@@ -232,4 +233,33 @@ func TestOlderEstateIsAcceptedOnlyIfAPersonSaysSo(t *testing.T) {
 			t.Errorf("with --kept-estate: %v", err)
 		}
 	})
+}
+
+// given is a consumer that was given a version.
+type given struct {
+	materialize.Consumer
+	version authority.VersionID
+}
+
+func (given) Name() string { return "app" }
+
+func (g given) Given(context.Context, authority.Path) (authority.VersionID, bool, error) {
+	return g.version, true, nil
+}
+
+// TestOlderCopyThatIsPutBackTwice: the versions that consumers were given after the first time are of an incarnation that the
+// copy does not know, and compared with nothing.
+func TestOlderCopyThatIsPutBackTwice(t *testing.T) {
+	for incarnation, newer := range map[authority.Incarnation]bool{"one+": true, "another authority's": false} {
+		synctest.Test(t, func(t *testing.T) {
+			p, _ := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
+			consumer := given{version: authority.VersionID{Incarnation: incarnation, Run: "lost", Number: 1}}
+			p.askConsumers([]orchestrator.Secret{{Subject: rotation.Subject{
+				Secret: "token", Path: "app/token", Consumers: []rotation.Consumer{{Consumer: consumer}},
+			}}})
+			if why := p.Recovering(); newer != strings.Contains(why, "began after the authority's own") {
+				t.Errorf("a consumer was given a version of %q: %q", incarnation, why)
+			}
+		})
+	}
 }

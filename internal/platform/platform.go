@@ -79,6 +79,8 @@ type Config struct {
 	// it is not.
 	Recovery *recovery.Engine
 	Behind   string
+	// Later reports whether an incarnation began after the present one; see authority.Renewer.
+	Later func(authority.Incarnation) bool
 	// Machine, when set, says what a person should know of the machine's own files.
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.

@@ -91,7 +91,7 @@ func (p *Platform) recovering() []string {
 	var reasons []string
 	if p.Recovery != nil {
 		for _, ahead := range p.Recovery.Record.Ahead() {
-			reasons = append(reasons, fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has %d: an older state was put back", ahead.From, ahead.Size, p.Recovery.Record.Size()))
+			reasons = append(reasons, fmt.Sprintf("%s (the record has %d)", ahead, p.Recovery.Record.Size()))
 		}
 	}
 	p.mu.Lock()
@@ -122,7 +122,7 @@ func (p *Platform) refuseWhileRecovering() error {
 type newer struct{ secret, text string }
 
 // askConsumers notes which consumers hold a version that the authority does not know, by secret. Only what was delivered
-// under the present incarnation compares. A consumer that does not answer in time says nothing.
+// under the present incarnation, or under one that began after it, compares. A consumer that does not answer in time says nothing.
 func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 	if p.Recovery == nil {
 		return
@@ -169,8 +169,14 @@ func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 // newerAt asks the consumer before the authority: a version is written before it is delivered.
 func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer string, remembers materialize.Rememberer) string {
 	given, known, err := remembers.Given(ctx, s.Path)
-	if err != nil || !known || given.Incarnation != p.Authority.Incarnation() {
+	if err != nil || !known {
 		return ""
+	}
+	if given.Incarnation != p.Authority.Incarnation() {
+		if !p.Later(given.Incarnation) {
+			return ""
+		}
+		return fmt.Sprintf("consumer %s was given version %d of incarnation %s, which began after the authority's own, %s", consumer, given.Number, given.Incarnation, p.Authority.Incarnation())
 	}
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
