@@ -173,7 +173,7 @@ func (p *Platform) leftToAPerson(ctx context.Context) (bool, error) {
 func (p *Platform) toRecover(bound orchestrator.Secret) recovery.Secret {
 	s := recovery.Secret{
 		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Server: bound.Server, Seeded: bound.Handover != nil,
-		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil,
+		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil, AdminSecret: bound.Admin,
 	}
 	if bound.Derived != nil {
 		for _, input := range bound.Derived.Inputs {

@@ -206,7 +206,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	}
 	status.Findings = append(status.Findings, p.ungranted(estate)...)
 	for _, fault := range p.Queue.Faults() {
-		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
+		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
 	}
 	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
 		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
@@ -403,7 +403,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		inputs := inventory.Inputs(declared)
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
-			Hint: "rotate what is to change, for example: custody rotate " + inputs[0],
+			Hint: "rotate what is to change, for example: " + next.Rotate(inputs[0]),
 		}
 	case bound.Upstream == nil && bound.Broken == "":
 		return trigger.Request{}, &server.Problem{
@@ -416,7 +416,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		return trigger.Request{}, err
 	}
 	if held != "" {
-		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held}
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held, Hint: "see where it stands: " + next.Explain(declared.Name)}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{
 		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,

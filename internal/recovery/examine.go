@@ -188,7 +188,7 @@ func (e *Engine) verify(ctx context.Context, c *examined, v secret.Value) (upstr
 	if err == nil {
 		return upstream.Unknown, ""
 	}
-	doubt := upstream.Explained(err)
+	doubt := upstream.Named(upstream.Explained(err), c.declared.Name, c.declared.AdminSecret)
 	if later, says := errors.AsType[*upstream.Later](err); says {
 		doubt += "; it is tried from " + e.Now().Add(later.After).UTC().Format(time.RFC3339) + " on"
 	}

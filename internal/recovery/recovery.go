@@ -68,6 +68,8 @@ type Secret struct {
 	Seeded            bool
 	AllowInterruption bool
 	Admin             bool
+	// AdminSecret is the name of the secret that its upstream is opened with, "" for none.
+	AdminSecret string
 	// Newer says which consumer holds something newer, "" when none does.
 	Newer string
 	// Held says what it waits for that keeps its upstream and its consumers from being asked, "" when nothing does.
