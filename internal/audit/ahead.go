@@ -4,6 +4,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,9 +22,19 @@ type Outside struct {
 	Size uint64
 	// Data is the signed checkpoint.
 	Data []byte
+	// Other: it covers other events than the log has, though not more: the log went on from where an older one was put back.
+	Other bool
 }
 
-// Ahead returns the checkpoints kept elsewhere that cover more events than the log has, those of places that came later
+// String says what it is evidence of.
+func (o Outside) String() string {
+	if o.Other {
+		return fmt.Sprintf("%s keeps a checkpoint of %d events that the record does not have: an older state was put back and went on, or the record was altered", o.From, o.Size)
+	}
+	return fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has fewer: an older state was put back", o.From, o.Size)
+}
+
+// Ahead returns the checkpoints kept elsewhere that cover events which the log does not have, those of places that came later
 // among them. While there is one, Append fails with ErrBehind.
 func (l *Log) Ahead() []Outside {
 	l.mu.Lock()
@@ -66,7 +77,7 @@ func (l *Log) apart(known []checkpoint, found []Finding) []Finding {
 
 // behind notes, before the sinks are started, what one of them keeps.
 func (l *Log) behind(kept checkpoint) {
-	l.early = append(l.early, Outside{kept.place, kept.size, kept.signed})
+	l.early = append(l.early, Outside{From: kept.place, Size: kept.size, Data: kept.signed})
 }
 
 func (s *sink) aheadNow() *Outside {
@@ -88,9 +99,31 @@ func holds(checkpoints [][]byte, data []byte) bool {
 	return slices.ContainsFunc(checkpoints, func(held []byte) bool { return bytes.Equal(held, data) })
 }
 
-// compare holds what the place keeps against the checkpoint that it is offered: one of more events is evidence, and stays,
-// unless a person gave it up.
-func (s *sink) compare(data, offered []byte) error {
+// has reports whether the log holds, as it is on disk, the events that a checkpoint covers. It costs a reading of those.
+func (l *Log) has(ctx context.Context, c checkpoint) (bool, error) {
+	files, _, err := segments(l.folder)
+	if err != nil {
+		return false, fmt.Errorf("reading audit log: %w", err)
+	}
+	x := examination{tree: tree.NewEmptyRange(0)}
+	for line, err := range lines(ctx, l.folder, files) {
+		if err != nil {
+			return false, err
+		}
+		if x.tree.End() == c.size {
+			break
+		}
+		if err := x.tree.Append(hasher.HashLeaf(line.text), nil); err != nil {
+			return false, fmt.Errorf("hashing audit log: %w", err)
+		}
+	}
+	root, err := x.root()
+	return x.tree.End() == c.size && bytes.Equal(root, c.root), err
+}
+
+// compare holds what the place keeps against the log, whose newest checkpoint it is offered: one of events that the log does
+// not have is evidence, and stays, unless a person gave it up.
+func (s *sink) compare(ctx context.Context, data, offered []byte) error {
 	s.mu.Lock()
 	givenUp := holds(s.givenUp, data)
 	s.mu.Unlock()
@@ -102,11 +135,22 @@ func (s *sink) compare(data, offered []byte) error {
 	if err != nil {
 		return err
 	}
-	if kept.size <= newest.size {
-		return nil
+	ahead := Outside{From: s.place.Name(), Size: kept.size, Data: bytes.Clone(data), Other: kept.size <= newest.size}
+	if ahead.Other {
+		if bytes.Equal(data, s.compared) {
+			return nil
+		}
+		has, err := s.has(context.WithoutCancel(ctx), kept) // it may take longer than the place is waited for
+		if err != nil {
+			return err
+		}
+		if has {
+			s.compared = bytes.Clone(data)
+			return nil
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ahead = &Outside{s.place.Name(), kept.size, bytes.Clone(data)}
-	return fmt.Errorf("it holds a checkpoint of %d events and this log has %d: an older state was put back. It is not replaced", kept.size, newest.size)
+	s.ahead = &ahead
+	return fmt.Errorf("%s. It is not replaced", ahead)
 }

@@ -69,6 +69,8 @@ type Log struct {
 	sinks   []*sink
 	// unasked are the sinks that could not say what they keep when the log was opened.
 	unasked []Finding
+	// compared is what each sink kept when it was held against the log, by its name.
+	compared map[string][]byte
 	// early are the checkpoints ahead of the log that were found before the sinks were started.
 	early []Outside
 }
@@ -96,7 +98,7 @@ func Open(cfg Config) (log *Log, err error) {
 			_ = lock.Close()
 		}
 	}()
-	l := &Log{folder: cfg.Folder, signer: cfg.Signer, clock: cfg.Clock, segment: cfg.SegmentBytes, lock: lock}
+	l := &Log{folder: cfg.Folder, signer: cfg.Signer, clock: cfg.Clock, segment: cfg.SegmentBytes, lock: lock, compared: map[string][]byte{}}
 	if err := l.load(cfg); err != nil {
 		return nil, fmt.Errorf("opening audit log: %w", err)
 	}
@@ -105,7 +107,8 @@ func Open(cfg Config) (log *Log, err error) {
 		if at := slices.IndexFunc(l.early, func(o Outside) bool { return o.From == place.Name() }); at >= 0 {
 			ahead = &l.early[at]
 		}
-		l.sinks = append(l.sinks, startSink(place, l.signer.verifier, l.signed, ahead, cfg.GivenUp))
+		s := &sink{place: place, verifier: l.signer.verifier, has: l.has, compared: l.compared[place.Name()], ahead: ahead, givenUp: slices.Clone(cfg.GivenUp)}
+		l.sinks = append(l.sinks, s.start(l.signed))
 	}
 	return l, nil
 }
@@ -181,6 +184,7 @@ func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 		kept, ok, err := lastOf(place, l.signer.verifier, cfg.GivenUp)
 		if ok {
 			known = append(known, kept)
+			l.compared[kept.place] = kept.signed
 		}
 		if err != nil {
 			l.unasked = append(l.unasked, Finding{Unread, place.Name(), fmt.Sprintf("what it keeps was not compared with the log when it was opened: %v", err)})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -100,6 +99,9 @@ type sink struct {
 	place    Sink
 	verifier note.Verifier
 	own      bool // the place keeps a checkpoint of this log as it is now
+	// has is the log's; compared is what the place kept when that was last held against the log and was right.
+	has      func(context.Context, checkpoint) (bool, error)
+	compared []byte
 	wake     chan struct{}
 	done     chan struct{}
 
@@ -112,8 +114,9 @@ type sink struct {
 	givenUp [][]byte
 }
 
-func startSink(place Sink, verifier note.Verifier, first []byte, ahead *Outside, givenUp [][]byte) *sink {
-	s := &sink{place: place, verifier: verifier, wake: make(chan struct{}, 1), done: make(chan struct{}), ahead: ahead, givenUp: slices.Clone(givenUp)}
+// start has the sink offer first.
+func (s *sink) start(first []byte) *sink {
+	s.wake, s.done = make(chan struct{}, 1), make(chan struct{})
 	go s.work()
 	s.offer(first)
 	return s
@@ -174,7 +177,7 @@ func (s *sink) send(ctx context.Context, checkpoint []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := s.compare(data, checkpoint); err != nil {
+		if err := s.compare(ctx, data, checkpoint); err != nil {
 			return err
 		}
 	}

@@ -258,6 +258,66 @@ func (a away) Last(ctx context.Context) ([]byte, error) {
 	return a.FileSink.Last(ctx)
 }
 
+// TestPlaceThatComesLateIsComparedByWhatItCovers: an older log that was put back while the place was away, and that had grown
+// past what the place keeps, replaced the evidence. What the log does hold is replaced as ever.
+func TestPlaceThatComesLateIsComparedByWhatItCovers(t *testing.T) {
+	for name, grows := range map[string][]int{"another history": {8, 9, 10}, "its own": {3, 4, 5}} {
+		t.Run(name, func(t *testing.T) {
+			dir, elsewhere := t.TempDir(), t.TempDir()
+			there := new(atomic.Bool)
+			there.Store(true)
+			sink := away{audit.FileSink{Folder: folder(t, elsewhere), As: "checkpoint"}, there}
+			log := openWith(t, dir, sink)
+			for i := range 5 {
+				if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			kept := contents(t, elsewhere)["checkpoint"]
+			lines := linesOf(contents(t, dir))[:3]
+			cfg := config(t, rewrite(t, lines, sign(t, lines)))
+			cfg.Sinks = []audit.Sink{sink}
+			there.Store(false)
+			synctest.Test(t, func(t *testing.T) {
+				older, err := audit.Open(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, n := range grows {
+					synctest.Wait() // what was appended so far was offered
+					there.Store(i == len(grows)-1)
+					if err := older.Append(t.Context(), audittest.Event(n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait() // the last was held against what the place keeps
+				own := grows[0] == 3
+				err = older.Append(t.Context(), audittest.Event(20))
+				if behind := errors.Is(err, audit.ErrBehind); behind == own || own && err != nil {
+					t.Errorf("appending says %v, with a log that holds what the place keeps: %t", err, own)
+				}
+				if ahead := older.Ahead(); !own && (len(ahead) != 1 || !ahead[0].Other || !strings.Contains(ahead[0].String(), "events that the record does not have")) {
+					t.Errorf("evidence %v, want that of other events", ahead)
+				}
+				synctest.Wait()
+				if replaced := !bytes.Equal(contents(t, elsewhere)["checkpoint"], kept); replaced != own {
+					t.Errorf("the checkpoint was replaced: %t", replaced)
+				}
+				older.GiveUp(kept)
+				if err := older.Append(t.Context(), audittest.Event(21)); err != nil {
+					t.Errorf("got %v from appending once the checkpoint was given up", err)
+				}
+				if err := older.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
 // An older log that was put back while the place was away must not replace the evidence of that, and takes no event once the
 // evidence is read.
 func TestPlaceThatComesLateKeepsItsNewerCheckpoint(t *testing.T) {

@@ -146,6 +146,8 @@ type Recovery struct {
 	Next string `json:"next,omitempty"`
 	// Newer says which consumer was found to hold something newer.
 	Newer string `json:"newer,omitempty"`
+	// Refused: the upstream refused the version of record when it was asked.
+	Refused bool `json:"refused,omitempty"`
 	// Pending is the run of the older state whose candidate may be in use, "" when there is none. It is kept until then.
 	Pending authority.RunID `json:"pending,omitempty"`
 }

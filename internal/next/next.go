@@ -16,6 +16,14 @@ func Rotate(secret string) string { return quote("custody rotate " + secret + re
 // Supply hands in a value of a secret; it asks for each of its fields.
 func Supply(secret string) string { return quote("custody supply " + secret + reason) }
 
+// Seal encrypts a first value with a field; it asks for it.
+func Seal(secret, field string) string {
+	return quote(fmt.Sprintf("custody seal %s --field %s", secret, field))
+}
+
+// ShowRun says how a run went.
+func ShowRun[ID ~string](run ID) string { return quote("custody run show " + string(run)) }
+
 // Deliver gives a secret's consumers the version of record again.
 func Deliver(secret string) string { return quote("custody deliver " + secret) }
 

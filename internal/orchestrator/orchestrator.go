@@ -174,6 +174,7 @@ type Orchestrator struct {
 	places    *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
 	planning map[string]*outward.Gate
+	pausing
 }
 
 // New returns an orchestrator without secrets; Use gives it some.
@@ -282,12 +283,11 @@ func (o *Orchestrator) Supply(ctx context.Context, path authority.Path, by, reas
 
 // onLive repeats a change of a journal entry that a tick may be changing too, and has the secret looked at.
 func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change func(Secret) error) error {
-	o.mu.Lock()
-	s, declared := o.secrets[path]
-	o.mu.Unlock()
-	if !declared {
-		return fmt.Errorf("no secret is declared at %s: %w", path, authority.ErrNotFound)
+	s, err := o.enter(path)
+	if err != nil {
+		return err
 	}
+	defer o.leave(path)
 	held, err := o.Held(ctx, s)
 	if err != nil {
 		return err
@@ -435,6 +435,7 @@ func (o *Orchestrator) rankOf(path authority.Path) outward.Rank {
 func (o *Orchestrator) finish(path authority.Path) {
 	o.mu.Lock()
 	delete(o.busy, path)
+	o.endedOne()
 	o.mu.Unlock()
 	if o.Finished != nil {
 		o.Finished()
@@ -465,6 +466,9 @@ func (o *Orchestrator) next() time.Time {
 func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Secret {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.pauses > 0 {
+		return nil
+	}
 	now := o.Now()
 	var work []Secret
 	for _, path := range slices.Sorted(maps.Keys(o.secrets)) {

@@ -10,8 +10,13 @@ import (
 )
 
 // Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
-// it, and the reason is a finding. It reports whether the estate in force changed.
+// it, and the reason is a finding. It reports whether the estate in force changed. While an older state is accepted it does
+// nothing.
 func (p *Platform) Reload() bool {
+	if p.underAcceptance() {
+		return false
+	}
+	_ = p.SettleRecovery(context.Background()) // Recovering says why that failed
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	regranted := p.Grants.Refresh(context.Background())
@@ -43,6 +48,12 @@ func (p *Platform) Reload() bool {
 	return true
 }
 
+func (p *Platform) underAcceptance() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepting != ""
+}
+
 // fallBack puts the copy of the last estate in force, if one is kept.
 func (p *Platform) fallBack() (bool, error) {
 	kept, err := p.Kept()
@@ -52,6 +63,9 @@ func (p *Platform) fallBack() (bool, error) {
 	if err := p.use(kept, false); err != nil {
 		return false, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fellBack = true
 	return true, nil
 }
 
@@ -78,6 +92,7 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.estate, p.since, p.fault, p.unkept = estate, p.Now(), "", unkept
+	p.fellBack = p.fellBack && !keep
 	return nil
 }
 

@@ -79,6 +79,8 @@ type Config struct {
 	// it is not.
 	Recovery *recovery.Engine
 	Behind   string
+	// Later reports whether an incarnation began after the present one; see authority.Renewer.
+	Later func(authority.Incarnation) bool
 	// Machine, when set, says what a person should know of the machine's own files.
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
@@ -91,8 +93,9 @@ type Platform struct {
 
 	woken chan struct{}
 
-	// reloading is held while an estate is put in force.
-	reloading sync.Mutex
+	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
+	reloading  sync.Mutex
+	acceptance sync.Mutex
 
 	mu      sync.Mutex
 	estate  *intent.Estate
@@ -102,6 +105,11 @@ type Platform struct {
 	// behind is Config.Behind until that state was accepted; newer says, by secret, which consumer was given a version that
 	// the authority does not know.
 	behind string
+	// accepting says what an acceptance of an older state that is under way does, "" when none is; owed says why what was
+	// accepted is not on record yet. Nothing is seeded, rotated or delivered while there is one of the two.
+	accepting, owed string
+	// fellBack: the estate in force is the kept copy, because the newest could not be read when the process began.
+	fellBack bool
 	// unkept says why no copy of the estate in force is kept, "" when one is.
 	unkept string
 	newer  map[authority.Path]newer
@@ -198,7 +206,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	}
 	status.Findings = append(status.Findings, p.ungranted(estate)...)
 	for _, fault := range p.Queue.Faults() {
-		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate`")
+		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
 	}
 	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
 		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
@@ -395,7 +403,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		inputs := inventory.Inputs(declared)
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
-			Hint: "rotate what is to change, for example: custody rotate " + inputs[0],
+			Hint: "rotate what is to change, for example: " + next.Rotate(inputs[0]),
 		}
 	case bound.Upstream == nil && bound.Broken == "":
 		return trigger.Request{}, &server.Problem{
@@ -408,7 +416,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 		return trigger.Request{}, err
 	}
 	if held != "" {
-		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held}
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held, Hint: "see where it stands: " + next.Explain(declared.Name)}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{
 		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,

@@ -17,7 +17,6 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 )
 
@@ -72,6 +71,9 @@ var untilAccepted = "nothing is seeded, rotated or delivered until the newest st
 // Recovering says why nothing may be seeded, rotated or delivered, "" when it may: something outside knows of a state newer
 // than the authority's.
 func (p *Platform) Recovering() string {
+	if why := p.accepts(); why != "" {
+		return why
+	}
 	reasons := p.recovering()
 	if len(reasons) == 0 {
 		return ""
@@ -89,7 +91,7 @@ func (p *Platform) recovering() []string {
 	var reasons []string
 	if p.Recovery != nil {
 		for _, ahead := range p.Recovery.Record.Ahead() {
-			reasons = append(reasons, fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has %d: an older state was put back", ahead.From, ahead.Size, p.Recovery.Record.Size()))
+			reasons = append(reasons, fmt.Sprintf("%s (the record has %d)", ahead, p.Recovery.Record.Size()))
 		}
 	}
 	p.mu.Lock()
@@ -109,14 +111,18 @@ func (p *Platform) refuseWhileRecovering() error {
 	if why == "" {
 		return nil
 	}
-	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: "see what would be done: custody recover accept --dry-run --reason TEXT"}
+	hint := "see what would be done: custody recover accept --dry-run --reason TEXT"
+	if p.accepts() != "" {
+		hint = "try again once `custody status` no longer says so"
+	}
+	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: hint}
 }
 
 // newer says which consumer of a secret was given a version that the authority does not know.
 type newer struct{ secret, text string }
 
 // askConsumers notes which consumers hold a version that the authority does not know, by secret. Only what was delivered
-// under the present incarnation compares. A consumer that does not answer in time says nothing.
+// under the present incarnation, or under one that began after it, compares. A consumer that does not answer in time says nothing.
 func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 	if p.Recovery == nil {
 		return
@@ -163,8 +169,14 @@ func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 // newerAt asks the consumer before the authority: a version is written before it is delivered.
 func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer string, remembers materialize.Rememberer) string {
 	given, known, err := remembers.Given(ctx, s.Path)
-	if err != nil || !known || given.Incarnation != p.Authority.Incarnation() {
+	if err != nil || !known {
 		return ""
+	}
+	if given.Incarnation != p.Authority.Incarnation() {
+		if !p.Later(given.Incarnation) {
+			return ""
+		}
+		return fmt.Sprintf("consumer %s was given version %d of incarnation %s, which began after the authority's own, %s", consumer, given.Number, given.Incarnation, p.Authority.Incarnation())
 	}
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
@@ -174,64 +186,4 @@ func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer 
 		return ""
 	}
 	return fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
-}
-
-// AcceptRecovery implements server.Service.
-func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error) {
-	was := p.recovering()
-	open := len(was) == 0
-	if open {
-		if left, err := p.leftToAPerson(ctx); err != nil {
-			return recovery.Report{}, err
-		} else if !left {
-			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
-		}
-	}
-	estate, err := p.inForce()
-	if err != nil {
-		return recovery.Report{}, err
-	}
-	var secrets []recovery.Secret
-	for _, name := range estate.SecretNames() {
-		bound, ok := p.Orchestrator.Secret(name)
-		if !ok {
-			continue
-		}
-		declared := p.toRecover(bound)
-		if declared.Held, err = p.Orchestrator.Held(ctx, bound); err != nil {
-			return recovery.Report{}, err
-		}
-		secrets = append(secrets, declared)
-	}
-	report, err := p.Recovery.Accept(ctx, by, reason, was, secrets, open, dry)
-	if report.Incarnation == "" {
-		return report, err
-	}
-	p.mu.Lock()
-	p.behind, p.newer = "", nil
-	p.mu.Unlock()
-	p.Orchestrator.WakeAll()
-	p.Nudge()
-	return report, err
-}
-
-func (p *Platform) leftToAPerson(ctx context.Context) (bool, error) {
-	entries, err := p.Journal.All(ctx)
-	return slices.ContainsFunc(entries, func(e *journal.Entry) bool { return e.RecoveryNow() != nil }), err
-}
-
-func (p *Platform) toRecover(bound orchestrator.Secret) recovery.Secret {
-	s := recovery.Secret{
-		Name: bound.Subject.Secret, Path: bound.Path, Upstream: bound.Upstream, Server: bound.Server, Seeded: bound.Handover != nil,
-		AllowInterruption: bound.AllowInterruption, Admin: bound.Escrow != nil,
-	}
-	if bound.Derived != nil {
-		for _, input := range bound.Derived.Inputs {
-			s.Inputs = append(s.Inputs, input.Path)
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.Newer = p.newer[bound.Path].text
-	return s
 }

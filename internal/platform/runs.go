@@ -11,7 +11,9 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 )
@@ -165,10 +167,34 @@ func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, rea
 		if _, err := p.Run(ctx, id); err != nil {
 			return err
 		}
-		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended", Hint: "see `custody run show` for how"}
+		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended", Hint: "see how: " + next.ShowRun(id)}
 	}
 	entry := entries[i]
 	return p.onRecord(ctx, name, by, reason, entry.Secret, entry.Path, func() error { return do(ctx, entry.Path, id, by, reason) })
+}
+
+// refusal is why something is not done with a secret; explain says where that stands.
+type refusal struct {
+	error
+
+	secret string
+}
+
+func (r refusal) Unwrap() error { return r.error }
+
+// Hint is the next command.
+func (r refusal) Hint() string { return "see where it stands: " + next.Explain(r.secret) }
+
+// explained adds the next command to a refusal that names none.
+func explained(err error, secretName string) error {
+	hinted, has := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	if has && hinted.Hint() != "" || !errors.Is(err, rotation.ErrNotAllowed) && !errors.Is(err, rotation.ErrNotNow) {
+		return err
+	}
+	return refusal{err, secretName}
 }
 
 // onRecord does what a person asked for once that is on record; if it does not happen, so is that.
@@ -181,7 +207,7 @@ func (p *Platform) onRecord(ctx context.Context, name, by, reason, secretName st
 	}
 	defer p.wake(path)
 	if err := do(); err != nil {
-		return errors.Join(err, p.Record.Append(ctx, audit.Event{
+		return errors.Join(explained(err, secretName), p.Record.Append(ctx, audit.Event{
 			Run: p.NewRun(), Step: name + "-refused", Workflow: "operation", Secret: secretName, Path: path,
 			By: by, Reason: reason, Result: "failed", Detail: err.Error(), At: p.Now(),
 		}))

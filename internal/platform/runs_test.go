@@ -3,13 +3,18 @@
 package platform
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/server"
 )
 
 type unsent struct{ *auditmemory.Log }
@@ -80,4 +85,17 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
 		}
 	}
+}
+
+// TestRefusalNamesTheCommandWithItsSecret: the hint was to look at `custody explain`, of nothing.
+func TestRefusalNamesTheCommandWithItsSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
+		err := p.onRecord(t.Context(), "deliver", "me", "asked for", "token", "app/token", func() error {
+			return fmt.Errorf("delivering token: %w", rotation.ErrNotNow)
+		})
+		if problem := server.Problems(err); problem.Class != server.Refused || !strings.Contains(problem.Hint, "`custody explain token`") {
+			t.Errorf("got %+v", problem)
+		}
+	})
 }

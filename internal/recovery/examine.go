@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	askTimeout = 15 * time.Second
+	askTimeout = 30 * time.Second
 	atOnce     = 8
 )
 
@@ -29,9 +29,8 @@ type examined struct {
 	declared  *Secret
 	held      *authority.Versioned
 	candidate secret.Value
-	// prepared is the run that made the candidate; again: an earlier acceptance gave it up.
+	// prepared is the run that made the candidate.
 	prepared  authority.RunID
-	again     bool
 	foreign   bool
 	situation Situation
 	decision  Decision
@@ -112,7 +111,7 @@ func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
 	case run != nil && run.Workflow == journal.Rotation:
 		c.prepared = run.ID
 	case run == nil && c.entry.RecoveryNow() != nil:
-		c.prepared, c.again = c.entry.RecoveryNow().Pending, true
+		c.prepared = c.entry.RecoveryNow().Pending
 	}
 	if c.prepared == "" {
 		return nil
@@ -129,7 +128,7 @@ func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
 }
 
 // ask signs in with the version of record, and where that is refused with the candidate of a run that was under way, unless
-// one more refused sign-in could lock the account out. An upstream that never answers keeps no other from being asked.
+// one more refused sign-in could lock the account out, or a call may still change what is accepted. An upstream that never answers keeps no other from being asked.
 func (e *Engine) ask(ctx context.Context, c *examined) {
 	if c.declared == nil {
 		return
@@ -154,14 +153,16 @@ func (e *Engine) ask(ctx context.Context, c *examined) {
 		return
 	}
 	c.situation.HasCandidate = !c.candidate.Empty()
-	if c.situation.HasCandidate && c.again && kind.WrongEvery > 0 { // the version of record was tried the time before
-		if c.situation.Candidate, c.situation.Doubt = e.verify(ctx, c, c.candidate); c.situation.Candidate != upstream.Accepted {
-			c.situation.Record = upstream.Unknown
-		}
+	if lands := c.lands(); lands.After(e.Now()) {
+		c.situation.Record, c.situation.Doubt = upstream.Unknown, "a call that was begun may take effect until "+lands.UTC().Format(time.RFC3339)
 		return
 	}
-	c.situation.Record, c.situation.Doubt = e.verify(ctx, c, c.held.Value)
-	if c.situation.Record == upstream.Refused && c.situation.HasCandidate && kind.WrongEvery == 0 {
+	if r := c.entry.RecoveryNow(); r != nil && r.Refused && c.situation.HasCandidate && kind.WrongEvery > 0 {
+		c.situation.Record = upstream.Refused // it was tried the time before, and is not tried before the candidate
+	} else {
+		c.situation.Record, c.situation.Doubt = e.verify(ctx, c, c.held.Value)
+	}
+	if c.situation.Record == upstream.Refused && c.situation.HasCandidate {
 		c.situation.Candidate, c.situation.Doubt = e.verify(ctx, c, c.candidate)
 	}
 }
@@ -171,17 +172,27 @@ func (c *examined) call() outward.Call {
 	return outward.Call{Part: outward.Account(string(c.entry.Path)), Group: c.declared.Server, Limit: askTimeout}
 }
 
+// lands is until when a call of a run of this state may take effect, be it under way or given up.
+func (c *examined) lands() time.Time {
+	if live := c.entry.Live; live != nil && live.CallBy.After(c.entry.QuietUntil) {
+		return live.CallBy
+	}
+	return c.entry.QuietUntil
+}
+
 func (e *Engine) verify(ctx context.Context, c *examined, v secret.Value) (upstream.Verdict, string) {
-	verdict, err := outward.Do(ctx, e.Calls, c.call(), func(ctx context.Context) (upstream.Verdict, error) {
-		return c.declared.Upstream.Verify(ctx, v)
-	})
+	verdict, err := e.Check(ctx, *c.declared, v)
 	if verdict == upstream.Accepted || verdict == upstream.Refused {
 		return verdict, ""
 	}
 	if err == nil {
 		return upstream.Unknown, ""
 	}
-	return upstream.Unknown, upstream.Explained(err)
+	doubt := upstream.Named(upstream.Explained(err), c.declared.Name, c.declared.AdminSecret)
+	if later, says := errors.AsType[*upstream.Later](err); says {
+		doubt += "; it is tried from " + e.Now().Add(later.After).UTC().Format(time.RFC3339) + " on"
+	}
+	return upstream.Unknown, doubt
 }
 
 // decide says what becomes of each, of derived ones last: they follow what they are computed from.
@@ -271,7 +282,8 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 		entry.Tombstone = &journal.Tombstone{Run: run, Document: "an older state that was put back", At: now}
 	}
 	if c.recovers() {
-		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer}
+		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer,
+			Refused: c.situation.Record == upstream.Refused}
 		if !c.candidate.Empty() {
 			entry.Recovery.Pending = c.prepared
 		}

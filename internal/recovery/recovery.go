@@ -9,7 +9,7 @@
 // at the next start. A consumer takes a version of another incarnation whatever its number.
 // Not guaranteed: that a credential which nothing outside can be asked about is the newest one.
 //
-// Cost: two sign-ins at most for each declared secret, eight secrets at once, each bounded by 15 s; one transaction.
+// Cost: two sign-ins at most for each declared secret, eight secrets at once, each bounded by 30 s; one transaction.
 package recovery
 
 import (
@@ -34,6 +34,9 @@ const (
 	// stepAccepted is on record for the acceptance itself, and one step for each secret beside it.
 	stepAccepted = "recovery-accepted"
 )
+
+// ErrNewer: something newer than the state showed while a part of it was accepted. Nothing was changed; accept it as a whole.
+var ErrNewer = errors.New("nothing was accepted")
 
 // Authority is what accepting needs of an authority. See authority.Store and authority.Renewer for what each promises.
 type Authority interface {
@@ -65,6 +68,8 @@ type Secret struct {
 	Seeded            bool
 	AllowInterruption bool
 	Admin             bool
+	// AdminSecret is the name of the secret that its upstream is opened with, "" for none.
+	AdminSecret string
 	// Newer says which consumer holds something newer, "" when none does.
 	Newer string
 	// Held says what it waits for that keeps its upstream and its consumers from being asked, "" when nothing does.
@@ -77,7 +82,10 @@ type Config struct {
 	Journal   *journal.Journal
 	Record    Record
 	// Calls keeps calls to upstreams within bounds.
-	Calls  *outward.Calls
+	Calls *outward.Calls
+	// Check signs in with v at the upstream of s, as runs do and within what locks accounts out: Unknown with the reason
+	// where one more refused sign-in would come too soon.
+	Check  func(ctx context.Context, s Secret, v secret.Value) (upstream.Verdict, error)
 	Now    func() time.Time
 	NewRun func() authority.RunID
 	// Candidate reads the candidate out of a pending entry.
@@ -162,10 +170,24 @@ type Outcome struct {
 	GaveUp authority.RunID `json:"gaveUp,omitempty"`
 }
 
+// How says how an older state is accepted.
+type How struct {
+	// Open limits it to the secrets that an earlier acceptance left to a person.
+	Open bool
+	// Dry changes nothing.
+	Dry bool
+	// Estate says why the estate in force may not declare all that a newer one does, "" when it does. KeptEstate: a person
+	// takes that upon themselves.
+	Estate     string
+	KeptEstate bool
+}
+
 // Report is what accepting does, or did.
 type Report struct {
 	// Was is why the platform was recovering.
-	Was     []string  `json:"was,omitempty"`
+	Was []string `json:"was,omitempty"`
+	// Estate says why the estate in force may not declare all that a newer one does.
+	Estate  string    `json:"estate,omitempty"`
 	Secrets []Outcome `json:"secrets"`
 	// Requests is how many open requests of the older state are dropped.
 	Requests int `json:"requests,omitempty"`
@@ -173,32 +195,35 @@ type Report struct {
 	Incarnation authority.Incarnation `json:"incarnation,omitempty"`
 }
 
-// Accept asks each credential's upstream and goes on with the state that is there. open limits it to the secrets that an
-// earlier acceptance left to a person; dry changes nothing.
-func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, secrets []Secret, open, dry bool) (Report, error) {
+// Accept asks each credential's upstream and goes on with the state that is there.
+func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, secrets []Secret, how How) (Report, error) {
 	from := e.Authority.Incarnation()
-	cases, err := e.examine(ctx, secrets, open)
+	cases, err := e.examine(ctx, secrets, how.Open)
 	if err != nil {
 		return Report{}, err
 	}
-	requests, err := e.requests(ctx, open)
+	requests, err := e.requests(ctx, how.Open)
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Was: was, Requests: len(requests), Secrets: []Outcome{}}
+	report := Report{Was: was, Estate: how.Estate, Requests: len(requests), Secrets: []Outcome{}}
 	for _, c := range cases {
 		report.Secrets = append(report.Secrets, c.outcome())
 	}
-	if dry {
+	if how.Dry {
 		return report, nil
+	}
+	ahead := e.Record.Ahead()
+	if how.Open && len(ahead) > 0 { // it showed while upstreams were asked about a part of the secrets
+		return Report{}, fmt.Errorf("%s keeps a checkpoint of a newer state, which showed meanwhile: %w", ahead[0].From, ErrNewer)
 	}
 	last, err := Last(ctx, e.Authority)
 	if err != nil {
 		return Report{}, err
 	}
 	accepted := Accepted{Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), GivenUp: last.GivenUp, revision: last.revision, Owed: last.Owed}
-	for _, ahead := range e.Record.Ahead() {
-		accepted.GivenUp = append(accepted.GivenUp, ahead.Data)
+	for _, outside := range ahead {
+		accepted.GivenUp = append(accepted.GivenUp, outside.Data)
 	}
 	report.Incarnation, err = e.Authority.Renew(ctx, from, func(next authority.Incarnation) (authority.Renewal, error) {
 		return e.renewal(cases, accepted, next, by, reason, was, requests)

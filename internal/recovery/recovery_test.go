@@ -158,9 +158,14 @@ func password(t *testing.T, text string) secret.Value {
 
 // engine is that of one process.
 func (w *world) engine(c *crash) *Engine {
-	made := store{w.store, c}
+	made, calls := store{w.store, c}, outward.New(time.Now)
 	return New(Config{
-		Authority: made, Journal: journal.New(made), Record: log{w.log, c, &w.givenUp}, Calls: outward.New(time.Now), Now: clock,
+		Authority: made, Journal: journal.New(made), Record: log{w.log, c, &w.givenUp}, Calls: calls, Now: clock,
+		Check: func(ctx context.Context, s Secret, v secret.Value) (upstream.Verdict, error) {
+			return outward.Do(ctx, calls, outward.Call{Part: outward.Account(string(s.Path)), Limit: askTimeout}, func(ctx context.Context) (upstream.Verdict, error) {
+				return s.Upstream.Verify(ctx, v)
+			})
+		},
 		NewRun:    func() authority.RunID { return "accepted" },
 		Candidate: func(pending secret.Value) (secret.Value, error) { return secret.Decode(pending.Expose("candidate")) },
 		Requests:  "request/open/",
@@ -168,7 +173,7 @@ func (w *world) engine(c *crash) *Engine {
 }
 
 func (w *world) accept(c *crash, u upstream.Upstream, dry bool) (Report, error) {
-	return w.engine(c).Accept(w.t.Context(), "test", "the disk was lost", []string{"elsewhere is ahead"}, []Secret{{Name: "db", Path: path, Upstream: u, Seeded: true}}, false, dry)
+	return w.engine(c).Accept(w.t.Context(), "test", "the disk was lost", []string{"elsewhere is ahead"}, []Secret{{Name: "db", Path: path, Upstream: u, Seeded: true}}, How{Dry: dry})
 }
 
 func (w *world) entry() *journal.Entry {
@@ -335,11 +340,83 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
 	}
 	declared := []Secret{{Name: "db", Path: path, Upstream: accepts{passwords: []string{"second"}}, Seeded: true}}
-	report, err = w.engine(&crash{}).Accept(t.Context(), "test", "it is back", nil, declared, true, false)
+	report, err = w.engine(&crash{}).Accept(t.Context(), "test", "it is back", nil, declared, How{Open: true})
 	if err != nil || report.Secrets[0].Action != KeepsCandidate {
 		t.Errorf("got %+v, %v, want the candidate to be kept", report, err)
 	}
 	if held, err := w.store.Read(t.Context(), path); err != nil || held.Value.ExposeText("password") != "second" {
 		t.Errorf("the value of record is another: %v", err)
+	}
+}
+
+// locks is an upstream that locks an account out which is refused more than once a minute, and counts sign-ins.
+type locks struct {
+	accepts
+	tried *[]string
+}
+
+func (l locks) Kind() upstream.Kind {
+	kind := l.accepts.Kind()
+	kind.WrongEvery = time.Minute
+	return kind
+}
+
+func (l locks) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	*l.tried = append(*l.tried, v.ExposeText("password"))
+	return l.accepts.Verify(ctx, v)
+}
+
+// TestAcceptanceSignsInWithinTheLockOutBudget: sign-ins of accepting were not counted with those of runs. Where neither value
+// is accepted, it asked to be repeated for ever.
+func TestAcceptanceSignsInWithinTheLockOutBudget(t *testing.T) {
+	w, tried, refused := newWorld(t), []string{}, false
+	declared := []Secret{{Name: "db", Path: path, Upstream: locks{tried: &tried}, Seeded: true}}
+	engine := w.engine(&crash{})
+	sign := engine.Check
+	engine.Check = func(ctx context.Context, s Secret, v secret.Value) (upstream.Verdict, error) { // as a run's, with one sign-in left
+		if refused {
+			return upstream.Unknown, &upstream.Later{After: time.Minute, Err: errors.New("one more could lock it out")}
+		}
+		refused = true
+		return sign(ctx, s, v)
+	}
+	for _, want := range []struct{ tried, next, why string }{
+		{"first", "custody recover accept --reason TEXT", "it is tried from 2030-01-01T00:01:00Z on"},
+		{"first second", "custody rotate db --reason TEXT", "its upstream refuses it"},
+	} {
+		report, err := engine.Accept(t.Context(), "test", "the disk was lost", []string{"older"}, declared, How{Open: len(tried) > 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := report.Secrets[0]; strings.Join(tried, " ") != want.tried || got.Next != want.next || !strings.Contains(got.Why, want.why) {
+			t.Errorf("tried %q, then %+v; want %+v", tried, got, want)
+		}
+		refused = false
+	}
+}
+
+// TestCallThatMayStillLandIsWaitedFor: what was accepted before it landed was not in use after it, and the candidate was gone.
+func TestCallThatMayStillLandIsWaitedFor(t *testing.T) {
+	w, tried := newWorld(t), []string{}
+	entry := w.entry()
+	entry.Live.CallBy = clock().Add(time.Minute)
+	if err := journal.New(w.store).Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	report, err := w.accept(&crash{}, locks{accepts{passwords: []string{"first"}}, &tried}, false)
+	if err != nil || len(tried) > 0 || report.Secrets[0].Action != Person || !strings.Contains(report.Secrets[0].Why, "may take effect until 2030-01-01T00:01:00Z") {
+		t.Errorf("got %+v, %v after trying %q, want it to wait for the call", report, err, tried)
+	}
+	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
+		t.Errorf("got %+v, want run-2's candidate to be kept", recovery)
+	}
+}
+
+// TestPartOfAnOlderStateGivesNoCheckpointUp: accepting what waits for a person gave up a checkpoint that showed meanwhile.
+func TestPartOfAnOlderStateGivesNoCheckpointUp(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.engine(&crash{}).Accept(t.Context(), "test", "it is back", nil, nil, How{Open: true})
+	if !errors.Is(err, ErrNewer) || !w.untouched() || len(w.givenUp) > 0 {
+		t.Errorf("got %v, and %d checkpoints given up", err, len(w.givenUp))
 	}
 }

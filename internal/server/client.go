@@ -114,8 +114,8 @@ func (c *Client) ConfirmClock(ctx context.Context) error {
 }
 
 // AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
-func (c *Client) AcceptRecovery(ctx context.Context, reason string, dry bool) (report recovery.Report, err error) {
-	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, dry}, &report)
+func (c *Client) AcceptRecovery(ctx context.Context, reason string, how recovery.How) (report recovery.Report, err error) {
+	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, how.Dry, how.KeptEstate}, &report)
 }
 
 // Granted returns what the operator granted, and what the estate asks for besides.

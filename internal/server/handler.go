@@ -40,8 +40,9 @@ type reasoned struct {
 
 // acceptance accepts an older state that was put back.
 type acceptance struct {
-	Reason string `json:"reason"`
-	Dry    bool   `json:"dry,omitempty"`
+	Reason     string `json:"reason"`
+	Dry        bool   `json:"dry,omitempty"`
+	KeptEstate bool   `json:"keptEstate,omitempty"`
 }
 
 // delivery names a consumer, "" for all.
@@ -167,7 +168,7 @@ func Handler(service Service) http.Handler {
 		}
 		var report recovery.Report
 		if err == nil {
-			report, err = service.AcceptRecovery(r.Context(), caller(r), ask.Reason, ask.Dry)
+			report, err = service.AcceptRecovery(r.Context(), caller(r), ask.Reason, recovery.How{Dry: ask.Dry, KeptEstate: ask.KeptEstate})
 		}
 		answer(w, report, err)
 	})

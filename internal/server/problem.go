@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -93,9 +94,10 @@ var classes = []struct {
 	{authority.ErrNotFound, NotFound, "see what there is with `custody inventory`"},
 	{authority.ErrSealed, Unavailable, "give the authority its unseal key: see unseal in the host file"},
 	{authority.ErrUnavailable, Unavailable, ""},
-	{rotation.ErrNotAllowed, Refused, "see `custody explain` for where it stands"},
-	{rotation.ErrNotNow, Refused, "see `custody explain` for what it waits for"},
+	{rotation.ErrNotAllowed, Refused, "see what waits, and for what: `custody status`"},
+	{rotation.ErrNotNow, Refused, "see what waits, and for what: `custody status`"},
 	{journal.ErrSuperseded, Refused, "somebody else changed it at the same moment; try again"},
+	{recovery.ErrNewer, Refused, "accept the older state as a whole: custody recover accept --reason TEXT"},
 	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
 	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
 	{context.DeadlineExceeded, Unavailable, ""},

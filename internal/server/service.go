@@ -40,8 +40,9 @@ type Service interface {
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
 	ConfirmClock(ctx context.Context, by string) error
-	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. dry changes nothing.
-	AcceptRecovery(ctx context.Context, by, reason string, dry bool) (recovery.Report, error)
+	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
+	// how.Open and how.Estate itself.
+	AcceptRecovery(ctx context.Context, by, reason string, how recovery.How) (recovery.Report, error)
 	Doctor(ctx context.Context) (Diagnosis, error)
 	// Granted says what the operator granted, and what the estate in force asks for besides.
 	Granted(ctx context.Context) (Grants, error)

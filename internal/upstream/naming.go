@@ -21,10 +21,13 @@ const (
 	ownName   = "THE-SECRET"
 )
 
+// SealOwn seals a first value of the account itself that has the field as well.
+func SealOwn(field string) string { return next.Seal(ownName, field) }
+
 // Named fills the names of a secret, and of the one that its upstream is opened with, in where an adapter left them open.
 func Named(text, own, admin string) string {
 	if admin != "" {
-		text = strings.ReplaceAll(text, SupplyAdmin, next.Supply(admin))
+		text = strings.ReplaceAll(text, adminName, admin)
 	}
-	return strings.ReplaceAll(text, SupplyOwn, next.Supply(own))
+	return strings.ReplaceAll(text, ownName, own)
 }

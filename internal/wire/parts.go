@@ -32,8 +32,10 @@ import (
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
+	"custody.dev/custody/internal/upstream"
 )
 
 // parts is an opened platform.
@@ -379,17 +381,20 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.grants = &grants{parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}}
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
-	recoveries := recovery.New(recovery.Config{
-		Authority: p.store, Journal: entries, Record: p.record, Calls: p.calls, Now: Now, NewRun: newRun,
-		Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
-	})
-	if err := recoveries.Settle(ctx); err != nil && !errors.Is(err, audit.ErrBehind) { // behind again: that is accepted first
-		return err
-	}
 	engine := rotation.New(rotation.Config{
 		Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
 		Stopping: p.stopping.Load, Calls: p.calls,
 	})
+	recoveries := recovery.New(recovery.Config{
+		Authority: p.store, Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
+		Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
+		Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
+			return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream, Server: s.Server}, authority.Versioned{Value: v})
+		},
+	})
+	if err := recoveries.Settle(ctx); err != nil && !errors.Is(err, audit.ErrBehind) { // behind again: that is accepted first
+		return err
+	}
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.values, Queue: queue, Clock: clock, Record: record, Now: Now, NewRun: newRun,
 		Workers: workers, Finished: func() { p.platform.Nudge() },
@@ -403,7 +408,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
-		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Broken: p.broken, Machine: p.machine,
+		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken, Machine: p.machine,
 		Grants: p.grants, Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)

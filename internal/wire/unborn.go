@@ -64,6 +64,8 @@ func (unborn) Renew(context.Context, authority.Incarnation, func(authority.Incar
 	return "", errUnborn
 }
 
+func (unborn) Later(authority.Incarnation) bool { return false }
+
 func (unborn) Ahead() []audit.Outside { return nil }
 
 func (unborn) GiveUp(...[]byte) {}

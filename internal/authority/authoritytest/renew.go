@@ -19,7 +19,25 @@ type Renewable interface {
 // RunRenewer shows that the stores which open returns begin another incarnation together with its changes, or not at all.
 func RunRenewer(t *testing.T, open func(t *testing.T) Renewable) {
 	t.Run("RenewChangesEverythingAtOnce", func(t *testing.T) { renewAtOnce(t, open(t)) })
+	t.Run("RenewOfACopyIsLater", func(t *testing.T) { renewOfACopy(t, open(t)) })
 	t.Run("RenewChangesNothingWhenOnePartLoses", func(t *testing.T) { renewLoses(t, open(t)) })
+}
+
+// renewOfACopy: the same older copy is put back twice. What began with the first time tells, until another begins.
+func renewOfACopy(t *testing.T, s Renewable) {
+	was, other, cutOff := s.Incarnation(), authority.Incarnation(""), errors.New("cut off")
+	_, err := s.Renew(t.Context(), was, func(next authority.Incarnation) (authority.Renewal, error) {
+		other = next // as the copy that was accepted first began it
+		return authority.Renewal{}, cutOff
+	})
+	wantErr(t, "Renew that was cut off", err, cutOff)
+	if !s.Later(other) {
+		t.Errorf("%s did not begin after %s", other, was)
+	}
+	next, err := s.Renew(t.Context(), was, func(authority.Incarnation) (authority.Renewal, error) { return authority.Renewal{}, nil })
+	if err != nil || s.Later(other) {
+		t.Errorf("%s began after %s, which began after it: %v", other, next, err)
+	}
 }
 
 func renewAtOnce(t *testing.T, s Renewable) {
@@ -46,6 +64,9 @@ func renewAtOnce(t *testing.T, s Renewable) {
 	wantErr(t, "Get of what the renewal removed", err, authority.ErrNotFound)
 	if third := write(t, s, path, 2, "run-3", value(t, "three")); third.Incarnation != next {
 		t.Errorf("after the renewal, Write = %s, want incarnation %s", third, next)
+	}
+	if s.Later(was) || s.Later(next) || s.Later("0123456789abcdef0123456789abcdef") {
+		t.Error("an incarnation that is over, the present one or that of another authority began later")
 	}
 	_, err = s.Renew(t.Context(), was, func(authority.Incarnation) (authority.Renewal, error) { return authority.Renewal{}, nil })
 	wantErr(t, "Renew of an incarnation that is over", err, authority.ErrConflict)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -238,13 +237,14 @@ func initialise(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	made := identity{Schema: Schema, Platform: config.Platform, Environment: config.Environment, LedgerKey: make([]byte, sha256.Size)}
-	incarnation := make([]byte, incarnationBytes)
-	for _, random := range [][]byte{incarnation, made.LedgerKey} {
-		if _, err := io.ReadFull(config.Random, random); err != nil {
-			return fmt.Errorf("reading randomness: %w", err)
-		}
+	if _, err := io.ReadFull(config.Random, made.LedgerKey); err != nil {
+		return fmt.Errorf("reading randomness: %w", err)
 	}
-	made.Incarnations = []authority.Incarnation{authority.Incarnation(hex.EncodeToString(incarnation))}
+	first, err := config.incarnation("")
+	if err != nil {
+		return err
+	}
+	made.Incarnations = []authority.Incarnation{first}
 	if err := create(filepath.Join(config.Folder, unfinishedFile), primitive, wrapped, made); err != nil {
 		_ = folder.Remove(unfinishedFile)
 		return err

@@ -192,6 +192,13 @@ func (s *Store) Renew(ctx context.Context, from authority.Incarnation, plan func
 	return next, nil
 }
 
+// Later implements authority.Renewer.
+func (s *Store) Later(i authority.Incarnation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.HasPrefix(string(i), string(s.config.Incarnation)+"+")
+}
+
 // Read implements authority.Store.
 func (s *Store) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
 	s.mu.Lock()

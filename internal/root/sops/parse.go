@@ -198,7 +198,7 @@ func (s *sealed) readData(node *yaml.Node) error {
 	} else if binding["path"] == nil {
 		return &root.Error{Doing: "opening document", Class: root.ErrMalformed,
 			Detail: "data.binding holds no path, so that it does not say where its value belongs",
-			Next:   "seal its value again: custody seal SECRET --replace"}
+			Next:   "seal its value again: `custody seal NAME --replace`"}
 	}
 	if len(parts[valuesField].Content) == 0 {
 		return malformed("data.values is empty")

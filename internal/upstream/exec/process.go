@@ -125,5 +125,5 @@ func (c *counted) String() string {
 	case c.to != nil:
 		return fmt.Sprintf("; %d bytes on standard error", c.bytes)
 	}
-	return fmt.Sprintf("; %d bytes on standard error, which may hold values: `custody upstream check` shows them", c.bytes)
+	return fmt.Sprintf("; %d bytes on standard error, which may hold values: `custody upstream check NAME` shows them", c.bytes)
 }

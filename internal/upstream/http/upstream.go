@@ -233,7 +233,7 @@ func (u *Upstream) carries(item recipe.Item, run authority.RunID) bool {
 func lacks(doing, field string) *upstream.Error {
 	return &upstream.Error{
 		Doing: doing, Detail: "a credential needs the field " + field,
-		Next: "hand the value in with that field as well: `custody seal SECRET --field " + field + "`",
+		Next: "hand the value in with that field as well: " + upstream.SealOwn(field),
 	}
 }
 
