@@ -83,6 +83,8 @@ type Config struct {
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
+	// Unanswered, when set, says which part that everything needs holds up a call now, "" when none does.
+	Unanswered func() string
 }
 
 // Platform is one running estate.
@@ -504,10 +506,13 @@ func (p *Platform) after(d time.Duration) <-chan struct{} {
 	return ctx.Done()
 }
 
-// Ready implements server.Service.
+// Ready implements server.Service. It asks nothing outside and waits for no disk.
 func (p *Platform) Ready(context.Context) string {
 	if why := p.Broken(); why != "" {
 		return why + "; the process has to start again"
+	}
+	if why := p.unanswered(); why != "" {
+		return why
 	}
 	if why := p.Recovering(); why != "" {
 		return "recovering: " + why
@@ -521,6 +526,13 @@ func (p *Platform) Ready(context.Context) string {
 		return "no estate is in force"
 	}
 	return ""
+}
+
+func (p *Platform) unanswered() string {
+	if p.Unanswered == nil {
+		return ""
+	}
+	return p.Unanswered()
 }
 
 // ConfirmClock implements server.Service.
