@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -91,7 +92,8 @@ type Config struct {
 type Platform struct {
 	Config
 
-	woken chan struct{}
+	woken   chan struct{}
+	summary atomic.Pointer[Summary]
 
 	// reloading is held while an estate is put in force.
 	reloading sync.Mutex
@@ -207,6 +209,26 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	}
 	return status, nil
 }
+
+// Summary is a status as it was.
+type Summary struct {
+	server.Status
+
+	At time.Time
+}
+
+// Summarise puts a summary together; see Summary. It costs what Status does.
+func (p *Platform) Summarise(ctx context.Context) error {
+	at := p.Now()
+	status, err := p.Status(ctx)
+	if err == nil {
+		p.summary.Store(&Summary{status, at})
+	}
+	return err
+}
+
+// Summary returns the newest summary, nil before the first. It asks nothing.
+func (p *Platform) Summary() *Summary { return p.summary.Load() }
 
 func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.Facts) {
 	if row.State == "undeclared" {

@@ -54,6 +54,8 @@ type parts struct {
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
+	// looked yields after a look at a secret has ended.
+	looked chan struct{}
 }
 
 // store is the opened authority, or unborn.
@@ -84,7 +86,7 @@ func (p *parts) Close() error {
 // open opens the authority, the record and the engines, as the user that runs the platform: see runBy. An authority that
 // never was, and its folder, are made if initialise says so; else what can be told without it can still be asked.
 func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
-	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log)}
+	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log), looked: make(chan struct{}, 1)}
 	if absolute, err := filepath.Abs(o.HostFile); err == nil {
 		p.hostFile = absolute
 	}
@@ -392,7 +394,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.values, Queue: queue, Clock: clock, Record: record, Now: Now, NewRun: newRun,
-		Workers: workers, Finished: func() { p.platform.Nudge() },
+		Workers: workers, Finished: p.finished,
 		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return p.platform.Recovering() },
 		Derivation: derivation.New(derivation.Config{Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
@@ -411,6 +413,15 @@ func (p *parts) assemble(ctx context.Context) error {
 		},
 	})
 	return nil
+}
+
+// finished tells whoever waits for it that a look at a secret has ended.
+func (p *parts) finished() {
+	p.platform.Nudge()
+	select {
+	case p.looked <- struct{}{}:
+	default:
+	}
 }
 
 // broken says why only a restart helps, "" when none is needed; see Broken of the authority and of the record.

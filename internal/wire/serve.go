@@ -181,6 +181,7 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 	go p.watchConsumers(stop) // not waited for: a folder may hang
 	var watching sync.WaitGroup
 	watching.Go(func() { p.watchEstate(stop) })
+	watching.Go(func() { p.watchStatus(stop) })
 	err = p.loop(ctx, stop)
 	cancel()
 	watching.Wait()
