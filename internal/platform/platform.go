@@ -65,9 +65,9 @@ type Config struct {
 	// Load reads and checks the estate, and Bind makes what acting on it needs.
 	Load func() (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
-	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps the one that is.
+	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps one that is.
 	Kept func() (*intent.Estate, error)
-	Keep func() error
+	Keep func(*intent.Estate) error
 	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
 	Readable func(ctx context.Context, secretName string) error
 	// Identity reports whether a bootstrap identity is at hand.

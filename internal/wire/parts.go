@@ -50,6 +50,7 @@ type parts struct {
 	record     record
 	platform   *platform.Platform
 	seeds      *seeds
+	estates    *estates
 	grants     *grants
 	steps      *steps
 	closers    []func() error
@@ -91,6 +92,7 @@ func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise boo
 		p.hostFile = absolute
 	}
 	p.hostDigest = digestOf(p.hostFile)
+	p.estates = newEstates(p)
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 		p.steps = newSteps(p.log)
@@ -195,7 +197,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 // rootRecipients are the estate's: phases are entered in order, so there is an estate before there is an authority, and
 // the root can open what the unseal key opens.
 func (p *parts) rootRecipients() ([]age.Recipient, error) {
-	estate, err := (&estates{parts: p}).load()
+	estate, err := p.estates.load()
 	if err != nil {
 		return nil, fmt.Errorf("making the authority: %w", err)
 	}
@@ -401,12 +403,11 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
-	estates := &estates{parts: p}
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Broken: p.broken, Unanswered: p.unanswered, Machine: p.machine,
-		Grants: p.grants, Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
+		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
 			return err
