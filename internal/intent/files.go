@@ -42,7 +42,9 @@ func Read(dir string) (*Files, error) {
 // readFS is Read on any file system.
 func readFS(fsys fs.FS) (*Files, error) {
 	f, size := &Files{}, 0
-	unread := func(name, rule, reason string) { f.read = append(f.read, oneFile{name: name, rule: rule, reason: reason}) }
+	unread := func(name, rule, reason string) {
+		f.read = append(f.read, oneFile{name: name, rule: rule, reason: reason})
+	}
 	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil && name == ".":

@@ -77,9 +77,9 @@ type reader struct {
 	shapes    map[reflect.Type][]field
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
-	// bytes and values were read so far; full says that the estate has too many of either, and that no more is read.
-	bytes, values int
-	full          bool
+	// values were read so far; full says that the estate has too many of something, and that no more is read.
+	values int
+	full   bool
 }
 
 // fill notes that the estate is larger than its bounds. What was read is let go.
