@@ -37,12 +37,6 @@ func (o Outside) String() string {
 // Ahead returns the checkpoints kept elsewhere that cover events which the log does not have, those of places that came later
 // among them. While there is one, Append fails with ErrBehind.
 func (l *Log) Ahead() []Outside {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.aheadNow()
-}
-
-func (l *Log) aheadNow() []Outside {
 	var all []Outside
 	for _, s := range l.sinks {
 		if ahead := s.aheadNow(); ahead != nil {

@@ -4,6 +4,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -120,4 +121,39 @@ func verify(t testing.TB, dir string, outside ...[]byte) audit.Report {
 
 func TestConformance(t *testing.T) {
 	audittest.Run(t, func(t *testing.T) audittest.Log { return open(t, t.TempDir()) })
+}
+
+// An append holds its lock until the disk has taken it. Readiness and the record's readers were asked under the same lock, so
+// that a disk that hung hung them too. Here the append is held up by its clock, which it asks under that lock.
+func TestQuestionsDoNotWaitForAnAppend(t *testing.T) {
+	cfg := config(t, t.TempDir())
+	begun, release := make(chan struct{}), make(chan struct{})
+	cfg.Clock = func() time.Time { close(begun); <-release; return time.Unix(0, 0) }
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Append(t.Context(), audittest.Event(0)); err != nil {
+		t.Fatal(err)
+	}
+	held := audittest.Event(1)
+	held.At = time.Time{}
+	ended := make(chan error, 1)
+	go func() { ended <- log.Append(context.Background(), held) }()
+	<-begun
+	read := 0
+	for _, err := range log.Events(t.Context(), audit.Filter{}) {
+		if err != nil {
+			t.Error(err)
+		}
+		read++
+	}
+	if log.Size() != 1 || read != 1 || len(log.Checkpoint()) == 0 || log.Ahead() != nil || log.Findings() != nil || log.Broken() != "" {
+		t.Errorf("while an append hangs: %d events by size, %d read", log.Size(), read)
+	}
+	close(release)
+	if err := <-ended; err != nil || log.Size() != 2 {
+		t.Errorf("the append: %v, %d events", err, log.Size())
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -50,12 +51,18 @@ type Config struct {
 	SegmentBytes int64
 }
 
-// Log is an open log. Its methods may be called at the same time.
+// Log is an open log. Its methods may be called at the same time. While the disk holds up an append, only Append, GiveUp
+// and Close wait for it.
 type Log struct {
 	folder  *durable.Folder
 	signer  *Signer
 	clock   func() time.Time
 	segment int64 // bytes
+
+	// shown is what the log was after the last append that ended, and broken that it can take no more: they are read without mu,
+	// which an append holds while the disk takes it, however long that is.
+	shown  atomic.Pointer[shown]
+	broken atomic.Bool
 
 	mu      sync.Mutex
 	lock    *durable.Lock
@@ -74,6 +81,15 @@ type Log struct {
 	// early are the checkpoints ahead of the log that were found before the sinks were started.
 	early []Outside
 }
+
+// shown is what questions about the log are answered from.
+type shown struct {
+	covered uint64 // events that signed covers
+	signed  []byte
+	files   int // that those events are in
+}
+
+func (l *Log) show() { l.shown.Store(&shown{l.covered, l.signed, l.files}) }
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads all of it, takes up an event
 // that a crash left without a checkpoint, and cuts a line that a crash left half written. ErrTampered when the log is
@@ -102,6 +118,7 @@ func Open(cfg Config) (log *Log, err error) {
 	if err := l.load(cfg); err != nil {
 		return nil, fmt.Errorf("opening audit log: %w", err)
 	}
+	l.show()
 	for _, place := range cfg.Sinks {
 		var ahead *Outside
 		if at := slices.IndexFunc(l.early, func(o Outside) bool { return o.From == place.Name() }); at >= 0 {
@@ -253,7 +270,7 @@ func (l *Log) append(text []byte) error {
 	if l.closed {
 		return ErrClosed
 	}
-	if len(l.aheadNow()) > 0 {
+	if len(l.Ahead()) > 0 {
 		return ErrBehind
 	}
 	// What a failed append left is covered first, so that never more than one event is without a checkpoint.
@@ -271,6 +288,7 @@ func (l *Log) append(text []byte) error {
 		return err
 	}
 	if err := l.tail.Append(append(text, '\n')); err != nil {
+		l.broken.Store(l.tail.Broken())
 		return err
 	}
 	if err := l.tree.Append(hasher.HashLeaf(text), nil); err != nil {
@@ -310,6 +328,7 @@ func (l *Log) cover() error {
 		return err
 	}
 	l.covered, l.signed = l.tree.End(), signed
+	l.show()
 	for _, s := range l.sinks {
 		s.offer(signed)
 	}
@@ -317,27 +336,18 @@ func (l *Log) cover() error {
 }
 
 // Checkpoint returns the newest signed checkpoint. Keep it where whoever writes the log cannot rewrite it.
-func (l *Log) Checkpoint() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]byte(nil), l.signed...)
-}
+func (l *Log) Checkpoint() []byte { return append([]byte(nil), l.shown.Load().signed...) }
 
 // Size is the number of events that the newest checkpoint covers.
-func (l *Log) Size() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.covered
-}
+func (l *Log) Size() uint64 { return l.shown.Load().covered }
 
 // Events yields, in order, the events that filter selects of those in the log at the time of the call. It reads the
 // files as they are and checks no hash: that is Verify's. It costs a reading of the whole log.
 func (l *Log) Events(ctx context.Context, filter Filter) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		l.mu.Lock()
-		left := l.covered
-		files := make([]string, l.files)
-		l.mu.Unlock()
+		now := l.shown.Load()
+		left := now.covered
+		files := make([]string, now.files)
 		for i := range files {
 			files[i] = segment(i + 1)
 		}
@@ -375,9 +385,7 @@ func (l *Log) Findings() []Finding {
 // Broken says that the log can take no event any more until it is opened again, "" while it can: an append failed and
 // could not be taken back, so what the last file ends with is not known.
 func (l *Log) Broken() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || !l.tail.Broken() {
+	if !l.broken.Load() {
 		return ""
 	}
 	return "an append to the audit log failed and could not be taken back"
@@ -391,6 +399,7 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.broken.Store(false)
 	for _, s := range l.sinks {
 		s.stop()
 	}

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
+	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,35 @@ func Endpoints(spec v1alpha1.UpstreamSpec) []string {
 	found := findKind(name).endpoints(spec)
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// ServerOf names the server that an upstream is at first: HOST:PORT, the path of a socket, or AWS's own, however its document
+// writes that. Documents that name one server have the same. "" for a program, which may be at any.
+func ServerOf(spec v1alpha1.UpstreamSpec) string {
+	name := TypeOf(spec)
+	if name == "" || spec.Exec != nil {
+		return ""
+	}
+	all := findKind(name).endpoints(spec)
+	if len(all) == 0 {
+		return ""
+	}
+	at, _, _ := strings.Cut(all[0], " ") // how it is identified comes after it
+	if _, rest, is := strings.Cut(at, "://"); is {
+		at = rest
+	}
+	host, port, err := net.SplitHostPort(at)
+	switch {
+	case strings.HasPrefix(at, "/"):
+		return path.Clean(at)
+	case err != nil: // named in words
+		return all[0]
+	}
+	host = strings.TrimSuffix(host, ".")
+	if address, err := netip.ParseAddr(host); err == nil {
+		host = address.Unmap().String()
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // ToldProgram is what the account's document tells a program of the host's, which may be an address; "" when that is nothing.

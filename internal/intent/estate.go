@@ -47,6 +47,8 @@ type Estate struct {
 	Held map[string]map[string]string
 	// Digest is SHA-256 over the documents, in hexadecimal. It depends neither on files and order nor on Environment.
 	Digest string
+	// Files are what it was made of.
+	Files *Files
 
 	byPath  map[authority.Path]*Secret
 	byOlder map[string]*Secret

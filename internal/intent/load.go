@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -43,70 +40,6 @@ type Options struct {
 	Privileged bool
 }
 
-// Load reads the estate in dir and reports everything that is wrong with it, in order of file and line. The estate is nil
-// when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held. The error is for what is no property of the estate: a folder that cannot be read.
-func Load(dir string, options Options) (*Estate, []Fault, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening estate: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	return loadFS(root.FS(), options)
-}
-
-// loadFS is Load on any file system.
-func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
-	r := newReader()
-	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil && name == ".":
-			return err
-		case err != nil:
-			r.file("file-unreadable", name, "the folder cannot be read", "")
-			return fs.SkipDir
-		case name != "." && strings.HasPrefix(path.Base(name), "."):
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case entry.Type()&fs.ModeSymlink != 0:
-			r.file("file-symlink", name, "a symbolic link", "")
-			return nil
-		case entry.IsDir() || (path.Ext(name) != ".yaml" && path.Ext(name) != ".yml"):
-			return nil
-		case !entry.Type().IsRegular():
-			r.file("file-unreadable", name, "not a regular file", "")
-			return nil
-		}
-		if r.full {
-			return fs.SkipAll
-		}
-		data, err := readLimited(fsys, name)
-		if err != nil {
-			r.file("file-unreadable", name, "the file cannot be read", "")
-			return nil
-		}
-		if r.bytes += len(data); r.bytes > maxEstate {
-			r.fill(fmt.Sprintf("the documents have more than %d bytes together", maxEstate))
-			return fs.SkipAll
-		}
-		r.read(name, data)
-		return nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading estate: %w", err)
-	}
-	estate := newChecker(r, options).run()
-	list := r.faults.sorted()
-	if r.faults.everywhere() {
-		return nil, list, nil
-	}
-	for _, fault := range list {
-		estate.hold(fault)
-	}
-	return estate, list, nil
-}
-
 // valuesIn counts n and what is in it.
 func valuesIn(n *yaml.Node) int {
 	count := 1
@@ -114,16 +47,6 @@ func valuesIn(n *yaml.Node) int {
 		count += valuesIn(part)
 	}
 	return count
-}
-
-// readLimited reads at most one byte more than a file may have.
-func readLimited(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // document is one YAML document of a known kind, decoded as far as it could be.
@@ -154,9 +77,9 @@ type reader struct {
 	shapes    map[reflect.Type][]field
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
-	// bytes and values were read so far; full says that the estate has too many of either, and that no more is read.
-	bytes, values int
-	full          bool
+	// values were read so far; full says that the estate has too many of something, and that no more is read.
+	values int
+	full   bool
 }
 
 // fill notes that the estate is larger than its bounds. What was read is let go.

@@ -250,3 +250,13 @@ func TestFaultForms(t *testing.T) {
 		}
 	}
 }
+
+// loadFS is Load on any file system.
+func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
+	files, err := readFS(fsys)
+	if err != nil {
+		return nil, nil, err
+	}
+	estate, faults := files.Load(options)
+	return estate, faults, nil
+}

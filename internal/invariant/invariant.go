@@ -40,6 +40,8 @@ type Secret struct {
 	Capability upstream.Capability
 	// Record is the value at the secret's path, Candidate the pending value of the live run, Old what that run replaces.
 	Record, Candidate, Old Credential
+	// TakenBack is the candidate of the last run where that was undone, no run is live, and it is still known.
+	TakenBack Credential
 	// Promoted: the live run's candidate is the value of record.
 	Promoted bool
 	// Foreign: the value at the secret's path is one that no run of Custody wrote, see journal.Entry.Foreign.
@@ -80,6 +82,7 @@ var All = []Invariant{
 	{"record-is-honoured", "the value of record is honoured upstream (for overwrite kinds: it or the live run's candidate)", recordIsHonoured},
 	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused},
 	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation},
+	{"taken-back-is-refused", "the candidate of a run that was taken back is refused upstream", takenBackIsRefused},
 	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone},
 	{"foreign-value-is-not-delivered", "no consumer runs on a value that somebody else wrote to the secret's path", foreignValueIsNotDelivered},
 	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition},
@@ -143,6 +146,13 @@ func proofBeforeRevocation(s Secret) string {
 		if !consumer.Waived && consumer.Runs != s.Record.ID {
 			return fmt.Sprintf("the upstream refuses version %s while consumer %s runs on %s", s.Old.ID, consumer.Name, consumer.Runs)
 		}
+	}
+	return ""
+}
+
+func takenBackIsRefused(s Secret) string {
+	if s.TakenBack.Known && s.TakenBack.Verdict == upstream.Accepted {
+		return fmt.Sprintf("run %s was taken back, and the upstream honours its candidate", s.TakenBack.ID.Run)
 	}
 	return ""
 }

@@ -42,7 +42,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	case value.ID != *entry.Current:
 		seen.hold(wait{reason: foreign(s)})
 	default:
-		seen.hold(undelivered(ctx, s, value))
+		seen.hold(o.undelivered(ctx, s, value))
 		if seen.Waiting == "" && entry.Retry != nil {
 			seen.hold(retryOf(s, entry.Retry))
 		}
@@ -52,13 +52,13 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 
 // undelivered names the first consumer that does not hold the version of record. Those that only a process could answer for
 // are left out: a look asks them.
-func undelivered(ctx context.Context, s Secret, value authority.Versioned) wait {
+func (o *Orchestrator) undelivered(ctx context.Context, s Secret, value authority.Versioned) wait {
 	for _, consumer := range s.Consumers {
 		holder, can := consumer.Consumer.(materialize.Holder)
 		if !can {
 			continue
 		}
-		proof, err := holder.Holds(ctx, value)
+		proof, err := o.Rotation.Holds(ctx, s.Subject, consumer, holder, value)
 		missing := proof.Missing
 		switch {
 		case err != nil:

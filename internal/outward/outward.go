@@ -83,6 +83,7 @@ type Calls struct {
 	mu      sync.Mutex
 	gates   map[string]*Gate
 	givenUp map[string]*late // by part
+	going   map[*Turn]struct{}
 }
 
 // late are the calls to one part that were given up and have not ended.
@@ -93,7 +94,7 @@ type late struct {
 
 // New returns the calls of one process.
 func New(now func() time.Time) *Calls {
-	return &Calls{now: now, gates: map[string]*Gate{}, givenUp: map[string]*late{}}
+	return &Calls{now: now, gates: map[string]*Gate{}, givenUp: map[string]*late{}, going: map[*Turn]struct{}{}}
 }
 
 // Inline returns calls that are made on their caller's goroutine and end when the part ends them: for a simulation of one
@@ -206,7 +207,7 @@ func Run[T any](ctx context.Context, t *Turn, limit time.Duration, fn func(conte
 	outside, back := away(ctx)
 	defer back()
 	bounded, cancel := context.WithTimeout(outside, limit)
-	t.began = t.calls.now()
+	t.begin()
 	ended := make(chan answer[T], 1)
 	go func() {
 		a := answer[T]{err: errors.New("the call ended without an answer")}
@@ -245,11 +246,32 @@ func (a answer[T]) result() (T, error) {
 	return a.value, a.err
 }
 
+// begin notes that the call is made.
+func (t *Turn) begin() {
+	t.calls.mu.Lock()
+	defer t.calls.mu.Unlock()
+	t.began = t.calls.now()
+	t.calls.going[t] = struct{}{}
+}
+
+// Oldest returns when the oldest call to a part that goes on began, whether or not it was given up; zero when none goes on.
+func (c *Calls) Oldest(part string) (began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for turn := range c.going {
+		if turn.call.Part == part && (began.IsZero() || turn.began.Before(began)) {
+			began = turn.began
+		}
+	}
+	return began
+}
+
 // end notes that the call has ended.
 func (t *Turn) end() {
 	c := t.calls
 	c.mu.Lock()
 	t.over = true
+	delete(c.going, t)
 	if out := c.givenUp[t.call.Part]; t.givenUp {
 		if out.calls--; out.calls == 0 {
 			delete(c.givenUp, t.call.Part)

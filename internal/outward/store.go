@@ -13,6 +13,12 @@ import (
 // storeTimeout bounds a call to the authority.
 const storeTimeout = 30 * time.Second
 
+// The parts that an authority is: changes and questions are kept apart.
+const (
+	Questions = "questions to the authority"
+	Changes   = "changes to the authority"
+)
+
 // Store is an authority whose calls are bounded. A change that was given up may land later: every change of the port is
 // conditional on what it follows, or may be repeated, so whoever reads again sees what became of it. Changes and questions
 // are kept apart: while a change hangs, questions are still asked.
@@ -27,11 +33,11 @@ var _ authority.Store = Store{}
 func NewStore(store authority.Store, calls *Calls) Store { return Store{store, calls} }
 
 func asked[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: "questions to the authority", Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: Questions, Limit: storeTimeout}, fn)
 }
 
 func changed[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: "changes to the authority", Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: Changes, Limit: storeTimeout}, fn)
 }
 
 func nothing(err error) (struct{}, error) { return struct{}{}, err }

@@ -88,7 +88,7 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 		Authority: store, Journal: entries, Orchestrator: conductor, Record: full, Now: time.Now, NewRun: newRun, Queue: queue,
 		Load:   func() (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep:   func() error { return nil },
+		Keep:   func(*intent.Estate) error { return nil },
 		Grants: ungrantedAll{}, Later: store.Later,
 		Recovery: recovery.New(recovery.Config{
 			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,

@@ -149,10 +149,10 @@ func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Va
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	switch verdict, err := s.Opens(ctx, v); {
+	switch verdict, err := p.Orchestrator.Rotation.Opens(ctx, s.Subject, v); {
 	case verdict == upstream.Refused:
 		return []string{s.Subject.Secret + ": the upstream that it opens refuses it, so nothing can be rotated there; set a password of that account there by hand and hand it in: " + next.Supply(s.Subject.Secret)}
-	case verdict == upstream.Unknown && err != nil:
+	case err != nil:
 		return []string{s.Subject.Secret + ": the upstream that it opens cannot say whether it takes it: " + s.Explained(err)}
 	}
 	return nil

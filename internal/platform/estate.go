@@ -84,7 +84,7 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 	unkept := p.unkept
 	p.mu.Unlock()
 	if keep {
-		unkept = p.keep()
+		unkept = p.keep(estate)
 	}
 	p.askConsumers(secrets)
 	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
@@ -98,8 +98,8 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 
 // keep keeps a copy of the estate and says why that failed, "" when it did not. It is for a later start alone: a disk that is
 // full keeps nobody from using what was read.
-func (p *Platform) keep() string {
-	if err := p.Keep(); err != nil {
+func (p *Platform) keep(estate *intent.Estate) string {
+	if err := p.Keep(estate); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -113,7 +113,7 @@ func (p *Platform) keepLater() {
 	if !owed {
 		return
 	}
-	unkept := p.keep()
+	unkept := p.keep(p.Estate())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unkept = unkept

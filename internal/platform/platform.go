@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -64,9 +65,9 @@ type Config struct {
 	// Load reads and checks the estate, and Bind makes what acting on it needs.
 	Load func() (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
-	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps the one that is.
+	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps one that is.
 	Kept func() (*intent.Estate, error)
-	Keep func() error
+	Keep func(*intent.Estate) error
 	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
 	Readable func(ctx context.Context, secretName string) error
 	// Identity reports whether a bootstrap identity is at hand.
@@ -85,13 +86,16 @@ type Config struct {
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
+	// Unanswered, when set, says which part that everything needs holds up a call now, "" when none does.
+	Unanswered func() string
 }
 
 // Platform is one running estate.
 type Platform struct {
 	Config
 
-	woken chan struct{}
+	woken   chan struct{}
+	summary atomic.Pointer[Summary]
 
 	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
 	reloading  sync.Mutex
@@ -213,6 +217,26 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	}
 	return status, nil
 }
+
+// Summary is a status as it was.
+type Summary struct {
+	server.Status
+
+	At time.Time
+}
+
+// Summarise puts a summary together; see Summary. It costs what Status does.
+func (p *Platform) Summarise(ctx context.Context) error {
+	at := p.Now()
+	status, err := p.Status(ctx)
+	if err == nil {
+		p.summary.Store(&Summary{status, at})
+	}
+	return err
+}
+
+// Summary returns the newest summary, nil before the first. It asks nothing.
+func (p *Platform) Summary() *Summary { return p.summary.Load() }
 
 func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.Facts) {
 	if row.State == "undeclared" {
@@ -512,10 +536,13 @@ func (p *Platform) after(d time.Duration) <-chan struct{} {
 	return ctx.Done()
 }
 
-// Ready implements server.Service.
+// Ready implements server.Service. It asks nothing outside and waits for no disk.
 func (p *Platform) Ready(context.Context) string {
 	if why := p.Broken(); why != "" {
 		return why + "; the process has to start again"
+	}
+	if why := p.unanswered(); why != "" {
+		return why
 	}
 	if why := p.Recovering(); why != "" {
 		return "recovering: " + why
@@ -529,6 +556,13 @@ func (p *Platform) Ready(context.Context) string {
 		return "no estate is in force"
 	}
 	return ""
+}
+
+func (p *Platform) unanswered() string {
+	if p.Unanswered == nil {
+		return ""
+	}
+	return p.Unanswered()
 }
 
 // ConfirmClock implements server.Service.

@@ -28,7 +28,7 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 		Now: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }, Orchestrator: orchestrator.New(orchestrator.Config{}),
 		Load:   func() (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep:   func() error { return nil },
+		Keep:   func(*intent.Estate) error { return nil },
 		Grants: ungrantedAll{},
 	})
 	if !p.Reload() {
@@ -93,7 +93,7 @@ func TestEstateIsInForceThoughNoCopyIsKept(t *testing.T) {
 		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
 		Load:   func() (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
-		Keep:   func() error { return kept },
+		Keep:   func(*intent.Estate) error { return kept },
 		Grants: ungrantedAll{},
 	})
 	if !p.Reload() || p.Estate() == nil || p.Fault() != "" {

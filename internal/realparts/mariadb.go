@@ -114,7 +114,7 @@ func (s *MariaDBServer) initialise(ctx context.Context) error {
 	defer cancel()
 	install := exec.CommandContext(ctx, s.install, "--no-defaults", "--datadir="+s.data(),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	install.Dir = s.dir
+	install.Dir, install.Env = s.dir, append(os.Environ(), "TMPDIR="+s.dir) // two that ran at once removed each other's tables
 	return runAs(s.as, install, syscall.SIGKILL)
 }
 

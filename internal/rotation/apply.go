@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
@@ -268,7 +269,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		}
 	default:
 		if a.kind.Capability == upstream.Overwrite && a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
-			if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Accepted {
+			if a.opensAlone(ctx) {
 				return nil, nil
 			}
 		}
@@ -277,7 +278,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return err
 		}
 	}
-	if act != nil {
+	if act != nil && a.p.takenOff.IsZero() {
 		err := a.change(ctx, act)
 		if errors.Is(err, journal.ErrSuperseded) {
 			return nil, err
@@ -285,6 +286,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
 			return a.stuck("the upstream to take the candidate off", err), nil
 		}
+		a.p.takenOff = a.Now()
 	}
 	if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {
 		// The pending entry may be of a write that landed late, over what was issued once that was collected.
@@ -292,16 +294,60 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 	}
+	if stop := a.oldWorks(ctx); stop != nil {
+		a.p.takenOff = time.Time{} // what took it off may have been lost, and is done again
+		return stop, nil
+	}
+	return a.candidateGone(ctx), nil
+}
+
+// opensAlone reports whether the current credential is honoured and the candidate is not: nothing is left to take off.
+func (a *attempt) opensAlone(ctx context.Context) bool {
+	if verdict, _ := a.ask(ctx, a.p.old); verdict != upstream.Accepted {
+		return false
+	}
+	verdict, _ := a.askCandidate(ctx)
+	return verdict == upstream.Refused
+}
+
+// candidateGone wants the candidate refused, once its end had time to show everywhere: what the upstream acknowledged may have
+// been lost there, and a credential that nobody keeps would be honoured for ever.
+func (a *attempt) candidateGone(ctx context.Context) *pause {
+	if left := a.p.takenOff.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 && !a.p.takenOff.IsZero() {
+		return until("the candidate that was taken back to be refused everywhere upstream", left+1)
+	}
+	switch verdict, err := a.askCandidate(ctx); verdict {
+	case upstream.Refused:
+		return nil
+	case upstream.Accepted:
+		a.p.takenOff = time.Time{} // it is taken off again
+		return a.wait("the upstream to refuse the candidate that was taken back, which it still honours")
+	default:
+		return a.stuck("the upstream to say that it refuses the candidate that was taken back", err)
+	}
+}
+
+// askCandidate signs in with the candidate. One that is not known, or is the current credential, has nothing to be refused,
+// nor is one asked about where signing in proves nothing.
+func (a *attempt) askCandidate(ctx context.Context) (upstream.Verdict, error) {
+	if !a.kind.Verifies || a.p.candidate.Empty() || a.p.candidate.Equal(a.p.old) {
+		return upstream.Refused, nil
+	}
+	return a.ask(ctx, a.p.candidate)
+}
+
+// oldWorks wants the current credential honoured, where there is one.
+func (a *attempt) oldWorks(ctx context.Context) *pause {
 	if a.run.Base == 0 || !a.kind.Verifies {
-		return nil, nil
+		return nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Accepted:
-		return nil, nil
+		return nil
 	case upstream.Refused:
-		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or make another there and hand it in: " + next.Supply(a.s.Secret)), nil
+		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or make another there and hand it in: " + next.Supply(a.s.Secret))
 	default:
-		return a.stuck("the upstream to say that it honours the current credential", err), nil
+		return a.stuck("the upstream to say that it honours the current credential", err)
 	}
 }
 

@@ -89,3 +89,17 @@ func (e *Engine) Prove(ctx context.Context, s Subject, c Consumer, v authority.V
 		return c.Consumer.Prove(ctx, v)
 	})
 }
+
+// Holds asks a consumer of s that can say so which version it holds, without asking a process; see materialize.Holder.
+func (e *Engine) Holds(ctx context.Context, s Subject, c Consumer, holder materialize.Holder, v authority.Versioned) (materialize.Proof, error) {
+	return outward.Do(ctx, e.Calls, toConsumer(s, c, outward.First), func(ctx context.Context) (materialize.Proof, error) {
+		return holder.Holds(ctx, v)
+	})
+}
+
+// Opens asks whether v opens what s is the admin credential of; see Subject.Opens, which is not nil.
+func (e *Engine) Opens(ctx context.Context, s Subject, v secret.Value) (upstream.Verdict, error) {
+	return outward.Do(ctx, e.Calls, toUpstream(s, outward.First, askTimeout), func(ctx context.Context) (upstream.Verdict, error) {
+		return s.Opens(ctx, v)
+	})
+}

@@ -377,6 +377,7 @@ type progress struct {
 	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
 	revoked        time.Time // when this process's call to revoke succeeded
+	takenOff       time.Time // when this process's call to take the candidate off ended
 	recorded       map[journal.Step]bool
 }
 

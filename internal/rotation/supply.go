@@ -249,12 +249,10 @@ func (a *attempt) opens(ctx context.Context, v secret.Value) error {
 	if a.s.Upstream != nil || a.s.Opens == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	switch verdict, err := a.s.Opens(ctx, v); verdict {
-	case upstream.Accepted, "": // or it cannot be asked about
+	switch verdict, err := a.Opens(ctx, a.s, v); {
+	case err == nil && (verdict == upstream.Accepted || verdict == ""): // or it cannot be asked about
 		return nil
-	case upstream.Refused:
+	case verdict == upstream.Refused:
 		return fmt.Errorf("supplying a value to %s: the upstream that it opens refuses it; it was mistyped, or belongs to another account: %w", a.s.Secret, ErrNotAllowed)
 	default:
 		return fmt.Errorf("supplying a value to %s: the upstream that it opens cannot say whether it takes it (%w): %w", a.s.Secret, err, ErrNotNow)

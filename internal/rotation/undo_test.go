@@ -400,3 +400,42 @@ func TestUnwantedCredentialIsTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// A run was over as taken back although its candidate was still honoured, or nobody could say: a credential that works and
+// that nobody keeps.
+func TestUndoneOnceTheCandidateIsRefused(t *testing.T) {
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Overwrite} {
+		for verdict, want := range map[upstream.Verdict]string{
+			upstream.Accepted: "refuse the candidate that was taken back, which it still honours",
+			upstream.Unknown:  "say that it refuses the candidate that was taken back",
+		} {
+			t.Run(string(shape)+"/"+string(verdict), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r, u := spied(t, upstreammemory.Config{Shape: shape})
+					base := r.value(t).Value
+					u.apply = func() error { return errLost }
+					id := r.plan(t)
+					r.advance(t)
+					if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
+						t.Fatal(err)
+					}
+					u.apply = nil
+					u.verify = func(v secret.Value) (upstream.Verdict, error) {
+						if v.Equal(base) {
+							return "", nil
+						}
+						return verdict, nil
+					}
+					r.wait(t, want)
+					if live := r.entry(t).Live; live == nil || live.Step != journal.Undoing {
+						t.Fatalf("the run is %+v, want it held", live)
+					}
+					u.verify = nil
+					if got := r.finish(t, r.subject); got != "undone" {
+						t.Errorf("once it is refused the run is %s", got)
+					}
+				})
+			})
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -121,7 +122,16 @@ func TestReapplyingOfTwoTakesTheCandidateOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := u.applied
-		u.apply, u.verify = nil, nil
+		pending, err := r.Authority.Read(t.Context(), authority.PendingPath(r.subject.Path, id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		candidate, err := rotation.Candidate(pending.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.apply = func() error { return u.Upstream.Revoke(t.Context(), id, candidate, secret.Value{}) } // as its kind says
+		u.verify = nil
 		if got := r.finish(t, r.subject); got != "undone" || u.applied == before {
 			t.Errorf("the run is %s after %d calls, want undone after one more than %d", got, u.applied, before)
 		}

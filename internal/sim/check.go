@@ -54,6 +54,11 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	}
 	if entry.Last != nil {
 		snapshot.Latest = entry.Last.Run
+		if pending, err := w.store.Read(ctx, authority.PendingPath(s.Path, entry.Last.Run)); err == nil && entry.Live == nil && undone(entry.Last) {
+			if candidate := w.candidate(pending.Value); !candidate.Empty() {
+				snapshot.TakenBack = judge(pending.ID, candidate)
+			}
+		}
 		if entry.Live == nil {
 			snapshot.Transitions, snapshot.Due = w.log[entry.Last.Run], due(entry.Last, s)
 		}
@@ -85,6 +90,11 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 		snapshot.Consumers = append(snapshot.Consumers, seen)
 	}
 	return snapshot
+}
+
+// undone: a run was taken back, and no person waived what was left of it.
+func undone(last *journal.Outcome) bool {
+	return last.Result == "undone" && !slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedUndo })
 }
 
 func (w *World) isBootstrap(s *Secret, v secret.Value) bool {

@@ -10,6 +10,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/secret"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -111,11 +112,17 @@ func TestUpstreamLosesARevocation(t *testing.T) {
 	})
 }
 
-// The upstream acknowledges that the old credential is applied again and loses that: the run is not over before the value
-// of record is honoured.
+// The upstream acknowledges that the old credential is applied again and loses that, to a server that has neither it nor the
+// candidate: the run is not over before the value of record is honoured.
 func TestUpstreamLosesAnUndo(t *testing.T) {
 	within(t, overwriting(), func(l live) {
 		l.latency = 100 * time.Millisecond
+		unknown, err := secret.Text(map[string]string{
+			upstreammemory.Username: l.s.Bootstrap.ExposeText(upstreammemory.Username), upstreammemory.Password: "of long ago",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		var candidate bool
 		l.when(recorded(journal.Applied), abort)
 		lost := false
@@ -124,8 +131,7 @@ func TestUpstreamLosesAnUndo(t *testing.T) {
 			case !l.s.Upstream.Accepts(l.s.Bootstrap):
 				candidate = true
 			case candidate && !lost && run != nil && run.Step == journal.Undoing:
-				l.s.Upstream.Lose(l.s.Bootstrap)
-				lost = true
+				lost = l.s.Upstream.Seed(unknown) == nil
 				l.At(10*time.Minute, func() { _ = l.s.Upstream.Seed(l.s.Bootstrap) }) // a person sets it there
 			}
 		}
@@ -134,6 +140,35 @@ func TestUpstreamLosesAnUndo(t *testing.T) {
 		if !lost {
 			t.Error("no undo was lost")
 		}
+		l.Final()
+	})
+}
+
+// The upstream acknowledges that the candidate is taken back and loses that: it is taken back once more before the run is over.
+func TestUpstreamLosesTheRemovalOfACandidate(t *testing.T) {
+	within(t, dual(), func(l live) {
+		l.latency = 100 * time.Millisecond
+		l.when(recorded(journal.Applied), abort)
+		lost := false
+		var candidate secret.Value
+		l.watch = func() {
+			run := l.entry(l.s.Path).Live
+			if run == nil {
+				return
+			}
+			if pending, err := l.store.Read(t.Context(), authority.PendingPath(l.s.Path, run.ID)); err == nil {
+				candidate = l.candidate(pending.Value)
+			}
+			if !lost && run.Step == journal.Undoing && !candidate.Empty() && !l.s.Upstream.Accepts(candidate) {
+				lost = l.s.Upstream.Seed(candidate) == nil
+			}
+		}
+		l.request()
+		l.settle(time.Hour)
+		if !lost {
+			t.Error("no removal was lost")
+		}
+		l.wantEnded(journal.Undone, 1)
 		l.Final()
 	})
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // lose has the upstream fail over to a server that had not the change in hand, where that is the fault. What takes a run back
-// is not lost: the engines ask whether the old credential works, and not whether the candidate is refused.
+// is not lost here: TestUpstreamLosesAnUndo and TestUpstreamLosesTheRemovalOfACandidate lose that.
 func (w *World) lose(a account, before upstreammemory.Snapshot) {
 	run := w.entry(a.path).Live
 	if run != nil && run.Step == journal.Undoing {

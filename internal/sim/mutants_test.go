@@ -187,9 +187,15 @@ var mutants = []mutant{
 	},
 	{
 		name: "undo-does-not-ask-whether-the-old-one-works", file: "rotation/apply.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
 		run: "TestUpstreamLosesAnUndo", caught: "record-is-honoured",
+	},
+	{
+		name: "undo-does-not-ask-whether-the-candidate-is-refused", file: "rotation/apply.go",
+		old: "\tswitch verdict, err := a.askCandidate(ctx); verdict {\n",
+		new: "\t_, err := a.askCandidate(ctx)\n\tswitch verdict := upstream.Refused; verdict {\n",
+		run: "TestUpstreamLosesTheRemovalOfACandidate", caught: "taken-back-is-refused",
 	},
 	{
 		name: "policy-is-never-enforced", file: "orchestrator/act.go",

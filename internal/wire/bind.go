@@ -83,8 +83,8 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	if bound.Upstream, err = p.upstreamOf(estate, declared); err != nil {
 		return bound, err
 	}
-	if _, ok := estate.UpstreamOf(declared); ok {
-		bound.Server = "upstream " + declared.Spec.Rotation.UpstreamRef
+	if server, ok := estate.UpstreamOf(declared); ok {
+		bound.Server = serverGroup(server)
 	}
 	if server, ok := estate.UpstreamOf(declared); ok {
 		if admin, ok := estate.AdminOf(server); ok {
@@ -158,6 +158,14 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret, wantin
 		bound = append(bound, rotation.Consumer{Consumer: adapter, Needs: adapter.Highest()})
 	}
 	return bound, nil
+}
+
+// serverGroup names the accounts that an account fails with: all at the same server, whichever documents name it.
+func serverGroup(server v1alpha1.Upstream) string {
+	if at := intent.ServerOf(server.Spec); at != "" {
+		return "server " + at
+	}
+	return "upstream " + server.Metadata.Name
 }
 
 // failsWith names the consumers that a consumer fails with: those in the same folder that are told in the same way.

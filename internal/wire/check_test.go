@@ -94,3 +94,45 @@ func TestWhatThisMachineGetsWrongHoldsOneConsumer(t *testing.T) {
 		t.Errorf("once the program is safe: %v", err)
 	}
 }
+
+// Documents that name one server had 8 calls each: a server that hung took as many times 8 as there were documents.
+func TestUpstreamsAtOneServerAreOneGroup(t *testing.T) {
+	at := func(name, host string, port int) v1alpha1.Upstream {
+		return v1alpha1.Upstream{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: name}}, Spec: v1alpha1.UpstreamSpec{
+			Postgres: &v1alpha1.PostgresUpstream{Host: host, Port: port, TLS: "verify-full"},
+		}}
+	}
+	without := at("without-tls", "db.example.org", 5432)
+	without.Spec.Postgres.TLS = "disable"
+	replicas := at("replicas", "db.example.org", 5432)
+	replicas.Spec.Postgres.AlsoAt = []v1alpha1.PostgresEndpoint{{Host: "a.example.org", Port: 5432}}
+	program := func(name string) v1alpha1.Upstream {
+		return v1alpha1.Upstream{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: name}}, Spec: v1alpha1.UpstreamSpec{
+			Exec: &v1alpha1.ExecUpstream{Program: "one", Parameters: map[string]string{"at": "x"}},
+		}}
+	}
+	for want, servers := range map[string][]v1alpha1.Upstream{
+		"server db.example.org:5432": {at("a", "db.example.org", 5432), at("b", "DB.example.org.", 5432), without, replicas},
+		"server db.example.org:5433": {at("c", "db.example.org", 5433)},
+		"server [2001:db8::1]:5432":  {at("d", "2001:db8::1", 5432), at("e", "2001:DB8:0:0::1", 5432)},
+		"server 192.0.2.1:5432":      {at("f", "192.0.2.1", 5432), at("g", "::ffff:192.0.2.1", 5432)},
+		"server /run/postgresql/.s.PGSQL.5432": {
+			at("h", "/run/postgresql", 5432), at("i", "/run//postgresql/", 5432),
+		},
+		"server git.example.org:443": {
+			{Spec: v1alpha1.UpstreamSpec{GitHub: &v1alpha1.GitHubUpstream{APIURL: "https://git.example.org/api/v3"}}},
+			{Spec: v1alpha1.UpstreamSpec{GitHub: &v1alpha1.GitHubUpstream{APIURL: "https://GIT.example.org:443"}}},
+		},
+		"server IAM of AWS account 123456789012, partition aws": {
+			{Spec: v1alpha1.UpstreamSpec{AWS: &v1alpha1.AWSUpstream{AccountID: "123456789012", Partition: "aws", Region: "eu-west-1"}}},
+		},
+		"upstream one": {program("one")},
+		"upstream two": {program("two")},
+	} {
+		for _, server := range servers {
+			if got := serverGroup(server); got != want {
+				t.Errorf("%s is in group %q, want %q", server.Metadata.Name, got, want)
+			}
+		}
+	}
+}

@@ -3,11 +3,12 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"time"
 
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
@@ -18,19 +19,71 @@ type estates struct {
 	parts *parts
 	// sound is the digest of the estate that CheckEstate found nothing wrong with last.
 	sound string
+	// agreed is the sum of the files that two looks agreed on last.
+	agreed string
+	// pause waits between two looks.
+	pause func()
 }
 
-const keptEstate = "estate"
+func newEstates(p *parts) *estates {
+	e := &estates{parts: p, pause: func() { time.Sleep(lookGap) }}
+	e.agreed, _ = e.keptSum(keptEstate) // what is kept was agreed on
+	return e
+}
 
-func (e *estates) load() (*intent.Estate, error) { return e.from(e.parts.host.Estate) }
+const (
+	keptEstate = "estate"
+	// keptNext is where the copy is written; it takes the place of the one before once it is whole.
+	keptNext = "estate.next"
+	// keptDigest is the sum of the files beside it. The loader skips it, as every dot file.
+	keptDigest = ".digest"
+	// lookGap is the time between two looks at an estate that changed, and looks how many are made at most.
+	lookGap = 500 * time.Millisecond
+	looks   = 5
+)
 
-func (e *estates) from(dir string) (*intent.Estate, error) {
-	estate, faults, err := intent.Load(dir, intent.Options{
-		Environment: e.parts.host.Environment, Host: &e.parts.host, Privileged: os.Geteuid() == 0,
-	})
+var errChanging = errors.New("its files are being changed: no two looks agreed; it is looked at again soon")
+
+func (e *estates) load() (*intent.Estate, error) {
+	files, err := e.settled()
 	if err != nil {
 		return nil, err
 	}
+	return e.check(files)
+}
+
+// settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
+// is meant. One that is as it was agreed on before takes one look.
+func (e *estates) settled() (*intent.Files, error) {
+	before, err := intent.Read(e.parts.host.Estate)
+	if err != nil {
+		return nil, err
+	}
+	for range looks - 1 {
+		if before.Sum() == e.agreed {
+			return before, nil
+		}
+		e.pause()
+		after, err := intent.Read(e.parts.host.Estate)
+		if err != nil {
+			return nil, err
+		}
+		if after.Sum() == before.Sum() {
+			e.agreed = after.Sum()
+		}
+		before = after
+	}
+	if before.Sum() == e.agreed {
+		return before, nil
+	}
+	return nil, fmt.Errorf("reading estate %s: %w", e.parts.host.Estate, errChanging)
+}
+
+// check lints what was read.
+func (e *estates) check(files *intent.Files) (*intent.Estate, error) {
+	estate, faults := files.Load(intent.Options{
+		Environment: e.parts.host.Environment, Host: &e.parts.host, Privileged: os.Geteuid() == 0,
+	})
 	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer
 		return nil, faultsError(faults)
 	}
@@ -46,26 +99,50 @@ func (e *estates) from(dir string) (*intent.Estate, error) {
 	return estate, nil
 }
 
-func (e *estates) kept() (*intent.Estate, error) {
-	dir := filepath.Join(e.parts.host.State, keptEstate)
-	if _, err := os.Stat(dir); err != nil {
-		return nil, nil //nolint:nilerr // nothing kept is no fault
+// keptSum reads which files a copy is of, "" where an older custody made it.
+func (e *estates) keptSum(name string) (string, error) {
+	sum, err := os.ReadFile(filepath.Join(e.parts.host.State, name, keptDigest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	return e.from(dir)
+	return string(sum), err
 }
 
-// keep copies the estate's documents, which hold no plaintext, over the copy kept before. A crash in between leaves a
-// copy that does not lint, or an older one; both are only used when the estate itself does not lint. There is none before
-// the authority is made.
-func (e *estates) keep() error {
+// kept loads the copy, if it is what was kept. A crash between removing the copy before and putting the next in its place
+// leaves the next, which is taken only as a whole.
+func (e *estates) kept() (*intent.Estate, error) {
+	name := keptEstate
+	if _, err := os.Stat(filepath.Join(e.parts.host.State, name)); err != nil {
+		name = keptNext
+		if sum, err := e.keptSum(name); err != nil || sum == "" {
+			return nil, nil //nolint:nilerr // nothing kept is no fault
+		}
+	}
+	files, err := intent.Read(filepath.Join(e.parts.host.State, name))
+	if err != nil {
+		return nil, err
+	}
+	sum, err := e.keptSum(name)
+	if err != nil {
+		return nil, err
+	}
+	if sum != "" && sum != files.Sum() {
+		return nil, fmt.Errorf("the copy of the estate in %s is not what was kept there: it is not used", filepath.Join(e.parts.host.State, name))
+	}
+	return e.check(files)
+}
+
+// keep writes what the estate was made of, which holds no plaintext, over the copy kept before. There is none before the
+// authority is made.
+func (e *estates) keep(estate *intent.Estate) error {
 	if e.parts.store == (unborn{}) {
 		return nil
 	}
-	next := filepath.Join(e.parts.host.State, keptEstate+".next")
+	next := filepath.Join(e.parts.host.State, keptNext)
 	if err := os.RemoveAll(next); err != nil {
 		return fmt.Errorf("clearing the copy: %w", err)
 	}
-	if err := copyDocuments(e.parts.host.Estate, next); err != nil {
+	if err := writeDocuments(estate.Files, next); err != nil {
 		return err
 	}
 	kept := filepath.Join(e.parts.host.State, keptEstate)
@@ -75,29 +152,20 @@ func (e *estates) keep() error {
 	return os.Rename(next, kept)
 }
 
-// copyDocuments copies what an estate is read from: YAML files, none of them in a dot folder.
-func copyDocuments(from, to string) error {
+// writeDocuments writes an estate's files, and their sum last: it is there once all of them are.
+func writeDocuments(files *intent.Files, to string) error {
 	folder, err := durable.Make(to)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = folder.Close() }()
-	return fs.WalkDir(os.DirFS(from), ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && name != "." && strings.HasPrefix(entry.Name(), "."):
-			return fs.SkipDir
-		case !entry.Type().IsRegular() || filepath.Ext(name) != ".yaml" && filepath.Ext(name) != ".yml":
-			return nil
-		}
-		data, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			return fmt.Errorf("reading the estate: %w", err)
-		}
+	for name, data := range files.All() {
 		if err := folder.MakeParents(name); err != nil {
 			return err
 		}
-		return folder.Replace(name, data, durable.Private)
-	})
+		if err := folder.Replace(name, data, durable.Private); err != nil {
+			return err
+		}
+	}
+	return folder.Replace(keptDigest, []byte(files.Sum()), durable.Private)
 }

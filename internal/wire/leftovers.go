@@ -8,12 +8,17 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/file"
+	"custody.dev/custody/internal/outward"
 )
+
+// leftoverLimit bounds the look through one folder.
+const leftoverLimit = 20 * time.Second
 
 // leftovers finds files in the host's folders that hold a value of this authority and that no consumer of the estate is for:
 // those of a consumer whose path was changed, or which is no longer declared. They are not removed: somebody may still read
@@ -27,7 +32,7 @@ func (p *parts) leftovers(ctx context.Context, estate *intent.Estate) ([]string,
 			}
 		}
 	}
-	entries, err := journal.New(p.store).All(ctx)
+	entries, err := journal.New(p.values).All(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +45,10 @@ func (p *parts) leftovers(ctx context.Context, estate *intent.Estate) ([]string,
 	}
 	found := map[string]string{} // a folder may lie in another
 	for _, name := range slices.Sorted(maps.Keys(p.host.Folders)) {
-		left, err := file.Leftovers(p.host.Folders[name], func(path string) bool { return wanted[path] })
+		call := outward.Call{Part: "what is left in folder " + name, Limit: leftoverLimit}
+		left, err := outward.Do(ctx, p.calls, call, func(context.Context) ([]file.Leftover, error) {
+			return file.Leftovers(p.host.Folders[name], func(path string) bool { return wanted[path] })
+		})
 		if err != nil {
 			found[name] = fmt.Sprintf("folder %s: whether files are left in it that no consumer is for cannot be seen: %s", name, err)
 			continue

@@ -11,10 +11,41 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
 )
 
-// metrics serves what an alert needs: how many secrets are in which state, when each ends, what wants a person's eye.
+const (
+	// summaryEvery is how often what the metrics say is put together when nothing happens, summaryGap the least time between two.
+	summaryEvery = 30 * time.Second
+	summaryGap   = 5 * time.Second
+	summaryLimit = time.Minute
+)
+
+// watchStatus puts together what the metrics say until stop comes, and ends soon after it: whoever may read the metrics, which
+// is everybody on the machine, must not be able to have documents decrypted and the journal read.
+func (p *parts) watchStatus(stop context.Context) {
+	for stop.Err() == nil {
+		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the summary", Limit: summaryLimit}, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, p.platform.Summarise(ctx)
+		})
+		if err != nil && stop.Err() == nil {
+			p.log.Error("putting the metrics together", "error", err)
+		}
+		select {
+		case <-stop.Done():
+		case <-time.After(summaryGap):
+		}
+		select {
+		case <-stop.Done():
+		case <-p.looked:
+		case <-time.After(summaryEvery - summaryGap):
+		}
+	}
+}
+
+// metrics serves what an alert needs: how many secrets are in which state, when each ends, what wants a person's eye. A scrape
+// asks nothing: it shows the newest summary.
 func metrics(p *platform.Platform, s *steps) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{p, s})
@@ -28,6 +59,7 @@ var (
 	expiryDesc   = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
 	rotatedDesc  = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
 	findingsDesc = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
+	summaryDesc  = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
 	stepsDesc    = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
 )
 
@@ -38,12 +70,12 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, rotatedDesc, findingsDesc, stepsDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, rotatedDesc, findingsDesc, summaryDesc, stepsDesc} {
 		descs <- desc
 	}
 }
 
-// Collect implements prometheus.Collector. A platform that cannot be asked shows as not ready.
+// Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
@@ -51,14 +83,16 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	for step, count := range c.steps.snapshot() {
 		metrics <- prometheus.MustNewConstMetric(stepsDesc, prometheus.CounterValue, float64(count), string(step))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	status, err := c.platform.Status(ctx)
-	if err != nil || c.platform.Ready(ctx) != "" {
-		gauge(readyDesc, 0)
+	ready := 0.0
+	if c.platform.Ready(context.Background()) == "" {
+		ready = 1
+	}
+	gauge(readyDesc, ready)
+	status := c.platform.Summary()
+	if status == nil {
 		return
 	}
-	gauge(readyDesc, 1)
+	gauge(summaryDesc, float64(status.At.Unix()))
 	gauge(phaseDesc, float64(status.Standing.Phase))
 	gauge(findingsDesc, float64(len(status.Findings)))
 	states := map[string]int{}

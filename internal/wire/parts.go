@@ -52,10 +52,13 @@ type parts struct {
 	record     record
 	platform   *platform.Platform
 	seeds      *seeds
+	estates    *estates
 	grants     *grants
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
+	// looked yields after a look at a secret has ended.
+	looked chan struct{}
 }
 
 // store is the opened authority, or unborn.
@@ -86,11 +89,12 @@ func (p *parts) Close() error {
 // open opens the authority, the record and the engines, as the user that runs the platform: see runBy. An authority that
 // never was, and its folder, are made if initialise says so; else what can be told without it can still be asked.
 func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
-	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log)}
+	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log), looked: make(chan struct{}, 1)}
 	if absolute, err := filepath.Abs(o.HostFile); err == nil {
 		p.hostFile = absolute
 	}
 	p.hostDigest = digestOf(p.hostFile)
+	p.estates = newEstates(p)
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 		p.steps = newSteps(p.log)
@@ -195,7 +199,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 // rootRecipients are the estate's: phases are entered in order, so there is an estate before there is an authority, and
 // the root can open what the unseal key opens.
 func (p *parts) rootRecipients() ([]age.Recipient, error) {
-	estate, err := (&estates{parts: p}).load()
+	estate, err := p.estates.load()
 	if err != nil {
 		return nil, fmt.Errorf("making the authority: %w", err)
 	}
@@ -397,25 +401,34 @@ func (p *parts) assemble(ctx context.Context) error {
 	}
 	conductor := orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: p.values, Queue: queue, Clock: clock, Record: record, Now: Now, NewRun: newRun,
-		Workers: workers, Finished: func() { p.platform.Nudge() },
+		Workers: workers, Finished: p.finished,
 		Rotation: engine, Stopping: p.stopping.Load, Barred: func() string { return p.platform.Recovering() },
 		Derivation: derivation.New(derivation.Config{Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
-	estates := &estates{parts: p}
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
-		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken, Machine: p.machine,
-		Grants: p.grants, Load: estates.load, Kept: estates.kept, Keep: estates.keep, Bind: p.bind, Leftovers: p.leftovers,
+		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
+		Unanswered: p.unanswered, Machine: p.machine,
+		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: p.leftovers,
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
 			return err
 		},
 	})
 	return nil
+}
+
+// finished tells whoever waits for it that a look at a secret has ended.
+func (p *parts) finished() {
+	p.platform.Nudge()
+	select {
+	case p.looked <- struct{}{}:
+	default:
+	}
 }
 
 // broken says why only a restart helps, "" when none is needed; see Broken of the authority and of the record.

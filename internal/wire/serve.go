@@ -21,12 +21,15 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/server"
 )
 
 const (
 	// reloadEvery is how often the estate's folder is looked at.
 	reloadEvery = 5 * time.Second
+	// reloadLimit is how long one look may take, and what it leads to.
+	reloadLimit = 2 * time.Minute
 	// stepGrace is how long a step in hand may take to finish after SIGTERM.
 	stepGrace = 45 * time.Second
 )
@@ -107,10 +110,36 @@ func (p *parts) inForce(ctx context.Context) error {
 	return nil
 }
 
+// watchEstate looks at the estate until stop comes, and ends soon after it. A folder that hangs holds up no more than these
+// looks: the estate in force stays.
+func (p *parts) watchEstate(stop context.Context) {
+	ticker := time.NewTicker(reloadEvery)
+	defer ticker.Stop()
+	said := ""
+	for {
+		select {
+		case <-stop.Done():
+			return
+		case <-ticker.C:
+		}
+		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the estate", Limit: reloadLimit}, func(context.Context) (struct{}, error) {
+			p.reload()
+			return struct{}{}, nil
+		})
+		if err == nil {
+			said = ""
+		} else if said == "" && stop.Err() == nil {
+			said = err.Error()
+			p.log.Error("looking at the estate", "folder", p.host.Estate, "error", err)
+		}
+	}
+}
+
 func (p *parts) reload() {
 	before := p.platform.Fault()
 	switch changed, fault := p.platform.Reload(), p.platform.Fault(); {
 	case changed:
+		p.platform.Nudge()
 		p.log.Info("estate in force", "digest", p.platform.Estate().Digest[:12], "secrets", len(p.platform.Estate().Secrets))
 	case fault != "" && fault != before:
 		p.log.Error("estate not in force", "reason", fault)
@@ -120,6 +149,7 @@ func (p *parts) reload() {
 		for _, declared := range estate.Secrets {
 			p.platform.Orchestrator.Wake(declared.Path)
 		}
+		p.platform.Nudge()
 	}
 }
 
@@ -149,7 +179,12 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 	}
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
 	go p.watchConsumers(stop) // not waited for: a folder may hang
+	var watching sync.WaitGroup
+	watching.Go(func() { p.watchEstate(stop) })
+	watching.Go(func() { p.watchStatus(stop) })
 	err = p.loop(ctx, stop)
+	cancel()
+	watching.Wait()
 	if err != nil {
 		p.log.Error("leaving", "error", err)
 	}
@@ -180,7 +215,6 @@ func (p *parts) outliving(ctx, stop context.Context) (working context.Context, a
 func (p *parts) loop(ctx, stop context.Context) error {
 	working, abandon := p.outliving(ctx, stop)
 	defer abandon()
-	checked := Now()
 	for stop.Err() == nil {
 		if why := p.broken(); why != "" {
 			abandon()
@@ -189,10 +223,6 @@ func (p *parts) loop(ctx, stop context.Context) error {
 				Class: server.Unavailable, Text: why + ": nothing more can be written by this process",
 				Hint: "look at the disk and the kernel's log; then start custody again (a service manager does it with Restart=always): it checks both files and goes on where it was",
 			}
-		}
-		if Now().Sub(checked) >= reloadEvery {
-			p.reload()
-			checked = Now()
 		}
 		next, err := p.platform.Orchestrator.Begin(working)
 		if err != nil && stop.Err() == nil {

@@ -307,3 +307,27 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// What overwrites free pages, and what renews the incarnation, lets nothing beside it: a disk that hung under it hung whoever
+// asked for the incarnation.
+func TestIncarnationDoesNotWaitForTheDisk(t *testing.T) {
+	s := mustOpen(t, initialised(t))
+	was := s.Incarnation()
+	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := s.Renew(context.Background(), was, func(authority.Incarnation) (authority.Renewal, error) {
+			close(begun)
+			<-release
+			return authority.Renewal{}, nil
+		})
+		ended <- err
+	}()
+	<-begun
+	if s.Incarnation() != was || s.Sealed() || s.Broken() != "" {
+		t.Errorf("while it is renewed: %s, sealed %v, broken %q", s.Incarnation(), s.Sealed(), s.Broken())
+	}
+	close(release)
+	if err := <-ended; err != nil || s.Incarnation() == was {
+		t.Errorf("once it is: %s, %v", s.Incarnation(), err)
+	}
+}

@@ -141,6 +141,7 @@ func (s *Store) unlock(ctx context.Context) (err error) {
 			ErrForeign, id.Platform, id.Environment, s.config.Platform, s.config.Environment),
 			"check which folder and which environment this host is configured with"}
 	}
+	s.show()
 	return s.verify()
 }
 

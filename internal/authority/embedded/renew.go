@@ -25,6 +25,7 @@ func (s *Store) Renew(ctx context.Context, from authority.Incarnation, plan func
 		if err != nil {
 			next, s.identity, err = "", before, fmt.Errorf("renewing the incarnation: %w", err)
 		}
+		s.show()
 	}()
 	if err := s.ready(ctx); err != nil {
 		return "", err

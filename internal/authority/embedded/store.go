@@ -108,9 +108,12 @@ type Store struct {
 	aead     tink.AEAD
 	identity identity
 
+	// present is the present incarnation. It, closed and broken are read without ops, which whoever waits for the disk may hold
+	// for as long as that takes.
+	present atomic.Pointer[authority.Incarnation]
 	// ops is held for reading by every call, for writing by what needs the file at rest, scrub and Close, and by Renew.
 	ops    sync.RWMutex
-	closed bool
+	closed atomic.Bool
 	// broken is set when memory and disk may disagree; only opening again settles what was written.
 	broken atomic.Bool
 }
@@ -120,18 +123,16 @@ var (
 	_ authority.Renewer = (*Store)(nil)
 )
 
-// Incarnation identifies this initialisation of the authority.
-func (s *Store) Incarnation() authority.Incarnation {
-	s.ops.RLock()
-	defer s.ops.RUnlock()
-	return s.identity.current()
-}
+// Incarnation identifies this initialisation of the authority. It waits for no call.
+func (s *Store) Incarnation() authority.Incarnation { return *s.present.Load() }
 
-// Sealed reports whether the keyset is out of reach: from Close on.
-func (s *Store) Sealed() bool {
-	s.ops.RLock()
-	defer s.ops.RUnlock()
-	return s.closed
+// Sealed reports whether the keyset is out of reach: from Close on. It waits for no call.
+func (s *Store) Sealed() bool { return s.closed.Load() }
+
+// show has Incarnation answer with what identity says.
+func (s *Store) show() {
+	current := s.identity.current()
+	s.present.Store(&current)
 }
 
 // Broken says that the store answers nothing any more until it is opened again, "" while it does: a commit or a read
@@ -147,10 +148,10 @@ func (s *Store) Broken() string {
 func (s *Store) Close() error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
-	if s.closed {
+	if s.closed.Swap(true) {
 		return nil
 	}
-	s.closed, s.aead = true, nil
+	s.aead = nil
 	err := s.db.Close()
 	if err == nil && !s.broken.Load() {
 		// Without this note the next Open only checks less strictly: a full disk must not fail a close.
@@ -232,7 +233,7 @@ func (s *Store) uncommitted(number int, cause error) error {
 
 func (s *Store) ready(ctx context.Context) error {
 	switch {
-	case s.closed:
+	case s.closed.Load():
 		return fmt.Errorf("using a closed authority: %w", authority.ErrSealed)
 	case s.broken.Load():
 		return &Error{fmt.Errorf("%w: an earlier commit or read failed half-way", authority.ErrUnavailable), "restart: opening checks the file"}

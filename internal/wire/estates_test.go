@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/intent"
+)
+
+// checkout is a folder with an estate that a test changes, and the estates of a host that runs it.
+type checkout struct {
+	*estates
+
+	t *testing.T
+}
+
+// born is a store that was made.
+type born struct{ unborn }
+
+func newCheckout(t *testing.T) checkout {
+	t.Helper()
+	dir := t.TempDir()
+	p := &parts{store: born{}, host: v1alpha1.HostSpec{
+		Estate: filepath.Join(dir, "checkout"), State: filepath.Join(dir, "state"), Platform: "home", Environment: "prod",
+	}}
+	for _, folder := range []string{p.host.Estate, p.host.State} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := checkout{newEstates(p), t}
+	c.pause = func() {}
+	c.write("platform.yaml", `apiVersion: custody.dev/v1alpha1
+kind: Platform
+metadata: {name: home}
+spec:
+  environments: [prod]
+  rootRecipients: [age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z]
+  authority: {type: embedded}
+`)
+	return c
+}
+
+func (c checkout) write(name, text string) {
+	c.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.parts.host.Estate, name), []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// declare writes a document for each of the secrets.
+func (c checkout) declare(names ...string) {
+	c.t.Helper()
+	for _, name := range names {
+		c.write(name+".yaml", fmt.Sprintf(`apiVersion: custody.dev/v1alpha1
+kind: ManagedSecret
+metadata: {name: %s}
+spec:
+  purpose: Signs sessions.
+  owner: {team: platform, contact: platform@example.org}
+  class: runtime
+  path: apps/%s
+  origin: {generated: {type: password}}
+`, name, name))
+	}
+}
+
+func names(t *testing.T, estate *intent.Estate, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if estate == nil {
+		return "none"
+	}
+	return strings.Join(estate.SecretNames(), " ")
+}
+
+// A checkout that was caught in the middle lints where what is missing is not referred to: half of a change was in force, and
+// for as long as it took the other half counted as removed.
+func TestCheckoutCaughtHalfUpdated(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a")
+	estate, err := c.load()
+	if got := names(t, estate, err); got != "a" {
+		t.Fatalf("in force are %q", got)
+	}
+	c.declare("b") // the checkout begins
+	c.pause = func() { c.declare("c"); c.pause = func() {} }
+	estate, err = c.load()
+	if got := names(t, estate, err); got != "a b c" {
+		t.Errorf("in force are %q, want all of the checkout", got)
+	}
+	c.pause = func() { t.Error("what two looks agreed on is looked at twice again") }
+	if _, err := c.load(); err != nil {
+		t.Error(err)
+	}
+	c.declare("d")
+	again := 0
+	c.pause = func() { again++; c.declare(fmt.Sprint("d", again)) }
+	if _, err := c.load(); !errors.Is(err, errChanging) || again != looks-1 {
+		t.Errorf("while it goes on changing, after %d looks: %v", again+1, err)
+	}
+}
+
+// The folder was read once to be linted and once more to be kept: what came in between was kept, and in force after the next
+// start, without a look at it.
+func TestWhatIsKeptIsWhatWasLinted(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a")
+	estate, err := c.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.declare("b")
+	if err := c.keep(estate); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := c.kept()
+	if got := names(t, kept, err); got != "a" || kept.Files.Sum() != estate.Files.Sum() {
+		t.Errorf("kept are %q, want what was in force", got)
+	}
+	if agreed := newEstates(c.parts).agreed; agreed != estate.Files.Sum() {
+		t.Error("after a restart what is kept counts as not agreed on")
+	}
+}
+
+// What was kept is used as it was kept, or not at all.
+func TestKeptCopyThatWasChanged(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a")
+	estate, err := c.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.keep(estate); err != nil {
+		t.Fatal(err)
+	}
+	at, next := filepath.Join(c.parts.host.State, keptEstate), filepath.Join(c.parts.host.State, keptNext)
+	if err := os.Rename(at, next); err != nil { // a crash between removing the copy before and putting this one in its place
+		t.Fatal(err)
+	}
+	kept, err := c.kept()
+	if got := names(t, kept, err); got != "a" {
+		t.Errorf("after a crash while it was replaced, kept are %q", got)
+	}
+	if err := os.Remove(filepath.Join(next, "a.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := c.kept(); err == nil || kept != nil {
+		t.Errorf("with a document less: %v, %v", kept, err)
+	}
+	if err := os.Remove(filepath.Join(next, keptDigest)); err != nil { // it was never finished
+		t.Fatal(err)
+	}
+	kept, err = c.kept()
+	if got := names(t, kept, err); got != "none" {
+		t.Errorf("of a copy that was not finished, kept are %q", got)
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/platform"
+	"custody.dev/custody/internal/trigger"
+)
+
+// counted counts what is asked of an authority.
+type counted struct {
+	unborn
+	asked *atomic.Int64
+}
+
+func (c counted) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	c.asked.Add(1)
+	return c.unborn.Read(ctx, path)
+}
+
+func (c counted) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
+	c.asked.Add(1)
+	return c.unborn.ReadVersion(ctx, path, number)
+}
+
+func (c counted) Get(ctx context.Context, key string) (authority.Record, error) {
+	c.asked.Add(1)
+	return c.unborn.Get(ctx, key)
+}
+
+func (c counted) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+	c.asked.Add(1)
+	return c.unborn.List(ctx, prefix)
+}
+
+type noGrants struct{ platform.Grants }
+
+func (noGrants) Entries() ([]grant.Entry, string) { return nil, "" }
+
+// Everybody on the machine may read the metrics. Each scrape read the whole journal, looked for the bootstrap identity and
+// decrypted the documents that were still to be handed over.
+func TestAScrapeAsksNothing(t *testing.T) {
+	var asked atomic.Int64
+	store := counted{asked: &asked}
+	p := &parts{store: store, record: unborn{}, log: slog.New(slog.DiscardHandler), calls: outward.New(Now)}
+	p.values, p.steps = outward.NewStore(store, p.calls), newSteps(p.log)
+	asks := func() bool { asked.Add(1); return false }
+	p.platform = platform.New(platform.Config{
+		Now: Now, Initialised: true, Broken: p.broken, Authority: p.values, Journal: journal.New(p.values), Record: unborn{}, Grants: noGrants{},
+		Queue: trigger.New(p.values, unborn{}, Now), Clock: trigger.NewClock(p.values, Now, func() time.Duration { return 0 }),
+		Orchestrator: orchestrator.New(orchestrator.Config{}), Identity: asks,
+		Machine:  func() []string { asks(); return []string{"a finding"} },
+		Readable: func(context.Context, string) error { asks(); return nil },
+	})
+	p.platform.Serving()
+	scrape := func() string {
+		answer := httptest.NewRecorder()
+		metrics(p.platform, p.steps).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+		return answer.Body.String()
+	}
+	if shown := scrape(); !strings.Contains(shown, "custody_ready 0\n") || strings.Contains(shown, "custody_findings") {
+		t.Errorf("before anything is known: %s", shown)
+	}
+	if got := asked.Load(); got != 0 {
+		t.Errorf("a scrape asked %d times, want 0", got)
+	}
+	if err := p.platform.Summarise(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := asked.Load()
+	for range 3 {
+		if shown := scrape(); !strings.Contains(shown, "custody_findings 1\n") || !strings.Contains(shown, "custody_summary_timestamp_seconds ") {
+			t.Errorf("a scrape does not show what was put together: %s", shown)
+		}
+	}
+	if got := asked.Load(); before == 0 || got != before {
+		t.Errorf("putting it together asked %d times, three scrapes %d times, want 0", before, got-before)
+	}
+}
