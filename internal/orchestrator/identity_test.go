@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
 // sealed is a document in Git that never changes.
@@ -197,5 +200,103 @@ func TestARenameKeepsItsHistory(t *testing.T) {
 		r.secrets[0].Subject.Secret = "other"
 		process.Use(r.secrets)
 		r.wantMisplaced(process, "list renamed under formerNames", 0)
+	})
+}
+
+// counted counts what it is given.
+type counted struct {
+	*upstreammemory.Upstream
+	calls atomic.Int64
+}
+
+func (c *counted) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	c.calls.Add(1)
+	return c.Upstream.Propose(ctx, current)
+}
+
+func (c *counted) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	c.calls.Add(1)
+	return c.Upstream.Verify(ctx, v)
+}
+
+// Whoever gave somebody else's secret the upstream of another one in use had its value sent there.
+func TestAnUpstreamEditSendsNoValue(t *testing.T) {
+	for name, c := range map[string]struct{ before, says string }{
+		"another upstream": {"ours", "write `upstreamRef: ours` again"},
+		"none before":      {"", "take `upstreamRef: theirs` out again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 2, func(r *rig) {
+				ours, theirs := r.secrets[0].Upstream, &counted{Upstream: r.accounts[1]}
+				r.secrets[0].SentTo = c.before
+				process := r.start()
+				r.pass(process, time.Hour)
+				r.secrets = r.secrets[:1]
+				r.secrets[0].SentTo, r.secrets[0].Upstream = "theirs", theirs
+				for range 2 { // and after a start
+					process.Use(r.secrets)
+					r.wantMisplaced(process, c.says, 0)
+					process = r.start()
+				}
+				if got := theirs.calls.Load(); got != 0 {
+					t.Errorf("their upstream was given something %d times", got)
+				}
+				r.secrets[0].SentTo, r.secrets[0].Upstream = c.before, ours
+				process.Use(r.secrets)
+				r.pass(process, 2*day)
+				if waits := process.States()["app/s0"].Waiting; waits != "" {
+					t.Errorf("as it was before it waits for %q", waits)
+				}
+			})
+		})
+	}
+}
+
+// What was granted goes on, and is then what its history names.
+func TestAGrantedUpstreamIsTaken(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.secrets[0].SentTo = "new"
+		process.Use(r.secrets)
+		r.wantMisplaced(process, "upstreamRef: new", 0)
+		r.secrets[0].Allowed = true
+		process.Use(r.secrets)
+		r.pass(process, 2*day)
+		r.wantVersions(3)
+		r.secrets[0].Allowed, r.secrets[0].SentTo = false, "" // one that is only left out is still known
+		process.Use(r.secrets)
+		r.pass(process, time.Hour)
+		r.secrets[0].SentTo = "new"
+		process.Use(r.secrets)
+		r.pass(process, 2*day)
+		r.wantVersions(6)
+	})
+}
+
+// An edit that comes while the first look is under way finds no history yet.
+func TestAnUpstreamEditDuringTheFirstRunIsSeen(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.workers = 2
+		entered, gate := make(chan struct{}, 1), make(chan struct{})
+		r.records = &gated{Records: r.store, entered: entered, gate: gate}
+		r.secrets[0].SentTo = "ours"
+		process := r.start()
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		r.secrets = slices.Clone(r.secrets)
+		r.secrets[0].SentTo = "theirs"
+		process.Use(r.secrets)
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waits, err := process.Held(r.t.Context(), r.secrets[0]); err != nil || !strings.Contains(waits, "known to upstream ours alone") {
+			t.Errorf("while the look goes on it waits for %q (%v)", waits, err)
+		}
+		close(gate)
+		process.Wait()
+		r.wantMisplaced(process, "write `upstreamRef: ours` again", 0)
 	})
 }

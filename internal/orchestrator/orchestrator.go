@@ -48,6 +48,10 @@ type Secret struct {
 	Broken string
 	// Former are the names it had before.
 	Former []string
+	// SentTo is the name of the upstream that its values are sent to, "" for none. Allowed: a grant says that they may be,
+	// whichever upstream its history names.
+	SentTo  string
+	Allowed bool
 	// ExpiresAt is when the issuer ends the value, as declared; zero for no such time.
 	ExpiresAt time.Time
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
@@ -141,6 +145,7 @@ type State struct {
 	woken      bool              // somebody wants it looked at again, though a look may be under way
 	doubted    bool              // its consumers are to be looked at again, however lately they were found right
 	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
+	pinned     int               // the declaration whose upstream the journal is known to name
 }
 
 // wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
@@ -165,13 +170,15 @@ type Orchestrator struct {
 	uses    int       // counts Use
 	// wants says why members of groups want their leader to begin. They are found again after a crash.
 	wants map[authority.Path]want
-	busy  map[authority.Path]string // those that somebody looks at now, with their names
+	busy  map[authority.Path]Secret // those that somebody looks at now, as they were declared
 	// misplaced says why declared secrets are not the ones that the history at their paths is of; see place. placed is the
 	// use that it was found for.
 	misplaced map[authority.Path]string
-	placed    int
-	looks     sync.WaitGroup
-	places    *outward.Gate
+	// moved says the same of those whose history names another upstream.
+	moved  map[authority.Path]string
+	placed int
+	looks  sync.WaitGroup
+	places *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
 	planning map[string]*outward.Gate
 }
@@ -186,7 +193,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]string{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
+		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
@@ -294,6 +301,9 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	}
 	if held != "" {
 		return fmt.Errorf("changing %s, which waits for %s: %w", s.Secret, held, rotation.ErrNotAllowed)
+	}
+	if err := o.pin(ctx, s); err != nil {
+		return err
 	}
 	for range 5 {
 		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
@@ -475,7 +485,7 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
 		if state.woken || unknown || !now.Before(state.Again) {
 			work = append(work, o.secrets[path])
-			o.busy[path] = o.secrets[path].Secret
+			o.busy[path] = o.secrets[path]
 		}
 	}
 	if o.Workers > 1 {
