@@ -300,3 +300,64 @@ func TestAnUpstreamEditDuringTheFirstRunIsSeen(t *testing.T) {
 		r.wantMisplaced(process, "write `upstreamRef: ours` again", 0)
 	})
 }
+
+// revoking takes the upstream's grant back once, in the middle of a call to it.
+type revoking struct {
+	counted
+	during string
+	revoke func()
+	last   int64 // the call that it was taken back in
+}
+
+func (u *revoking) at(call string) {
+	if u.during == call {
+		u.during = ""
+		u.revoke()
+		u.last = u.calls.Load()
+	}
+}
+
+func (u *revoking) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	u.calls.Add(1)
+	defer u.at("apply")
+	return u.Upstream.Apply(ctx, run, current, candidate)
+}
+
+func (u *revoking) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	verdict, err := u.counted.Verify(ctx, v)
+	if verdict == upstream.Accepted {
+		u.at("verify")
+	}
+	return verdict, err
+}
+
+// A run that was within its steps when a grant was revoked ended its look first.
+func TestWhatIsRevokedIsGivenNothingMore(t *testing.T) {
+	for _, during := range []string{"apply", "verify"} {
+		t.Run(during, func(t *testing.T) {
+			estate(t, 1, func(r *rig) {
+				account := &revoking{counted: counted{Upstream: r.accounts[0]}, during: during}
+				r.secrets[0].Upstream = account
+				process := r.start()
+				account.revoke = func() {
+					held := slices.Clone(r.secrets)
+					held[0].Upstream, held[0].Broken = nil, "a grant"
+					process.Use(held)
+				}
+				r.pass(process, time.Hour)
+				if got := account.calls.Load(); account.last == 0 || got != account.last {
+					t.Errorf("it was asked %d times, %d of them before its grant was revoked", got, account.last)
+				}
+				if id, _ := r.consumers[0].Held(); id != (authority.VersionID{}) {
+					t.Errorf("the consumer was given %v", id)
+				}
+				if waits := process.States()["app/s0"].Waiting; waits != "a grant" {
+					t.Errorf("it waits for %q", waits)
+				}
+				process.Use(r.secrets)
+				r.pass(process, time.Hour)
+				r.wantVersions(1)
+			})
+		})
+	}
+}

@@ -524,6 +524,15 @@ func (o *Orchestrator) prime(ctx context.Context) error {
 	return nil
 }
 
+// declaredAt reports whether the secret at path is still bound as the declaration of that number said. One that is declared no
+// more is: what was begun of it is finished.
+func (o *Orchestrator) declaredAt(path authority.Path, declaration int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state := o.states[path]
+	return state == nil || state.declared == declaration
+}
+
 // look does what one secret needs now and notes when to look again.
 func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Request, jumped string) {
 	o.mu.Lock()
@@ -542,7 +551,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	for _, request := range requests {
 		seen.asked[request.ID] = true
 	}
-	err := o.act(ctx, s, requests, jumped, &seen)
+	err := o.act(outward.While(ctx, func() bool { return o.declaredAt(s.Path, seen.declared) }), s, requests, jumped, &seen)
 	switch {
 	case errors.Is(err, journal.ErrSuperseded): // another engine is at it: look again soon, nothing is wrong
 		seen.Again = o.Now().Add(time.Second)
@@ -552,7 +561,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		if later, says := errors.AsType[*upstream.Later](err); says {
 			after = max(after, later.After)
 		}
-		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon)
+		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon) || errors.Is(err, outward.ErrChanged)
 		seen.hold(wait{s.Explained(err), byDesign, o.Now().Add(after)})
 	default:
 		seen.failures = 0

@@ -27,11 +27,11 @@ var _ authority.Store = Store{}
 func NewStore(store authority.Store, calls *Calls) Store { return Store{store, calls} }
 
 func asked[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: "questions to the authority", Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: "questions to the authority", Limit: storeTimeout, Own: true}, fn)
 }
 
 func changed[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: "changes to the authority", Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: "changes to the authority", Limit: storeTimeout, Own: true}, fn)
 }
 
 func nothing(err error) (struct{}, error) { return struct{}{}, err }

@@ -22,7 +22,7 @@ type boundedRecord struct {
 
 // Append implements audit's port.
 func (r boundedRecord) Append(ctx context.Context, event audit.Event) error {
-	_, err := outward.Do(ctx, r.calls, outward.Call{Part: "the record", Limit: recordTimeout}, func(ctx context.Context) (struct{}, error) {
+	_, err := outward.Do(ctx, r.calls, outward.Call{Part: "the record", Limit: recordTimeout, Own: true}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.record.Append(ctx, event)
 	})
 	return err
