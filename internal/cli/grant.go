@@ -34,7 +34,7 @@ granted it. Until then the secret in question waits, and custody status, custody
 A recipient is an age public key, of the root or of an environment: what is sealed can be read with its private part.
 An endpoint is an address, with how the server is identified, to which an upstream's credentials are sent; loopback too.
 A reader is what takes a secret's value across owners: a derived secret or an upstream's admin credential of another team or
-namespace, or a file that others than its owner and group can read.
+namespace, an upstream that did not know the value before, or a file that others than its owner and group can read.
 
 With --current, it shows what the estate in force asks for and is not granted, asks, and grants that. With FILE it grants
 what an operator's file says. The file is believed as a host file is: nobody else can change it, it is not in the estate, and

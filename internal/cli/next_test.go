@@ -23,7 +23,7 @@ func TestNextCommandsAreComplete(t *testing.T) {
 	for of, text := range map[string]string{
 		"rotate": next.Rotate("db-admin"), "supply": next.Supply("db-admin"), "deliver": next.Deliver("db-admin"),
 		"explain": next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
-		"clock": next.ConfirmClock(), "recovery": next.AcceptRecovery(),
+		"clock": next.ConfirmClock(), "grant": next.Grant(), "recovery": next.AcceptRecovery(),
 		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"),
 	} {
 		t.Run(of, func(t *testing.T) {

@@ -21,19 +21,21 @@ import (
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
 func (a *app) sealCommand() *cobra.Command {
 	s := scaffold.Sealing{}
-	from, identity, grants, exact := "", "", "", false
+	from, identity, grants, exact, unchecked := "", "", "", false, false
 	cmd := &cobra.Command{
 		Use:   "seal SECRET [-]",
 		Short: "seal a value into the estate",
 		Long: `Encrypts one field of a managed secret's first value to the root and to the machines of one environment, and writes it as
 the secret's bootstrap document. The environment is this host's, or the one in --environment, which may be given more than
-once. A value is sealed only while the estate names the recipients that the platform's operator granted (see custody grant);
-away from the platform's machine, --grants names the operator's file, and without it what could not be checked is said.
+once. A value is sealed only while the estate names the recipients that the platform's operator granted (see custody grant).
+In a folder that is not the host's estate, and away from the platform's machine, --grants names the operator's file. Where
+nothing says what is granted, nothing is sealed, unless --unchecked takes whatever recipients the estate names.
 
  The value is asked for on the terminal without being shown, or read from standard input with -, or
 from a file. It is never an argument: arguments stand in process lists and in the shell's history.
@@ -55,6 +57,9 @@ A value that was handed over already lives in the authority; sealing another one
 			if err = a.sealPlace(&s, identity, grants); err != nil {
 				return err
 			}
+			if s.Granted == nil && !unchecked {
+				return unsealed(s)
+			}
 			if s.Value, err = a.sealValue(s, from, len(args) == 2, exact); err != nil {
 				return err
 			}
@@ -74,6 +79,7 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
 	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environment` whose machines may read it, more than once for several (default: the host's, else the only one)")
 	cmd.Flags().StringVar(&grants, "grants", "", "operator's `file` with the recipients that are granted (default: what the host knows)")
+	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "seal to the recipients that the estate names where nothing says what is granted")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
 	return cmd
@@ -138,7 +144,7 @@ func (a *app) sealHost(s *scaffold.Sealing, identity bool) error {
 	if s.Estate == "" {
 		s.Estate = near(host.Estate)
 	}
-	own := absolute(s.Estate) == filepath.Clean(host.Estate) // what is granted is granted to one platform
+	own := sameFolder(s.Estate, host.Estate) // what is granted is granted to one platform
 	if identity && host.BootstrapIdentity != "" {
 		if s.Identities, err = root.Load(host.BootstrapIdentity); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -151,6 +157,25 @@ func (a *app) sealHost(s *scaffold.Sealing, identity bool) error {
 		s.Granted, err = wire.Granted(host)
 	}
 	return err
+}
+
+// sameFolder reports whether both lead to one folder, through whichever links.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return absolute(a) == filepath.Clean(b)
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// unsealed refuses to seal where nobody can say whether the estate's recipients are the platform's own.
+func unsealed(s scaffold.Sealing) error {
+	return &server.Problem{
+		Class: server.Refused,
+		Text:  "nothing was sealed: whether the recipients that the estate in " + s.Estate + " names are the platform's own cannot be checked, because no host file of it and no --grants says what is granted",
+		Hint:  "name the operator's file with --grants FILE, or seal on the platform's machine; --unchecked seals to whatever recipients the estate names",
+	}
 }
 
 // noHost reports that nobody named a host file and none is there.
@@ -230,7 +255,7 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 		return err
 	}
 	if s.Granted == nil {
-		a.printer(a.err).linef("note: whether these recipients are the platform's own could not be checked, because no host file and no --grants says what is granted: %s", shown(sealed.Recipients))
+		a.printer(a.err).linef("note: whether these recipients are the platform's own could not be checked, because nothing says what is granted: %s", shown(sealed.Recipients))
 	}
 	p := a.printer(a.out)
 	verb := "wrote"

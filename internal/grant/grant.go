@@ -44,6 +44,12 @@ type Grant struct {
 	To   string `json:"to"`
 }
 
+// ToUpstream is the grant that an upstream takes the value of a secret: as its admin credential, or instead of the upstream
+// that the secret's history names.
+func ToUpstream(secretName, upstream string) Grant {
+	return Grant{Reader, secretName, "upstream/" + upstream}
+}
+
 // String says it to people.
 func (g Grant) String() string {
 	switch g.Kind {

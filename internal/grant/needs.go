@@ -44,7 +44,7 @@ func (c collected) upstream(estate *intent.Estate, declared *intent.Secret) {
 		c.add(Grant{Endpoint, server.Metadata.Name, "account of " + declared.Name + told}, declared.Name)
 	}
 	if admin, ok := estate.AdminOf(server); ok {
-		c.add(Grant{Reader, admin.Name, "upstream/" + server.Metadata.Name}, declared.Name)
+		c.add(ToUpstream(admin.Name, server.Metadata.Name), declared.Name)
 	}
 }
 

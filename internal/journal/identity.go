@@ -35,6 +35,21 @@ func (e *Entry) of(d Declared) bool {
 	return named(e.Secret) || slices.ContainsFunc(e.Former, named)
 }
 
+// Strange reports whether the upstream of that name, "" for none, is another than the one that may know the secret's values.
+func (e *Entry) Strange(upstream string) bool {
+	return upstream != "" && e.Begun() && e.Upstream != nil && *e.Upstream != upstream
+}
+
+// Pin notes which upstream may know the secret's values, and reports whether that is news. One that knew them and is no
+// longer declared stays noted.
+func (e *Entry) Pin(upstream string) bool {
+	if e.Upstream != nil && (*e.Upstream == upstream || upstream == "" && e.Begun()) {
+		return false
+	}
+	e.Upstream = &upstream
+	return true
+}
+
 // Misplaced compares declared secrets with the history there is. A secret's identity is its name and its path: history is
 // found by either, and both must lead to the same entry. The answer says, by declared path, why a secret must not be acted
 // on; each text completes "SECRET waits for". Secrets without a history, at a path without one, are not in it, unless an

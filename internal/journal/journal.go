@@ -52,6 +52,8 @@ type Entry struct {
 	Enforcing authority.RunID `json:"enforcing,omitempty"`
 	// Tried: a sign-in with the bootstrap value was begun that may count as a wrong one, and none has been accepted since.
 	Tried bool `json:"tried,omitempty"`
+	// Upstream is the one that may know the secret's values, "" for none; nil where it was never noted. See Pin.
+	Upstream *string `json:"upstream,omitempty"`
 	// Rotated is when the current version was promoted or handed over.
 	Rotated time.Time `json:"rotated,omitzero"`
 	// Current is the version of record.

@@ -43,6 +43,9 @@ func Abort[ID ~string](run ID) string {
 // ConfirmClock says that the time shown is right.
 func ConfirmClock() string { return quote("custody clock confirm") }
 
+// Grant shows what the estate asks for and is not granted, and asks.
+func Grant() string { return quote("custody grant --current" + reason) }
+
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 

@@ -31,6 +31,12 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		seen.hold(wait{reason: held, until: o.Now().Add(o.Reconcile)})
 		return nil
 	}
+	if seen.pinned != seen.declared {
+		if err := o.pin(ctx, s); err != nil {
+			return err
+		}
+		seen.pinned = seen.declared
+	}
 	if s.Derived != nil {
 		return o.derive(ctx, s, seen)
 	}

@@ -6,9 +6,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/rotation"
 )
 
 // place finds out which declared secrets are not the ones that the history at their paths is of, once for each Use. It
@@ -29,21 +33,30 @@ func (o *Orchestrator) place(ctx context.Context) error {
 			declared = append(declared, journal.Declared{Name: s.Subject.Secret, Former: s.Former, Path: s.Path})
 		}
 		var unfinished []*journal.Entry
-		for path, name := range o.busy {
-			if o.secrets[path].Subject.Secret != name {
-				unfinished = append(unfinished, &journal.Entry{Secret: name, Path: path, Last: &journal.Outcome{}})
+		for path, before := range o.busy {
+			if now := o.secrets[path]; now.Subject.Secret != before.Subject.Secret || now.SentTo != before.SentTo {
+				unfinished = append(unfinished, &journal.Entry{
+					Secret: before.Subject.Secret, Path: path, Upstream: &before.SentTo, Last: &journal.Outcome{},
+				})
 			}
 		}
+		secrets := maps.Clone(o.secrets)
 		o.mu.Unlock()
 		entries, err := o.Journal.All(ctx)
 		if err != nil {
 			return err
 		}
 		misplaced := journal.Misplaced(append(entries, unfinished...), declared)
+		moved := map[authority.Path]string{}
+		for _, entry := range append(entries, unfinished...) {
+			if reason := strange(entry, secrets[entry.Path]); reason != "" {
+				moved[entry.Path] = reason
+			}
+		}
 		o.mu.Lock()
 		current := o.uses == use
 		if current {
-			o.misplaced = misplaced
+			o.misplaced, o.moved = misplaced, moved
 			if len(unfinished) == 0 {
 				o.placed = use
 			}
@@ -53,6 +66,53 @@ func (o *Orchestrator) place(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// strange says why s must not be acted on: its history names another upstream, and nobody granted that its values go to
+// the declared one. "" when it may be. It completes "SECRET waits for".
+func strange(entry *journal.Entry, s Secret) string {
+	if s.Allowed || !entry.Strange(s.SentTo) {
+		return ""
+	}
+	known, back := "to no upstream", fmt.Sprintf("take `upstreamRef: %s` out again", s.SentTo)
+	if *entry.Upstream != "" {
+		known, back = "to upstream "+*entry.Upstream+" alone", fmt.Sprintf("write `upstreamRef: %s` again", *entry.Upstream)
+	}
+	return fmt.Sprintf("a grant: its value is known %s, and its document says upstreamRef: %s. Nothing is sent there until then. "+
+		"If that upstream may have it: %s shows it and asks. If not, %s", known, s.SentTo, next.Grant(), back)
+}
+
+// Strangers are the secrets that wait because their histories name another upstream, by path.
+func (o *Orchestrator) Strangers(ctx context.Context) ([]Secret, error) {
+	if err := o.place(ctx); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var strangers []Secret
+	for _, path := range slices.Sorted(maps.Keys(o.moved)) {
+		strangers = append(strangers, o.secrets[path])
+	}
+	return strangers, nil
+}
+
+// pin has the journal name the upstream that the values of s are sent to, before they are. It costs one read, and one write
+// where that is news. The estate may have changed since s was found to be in its place: then it fails.
+func (o *Orchestrator) pin(ctx context.Context, s Secret) error {
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	if reason := strange(entry, s); reason != "" {
+		return fmt.Errorf("acting on %s, which waits for %s: %w", s.Subject.Secret, reason, rotation.ErrNotAllowed)
+	}
+	if !entry.Pin(s.SentTo) {
+		return nil
+	}
+	if !entry.Begun() {
+		entry.Rename(s.Subject.Secret)
+	}
+	return o.Journal.Save(ctx, entry)
 }
 
 // Misplaced says how the name and the path of s are not those of one history, "" when they are. See journal.Misplaced.
@@ -72,7 +132,7 @@ func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if reason := cmp.Or(o.misplaced[s.Path], s.Broken, o.secrets[s.Path].Broken); reason != "" { // s may be of the estate before
+	if reason := cmp.Or(o.misplaced[s.Path], s.Broken, o.secrets[s.Path].Broken, o.moved[s.Path]); reason != "" { // s may be of the estate before
 		return reason, nil
 	}
 	uses := s.Reads
@@ -82,7 +142,7 @@ func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
 		}
 	}
 	for _, path := range uses {
-		if reason := cmp.Or(o.misplaced[path], o.secrets[path].Broken); reason != "" {
+		if reason := cmp.Or(o.misplaced[path], o.secrets[path].Broken, o.moved[path]); reason != "" {
 			return fmt.Sprintf("%s, which it needs and which waits for %s", o.secrets[path].Subject.Secret, reason), nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
+	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
 // sealed is a document in Git that never changes.
@@ -198,4 +201,163 @@ func TestARenameKeepsItsHistory(t *testing.T) {
 		process.Use(r.secrets)
 		r.wantMisplaced(process, "list renamed under formerNames", 0)
 	})
+}
+
+// counted counts what it is given.
+type counted struct {
+	*upstreammemory.Upstream
+	calls atomic.Int64
+}
+
+func (c *counted) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {
+	c.calls.Add(1)
+	return c.Upstream.Propose(ctx, current)
+}
+
+func (c *counted) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	c.calls.Add(1)
+	return c.Upstream.Verify(ctx, v)
+}
+
+// Whoever gave somebody else's secret the upstream of another one in use had its value sent there.
+func TestAnUpstreamEditSendsNoValue(t *testing.T) {
+	for name, c := range map[string]struct{ before, says string }{
+		"another upstream": {"ours", "write `upstreamRef: ours` again"},
+		"none before":      {"", "take `upstreamRef: theirs` out again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 2, func(r *rig) {
+				ours, theirs := r.secrets[0].Upstream, &counted{Upstream: r.accounts[1]}
+				r.secrets[0].SentTo = c.before
+				process := r.start()
+				r.pass(process, time.Hour)
+				r.secrets = r.secrets[:1]
+				r.secrets[0].SentTo, r.secrets[0].Upstream = "theirs", theirs
+				for range 2 { // and after a start
+					process.Use(r.secrets)
+					r.wantMisplaced(process, c.says, 0)
+					process = r.start()
+				}
+				if got := theirs.calls.Load(); got != 0 {
+					t.Errorf("their upstream was given something %d times", got)
+				}
+				r.secrets[0].SentTo, r.secrets[0].Upstream = c.before, ours
+				process.Use(r.secrets)
+				r.pass(process, 2*day)
+				if waits := process.States()["app/s0"].Waiting; waits != "" {
+					t.Errorf("as it was before it waits for %q", waits)
+				}
+			})
+		})
+	}
+}
+
+// What was granted goes on, and is then what its history names.
+func TestAGrantedUpstreamIsTaken(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.secrets[0].SentTo = "new"
+		process.Use(r.secrets)
+		r.wantMisplaced(process, "upstreamRef: new", 0)
+		r.secrets[0].Allowed = true
+		process.Use(r.secrets)
+		r.pass(process, 2*day)
+		r.wantVersions(3)
+		r.secrets[0].Allowed, r.secrets[0].SentTo = false, "" // one that is only left out is still known
+		process.Use(r.secrets)
+		r.pass(process, time.Hour)
+		r.secrets[0].SentTo = "new"
+		process.Use(r.secrets)
+		r.pass(process, 2*day)
+		r.wantVersions(6)
+	})
+}
+
+// An edit that comes while the first look is under way finds no history yet.
+func TestAnUpstreamEditDuringTheFirstRunIsSeen(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.workers = 2
+		entered, gate := make(chan struct{}, 1), make(chan struct{})
+		r.records = &gated{Records: r.store, entered: entered, gate: gate}
+		r.secrets[0].SentTo = "ours"
+		process := r.start()
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		r.secrets = slices.Clone(r.secrets)
+		r.secrets[0].SentTo = "theirs"
+		process.Use(r.secrets)
+		if _, err := process.Begin(r.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waits, err := process.Held(r.t.Context(), r.secrets[0]); err != nil || !strings.Contains(waits, "known to upstream ours alone") {
+			t.Errorf("while the look goes on it waits for %q (%v)", waits, err)
+		}
+		close(gate)
+		process.Wait()
+		r.wantMisplaced(process, "write `upstreamRef: ours` again", 0)
+	})
+}
+
+// revoking takes the upstream's grant back once, in the middle of a call to it.
+type revoking struct {
+	counted
+	during string
+	revoke func()
+	last   int64 // the call that it was taken back in
+}
+
+func (u *revoking) at(call string) {
+	if u.during == call {
+		u.during = ""
+		u.revoke()
+		u.last = u.calls.Load()
+	}
+}
+
+func (u *revoking) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
+	u.calls.Add(1)
+	defer u.at("apply")
+	return u.Upstream.Apply(ctx, run, current, candidate)
+}
+
+func (u *revoking) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
+	verdict, err := u.counted.Verify(ctx, v)
+	if verdict == upstream.Accepted {
+		u.at("verify")
+	}
+	return verdict, err
+}
+
+// A run that was within its steps when a grant was revoked ended its look first.
+func TestWhatIsRevokedIsGivenNothingMore(t *testing.T) {
+	for _, during := range []string{"apply", "verify"} {
+		t.Run(during, func(t *testing.T) {
+			estate(t, 1, func(r *rig) {
+				account := &revoking{counted: counted{Upstream: r.accounts[0]}, during: during}
+				r.secrets[0].Upstream = account
+				process := r.start()
+				account.revoke = func() {
+					held := slices.Clone(r.secrets)
+					held[0].Upstream, held[0].Broken = nil, "a grant"
+					process.Use(held)
+				}
+				r.pass(process, time.Hour)
+				if got := account.calls.Load(); account.last == 0 || got != account.last {
+					t.Errorf("it was asked %d times, %d of them before its grant was revoked", got, account.last)
+				}
+				if id, _ := r.consumers[0].Held(); id != (authority.VersionID{}) {
+					t.Errorf("the consumer was given %v", id)
+				}
+				if waits := process.States()["app/s0"].Waiting; waits != "a grant" {
+					t.Errorf("it waits for %q", waits)
+				}
+				process.Use(r.secrets)
+				r.pass(process, time.Hour)
+				r.wantVersions(1)
+			})
+		})
+	}
 }

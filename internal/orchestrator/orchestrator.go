@@ -48,6 +48,10 @@ type Secret struct {
 	Broken string
 	// Former are the names it had before.
 	Former []string
+	// SentTo is the name of the upstream that its values are sent to, "" for none. Allowed: a grant says that they may be,
+	// whichever upstream its history names.
+	SentTo  string
+	Allowed bool
 	// ExpiresAt is when the issuer ends the value, as declared; zero for no such time.
 	ExpiresAt time.Time
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
@@ -141,6 +145,7 @@ type State struct {
 	woken      bool              // somebody wants it looked at again, though a look may be under way
 	doubted    bool              // its consumers are to be looked at again, however lately they were found right
 	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
+	pinned     int               // the declaration whose upstream the journal is known to name
 }
 
 // wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
@@ -165,13 +170,15 @@ type Orchestrator struct {
 	uses    int       // counts Use
 	// wants says why members of groups want their leader to begin. They are found again after a crash.
 	wants map[authority.Path]want
-	busy  map[authority.Path]string // those that somebody looks at now, with their names
+	busy  map[authority.Path]Secret // those that somebody looks at now, as they were declared
 	// misplaced says why declared secrets are not the ones that the history at their paths is of; see place. placed is the
 	// use that it was found for.
 	misplaced map[authority.Path]string
-	placed    int
-	looks     sync.WaitGroup
-	places    *outward.Gate
+	// moved says the same of those whose history names another upstream.
+	moved  map[authority.Path]string
+	placed int
+	looks  sync.WaitGroup
+	places *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
 	planning map[string]*outward.Gate
 	pausing
@@ -187,7 +194,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]string{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
+		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
@@ -294,6 +301,9 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	}
 	if held != "" {
 		return fmt.Errorf("changing %s, which waits for %s: %w", s.Secret, held, rotation.ErrNotAllowed)
+	}
+	if err := o.pin(ctx, s); err != nil {
+		return err
 	}
 	for range 5 {
 		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
@@ -479,7 +489,7 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
 		if state.woken || unknown || !now.Before(state.Again) {
 			work = append(work, o.secrets[path])
-			o.busy[path] = o.secrets[path].Secret
+			o.busy[path] = o.secrets[path]
 		}
 	}
 	if o.Workers > 1 {
@@ -518,6 +528,15 @@ func (o *Orchestrator) prime(ctx context.Context) error {
 	return nil
 }
 
+// declaredAt reports whether the secret at path is still bound as the declaration of that number said. One that is declared no
+// more is: what was begun of it is finished.
+func (o *Orchestrator) declaredAt(path authority.Path, declaration int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state := o.states[path]
+	return state == nil || state.declared == declaration
+}
+
 // look does what one secret needs now and notes when to look again.
 func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Request, jumped string) {
 	o.mu.Lock()
@@ -536,7 +555,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	for _, request := range requests {
 		seen.asked[request.ID] = true
 	}
-	err := o.act(ctx, s, requests, jumped, &seen)
+	err := o.act(outward.While(ctx, func() bool { return o.declaredAt(s.Path, seen.declared) }), s, requests, jumped, &seen)
 	switch {
 	case errors.Is(err, journal.ErrSuperseded): // another engine is at it: look again soon, nothing is wrong
 		seen.Again = o.Now().Add(time.Second)
@@ -546,7 +565,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		if later, says := errors.AsType[*upstream.Later](err); says {
 			after = max(after, later.After)
 		}
-		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon)
+		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon) || errors.Is(err, outward.ErrChanged)
 		seen.hold(wait{s.Explained(err), byDesign, o.Now().Add(after)})
 	default:
 		seen.failures = 0

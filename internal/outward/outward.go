@@ -33,11 +33,13 @@ const (
 	Grace = 5 * time.Second
 )
 
-// ErrNotBegun: the part was not called, so nothing was changed by this call. ErrBusy and ErrUnended are the reasons.
+// ErrNotBegun: the part was not called, so nothing was changed by this call. ErrBusy, ErrUnended and ErrChanged are the
+// reasons.
 var (
 	ErrNotBegun = errors.New("not begun")
 	ErrBusy     = fmt.Errorf("its turn did not come: %w", ErrNotBegun)
 	ErrUnended  = fmt.Errorf("an earlier call to it was given up and has not ended: %w", ErrNotBegun)
+	ErrChanged  = fmt.Errorf("the estate, or what is granted, has changed; it is looked at again: %w", ErrNotBegun)
 )
 
 // Unanswered is the error of a call that was given up: whether it took or takes effect is not known.
@@ -67,6 +69,21 @@ type Call struct {
 	Rank  Rank
 	// Limit bounds the call.
 	Limit time.Duration
+	// Own is a part of Custody itself, which is called whatever has changed; see While.
+	Own bool
+}
+
+type whileKey struct{}
+
+// While returns a context under which calls begin, their turn come, only while holds says so; else they fail with
+// ErrChanged. It is asked before each.
+func While(ctx context.Context, holds func() bool) context.Context {
+	return context.WithValue(ctx, whileKey{}, holds)
+}
+
+func changedSince(ctx context.Context, call Call) bool {
+	holds, asked := ctx.Value(whileKey{}).(func() bool)
+	return asked && !call.Own && !holds()
 }
 
 // Account is the part that one secret's upstream is.
@@ -128,6 +145,9 @@ type Turn struct {
 func (c *Calls) Enter(ctx context.Context, call Call) (*Turn, error) {
 	turn := &Turn{calls: c, call: call}
 	if c.inline {
+		if changedSince(ctx, call) {
+			return nil, ErrChanged
+		}
 		return turn, ctx.Err()
 	}
 	if err := c.unended(call.Part); err != nil {
@@ -147,6 +167,10 @@ func (c *Calls) Enter(ctx context.Context, call Call) (*Turn, error) {
 	if err := c.unended(call.Part); err != nil { // it was given up while this one waited
 		turn.Leave()
 		return nil, err
+	}
+	if changedSince(ctx, call) {
+		turn.Leave()
+		return nil, ErrChanged
 	}
 	return turn, nil
 }

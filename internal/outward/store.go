@@ -33,11 +33,11 @@ var _ authority.Store = Store{}
 func NewStore(store authority.Store, calls *Calls) Store { return Store{store, calls} }
 
 func asked[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: Questions, Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: Questions, Limit: storeTimeout, Own: true}, fn)
 }
 
 func changed[T any](ctx context.Context, s Store, fn func(context.Context) (T, error)) (T, error) {
-	return Do(ctx, s.calls, Call{Part: Changes, Limit: storeTimeout}, fn)
+	return Do(ctx, s.calls, Call{Part: Changes, Limit: storeTimeout, Own: true}, fn)
 }
 
 func nothing(err error) (struct{}, error) { return struct{}{}, err }

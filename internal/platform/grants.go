@@ -22,9 +22,14 @@ type Grants interface {
 }
 
 // Granted implements server.Service.
-func (p *Platform) Granted(context.Context) (server.Grants, error) {
+func (p *Platform) Granted(ctx context.Context) (server.Grants, error) {
 	entries, fault := p.Grants.Entries()
-	return server.Grants{Granted: entries, Missing: missingGrants(p.Estate(), entries), Fault: fault}, nil
+	strangers, err := p.Orchestrator.Strangers(ctx)
+	missing := missingGrants(p.Estate(), entries)
+	for _, s := range strangers {
+		missing = append(missing, grant.Need{Grant: grant.ToUpstream(s.Subject.Secret, s.SentTo), Holds: []string{s.Subject.Secret}})
+	}
+	return server.Grants{Granted: entries, Missing: missing, Fault: fault}, err
 }
 
 func missingGrants(estate *intent.Estate, entries []grant.Entry) []grant.Need {

@@ -67,7 +67,7 @@ func (a *attempt) stuck(what string, err error) *pause {
 	if later, says := errors.AsType[*upstream.Later](err); says {
 		stop.after = max(stop.after, later.After)
 	}
-	stop.byDesign = errors.Is(err, errSparing) || errors.Is(err, outward.ErrBusy)
+	stop.byDesign = errors.Is(err, errSparing) || errors.Is(err, outward.ErrBusy) || errors.Is(err, outward.ErrChanged)
 	return stop
 }
 

@@ -14,8 +14,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/index"
 )
 
+// ErrBusy: Git is changing a work tree that path is in. What it writes it lists in its index at the end alone: whether it
+// tracks path cannot be told before.
+var ErrBusy = errors.New("git is changing the work tree")
+
 // Tracked returns the Git work tree that tracks path, "" when none does: whoever can push to its repository can change the
-// file. Path is absolute and free of symbolic links. Git itself is not asked: it would run what its configuration names.
+// file. Path is absolute and free of symbolic links. Git itself is not asked: it would run what its configuration names. What
+// was read of the file before is believed by the answer, what is read later is not. It fails with ErrBusy while Git works there.
 //
 // Repositories that keep their folder elsewhere and do not say so at the work tree (GIT_DIR, core.worktree) are not found.
 func Tracked(path string) (string, error) {
@@ -28,6 +33,9 @@ func Tracked(path string) (string, error) {
 			relative, err := filepath.Rel(tree, path)
 			if err != nil {
 				return "", fmt.Errorf("finding %s in %s: %w", path, tree, err)
+			}
+			if lock := filepath.Join(folder, "index.lock"); exists(lock) { // asked before the index is read, which replaces it
+				return "", fmt.Errorf("%w %s (%s is there): try again, or remove that file if no git runs", ErrBusy, tree, lock)
 			}
 			holds, err := indexed(folder, filepath.ToSlash(relative))
 			if err != nil {
@@ -67,6 +75,11 @@ func repository(tree string) (string, error) {
 		folder = filepath.Join(tree, folder)
 	}
 	return folder, nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // indexed reports whether the index in a repository's folder lists path, which is relative to the work tree and has

@@ -4,6 +4,7 @@ package trust
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -157,6 +158,54 @@ func TestHostFileThatAPullCanChange(t *testing.T) {
 				t.Errorf("in a linked work tree: got %q, %v", tree, err)
 			}
 		})
+	}
+}
+
+// A checkout writes a file first and lists it in the index at its end.
+func TestAWorkTreeThatGitIsChangingIsNotBelieved(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-q")
+	git(t, dir, "commit", "-q", "--allow-empty", "-m", "nothing")
+	git(t, dir, "switch", "-q", "-c", "forced-in")
+	file := filepath.Join(dir, "custody.yaml")
+	said := filepath.Join(t.TempDir(), "said")
+	// A filter runs for each file that is written: those after ours find it written, and the checkout going on.
+	for name, text := range map[string]string{
+		".gitattributes": "zz.txt filter=look\n", "custody.yaml": "theirs", "zz.txt": "the last",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git(t, dir, "add", ".")
+	git(t, dir, "commit", "-q", "-m", "forced in")
+	git(t, dir, "switch", "-q", "-")
+	look := os.Args[0] + " -test.run=^TestLooksDuringACheckout$ >&2; cat"
+	t.Setenv("CUSTODY_TEST_LOOK", file)
+	t.Setenv("CUSTODY_TEST_SAID", said)
+	git(t, dir, "-c", "filter.look.smudge="+look, "switch", "-q", "forced-in")
+	got, err := os.ReadFile(said)
+	if err != nil || !strings.Contains(string(got), ErrBusy.Error()) {
+		t.Errorf("during the checkout it was said %q (%v)", got, err)
+	}
+	if tree, err := Tracked(file); err != nil || tree != dir {
+		t.Errorf("after it: %q, %v", tree, err)
+	}
+}
+
+// TestLooksDuringACheckout is run by a checkout, in a process of its own.
+func TestLooksDuringACheckout(t *testing.T) {
+	file := os.Getenv("CUSTODY_TEST_LOOK")
+	if file == "" {
+		t.Skip("not run by a checkout")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := Tracked(file)
+	if err := os.WriteFile(os.Getenv("CUSTODY_TEST_SAID"), fmt.Appendf(nil, "%s: tree %q, %v", data, tree, err), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

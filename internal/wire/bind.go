@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/formula"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
@@ -75,6 +76,10 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
 		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy}
+	}
+	if server, ok := estate.UpstreamOf(declared); ok {
+		bound.SentTo = server.Metadata.Name
+		bound.Allowed = p.grants.set()[grant.ToUpstream(declared.Name, bound.SentTo)]
 	}
 	if _, held := wanting.secrets[declared.Name]; held {
 		return bound, nil // no adapter is made of what may not be reached

@@ -42,7 +42,7 @@ type boundedRecord struct {
 
 // Append implements audit's port.
 func (r boundedRecord) Append(ctx context.Context, event audit.Event) error {
-	_, err := outward.Do(ctx, r.calls, outward.Call{Part: theRecord, Limit: recordTimeout}, func(ctx context.Context) (struct{}, error) {
+	_, err := outward.Do(ctx, r.calls, outward.Call{Part: theRecord, Limit: recordTimeout, Own: true}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.record.Append(ctx, event)
 	})
 	return err

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/durable"
@@ -38,9 +39,13 @@ type grants struct {
 	// uncopied: the copy beside the state is older than entries.
 	uncopied bool
 	file     []byte
-	seen     fs.FileInfo // of the file as it was read last
 	fault    string
+	// pause is the time between two looks at a file that changed.
+	pause func()
 }
+
+// looksApart is how long a grants file must stay as it is before it is taken up.
+const looksApart = 200 * time.Millisecond
 
 // Refresh takes up the grants file where it changed, and the record. It reports whether what is granted is another than
 // before; what cannot be read changes nothing, and is a fault.
@@ -74,30 +79,50 @@ func (g *grants) Refresh(ctx context.Context) bool {
 	return changed
 }
 
+// follow takes up what the grants file says, if that is another than what is on record. It is looked at twice: whoever writes
+// it may not be done, and what a checkout brings is tracked by Git at its end alone.
 func (g *grants) follow(ctx context.Context) error {
 	name := g.parts.host.Grants
 	if name == "" {
 		return nil
 	}
-	info, err := os.Stat(name)
-	if err == nil && g.seen != nil && os.SameFile(info, g.seen) && info.ModTime().Equal(g.seen.ModTime()) && info.Size() == g.seen.Size() {
-		return nil
-	}
 	data, wanted, err := readGrants(name, g.parts.host.Estate)
+	if err != nil || g.file != nil && bytes.Equal(data, g.file) {
+		return err
+	}
+	known, err := g.book.Load(ctx)
 	if err != nil {
 		return err
 	}
-	if g.file != nil && bytes.Equal(data, g.file) {
-		g.seen = info
-		return nil
+	if !says(known, wanted) {
+		g.pause()
+		again, _, err := readGrants(name, g.parts.host.Estate)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(data, again) {
+			return fmt.Errorf("the grants file %s is being changed: what it said before holds until it stays as it is", name)
+		}
 	}
 	if g.parts.store != (unborn{}) {
 		if err := g.book.Follow(ctx, "file "+name, wanted); err != nil {
 			return err
 		}
 	}
-	g.file, g.seen = data, info
+	g.file = data
 	return nil
+}
+
+// says reports whether following a file that grants what is wanted would change nothing.
+func says(known []grant.Entry, wanted []grant.Grant) bool {
+	held := grant.Set{}
+	for _, entry := range known {
+		held[entry.Grant] = true
+		if entry.File && !slices.Contains(wanted, entry.Grant) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(wanted, func(g grant.Grant) bool { return !held[g] })
 }
 
 // ofFile is what the grants file says, as it was read last.
@@ -201,18 +226,22 @@ func (g *grants) Revoke(ctx context.Context, by, reason string, unwanted []grant
 	return g.book.Revoke(ctx, by, reason, unwanted)
 }
 
-// readGrants reads an operator's grants file, if it is believed as a host file is; it must lie outside of the estate, which
-// would otherwise grant to itself.
+// readGrants reads an operator's grants file, if it is believed as a host file is, before and after it was read; it must lie
+// outside of the estate, which would otherwise grant to itself.
 func readGrants(name, estate string) ([]byte, []grant.Grant, error) {
 	if err := outside(name, estate); err != nil {
 		return nil, nil, err
 	}
-	if err := refused("the grants file "+name+" is not used", trustHost(name)); err != nil {
+	trusted := func() error { return refused("the grants file "+name+" is not used", trustHost(name)) }
+	if err := trusted(); err != nil {
 		return nil, nil, err
 	}
 	data, err := readAtMost(name, maxGrants)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the grants file: %w", err)
+	}
+	if err := trusted(); err != nil {
+		return nil, nil, err
 	}
 	wanted, err := grant.Parse(data)
 	if err != nil {

@@ -382,7 +382,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	entries := journal.New(p.values)
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
-	p.grants = &grants{parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}}
+	p.grants = &grants{
+		parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
+	}
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
 	engine := rotation.New(rotation.Config{

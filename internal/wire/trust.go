@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trust"
@@ -29,7 +30,7 @@ func trustHost(file string) error {
 		return err
 	}
 	for _, place := range places {
-		tree, err := trust.Tracked(place)
+		tree, err := tracked(place)
 		if err != nil {
 			return err
 		}
@@ -41,6 +42,23 @@ func trustHost(file string) error {
 		}
 	}
 	return nil
+}
+
+// Git holds its lock for moments; one that stays was left by a crash, and is reported.
+const (
+	gitLooks = 20
+	gitPause = 100 * time.Millisecond
+)
+
+// tracked is trust.Tracked once Git lets it tell.
+func tracked(place string) (tree string, err error) {
+	for range gitLooks {
+		if tree, err = trust.Tracked(place); !errors.Is(err, trust.ErrBusy) {
+			break
+		}
+		time.Sleep(gitPause)
+	}
+	return tree, err
 }
 
 // trustState wants that nobody else can put another state folder in its place: whoever could would be given what is handed

@@ -64,6 +64,9 @@ func LoadHost(file string) (v1alpha1.HostSpec, error) {
 		return v1alpha1.HostSpec{}, err
 	}
 	host, faults, err := intent.LoadHost(file)
+	if again := TrustHost(file); again != nil { // what was read is not what was believed, if a checkout began since
+		return v1alpha1.HostSpec{}, again
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return host.Spec, &server.Problem{
 			Class: server.NotFound, Text: "there is no host file " + file,

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/grant"
+)
+
+type nobody struct{}
+
+func (nobody) Append(context.Context, audit.Event) error { return nil }
+
+// followed follows a grants file, which write replaces; taken is what of it is on record.
+func followed(t *testing.T) (g *grants, write func(...grant.Grant), taken func() int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "grants.yaml")
+	g = &grants{
+		parts: &parts{host: v1alpha1.HostSpec{Grants: file}}, pause: func() {},
+		book: grant.Book{
+			Records: memory.New(memory.Config{Incarnation: "one"}), Events: nobody{}, Now: Now, NewRun: func() authority.RunID { return "run" },
+		},
+	}
+	write = func(said ...grant.Grant) {
+		if err := os.WriteFile(file, grant.Format("", said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken = func() int {
+		entries, err := g.book.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	return g, write, taken
+}
+
+// A checkout, or whoever writes the file, may be in the middle of it.
+func TestAGrantsFileIsTakenUpOnceTwoLooksAgree(t *testing.T) {
+	g, write, taken := followed(t)
+	ours := grant.Grant{Kind: grant.Endpoint, Of: "db", To: "db.internal:5432"}
+	theirs := grant.Grant{Kind: grant.Endpoint, Of: "db", To: "theirs:5432"}
+	write(ours, theirs)
+	g.pause = func() { write(ours) }
+	if err := g.follow(t.Context()); err == nil || !strings.Contains(err.Error(), "is being changed") || taken() != 0 {
+		t.Errorf("a file that changed between two looks: %v, and %d grants are on record", err, taken())
+	}
+	if err := g.follow(t.Context()); err != nil || taken() != 1 {
+		t.Errorf("a file that stays: %v, and %d grants are on record, want 1", err, taken())
+	}
+	g.pause = func() { t.Error("looked twice at what changes nothing") }
+	if err := g.follow(t.Context()); err != nil {
+		t.Error(err)
+	}
+	g.file = nil // as a process begins
+	if err := g.follow(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nobody was told of a file that others could write to since, as long as its time and size stayed.
+func TestAGrantsFileThatOthersCanWriteToIsToldOfUnchanged(t *testing.T) {
+	g, write, taken := followed(t)
+	write(grant.Grant{Kind: grant.Endpoint, Of: "db", To: "db.internal:5432"})
+	if err := g.follow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(g.parts.host.Grants, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, g.follow(t.Context()), "can be changed by everybody")
+	if taken() != 1 {
+		t.Errorf("%d grants are on record, want 1", taken())
+	}
+}
