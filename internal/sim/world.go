@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -337,6 +338,7 @@ func (w *World) Sleep(d time.Duration) {
 		}
 		if wait := time.Until(next); wait > 0 {
 			time.Sleep(wait)
+			synctest.Wait() // a deadline of the same instant has passed, or a seed would not replay
 		}
 		w.land()
 		if !time.Now().Before(until) {
