@@ -197,7 +197,7 @@ func TestAWorkTreeThatGitIsChangingIsNotBelieved(t *testing.T) {
 func TestLooksDuringACheckout(t *testing.T) {
 	file := os.Getenv("CUSTODY_TEST_LOOK")
 	if file == "" {
-		t.Skip("not run by a checkout")
+		return // only a checkout runs it
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
