@@ -74,11 +74,11 @@ func strange(entry *journal.Entry, s Secret) string {
 	if s.Allowed || !entry.Strange(s.SentTo) {
 		return ""
 	}
-	known, back := "to no upstream", fmt.Sprintf("take `upstreamRef: %s` out again", s.SentTo)
+	known, back := "its value is known to no upstream", fmt.Sprintf("take `upstreamRef: %s` out again", s.SentTo)
 	if *entry.Upstream != "" {
-		known, back = "to upstream "+*entry.Upstream+" alone", fmt.Sprintf("write `upstreamRef: %s` again", *entry.Upstream)
+		known, back = fmt.Sprintf("its value is known to upstream %s alone", *entry.Upstream), fmt.Sprintf("write `upstreamRef: %s` again", *entry.Upstream)
 	}
-	return fmt.Sprintf("a grant: its value is known %s, and its document says upstreamRef: %s. Nothing is sent there until then. "+
+	return fmt.Sprintf("a grant: %s, and its document says upstreamRef: %s. Nothing is sent there until then. "+
 		"If that upstream may have it: %s shows it and asks. If not, %s", known, s.SentTo, next.Grant(), back)
 }
 
