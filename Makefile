@@ -20,7 +20,7 @@ SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
 TESTSUMMARY = $(GO) run ./tools/testsummary
 TEST = -vet=off -timeout 60m
 
-.PHONY: help check test test-long lint fmt unit sim raced full adapters kinds acceptance real demo fuzz bench \
+.PHONY: help check test test-long lint fmt unit sim raced full adapters kinds acceptance demo-test real demo fuzz bench \
 	raced-all raced-binary generate verify-generated build parts
 
 help: ## print the targets
@@ -69,7 +69,7 @@ test: ## what CI runs: check, then each guarantee once on each real part
 	submake unit FRESH="-count 1" WHOLE_LATER='|$(SIM)|$(FULL)'
 	timed generated submake verify-generated
 	failed=0
-	for part in sim raced full adapters kinds acceptance; do submake $$part || failed=1; done
+	for part in sim raced full adapters kinds acceptance demo-test; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
 
@@ -77,7 +77,7 @@ test-long: ## what `make test` samples, in full; races everywhere; hours. Run it
 	@$(timing)
 	timed parts tools/install-parts all
 	failed=0
-	for part in sim full adapters kinds acceptance; do CUSTODY_LONG=1 submake $$part || failed=1; done
+	for part in sim full adapters kinds acceptance demo-test; do CUSTODY_LONG=1 submake $$part || failed=1; done
 	for part in raced-all raced-binary; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
@@ -105,10 +105,10 @@ full: ## what the fast loop samples or leaves out, without servers: scripts of t
 
 # Nothing here measures. They wait more than they compute, so more of them run at once than there are cores, those that take
 # longest first.
-adapters: ## each upstream's own tests on its server, and the tour
-	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)|/tools/demo$$')
-	first=$$(grep -E '/(demo|mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
-	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 6 -parallel 4 $$first $$(grep -vxF "$$first" <<<"$$all")
+adapters: ## each upstream's own tests on its server
+	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)')
+	first=$$(grep -E '/(mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
+	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 4 -parallel 4 $$first $$(grep -vxF "$$first" <<<"$$all")
 
 # What measures how long clients are refused runs alone: it locks the file that CUSTODY_TURNS names, while the rest shares it.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies
@@ -120,6 +120,9 @@ kinds: build ## each kind on the whole product: rotations under sign-ins, kills,
 # Much of it is waiting, and none of it measures.
 acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial
 	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 -parallel 6 ./internal/acceptance
+
+demo-test: build
+	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part demo $(TEST) -count 1 ./tools/demo
 
 raced-all:
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced-all $(TEST) -timeout 6h -race -count 1 -p 1 $$($(GO) list ./... | grep -vE '$(KIND_TESTS)|$(WHOLE)|/internal/sim$$')

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,7 @@ func play(t *testing.T, bench *Bench, scenario Scenario, schedule Schedule) Resu
 // fast loop tries half of the others.
 func TestCrashEnumeration(t *testing.T) {
 	var sum tally
+	half := testing.Short() && os.Getenv(chosen) == "" // a mutant is looked for by every fault
 	t.Run("scenarios", func(t *testing.T) {
 		for _, scenario := range Scenarios() {
 			t.Run(scenario.Name, func(t *testing.T) {
@@ -48,7 +50,7 @@ func TestCrashEnumeration(t *testing.T) {
 						sum.leaveOut(len(Faults) - len(faults))
 					}
 					for _, fault := range slices.Concat(faults, point.Own()) {
-						if testing.Short() && random.IntN(2) == 0 {
+						if half && random.IntN(2) == 0 {
 							continue
 						}
 						schedule := Schedule{call: fault}

@@ -27,7 +27,7 @@ import (
 // until the process is reloaded by SIGHUP.
 type Plan struct {
 	Workers       int
-	Every         time.Duration // between two sign-ins of a worker
+	Every         time.Duration // between two sign-ins of a worker, at least
 	Polled, Held  string        // JSON files
 	Folder        string        // of pid, running and seen
 	IgnoresReload bool
@@ -46,6 +46,10 @@ type Seen struct {
 
 // Failed is how many sign-ins were not accepted.
 func (s Seen) Failed() int64 { return s.Refused + s.Unanswered }
+
+// restFactor is how many times as long as its sign-in took a worker rests at least: a machine that has become slow is not
+// kept so by its clients.
+const restFactor = 4
 
 // saveEvery is how often a process writes down what it has seen.
 const saveEvery = 100 * time.Millisecond
@@ -161,13 +165,12 @@ func (p *process) save() error {
 }
 
 func (p *process) work(worker int) {
-	ticker := time.NewTicker(p.Every)
-	defer ticker.Stop()
+	rest := p.Every
 	for {
 		select {
 		case <-p.ended:
 			return
-		case <-ticker.C:
+		case <-time.After(rest):
 		}
 		fields, holds := *p.held.Load(), worker%2 == 1
 		var err error
@@ -179,6 +182,7 @@ func (p *process) work(worker int) {
 			err = p.signIn(fields)
 		}
 		took := time.Since(began)
+		rest = max(p.Every, restFactor*took)
 		p.mu.Lock()
 		p.seen.SignIns++
 		p.seen.Longest = max(p.seen.Longest, took)
