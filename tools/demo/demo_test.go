@@ -133,6 +133,7 @@ func toured(t *testing.T, args []string, want string) string {
 }
 
 func TestTourWithoutParts(t *testing.T) {
+	t.Parallel()
 	said := toured(t, bare(), `^demo: ok \([0-9]+ sign-ins, 0 refused, 7 rotations, 0 of 6 kinds of credential; .*\)$`)
 	if got := strings.Count(said, "not shown: "); got != 6 {
 		t.Errorf("the tour says %d times that something was not shown, want 6:\n%s", got, said)
@@ -173,6 +174,7 @@ func TestTourNamesWhatIsMissing(t *testing.T) {
 
 // Every kind of credential is shown. What takes minutes to build is built first, where that was not done yet.
 func TestTourWithParts(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		return // no real parts in the fast loop
 	}
@@ -239,6 +241,7 @@ func TestTourFails(t *testing.T) {
 
 // A rotation that changes nothing though it says so is found out by the clients' own server.
 func TestTourFailsAtAnExhibit(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		return // a real part is started
 	}
