@@ -101,7 +101,7 @@ raced: ## tests without servers, with the race detector, where something is shar
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -short -race -count 1 -p $(PARALLEL) $(RACED)
 
 full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
-	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) $$($(GO) list ./... | grep -E '$(FULL)')
+	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) -parallel 4 $$($(GO) list ./... | grep -E '$(FULL)')
 
 # Nothing here measures. They wait more than they compute, so more of them run at once than there are cores, those that take
 # longest first.
@@ -115,7 +115,9 @@ kinds: build ## each kind on the whole product: rotations under sign-ins, kills,
 	@CUSTODY_TURNS=$$(mktemp)
 	trap 'rm -f "$$CUSTODY_TURNS"' EXIT
 	export CUSTODY_TURNS
-	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 -parallel 5 $$($(GO) list ./... | grep -E '$(KIND_TESTS)')
+	all=$$($(GO) list ./... | grep -E '$(KIND_TESTS)')
+	first=$$(grep -E '/(http|mail|postgres|rabbitmq)test$$' <<<"$$all")
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 -parallel 5 $$first $$(grep -vxF "$$first" <<<"$$all")
 
 # Much of it is waiting, and none of it measures.
 acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial

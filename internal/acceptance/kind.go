@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts/signin"
+	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -38,7 +39,7 @@ type Kind struct {
 	Abreast int
 	// Model: of the kinds of its capability, the long run kills this one a hundred times.
 	Model bool
-	// Pace is how often each worker signs in. Default 200ms.
+	// Pace is how often each worker signs in. Default 200ms in the long run, else 400ms.
 	Pace time.Duration
 	// Start prepares what an administrator prepares by hand, as the page says, for each of the accounts, and has the stage
 	// declare the upstream. Kinds on one server share it by Once.
@@ -79,7 +80,7 @@ func complete(t *testing.T, kinds []Kind) (all []Kind) {
 		if seen[k.Name] = true; k.Start == nil || k.SignIn == nil || k.Capability == "" {
 			t.Fatalf("%s is not complete", k.Name)
 		}
-		k.Pace = cmp.Or(k.Pace, 200*time.Millisecond)
+		k.Pace = cmp.Or(k.Pace, thorough.Of(0, 400*time.Millisecond, 200*time.Millisecond))
 		k.Crowd, k.Abreast = cmp.Or(k.Crowd, 2), cmp.Or(k.Abreast, 1)
 		all = append(all, k)
 	}
