@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/realparts/signin"
 	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
@@ -74,7 +74,7 @@ func complete(t *testing.T, kinds []Kind) (all []Kind) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, k := range kinds {
-		if seen[k.Name] || !regexp.MustCompile(`^[a-z][a-z-]*[a-z]$`).MatchString(k.Name) {
+		if seen[k.Name] || !lazyregexp.New(`^[a-z][a-z-]*[a-z]$`).MatchString(k.Name) {
 			t.Fatalf("name %q is taken or malformed", k.Name)
 		}
 		if seen[k.Name] = true; k.Start == nil || k.SignIn == nil || k.Capability == "" {

@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"regexp"
 	"slices"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 var (
 	hasher      = rfc6962.DefaultHasher
 	tree        = &compact.RangeFactory{Hash: hasher.HashChildren}
-	segmentName = regexp.MustCompile(`^[0-9]{8}\.jsonl$`)
+	segmentName = lazyregexp.New(`^[0-9]{8}\.jsonl$`)
 )
 
 // FindingKind says what was found. Unsent is about another place; Uncovered is also what a crash, or an append that is

@@ -12,11 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -35,7 +35,7 @@ var (
 // Path names a managed secret's place in the authority: lower-case segments of letters, digits and hyphens.
 type Path string
 
-var segments = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$`)
+var segments = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$`)
 
 // ReservedPrefix begins the paths of Custody's own values.
 const ReservedPrefix = "custody/"

@@ -19,9 +19,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 
 	"golang.org/x/sys/unix"
 )
@@ -262,7 +263,7 @@ func (f *Folder) MakeParents(name string) error {
 	return f.syncParent(parent)
 }
 
-var temporaries = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
+var temporaries = lazyregexp.New(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
 // Sweep removes the temporary files that crashed calls left in one folder (not in those below it). Nobody may be
 // writing there: a live call would lose its file and fail.

@@ -4,10 +4,10 @@ package intent
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // checker applies the rules that look at decoded documents.
@@ -143,7 +143,7 @@ func overridden(v *view) []string {
 	return out
 }
 
-var nameForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var nameForm = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // wellNamed reports whether s can name a document.
 func wellNamed(s string) bool { return len(s) <= 63 && nameForm.MatchString(s) }

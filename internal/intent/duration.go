@@ -4,9 +4,10 @@ package intent
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 	maxDuration = 36500 * day
 )
 
-var durations = regexp.MustCompile(`^(?:([0-9]{1,5})d)?((?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))*)$`)
+var durations = lazyregexp.New(`^(?:([0-9]{1,5})d)?((?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))*)$`)
 
 // ParseDuration reads what time.ParseDuration reads, and days before it: "30d", "1d12h", "90m". A day is 24 hours.
 // Negative durations, and those of more than a hundred years, are refused. The error does not quote the text.

@@ -4,18 +4,18 @@ package intent
 
 import (
 	"cmp"
-	"regexp"
 	"strings"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 var (
-	awsAccountForm   = regexp.MustCompile(`^[0-9]{12}$`)
-	awsPartitionForm = regexp.MustCompile(`^aws(-[a-z]+)*$`)
-	awsUserForm      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
-	regionForm       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	awsAccountForm   = lazyregexp.New(`^[0-9]{12}$`)
+	awsPartitionForm = lazyregexp.New(`^aws(-[a-z]+)*$`)
+	awsUserForm      = lazyregexp.New(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+	regionForm       = lazyregexp.New(`^[a-z0-9][a-z0-9-]{0,62}$`)
 )
 
 const (

@@ -6,11 +6,11 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/transport"
 )
 
@@ -62,9 +62,9 @@ func canonicalDN(dn string) string {
 }
 
 var (
-	ldapSpaces    = regexp.MustCompile(`\s*([,=+])\s*`)
-	ldapName      = regexp.MustCompile(`^[A-Za-z0-9.-]+\s*=[^=]+(\s*[,+]\s*[A-Za-z0-9.-]+\s*=[^=]+)*$`)
-	ldapAttribute = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
+	ldapSpaces    = lazyregexp.New(`\s*([,=+])\s*`)
+	ldapName      = lazyregexp.New(`^[A-Za-z0-9.-]+\s*=[^=]+(\s*[,+]\s*[A-Za-z0-9.-]+\s*=[^=]+)*$`)
+	ldapAttribute = lazyregexp.New(`^[A-Za-z][A-Za-z0-9-]*$`)
 )
 
 func ldapServer(server v1alpha1.LDAPUpstream, bad report) {

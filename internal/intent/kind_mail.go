@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/transport"
 
 	"golang.org/x/crypto/bcrypt"
@@ -84,9 +84,9 @@ func mailClaims(spec v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec) []st
 }
 
 var (
-	mailTable  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
-	mailColumn = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	mailLogin  = regexp.MustCompile(`^[^\s:#\x00]+$`)
+	mailTable  = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
+	mailColumn = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	mailLogin  = lazyregexp.New(`^[^\s:#\x00]+$`)
 )
 
 func mailServer(spec v1alpha1.UpstreamSpec, bad report) {

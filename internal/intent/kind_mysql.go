@@ -5,13 +5,13 @@ package intent
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/transport"
 )
 
@@ -64,7 +64,7 @@ func mysqlKind() kind {
 	}
 }
 
-var mysqlTableForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}\.[A-Za-z0-9_]{1,64}$`)
+var mysqlTableForm = lazyregexp.New(`^[A-Za-z0-9_]{1,64}\.[A-Za-z0-9_]{1,64}$`)
 
 func mysqlServer(spec v1alpha1.UpstreamSpec, bad report) {
 	server := *spec.MySQL

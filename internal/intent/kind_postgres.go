@@ -6,11 +6,11 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/transport"
 )
 
@@ -100,7 +100,7 @@ func postgresAccount(_ v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, ba
 	}
 }
 
-var hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
+var hostForm = lazyregexp.New(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
 
 func postgresServer(spec v1alpha1.UpstreamSpec, bad report) {
 	server := *spec.Postgres

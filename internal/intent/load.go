@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -171,9 +171,9 @@ func (r *reader) secretKeys(d *document, n *yaml.Node, t trail) {
 }
 
 var (
-	syntaxLine = regexp.MustCompile(`^yaml: line ([0-9]+): `)
+	syntaxLine = lazyregexp.New(`^yaml: line ([0-9]+): `)
 	// wordInQuotes tells a message that may repeat the file's own text: the parser's own quotes hold single characters.
-	wordInQuotes = regexp.MustCompile(`['"\x60][^'"\x60\s]{2,}['"\x60]`)
+	wordInQuotes = lazyregexp.New(`['"\x60][^'"\x60\s]{2,}['"\x60]`)
 )
 
 // syntax reports what the parser says. The parser has no typed errors: the line is taken from the text, for display

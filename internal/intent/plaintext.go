@@ -4,32 +4,33 @@ package intent
 
 import (
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // pattern is one form by which an issuer's credentials can be told.
 type pattern struct {
 	name string
-	form *regexp.Regexp
+	form *lazyregexp.Regexp
 }
 
 // patterns are written as concatenations where the whole would itself look like a credential to a scanner.
 var patterns = []pattern{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----`)},
-	{"an age identity", regexp.MustCompile(`(?i)AGE-` + `SECRET-KEY-(PQ-)?1[0-9A-Z]{8,}`)},
-	{"an AWS access key", regexp.MustCompile(`\b(AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a GitHub token", regexp.MustCompile(`\b(gh[pousr]_[0-9A-Za-z]{30,}|github_pat_[0-9A-Za-z_]{30,})`)},
-	{"a GitLab token", regexp.MustCompile(`\bgl[a-z]{2,6}-[0-9A-Za-z_-]{20,}`)},
-	{"a Slack token", regexp.MustCompile(`\bxox[a-z]-[0-9A-Za-z-]{10,}`)},
-	{"a Google API key", regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
-	{"a payment key", regexp.MustCompile(`\b[rs]k_live_[0-9A-Za-z]{16,}`)},
-	{"a mail relay key", regexp.MustCompile(`\bSG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}`)},
-	{"a Vault token", regexp.MustCompile(`\bhv[sbr]\.[0-9A-Za-z_-]{20,}`)},
-	{"a signed token", regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.`)},
-	{"a password in an address", regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]{3,}@`)},
+	{"a private key", lazyregexp.New(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----`)},
+	{"an age identity", lazyregexp.New(`(?i)AGE-` + `SECRET-KEY-(PQ-)?1[0-9A-Z]{8,}`)},
+	{"an AWS access key", lazyregexp.New(`\b(AKIA|ASIA)[0-9A-Z]{16}\b`)},
+	{"a GitHub token", lazyregexp.New(`\b(gh[pousr]_[0-9A-Za-z]{30,}|github_pat_[0-9A-Za-z_]{30,})`)},
+	{"a GitLab token", lazyregexp.New(`\bgl[a-z]{2,6}-[0-9A-Za-z_-]{20,}`)},
+	{"a Slack token", lazyregexp.New(`\bxox[a-z]-[0-9A-Za-z-]{10,}`)},
+	{"a Google API key", lazyregexp.New(`\bAIza[0-9A-Za-z_-]{35}`)},
+	{"a payment key", lazyregexp.New(`\b[rs]k_live_[0-9A-Za-z]{16,}`)},
+	{"a mail relay key", lazyregexp.New(`\bSG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}`)},
+	{"a Vault token", lazyregexp.New(`\bhv[sbr]\.[0-9A-Za-z_-]{20,}`)},
+	{"a signed token", lazyregexp.New(`\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.`)},
+	{"a password in an address", lazyregexp.New(`\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]{3,}@`)},
 }
 
 // credential names the form of credential that text holds, or "".
@@ -43,9 +44,9 @@ func credential(text string) string {
 }
 
 var (
-	secretKey = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|api[-_.]?key|private[-_.]?key|access[-_.]?key|credential)s?$`)
-	encrypted = regexp.MustCompile(`^ENC\[AES256_GCM,data:[^,\]]*,iv:[^,\]]+,tag:[^,\]]+,type:(str|int|float|bytes|bool|comment)\]$`)
-	separator = regexp.MustCompile(`[-_./:]+`)
+	secretKey = lazyregexp.New(`(?i)(pass(word|wd|phrase)?|secret|token|api[-_.]?key|private[-_.]?key|access[-_.]?key|credential)s?$`)
+	encrypted = lazyregexp.New(`^ENC\[AES256_GCM,data:[^,\]]*,iv:[^,\]]+,tag:[^,\]]+,type:(str|int|float|bytes|bool|comment)\]$`)
+	separator = lazyregexp.New(`[-_./:]+`)
 )
 
 // suspicious reports whether the text under a key that names a secret looks as if it were one: not a name or a path made

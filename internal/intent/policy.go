@@ -5,13 +5,13 @@ package intent
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"time"
 	_ "time/tzdata" // a zone that loads on one host loads on every host
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // RotationType says what starts a run. Manual requests are taken under each.
@@ -225,7 +225,7 @@ func (p *policyParser) clock(spec v1alpha1.RotationPolicySpec, policy Policy) {
 
 var (
 	weekdays = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
-	clock    = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
+	clock    = lazyregexp.New(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 )
 
 func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {

@@ -8,12 +8,12 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/secret"
 )
@@ -78,7 +78,7 @@ func plainPath(p string) bool {
 	return filepath.IsLocal(p) && path.Clean(p) == p && p != "." && !strings.ContainsAny(p, "\\\n\t")
 }
 
-var modeForm = regexp.MustCompile(`^0?[0-7]{3}$`)
+var modeForm = lazyregexp.New(`^0?[0-7]{3}$`)
 
 func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 	if file.Folder != "" && !wellNamed(file.Folder) {
@@ -138,7 +138,7 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-var envKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envKey = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // formatRules check what is written. have are the value's fields, nil when they cannot be told.
 func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, have []string) {

@@ -5,13 +5,13 @@ package intent
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 )
 
 // fieldForm is what a value's field may be called.
-var fieldForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
+var fieldForm = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 
 // secretRules check one secret apart from its consumers and its account.
 func (c *checker) secretRules(v *view, d *document, paths, names *claims) {

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // What Custody puts beside a file: a stamp and a lock, and the file's next content until it takes the name.
@@ -32,12 +33,12 @@ func EnvReaders() []string {
 }
 
 var (
-	plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
-	envKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	plainKey = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
+	envKey   = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	// steering are variables by which an environment file would run code or change how the reading shell works. An
 	// estate may choose keys but not commands. The list is the shell's, the loader's and the common interpreters'; a
 	// program that runs what some other variable says is beyond it.
-	steering = regexp.MustCompile(`^(_|PATH|IFS|ENV|BASH.*|SHELLOPTS|PROMPT_COMMAND|PS[0-4]|OPTIND|CDPATH|` +
+	steering = lazyregexp.New(`^(_|PATH|IFS|ENV|BASH.*|SHELLOPTS|PROMPT_COMMAND|PS[0-4]|OPTIND|CDPATH|` +
 		`UID|EUID|PPID|LD_.*|DYLD_.*|GCONV_PATH|PYTHON(PATH|HOME|STARTUP)|PERL5(LIB|OPT|DB)|PERLLIB|RUBY(LIB|OPT)|` +
 		`NODE_(OPTIONS|PATH)|(JAVA_TOOL|JDK_JAVA|_JAVA)_OPTIONS|GIT_SSH_COMMAND|GIT_EXEC_PATH)$`)
 )

@@ -3,6 +3,7 @@
 package realparts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,38 +129,47 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
+// initialise makes the data folder: by initdb the first time in this process, then as a copy of what that made.
 func (s *Server) initialise(ctx context.Context) error {
-	password, err := randomText()
-	if err != nil {
-		return err
-	}
-	admin, err := secret.Text(map[string]string{"username": superuser, "password": password})
-	if err != nil {
-		return err
-	}
-	s.Admin = admin
 	if err := writeAllAs(s.as, s.dir, s.options.Files); err != nil {
 		return err
 	}
+	made, fresh, err := clusters.of(s.bin, func() (cluster, error) { return s.initdb(ctx) })
+	if err == nil && !fresh {
+		err = made.write(s.as, s.data())
+	}
+	if err != nil {
+		return err
+	}
+	s.Admin = made.admin
+	return s.write(filepath.Join(s.data(), "pg_hba.conf"), cmp.Or(s.options.HBA, signedOnly))
+}
+
+// initdb makes the data folder and its superuser.
+func (s *Server) initdb(ctx context.Context) (cluster, error) {
+	password, err := randomText()
+	if err != nil {
+		return cluster{}, err
+	}
+	admin, err := secret.Text(map[string]string{"username": superuser, "password": password})
+	if err != nil {
+		return cluster{}, err
+	}
 	file := filepath.Join(s.dir, "pw")
 	if err := s.write(file, password+"\n"); err != nil {
-		return err
+		return cluster{}, err
 	}
 	defer func() { _ = os.Remove(file) }() // the folder goes with the cluster
 	ctx, cancel := context.WithTimeout(ctx, hangLimit)
 	defer cancel()
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
 		"--pgdata", s.data(), "--username", superuser, "--pwfile", file, "--auth", "scram-sha-256",
-		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+		"--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1", "--no-sync", "--no-instructions")
 	initdb.Dir, initdb.Env = s.dir, environment()
 	if err := runAs(s.as, initdb, syscall.SIGQUIT); err != nil { // which makes PostgreSQL stop at once, its children too
-		return err
+		return cluster{}, err
 	}
-	hba := s.options.HBA
-	if hba == "" {
-		hba = signedOnly
-	}
-	return s.write(filepath.Join(s.data(), "pg_hba.conf"), hba)
+	return remember(s.data(), admin)
 }
 
 // write makes a file that the server's user owns.

@@ -53,6 +53,21 @@ func TestPostgresLivesAndDies(t *testing.T) {
 	}
 }
 
+// Clusters of one process begin alike, and have nothing in common after that.
+func TestPostgresAnotherBeginsEmpty(t *testing.T) {
+	first := realparts.Postgres(t, realparts.PostgresOptions{})
+	if _, err := first.Exec(t.Context(), "CREATE ROLE of_the_first"); err != nil {
+		t.Fatal(err)
+	}
+	second := realparts.Postgres(t, realparts.PostgresOptions{})
+	for server, want := range map[*realparts.Server]string{first: "1", second: "0"} {
+		roles, err := server.Exec(t.Context(), "SELECT count(*)::text FROM pg_roles WHERE rolname = 'of_the_first'")
+		if err != nil || len(roles) != 1 || roles[0] != want {
+			t.Errorf("%v roles (%v), want %s", roles, err, want)
+		}
+	}
+}
+
 // The owner process is this test binary, run again; it dies without cleaning up.
 func TestPostgresDiesWithItsOwner(t *testing.T) {
 	const variable = "CUSTODY_TEST_ABANDON"

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/upstream"
 
 	"cel.dev/cel-go/cel"
@@ -42,7 +43,7 @@ type Compiled struct {
 const defaultDeadline = 20 * time.Second
 
 var (
-	wordForm = regexp.MustCompile(`^[a-z][A-Za-z0-9_]{0,63}$`)
+	wordForm = lazyregexp.New(`^[a-z][A-Za-z0-9_]{0,63}$`)
 	// reserved are words of CEL that no name may be.
 	reserved = []string{"in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
 		"package", "namespace", "return", "var", "void", "while", "true", "false", "null"}

@@ -15,10 +15,10 @@ import (
 	"io"
 	"maps"
 	"math/big"
-	"regexp"
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 
 	"golang.org/x/crypto/ssh"
@@ -108,8 +108,8 @@ func (c *Compiled) Decoy(v secret.Value, random io.Reader) (secret.Value, error)
 }
 
 var (
-	lowerHex = regexp.MustCompile(`^[0-9a-f-]+$`)
-	upperHex = regexp.MustCompile(`^[0-9A-F-]+$`)
+	lowerHex = lazyregexp.New(`^[0-9a-f-]+$`)
+	upperHex = lazyregexp.New(`^[0-9A-F-]+$`)
 )
 
 const (

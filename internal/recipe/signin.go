@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // SignIn is a compiled Auth.
@@ -135,7 +136,7 @@ const (
 	tokenLet  = "bearer"
 )
 
-var oauthError = regexp.MustCompile(`^[a-z_]+$`)
+var oauthError = lazyregexp.New(`^[a-z_]+$`)
 
 // exchange is the step that asks for an access token. 400 and 401 refuse the credential with invalid_client, or with what
 // the recipe names instead: a clock that is off and an account that is disabled are invalid_grant too. To an admin each

@@ -5,9 +5,10 @@ package recipe
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 
 	"cel.dev/cel-go/cel"
 )
@@ -60,7 +61,7 @@ func (c *compiler) steps(place string, list []Step, s scope, r *Recipe, purpose 
 var (
 	methods    = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 	ownHeaders = []string{"Host", "Authorization", "Cookie", "Content-Length"}
-	headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+	headerName = lazyregexp.New(`^[A-Za-z0-9-]{1,64}$`)
 )
 
 func (c *compiler) step(place string, s *Step, in scope, r *Recipe, purpose purpose) *Call {

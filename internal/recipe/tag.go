@@ -7,8 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -32,9 +33,9 @@ func digest(n int, parts ...string) string {
 }
 
 var (
-	plainRun  = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
-	notPlain  = regexp.MustCompile(`[^a-z0-9]+`)
-	nonceForm = regexp.MustCompile(`^[0-9a-f]{8}(-|$)`)
+	plainRun  = lazyregexp.New(`^[A-Za-z0-9-]+$`)
+	notPlain  = lazyregexp.New(`[^a-z0-9]+`)
+	nonceForm = lazyregexp.New(`^[0-9a-f]{8}(-|$)`)
 )
 
 // tagPrefix is what every tag of run begins with: the claim's digest and the run, or where that does not fit, one digest

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/getsops/sops/v3/shamir"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -37,7 +37,7 @@ const (
 
 var (
 	shareCode = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-	shareForm = regexp.MustCompile(`^` + shareVersion + `\.([1-9][0-9]{0,2})of([1-9][0-9]{0,2})\.([1-9][0-9]{0,2})\.([a-z2-7]{8})\.([a-z2-7]{16})\.([a-z2-7]{119,})\.([a-z2-7]{8})$`)
+	shareForm = lazyregexp.New(`^custody-share-1\.([1-9][0-9]{0,2})of([1-9][0-9]{0,2})\.([1-9][0-9]{0,2})\.([a-z2-7]{8})\.([a-z2-7]{16})\.([a-z2-7]{119,})\.([a-z2-7]{8})$`)
 )
 
 // Share is one part of a split identity. Fewer than the threshold of them tell nothing about it.

@@ -5,11 +5,11 @@ package scaffold
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/materialize/format" //nolint:depguard // pure: it says beforehand whether a value can be delivered at all
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
@@ -31,7 +31,7 @@ type Variable struct {
 	Value secret.Value
 }
 
-var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+var variableForm = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // Variables reads a dotenv file and checks that each variable can become a secret, all but those in skip. What readers of
 // dotenv files disagree about is refused rather than guessed, everything at once. Errors name lines and variables, never

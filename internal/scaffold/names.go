@@ -3,17 +3,18 @@
 package scaffold
 
 import (
-	"regexp"
 	"strings"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const maxName = 63
 
-var nameForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var nameForm = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func wellNamed(name string) bool { return len(name) <= maxName && nameForm.MatchString(name) }
 
-var others = regexp.MustCompile(`[^a-z0-9]+`)
+var others = lazyregexp.New(`[^a-z0-9]+`)
 
 // Kebab makes a document's name of any text: DB_PASSWORD becomes db-password. It is "" when nothing is left.
 func Kebab(text string) string {

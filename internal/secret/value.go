@@ -19,9 +19,10 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"unicode/utf8"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 const (
@@ -35,7 +36,7 @@ const (
 	Redacted = "[redacted]"
 )
 
-var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
+var fieldName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 
 // Value is a set of named byte fields. The zero Value has none and is called empty.
 //

@@ -12,13 +12,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // OpenPrefix begins the keys of the records of open requests.
@@ -53,7 +53,7 @@ type Request struct {
 	Closed time.Time       `json:"closed,omitzero"`
 }
 
-var idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+var idForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 // ErrMalformed: the request lacks something; nothing was stored.
 var ErrMalformed = errors.New("malformed request")

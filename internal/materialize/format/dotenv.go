@@ -5,10 +5,11 @@ package format
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // Entry is one variable of an env file.
@@ -28,7 +29,7 @@ type Fault struct {
 }
 
 var (
-	entryForm = regexp.MustCompile(`^(?:export[ \t]+)?([\pL\pN_.-]+)([ \t]*)=(.*)$`)
+	entryForm = lazyregexp.New(`^(?:export[ \t]+)?([\pL\pN_.-]+)([ \t]*)=(.*)$`)
 	// plainText is read alike without quotes by all Readers, beside letters and digits of any script.
 	plainText = "_./:@%+,=-!*?[]{}^"
 )

@@ -3,10 +3,10 @@
 package format
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/materialize"
 )
 
@@ -80,7 +80,7 @@ func ends(sign string) func(string) bool {
 }
 
 // bare needs no quotes for any reader: no shell expands, splits or globs it.
-var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]*$`)
+var bare = lazyregexp.New(`^[A-Za-z0-9_./:@%+,=-]*$`)
 
 var (
 	noCR    = limit{nil, "a CR", has("\r")}

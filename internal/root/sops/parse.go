@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/root"
 )
 
@@ -31,7 +31,7 @@ var (
 	// ciphertext is stricter than the library's own form, which ignores what follows and what base64 leaves open: each
 	// plaintext then has one spelling, and types other than text (which the library does not authenticate, and which
 	// can make it panic) never reach it.
-	ciphertext = regexp.MustCompile(`^ENC\[AES256_GCM,data:([A-Za-z0-9+/]+=*),iv:([A-Za-z0-9+/]{43}=),tag:([A-Za-z0-9+/]{22}==),type:([a-z]+)\]$`)
+	ciphertext = lazyregexp.New(`^ENC\[AES256_GCM,data:([A-Za-z0-9+/]+=*),iv:([A-Za-z0-9+/]{43}=),tag:([A-Za-z0-9+/]{22}==),type:([a-z]+)\]$`)
 	// otherKeys are kinds of recipient that older sops lists as empty.
 	otherKeys = []string{"kms", "gcp_kms", "azure_kv", "hc_vault", "hckms", "pgp", "key_groups"}
 )

@@ -39,11 +39,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"sync"
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/accesskey"
@@ -134,10 +134,10 @@ func New(config Config) (*Upstream, error) {
 }
 
 var (
-	userForm = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+	userForm = lazyregexp.New(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
 	// claimForm is what fits the value of a tag, of 256 characters at most.
-	claimForm = regexp.MustCompile(`^[A-Za-z0-9_.:/=+@-]{1,256}$`)
-	keyForm   = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
+	claimForm = lazyregexp.New(`^[A-Za-z0-9_.:/=+@-]{1,256}$`)
+	keyForm   = lazyregexp.New(`^[A-Za-z0-9_]{16,128}$`)
 )
 
 func (c Config) check() error {

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"regexp"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream/accesskey"
@@ -34,8 +34,8 @@ type Server struct {
 }
 
 var (
-	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
-	regionForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	accountForm = lazyregexp.New(`^[0-9]{12}$`)
+	regionForm  = lazyregexp.New(`^[a-z0-9][a-z0-9-]{0,62}$`)
 )
 
 func (s Server) client() (*http.Client, error) {

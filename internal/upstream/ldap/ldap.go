@@ -51,12 +51,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/login"
@@ -137,7 +137,7 @@ func New(config Config) (upstream.Upstream, error) {
 	return u, nil
 }
 
-var attributeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
+var attributeForm = lazyregexp.New(`^[A-Za-z][A-Za-z0-9-]*$`)
 
 func (c Config) check() (*tls.Config, error) {
 	switch {

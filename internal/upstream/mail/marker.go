@@ -3,10 +3,10 @@
 package mail
 
 import (
-	"regexp"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/upstream/login"
 )
 
@@ -21,7 +21,7 @@ const markerSchema = "1"
 
 // wordForm is what a claim and a run's id are made of: nothing that Dovecot, which expands variables in extra fields, or
 // the marker itself reads as more than text.
-var wordForm = regexp.MustCompile(`^[A-Za-z0-9._/@+-]+$`)
+var wordForm = lazyregexp.New(`^[A-Za-z0-9._/@+-]+$`)
 
 // parseMarker reads a marker. Anything in another form is somebody else's.
 func parseMarker(text string) (m marker, own bool) {

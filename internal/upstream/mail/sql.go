@@ -8,11 +8,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
@@ -64,8 +64,8 @@ type table struct {
 }
 
 var (
-	tableForm  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
-	columnForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	tableForm  = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
+	columnForm = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 func (s SQL) open(mode upstream.Capability, deadline time.Duration) (store, error) {

@@ -39,10 +39,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/accesskey"
@@ -105,7 +105,7 @@ func New(config Config) (*Upstream, error) {
 }
 
 // claimForm leaves room in a description for the run and some before it.
-var claimForm = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,160}$`)
+var claimForm = lazyregexp.New(`^[A-Za-z0-9._/-]{1,160}$`)
 
 func (c Config) check() error {
 	switch {

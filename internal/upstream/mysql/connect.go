@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
@@ -78,7 +78,7 @@ type Server struct {
 // way is what every connection has in common.
 type way struct{ config mysql.Config }
 
-var tableForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}\.[A-Za-z0-9_]{1,64}$`)
+var tableForm = lazyregexp.New(`^[A-Za-z0-9_]{1,64}\.[A-Za-z0-9_]{1,64}$`)
 
 func (s Server) way() (*way, error) {
 	if err := cmp.Or(transport.Host(s.Host), transport.Port(s.Port)); err != nil {

@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -81,8 +81,8 @@ func (u *Upstream) readMeans() string {
 }
 
 var (
-	quotedForm = regexp.MustCompile("`(?:[^`]|``)*`|'(?:[^']|'')*'")
-	meansForm  = regexp.MustCompile(`(?: IDENTIFIED VIA| OR) (\S+)`)
+	quotedForm = lazyregexp.New("`(?:[^`]|``)*`|'(?:[^']|'')*'")
+	meansForm  = lazyregexp.New(`(?: IDENTIFIED VIA| OR) (\S+)`)
 )
 
 // meansShown reads MariaDB's SHOW CREATE USER, which names no plugin where it is mysql_native_password alone.

@@ -3,8 +3,9 @@
 package oidc
 
 import (
-	"regexp"
 	"time"
+
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // Words of RFC 6749 and RFC 7591 that decide.
@@ -32,4 +33,4 @@ const (
 	maxLater     = time.Hour
 )
 
-var codeForm = regexp.MustCompile(`^[a-z_]{1,64}$`)
+var codeForm = lazyregexp.New(`^[a-z_]{1,64}$`)

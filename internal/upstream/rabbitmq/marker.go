@@ -5,10 +5,10 @@ package rabbitmq
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/upstream/login"
 )
 
@@ -24,7 +24,7 @@ const (
 )
 
 // tagText is what a tag may hold as it is: tags are of 255 bytes at most, and commas divide them.
-var tagText = regexp.MustCompile(`^[A-Za-z0-9._:/@-]{1,200}$`)
+var tagText = lazyregexp.New(`^[A-Za-z0-9._:/@-]{1,200}$`)
 
 // inTag is text as a tag holds it, by its digest where it does not fit.
 func inTag(text string) string {

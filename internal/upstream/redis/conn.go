@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/transport"
 )
 
@@ -157,7 +157,7 @@ const (
 
 var (
 	errProtocol = errors.New("the server does not speak the Redis protocol")
-	codeForm    = regexp.MustCompile(`^[A-Z]{1,32}$`)
+	codeForm    = lazyregexp.New(`^[A-Z]{1,32}$`)
 )
 
 // send writes commands in one piece.
