@@ -102,7 +102,7 @@ raced: ## tests without servers, with the race detector, where something is shar
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -short -race -count 1 -p $(PARALLEL) $(RACED)
 
 full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
-	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) -parallel 4 $$($(GO) list ./... | grep -E '$(FULL)')
+	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) -parallel 8 $$($(GO) list ./... | grep -E '$(FULL)')
 
 # Nothing here measures. They wait more than they compute, so more of them run at once than there are cores, those that take
 # longest first.
