@@ -20,7 +20,7 @@ SOURCES = $$(ls -d api cmd internal tools 2>/dev/null)
 TESTSUMMARY = $(GO) run ./tools/testsummary
 TEST = -vet=off -timeout 60m
 
-.PHONY: help check test test-long lint fmt unit sim raced full adapters kinds acceptance demo-test real demo fuzz bench \
+.PHONY: help check test test-long lint fmt unit sim raced full kinds acceptance real demo fuzz bench \
 	raced-all raced-binary generate verify-generated build parts
 
 help: ## print the targets
@@ -69,7 +69,7 @@ test: ## what CI runs: check, then each guarantee once on each real part
 	submake unit FRESH="-count 1" ONCE=1
 	timed generated submake verify-generated
 	failed=0
-	for part in sim raced full adapters kinds acceptance demo-test; do submake $$part || failed=1; done
+	for part in sim raced full kinds acceptance; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
 
@@ -77,7 +77,7 @@ test-long: ## what `make test` samples, in full; races everywhere; hours. Run it
 	@$(timing)
 	timed parts tools/install-parts all
 	failed=0
-	for part in sim full adapters kinds acceptance demo-test; do CUSTODY_LONG=1 submake $$part || failed=1; done
+	for part in sim full kinds acceptance; do CUSTODY_LONG=1 submake $$part || failed=1; done
 	for part in raced-all raced-binary; do submake $$part || failed=1; done
 	$(TESTSUMMARY) -sum "$$CUSTODY_TIMES" || failed=1
 	exit $$failed
@@ -101,34 +101,28 @@ sim: ## the simulation: single faults, sampled pairs and years, every mutant of 
 raced: ## tests without servers, with the race detector, where something is shared; more trials find no more races
 	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced $(TEST) -short -race -count 1 -p $(PARALLEL) $(RACED)
 
-full: ## what the fast loop samples or leaves out, without servers: scripts of the command line, damage to files, stock sops
-	@$(TESTSUMMARY) -part full $(TEST) -count 1 -p $(PARALLEL) -parallel 8 $$($(GO) list ./... | grep -E '$(FULL)')
-
 # Nothing here measures. They wait more than they compute, so more of them run at once than there are cores, those that take
-# longest first.
-adapters: ## each upstream's own tests on its server
-	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)')
-	first=$$(grep -E '/(mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
-	$(TESTSUMMARY) -part adapters $(TEST) -timeout 3h -count 1 -p 4 -parallel 4 $$first $$(grep -vxF "$$first" <<<"$$all")
+# longest first. REAL leaves out what starts no servers.
+full: ## what the fast loop leaves out: upstreams on their servers, scripts of the command line, damage to files, stock sops
+	@all=$$($(GO) list ./... | grep -E '$(ADAPTERS)$(if $(REAL),,|$(FULL))')
+	first=$$(grep -E '/(cli|mail|minio|postgres|rabbitmq|realparts)$$' <<<"$$all")
+	$(TESTSUMMARY) -part full $(TEST) -timeout 3h -count 1 -p 4 -parallel 5 $$first $$(grep -vxF "$$first" <<<"$$all")
 
-# What measures how long clients are refused runs alone: it locks the file that CUSTODY_TURNS names, while the rest shares it.
+# What measures how long clients are refused runs alone, and first: it locks a file in the folder that CUSTODY_TURNS names,
+# while the rest shares it. So all kinds start at once, measure one after the other, and get their trouble at once.
 kinds: build ## each kind on the whole product: rotations under sign-ins, kills, lost replies
-	@CUSTODY_TURNS=$$(mktemp)
-	trap 'rm -f "$$CUSTODY_TURNS"' EXIT
+	@CUSTODY_TURNS=$$(mktemp -d)
+	trap 'rm -rf "$$CUSTODY_TURNS"' EXIT
 	export CUSTODY_TURNS
 	all=$$($(GO) list ./... | grep -E '$(KIND_TESTS)')
-	first=$$(grep -E '/(http|mail|postgres|rabbitmq)test$$' <<<"$$all")
-	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p 4 -parallel 5 $$first $$(grep -vxF "$$first" <<<"$$all")
+	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part kinds $(TEST) -timeout 6h -count 1 -p $$(wc -l <<<"$$all") -parallel 5 $$all
 
-# Much of it is waiting, and none of it measures.
-acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial
-	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 -parallel 6 ./internal/acceptance
-
-demo-test: build
-	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part demo $(TEST) -count 1 ./tools/demo
+# None of it measures.
+acceptance: build ## the whole product: bad input, bad state, groups, restore, canary, the tutorial, the tour of the demo
+	@CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/custody $(TESTSUMMARY) -part acceptance $(TEST) -timeout 3h -count 1 -p 2 -parallel 6 ./internal/acceptance ./tools/demo
 
 raced-all:
-	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced-all $(TEST) -timeout 6h -race -count 1 -p 1 $$($(GO) list ./... | grep -vE '$(KIND_TESTS)|$(WHOLE)|/internal/sim$$')
+	@CGO_ENABLED=1 $(TESTSUMMARY) -part raced-all $(TEST) -timeout 6h -race -count 1 -p $(PARALLEL) $$($(GO) list ./... | grep -vE '$(KIND_TESTS)|$(WHOLE)|/internal/sim$$')
 
 raced-binary:
 	@CGO_ENABLED=1 $(GO) build -race -o bin/raced/custody ./cmd/custody
@@ -149,7 +143,7 @@ PARTS_redis = redis
 real: ## the tests of upstreams on their servers; KIND=redis: of that kind alone, with what it needs
 	@if [ -z "$(KIND)" ]; then
 	tools/install-parts all
-	exec $(MAKE) --no-print-directory adapters kinds
+	exec $(MAKE) --no-print-directory full kinds REAL=1
 	fi
 	[ -d "internal/upstream/$(KIND)" ] || { echo "error: there is no kind '$(KIND)'" >&2; echo "hint: kinds are folders of internal/upstream" >&2; exit 2; }
 	parts="$(PARTS_$(KIND))"

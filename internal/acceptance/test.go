@@ -34,13 +34,15 @@ type size struct {
 	// heldUp is how many runs of each kind lost replies must hold up, unless losing has passed and one was.
 	heldUp int
 	losing time.Duration
+	// pace is how often each worker signs in while there is trouble.
+	pace time.Duration
 }
 
 // sized shows each guarantee once, or is the long run's.
 func sized() size {
 	return thorough.Of(size{},
-		size{rotations: 5, abreast: 2, admins: 1, crowd: 3, losers: 2, model: 3, others: 3, kills: 3, steps: 3, runs: 2, heldUp: 2, losing: 5 * time.Second},
-		size{rotations: 50, abreast: 50, admins: 5, crowd: 50, losers: 5, model: 100, others: 10, kills: 10, steps: 4, runs: 3, heldUp: 10, losing: 30 * time.Second})
+		size{rotations: 5, abreast: 2, admins: 1, crowd: 3, losers: 2, model: 3, others: 3, kills: 3, steps: 3, runs: 2, heldUp: 2, losing: 5 * time.Second, pace: time.Second},
+		size{rotations: 50, abreast: 50, admins: 5, crowd: 50, losers: 5, model: 100, others: 10, kills: 10, steps: 4, runs: 3, heldUp: 10, losing: 30 * time.Second, pace: 500 * time.Millisecond})
 }
 
 // accounts is how many of a kind there are: those that are killed, and others that lose replies meanwhile. Some of them,
@@ -173,7 +175,7 @@ func (s *Stage) onlyThose(n size) {
 	s.kinds = slices.DeleteFunc(s.kinds, func(l *live) bool { return l.Calm })
 	for _, l := range s.kinds {
 		accounts := s.broken(l, n)
-		l.startClient(crew{accounts, max(1, 4/len(accounts)), 500 * time.Millisecond})
+		l.startClient(crew{accounts, max(1, 4/len(accounts)), n.pace})
 		// The check asks the new process, which runs once its file is there.
 		eventually(s.t, "the clients of "+l.Name+" to run", func() bool {
 			_, err := os.Stat(filepath.Join(l.client.folder, "pid"))

@@ -5,50 +5,65 @@ package acceptance
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
 
-// turnsVariable names a file of one run. Packages that run beside each other lock it: what measures holds it alone, the rest
-// together. Without it nothing waits.
+// turnsVariable names a folder of one run. Packages that run beside each other lock its files: what measures holds the
+// machine alone, the rest shares it. Without it nothing waits.
 const turnsVariable = "CUSTODY_TURNS"
 
-// turns is one test's place among those of other packages, until the test ends.
+// turns is one test's place among those of other packages, until the test ends. What measures goes first: were work let in
+// while others wait to measure, they would wait until it ended, and it alone would run.
 type turns struct {
-	t    *testing.T
-	file *os.File
+	t *testing.T
+	// machine is held alone or together. wanted is held together by those that measure or wait for it, and alone, for a
+	// moment, by whoever begins to work.
+	machine, wanted *os.File
 }
 
 func takeTurns(t *testing.T) turns {
 	t.Helper()
-	path := os.Getenv(turnsVariable)
-	if path == "" {
+	folder := os.Getenv(turnsVariable)
+	if folder == "" {
 		return turns{t: t}
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
+	open := func(name string) *os.File {
+		file, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = file.Close() })
+		return file
 	}
-	t.Cleanup(func() { _ = file.Close() })
-	return turns{t, file}
+	return turns{t, open("machine"), open("wanted")}
 }
 
 // alone waits until no other package works, however long that takes, and keeps them waiting.
-func (w turns) alone() { w.wait(syscall.LOCK_EX) }
+func (w turns) alone() {
+	w.lock(w.wanted, syscall.LOCK_SH)
+	w.lock(w.machine, syscall.LOCK_EX)
+}
 
-// together waits until no other package measures.
-func (w turns) together() { w.wait(syscall.LOCK_SH) }
+// together waits until no other package measures or waits to.
+func (w turns) together() {
+	w.lock(w.machine, syscall.LOCK_UN)
+	w.lock(w.wanted, syscall.LOCK_EX)
+	w.lock(w.machine, syscall.LOCK_SH)
+	w.lock(w.wanted, syscall.LOCK_UN)
+}
 
-func (w turns) wait(how int) {
+func (w turns) lock(file *os.File, how int) {
 	w.t.Helper()
-	if w.file == nil {
+	if file == nil {
 		return
 	}
 	err := error(syscall.EINTR)
 	for errors.Is(err, syscall.EINTR) {
-		err = syscall.Flock(int(w.file.Fd()), how)
+		err = syscall.Flock(int(file.Fd()), how)
 	}
 	if err != nil {
-		w.t.Fatalf("locking %s: %v", w.file.Name(), err)
+		w.t.Fatalf("locking %s: %v", file.Name(), err)
 	}
 }
