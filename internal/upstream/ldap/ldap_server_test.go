@@ -198,14 +198,14 @@ func testEmpty(r *rig) {
 	config := r.config(upstream.Dual)
 	u := r.open(config)
 	r.issue(u, "run-1", secret.Value{})
-	before := strings.Count(r.server.Log(), " BIND dn=")
+	before := r.logged(" BIND dn=")
 	for _, v := range []secret.Value{upstreamtest.Login(r, config.DN, ""), upstreamtest.Login(r, "", ""), upstreamtest.Login(r, "", "x")} {
 		r.is(u, upstream.Unknown, v, "an empty name or password")
 		if _, err := u.Apply(r.Context(), "run-2", secret.Value{}, v); !errors.Is(err, upstream.ErrNotApplied) {
 			r.Errorf("applying it: got %v, want ErrNotApplied", err)
 		}
 	}
-	if after := strings.Count(r.server.Log(), " BIND dn="); after != before {
+	if after := r.logged(" BIND dn="); after != before {
 		r.Errorf("%d binds were tried, want none", after-before)
 	}
 }
@@ -357,11 +357,11 @@ func testOneSignIn(r *rig) {
 		config.Hash = hash
 		r.set(config.DN, "userPassword", sha512crypt)
 		u := r.open(config)
-		before := strings.Count(r.server.Log(), "RESULT tag=97 err=49")
+		before := r.logged("RESULT tag=97 err=49")
 		if _, err := u.Apply(r.Context(), "run-1", secret.Value{}, r.propose(u, secret.Value{})); err != nil {
 			r.Errorf("%s: %v", hash, err)
 		}
-		if got := strings.Count(r.server.Log(), "RESULT tag=97 err=49") - before; got != want {
+		if got := r.logged("RESULT tag=97 err=49") - before; got != want {
 			r.Errorf("%s: Apply made %d wrong sign-ins, want %d", hash, got, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/realparts"
@@ -127,6 +128,22 @@ func (r *rig) set(dn, attribute string, values ...string) {
 	r.Helper()
 	if err := r.server.Set(r.Context(), dn, attribute, values...); err != nil {
 		r.Fatal(err)
+	}
+}
+
+// logged counts lines of the server's log. The server answers before it writes what it answered, and of one connection it
+// writes the end last: so this waits until every connection has ended, which nothing here keeps open. Ten minutes end a
+// test that hangs.
+func (r *rig) logged(text string) int {
+	r.Helper()
+	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		log := r.server.Log()
+		if strings.Count(log, " ACCEPT from ") == strings.Count(log, " closed") {
+			return strings.Count(log, text)
+		}
+		if time.Now().After(deadline) {
+			r.Fatalf("a connection has not ended:\n%s", log)
+		}
 	}
 }
 
