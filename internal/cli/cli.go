@@ -101,7 +101,7 @@ Exit codes:
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
-		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
+		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
 		a.recoverCommand(), a.grantCommand(), a.upstreamCommand(), a.versionCommand(),
 	)
 	a.complete(root)

@@ -22,7 +22,8 @@ import (
 func TestNextCommandsAreComplete(t *testing.T) {
 	for of, text := range map[string]string{
 		"rotate": next.Rotate("db-admin"), "supply": next.Supply("db-admin"), "deliver": next.Deliver("db-admin"),
-		"explain": next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
+		"withdraw": next.Withdraw("/run/app/$5.env"),
+		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
 		"clock": next.ConfirmClock(), "grant": next.Grant(), "recovery": next.AcceptRecovery(),
 		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"),
 	} {

@@ -5,7 +5,10 @@
 // command line.
 package next
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // reason is the part that only a person can fill in.
 const reason = " --reason TEXT"
@@ -26,6 +29,9 @@ func ShowRun[ID ~string](run ID) string { return quote("custody run show " + str
 
 // Deliver gives a secret's consumers the version of record again.
 func Deliver(secret string) string { return quote("custody deliver " + secret) }
+
+// Withdraw removes a file that was delivered.
+func Withdraw(file string) string { return quote("custody withdraw " + word(file) + reason) }
 
 // Explain says what a secret waits for.
 func Explain(secret string) string { return quote("custody explain " + secret) }
@@ -48,5 +54,13 @@ func Grant() string { return quote("custody grant --current" + reason) }
 
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
+
+// word is text as a shell takes it for one word.
+func word(text string) string {
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
 
 func quote(command string) string { return "`" + command + "`" }

@@ -67,17 +67,15 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		return server.Diagnosis{}, err
 	}
 	diagnosis.Findings = append(diagnosis.Findings, status.Findings...)
-	if p.Leftovers != nil {
-		left, err := p.Leftovers(ctx, estate)
-		if err != nil {
-			return server.Diagnosis{}, err
-		}
-		diagnosis.Findings = append(diagnosis.Findings, left...)
+	left, err := p.leftovers(ctx, estate)
+	if err != nil {
+		return server.Diagnosis{}, err
 	}
+	diagnosis.Findings = append(diagnosis.Findings, left...)
 	for _, invariant := range invariant.All {
 		diagnosis.Checked = append(diagnosis.Checked, fmt.Sprintf("%s: %s, over %d secrets", invariant.Name, invariant.Means, len(estate.Secrets)))
 	}
-	diagnosis.Checked = append(diagnosis.Checked, "consumers hold the version of record", "no file holds a value that no consumer is for", "the record's checkpoints are kept elsewhere", "the clock")
+	diagnosis.Checked = append(diagnosis.Checked, "consumers hold the version of record", "no file holds a value that nobody is to read", "the record's checkpoints are kept elsewhere", "the clock")
 	return diagnosis, nil
 }
 

@@ -74,8 +74,8 @@ type Config struct {
 	Identity func() bool
 	// Initialised: the authority was made.
 	Initialised bool
-	// Leftovers finds files that hold values of this authority and that no consumer of the estate is for; nil finds none.
-	Leftovers func(ctx context.Context, estate *intent.Estate) ([]string, error)
+	// Leftovers are files that hold values of this authority and that nobody is to read any more; nil when there are no files.
+	Leftovers Leftovers
 	// Recovery accepts an older state that was put back, and Behind says how the authority is older than the record, "" when
 	// it is not.
 	Recovery *recovery.Engine

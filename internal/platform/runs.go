@@ -199,18 +199,28 @@ func explained(err error, secretName string) error {
 
 // onRecord does what a person asked for once that is on record; if it does not happen, so is that.
 func (p *Platform) onRecord(ctx context.Context, name, by, reason, secretName string, path authority.Path, do func() error) error {
+	return p.recorded(ctx, audit.Event{Step: name, Secret: secretName, Path: path, By: by, Reason: reason}, do)
+}
+
+// recorded is onRecord for an event that says more.
+func (p *Platform) recorded(ctx context.Context, asked audit.Event, do func() error) error {
 	if err := p.refuseWhileRecovering(); err != nil {
 		return err
 	}
-	if err := p.operation(ctx, name, by, reason, secretName, path); err != nil {
+	asked.Run, asked.Workflow, asked.Result, asked.At = p.NewRun(), "operation", "ok", p.Now()
+	if err := p.Record.Append(ctx, asked); err != nil {
 		return err
 	}
-	defer p.wake(path)
-	if err := do(); err != nil {
-		return errors.Join(explained(err, secretName), p.Record.Append(ctx, audit.Event{
-			Run: p.NewRun(), Step: name + "-refused", Workflow: "operation", Secret: secretName, Path: path,
-			By: by, Reason: reason, Result: "failed", Detail: err.Error(), At: p.Now(),
-		}))
+	defer p.wake(asked.Path)
+	err := do()
+	if err == nil {
+		return nil
 	}
-	return nil
+	refused := asked
+	refused.Run, refused.Step, refused.Result, refused.At = p.NewRun(), asked.Step+"-refused", "failed", p.Now()
+	if refused.Detail != "" {
+		refused.Detail += ": "
+	}
+	refused.Detail += err.Error()
+	return errors.Join(explained(err, asked.Secret), p.Record.Append(ctx, refused))
 }

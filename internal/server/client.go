@@ -108,6 +108,11 @@ func (c *Client) Deliver(ctx context.Context, secretName, consumer string) (done
 	return done, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/deliver", delivery{consumer}, &done)
 }
 
+// Withdraw removes a file that was delivered and that nobody is to read any more; with dry it says what it would remove.
+func (c *Client) Withdraw(ctx context.Context, file, reason string, dry bool) (left Leftover, err error) {
+	return left, c.post(ctx, "/v1/withdrawals", withdrawal{reason, file, dry}, &left)
+}
+
 // ConfirmClock says that the time shown now is right.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})

@@ -50,6 +50,13 @@ type delivery struct {
 	Consumer string `json:"consumer,omitempty"`
 }
 
+// withdrawal names a file that was delivered.
+type withdrawal struct {
+	Reason string `json:"reason"`
+	File   string `json:"file"`
+	Dry    bool   `json:"dry,omitempty"`
+}
+
 // granted is what an operator grants or revokes.
 type granted struct {
 	Reason string        `json:"reason"`
@@ -139,6 +146,18 @@ func Handler(service Service) http.Handler {
 			done, err = service.Deliver(r.Context(), caller(r), r.PathValue("secret"), to.Consumer)
 		}
 		answer(w, done, err)
+	})
+	mux.HandleFunc("POST /v1/withdrawals", func(w http.ResponseWriter, r *http.Request) {
+		var ask withdrawal
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = errReason
+		}
+		var left Leftover
+		if err == nil {
+			left, err = service.Withdraw(r.Context(), caller(r), ask.File, ask.Reason, ask.Dry)
+		}
+		answer(w, left, err)
 	})
 	get("/v1/grants", func(r *http.Request) (any, error) { return service.Granted(r.Context()) })
 	regrant := func(pattern string, do func(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)) {

@@ -39,6 +39,9 @@ type Service interface {
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
+	// Withdraw removes a file, by its absolute name, that was delivered and that nobody is to read any more; with dry it says
+	// what it would remove.
+	Withdraw(ctx context.Context, by, file, reason string, dry bool) (Leftover, error)
 	ConfirmClock(ctx context.Context, by string) error
 	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
 	// how.Open and how.Estate itself.
@@ -125,6 +128,28 @@ type Diagnosis struct {
 	Violations []invariant.Violation `json:"violations,omitempty"`
 	// Findings want a person's eye but break nothing.
 	Findings []string `json:"findings,omitempty"`
+}
+
+// Leftover is a file that was delivered and that nobody is to read any more, with its stamp.
+type Leftover struct {
+	File  string `json:"file"`
+	Stamp string `json:"stamp"`
+	// Secret is a name, or the path of one that is not known by name.
+	Secret  string              `json:"secret"`
+	Path    authority.Path      `json:"path"`
+	Version authority.VersionID `json:"version"`
+	// OfRecord: it is the version of record.
+	OfRecord bool `json:"ofRecord,omitempty"`
+	// Why nobody is to read it.
+	Why string `json:"why"`
+}
+
+// Contents says for people what is in the file.
+func (l Leftover) Contents() string {
+	if l.OfRecord {
+		return "the value of record of " + l.Secret
+	}
+	return "an earlier value of " + l.Secret
 }
 
 // Grants are what the operator granted, and what the estate in force asks for besides.

@@ -415,7 +415,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine,
-		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: p.leftovers,
+		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {
 			_, err := p.seeds.Value(ctx, secretName)
 			return err

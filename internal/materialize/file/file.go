@@ -231,7 +231,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 	// layout without effect on the content, is put right.
 	reloaded := seen.stamp.names(v) && seen.stamp.Stage == stageReloaded && seen.content
 	if seen.present && !seen.content && !c.config.InPlace {
-		if err := c.heldElsewhere(seen); err != nil {
+		if err := c.heldElsewhere(seen, "let it have the folder rather than the file, or set inPlace: true in the consumer"); err != nil {
 			return err
 		}
 	}
@@ -305,13 +305,14 @@ func (c *Consumer) reports(ctx context.Context, v authority.Versioned) bool {
 // Withdraw removes the file, then the stamp, and what a crashed write left. An absent folder has nothing to withdraw.
 // No process is reloaded. A link or a folder in the file's place is left alone and is an error.
 func (c *Consumer) Withdraw(ctx context.Context) error {
-	if err := c.withdraw(ctx); err != nil {
+	if err := c.withdraw(ctx, func(*durable.Folder) error { return nil }); err != nil {
 		return fmt.Errorf("withdrawing from file consumer %q: %w", c.config.Name, err)
 	}
 	return nil
 }
 
-func (c *Consumer) withdraw(ctx context.Context) error {
+// withdraw removes the file unless may objects, which is asked while nobody else delivers there.
+func (c *Consumer) withdraw(ctx context.Context, may func(*durable.Folder) error) error {
 	folder, err := durable.Open(c.config.Folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -331,6 +332,9 @@ func (c *Consumer) withdraw(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := may(folder); err != nil {
+		return err
+	}
 	for _, name := range []string{c.config.Path, c.stampPath()} {
 		if err := c.effect("remove"); err != nil {
 			return err

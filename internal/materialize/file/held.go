@@ -23,9 +23,8 @@ var ErrHeld = errors.New("a reader holds on to the file that is there and would 
 const proc = "/proc"
 
 // heldElsewhere looks for such a reader: another hard link, or a mount of the one file, in this or another mount namespace
-// (a container's). Its cost is a file in /proc for each process, paid only when the content is about to change.
-func (c *Consumer) heldElsewhere(seen sight) error {
-	const next = "let it have the folder rather than the file, or set inPlace: true in the consumer"
+// (a container's). next is what its finder is to do. Its cost is a file in /proc for each process, paid only when the content is about to change.
+func (c *Consumer) heldElsewhere(seen sight, next string) error {
 	stat, ok := seen.info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil

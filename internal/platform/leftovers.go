@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"context"
+	"fmt"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/server"
+)
+
+// Leftovers are files that hold values of this authority and that nobody is to read any more: no consumer of the estate is for
+// them, or the one that is may not have the value.
+type Leftovers interface {
+	// Find returns them in the order of their names, and says where it could not look.
+	Find(ctx context.Context, estate *intent.Estate) (found []server.Leftover, unseen []string, err error)
+	// Withdraw removes the file, by its absolute name, if it is one of them and still is what was delivered; an error says
+	// why it is not, and then nothing was removed. With dry nothing is removed in any case. Of a folder that hangs it is
+	// not known whether the removal takes effect.
+	Withdraw(ctx context.Context, estate *intent.Estate, file string, dry bool) (server.Leftover, error)
+}
+
+// leftovers are the findings about them. They are not removed unasked: somebody may still read them, and only people know
+// whether that one has moved.
+func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]string, error) {
+	if p.Leftovers == nil {
+		return nil, nil
+	}
+	found, texts, err := p.Leftovers.Find(ctx, estate)
+	if err != nil {
+		return nil, err
+	}
+	for _, left := range found {
+		texts = append(texts, fmt.Sprintf("%s holds %s, and %s; once nothing reads it: %s", left.File, left.Contents(), left.Why, next.Withdraw(left.File)))
+	}
+	return texts, nil
+}
+
+// Withdraw implements server.Service.
+func (p *Platform) Withdraw(ctx context.Context, by, file, reason string, dry bool) (server.Leftover, error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return server.Leftover{}, err
+	}
+	if p.Leftovers == nil {
+		return server.Leftover{}, missing("file", file)
+	}
+	left, err := p.Leftovers.Withdraw(ctx, estate, file, true)
+	if err != nil || dry {
+		return left, err
+	}
+	asked := audit.Event{
+		Step: "withdraw", Secret: left.Secret, Path: left.Path, Version: &left.Version, By: by, Reason: reason, Detail: left.File,
+	}
+	return left, p.recorded(ctx, asked, func() error {
+		_, err := p.Leftovers.Withdraw(ctx, estate, file, false)
+		return err
+	})
+}
