@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/next"
@@ -340,7 +341,8 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	now := o.Now()
 	doubted := seen.doubted
 	seen.doubted = false
-	if !doubted && !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
+	early := seen.checkAt.IsZero() || now.Before(seen.checkAt)
+	if !doubted && early && !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
 	}
@@ -392,7 +394,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
 			continue
 		}
-		if err == nil && steady {
+		if _, derived := consumer.Consumer.(*derivation.Dependent); err == nil && steady && !derived { // what is computed has its own looks
 			seen.Drift = consumer.Name() + " differed from the record and was given it again" + suffix(proof.Missing)
 			drifted[consumer.Name()] = fmt.Sprintf("it held %s where %s was delivered%s", holds(proof.Version), held.ID, suffix(proof.Missing))
 			if seen.drifted[consumer.Name()] != drifted[consumer.Name()] { // somebody who does it again and again is recorded once
@@ -506,8 +508,8 @@ func suffix(text string) string {
 	return " (" + text + ")"
 }
 
-// again is the earliest of what start asked for, the next look at consumers, the next due time, and once that has passed
-// the next opening of a maintenance window.
+// again is the earliest of what start asked for, the next look at consumers, the next sign-in with the value of record, the
+// next due time, and once that has passed the next opening of a maintenance window.
 func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Time {
 	now := o.Now()
 	next := now.Add(o.Reconcile)
@@ -528,6 +530,13 @@ func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Ti
 	}
 	if entry.Retry != nil && entry.Retry.NotBefore.After(now) && entry.Retry.NotBefore.Before(next) {
 		next = entry.Retry.NotBefore
+	}
+	seen.checkAt = time.Time{}
+	if due, on := o.nextCheck(s, entry, seen); on {
+		seen.checkAt = due
+		if due.After(now) && due.Before(next) {
+			next = due
+		}
 	}
 	return next
 }

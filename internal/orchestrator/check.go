@@ -26,12 +26,11 @@ func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry
 	if err := o.recordCheck(ctx, s, entry); err != nil { // an earlier process may owe it
 		return err
 	}
-	if s.Policy.VerifyEvery <= 0 || o.Rotation.Ready(ctx, s.Subject) != nil || !s.Upstream.Kind().Verifies {
+	if s.Policy.VerifyEvery <= 0 || o.Rotation.Ready(ctx, s.Subject) != nil {
 		return nil
 	}
 	now := o.Now()
-	due, on := rotation.NextCheck(*entry, s.Policy, s.Upstream.Kind().WrongEvery, now)
-	if !on || now.Before(due) || now.Before(seen.checkAgain) {
+	if due, on := o.nextCheck(s, entry, seen); !on || now.Before(due) {
 		return nil
 	}
 	verdict, _ := o.Rotation.Check(ctx, s.Subject, held)
@@ -62,6 +61,18 @@ func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry
 		return err
 	}
 	return o.recordCheck(ctx, s, entry)
+}
+
+// nextCheck is when a sign-in with the value of record is to be tried next; false when none is.
+func (o *Orchestrator) nextCheck(s Secret, entry *journal.Entry, seen *State) (time.Time, bool) {
+	if s.Upstream == nil || s.Elsewhere || s.Derived != nil || !s.Upstream.Kind().Verifies {
+		return time.Time{}, false
+	}
+	due, on := rotation.NextCheck(*entry, s.Policy, s.Upstream.Kind().WrongEvery, o.Now())
+	if on && due.Before(seen.checkAgain) {
+		due = seen.checkAgain
+	}
+	return due, on
 }
 
 // recordCheck puts on record that the upstream began to refuse the value of record, or to accept it again.

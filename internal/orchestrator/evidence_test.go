@@ -10,7 +10,10 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
@@ -111,6 +114,23 @@ func TestDriftIsOnRecordOncePerChange(t *testing.T) {
 	})
 }
 
+// What is computed from a secret holds nothing that somebody else could have changed: before it was computed for the first
+// time, and while a consumer of its own is put right, its input is not said to have drifted.
+func TestWhatIsNotComputedYetDidNotDrift(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.pass(r.start(), time.Minute)
+		dependent := &derivation.Dependent{
+			Secret: "url", Path: "derived/url", Input: "s0", Authority: r.store, Journal: journal.New(r.store), Wake: func(authority.Path) {},
+		}
+		r.secrets[0].Consumers = append(r.secrets[0].Consumers, rotation.Consumer{Consumer: dependent, Needs: materialize.Observed})
+		process := r.start()
+		r.pass(process, time.Hour)
+		if events, drift := r.events("drifted"), process.States()[r.secrets[0].Path].Drift; len(events) > 0 || drift != "" {
+			t.Errorf("on record: %+v; told %q", events, drift)
+		}
+	})
+}
+
 func tampered(t *testing.T) secret.Value {
 	t.Helper()
 	v, err := secret.Text(map[string]string{"key": "changed from elsewhere"})
@@ -179,6 +199,24 @@ func TestResetUpstreamIsFoundBetweenRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// verifyEvery holds also where it is shorter than the time between two looks at consumers.
+func TestShortVerifyEveryIsNotRoundedUp(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.secrets[0].Policy.VerifyEvery, r.secrets[0].Policy.RotationType = 5*time.Minute, "event"
+		process := r.start()
+		r.pass(process, time.Hour+2*time.Minute) // consumers are looked at every ten
+		held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.accounts[0].Lose(held.Value)
+		r.pass(process, 5*time.Minute)
+		if events := r.events("value-refused"); len(events) != 1 {
+			t.Errorf("%d events on record five minutes after it was lost, want one", len(events))
+		}
+	})
 }
 
 // A policy that switches it off has nobody sign in between runs.

@@ -140,6 +140,7 @@ type State struct {
 	asked      map[string]bool   // the open requests that the last look knew of
 	stood      string            // the live run of a member of a group and its step, as the others were told last
 	checkAgain time.Time         // a sign-in decided nothing; none is tried before
+	checkAt    time.Time         // when the next sign-in between runs is due, zero when none is
 	unknowns   int               // how many did not, in a row
 	rank       outward.Rank      // of what it is in the middle of
 	woken      bool              // somebody wants it looked at again, though a look may be under way

@@ -116,3 +116,43 @@ func TestForceBeforeAnythingIsMissing(t *testing.T) {
 		}
 	})
 }
+
+// What was waived of a version that the upstream then refused is not waived of the one that a person hands in for it.
+func TestForceDoesNotOutliveTheRefusedVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		r.subject.Policy.Settle = 30 * time.Minute
+		c := r.consumed("api", "report")
+		c[1].IgnoreReloads(true)
+		id := r.plan(t)
+		r.wait(t, "proof from consumers")
+		if said, err := r.Force(t.Context(), r.subject, id, "me", "it is slow"); err != nil || len(said) != 1 {
+			t.Fatalf("waived %q, %v", said, err)
+		}
+		r.wait(t, "settle time")
+		r.account.Lose(r.value(t).Value)
+		time.Sleep(2 * time.Hour)
+		r.wait(t, "refuses the new credential")
+		byHand, err := r.value(t).Value.With(upstreammemory.Key, []byte("by-hand"))
+		if err == nil {
+			err = r.account.Seed(byHand)
+		}
+		if err == nil {
+			_, err = r.supply(t, byHand)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		r.wait(t, "proof from consumers: report")
+		if u.revoked != 0 {
+			t.Error("the old credential is revoked though nobody waived the proof of the version that was handed in")
+		}
+		c[1].Restart()
+		r.wait(t, "settle time")
+		time.Sleep(time.Hour)
+		if got := r.finish(t, r.subject); got != "completed" || u.revoked == 0 {
+			t.Errorf("the run is %s after %d calls to revoke", got, u.revoked)
+		}
+	})
+}

@@ -252,7 +252,8 @@ func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) e
 	return e.Journal.Save(ctx, entry)
 }
 
-// Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another. Once
+// Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another, also where
+// it was being taken back already. Once
 // its candidate was verified a run only goes forward, and where the upstream cannot undo as soon as a call may have
 // landed: ErrNotAllowed.
 func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
@@ -261,8 +262,12 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 		return err
 	}
 	switch run.Step {
-	case journal.Undoing:
-		return nil
+	case journal.Undoing: // by itself, or aborted before
+		if run.Aborted {
+			return nil
+		}
+		run.Undo, run.Aborted = fmt.Sprintf("%s; aborted by %s: %s", run.Undo, by, reason), true
+		return e.Journal.Save(ctx, entry)
 	case journal.Planned:
 	case journal.Staged:
 		if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {

@@ -201,8 +201,9 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil || handed {
 		return err
 	}
-	if replaces { // it goes the way from verified to completed once more
+	if replaces { // it goes the way from verified to completed once more, and what was waived was of the refused version
 		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, refused.ID.Number, false, nil
+		a.run.Forced, a.run.Waived = "", nil
 	}
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
 		return err

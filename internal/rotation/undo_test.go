@@ -439,3 +439,24 @@ func TestUndoneOnceTheCandidateIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A run that is taken back by itself can be aborted as well: the person's word holds, and only a person starts another.
+func TestAbortOfARunThatIsTakenBackCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		u.apply = func() error { return fmt.Errorf("against the rules: %w", upstream.ErrRefusedCandidate) }
+		u.revoke = func() error { return errors.New("unavailable") }
+		id := r.plan(t)
+		r.wait(t, "take the candidate off")
+		for range 2 {
+			if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u.revoke = nil
+		got, entry := r.finish(t, r.subject), r.entry(t)
+		if got != "undone" || !entry.Last.Aborted || !entry.Retry.Held || strings.Count(entry.Retry.Reason, "aborted by me: not now") != 1 {
+			t.Errorf("the run is %s, %+v, and the next attempt %+v", got, entry.Last, entry.Retry)
+		}
+	})
+}
