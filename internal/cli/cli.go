@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -265,6 +266,9 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, platform *wi
 		return err
 	}
 	defer func() { err = errors.Join(err, platform.Close()) }()
+	platform.Slow = func(waited time.Duration) {
+		_, _ = fmt.Fprintf(a.err, "the server has not answered for %s: it may wait for its disk or its authority; /readyz and its log say more. Ctrl-C ends this wait\n", waited)
+	}
 	return fn(ctx, platform)
 }
 

@@ -99,6 +99,17 @@ func (f *Folder) Close() error { return f.root.Close() }
 // Dir is the path the folder was opened with.
 func (f *Folder) Dir() string { return f.root.Name() }
 
+// Displaced reports whether the path leads to another folder now, or to none: this one was moved, removed or mounted over.
+// What it holds can still be reached through it. An error of looking tells nothing.
+func (f *Folder) Displaced() bool {
+	own, err := f.root.Stat(".")
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(f.Dir())
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, there)
+}
+
 // Read returns a file's content.
 func (f *Folder) Read(name string) ([]byte, error) {
 	if err := f.plain(name); err != nil {

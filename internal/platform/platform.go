@@ -86,7 +86,7 @@ type Config struct {
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
-	// Unanswered, when set, says which part that everything needs holds up a call now, "" when none does.
+	// Unanswered, when set, says which part that everything needs holds up a call now or is not in its place, "" when all is well.
 	Unanswered func() string
 }
 

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
@@ -25,19 +27,45 @@ import (
 )
 
 // Client calls a Handler, over a socket or in this process.
-type Client struct{ http http.Client }
+type Client struct {
+	http     http.Client
+	patience patience
+	// Slow, when set, is told once of a call over a socket that has had no answer for so long.
+	Slow func(waited time.Duration)
+}
+
+// patience is how long a server that takes connections may leave a call without an answer; 0 is for ever. A server whose
+// disk hangs answers nothing, and whoever asks must not hang with it.
+type patience struct{ notice, question, change time.Duration }
+
+// overSocket has room: a question of ten thousand secrets is answered within two minutes, a change signs in a few times.
+// What signs in with every secret has no bound; see unbounded.
+var overSocket = patience{notice: 10 * time.Second, question: 10 * time.Minute, change: 30 * time.Minute}
+
+// unbounded are the calls that last as long as there are secrets.
+var unbounded = []string{"/v1/doctor", "/v1/recovery/accept"}
+
+func (p patience) limit(method, path string) time.Duration {
+	switch {
+	case slices.Contains(unbounded, path):
+		return 0
+	case method == http.MethodGet:
+		return p.question
+	}
+	return p.change
+}
 
 // Dial returns a client of the server that listens on a Unix socket, which must be run by the owner of the folder that the
 // socket is in. It connects when first used.
 func Dial(socket string) *Client {
-	return &Client{http.Client{Transport: &http.Transport{
+	return &Client{patience: overSocket, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, socket) },
 	}}}
 }
 
 // Local returns a client that calls handler in this process, as by.
 func Local(handler http.Handler, by string) *Client {
-	return &Client{http.Client{Transport: local{handler, by}}}
+	return &Client{http: http.Client{Transport: local{handler, by}}}
 }
 
 type local struct {
@@ -160,7 +188,40 @@ func (c *Client) post(ctx context.Context, path string, body, into any) error {
 	return c.do(ctx, http.MethodPost, path, bytes.NewReader(encoded), into)
 }
 
+// errNoAnswer ends a call that the server left without an answer.
+var errNoAnswer = errors.New("the server takes connections and does not answer")
+
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) error {
+	if c.Slow != nil && c.patience.notice > 0 {
+		waiting, cancel := context.WithTimeout(ctx, c.patience.notice)
+		defer cancel()
+		defer context.AfterFunc(waiting, func() {
+			if ctx.Err() == nil {
+				c.Slow(c.patience.notice)
+			}
+		})()
+	}
+	limit := c.patience.limit(method, path)
+	if limit == 0 {
+		return c.call(ctx, method, path, body, into)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
+	defer cancel()
+	err := c.call(ctx, method, path, body, into)
+	if err == nil || !errors.Is(context.Cause(ctx), errNoAnswer) {
+		return err
+	}
+	silent := &Problem{
+		Class: Unavailable, Text: fmt.Sprintf("%s: nothing came for %s", errNoAnswer, limit), cause: errNoAnswer,
+		Hint: "look at its log, at /readyz, and at the disk under its state folder; it goes on where it was when it is started again",
+	}
+	if method != http.MethodGet {
+		silent.Text += "; what was asked for may still be done"
+	}
+	return silent
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {
 	request, err := http.NewRequestWithContext(ctx, method, "http://custody"+path, body)
 	if err != nil {
 		return fmt.Errorf("making request: %w", err)

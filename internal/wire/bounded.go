@@ -19,8 +19,12 @@ const theRecord = "the record"
 // hangAfter is how long the authority or the record may take for one call before the platform says that it is not ready.
 const hangAfter = 10 * time.Second
 
-// unanswered says which part that everything needs holds up a call, "" when none does. It waits for nothing.
+// unanswered says which part that everything needs holds up a call, or is not where commands look for it; "" when all is
+// well. It waits for nothing.
 func (p *parts) unanswered() string {
+	if p.displaced.Load() {
+		return fmt.Sprintf("%s is not the state folder that this process uses: that one was moved, or another was put in its place; put it back, or stop custody first", p.host.State)
+	}
 	for _, needed := range []struct{ part, what string }{
 		{outward.Changes, "the authority has not taken a change"},
 		{outward.Questions, "the authority has not answered a question"},

@@ -57,6 +57,8 @@ type parts struct {
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
+	// displaced: the state folder's path leads to it no more.
+	displaced atomic.Bool
 	// looked yields after a look at a secret has ended.
 	looked chan struct{}
 }
