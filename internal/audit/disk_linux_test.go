@@ -72,6 +72,43 @@ func TestAppendOnAFullDisk(t *testing.T) {
 	}
 }
 
+// A process that was killed on a full disk had left an event without a checkpoint. Neither the server nor `custody status`
+// opened the log any more, though nothing was to be written.
+func TestOpensOnAFullDiskAfterAKill(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 2)
+	before := contents(t, dir)["checkpoint"]
+	if before == nil {
+		t.Fatal("there is no file checkpoint")
+	}
+	cfg := config(t, dir)
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(log.Append(t.Context(), audittest.Event(2)), log.Close(), os.WriteFile(dir+"/checkpoint", before, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	lift := limitFiles(t, 1)
+	if log, err = audit.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if log.Size() != 2 || log.Broken() != "" {
+		t.Errorf("%d events are covered, broken: %q", log.Size(), log.Broken())
+	}
+	if err := log.Append(t.Context(), audittest.Event(3)); !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("appending to a full disk: %v", err)
+	}
+	lift()
+	if err := log.Append(t.Context(), audittest.Event(3)); err != nil {
+		t.Fatal(err)
+	}
+	if report := verify(t, dir, log.Checkpoint()); !report.Sound() || report.Size != 4 {
+		t.Errorf("report %+v, want 4 events", report)
+	}
+}
+
 // asNobody runs f with the file rights of an account that owns nothing. Root may write where no right is given, so
 // the calling thread alone gives up its rights; it is not used again.
 func asNobody(t *testing.T, f func()) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -92,7 +93,8 @@ type shown struct {
 func (l *Log) show() { l.shown.Store(&shown{l.covered, l.signed, l.files}) }
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads all of it, takes up an event
-// that a crash left without a checkpoint, and cuts a line that a crash left half written. ErrTampered when the log is
+// that a crash left without a checkpoint (on a full disk the next Append does), and cuts a line that a crash left half
+// written. ErrTampered when the log is
 // not what its checkpoint, the anchor or a sink says; ErrInUse when it is open elsewhere. A sink that knows of more events
 // than the log has is no error: see Ahead.
 func Open(cfg Config) (log *Log, err error) {
@@ -184,7 +186,11 @@ func (l *Log) load(cfg Config) error {
 	if err := l.openTail(max(1, len(x.files)), size); err != nil {
 		return err
 	}
-	return l.cover()
+	err = l.cover()
+	if slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}, func(full error) bool { return errors.Is(err, full) }) {
+		return nil // the next append covers first; until then what is on record can be read, and it is said what to mend
+	}
+	return err
 }
 
 // outside reads the checkpoints that are kept elsewhere.
