@@ -253,9 +253,8 @@ func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) e
 }
 
 // Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another, also where
-// it was being taken back already. Once
-// its candidate was verified a run only goes forward, and where the upstream cannot undo as soon as a call may have
-// landed: ErrNotAllowed.
+// it was being taken back already. Once its candidate was verified a run only goes forward, and where the upstream cannot
+// undo as soon as a call may have landed: ErrNotAllowed.
 func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
 	entry, run, err := e.live(ctx, s, id)
 	if err != nil {

@@ -23,7 +23,8 @@ var ErrHeld = errors.New("a reader holds on to the file that is there and would 
 const proc = "/proc"
 
 // heldElsewhere looks for such a reader: another hard link, or a mount of the one file, in this or another mount namespace
-// (a container's). next is what its finder is to do. Its cost is a file in /proc for each process, paid only when the content is about to change.
+// (a container's). next is what its finder is to do. Its cost is a file in /proc for each process, paid only when the
+// content is about to change.
 func (c *Consumer) heldElsewhere(seen sight, next string) error {
 	stat, ok := seen.info.Sys().(*syscall.Stat_t)
 	if !ok {
