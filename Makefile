@@ -44,8 +44,8 @@ SERVERS = $(ADAPTERS)|$(KIND_TESTS)|$(WHOLE)
 # (rotation, handover, derivation) start goroutines only for deadlines and deliveries, and are few enough to go along.
 # `make test-long` looks everywhere.
 RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/handover \
-	./internal/journal ./internal/materialize/... ./internal/orchestrator ./internal/platform ./internal/recipe \
-	./internal/rotation ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
+	./internal/journal ./internal/materialize/... ./internal/orchestrator ./internal/outward ./internal/platform ./internal/recipe \
+	./internal/recovery ./internal/rotation ./internal/server ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
 	./internal/upstream/memory
 
 # The packages whose tests try more without -short, but for the simulation and what starts servers.
