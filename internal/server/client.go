@@ -205,10 +205,10 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 	if limit == 0 {
 		return c.call(ctx, method, path, body, into)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
 	defer cancel()
-	err := c.call(ctx, method, path, body, into)
-	if err == nil || !errors.Is(context.Cause(ctx), errNoAnswer) {
+	err := c.call(limited, method, path, body, into)
+	if err == nil || !errors.Is(context.Cause(limited), errNoAnswer) {
 		return err
 	}
 	silent := &Problem{
