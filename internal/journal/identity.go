@@ -35,6 +35,11 @@ func (e *Entry) of(d Declared) bool {
 	return named(e.Secret) || slices.ContainsFunc(e.Former, named)
 }
 
+// In reports whether a listing shows the entry as it was stored last, or later.
+func (e *Entry) In(listing []*Entry) bool {
+	return slices.ContainsFunc(listing, func(o *Entry) bool { return o.Path == e.Path && o.revision >= e.revision })
+}
+
 // Strange reports whether the upstream of that name, "" for none, is another than the one that may know the secret's values.
 func (e *Entry) Strange(upstream string) bool {
 	return upstream != "" && e.Begun() && e.Upstream != nil && *e.Upstream != upstream

@@ -30,6 +30,8 @@ const keyPrefix = "secret/"
 var (
 	// ErrSuperseded: another engine changed the entry since it was loaded. Nothing was written.
 	ErrSuperseded = errors.New("superseded by another engine")
+	// ErrBehind: a listing does not show what was stored before it, so it tells nothing of what there is. A later one will.
+	ErrBehind = errors.New("the authority's listing does not show yet what was written")
 	// ErrUnreadable: the entry is there and cannot be decoded, be it damaged or of a newer Custody.
 	ErrUnreadable = errors.New("unreadable journal record")
 	// ErrNewerSchema: the entry was written by a newer Custody.

@@ -33,8 +33,12 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		return nil
 	}
 	if seen.pinned != seen.declared {
-		if err := o.pin(ctx, s); err != nil {
+		if held, err = o.admit(ctx, s); err != nil {
 			return err
+		}
+		if held != "" {
+			seen.hold(wait{reason: held, until: o.Now().Add(o.Reconcile)})
+			return nil
 		}
 		seen.pinned = seen.declared
 	}

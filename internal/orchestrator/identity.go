@@ -12,19 +12,25 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 )
 
 // place finds out which declared secrets are not the ones that the history at their paths is of, once for each Use. It
-// costs one listing of the journal.
+// costs one listing of the journal. The listing may lack what was written lately: that a secret is misplaced is believed, and
+// that it is not is confirmed before its history begins.
+func (o *Orchestrator) place(ctx context.Context) error { return o.compare(ctx, nil) }
+
+// compare is place; with written, which was stored since the last Use, the listing must show that, or it is ErrBehind. What was
+// found on such a listing is confirmed.
 //
 // A look that began under an earlier declaration may be about to write history that no listing shows yet: it counts as
 // written, and the comparison is made again after it.
-func (o *Orchestrator) place(ctx context.Context) error {
+func (o *Orchestrator) compare(ctx context.Context, written *journal.Entry) error {
 	for {
 		o.mu.Lock()
 		use := o.uses
-		if o.placed == use {
+		if o.placed == use && written == nil {
 			o.mu.Unlock()
 			return nil
 		}
@@ -46,6 +52,9 @@ func (o *Orchestrator) place(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if written != nil && !written.In(entries) {
+			return fmt.Errorf("looking for the history of %s: %w", written.Path, journal.ErrBehind)
+		}
 		misplaced := journal.Misplaced(append(entries, unfinished...), declared)
 		moved := map[authority.Path]string{}
 		for _, entry := range append(entries, unfinished...) {
@@ -57,7 +66,12 @@ func (o *Orchestrator) place(ctx context.Context) error {
 		current := o.uses == use
 		if current {
 			o.misplaced, o.moved = misplaced, moved
-			if len(unfinished) == 0 {
+			switch {
+			case len(unfinished) > 0:
+				o.written = nil // what they write comes after it
+			case written != nil:
+				o.placed, o.confirmed = use, use
+			default:
 				o.placed = use
 			}
 		}
@@ -65,7 +79,68 @@ func (o *Orchestrator) place(ctx context.Context) error {
 		if current {
 			return nil
 		}
+		if written != nil {
+			return outward.ErrChanged // what was written before the estate changed shows nothing
+		}
 	}
+}
+
+// confirm finds out whether a secret without a history, which is about to begin one, has none for certain, and returns why it
+// must not: a standby that lags knows of no history yet. So it writes first, and believes only a listing that shows what it
+// wrote. It costs one read, and for each Use that declares a secret without a history one write and one listing of the journal.
+func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held string, err error) {
+	o.mu.Lock()
+	use, confirmed := o.uses, o.confirmed == o.uses
+	written := o.written
+	if o.writtenFor != use {
+		written = nil
+	}
+	o.mu.Unlock()
+	entry, err := o.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	if entry.Begun() {
+		declared := journal.Declared{Name: s.Subject.Secret, Former: s.Former, Path: s.Path}
+		return journal.Misplaced([]*journal.Entry{entry}, []journal.Declared{declared})[s.Path], nil
+	}
+	if confirmed {
+		return "", nil
+	}
+	if written, err = o.mark(ctx, use, written, entry); err != nil {
+		return "", err
+	}
+	if err := o.compare(ctx, written); err != nil {
+		return "", err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.misplaced[s.Path], nil
+}
+
+// mark returns what a listing must show: what was written for this use already, or entry, which it writes.
+func (o *Orchestrator) mark(ctx context.Context, use int, written, entry *journal.Entry) (*journal.Entry, error) {
+	if written == nil {
+		if err := o.Journal.Save(ctx, entry); err != nil {
+			return nil, err
+		}
+		written = entry
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.uses != use {
+		return nil, outward.ErrChanged
+	}
+	o.written, o.writtenFor = written, use
+	return written, nil
+}
+
+// admit has the journal say whom s is known to before anything is done with it, and returns why nothing must be.
+func (o *Orchestrator) admit(ctx context.Context, s Secret) (held string, err error) {
+	if err := o.pin(ctx, s); err != nil {
+		return "", err
+	}
+	return o.confirm(ctx, s)
 }
 
 // strange says why s must not be acted on: its history names another upstream, and nobody granted that its values go to

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
@@ -125,6 +126,44 @@ func TestSwappedPathsSwapNoValues(t *testing.T) {
 		process.Use(r.secrets)
 		r.wantMisplaced(process, "again", 0, 1)
 	})
+}
+
+// lagging lists what a standby knows that is a minute behind.
+type lagging struct{ *authoritymemory.Store }
+
+func (l lagging) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+	return l.Earlier(time.Minute).List(ctx, prefix)
+}
+
+// A listing that did not show the history yet was believed: it began anew at the other path.
+func TestALaggingListingDecidesNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit func(a, b *orchestrator.Secret)
+		says string
+	}{
+		"path edited":   {func(a, _ *orchestrator.Secret) { a.Path = "app/moved" }, "Write `path: app/s0` again"},
+		"paths swapped": {func(a, b *orchestrator.Secret) { a.Path, b.Path = b.Path, a.Path }, "holds the value and history of s1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 2, func(r *rig) {
+				r.store.Remember(time.Minute)
+				r.records = lagging{r.store}
+				process := r.start()
+				for range 5 * 60 { // it shows after one minute
+					r.pass(process, time.Second)
+					if paths, err := r.store.Paths(t.Context(), "app/"); err == nil && len(paths) == 2 {
+						break
+					}
+				}
+				if paths, err := r.store.Paths(t.Context(), "app/"); err != nil || len(paths) != 2 {
+					t.Fatalf("values stand at %v (%v)", paths, err)
+				}
+				r.secrets = slices.Clone(r.secrets)
+				test.edit(&r.secrets[0], &r.secrets[1])
+				r.wantMisplaced(r.start(), test.says, 0)
+			})
+		})
+	}
 }
 
 // gated holds the first write up.

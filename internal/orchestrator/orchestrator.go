@@ -178,8 +178,12 @@ type Orchestrator struct {
 	// moved says the same of those whose history names another upstream.
 	moved  map[authority.Path]string
 	placed int
-	looks  sync.WaitGroup
-	places *outward.Gate
+	// confirmed is the use for which no history that there is was missed, and written is what a listing must show to
+	// confirm the use writtenFor.
+	confirmed, writtenFor int
+	written               *journal.Entry
+	looks                 sync.WaitGroup
+	places                *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
 	planning map[string]*outward.Gate
 	pausing
@@ -297,14 +301,14 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	}
 	defer o.leave(path)
 	held, err := o.Held(ctx, s)
+	if err == nil && held == "" {
+		held, err = o.admit(ctx, s)
+	}
 	if err != nil {
 		return err
 	}
 	if held != "" {
 		return fmt.Errorf("changing %s, which waits for %s: %w", s.Secret, held, rotation.ErrNotAllowed)
-	}
-	if err := o.pin(ctx, s); err != nil {
-		return err
 	}
 	for range 5 {
 		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
@@ -558,7 +562,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	}
 	err := o.act(outward.While(ctx, func() bool { return o.declaredAt(s.Path, seen.declared) }), s, requests, jumped, &seen)
 	switch {
-	case errors.Is(err, journal.ErrSuperseded): // another engine is at it: look again soon, nothing is wrong
+	case errors.Is(err, journal.ErrSuperseded), errors.Is(err, journal.ErrBehind): // look again soon, nothing is wrong
 		seen.Again = o.Now().Add(time.Second)
 	case err != nil:
 		seen.failures++

@@ -115,10 +115,8 @@ func correct(_ *World, s *Secret) { s.Bootstrap = s.right }
 // elsewhere is the path that an edited document says.
 const elsewhere authority.Path = "sim/elsewhere"
 
-// editPath declares the secret at another path, once every standby knows of its history: whether a path has one is asked by
-// one listing.
+// editPath declares the secret at another path, so soon that a standby may not know of its history yet.
 func editPath(w *World, s *Secret) {
-	w.Sleep(2 * staleFor)
 	moved := &Secret{Secret: s.Secret, Upstream: s.Upstream, Consumers: s.Consumers, Bootstrap: s.Bootstrap, movedFrom: s.Path}
 	moved.Subject.Path, moved.Subject.Upstream = elsewhere, account{w, elsewhere, s.Upstream}
 	moved.Subject.Consumers = nil
