@@ -33,8 +33,10 @@ granted it. Until then the secret in question waits, and custody status, custody
 
 A recipient is an age public key, of the root or of an environment: what is sealed can be read with its private part.
 An endpoint is an address, with how the server is identified, to which an upstream's credentials are sent; loopback too.
-A reader is what takes a secret's value across owners: a derived secret or an upstream's admin credential of another team or
-namespace, an upstream that did not know the value before, or a file that others than its owner and group can read.
+A reader is what takes a secret's value across owners: a derived secret of another team or namespace, an upstream that opens
+with it or did not know it before, a file that belongs to a named user or group or that others can read. Where there is a value
+already, also a file in a folder that did not hold it before, and a derived secret that did not use it. A grant of a file names
+the folder, the user, the group and the mode: a change of one of them is another grant.
 
 With --current, it shows what the estate in force asks for and is not granted, asks, and grants that. With FILE it grants
 what an operator's file says. The file is believed as a host file is: nobody else can change it, it is not in the estate, and
@@ -52,7 +54,8 @@ a program, and the only one before the platform first runs. What it looks like:
   endpoints:
     main-database: ["db.internal:5432"]
   readers:
-    database-admin: [upstream/main-database]`,
+    database-admin: [upstream/main-database]
+    web-token: ["consumer/web in folder web, group www, mode 0640"]`,
 		Example: `  custody grant --current --reason "the new database, ticket 4711"
   custody grant /etc/custody/more-grants.yaml --reason "rebuilt after the fire" --yes
   custody grant list

@@ -198,7 +198,7 @@ func TestNeeded(t *testing.T) {
 		return func(s *intent.Secret) { s.Spec.Rotation = &v1alpha1.RotationSpec{UpstreamRef: upstream} }
 	}
 	file := func(mode string) intent.Consumer {
-		return intent.Consumer{ConsumerSpec: v1alpha1.ConsumerSpec{Name: "app", File: &v1alpha1.FileConsumer{Mode: mode}}}
+		return intent.Consumer{ConsumerSpec: v1alpha1.ConsumerSpec{Name: "app", File: &v1alpha1.FileConsumer{Folder: "web", Path: "x", Mode: mode}}}
 	}
 	derived := func(inputs ...string) func(*intent.Secret) {
 		return func(s *intent.Secret) {
@@ -230,7 +230,7 @@ func TestNeeded(t *testing.T) {
 	want := []string{
 		"endpoint db 127.0.0.1:1 holds admin,own,shop ",
 		"reader admin upstream/db holds admin,own,shop ",
-		"reader all consumer/app in mode 0644 holds all app",
+		"reader all consumer/app in folder web, mode 0644 holds all app",
 		"reader shop secret/copy holds copy ",
 		"reader shop secret/elsewhere holds elsewhere ",
 		"reader url secret/copy holds copy ",

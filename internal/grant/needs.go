@@ -25,7 +25,7 @@ func Needed(estate *intent.Estate) []Need {
 		declared := estate.Secrets[name]
 		needs.upstream(estate, declared)
 		needs.inputs(estate, declared)
-		needs.modes(declared)
+		needs.files(declared)
 	}
 	return needs.list()
 }
@@ -50,31 +50,10 @@ func (c collected) upstream(estate *intent.Estate, declared *intent.Secret) {
 
 // inputs adds what the secret is computed from, where that is another owner's.
 func (c collected) inputs(estate *intent.Estate, declared *intent.Secret) {
-	if declared.Spec.Origin.Derived == nil {
-		return
-	}
-	for _, name := range declared.Spec.Origin.Derived.Inputs {
-		if input, ok := estate.Secrets[name]; ok && crosses(input, declared) {
-			c.add(Grant{Reader, input.Name, "secret/" + declared.Name}, declared.Name)
+	for _, input := range inputsOf(estate, declared) {
+		if crosses(input, declared) {
+			c.add(Grant{Reader, input.Name, toSecret(declared)}, declared.Name)
 		}
-	}
-}
-
-// narrow is the widest mode of a file that needs no grant: its owner and its group read it.
-const narrow = 0o640
-
-// modes adds files that others can read.
-func (c collected) modes(declared *intent.Secret) {
-	for _, consumer := range declared.Consumers {
-		if consumer.File == nil {
-			continue
-		}
-		mode, err := strconv.ParseUint(consumer.File.Mode, 8, 32)
-		if err != nil || mode&^narrow == 0 { // what cannot be read is reported by its rule
-			continue
-		}
-		need := c.add(Grant{Reader, declared.Name, fmt.Sprintf("consumer/%s in mode %04o", consumer.Name, mode)}, declared.Name)
-		need.Consumer = consumer.Name
 	}
 }
 

@@ -24,8 +24,8 @@ func TestEndpoints(t *testing.T) {
 		{"postgres over IPv6, another CA", v1alpha1.UpstreamSpec{Postgres: &v1alpha1.PostgresUpstream{Host: "::1", TLS: "verify-ca", CACertificate: "x\n"}},
 			[]string{"[::1]:5432 under any name by CA 2d711642b726b04401627ca9fbac32f5"}},
 		{"mysql", v1alpha1.UpstreamSpec{MySQL: &v1alpha1.MySQLUpstream{Host: "/run/mysqld.sock"}}, []string{"/run/mysqld.sock"}},
-		{"redis", v1alpha1.UpstreamSpec{Redis: &v1alpha1.RedisUpstream{Host: "localhost", TLS: "disable", Nodes: []string{"a", "b:1"}}},
-			[]string{"a:6379 without TLS", "b:1 without TLS", "localhost:6379 without TLS"}},
+		{"redis", v1alpha1.UpstreamSpec{Redis: &v1alpha1.RedisUpstream{Host: "localhost", TLS: "disable", Nodes: []string{"a", "b:1", "/run/r:1", "::1"}}},
+			[]string{"/run/r:1", "[::1]:6379 without TLS", "a:6379 without TLS", "b:1 without TLS", "localhost:6379 without TLS"}},
 		{"rabbitmq", v1alpha1.UpstreamSpec{RabbitMQ: &v1alpha1.RabbitMQUpstream{Host: "mq", ManagementHost: "ui"}}, []string{"mq:5671", "ui:15671"}},
 		{"ldap", v1alpha1.UpstreamSpec{LDAP: &v1alpha1.LDAPUpstream{Host: "dir"}}, []string{"dir:636"}},
 		{"mail, table", v1alpha1.UpstreamSpec{Mail: &v1alpha1.MailUpstream{

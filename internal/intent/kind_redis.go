@@ -41,10 +41,8 @@ func redisKind() kind {
 			users := append([]string{rotation.Redis.User}, rotation.Redis.Users...)
 			var owned []string
 			for _, address := range append([]string{net.JoinHostPort(spec.Redis.Host, strconv.Itoa(spec.Redis.Port))}, spec.Redis.Nodes...) {
-				if _, _, err := net.SplitHostPort(address); err != nil {
-					address = net.JoinHostPort(nodeHost(address), strconv.Itoa(spec.Redis.Port))
-				}
-				owned = append(owned, claimsAt(strings.ToLower(address), users...)...)
+				host, port, _ := transport.Address(address, spec.Redis.Port)
+				owned = append(owned, claimsAt(strings.ToLower(net.JoinHostPort(host, strconv.Itoa(port))), users...)...)
 			}
 			return owned
 		},
@@ -66,7 +64,10 @@ func redisServer(spec v1alpha1.UpstreamSpec, bad report) {
 	certificateRule(server.CACertificate, bad)
 	hosts := []string{server.Host}
 	for i, address := range server.Nodes {
-		host := nodeHost(address)
+		host, _, err := transport.Address(address, server.Port)
+		if err != nil {
+			bad("upstream-form", at("nodes", i), "of a node, "+err.Error())
+		}
 		hostRule(host, func(rule string, _ trail, reason string) { bad(rule, at("nodes", i), reason) })
 		if host == "" {
 			bad("upstream-form", at("nodes", i), "a node has no host")
@@ -89,14 +90,6 @@ func redisServer(spec v1alpha1.UpstreamSpec, bad report) {
 	default:
 		bad("upstream-form", at("persist"), "there is no way to persist called "+show(server.Persist))
 	}
-}
-
-// nodeHost is the host of HOST or HOST:PORT.
-func nodeHost(address string) string {
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return strings.Trim(address, "[]")
 }
 
 func redisAccount(_ v1alpha1.UpstreamSpec, rotation v1alpha1.RotationSpec, bad report) {
@@ -150,11 +143,8 @@ func redisEndpoints(spec v1alpha1.UpstreamSpec) []string {
 	server := spec.Redis
 	all := []string{addressOf(server.Host, server.Port, server.TLS, server.CACertificate)}
 	for _, node := range server.Nodes {
-		port := server.Port
-		if _, text, err := net.SplitHostPort(node); err == nil {
-			port, _ = strconv.Atoi(text) // checked by its rule
-		}
-		all = append(all, addressOf(nodeHost(node), port, server.TLS, server.CACertificate))
+		host, port, _ := transport.Address(node, server.Port) // checked by its rule
+		all = append(all, addressOf(host, port, server.TLS, server.CACertificate))
 	}
 	return all
 }

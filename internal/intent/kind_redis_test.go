@@ -52,6 +52,9 @@ func TestRedisKind(t *testing.T) {
 		{"TLS by another word", func(s *server, _ *account) { s.TLS = "require" }, []string{"upstream-tls tls"}},
 		{"host that is none", func(s *server, _ *account) { s.Host = "one,two" }, []string{"upstream-form host"}},
 		{"node that is none", func(s *server, _ *account) { s.Nodes = []string{"ok", "a b:7", ":7000"} }, []string{"upstream-form nodes 1", "upstream-form nodes 2"}},
+		{"a node's port by its name", func(s *server, _ *account) { s.Nodes = []string{"a:https", "b:080", "c:+80", "d:", "e:0"} }, []string{
+			"upstream-form nodes 0", "upstream-form nodes 1", "upstream-form nodes 2", "upstream-form nodes 3", "upstream-form nodes 4",
+		}},
 		{"port that is none", func(s *server, _ *account) { s.Port = 70000 }, []string{"upstream-form port"}},
 		{"CA that is none", func(s *server, _ *account) { s.CACertificate = "none" }, []string{"upstream-form caCertificate"}},
 		{"persist by another word", func(s *server, _ *account) { s.Persist = "disk" }, []string{"upstream-form persist"}},

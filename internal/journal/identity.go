@@ -55,6 +55,16 @@ func (e *Entry) Pin(upstream string) bool {
 	return true
 }
 
+// PinPlaces notes where the secret's values may be known through consumers before they are first given to any, and reports
+// whether that is news. What was noted stays once the history has begun. Nil places are not noted.
+func (e *Entry) PinPlaces(places []string) bool {
+	if places == nil || e.Places != nil && (e.Begun() || slices.Equal(e.Places, places)) {
+		return false
+	}
+	e.Places = places
+	return true
+}
+
 // Misplaced compares declared secrets with the history there is. A secret's identity is its name and its path: history is
 // found by either, and both must lead to the same entry. The answer says, by declared path, why a secret must not be acted
 // on; each text completes "SECRET waits for". Secrets without a history, at a path without one, are not in it, unless an

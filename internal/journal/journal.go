@@ -56,6 +56,8 @@ type Entry struct {
 	Tried bool `json:"tried,omitempty"`
 	// Upstream is the one that may know the secret's values, "" for none; nil where it was never noted. See Pin.
 	Upstream *string `json:"upstream,omitempty"`
+	// Places are where its values may be known through consumers; nil where that was never noted. See PinPlaces.
+	Places []string `json:"places,omitzero"`
 	// Rotated is when the current version was promoted or handed over.
 	Rotated time.Time `json:"rotated,omitzero"`
 	// Current is the version of record.

@@ -59,14 +59,13 @@ func (o *Orchestrator) undelivered(ctx context.Context, s Secret, value authorit
 			continue
 		}
 		proof, err := o.Rotation.Holds(ctx, s.Subject, consumer, holder, value)
-		missing := proof.Missing
 		switch {
 		case err != nil:
-			missing = err.Error()
+			return wait{reason: fmt.Sprintf("delivery: %s cannot be given the version of record: %s", consumer.Name(), s.Explained(err))}
 		case proof.Version == value.ID && proof.Level >= materialize.Delivered:
 			continue
 		}
-		return wait{reason: fmt.Sprintf("delivery: %s does not hold the version of record%s; `custody serve` delivers it", consumer.Name(), suffix(missing))}
+		return wait{reason: fmt.Sprintf("delivery: %s does not hold the version of record%s; `custody serve` delivers it", consumer.Name(), suffix(proof.Missing))}
 	}
 	return wait{}
 }

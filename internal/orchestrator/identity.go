@@ -171,7 +171,7 @@ func (o *Orchestrator) Strangers(ctx context.Context) ([]Secret, error) {
 	return strangers, nil
 }
 
-// pin has the journal name the upstream that the values of s are sent to, before they are. It costs one read, and one write
+// pin has the journal name the upstream that the values of s are sent to, and where consumers may read them, before they are. It costs one read, and one write
 // where that is news. The estate may have changed since s was found to be in its place: then it fails.
 func (o *Orchestrator) pin(ctx context.Context, s Secret) error {
 	entry, err := o.Journal.Load(ctx, s.Path)
@@ -181,7 +181,8 @@ func (o *Orchestrator) pin(ctx context.Context, s Secret) error {
 	if reason := strange(entry, s); reason != "" {
 		return fmt.Errorf("acting on %s, which waits for %s: %w", s.Subject.Secret, reason, rotation.ErrNotAllowed)
 	}
-	if !entry.Pin(s.SentTo) {
+	sent, placed := entry.Pin(s.SentTo), entry.PinPlaces(s.Places)
+	if !sent && !placed {
 		return nil
 	}
 	if !entry.Begun() {

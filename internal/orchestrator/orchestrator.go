@@ -52,6 +52,8 @@ type Secret struct {
 	// whichever upstream its history names.
 	SentTo  string
 	Allowed bool
+	// Places are noted in its history before its values are first given to anybody; nil notes nothing. See grant.Places.
+	Places []string
 	// ExpiresAt is when the issuer ends the value, as declared; zero for no such time.
 	ExpiresAt time.Time
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin

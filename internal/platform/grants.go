@@ -17,6 +17,8 @@ type Grants interface {
 	Refresh(ctx context.Context) bool
 	// Entries returns what is granted, and what is wrong with where that is read from.
 	Entries() (entries []grant.Entry, fault string)
+	// Missing is what the estate asks for and is not granted.
+	Missing(ctx context.Context, estate *intent.Estate) ([]grant.Need, error)
 	Add(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
 	Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
 }
@@ -24,23 +26,22 @@ type Grants interface {
 // Granted implements server.Service.
 func (p *Platform) Granted(ctx context.Context) (server.Grants, error) {
 	entries, fault := p.Grants.Entries()
+	missing, err := p.missingGrants(ctx, p.Estate())
+	if err != nil {
+		return server.Grants{}, err
+	}
 	strangers, err := p.Orchestrator.Strangers(ctx)
-	missing := missingGrants(p.Estate(), entries)
 	for _, s := range strangers {
 		missing = append(missing, grant.Need{Grant: grant.ToUpstream(s.Subject.Secret, s.SentTo), Holds: []string{s.Subject.Secret}})
 	}
 	return server.Grants{Granted: entries, Missing: missing, Fault: fault}, err
 }
 
-func missingGrants(estate *intent.Estate, entries []grant.Entry) []grant.Need {
+func (p *Platform) missingGrants(ctx context.Context, estate *intent.Estate) ([]grant.Need, error) {
 	if estate == nil {
-		return nil
+		return nil, nil
 	}
-	set := grant.Set{}
-	for _, entry := range entries {
-		set[entry.Grant] = true
-	}
-	return set.Missing(grant.Needed(estate))
+	return p.Grants.Missing(ctx, estate)
 }
 
 // Grant implements server.Service.
@@ -86,14 +87,15 @@ func wellFormed(grants []grant.Grant) error {
 }
 
 // ungranted are the findings about what is not granted.
-func (p *Platform) ungranted(estate *intent.Estate) []string {
-	entries, fault := p.Grants.Entries()
+func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]string, error) {
+	_, fault := p.Grants.Entries()
 	var found []string
 	if fault != "" {
 		found = append(found, "the grants: "+fault)
 	}
-	for _, need := range missingGrants(estate, entries) {
+	missing, err := p.missingGrants(ctx, estate)
+	for _, need := range missing {
 		found = append(found, need.Finding())
 	}
-	return found
+	return found, err
 }

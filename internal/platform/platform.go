@@ -208,14 +208,15 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	for _, finding := range p.Record.Findings() {
 		status.Findings = append(status.Findings, "record: "+finding.String())
 	}
-	status.Findings = append(status.Findings, p.ungranted(estate)...)
+	ungranted, err := p.ungranted(ctx, estate)
+	status.Findings = append(status.Findings, ungranted...)
 	for _, fault := range p.Queue.Faults() {
 		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
 	}
 	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
 		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
 	}
-	return status, nil
+	return status, err
 }
 
 // Summary is a status as it was.

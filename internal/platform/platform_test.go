@@ -42,6 +42,9 @@ type ungrantedAll struct{ Grants }
 
 func (ungrantedAll) Refresh(context.Context) bool     { return false }
 func (ungrantedAll) Entries() ([]grant.Entry, string) { return nil, "" }
+func (ungrantedAll) Missing(context.Context, *intent.Estate) ([]grant.Need, error) {
+	return nil, nil
+}
 
 func TestEstateCapsTimedRuns(t *testing.T) {
 	estate := &intent.Estate{Digest: "1"}

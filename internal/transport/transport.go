@@ -10,10 +10,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -87,6 +89,23 @@ func Host(host string) error {
 		return fmt.Errorf("host %q: want one name, address or path of a socket", host)
 	}
 	return nil
+}
+
+// Address takes HOST or HOST:PORT apart; port is that of one that names none. The path of a socket is a host without a port. An error
+// says why it has no port that is granted as it is dialled: a name would be looked up where it is dialled.
+func Address(text string, port int) (string, int, error) {
+	if Socket(text) {
+		return text, 0, nil
+	}
+	host, named, err := net.SplitHostPort(text)
+	if err != nil {
+		return strings.Trim(text, "[]"), port, nil //nolint:nilerr // a host alone
+	}
+	number, err := strconv.ParseUint(named, 10, 16)
+	if err != nil || number == 0 || strconv.FormatUint(number, 10) != named {
+		return host, 0, fmt.Errorf("port %q: want a number from 1 to 65535", named)
+	}
+	return host, int(number), nil
 }
 
 // Port returns why number cannot be a document's port, of which 0 is the default.

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,9 @@ import (
 // holds the consumer, or the secret, that it is about, and no other.
 func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	secrets := make([]orchestrator.Secret, 0, len(estate.Secrets))
+	if err := p.grants.look(context.Background()); err != nil {
+		return nil, err
+	}
 	wanting := p.grants.wanting(estate)
 	for _, name := range estate.Order() {
 		bound, err := p.bindSecret(estate, estate.Secrets[name], wanting)
@@ -63,6 +67,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 		},
 		First:     declared.Spec.Origin.Generated != nil || declared.Spec.Origin.Issued != nil,
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
+		Places:    grant.Places(estate, declared, wanting.missing),
 		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared), ExpiresAt: declared.ExpiresAt,
 	}
 	if members := estate.GroupOf(declared); len(members) > 0 {

@@ -19,6 +19,7 @@ import (
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
 )
 
@@ -36,6 +37,7 @@ type grants struct {
 	mu      sync.Mutex
 	entries []grant.Entry
 	known   bool // entries were read
+	places  grant.Known
 	// uncopied: the copy beside the state is older than entries.
 	uncopied bool
 	file     []byte
@@ -170,6 +172,7 @@ func (g *grants) set() grant.Set {
 
 // wanting is what waits for a grant: secrets, and consumers by secret and name with why they are held.
 type wanting struct {
+	missing   []grant.Need
 	secrets   map[string]grant.Need
 	consumers map[string]map[string]string
 	// cut are the secrets that may not read another one, by both.
@@ -190,9 +193,40 @@ func (w wanting) uses(estate *intent.Estate, upstreamName string) bool {
 	return false
 }
 
+// Missing implements platform.Grants. It costs one listing of the journal.
+func (g *grants) Missing(ctx context.Context, estate *intent.Estate) ([]grant.Need, error) {
+	if err := g.look(ctx); err != nil {
+		return nil, err
+	}
+	return g.wanting(estate).missing, nil
+}
+
+// look takes up what the histories name.
+func (g *grants) look(ctx context.Context) error {
+	entries, err := journal.New(g.parts.values).All(ctx)
+	if err != nil {
+		return fmt.Errorf("finding out where values may be known: %w", err)
+	}
+	places := grant.Known{}
+	for _, entry := range entries {
+		if entry.Begun() {
+			places[entry.Path] = entry.Places
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.places = places
+	return nil
+}
+
+// wanting is what waits by the histories as they were looked at last.
 func (g *grants) wanting(estate *intent.Estate) wanting {
-	missing := g.set().Missing(grant.Needed(estate))
-	w := wanting{grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
+	granted := g.set()
+	g.mu.Lock()
+	places := g.places // it is replaced, not changed
+	g.mu.Unlock()
+	missing := grant.Missing(estate, granted, places)
+	w := wanting{missing, grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
 	for _, need := range missing {
 		if need.Consumer == "" {
 			for _, reader := range need.Holds {

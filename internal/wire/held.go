@@ -82,11 +82,11 @@ func (h heldConsumer) Given(ctx context.Context, path authority.Path) (authority
 	return remembers.Given(ctx, path)
 }
 
-// Holds is Prove: what cannot be served has no process to ask.
+// Holds says why it cannot be known; once this machine can serve the consumer it is Prove, which has no process to ask.
 func (h heldConsumer) Holds(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
 	made, err := h.again()
 	if err != nil {
-		return materialize.Proof{Missing: err.Error()}, nil //nolint:nilerr // as above
+		return materialize.Proof{}, err
 	}
 	if holder, can := made.(materialize.Holder); can {
 		return holder.Holds(ctx, v)

@@ -61,28 +61,20 @@ func (s Server) nodes() ([]node, error) {
 	if err != nil {
 		return nil, err
 	}
-	port := strconv.Itoa(cmp.Or(s.Port, defaultPort))
-	addresses := []string{s.Host}
-	if !transport.Socket(s.Host) {
-		addresses[0] = net.JoinHostPort(s.Host, port)
-	}
-	for _, other := range s.Nodes {
-		if _, _, err := net.SplitHostPort(other); err != nil && !transport.Socket(other) {
-			other = net.JoinHostPort(strings.Trim(other, "[]"), port)
+	nodes := make([]node, 0, 1+len(s.Nodes))
+	for i, text := range append([]string{s.Host}, s.Nodes...) {
+		host, port, err := s.Host, cmp.Or(s.Port, defaultPort), error(nil)
+		if i > 0 {
+			host, port, err = transport.Address(text, port)
 		}
-		addresses = append(addresses, other)
-	}
-	nodes := make([]node, 0, len(addresses))
-	for _, address := range addresses {
-		if transport.Socket(address) {
-			nodes = append(nodes, node{network: "unix", address: address})
+		if err != nil || transport.Host(host) != nil {
+			return nil, fmt.Errorf("address %q: want a host, or a host and the number of a port", text)
+		}
+		if transport.Socket(host) {
+			nodes = append(nodes, node{network: "unix", address: host})
 			continue
 		}
-		host, _, err := net.SplitHostPort(address)
-		if err != nil || transport.Host(host) != nil {
-			return nil, fmt.Errorf("address %q: want a host, or a host and a port", address)
-		}
-		n := node{network: "tcp", address: address}
+		n := node{network: "tcp", address: net.JoinHostPort(host, strconv.Itoa(port))}
 		if s.TLS != Disable {
 			n.tls = verified.Clone()
 			n.tls.ServerName = host

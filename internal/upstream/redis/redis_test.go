@@ -42,6 +42,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"nodes", func(c *Config) {
 			c.Server.Nodes = []string{"two.example.com", "three.example.com:7000", "[::1]:7001", "::1"}
 		}, true},
+		{"a node's port by its name", func(c *Config) { c.Server.Nodes = []string{"two.example.com:https"} }, false},
 		{"loopback without TLS", func(c *Config) { c.Server.Host, c.Server.TLS = "::1", Disable }, true},
 		{"elsewhere without TLS", func(c *Config) { c.Server.TLS = Disable }, false},
 		{"a node elsewhere without TLS", func(c *Config) {
