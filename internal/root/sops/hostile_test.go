@@ -119,7 +119,10 @@ func TestOpenSpliced(t *testing.T) {
 		piece := bytes.Join(pieces[from:min(from+length, len(pieces))], nil)
 		at, cut := rapid.IntRange(0, len(lines)-1).Draw(r, "at"), rapid.IntRange(0, 30).Draw(r, "cut")
 		rest := bytes.Join(lines[min(at+cut, len(lines)):], nil)
-		keeps(r, slices.Concat(bytes.Join(lines[:at], nil), piece, rest), want, id)
+		// A document that is another one as a whole was sealed by whoever may: what it is bound to is compared by its reader.
+		if spliced := slices.Concat(bytes.Join(lines[:at], nil), piece, rest); !bytes.Equal(spliced, sources[1]) {
+			keeps(r, spliced, want, id)
+		}
 		keeps(r, splice(raw, rapid.UintMax(uint(len(raw))).Draw(r, "byte"), rapid.UintMax(80).Draw(r, "bytes"), rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "insert")), want, id)
 	})
 }
