@@ -124,6 +124,102 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 	r.sound()
 }
 
+// TestMachineThatIsPutBackWhole puts everything back but the database, as a snapshot of the machine does: no checkpoint and no
+// consumer tells of something newer. The account's marker does, and the run that would set the password that is in use waits
+// for a person.
+func TestMachineThatIsPutBackWhole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "50ms")
+	r.begin(false).stop(t)
+	r.stop()
+	folders := map[string]string{r.file("state"): r.file("older-state"), r.file("app"): r.file("older-app")}
+	for folder, older := range folders {
+		copyFolder(t, folder, older)
+	}
+	r.serve()
+	clients := r.startClient(false)
+	r.rotate("app-database")
+	clients.stop(t)
+	inUse := r.current()
+	r.stop()
+	for folder, older := range folders {
+		swap(t, folder, older)
+	}
+	r.serve()
+	r.request("app-database")
+	r.finding("app-database", "the marker of its account names run", "custody run force")
+	live := r.row("app-database").Live
+	if live == nil || r.refused(inUse) || r.current() == inUse {
+		t.Fatalf("run %v is live, and the password that is in use is refused: %t", live, r.refused(inUse))
+	}
+	if said := r.ok("run", "force", string(live.ID), "--reason", "nobody uses it"); !strings.Contains(said, "changed the account") {
+		t.Errorf("the command says %q, want it to name what was waived", said)
+	}
+	clients = r.startClient(false)
+	r.steady()
+	clients.stop(t)
+	if r.refused(r.current()) {
+		t.Error("what was delivered in the end is refused")
+	}
+	r.sound()
+}
+
+// TestOlderStateThatWentOn puts everything back while the checkpoint's folder is away: nothing shows, and the record grows past
+// what was put back. At the next start the folder is there. That start stopped at the record, so nothing answered, and nothing
+// could be accepted.
+func TestOlderStateThatWentOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "100ms", alone, func(s *setup) { s.checkpoint = "elsewhere/checkpoint" })
+	r.write("elsewhere/keep", "")
+	r.serve()
+	r.steady()
+	r.stop()
+	folders := map[string]string{r.file("state"): r.file("older-state"), r.file("app"): r.file("older-app")}
+	for folder, older := range folders {
+		copyFolder(t, folder, older)
+	}
+	r.serve()
+	r.rotate("session-token")
+	r.stop()
+	for folder, older := range folders {
+		swap(t, folder, older)
+	}
+	rename(t, r.file("elsewhere"), r.file("away"))
+	r.serve()
+	for range 2 { // more events than the checkpoint covers
+		r.rotate("session-token")
+	}
+	r.stop()
+	rename(t, r.file("away"), r.file("elsewhere"))
+	checkpoint := r.content("elsewhere")
+	for range 2 { // a restart is no acceptance
+		r.serve()
+		r.finding("recovering", "elsewhere/checkpoint", "events that the record does not have", "custody recover accept --reason TEXT")
+		if doctor := r.run("doctor"); !strings.Contains(doctor.out+doctor.err, "recovering") {
+			t.Errorf("doctor does not say that the platform is recovering: %s%s", doctor.out, doctor.err)
+		}
+		r.fails(r.run("rotate", "session-token", "--reason", "acceptance test"), server.Refused, "recovering")
+		r.stop()
+	}
+	r.unchanged("elsewhere", checkpoint)
+	r.serve()
+	if said := r.ok("recover", "accept", "--reason", "it went on"); !strings.Contains(said, "session-token") {
+		t.Errorf("the acceptance says %q", said)
+	}
+	r.rotate("session-token")
+	r.stop()
+	r.serve()
+	r.steady()
+	r.sound()
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func copyFolder(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {

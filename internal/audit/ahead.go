@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// ErrBehind: a place keeps a checkpoint of more events than the log has, so an older log was put back. It can be read, and
+// ErrBehind: a place keeps a checkpoint of events that the log does not have, so an older log was put back. It can be read, and
 // takes no event until a person gave that checkpoint up; see Log.GiveUp.
 var ErrBehind = errors.New("the audit log is older than a checkpoint kept elsewhere")
 
@@ -57,21 +57,10 @@ func (l *Log) GiveUp(checkpoints ...[]byte) {
 	}
 }
 
-// apart sorts the checkpoints kept elsewhere that are ahead of the log out of what was found, and leaves the rest.
-func (l *Log) apart(known []checkpoint, found []Finding) []Finding {
-	return slices.DeleteFunc(slices.Clone(found), func(f Finding) bool {
-		at := slices.IndexFunc(known, func(k checkpoint) bool { return k.place != "" && k.from == f.Where })
-		if f.Kind != Cut || at < 0 {
-			return false
-		}
-		l.behind(known[at])
-		return true
-	})
-}
-
-// behind notes, before the sinks are started, what one of them keeps.
-func (l *Log) behind(kept checkpoint) {
-	l.early = append(l.early, Outside{From: kept.place, Size: kept.size, Data: kept.signed})
+// behind notes, before the sinks are started, what one of them keeps of events that the log does not have, which has so many.
+func (l *Log) behind(kept checkpoint, has uint64) {
+	l.early = append(l.early, Outside{From: kept.place, Size: kept.size, Data: kept.signed, Other: kept.size <= has})
+	delete(l.compared, kept.place) // it was not right
 }
 
 func (s *sink) aheadNow() *Outside {

@@ -165,6 +165,7 @@ type examination struct {
 
 	known   []checkpoint // not yet compared, by size
 	fit     []checkpoint // compared, and right
+	unfit   []checkpoint // kept by other places, and of events that the log does not have
 	covered place        // the last line that a checkpoint vouches for
 	prior   place
 	decode  bool
@@ -202,6 +203,10 @@ func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, other
 		}
 	}
 	for _, short := range x.known {
+		if short.place != "" {
+			x.unfit = append(x.unfit, short)
+			continue
+		}
 		x.found(Cut, short.from, "it covers %d events, the log holds %d", short.size, x.tree.End())
 	}
 	return x, nil
@@ -267,8 +272,10 @@ func (x *examination) compare() {
 		known := x.known[0]
 		x.known = x.known[1:]
 		root, err := x.root()
-		switch {
-		case err != nil || !bytes.Equal(root, known.root):
+		switch fits := err == nil && bytes.Equal(root, known.root); {
+		case !fits && known.place != "":
+			x.unfit = append(x.unfit, known)
+		case !fits:
 			from := place{segment(1), 1}
 			if x.covered.file != "" {
 				from = place{x.covered.file, x.covered.number + 1}

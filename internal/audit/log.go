@@ -43,8 +43,8 @@ type Config struct {
 	// Anchor is the newest checkpoint that the authority knows, nil when it knows none. It shows a tail cut off
 	// together with the checkpoint.
 	Anchor []byte
-	// Sinks are further places for checkpoints. One that keeps a checkpoint of more events than the log has makes Ahead say
-	// so, and Append fail.
+	// Sinks are further places for checkpoints. One that keeps a checkpoint of events that the log does not have makes Ahead
+	// say so, and Append fail.
 	Sinks []Sink
 	// GivenUp are checkpoints that a person gave up when an older state was put back: they count as if they were not there.
 	GivenUp [][]byte
@@ -94,9 +94,8 @@ func (l *Log) show() { l.shown.Store(&shown{l.covered, l.signed, l.files}) }
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads all of it, takes up an event
 // that a crash left without a checkpoint (on a full disk the next Append does), and cuts a line that a crash left half
-// written. ErrTampered when the log is
-// not what its checkpoint, the anchor or a sink says; ErrInUse when it is open elsewhere. A sink that knows of more events
-// than the log has is no error: see Ahead.
+// written. ErrTampered when the log is not what its checkpoint or the anchor says; ErrInUse when it is open elsewhere. A sink
+// that knows of events which the log does not have is no error: see Ahead.
 func Open(cfg Config) (log *Log, err error) {
 	if cfg.Folder == nil || cfg.Signer == nil || cfg.Clock == nil {
 		return nil, errors.New("opening audit log: folder, signer and clock must be given")
@@ -147,7 +146,7 @@ func (l *Log) load(cfg Config) error {
 	if fresh {
 		for _, k := range known {
 			if k.size > 0 && k.place != "" {
-				l.behind(k)
+				l.behind(k, 0)
 			} else if k.size > 0 {
 				return tampered(Finding{Missing, k.from, fmt.Sprintf("it covers %d events, and there is no log", k.size)})
 			}
@@ -172,11 +171,14 @@ func (l *Log) load(cfg Config) error {
 	if x.beyond > 1 {
 		x.found(Uncovered, x.prior.String(), "%d events have no checkpoint; a crash leaves one at most", x.beyond)
 	}
-	if found := l.apart(known, x.findings); len(found) > 0 {
-		return tampered(found[0])
+	if len(x.findings) > 0 {
+		return tampered(x.findings[0])
 	}
 	if x.newer != nil {
 		return x.newer
+	}
+	for _, kept := range x.unfit {
+		l.behind(kept, x.tree.End())
 	}
 	l.tree, l.seen, l.covered, l.signed = x.tree, x.seen, own.size, data
 	size := x.tailSize

@@ -318,6 +318,66 @@ func TestPlaceThatComesLateIsComparedByWhatItCovers(t *testing.T) {
 	}
 }
 
+// TestLogThatWentOnOpensAgain: an older log that was put back and had grown past what a place keeps did not open at the next start,
+// though a running process could be told to go on. What the authority itself keeps is no older state.
+func TestLogThatWentOnOpensAgain(t *testing.T) {
+	for name, grows := range map[string][]int{"longer": {8, 9, 10}, "as long": {8, 9}} {
+		t.Run(name, func(t *testing.T) {
+			dir, elsewhere := t.TempDir(), t.TempDir()
+			sink := audit.FileSink{Folder: folder(t, elsewhere), As: "checkpoint"}
+			log := openWith(t, dir, sink)
+			for i := range 5 {
+				if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			kept := contents(t, elsewhere)["checkpoint"]
+			lines := linesOf(contents(t, dir))[:3]
+			cfg := config(t, rewrite(t, lines, sign(t, lines)))
+			older, err := audit.Open(cfg) // the place is away
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range grows {
+				if err := older.Append(t.Context(), audittest.Event(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := older.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Sinks = []audit.Sink{sink}
+			for range 2 { // a restart gives nothing up
+				again, err := audit.Open(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ahead := again.Ahead(); len(ahead) != 1 || !ahead[0].Other || !bytes.Equal(ahead[0].Data, kept) {
+					t.Errorf("evidence %v, want that of other events", ahead)
+				}
+				if err := again.Append(t.Context(), audittest.Event(20)); !errors.Is(err, audit.ErrBehind) {
+					t.Errorf("got %v from appending", err)
+				}
+				if err := again.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(contents(t, elsewhere)["checkpoint"], kept) {
+					t.Fatal("the evidence was replaced")
+				}
+			}
+			cfg.Anchor = kept
+			if log, err := audit.Open(cfg); !errors.Is(err, audit.ErrTampered) {
+				t.Errorf("got %v, %v where the authority keeps what does not fit", log, err)
+			}
+			cfg.Anchor = nil
+			givenUp(t, cfg, kept, sink)
+		})
+	}
+}
+
 // An older log that was put back while the place was away must not replace the evidence of that, and takes no event once the
 // evidence is read.
 func TestPlaceThatComesLateKeepsItsNewerCheckpoint(t *testing.T) {

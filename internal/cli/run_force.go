@@ -19,6 +19,9 @@ func (a *app) runForceCommand() *cobra.Command {
 that upon them and why. What is missing later (another consumer loses its proof, somebody else uses the old credential)
 stays required. Where nothing is missing that can be waived, nothing is changed and the command says so.
 
+The account: it is changed though its marker names a run that the journal does not know. A newer state, or another Custody,
+changed it last, and whoever uses what that made may be refused from then on.
+
 Proofs: the old credential is revoked though the consumers named have not proved that they run on the new one.
 
 Uses: it is revoked though the upstream says that those named still sign in with it, or cannot tell who does. Whoever

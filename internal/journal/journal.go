@@ -76,6 +76,10 @@ type Entry struct {
 	Live *Run `json:"live,omitempty"`
 	// QuietUntil: a call of an ended run may still land until then; no run touches the account before.
 	QuietUntil time.Time `json:"quietUntil,omitzero"`
+	// Changing are the newest runs that may have changed the account upstream, oldest first: its marker names one of them, or
+	// the last run, or none. Taken is what it named else when a person let the account be changed.
+	Changing []authority.RunID `json:"changing,omitempty"`
+	Taken    []string          `json:"taken,omitempty"`
 	// Retry is the back-off after failed runs.
 	Retry *Retry `json:"retry,omitempty"`
 	// Expiry is when the issuer ends a value, as the estate declares it.
@@ -314,6 +318,7 @@ const (
 	WaivedUse      = "use"      // one who still uses the old credential
 	WaivedEvidence = "evidence" // the upstream cannot tell who uses it
 	WaivedUndo     = "undo"     // what is left upstream of a run that is taken back
+	WaivedMarker   = "marker"   // a run that the journal does not know changed the account last
 )
 
 // Same reports whether o waives the same thing.
@@ -339,6 +344,8 @@ func (w Waiver) String() string {
 		return "the proof of consumer " + w.Name + because
 	case WaivedUse:
 		return "use of the old credential by " + w.Name + because
+	case WaivedMarker:
+		return "that run " + w.Name + " changed the account" + because
 	case WaivedEvidence:
 		return "evidence of who uses the old credential" + because
 	}

@@ -51,6 +51,8 @@ type Situation struct {
 	HasCandidate bool
 	// Newer says which consumer holds something newer, "" when none does.
 	Newer string
+	// Stranger is the run of a newer state that changed the account last, "" for none that is known of.
+	Stranger string
 	// Held says why neither its upstream nor its consumers can be asked, "" when they can.
 	Held string
 }
@@ -78,6 +80,8 @@ func Decide(s Situation) Decision {
 		return withoutValue(s)
 	case s.Kind == nil || !s.Kind.Verifies:
 		return unasked(s)
+	case s.Record == upstream.Accepted && s.Stranger != "":
+		return Decision{Keeps, "its upstream accepts it; run " + s.Stranger + ", which this state does not know, changed its account last, so its next rotation waits for a person", ""}
 	case s.Record == upstream.Accepted:
 		return Decision{Keeps, "its upstream accepts it", ""}
 	case s.Candidate == upstream.Accepted:
@@ -123,6 +127,9 @@ func unasked(s Situation) Decision {
 
 func refused(s Situation) Decision {
 	why := "its upstream refuses it" + because(s.Newer)
+	if s.Stranger != "" {
+		why += "; run " + s.Stranger + ", which this state does not know, changed its account last"
+	}
 	switch {
 	case s.Admin:
 		return Decision{Person, why + "; set the value of that account upstream by hand and hand it in", supply(s)}

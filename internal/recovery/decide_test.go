@@ -27,6 +27,8 @@ func TestDecide(t *testing.T) {
 		"refused, may interrupt":         {Situation{HasValue: true, Kind: kind(upstream.Overwrite), Record: upstream.Refused, AllowInterruption: true}, Rotates, ""},
 		"refused, may not interrupt":     {Situation{HasValue: true, Kind: kind(upstream.Overwrite), Record: upstream.Refused}, Person, "custody supply db --reason TEXT"},
 		"refused, an admin's":            {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Refused, Admin: true, Fields: []string{"password", "username"}}, Person, "custody supply db --field password --field username --reason TEXT"},
+		"refused, another run came":      {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Refused, Stranger: "run-9"}, Rotates, ""},
+		"accepted, another run came":     {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Accepted, Stranger: "run-9"}, Keeps, ""},
 		"unknown":                        {Situation{HasValue: true, Kind: kind(upstream.Dual), Record: upstream.Unknown, Doubt: "it is away"}, Person, "custody recover accept --reason TEXT"},
 		"not asked":                      {Situation{HasValue: true, Kind: kind(upstream.Dual)}, Person, "custody recover accept --reason TEXT"},
 		"nobody to ask":                  {Situation{HasValue: true}, Keeps, ""},
@@ -50,6 +52,9 @@ func TestDecide(t *testing.T) {
 			}
 			if test.of.Newer != "" && got.Action == Person && !strings.Contains(got.Why, newer) {
 				t.Errorf("%q does not say what is newer", got.Why)
+			}
+			if test.of.Stranger != "" && !strings.Contains(got.Why, test.of.Stranger) {
+				t.Errorf("%q does not say which run came", got.Why)
 			}
 		})
 	}

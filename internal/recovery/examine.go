@@ -165,6 +165,25 @@ func (e *Engine) ask(ctx context.Context, c *examined) {
 	if c.situation.Record == upstream.Refused && c.situation.HasCandidate {
 		c.situation.Candidate, c.situation.Doubt = e.verify(ctx, c, c.candidate)
 	}
+	if c.situation.Record != upstream.Unknown {
+		c.situation.Stranger = e.stranger(ctx, c)
+	}
+}
+
+// stranger is the run that changed the account last, as its marker has it, where the older state does not know it; "" where it
+// does, or that cannot be told: then a run asks again before its first change.
+func (e *Engine) stranger(ctx context.Context, c *examined) string {
+	marked, able := c.declared.Upstream.(upstream.Marked)
+	if !able {
+		return ""
+	}
+	run, err := outward.Do(ctx, e.Calls, c.call(), func(ctx context.Context) (string, error) {
+		return marked.Stranger(ctx, c.entry.Runs())
+	})
+	if err != nil || slices.Contains(c.entry.Taken, run) {
+		return ""
+	}
+	return run
 }
 
 // call is one to the secret's upstream.
@@ -269,6 +288,9 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 		entry.Live = nil
 	}
 	entry.Retry, entry.Checked, entry.Recovery = nil, nil, nil
+	if entry.Current != nil { // the account's marker may name the run that made it
+		entry.Changes(entry.Current.Run)
+	}
 	if c.held != nil {
 		if x := entry.Expiry; x != nil && entry.Current != nil && x.Version != nil && *x.Version == *entry.Current {
 			entry.Expiry = &journal.Expiry{At: x.At} // the same value under another number
@@ -280,6 +302,9 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 	}
 	if entry.Tombstone == nil && c.situation.Seeded && c.decision.Action != Begins {
 		entry.Tombstone = &journal.Tombstone{Run: run, Document: "an older state that was put back", At: now}
+	}
+	if c.recovers() && c.situation.Record == upstream.Refused && c.situation.Stranger != "" { // who accepts this was told whose change it was
+		entry.Takes(c.situation.Stranger)
 	}
 	if c.recovers() {
 		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer,

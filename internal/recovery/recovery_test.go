@@ -292,6 +292,52 @@ func TestAcceptanceLeavesWhatIsRefusedToAPerson(t *testing.T) {
 	}
 }
 
+// marked is an upstream whose account was changed last by a run, and by which.
+type marked struct {
+	accepts
+	by authority.RunID
+}
+
+func (m marked) Stranger(_ context.Context, known []authority.RunID) (string, error) {
+	if slices.Contains(known, m.by) {
+		return "", nil
+	}
+	return string(m.by), nil
+}
+
+// TestAcceptanceTakesWhatAPersonWasTold: of what the upstream refuses, a person is told who changed the account, and the run
+// that replaces it waits for nobody. Of what it accepts nobody has said that the account may be changed. What the older state
+// knew itself is no stranger, before or after.
+func TestAcceptanceTakesWhatAPersonWasTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		u     marked
+		taken bool
+		why   string
+	}{
+		"refused":                       {marked{by: "run-9"}, true, "run-9"},
+		"accepted":                      {marked{accepts{passwords: []string{"first"}}, "run-9"}, false, "run-9"},
+		"refused, and the state's own":  {marked{by: "run-1"}, false, "its upstream refuses it"},
+		"accepted, and the state's own": {marked{accepts{passwords: []string{"first"}}, "run-1"}, false, "its upstream accepts it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			report, err := w.accept(&crash{}, c.u, false)
+			if err != nil || !strings.Contains(report.Secrets[0].Why, c.why) {
+				t.Fatalf("got %+v, %v, want it to say %q", report, err, c.why)
+			}
+			entry := w.entry()
+			if taken := slices.Contains(entry.Taken, "run-9"); taken != c.taken {
+				t.Errorf("taken: %t, want %t", taken, c.taken)
+			}
+			for _, own := range []authority.RunID{"run-1", "run-2"} {
+				if !slices.Contains(entry.Runs(), own) {
+					t.Errorf("%s is no longer known: %v", own, entry.Runs())
+				}
+			}
+		})
+	}
+}
+
 // silent never answers, not even when its context ends, until it is let go.
 type silent struct {
 	upstream.Upstream

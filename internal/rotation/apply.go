@@ -283,6 +283,9 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		if errors.Is(err, journal.ErrSuperseded) {
 			return nil, err
 		}
+		if _, is := errors.AsType[*strange](err); is {
+			return a.wait("a person: " + a.s.Explained(err)), nil
+		}
 		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
 			return a.stuck("the upstream to take the candidate off", err), nil
 		}

@@ -15,8 +15,8 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// Force waives what the live run id is missing now and only a person can judge, and returns it in words: each consumer
-// without its proof; each use of the old credential, or that the upstream cannot tell of any; of a run that is taken back,
+// Force waives what the live run id is missing now and only a person can judge, and returns it in words: that a run which the
+// journal does not know changed the account; each consumer without its proof; each use of the old credential, or that the upstream cannot tell of any; of a run that is taken back,
 // or that its upstream cannot undo, what is left upstream. Each is recorded by itself before it counts. What is missing
 // later stays required. It waives no sign-in, no compare-and-set, no tombstone and no deadline. ErrNotAllowed: nothing that
 // can be waived is missing.
@@ -41,6 +41,9 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, r
 		if err := a.auditWaiver(ctx, w); err != nil {
 			return nil, err
 		}
+		if w.Kind == journal.WaivedMarker {
+			entry.Takes(w.Name)
+		}
 		if !slices.ContainsFunc(run.Waived, w.Same) {
 			run.Waived = append(run.Waived, w)
 		}
@@ -55,12 +58,13 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 	case journal.Undoing:
 		return []journal.Waiver{{Kind: journal.WaivedUndo}}, nil
 	case journal.Planned:
-		return nil, nil
+		return a.waivableMarker(ctx)
 	case journal.Staged, journal.Applied:
-		if a.kind.Undo == upstream.Impossible {
+		waivers, err := a.waivableMarker(ctx)
+		if len(waivers) == 0 && a.kind.Undo == upstream.Impossible {
 			return []journal.Waiver{{Kind: journal.WaivedUndo}}, nil
 		}
-		return nil, nil
+		return waivers, err
 	}
 	if done, err := a.promoted(ctx, a.s.Path, a.run); err != nil || !done {
 		return nil, err
@@ -81,7 +85,10 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 	if len(waivers) > 0 {
 		return waivers, nil
 	}
-	return a.waivableUses(ctx)
+	if waivers, err = a.waivableUses(ctx); len(waivers) > 0 || err != nil {
+		return waivers, err
+	}
+	return a.waivableMarker(ctx)
 }
 
 // waivableUses are the uses of the old credential that the run said it waits for, as far as the upstream still tells of

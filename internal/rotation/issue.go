@@ -92,6 +92,8 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
 		return a.takeBack(ctx, a.s.Explained(err))
+	case errors.Is(err, upstream.ErrSuperseded):
+		return a.wait("a person: " + a.s.Explained(err)), nil
 	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
 		a.p.issued = issued
 		return a.takeBack(ctx, a.s.Explained(err))

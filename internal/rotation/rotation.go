@@ -12,7 +12,7 @@
 // run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
 // pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to
 // the authority; two changing calls and four sign-ins at the upstream (one more before it is revoked, since what was verified may be lost
-// since); one delivery and three proofs for each consumer; eight records. A test in internal/sim counts them.
+// since), and where accounts carry a marker one look at it; one delivery and three proofs for each consumer; eight records. A test in internal/sim counts them.
 package rotation
 
 import (
@@ -380,6 +380,7 @@ type progress struct {
 	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
 	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
+	familiar       bool      // the account's marker names no stranger
 	revoked        time.Time // when this process's call to revoke succeeded
 	takenOff       time.Time // when this process's call to take the candidate off ended
 	recorded       map[journal.Step]bool

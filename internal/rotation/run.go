@@ -162,6 +162,9 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
+	if stop, err := a.ours(ctx); stop != nil || err != nil {
+		return stop, err
+	}
 	if a.run.Trigger.Kind == Supplied {
 		if kept, err := a.pending(ctx); err != nil {
 			return nil, err
@@ -176,12 +179,7 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 			}
 		}
 		a.p.old, a.p.fresh = old, true
-		a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
-		if err := a.Journal.Save(ctx, a.entry); err != nil {
-			return nil, err
-		}
-		a.reach(journal.Staged)
-		return nil, nil
+		return nil, a.staged(ctx)
 	}
 	if kept, err := a.pending(ctx); err != nil {
 		return nil, err
@@ -206,12 +204,21 @@ func (a *attempt) stage(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	a.p.fresh = a.run.Trigger.Kind != Supplied // what a person handed in is there already
-	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
+	if err := a.staged(ctx); err != nil {
 		return nil, err
 	}
-	a.reach(journal.Staged)
 	return nil, a.audit(ctx, journal.Staged, "")
+}
+
+// staged journals that calls may change the account from now on.
+func (a *attempt) staged(ctx context.Context) error {
+	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
+	a.entry.Changes(a.run.ID)
+	if err := a.Journal.Save(ctx, a.entry); err != nil {
+		return err
+	}
+	a.reach(journal.Staged)
+	return nil
 }
 
 // escrow keeps a candidate that only the authority has where its loss does not matter.
@@ -285,6 +292,9 @@ func (a *attempt) lockOut() time.Duration {
 // call runs fn, which may change something upstream, under a deadline that the journal already holds, and keeps count
 // of which calls may still land. It waits for its turn first: that takes nothing of the deadline.
 func call[T any](ctx context.Context, a *attempt, fn func(context.Context) (T, error)) (answer T, err error) {
+	if err := a.familiar(ctx); err != nil {
+		return answer, err
+	}
 	turn, err := a.Calls.Enter(ctx, a.outside(0))
 	if err != nil {
 		return answer, fmt.Errorf("%w: %w", upstream.ErrNotApplied, err)

@@ -26,6 +26,9 @@ func (w *World) check(path authority.Path, touched authority.RunID) {
 	w.Checks++
 	snapshot := w.snapshot(s, touched)
 	s.lost = s.lost && snapshot.Record.Verdict != upstream.Accepted
+	s.older = s.older && (snapshot.Record.Verdict != upstream.Accepted || slices.ContainsFunc(snapshot.Consumers, func(c invariant.Consumer) bool {
+		return c.Runs != snapshot.Record.ID
+	}))
 	for _, violation := range invariant.Check(snapshot) {
 		if !s.excuses(violation.Invariant) && !slices.Contains(w.Violations, violation) {
 			w.Violations = append(w.Violations, violation)

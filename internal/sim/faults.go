@@ -58,7 +58,7 @@ var Faults = []Fault{
 // reading are the calls that change nothing outside.
 var reading = map[string]bool{
 	"read value": true, "read version": true, "list paths": true, "get record": true, "list records": true,
-	"propose": true, "verify": true, "prove": true, "decrypt bootstrap": true, "list credentials": true, "ask for uses": true,
+	"propose": true, "verify": true, "prove": true, "decrypt bootstrap": true, "list credentials": true, "ask for uses": true, "read marker": true,
 }
 
 // Point is an outward call at which a fault may lie.

@@ -212,6 +212,11 @@ var mutants = []mutant{
 // faultyWorld are found by what doubles do that answer wrongly, by changes of the estate, and by what is found between runs.
 var faultyWorld = []mutant{
 	{
+		name: "marker-is-not-looked-at", file: "rotation/marker.go",
+		old: "\tcase run != \"\":\n", new: "\tcase run == \"never\":\n",
+		run: scenario("older-alternate"), caught: "stranger-is-left-alone",
+	},
+	{
 		name: "foreign-value-is-delivered", file: "orchestrator/act.go",
 		old: "\tcase !lost && (entry.Current == nil || *entry.Current != held.ID):", new: "\tcase !lost && entry.Path == \"\":",
 		run: scenario("foreign-between-runs"), caught: "foreign-value-is-not-delivered",

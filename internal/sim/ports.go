@@ -182,6 +182,7 @@ var (
 	_ upstream.Lister    = account{}
 	_ upstream.Decoyer   = account{}
 	_ upstream.Witness   = account{}
+	_ upstream.Marked    = account{}
 )
 
 func (a account) Kind() upstream.Kind { return a.to.Kind() }
@@ -228,6 +229,10 @@ func (a account) List(ctx context.Context) ([]string, error) {
 	return reach(ctx, a.w, "list credentials", "", a.to.List)
 }
 
+func (a account) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	return reach(ctx, a.w, "read marker", "", func(ctx context.Context) (string, error) { return a.to.Stranger(ctx, known) })
+}
+
 func (a account) Decoy(v secret.Value) (secret.Value, error) { return a.to.Decoy(v) }
 
 func (a account) Uses(ctx context.Context, old secret.Value, since time.Time) ([]upstream.Use, error) {
@@ -241,6 +246,7 @@ func (a account) change(run authority.RunID, do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
+	a.w.follows(a.path, run, before.Marker())
 	a.w.check(a.path, run)
 	a.w.lose(a, before)
 	return nil

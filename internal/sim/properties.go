@@ -33,6 +33,7 @@ var Properties = map[string]string{
 	"revoked-value-is-gone":       "in the end the values that a completed rotation replaced can be read no more",
 	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved",
 	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
+	"stranger-is-left-alone":      "no run changes an account that a run of a lost state changed last, unless a person lets it",
 	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
 	"verified-goes-forward":       "a run whose candidate was verified is not taken back",
 }

@@ -52,6 +52,7 @@ type Secret struct {
 	movedFrom authority.Path // where its history is, when the document says another path now
 
 	right    secret.Value    // what the upstream honours where the document holds another
+	older    bool            // its state is older than what the upstream was told
 	lost     bool            // the upstream lost a change that it had acknowledged, see excuses
 	fellBack map[string]bool // consumers that were restored to what is refused by now
 	handed   []byte          // the digest of what a person handed in last
@@ -105,6 +106,7 @@ type World struct {
 	events       []Event
 	notes        []string // what people were told
 	requests     int
+	lost         map[authority.RunID]bool  // runs of a state that is lost, since an older one was put back
 	acknowledged map[string]authority.Path // requests by id, and the path each was for
 	done         map[string]bool           // those that were on record as served
 	closed       map[authority.RunID]bool
@@ -405,7 +407,7 @@ func (w *World) newRun() authority.RunID {
 	w.enter()
 	defer w.leave()
 	w.runs++
-	return authority.RunID(fmt.Sprintf("run-%d", w.runs))
+	return runID(w.runs)
 }
 
 // enter and leave guard what is outside while several workers run; those that run alone need no guard.
@@ -423,3 +425,5 @@ func (w *World) leave() {
 
 // kind is what the secret's upstream can do.
 func (s *Secret) kind() upstream.Kind { return s.Upstream.Kind() }
+
+func runID(number int) authority.RunID { return authority.RunID(fmt.Sprintf("run-%d", number)) }

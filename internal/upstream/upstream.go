@@ -166,6 +166,14 @@ type Witness interface {
 	Uses(ctx context.Context, old secret.Value, since time.Time) ([]Use, error)
 }
 
+// Marked is an optional power of upstreams whose accounts carry a marker: it names the run that changed the account last.
+type Marked interface {
+	// Stranger is what the marker names where that is none of the runs known, in its own words; "" where it names one of
+	// them, or no run. Of a pair it is asked about whatever a change would touch. A foreign claim is an error that wraps
+	// ErrSuperseded. It changes nothing.
+	Stranger(ctx context.Context, known []authority.RunID) (string, error)
+}
+
 // Readier is an optional power of upstreams that are told by somebody else what they can do. Without it a kind is known
 // from the start.
 type Readier interface {

@@ -37,6 +37,11 @@ func (r Runs) Begin(run authority.RunID) (next Runs, ok bool) {
 	return Runs{run, digests.Past}, true
 }
 
+// Stranger is the run that changed something last where it is none of those known, "" where it is one of them or none has.
+func (r Runs) Stranger(known []authority.RunID) string {
+	return login.Runs[authority.RunID]{Run: r.Run}.Stranger(known, login.Whole)
+}
+
 // Digest is a run's id where there is no room for it.
 func Digest(run authority.RunID) string {
 	sum := sha256.Sum256([]byte(run))

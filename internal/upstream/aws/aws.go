@@ -105,6 +105,7 @@ var (
 	_ upstream.Lister   = (*Upstream)(nil)
 	_ upstream.Decoyer  = (*Upstream)(nil)
 	_ upstream.Witness  = (*Upstream)(nil)
+	_ upstream.Marked   = (*Upstream)(nil)
 )
 
 // New checks config. It does not connect.

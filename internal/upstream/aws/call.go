@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -309,6 +310,22 @@ func (c *call) elsewhere(old secret.Value) error {
 	e := upstream.NotApplied(c.doing, c.u.mismatch(arn))
 	e.Next = "delete that key by hand; the run then goes on"
 	return e
+}
+
+// Stranger reads the user's tags; without them nothing is told.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	if u.Untagged {
+		return "", nil
+	}
+	c, err := u.open(ctx, login.LookingAtMarker)
+	if err != nil {
+		return "", err
+	}
+	defer c.end()
+	if err := c.marked.foreign(c.doing, u.Claim); err != nil {
+		return "", err
+	}
+	return c.marked.Stranger(known), nil
 }
 
 // List names the ids of the user's keys, those left out that Custody made inactive.

@@ -89,13 +89,21 @@ func (m marker) next(run authority.RunID, inactive []string) marker {
 	return m
 }
 
-// admit checks that run may change what is marked by m.
-func (m marker) admit(doing, claim string, run authority.RunID) error {
+// foreign is an error where m carries another claim.
+func (m marker) foreign(doing, claim string) error {
 	if m.Claim != "" && m.Claim != claim {
 		return &upstream.Error{
 			Doing: doing, Class: upstream.ErrSuperseded, Detail: "the user carries the claim of " + m.Claim,
 			Next: "if nobody else rotates its keys: aws iam untag-user --user-name USER --tag-keys custody custody-run custody-inactive",
 		}
+	}
+	return nil
+}
+
+// admit checks that run may change what is marked by m.
+func (m marker) admit(doing, claim string, run authority.RunID) error {
+	if err := m.foreign(doing, claim); err != nil {
+		return err
 	}
 	if _, ok := m.Begin(run); !ok {
 		return login.Superseded(doing, run, m.Run)

@@ -257,6 +257,12 @@ func TestMutantsAreFound(t *testing.T) {
 				return v, err
 			}
 		}, "LostRepliesOfApply", "which nobody said"},
+		{"a marker that names nobody", memory.Alternate, func(w *wired) {
+			w.kind = func(k upstream.Kind) upstream.Kind {
+				k.Fences = true // which the double does not
+				return k
+			}
+		}, "MarkerNamesTheLastRun", "a run that came later is no stranger"},
 		{"applied anew each time", memory.Alternate, func(w *wired) {
 			tries := 0
 			w.apply = func(call func() (secret.Value, error), run authority.RunID, _, candidate secret.Value) (secret.Value, error) {

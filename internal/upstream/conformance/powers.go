@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -114,6 +115,54 @@ func testThrottled(b *bench) {
 	b.revokeUntil("run-2", first, second)
 	b.is(upstream.Refused, first, "the old credential in the end")
 	b.holds(1, "in the end")
+}
+
+// testMarker: an older state knows by it that somebody came later.
+func testMarker(b *bench) {
+	b.familiar("an account that no run changed")
+	first := b.issue("run-1", none)
+	b.familiar("the run that changed the account", "run-0", "run-1")
+	b.strange("a run that is not known", "run-0")
+	second := b.issue("run-2", first)
+	b.strange("a run that came later", "run-0", "run-1")
+	b.familiar("the later run", "run-1", "run-2")
+	b.revoke("run-2", first, second)
+	b.strange("a run that came later, at its end", "run-1")
+	b.is(upstream.Accepted, second, "the credential after looking at the marker")
+	ctx, cancel := context.WithCancel(b.Context())
+	cancel()
+	if found, err := b.Upstream.(upstream.Marked).Stranger(ctx, nil); err == nil {
+		b.Errorf("Stranger under a cancelled context: got %q and no error", found)
+	}
+}
+
+// atMarker asks whom the marker names.
+func (b *bench) atMarker(what string, known []authority.RunID) string {
+	b.Helper()
+	ctx, cancel := b.within()
+	defer cancel()
+	found, err := b.Upstream.(upstream.Marked).Stranger(ctx, known)
+	b.saw(err)
+	if err != nil {
+		b.Fatalf("Stranger, %s: %v", what, err)
+	}
+	return found
+}
+
+// familiar wants the marker to name none but the runs known.
+func (b *bench) familiar(what string, known ...authority.RunID) {
+	b.Helper()
+	if found := b.atMarker(what, known); found != "" {
+		b.Errorf("%s is taken for a stranger, %q", what, found)
+	}
+}
+
+// strange wants it to name another.
+func (b *bench) strange(what string, known ...authority.RunID) {
+	b.Helper()
+	if b.atMarker(what, known) == "" {
+		b.Errorf("%s is no stranger", what)
+	}
 }
 
 // testSkew: a clock that is an hour wrong changes no verdict, and deadlines still bound calls.

@@ -97,6 +97,7 @@ func tests() []one {
 		{"RevokeNeverTouchesSuccessor", quick, verifies, testRevokeSuccessor},
 		{"UndoRestoresCurrent", quick, verifies, testUndo},
 		{"LateCallsOfSupersededRun", quick, enforces, testSuperseded},
+		{"MarkerNamesTheLastRun", quick, marks, testMarker},
 		{"RefusedCandidateChangesNothing", quick, refuses, testRefusedCandidate},
 		{"UnreachableIsUnknownAndNotApplied", quick, breaks, testUnreachable},
 		{"ExpiredCallsChangeNothing", quick, verifies, testExpired},
@@ -157,10 +158,16 @@ func proposes(_ Fixture, k upstream.Kind) bool { return !k.Issues }
 func verifies(_ Fixture, k upstream.Kind) bool { return k.Verifies }
 func decoys(_ Fixture, k upstream.Kind) bool   { return k.Issues && k.Verifies }
 func enforces(f Fixture, k upstream.Kind) bool { return f.EnforcesRun && k.Verifies }
-func refuses(f Fixture, _ upstream.Kind) bool  { return f.Refused != nil }
-func breaks(f Fixture, k upstream.Kind) bool   { return k.Verifies && f.Break != nil && f.Mend != nil }
-func cuts(f Fixture, k upstream.Kind) bool     { return k.Verifies && f.Cut != nil && f.Mend != nil }
-func skews(f Fixture, k upstream.Kind) bool    { return k.Verifies && f.Skew != nil }
+
+func marks(f Fixture, k upstream.Kind) bool {
+	_, marked := f.Upstream.(upstream.Marked)
+	return k.Verifies && marked && (f.EnforcesRun || k.Fences)
+}
+
+func refuses(f Fixture, _ upstream.Kind) bool { return f.Refused != nil }
+func breaks(f Fixture, k upstream.Kind) bool  { return k.Verifies && f.Break != nil && f.Mend != nil }
+func cuts(f Fixture, k upstream.Kind) bool    { return k.Verifies && f.Cut != nil && f.Mend != nil }
+func skews(f Fixture, k upstream.Kind) bool   { return k.Verifies && f.Skew != nil }
 
 func throttles(f Fixture, k upstream.Kind) bool {
 	return k.Verifies && f.Throttle != nil && f.Mend != nil

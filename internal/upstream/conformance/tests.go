@@ -244,6 +244,11 @@ func testUnreachable(b *bench) {
 			b.Errorf("Uses, unreachable: got %d uses and no error; silence is not proof", len(uses))
 		}
 	}
+	if marked, ok := b.Upstream.(upstream.Marked); ok && marks(b.Fixture, b.kind) {
+		if found, err := marked.Stranger(ctx, nil); err == nil {
+			b.Errorf("Stranger, unreachable: got %q and no error", found)
+		}
+	}
 	b.Mend()
 	b.is(upstream.Accepted, first, "the current credential, reachable again")
 	second := b.apply("run-2", first, candidate)

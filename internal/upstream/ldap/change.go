@@ -132,14 +132,9 @@ func (u *Upstream) look(s *session, doing string, run authority.RunID, dn string
 			e.passwords = attribute.Values
 		}
 	}
-	text, m, own := findMarker(found.GetEqualFoldAttributeValues(u.MarkerAttribute))
-	switch {
-	case !own:
-		return nil, foreign(doing, dn, u.MarkerAttribute, "not this version's")
-	case text == "":
-		m = login.Claimed(u.Claim)
-	case m.Claim != u.Claim:
-		return nil, foreign(doing, dn, u.MarkerAttribute, "the claim of "+m.Claim)
+	text, m, err := u.marker(doing, dn, found)
+	if err != nil {
+		return nil, err
 	}
 	next, ok := m.Change(run)
 	if !ok {

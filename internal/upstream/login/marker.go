@@ -35,6 +35,21 @@ func (r Runs[ID]) Begin(run ID, most int) (next Runs[ID], ok bool) {
 	return r, true
 }
 
+// Stranger is the run that changed the account last where it is none of those known, "" where it is one of them or none
+// has. held is a run as the marker holds it.
+func (r Runs[ID]) Stranger(known []authority.RunID, held func(authority.RunID) ID) string {
+	if r.Run == "" || slices.ContainsFunc(known, func(run authority.RunID) bool { return held(run) == r.Run }) {
+		return ""
+	}
+	return string(r.Run)
+}
+
+// Whole is how a marker with room enough holds a run.
+func Whole(run authority.RunID) authority.RunID { return run }
+
+// LookingAtMarker is what is done when a marker is read and nothing changed.
+const LookingAtMarker = "reading the account's marker"
+
 const (
 	// MaxPast bounds how many superseded runs a marker remembers.
 	MaxPast      = 16

@@ -408,15 +408,9 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	}
 	return u.store.change(ctx, doing, u.places(), func(rows []*row) error {
 		for _, r := range rows {
-			m := marker{claim: u.Claim}
-			if r.marker != "" {
-				var own bool
-				if m, own = parseMarker(r.marker); !own {
-					return foreign(doing, r.login, "not this version's")
-				}
-			}
-			if m.claim != u.Claim {
-				return foreign(doing, r.login, "the claim of "+m.claim)
+			m, err := u.marked(doing, r)
+			if err != nil {
+				return err
 			}
 			next, ok := m.begin(run)
 			if !ok {

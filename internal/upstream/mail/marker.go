@@ -3,10 +3,12 @@
 package mail
 
 import (
+	"context"
 	"strings"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/lazyregexp"
+	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/login"
 )
 
@@ -48,6 +50,53 @@ func (m marker) encode() string {
 		past[i] = string(run)
 	}
 	return strings.Join([]string{markerSchema, m.claim, string(m.Run), strings.Join(past, ",")}, ";")
+}
+
+// marked is the marker of a row, which carries no other claim; the bare claim where it has none.
+func (u *Upstream) marked(doing string, r *row) (marker, error) {
+	if r.marker == "" {
+		return marker{claim: u.Claim}, nil
+	}
+	m, own := parseMarker(r.marker)
+	switch {
+	case !own:
+		return m, foreign(doing, r.login, "not this version's")
+	case m.claim != u.Claim:
+		return m, foreign(doing, r.login, "the claim of "+m.claim)
+	}
+	return m, nil
+}
+
+var _ upstream.Marked = (*Upstream)(nil)
+
+// Stranger reads the markers of the account's rows, or has the directory read its own.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	if u.Directory != nil {
+		directory, able := u.Directory.(upstream.Marked)
+		if !able {
+			return "", nil
+		}
+		return directory.Stranger(ctx, known)
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return "", &upstream.Error{Doing: login.LookingAtMarker, Cause: err}
+	}
+	rows, err := u.store.read(ctx, login.LookingAtMarker, u.places())
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rows {
+		m, err := u.marked(login.LookingAtMarker, r)
+		if err != nil {
+			return "", err
+		}
+		if stranger := m.Stranger(known, login.Whole); stranger != "" {
+			return stranger, nil
+		}
+	}
+	return "", nil
 }
 
 // begin returns the marker once run has begun. ok is false when a later run has.

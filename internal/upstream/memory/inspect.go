@@ -125,6 +125,9 @@ type Snapshot struct {
 	past        []authority.RunID
 }
 
+// Marker is the run that the account's marker names, "" for none.
+func (s Snapshot) Marker() authority.RunID { return s.marker }
+
 // Snapshot copies what the server knows now.
 func (u *Upstream) Snapshot() Snapshot {
 	u.mu.Lock()

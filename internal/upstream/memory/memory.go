@@ -118,6 +118,7 @@ var (
 	_ upstream.Lister    = (*Upstream)(nil)
 	_ upstream.Decoyer   = (*Upstream)(nil)
 	_ upstream.Witness   = (*Upstream)(nil)
+	_ upstream.Marked    = (*Upstream)(nil)
 )
 
 // New checks config and returns an upstream that honours nothing yet.
@@ -387,7 +388,7 @@ func (u *Upstream) claim(run authority.RunID) error {
 	if u.foreign {
 		return fmt.Errorf("claiming account: %w: it carries a foreign claim", upstream.ErrSuperseded)
 	}
-	if !u.config.EnforcesRun || run == u.marker {
+	if !u.config.EnforcesRun || run == u.marker || run == byHand {
 		return nil
 	}
 	if slices.Contains(u.past, run) {

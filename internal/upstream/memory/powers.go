@@ -5,6 +5,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,24 @@ func (u *Upstream) Decoy(v secret.Value) (secret.Value, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.draw(v, Key)
+}
+
+// Stranger reads the marker; without EnforcesRun there is none.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("reading the marker: %w", err)
+	}
+	switch {
+	case u.down:
+		return "", errors.New("reading the marker: the upstream is down")
+	case u.foreign:
+		return "", fmt.Errorf("reading the marker: %w: it carries a foreign claim", upstream.ErrSuperseded)
+	case u.marker == "" || slices.Contains(known, u.marker):
+		return "", nil
+	}
+	return string(u.marker), nil
 }
 
 // List names every live key that was issued.

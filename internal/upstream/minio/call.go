@@ -43,15 +43,19 @@ type call struct {
 // begin finds an admin credential that is honoured and lists the user's keys with it. Its errors say that nothing was
 // changed.
 func (u *Upstream) begin(ctx context.Context, doing string, run authority.RunID) (*call, error) {
+	if run == "" {
+		return nil, upstream.NotApplied(doing, "a run id is needed")
+	}
+	return u.look(ctx, doing)
+}
+
+// look is begin for what changes nothing.
+func (u *Upstream) look(ctx context.Context, doing string) (*call, error) {
 	begun := u.Clock()
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	link, cut := u.linked()
 	c := &call{u: link, ctx: ctx, end: func() { cancel(); cut() }, doing: doing}
-	var err error = upstream.NotApplied(doing, "a run id is needed")
-	if run != "" {
-		err = c.list(begun)
-	}
-	if err != nil {
+	if err := c.list(begun); err != nil {
 		c.end()
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package minio
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -60,9 +61,20 @@ func (m marker) encode() string {
 	return head
 }
 
-// supersede returns the marker that run writes, given all keys of the user. It is an error when a later run has begun.
-func (c *call) supersede(run authority.RunID) (marker, error) {
-	var newest marker
+var _ upstream.Marked = (*Upstream)(nil)
+
+// Stranger reads the descriptions of the user's keys.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	c, err := u.look(ctx, login.LookingAtMarker)
+	if err != nil {
+		return "", err
+	}
+	defer c.end()
+	return c.newest().Stranger(known), nil
+}
+
+// newest is the marker of the key that was made last, of those with this account's claim.
+func (c *call) newest() (newest marker) {
 	for _, a := range c.accounts {
 		m, own := parseMarker(a.Description)
 		if !own || m.Claim != c.u.Claim || m.Sequence < newest.Sequence {
@@ -70,6 +82,12 @@ func (c *call) supersede(run authority.RunID) (marker, error) {
 		}
 		newest = m
 	}
+	return newest
+}
+
+// supersede returns the marker that run writes, given all keys of the user. It is an error when a later run has begun.
+func (c *call) supersede(run authority.RunID) (marker, error) {
+	newest := c.newest()
 	runs, ok := newest.Begin(run)
 	switch {
 	case !ok:

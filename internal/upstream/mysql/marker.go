@@ -3,6 +3,7 @@
 package mysql
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -14,6 +15,39 @@ import (
 
 // checkMarkers reads the accounts' markers and returns the one that run will leave.
 func (u *Upstream) checkMarkers(s *session, run authority.RunID) (login.Marker, error) {
+	m, err := u.newestMarker(s)
+	if err != nil || !u.marked() {
+		return m, err
+	}
+	next, ok := m.Change(run)
+	if !ok {
+		return m, login.Superseded(s.doing, run, m.Run)
+	}
+	return next, nil
+}
+
+// Stranger reads the accounts' markers; where there is no place for them, nothing is told.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	if !u.marked() {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	made, err := u.admin(ctx, login.LookingAtMarker)
+	if err != nil {
+		return "", err
+	}
+	defer made.hangUp()
+	s := &session{ctx: ctx, conn: made, doing: login.LookingAtMarker, product: u.Server.Product}
+	if err := s.exec("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"); err != nil {
+		return "", err
+	}
+	m, err := u.newestMarker(s)
+	return m.Stranger(known, login.Whole), err
+}
+
+// newestMarker reads the accounts' markers and returns the one that was written last.
+func (u *Upstream) newestMarker(s *session) (login.Marker, error) {
 	m := login.Claimed(u.Claim)
 	if !u.marked() {
 		return m, nil
@@ -41,11 +75,7 @@ func (u *Upstream) checkMarkers(s *session, run authority.RunID) (login.Marker, 
 			m = found
 		}
 	}
-	next, ok := m.Change(run)
-	if !ok {
-		return m, login.Superseded(s.doing, run, m.Run)
-	}
-	return next, nil
+	return m, nil
 }
 
 func (u *Upstream) readMarkers() string {

@@ -120,6 +120,7 @@ type Upstream struct {
 var (
 	_ upstream.Upstream = (*Upstream)(nil)
 	_ upstream.Witness  = (*Upstream)(nil)
+	_ upstream.Marked   = (*Upstream)(nil)
 )
 
 // New checks config. It does not connect.

@@ -3,14 +3,42 @@
 package postgres
 
 import (
+	"context"
+
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/upstream/login"
 )
 
 // checkMarkers reads the comments of the roles that carry one and returns the marker as run will leave it.
 func (u *Upstream) checkMarkers(s *session, run authority.RunID, user string) (login.Marker, error) {
+	m, err := u.readMarkers(s, u.marked(user))
+	if err != nil {
+		return m, err
+	}
+	next, ok := m.Change(run)
+	if !ok {
+		return m, login.Superseded(s.doing, run, m.Run)
+	}
+	return next, nil
+}
+
+// Stranger reads the comment that holds the run.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	conn, err := u.admin(ctx, login.LookingAtMarker)
+	if err != nil {
+		return "", err
+	}
+	defer hangUp(conn)
+	m, err := u.readMarkers(&session{ctx: ctx, conn: conn, doing: login.LookingAtMarker}, u.marked(u.User)[:1])
+	return m.Stranger(known, login.Whole), err
+}
+
+// readMarkers reads the comments of roles, of which the first has the marker and the others the bare claim.
+func (u *Upstream) readMarkers(s *session, roles []string) (login.Marker, error) {
 	m := login.Claimed(u.Claim)
-	for i, role := range u.marked(user) {
+	for i, role := range roles {
 		rows, err := s.query("SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = $1", role)
 		if err != nil {
 			return m, err
@@ -30,11 +58,7 @@ func (u *Upstream) checkMarkers(s *session, run authority.RunID, user string) (l
 		}
 		s.claimed = s.claimed || i > 0
 	}
-	next, ok := m.Change(run)
-	if !ok {
-		return m, login.Superseded(s.doing, run, m.Run)
-	}
-	return next, nil
+	return m, nil
 }
 
 // writeMarkers puts m on the first role and the bare claim on the others.

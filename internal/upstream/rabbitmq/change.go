@@ -44,29 +44,52 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 	return body(ctx, c)
 }
 
-// check reads the marker.
-func (c *change) check(ctx context.Context) error {
+// read reads the marker, and who holds it.
+func (c *change) read(ctx context.Context) (found marker, err error) {
 	name := c.User
 	if c.Mode == upstream.Alternate {
 		name = c.Template
 	}
 	holder, exists, err := c.manager.user(ctx, name)
 	if err != nil {
-		return err
+		return found, err
 	}
 	if !exists {
-		return c.refuse(fmt.Sprintf("there is no user %q", name), "make it by hand: rabbitmqctl add_user, and for a template rabbitmqctl clear_password and its permissions")
+		return found, c.refuse(fmt.Sprintf("there is no user %q", name), "make it by hand: rabbitmqctl add_user, and for a template rabbitmqctl clear_password and its permissions")
 	}
 	found, others := readMarker(holder.Tags)
 	if found.claim != "" && found.claim != inTag(c.Claim) {
-		return foreign(c.doing, name, found.claim)
+		return found, foreign(c.doing, name, found.claim)
+	}
+	c.holder, c.others = holder, others
+	return found, nil
+}
+
+// Stranger reads the tags that hold the run.
+func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
+	defer cancel()
+	m, err := u.manage(ctx, login.LookingAtMarker)
+	if err != nil {
+		return "", err
+	}
+	defer m.close()
+	found, err := (&change{Upstream: u, manager: m, doing: login.LookingAtMarker}).read(ctx)
+	return found.Stranger(known, func(run authority.RunID) string { return inTag(string(run)) }), err
+}
+
+// check reads the marker, and that the run may change the account.
+func (c *change) check(ctx context.Context) error {
+	found, err := c.read(ctx)
+	if err != nil {
+		return err
 	}
 	next, ok := found.supersede(c.run)
 	if !ok {
 		return login.Superseded(c.doing, string(c.run), found.Run)
 	}
 	next.claim = inTag(c.Claim)
-	c.holder, c.others, c.marker = holder, others, next
+	c.marker = next
 	return nil
 }
 

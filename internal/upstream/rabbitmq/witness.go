@@ -19,7 +19,10 @@ import (
 // does not tell with which of its passwords a user signed in.
 type Pair struct{ *Upstream }
 
-var _ upstream.Witness = Pair{}
+var (
+	_ upstream.Witness = Pair{}
+	_ upstream.Marked  = Pair{}
+)
 
 // statistics is how long the broker may take to list a connection (collect_statistics_interval, by default).
 const statistics = 5 * time.Second

@@ -163,13 +163,21 @@ type plan struct {
 // first is the marker entry of a user that Custody has not changed yet. Setting it late, beside others, does no harm.
 var first = runEntry(entryRun, 0, noRun)
 
-// plan looks, and checks that this run may make the change. It changes nothing.
-func (s *session) plan() (plan, error) {
+// look reads the users.
+func (s *session) look() (map[string]user, error) {
 	r, err := s.command("reading the users", "", "ACL", "LIST")
 	if err != nil {
-		return plan{}, s.fail(upstream.ErrNotApplied, err)
+		return nil, s.fail(upstream.ErrNotApplied, err)
 	}
-	users := parseUsers(r.items)
+	return parseUsers(r.items), nil
+}
+
+// plan looks, and checks that this run may make the change. It changes nothing.
+func (s *session) plan() (plan, error) {
+	users, err := s.look()
+	if err != nil {
+		return plan{}, err
+	}
 	if s.Mode == upstream.Dual {
 		return s.planDual(users)
 	}
@@ -289,14 +297,22 @@ func powerless(rights []string) bool {
 	return !slices.ContainsFunc(rights, func(rule string) bool { return rule[0] == '+' || rule[0] == '(' })
 }
 
-// mark checks one user's marker and returns it as this change leaves it.
-func (s *session) mark(subject user) (next marker, err error) {
-	m, claim := subject.marker, claimDigest(s.Claim)
-	if m.claim != "" && m.claim != claim {
-		return next, s.superseded(fmt.Sprintf("user %q carries another claim", subject.name), fmt.Sprintf(
+// claimed checks that one user carries no other claim.
+func (s *session) claimed(subject user) error {
+	if claim := subject.marker.claim; claim != "" && claim != claimDigest(s.Claim) {
+		return s.superseded(fmt.Sprintf("user %q carries another claim", subject.name), fmt.Sprintf(
 			"if nobody else rotates it, take the entries that begin with #%[1]s off the user (ACL LIST shows them, ACL SETUSER %[2]s !… removes one), or all of it: ACL SETUSER %[2]s reset", marked, subject.name))
 	}
-	m.claim = claim
+	return nil
+}
+
+// mark checks one user's marker and returns it as this change leaves it.
+func (s *session) mark(subject user) (next marker, err error) {
+	if err := s.claimed(subject); err != nil {
+		return next, err
+	}
+	m := subject.marker
+	m.claim = claimDigest(s.Claim)
 	next, ok := m.supersede(s.run)
 	if !ok {
 		return next, s.superseded(fmt.Sprintf("a later run than %s has changed user %q", s.run, subject.name), "nothing: the later run goes on")
