@@ -24,7 +24,7 @@ func TestNextCommandsAreComplete(t *testing.T) {
 		"rotate": next.Rotate("db-admin"), "supply": next.Supply("db-admin"), "deliver": next.Deliver("db-admin"),
 		"withdraw": next.Withdraw("/run/app/$5.env"),
 		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
-		"clock": next.ConfirmClock(), "grant": next.Grant(), "recovery": next.AcceptRecovery(),
+		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke("reader", "db-admin", "upstream/db"), "recovery": next.AcceptRecovery(),
 		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"),
 	} {
 		t.Run(of, func(t *testing.T) {

@@ -52,6 +52,9 @@ func (p *printer) recovered(report recovery.Report, dry bool) {
 	if report.Estate != "" {
 		p.linef("%s: secrets that only a newer estate declares are kept without being tried", report.Estate)
 	}
+	for _, one := range report.Grants {
+		p.linef("%s", visible(one))
+	}
 	for _, s := range report.Secrets {
 		p.linef("%s: %s: %s", s.Secret, s.Action, s.Why)
 		if s.GaveUp != "" {

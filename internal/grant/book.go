@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 const (
 	key    = "grants"
 	schema = 1
+
+	stepGranted = "granted"
+	stepRevoked = "grant-revoked"
 )
 
 // Records keeps Custody's own documents under compare-and-set; see authority.Store.
@@ -106,9 +110,6 @@ func (b *Book) Follow(ctx context.Context, by string, wanted []Grant) error {
 	})
 }
 
-// Settle puts on record what a crash kept from it.
-func (b *Book) Settle(ctx context.Context) error { return b.change(ctx, func(*document) {}) }
-
 func (d *document) has(g Grant) bool {
 	return slices.ContainsFunc(d.Entries, func(e Entry) bool { return e.Grant == g })
 }
@@ -117,7 +118,7 @@ func (b *Book) add(held *document, g Grant, by, reason string, file bool) Entry 
 	entry := Entry{Grant: g, By: by, Reason: reason, At: b.Now().UTC(), File: file}
 	held.Entries = append(held.Entries, entry)
 	slices.SortFunc(held.Entries, func(a, b Entry) int { return Compare(a.Grant, b.Grant) })
-	held.Owed = append(held.Owed, b.event("granted", g, by, reason))
+	held.Owed = append(held.Owed, b.event(stepGranted, g, by, reason))
 	return entry
 }
 
@@ -129,7 +130,7 @@ func (b *Book) drop(held *document, by, reason string, which func(Entry) bool) (
 			continue
 		}
 		gone = append(gone, entry)
-		held.Owed = append(held.Owed, b.event("grant-revoked", entry.Grant, by, reason))
+		held.Owed = append(held.Owed, b.event(stepRevoked, entry.Grant, by, reason))
 	}
 	held.Entries = kept
 	return gone
@@ -138,12 +139,54 @@ func (b *Book) drop(held *document, by, reason string, which func(Entry) bool) (
 func (b *Book) event(step string, g Grant, by, reason string) audit.Event {
 	event := audit.Event{
 		Run: b.NewRun(), Step: step, Workflow: "operation", By: by, Reason: reason, Result: "ok",
-		Detail: fmt.Sprintf("%s of %s: %s", g.Kind, g.Of, g.To), At: b.Now(),
+		Detail: detail(g), At: b.Now(),
 	}
 	if g.Kind == Reader {
 		event.Secret = g.Of
 	}
 	return event
+}
+
+// detail names a grant on the record of events.
+func detail(g Grant) string { return fmt.Sprintf("%s of %s: %s", g.Kind, g.Of, g.To) }
+
+// Revoked are the grants that the record of events says were revoked and not granted since, by what it calls them.
+type Revoked map[string]audit.Event
+
+// RevokedIn reads the events of operations, in the order of the record.
+func RevokedIn(events iter.Seq2[audit.Event, error]) (Revoked, error) {
+	revoked := Revoked{}
+	for event, err := range events {
+		if err != nil {
+			return nil, fmt.Errorf("looking for grants that were revoked: %w", err)
+		}
+		switch event.Step {
+		case stepGranted:
+			delete(revoked, event.Detail)
+		case stepRevoked:
+			revoked[event.Detail] = event
+		}
+	}
+	return revoked, nil
+}
+
+// Amend revokes what was revoked already: an older authority that was put back grants it still. It puts on record what is
+// owed to it, too: what a crash kept from it, or that it was older than something outside.
+func (b *Book) Amend(ctx context.Context, revoked Revoked) error {
+	return b.change(ctx, func(held *document) {
+		owed := map[string]bool{}
+		for _, event := range held.Owed {
+			owed[event.Detail] = event.Step == stepGranted
+		}
+		for _, entry := range slices.Clone(held.Entries) {
+			event, was := revoked[detail(entry.Grant)]
+			if !was || owed[event.Detail] { // it was granted again, and that is not on record yet
+				continue
+			}
+			why := fmt.Sprintf("%s revoked it at %s (%s), and the authority that was put back is older", event.By, event.At.UTC().Format(time.RFC3339), event.Reason)
+			b.drop(held, "custody", why, func(e Entry) bool { return e.Grant == entry.Grant })
+		}
+	})
 }
 
 // change edits the record under compare-and-set, and puts what was done on record. Called again after a crash, it first
@@ -167,7 +210,9 @@ func (b *Book) change(ctx context.Context, edit func(*document)) error {
 			}
 		}
 		for _, event := range held.Owed {
-			if err := b.Events.Append(ctx, event); err != nil {
+			if err := b.Events.Append(ctx, event); errors.Is(err, audit.ErrBehind) {
+				return nil // nothing goes on record before an older state was accepted: it is owed until then
+			} else if err != nil {
 				return fmt.Errorf("putting the grants on record: %w", err)
 			}
 		}

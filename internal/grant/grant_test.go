@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +23,20 @@ import (
 
 // events are on record once by run and step.
 type events struct {
-	held map[string]audit.Event
-	list []string
-	fail error
+	held  map[string]audit.Event
+	order []audit.Event
+	list  []string
+	fail  error
+}
+
+func (e *events) all() iter.Seq2[audit.Event, error] {
+	return func(yield func(audit.Event, error) bool) {
+		for _, event := range e.order {
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (e *events) Append(_ context.Context, event audit.Event) error {
@@ -34,6 +46,7 @@ func (e *events) Append(_ context.Context, event audit.Event) error {
 	id := string(event.Run) + event.Step
 	if _, there := e.held[id]; !there {
 		e.held[id] = event
+		e.order = append(e.order, event)
 		e.list = append(e.list, fmt.Sprintf("%s by %s because %s: %s", event.Step, event.By, event.Reason, event.Detail))
 	}
 	return nil
@@ -100,13 +113,101 @@ func TestCrashBeforeTheEvent(t *testing.T) {
 	}
 	kept.fail = nil
 	for range 2 {
-		if err := b.Settle(t.Context()); err != nil {
+		if err := b.Amend(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if want := "granted by ann because why: endpoint of db: db.internal:5432"; len(kept.list) != 1 || kept.list[0] != want {
 		t.Errorf("on record is %q, want %q", kept.list, want)
 	}
+}
+
+// An authority of an earlier day granted again what had been revoked since, though the record said so.
+func TestOlderAuthorityGrantsNothingThatWasRevoked(t *testing.T) {
+	for name, test := range map[string]struct {
+		since func(*grant.Book) error
+		want  []string
+	}{
+		"nothing":           {func(*grant.Book) error { return nil }, []string{"endpoint db db.internal:5432 false", "reader admin upstream/db false"}},
+		"one was revoked":   {func(b *grant.Book) error { return revoke(t, b, place) }, []string{"reader admin upstream/db false"}},
+		"and granted again": {func(b *grant.Book) error { return errors.Join(revoke(t, b, place), add(t, b, place)) }, []string{"endpoint db db.internal:5432 false", "reader admin upstream/db false"}},
+		"the file said less": {
+			func(b *grant.Book) error {
+				return errors.Join(b.Follow(t.Context(), "file", []grant.Grant{{Kind: grant.Recipient, Of: "prod", To: "a"}}), b.Follow(t.Context(), "file", nil))
+			},
+			[]string{"endpoint db db.internal:5432 false", "reader admin upstream/db false"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			older, kept := book(t)
+			newer, _ := book(t)
+			newer.Events, newer.NewRun = kept, func() authority.RunID { return authority.RunID(fmt.Sprint("newer-", len(kept.list))) }
+			if err := errors.Join(add(t, older, place, reader), add(t, newer, place, reader), test.since(newer)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				revoked, err := grant.RevokedIn(kept.all())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := older.Amend(t.Context(), revoked); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(test.want, granted(t, older)); diff != "" {
+				t.Errorf("granted are (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What was granted again and is not on record yet is not taken for what was revoked before.
+func TestGrantThatIsOwedToTheRecordStays(t *testing.T) {
+	b, kept := book(t)
+	if err := errors.Join(add(t, b, place), revoke(t, b, place)); err != nil {
+		t.Fatal(err)
+	}
+	kept.fail = errors.New("the disk is full")
+	if add(t, b, place) == nil {
+		t.Fatal("it is said to be granted")
+	}
+	revoked, _ := grant.RevokedIn(kept.all())
+	if kept.fail = nil; b.Amend(t.Context(), revoked) != nil || len(granted(t, b)) != 1 {
+		t.Errorf("granted are %q, want what was granted last", granted(t, b))
+	}
+}
+
+// While the record takes no events, because it is older than something outside knows of, a grant can be taken back.
+func TestRevokedWhileTheRecordIsBehind(t *testing.T) {
+	b, kept := book(t)
+	if err := add(t, b, place); err != nil {
+		t.Fatal(err)
+	}
+	kept.fail = fmt.Errorf("appending: %w", audit.ErrBehind)
+	if err := revoke(t, b, place); err != nil || len(granted(t, b)) > 0 {
+		t.Errorf("revoking it: %v, and granted are %q", err, granted(t, b))
+	}
+	kept.fail = nil
+	for range 2 {
+		if err := b.Amend(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(kept.list) != 2 || !strings.HasPrefix(kept.list[1], "grant-revoked by bob") {
+		t.Errorf("on record is %q", kept.list)
+	}
+}
+
+func add(t *testing.T, b *grant.Book, grants ...grant.Grant) error {
+	t.Helper()
+	_, err := b.Add(t.Context(), "ann", "why", grants)
+	return err
+}
+
+func revoke(t *testing.T, b *grant.Book, grants ...grant.Grant) error {
+	t.Helper()
+	_, err := b.Revoke(t.Context(), "bob", "it moved", grants)
+	return err
 }
 
 // Two change it at once: neither is lost.

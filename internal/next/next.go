@@ -52,6 +52,11 @@ func ConfirmClock() string { return quote("custody clock confirm") }
 // Grant shows what the estate asks for and is not granted, and asks.
 func Grant() string { return quote("custody grant --current" + reason) }
 
+// Revoke takes a grant back.
+func Revoke[Kind ~string](kind Kind, of, to string) string {
+	return quote(fmt.Sprintf("custody grant revoke %s %s %s%s", string(kind), word(of), word(to), reason))
+}
+
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 

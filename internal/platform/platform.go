@@ -194,7 +194,7 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 	}
 	status.Standing = phase.Of(facts)
 	if why := p.Recovering(); why != "" {
-		status.Findings = append(status.Findings, "recovering: "+why)
+		status.Findings = append(append(status.Findings, "recovering: "+why), p.olderGrants()...)
 	}
 	if p.Machine != nil {
 		status.Findings = append(status.Findings, p.Machine()...)

@@ -105,6 +105,27 @@ func (p *Platform) recovering() []string {
 	return reasons
 }
 
+// olderGrants are what people granted in a state that something outside is newer than, each with the command that revokes it:
+// only people know whether it was revoked since. What the record says of that the grants follow by themselves, and a grants
+// file is the newest there is.
+func (p *Platform) olderGrants() []string {
+	p.mu.Lock()
+	older := len(p.newer) > 0
+	p.mu.Unlock()
+	if !older && (p.Recovery == nil || len(p.Recovery.Record.Ahead()) == 0) {
+		return nil
+	}
+	entries, _ := p.Grants.Entries()
+	var found []string
+	for _, entry := range entries {
+		if !entry.File {
+			found = append(found, fmt.Sprintf("granted in the older state by %s: %s; if that was revoked since, revoke it before you accept: %s",
+				entry.By, entry.Grant, next.Revoke(entry.Kind, entry.Of, entry.To)))
+		}
+	}
+	return found
+}
+
 // refuseWhileRecovering refuses what would change anything.
 func (p *Platform) refuseWhileRecovering() error {
 	why := p.Recovering()

@@ -180,6 +180,8 @@ type How struct {
 	// takes that upon themselves.
 	Estate     string
 	KeptEstate bool
+	// Grants are what people granted that may have been revoked in the newer state.
+	Grants []string
 }
 
 // Report is what accepting does, or did.
@@ -187,7 +189,9 @@ type Report struct {
 	// Was is why the platform was recovering.
 	Was []string `json:"was,omitempty"`
 	// Estate says why the estate in force may not declare all that a newer one does.
-	Estate  string    `json:"estate,omitempty"`
+	Estate string `json:"estate,omitempty"`
+	// Grants are what people granted in the older state, with the command that revokes each.
+	Grants  []string  `json:"grants,omitempty"`
 	Secrets []Outcome `json:"secrets"`
 	// Requests is how many open requests of the older state are dropped.
 	Requests int `json:"requests,omitempty"`
@@ -206,7 +210,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Was: was, Estate: how.Estate, Requests: len(requests), Secrets: []Outcome{}}
+	report := Report{Was: was, Estate: how.Estate, Grants: how.Grants, Requests: len(requests), Secrets: []Outcome{}}
 	for _, c := range cases {
 		report.Secrets = append(report.Secrets, c.outcome())
 	}
@@ -226,7 +230,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 		accepted.GivenUp = append(accepted.GivenUp, outside.Data)
 	}
 	report.Incarnation, err = e.Authority.Renew(ctx, from, func(next authority.Incarnation) (authority.Renewal, error) {
-		return e.renewal(cases, accepted, next, by, reason, was, requests)
+		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests)
 	})
 	if err != nil {
 		return Report{}, fmt.Errorf("accepting the state that was put back: %w", err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
@@ -38,6 +39,8 @@ type grants struct {
 	entries []grant.Entry
 	known   bool // entries were read
 	places  grant.Known
+	// amended: what the record says was revoked was taken back.
+	amended bool
 	// uncopied: the copy beside the state is older than entries.
 	uncopied bool
 	file     []byte
@@ -55,11 +58,7 @@ func (g *grants) Refresh(ctx context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fault = ""
-	err := g.follow(ctx)
-	if err == nil && !g.known && g.parts.store != (unborn{}) {
-		err = g.book.Settle(ctx)
-	}
-	if err != nil {
+	if err := errors.Join(g.amend(ctx), g.follow(ctx)); err != nil {
 		g.fault = err.Error()
 	}
 	entries, err := g.book.Load(ctx)
@@ -79,6 +78,24 @@ func (g *grants) Refresh(ctx context.Context) bool {
 		}
 	}
 	return changed
+}
+
+// amend revokes, once for each start, what the record says was revoked, and puts on record what is owed to it. Its cost is one
+// reading of the record at the start, then one read of what is granted.
+func (g *grants) amend(ctx context.Context) error {
+	if g.parts.store == (unborn{}) {
+		return nil
+	}
+	var revoked grant.Revoked
+	if !g.amended {
+		var err error
+		if revoked, err = grant.RevokedIn(g.parts.record.Events(ctx, audit.Filter{Workflow: "operation"})); err != nil {
+			return err
+		}
+	}
+	err := g.book.Amend(ctx, revoked)
+	g.amended = g.amended || err == nil
+	return err
 }
 
 // follow takes up what the grants file says, if that is another than what is on record. It is looked at twice: whoever writes
