@@ -68,6 +68,9 @@ func (p *Platform) regrant(grants []grant.Grant, change func() ([]grant.Entry, e
 	if err := wellFormed(grants); err != nil {
 		return nil, err
 	}
+	if err := p.refuseWhileRecovering(); err != nil { // it would be in force, and the record takes no event of it
+		return nil, err
+	}
 	changed, err := change()
 	if err != nil {
 		return nil, err

@@ -130,4 +130,27 @@ func TestEscrowKeepsTheHonouredCandidate(t *testing.T) {
 	want(20, 21, 22)
 	run(1, true) // the clock was set back
 	want(1, 20, 21, 22)
+	// An older state is accepted, by which the value of record is another run's: what is honoured is one of those that are kept.
+	entry, err := entries.Load(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Current = &authority.VersionID{Run: "run-30", Number: 2}
+	if err := entries.Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadDir(filepath.Join(dir, "escrow", "shop", "admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 31; n <= 35; n++ {
+		run(n, false)
+	}
+	after, err := os.ReadDir(filepath.Join(dir, "escrow", "shop", "admin"))
+	if err != nil || len(after) != len(before)+5 {
+		t.Errorf("%d are kept, %v, want the %d of before and 5 more", len(after), err, len(before))
+	}
+	run(36, true)
+	run(37, false)
+	want(35, 36, 37)
 }

@@ -23,7 +23,7 @@ const escrowed = 3
 
 // escrow keeps admin candidates beside the authority, encrypted to the root, so that a lost authority does not lock
 // everybody out of an upstream. The newest few stay, and all since the last completed run, whose candidate is the one that
-// is honoured, however many runs were undone after it. Run ids sort by time.
+// is honoured, however many runs were undone after it. After an older state was accepted all stay until then. Run ids sort by time.
 type escrow struct {
 	state      *durable.Folder
 	recipients []string
@@ -63,6 +63,9 @@ func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.Ru
 		return err
 	}
 	kept = slices.DeleteFunc(kept, func(name string) bool { return !strings.HasSuffix(name, ".age") })
+	if !slices.Contains(kept, string(entry.Current.Run)+".age") {
+		return nil // handed over, or accepted with an older state: which of these is honoured is not known before a run completes
+	}
 	for _, old := range kept[:max(0, len(kept)-escrowed)] {
 		if old >= string(entry.Current.Run)+".age" || old == name { // an id of now may be an early one, by a clock set back
 			continue

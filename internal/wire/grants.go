@@ -45,6 +45,8 @@ type grants struct {
 	uncopied bool
 	file     []byte
 	fault    string
+	// recovering says why nothing may be changed; see platform.Platform.Recovering.
+	recovering func() string
 	// pause is the time between two looks at a file that changed.
 	pause func()
 }
@@ -124,6 +126,9 @@ func (g *grants) follow(ctx context.Context) error {
 		}
 	}
 	if g.parts.store != (unborn{}) {
+		if why := g.recovering(); why != "" && !says(known, wanted) { // it would be in force, and the record takes no event of it
+			return fmt.Errorf("the grants file %s is taken up once the platform is no longer recovering, and what it said before holds: %s", name, why)
+		}
 		if err := g.book.Follow(ctx, "file "+name, wanted); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func followed(t *testing.T) (g *grants, write func(...grant.Grant), taken func()
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "grants.yaml")
 	g = &grants{
-		parts: &parts{host: v1alpha1.HostSpec{Grants: file}}, pause: func() {},
+		parts: &parts{host: v1alpha1.HostSpec{Grants: file}}, pause: func() {}, recovering: func() string { return "" },
 		book: grant.Book{
 			Records: memory.New(memory.Config{Incarnation: "one"}), Events: nobody{}, Now: Now, NewRun: func() authority.RunID { return "run" },
 		},
@@ -65,6 +65,23 @@ func TestAGrantsFileIsTakenUpOnceTwoLooksAgree(t *testing.T) {
 	g.file = nil // as a process begins
 	if err := g.follow(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// What a grants file says came into force while the record took no event of it.
+func TestAGrantsFileWaitsWhileRecovering(t *testing.T) {
+	g, write, taken := followed(t)
+	write(grant.Grant{Kind: grant.Endpoint, Of: "db", To: "db.internal:5432"})
+	why := "an older state was put back, or `custody recover accept --reason TEXT` goes on with this one"
+	g.recovering = func() string { return why }
+	for range 2 {
+		if err := g.follow(t.Context()); err == nil || !strings.Contains(err.Error(), why) || taken() != 0 {
+			t.Errorf("while recovering: %v, and %d grants are on record", err, taken())
+		}
+	}
+	why = ""
+	if err := g.follow(t.Context()); err != nil || taken() != 1 {
+		t.Errorf("afterwards: %v, and %d grants are on record, want 1", err, taken())
 	}
 }
 

@@ -386,6 +386,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	clock := trigger.NewClock(p.values, Now, steady)
 	p.grants = &grants{
 		parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
+		recovering: func() string { return p.platform.Recovering() },
 	}
 	p.seeds = &seeds{parts: p}
 	p.seeds.changed()
