@@ -24,6 +24,12 @@ const groupReads = 0o040
 // history has not begun, and nil where it never noted any. See Places.
 type Known map[authority.Path][]string
 
+// Used reports whether values of a secret that there are may hold those of an input.
+func (k Known) Used(declared, input *intent.Secret) bool {
+	places, begun := k[declared.Path]
+	return begun && (places == nil || slices.Contains(places, inputPlace(input)))
+}
+
 // Places is what a secret's history is to note before its values are first given to anybody: the places where consumers may
 // read them, its own and those of what is computed from it, and what it is computed from. What waits for a grant is left
 // out. A place is a folder of the host or one beneath it, with who may read there: the owner of its files or, by its group,

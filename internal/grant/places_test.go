@@ -125,3 +125,13 @@ func TestPlacesThatWaitAreNotNoted(t *testing.T) {
 		t.Errorf("noted is %q", got)
 	}
 }
+
+// A derived secret that asks for another input has not used it: its file holds nothing of that.
+func TestAnInputThatIsAskedForWasNotUsed(t *testing.T) {
+	estate := estateOf(nil)
+	password, url, token := estate.Secrets["password"], estate.Secrets["url"], estate.Secrets["token"]
+	known := noted(estate)
+	if !known.Used(url, password) || known.Used(url, token) || known.Used(token, password) {
+		t.Errorf("used: %t, another: %t, by another: %t", known.Used(url, password), known.Used(url, token), known.Used(token, password))
+	}
+}

@@ -194,6 +194,7 @@ func (g *grants) set() grant.Set {
 
 // wanting is what waits for a grant: secrets, and consumers by secret and name with why they are held.
 type wanting struct {
+	places    grant.Known
 	missing   []grant.Need
 	secrets   map[string]grant.Need
 	consumers map[string]map[string]string
@@ -248,7 +249,7 @@ func (g *grants) wanting(estate *intent.Estate) wanting {
 	places := g.places // it is replaced, not changed
 	g.mu.Unlock()
 	missing := grant.Missing(estate, granted, places)
-	w := wanting{missing, grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
+	w := wanting{places, missing, grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
 	for _, need := range missing {
 		if need.Consumer == "" {
 			for _, reader := range need.Holds {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
@@ -39,8 +40,9 @@ type readers map[string]reader
 // reader is one consumer's claim on a file. It is barred while what it takes is not granted: it may not have the value.
 type reader struct {
 	who, barred string
-	// mode, when set, is what is not granted: the file may be read as it was delivered with another.
-	mode fs.FileMode
+	// mode, when set, and owner are what is not granted: the file may be read as it was delivered with others.
+	mode  fs.FileMode
+	owner [2]int
 }
 
 func (l leftovers) readers(estate *intent.Estate) readers {
@@ -49,7 +51,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 	for _, name := range estate.SecretNames() {
 		declared := estate.Secrets[name]
 		barred := ""
-		if need, held := wanting.secrets[name]; held && need.Kind == grant.Reader && declared.Spec.Origin.Derived != nil {
+		if need, held := wanting.secrets[name]; held && need.Kind == grant.Reader && declared.Spec.Origin.Derived != nil && wanting.places.Used(declared, estate.Secrets[need.Of]) {
 			barred = "waits for " + need.Waiting()
 		}
 		for _, consumer := range declared.Consumers {
@@ -61,7 +63,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 			if held := wanting.consumers[name][consumer.Name]; held != "" && barred == "" {
 				one.barred = "is " + held
 				if mode, err := strconv.ParseUint(to.Mode, 8, 32); err == nil {
-					one.mode = fs.FileMode(mode)
+					one.mode, one.owner = fs.FileMode(mode), ownerOrNobody(to)
 				}
 			}
 			at := filepath.Join(l.host.Folders[to.Folder], to.Path)
@@ -73,13 +75,22 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 	return all
 }
 
+// ownerOrNobody is the user and the group that a consumer names; one that this machine does not have owns no file.
+func ownerOrNobody(to *v1alpha1.FileConsumer) [2]int {
+	uid, gid, err := file.LookupOwner(to.User, to.Group)
+	if err != nil {
+		return [2]int{-2, -2}
+	}
+	return [2]int{uid, gid}
+}
+
 // left says why nobody is to read a file, "" when somebody is.
 func (r readers) left(one file.Leftover) string {
 	declared, is := r[one.File]
 	switch {
 	case !is:
 		return "no consumer of the estate is for that file any more"
-	case declared.barred == "" || declared.mode != 0 && declared.mode != one.Mode:
+	case declared.barred == "" || declared.mode != 0 && (declared.mode != one.Mode || declared.owner != one.Owner):
 		return ""
 	}
 	return declared.who + " may not have it: it " + declared.barred

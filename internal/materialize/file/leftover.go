@@ -40,6 +40,8 @@ type Leftover struct {
 	Version     authority.VersionID
 	// Mode is the one that the file was delivered with.
 	Mode fs.FileMode
+	// Owner are the user and the group that it was given, durable.Keep for each that was left as it came.
+	Owner [2]int
 
 	folder, path string
 	held         stamp
@@ -86,7 +88,7 @@ func Leftovers(folder string, wanted func(file string) bool) ([]Leftover, error)
 func leftover(folder, file string, s stamp) Leftover {
 	at := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+stampSuffix)
 	return Leftover{
-		File: filepath.Join(folder, file), Stamp: filepath.Join(folder, at), Secret: s.Secret, Version: s.Version, Mode: s.As.Mode,
+		File: filepath.Join(folder, file), Stamp: filepath.Join(folder, at), Secret: s.Secret, Version: s.Version, Mode: s.As.Mode, Owner: [2]int{s.As.UID, s.As.GID},
 		folder: folder, path: file, held: s,
 	}
 }
