@@ -119,7 +119,13 @@ func (a *app) completeSecrets(c *cobra.Command, _ []string, _ string) ([]cobra.C
 			return found, cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	for _, declared := range scaffold.Secrets(a.estateFolder(c)) {
+	folder := a.estateFolder(c)
+	ctx, cancel := context.WithTimeout(context.Background(), completing)
+	defer cancel()
+	if wire.Reachable(ctx, folder) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, declared := range scaffold.Secrets(folder) {
 		if !sealing || declared.Sealed {
 			offer(declared.Name, declared.Purpose, declared.Derived)
 		}

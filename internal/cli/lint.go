@@ -41,11 +41,11 @@ Exit code 3 means faults; any other but 0 means that it could not look.`,
   custody lint --explain path-duplicate`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: map[string]string{answers: "yes"},
-		RunE: a.run(func(_ context.Context, args []string) error {
+		RunE: a.run(func(ctx context.Context, args []string) error {
 			if explain != "" {
 				return a.explainRule(explain)
 			}
-			return a.lint(args, environment)
+			return a.lint(ctx, args, environment)
 		}),
 	}
 	cmd.Flags().StringVar(&environment, "environment", "", "look at this `environment` only")
@@ -63,7 +63,7 @@ type linted struct {
 	NotGranted []grant.Need `json:"notGranted,omitempty"`
 }
 
-func (a *app) lint(args []string, environment string) error {
+func (a *app) lint(ctx context.Context, args []string, environment string) error {
 	result := linted{Faults: []intent.Fault{}}
 	host, err := a.lintedHost(args, &result)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *app) lint(args []string, environment string) error {
 		result.Estate = args[0]
 	}
 	if result.Estate != "" {
-		if err := result.estate(host, environment); err != nil {
+		if err := result.estate(ctx, host, environment); err != nil {
 			return err
 		}
 	}
@@ -131,13 +131,21 @@ func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, err
 }
 
 // estate adds the estate's faults: in every environment as declared, and on this host in the host's own.
-func (l *linted) estate(host *v1alpha1.HostSpec, environment string) error {
+func (l *linted) estate(ctx context.Context, host *v1alpha1.HostSpec, environment string) error {
 	looks := []intent.Options{{Environment: environment}}
 	if host != nil {
 		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Host: host, Privileged: os.Geteuid() == 0})
 	}
 	for _, options := range looks {
-		estate, faults, err := intent.Load(l.Estate, options)
+		type read struct {
+			estate *intent.Estate
+			faults []intent.Fault
+		}
+		found, err := wire.WithinBounds(ctx, l.Estate, func() (read, error) {
+			estate, faults, err := intent.Load(l.Estate, options)
+			return read{estate, faults}, err
+		})
+		estate, faults := found.estate, found.faults
 		if err != nil {
 			return fmt.Errorf("linting %s: %w", l.Estate, err)
 		}

@@ -54,7 +54,7 @@ A value that was handed over already lives in the authority; sealing another one
 		RunE: a.run(func(ctx context.Context, args []string) (err error) {
 			s.Secret = args[0]
 			elsewhere := s.Estate != ""
-			if err = a.sealPlace(&s, identity, grants); err != nil {
+			if err = a.sealPlace(ctx, &s, identity, grants); err != nil {
 				return err
 			}
 			if s.Granted == nil && !unchecked {
@@ -114,14 +114,17 @@ func sealArgs(_ *cobra.Command, args []string) error {
 }
 
 // sealPlace finds the estate, the identities that open what is sealed there, and what is granted.
-func (a *app) sealPlace(s *scaffold.Sealing, identity, grants string) (err error) {
+func (a *app) sealPlace(ctx context.Context, s *scaffold.Sealing, identity, grants string) (err error) {
+	if err := wire.Reachable(ctx, s.Estate); err != nil {
+		return err
+	}
 	if identity != "" {
 		if s.Identities, err = root.Load(identity); err != nil {
 			return err
 		}
 	}
 	if s.Estate == "" || !a.noHost() && (identity == "" || grants == "") {
-		if err := a.sealHost(s, identity == ""); err != nil {
+		if err := a.sealHost(ctx, s, identity == ""); err != nil {
 			return err
 		}
 	}
@@ -136,13 +139,16 @@ func (a *app) sealPlace(s *scaffold.Sealing, identity, grants string) (err error
 }
 
 // sealHost takes from the host what was not given.
-func (a *app) sealHost(s *scaffold.Sealing, identity bool) error {
+func (a *app) sealHost(ctx context.Context, s *scaffold.Sealing, identity bool) error {
 	host, err := wire.LoadHost(a.hostFile())
 	if err != nil {
 		return err
 	}
 	if s.Estate == "" {
 		s.Estate = near(host.Estate)
+	}
+	if err := wire.Reachable(ctx, host.Estate); err != nil {
+		return err
 	}
 	own := sameFolder(s.Estate, host.Estate) // what is granted is granted to one platform
 	if identity && host.BootstrapIdentity != "" {

@@ -233,9 +233,27 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests)
 	})
 	if err != nil {
-		return Report{}, fmt.Errorf("accepting the state that was put back: %w", err)
+		err = fmt.Errorf("accepting the state that was put back: %w", err)
+		if outward.GoesOn(err) {
+			err = mayLand{err}
+		}
+		return Report{}, err
 	}
 	return report, e.Settle(context.WithoutCancel(ctx)) // what was accepted is put on record though its caller has gone
+}
+
+// mayLand is the error of an acceptance that the authority did not answer.
+type mayLand struct{ error }
+
+func (m mayLand) Error() string {
+	return m.error.Error() + "; it may still take effect, as a whole or not at all, and nothing else is done before that is known"
+}
+
+func (m mayLand) Unwrap() error { return m.error }
+
+// Hint is the next move.
+func (mayLand) Hint() string {
+	return "mend what holds up the authority's disk, then run the same command again: it goes on from whichever it is"
 }
 
 // requests are the keys of the open requests: what was asked of the newer state is not asked again.

@@ -466,3 +466,54 @@ func TestPartOfAnOlderStateGivesNoCheckpointUp(t *testing.T) {
 		t.Errorf("got %v, and %d checkpoints given up", err, len(w.givenUp))
 	}
 }
+
+// stalls is an authority that takes no change of incarnation before its gate opens, whatever its context says.
+type stalls struct {
+	store
+	gate chan struct{}
+}
+
+func (s stalls) Renew(ctx context.Context, from authority.Incarnation, plan func(authority.Incarnation) (authority.Renewal, error)) (authority.Incarnation, error) {
+	<-s.gate
+	return s.store.Renew(context.WithoutCancel(ctx), from, plan)
+}
+
+// TestAnAuthorityThatHangsHoldsUpNoAcceptance: it was waited for without a bound. What was given up may land, as a whole.
+func TestAnAuthorityThatHangsHoldsUpNoAcceptance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		engine, gate := w.engine(&crash{}), make(chan struct{})
+		engine.Authority = outward.NewRenewing(stalls{store{w.store, &crash{}}, gate}, engine.Calls)
+		accept := func() (time.Duration, error) {
+			began := time.Now()
+			_, err := engine.Accept(t.Context(), "test", "the disk was lost", []string{"elsewhere is ahead"},
+				[]Secret{{Name: "db", Path: path, Upstream: accepts{passwords: []string{"first"}}, Seeded: true}}, How{})
+			return time.Since(began), err
+		}
+		wantOpen := func(within time.Duration) {
+			t.Helper()
+			took, err := accept()
+			hinted, has := errors.AsType[interface {
+				error
+				Hint() string
+			}](err)
+			if !outward.GoesOn(err) || !has || !strings.Contains(hinted.Error(), "may still take effect") || hinted.Hint() == "" || took > within {
+				t.Errorf("got %v after %s, want what may still land within %s", err, took, within)
+			}
+			if !w.untouched() {
+				t.Error("something was changed")
+			}
+		}
+		wantOpen(10 * time.Minute)
+		wantOpen(0)
+		close(gate)
+		synctest.Wait()
+		if err := engine.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.done("once it landed")
+		if took, err := accept(); err != nil || took > 0 {
+			t.Errorf("accepting what has landed: %v after %s", err, took)
+		}
+	})
+}

@@ -13,12 +13,9 @@ import (
 )
 
 // lose has the upstream fail over to a server that had not the change in hand, where that is the fault. What takes a run back
-// is not lost here: TestUpstreamLosesAnUndo and TestUpstreamLosesTheRemovalOfACandidate lose that.
+// is lost at once, and not later: nobody asks once the run is over.
 func (w *World) lose(a account, before upstreammemory.Snapshot) {
 	run := w.entry(a.path).Live
-	if run != nil && run.Step == journal.Undoing {
-		return
-	}
 	fail := func() {
 		a.to.FailOver(before)
 		for path, s := range w.secrets {
@@ -36,7 +33,7 @@ func (w *World) lose(a account, before upstreammemory.Snapshot) {
 		a.to.SetDown(true)
 		w.At(silence, func() { a.to.SetDown(false) })
 	case LostSoon:
-		if run != nil && run.Base > 0 { // a first credential has none to fall back to
+		if run != nil && run.Base > 0 && run.Step != journal.Undoing { // a first credential has none to fall back to
 			w.At(soon, fail)
 		}
 	}

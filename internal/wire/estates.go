@@ -16,7 +16,8 @@ import (
 
 // estates loads the estate, and keeps a copy of the last one that was in force.
 type estates struct {
-	parts *parts
+	parts  *parts
+	folder *estateFolder
 	// sound is the digest of the estate that CheckEstate found nothing wrong with last.
 	sound string
 	// agreed is the sum of the files that two looks agreed on last.
@@ -26,7 +27,7 @@ type estates struct {
 }
 
 func newEstates(p *parts) *estates {
-	e := &estates{parts: p, pause: func() { time.Sleep(lookGap) }}
+	e := &estates{parts: p, folder: newEstateFolder(p.host.Estate), pause: func() { time.Sleep(lookGap) }}
 	e.agreed, _ = e.keptSum(keptEstate) // what is kept was agreed on
 	return e
 }
@@ -53,9 +54,9 @@ func (e *estates) load() (*intent.Estate, error) {
 }
 
 // settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
-// is meant. One that is as it was agreed on before takes one look.
+// is meant. One that is as it was agreed on before takes one look. A folder that hangs is given up after one.
 func (e *estates) settled() (*intent.Files, error) {
-	before, err := intent.Read(e.parts.host.Estate)
+	before, err := e.folder.files()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (e *estates) settled() (*intent.Files, error) {
 			return before, nil
 		}
 		e.pause()
-		after, err := intent.Read(e.parts.host.Estate)
+		after, err := e.folder.files()
 		if err != nil {
 			return nil, err
 		}

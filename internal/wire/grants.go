@@ -34,6 +34,8 @@ const maxGrants = 1 << 20
 type grants struct {
 	parts *parts
 	book  grant.Book
+	// estate is the folder that the grants file must not lie in.
+	estate *estateFolder
 
 	mu      sync.Mutex
 	entries []grant.Entry
@@ -107,7 +109,7 @@ func (g *grants) follow(ctx context.Context) error {
 	if name == "" {
 		return nil
 	}
-	data, wanted, err := readGrants(name, g.parts.host.Estate)
+	data, wanted, err := readGrants(name, g.estate)
 	if err != nil || g.file != nil && bytes.Equal(data, g.file) {
 		return err
 	}
@@ -117,7 +119,7 @@ func (g *grants) follow(ctx context.Context) error {
 	}
 	if !says(known, wanted) {
 		g.pause()
-		again, _, err := readGrants(name, g.parts.host.Estate)
+		again, _, err := readGrants(name, g.estate)
 		if err != nil {
 			return err
 		}
@@ -285,7 +287,7 @@ func (g *grants) Revoke(ctx context.Context, by, reason string, unwanted []grant
 
 // readGrants reads an operator's grants file, if it is believed as a host file is, before and after it was read; it must lie
 // outside of the estate, which would otherwise grant to itself.
-func readGrants(name, estate string) ([]byte, []grant.Grant, error) {
+func readGrants(name string, estate *estateFolder) ([]byte, []grant.Grant, error) {
 	if err := outside(name, estate); err != nil {
 		return nil, nil, err
 	}
@@ -320,20 +322,23 @@ func readAtMost(name string, most int64) ([]byte, error) {
 
 // ReadGrants reads an operator's grants file. Estate is the folder that it must not lie in, "" when there is none.
 func ReadGrants(name, estate string) ([]grant.Grant, error) {
-	_, wanted, err := readGrants(name, estate)
+	_, wanted, err := readGrants(name, newEstateFolder(estate))
 	return wanted, err
 }
 
 // outside refuses a file that lies in the estate, through whichever links.
-func outside(name, estate string) error {
-	if estate == "" {
+func outside(name string, estate *estateFolder) error {
+	if estate == nil {
 		return nil
 	}
 	file, err := filepath.EvalSymlinks(name)
 	if err != nil {
 		return fmt.Errorf("reading the grants file: %w", err)
 	}
-	folder, err := filepath.EvalSymlinks(estate)
+	folder, err := estate.resolved()
+	if problem, hangs := errors.AsType[*server.Problem](err); hangs {
+		return problem
+	}
 	if err != nil {
 		return nil //nolint:nilerr // an estate that is not there holds no file
 	}
@@ -379,7 +384,7 @@ func Granted(host v1alpha1.HostSpec) (grant.Set, error) {
 		return nil, err
 	}
 	if host.Grants != "" {
-		_, wanted, err := readGrants(host.Grants, host.Estate)
+		_, wanted, err := readGrants(host.Grants, newEstateFolder(host.Estate))
 		if err != nil && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}

@@ -207,7 +207,7 @@ func (p *parts) rootRecipients() ([]age.Recipient, error) {
 	}
 	var granted grant.Set
 	if p.host.Grants != "" {
-		_, wanted, err := readGrants(p.host.Grants, p.host.Estate)
+		_, wanted, err := readGrants(p.host.Grants, p.estates.folder)
 		if err != nil {
 			return nil, fmt.Errorf("making the authority: %w", err)
 		}
@@ -385,7 +385,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
 	p.grants = &grants{
-		parts: p, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
+		parts: p, estate: p.estates.folder, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
 		recovering: func() string { return p.platform.Recovering() },
 	}
 	p.seeds = &seeds{parts: p}
@@ -395,7 +395,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Stopping: p.stopping.Load, Calls: p.calls,
 	})
 	recoveries := recovery.New(recovery.Config{
-		Authority: p.store, Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
+		Authority: outward.NewRenewing(p.store, p.calls), Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
 		Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
 		Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 			return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream, Server: s.Server}, authority.Versioned{Value: v})

@@ -155,25 +155,45 @@ func (t *trial) create(ctx context.Context) (string, error) {
 	return fmt.Sprintf("a credential with the fields %v", made.Names()), nil
 }
 
-// becomes asks until the verdict is the one wanted, for as long as the upstream may take to show a change.
+// measured is for how long a trial goes on asking once the settle time is over: how much longer a change takes to show is what
+// a person has to know.
+const measured = 2 * time.Minute
+
+// becomes asks until the verdict is the one wanted. Later than the upstream may take to show a change is an error, with the
+// time that it took.
 func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, error) {
 	const pause = time.Second
-	began := t.u.Clock()
+	began, shown := t.u.Clock(), time.Duration(-1) // since when each answer was the one wanted
 	for asked := 1; ; asked++ {
+		begins := t.u.Clock().Sub(began)
 		got, err := t.u.Verify(ctx, t.made)
 		past := t.u.Clock().Sub(began)
-		// That it is refused everywhere is known only after the settle time.
-		if got == want && (want == upstream.Accepted || past >= t.u.kind.Settle) {
-			return fmt.Sprintf("%s, asked %d times", got, asked), nil
+		switch {
+		case got != want:
+			shown = -1
+		case shown < 0:
+			shown = begins
 		}
-		if past >= t.u.kind.Settle+pause {
-			return "", fmt.Errorf("%w: the credential is %s after the settle time of %s, want %s (where a change takes longer to show, give kind.settle that time): %w",
-				ErrTrial, got, t.u.kind.Settle, want, or(err))
+		switch {
+		case got == want && shown >= t.u.kind.Settle+pause:
+			return "", fmt.Errorf("%w: the credential was %s only after %s, and the settle time is %s: write `settle: %s` under kind",
+				ErrTrial, want, shown.Round(time.Second), t.u.kind.Settle, enough(shown))
+		case got == want && (want == upstream.Accepted || past >= t.u.kind.Settle):
+			// That it is refused everywhere is known only after the settle time.
+			return fmt.Sprintf("%s, asked %d times", got, asked), nil
+		case past >= t.u.kind.Settle+measured:
+			return "", fmt.Errorf("%w: the credential is still %s %s after the settle time of %s, want %s: %w",
+				ErrTrial, got, measured, t.u.kind.Settle, want, or(err))
 		}
 		if err := t.u.Wait(ctx, pause); err != nil {
 			return "", err
 		}
 	}
+}
+
+// enough is a settle time for an upstream that took so long to show a change: half as much again, in whole seconds.
+func enough(took time.Duration) time.Duration {
+	return (took + took/2 + time.Second - 1).Truncate(time.Second)
 }
 
 var errNone = errors.New("no further reason")

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,7 +75,8 @@ func TestTrialKeepsNothing(t *testing.T) {
 		"finds nothing":    strings.ReplaceAll(whole, "secret.key.startsWith(target.hint)", "false"),
 		"revokes nothing":  strings.ReplaceAll(whole, "request: DELETE /services/${params.service}/keys/${target.id}", "request: DELETE /services/${params.service}/keys/none"),
 	} {
-		if err := try(t.Context(), broken, nil); !errors.Is(err, adapter.ErrTrial) && name != "finds nothing" || err == nil {
+		quick := func(_ *fake, config *adapter.Config) { quicken(config) }
+		if err := try(t.Context(), broken, quick); !errors.Is(err, adapter.ErrTrial) && name != "finds nothing" || err == nil {
 			t.Errorf("%s: got %v, want ErrTrial", name, err)
 		}
 		if name != "revokes nothing" {
@@ -119,6 +121,53 @@ func TestTrialKeepsNothing(t *testing.T) {
 		t.Error("a lost reply: got no error")
 	}
 	left()
+}
+
+// quicken has the adapter's waits pass at once, and nothing else take time.
+func quicken(config *adapter.Config) {
+	var waited atomic.Int64
+	began := time.Now()
+	config.Clock = func() time.Time { return began.Add(time.Duration(waited.Load())) }
+	config.Wait = func(ctx context.Context, d time.Duration) error {
+		waited.Add(int64(d))
+		return ctx.Err()
+	}
+}
+
+// A settle time that is too short was said to be so, with no figure: what is suggested was measured.
+func TestATooShortSettleTimeIsMeasured(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		refusals int // before the new credential works; a second each
+		want     string
+	}{
+		"too short": {31, "only after 31s, and the settle time is 5s: write `settle: 47s` under kind"},
+		"never":     {1 << 20, "still refused 2m0s after the settle time of 5s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &lab{pages: "cursor", signed: bearer, tokens: map[string]bool{}}
+			asked := 0
+			l.answers(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/api/self" {
+					return false
+				}
+				if asked++; asked > test.refusals {
+					return false
+				}
+				w.WriteHeader(http.StatusUnauthorized)
+				return true
+			})
+			config := newFake(t, l).config(compile(t, strings.Replace(labRecipe(byBearer, byCursor), "settle: 50ms", "settle: 5s", 1)), labAdmin(t))
+			config.URL += "/api"
+			config.Parameters = map[string]any{"service": "shop"}
+			quicken(&config)
+			err := adapter.Try(t.Context(), config, secret.Value{}, func(adapter.Trial) {})
+			if !errors.Is(err, adapter.ErrTrial) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
 }
 
 // What cannot be undone is not tried: a new secret would take the place of the one in use, and nothing would be left to

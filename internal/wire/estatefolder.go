@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/server"
+)
+
+// estateLimit bounds one look at an estate's folder, which may be a network mount that hangs.
+const estateLimit = 20 * time.Second
+
+// estateFolder is looked at within a bound, and by nobody while an earlier look has not ended. Nil is no folder.
+type estateFolder struct {
+	path  string
+	calls *outward.Calls
+	// read is intent.Read, and resolve filepath.EvalSymlinks.
+	read    func(string) (*intent.Files, error)
+	resolve func(string) (string, error)
+}
+
+func newEstateFolder(path string) *estateFolder {
+	if path == "" {
+		return nil
+	}
+	return &estateFolder{path, outward.New(Now), intent.Read, filepath.EvalSymlinks}
+}
+
+// files reads the estate.
+func (f *estateFolder) files() (*intent.Files, error) {
+	if f == nil {
+		return intent.Read("")
+	}
+	return lookAt(context.Background(), f, func() (*intent.Files, error) { return f.read(f.path) })
+}
+
+// resolved is the folder's path without links.
+func (f *estateFolder) resolved() (string, error) {
+	return lookAt(context.Background(), f, func() (string, error) { return f.resolve(f.path) })
+}
+
+func lookAt[T any](ctx context.Context, f *estateFolder, look func() (T, error)) (T, error) {
+	call := outward.Call{Part: "the estate's folder", Limit: estateLimit, Own: true}
+	found, err := outward.Do(ctx, f.calls, call, func(context.Context) (T, error) { return look() })
+	if outward.GoesOn(err) {
+		err = &server.Problem{
+			Class: server.Unavailable, Text: fmt.Sprintf("looking at the estate's folder %s: %s", f.path, err),
+			Hint: "is it on a network mount that is away? Mend the mount; nothing here waits for it",
+		}
+	}
+	return found, err
+}
+
+// WithinBounds has look read the estate in a folder, and gives it up where the folder hangs. For commands that read it
+// themselves.
+func WithinBounds[T any](ctx context.Context, folder string, look func() (T, error)) (T, error) {
+	if folder == "" {
+		return look()
+	}
+	return lookAt(ctx, newEstateFolder(folder), look)
+}
+
+// Reachable is nil unless the estate's folder hangs: what else is wrong with it shows when it is read.
+func Reachable(ctx context.Context, folder string) error {
+	_, err := WithinBounds(ctx, folder, func() (struct{}, error) {
+		if opened, err := os.Open(folder); err == nil {
+			_, _ = opened.Readdirnames(1)
+			_ = opened.Close()
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
