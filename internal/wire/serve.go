@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -155,7 +154,8 @@ func (p *parts) reload() {
 
 // serve listens and ticks until it is told to stop. It calls cancel, which ends stop, when it can no longer listen.
 func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
-	socket, err := listenSocket(ctx, SocketPath(p.host.State), p.log)
+	commands := &socket{path: SocketPath(p.host.State), log: p.log}
+	socket, err := commands.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -169,19 +169,22 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 		{Handler: server.Health(p.platform, metrics(p.platform, p.steps)), ReadHeaderTimeout: 10 * time.Second},
 	}
 	var listening sync.WaitGroup
-	for i, listener := range []net.Listener{socket, loopback} {
+	listen := func(server *http.Server, listener net.Listener) {
 		listening.Go(func() {
-			if err := servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 				p.log.Error("listening", "address", listener.Addr().String(), "error", err)
 				cancel()
 			}
 		})
 	}
+	listen(servers[0], socket)
+	listen(servers[1], loopback)
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
 	go p.watchConsumers(stop) // not waited for: a folder may hang
 	var watching sync.WaitGroup
 	watching.Go(func() { p.watchEstate(stop) })
 	watching.Go(func() { p.watchStatus(stop) })
+	watching.Go(func() { commands.watch(stop, func(again net.Listener) { listen(servers[0], again) }) })
 	err = p.loop(ctx, stop)
 	cancel()
 	watching.Wait()
@@ -239,22 +242,6 @@ func (p *parts) loop(ctx, stop context.Context) error {
 	return nil
 }
 
-// listenSocket listens on a Unix socket that only its owner can reach. A socket that a killed process left is replaced;
-// the state folder's lock says that no live one is there.
-func listenSocket(ctx context.Context, path string, log *slog.Logger) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("replacing the socket: %w", err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listening on the socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("closing the socket to others: %w", err), listener.Close())
-	}
-	return ownListener{listener, log, server.Peer}, nil
-}
-
 // withPeer notes who connected, as the kernel knows them.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	uid, err := server.Peer(conn)
@@ -262,29 +249,6 @@ func withPeer(ctx context.Context, conn net.Conn) context.Context {
 		return ctx
 	}
 	return server.WithCaller(ctx, "user "+userName(uid))
-}
-
-// ownListener takes connections of root and of the user that runs the platform alone, whatever became of the socket's mode.
-type ownListener struct {
-	net.Listener
-	log  *slog.Logger
-	peer func(net.Conn) (int, error)
-}
-
-// Accept implements net.Listener.
-func (l ownListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		uid, err := l.peer(conn)
-		if err == nil && (uid == 0 || uid == os.Geteuid()) {
-			return conn, nil
-		}
-		l.log.Warn("connection refused", "user", uid, "error", err)
-		_ = conn.Close()
-	}
 }
 
 // steps logs each step as it begins, and counts them.
