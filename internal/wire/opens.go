@@ -59,6 +59,9 @@ func (p *parts) signIn(ctx context.Context, spec v1alpha1.UpstreamSpec, v secret
 	return made.Verify(ctx, v)
 }
 
+// otherAccount is the name of no account: whichever host part a server knows an admin by, signing in is right.
+const otherAccount = "-"
+
 // accountOf is the account of that name, for upstreams that are opened by signing in; nil for every other type.
 func accountOf(spec v1alpha1.UpstreamSpec, name string) *v1alpha1.Account {
 	overwrite := string(upstream.Overwrite)
@@ -66,9 +69,9 @@ func accountOf(spec v1alpha1.UpstreamSpec, name string) *v1alpha1.Account {
 	case spec.Postgres != nil:
 		return &v1alpha1.Account{Postgres: &v1alpha1.PostgresAccount{Mode: overwrite, User: name}}
 	case spec.MySQL != nil:
-		return &v1alpha1.Account{MySQL: &v1alpha1.MySQLAccount{Mode: overwrite, User: name}}
+		return &v1alpha1.Account{MySQL: &v1alpha1.MySQLAccount{Mode: overwrite, User: otherAccount}}
 	case spec.Redis != nil:
-		return &v1alpha1.Account{Redis: &v1alpha1.RedisAccount{Mode: overwrite, User: name}}
+		return &v1alpha1.Account{Redis: &v1alpha1.RedisAccount{Mode: string(upstream.Dual), User: name}}
 	case spec.RabbitMQ != nil:
 		return &v1alpha1.Account{RabbitMQ: &v1alpha1.RabbitMQAccount{Mode: overwrite, User: name}}
 	case spec.LDAP != nil:

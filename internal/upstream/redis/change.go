@@ -354,7 +354,7 @@ func (s *session) make() error {
 			continue
 		}
 		if err != nil {
-			return s.fail(nil, err)
+			return s.fail(unpermitted(err), err)
 		}
 		if err := s.save(); err != nil {
 			failure := s.fail(nil, err)
@@ -371,6 +371,14 @@ func (s *session) make() error {
 func (s *session) set(doing string, words []string) error {
 	_, err := s.command(doing, "", words...)
 	return err
+}
+
+// unpermitted is the class of an answer that the right is missing: nothing was changed. nil of any other.
+func unpermitted(err error) error {
+	if refused, ok := errors.AsType[*serverError](err); ok && refused.code == codeNoPermission {
+		return upstream.ErrNotApplied
+	}
+	return nil
 }
 
 // beaten reports whether the server answered that it did nothing, for another reason than a missing right: most likely

@@ -165,9 +165,11 @@ func testRights(r *rig) {
 func testAdminRights(r *rig) {
 	for _, right := range adminRights[:3] {
 		for _, mode := range modes {
-			config := r.config(mode)
+			config, used := r.config(mode), r.config(mode)
+			first := upstreamtest.Issue(r, r.open(used), "run-1", secret.Value{})
 			r.do("ACL", "SETUSER", "custody_admin", "-"+right[1:])
 			r.refused(r.open(config), upstream.ErrNotApplied, secret.Value{}, "admin without "+right)
+			r.refused(r.open(used), upstream.ErrNotApplied, first, "admin that lost "+right)
 			r.do("ACL", "SETUSER", "custody_admin", right)
 		}
 	}
