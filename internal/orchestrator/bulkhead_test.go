@@ -308,6 +308,7 @@ func TestRunsUnderWayAreLookedAtFirst(t *testing.T) {
 		r.pass(r.start(), time.Minute)
 		last := len(r.secrets) - 1
 		r.accounts[last].SetDown(true)
+		r.secrets[last].Upstream = unmarked{r.secrets[last].Upstream}
 		r.ask(last, "left")
 		r.pass(r.start(), time.Minute)
 		if live := r.entry(last).Live; live == nil || live.Step != journal.Staged {

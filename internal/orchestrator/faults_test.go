@@ -43,6 +43,9 @@ func (r *rig) entry(i int) *journal.Entry {
 	return entry
 }
 
+// unmarked is an account without a marker: a run of it is staged while the upstream is down.
+type unmarked struct{ upstream.Upstream }
+
 // Pending entries of a secret beneath another one's path are not the other one's.
 func TestSweepLeavesTheSecretsBeneathAlone(t *testing.T) {
 	estate(t, 2, func(r *rig) {
@@ -50,6 +53,7 @@ func TestSweepLeavesTheSecretsBeneathAlone(t *testing.T) {
 		r.pass(r.start(), time.Minute)
 		r.wantVersions(1, 1)
 		r.accounts[1].SetDown(true)
+		r.secrets[1].Upstream = unmarked{r.secrets[1].Upstream}
 		r.ask(1, "a")
 		process := r.start()
 		r.pass(process, time.Hour)

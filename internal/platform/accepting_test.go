@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
@@ -92,6 +93,7 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 		Grants: ungrantedAll{}, Later: store.Later,
 		Recovery: recovery.New(recovery.Config{
 			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Candidate: rotation.Candidate, Requests: trigger.OpenPrefix,
+			Calls: outward.New(time.Now),
 			Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 				return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream}, authority.Versioned{Value: v})
 			},
