@@ -46,10 +46,14 @@ func (p *Platform) missingGrants(ctx context.Context, estate *intent.Estate) ([]
 
 // Grant implements server.Service.
 func (p *Platform) Grant(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error) {
+	if err := p.refuseWhileRecovering(); err != nil { // it would be in force, and the record takes no event of it
+		return nil, err
+	}
 	return p.regrant(grants, func() ([]grant.Entry, error) { return p.Grants.Add(ctx, by, reason, grants) })
 }
 
-// Revoke implements server.Service.
+// Revoke implements server.Service. It is allowed while the platform is recovering, since it gives nobody anything; its event
+// goes on record once that takes some.
 func (p *Platform) Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error) {
 	if err := wellFormed(grants); err != nil {
 		return nil, err
@@ -66,9 +70,6 @@ func (p *Platform) Revoke(ctx context.Context, by, reason string, grants []grant
 // regrant changes what is granted, and has the estate in force held to that before it answers.
 func (p *Platform) regrant(grants []grant.Grant, change func() ([]grant.Entry, error)) ([]grant.Entry, error) {
 	if err := wellFormed(grants); err != nil {
-		return nil, err
-	}
-	if err := p.refuseWhileRecovering(); err != nil { // it would be in force, and the record takes no event of it
 		return nil, err
 	}
 	changed, err := change()
