@@ -26,7 +26,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	if kept, err := a.pending(ctx); err != nil {
 		return nil, err
 	} else if !kept {
-		return a.wait(pendingGone), nil
+		return a.withoutPending(ctx)
 	}
 	if a.kind.Issues { // it was issued and kept; issuing again would leave an orphan
 		if stop, err := a.surplus(ctx); stop != nil || err != nil {
@@ -171,7 +171,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	if kept, err := a.pending(ctx); err != nil {
 		return nil, err
 	} else if !kept {
-		return a.wait(pendingGone), nil
+		return a.withoutPending(ctx)
 	}
 	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
@@ -183,6 +183,20 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	a.version = &id
 	a.reach(journal.Promoted)
 	return nil, a.audit(ctx, journal.Promoted, "")
+}
+
+// withoutPending asks once more whether the candidate was promoted: an answer that lagged behind had it that it was not, and
+// another engine may have come as far as removing the entry.
+func (a *attempt) withoutPending(ctx context.Context) (*pause, error) {
+	promoted, err := a.promoted(ctx, a.s.Path, a.run)
+	if err != nil {
+		return nil, err
+	}
+	if !promoted {
+		return a.wait(pendingGone), nil
+	}
+	a.reach(journal.Promoted)
+	return nil, nil
 }
 
 const pendingGone = "a person: the pending entry of this run is gone from the authority; restore it, or abort the run"

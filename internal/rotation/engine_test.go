@@ -205,3 +205,46 @@ func TestCallEndsWhenTheJournalSays(t *testing.T) {
 		}
 	})
 }
+
+// An engine that remembers less of a run than the journal holds, because another one took it on, wrote the step back: once the
+// other had cleaned up, the run waited for a person for ever.
+func TestOvertakenEngineDoesNotTakeTheStepBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual, Propagation: time.Minute})
+		consumer := r.consumed("api")[0]
+		consumer.IgnoreReloads(true) // until then the run waits for its proof
+		if _, err := r.Plan(t.Context(), r.subject, journal.Trigger{Kind: "manual"}); err != nil {
+			t.Fatal(err)
+		}
+		step := func() journal.Step {
+			entry, err := journal.New(r.store).Load(t.Context(), r.subject.Path)
+			if err != nil || entry.Live == nil {
+				t.Fatalf("%+v, %v", entry, err)
+			}
+			return entry.Live.Step
+		}
+		if _, err := r.Advance(t.Context(), r.subject); err != nil || step() != journal.Staged { // and applied, which no write tells
+			t.Fatalf("%s, %v", step(), err)
+		}
+		other := rotation.New(r.Config)
+		for range 100 {
+			if step() == journal.Promoted {
+				break
+			}
+			time.Sleep(10 * time.Second)
+			if _, err := other.Advance(t.Context(), r.subject); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if step() != journal.Promoted {
+			t.Fatalf("the other engine came to %s", step())
+		}
+		if _, err := r.Advance(t.Context(), r.subject); err != nil || step() != journal.Promoted {
+			t.Errorf("the step is %s, %v, want promoted still", step(), err)
+		}
+		consumer.Restart()
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the run is %s", got)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -87,7 +88,8 @@ func (a *attempt) reach(step journal.Step) {
 
 // forward takes steps until the run is closed (nil, nil) or waits.
 func (a *attempt) forward(ctx context.Context) (*pause, error) {
-	if a.p.at == "" || a.run.Step == journal.Undoing {
+	if overtaken := a.overtaken(); overtaken || a.p.at == "" || a.run.Step == journal.Undoing {
+		a.p.fresh = a.p.fresh && !overtaken
 		if err := a.resume(ctx); err != nil {
 			return nil, err
 		}
@@ -126,6 +128,22 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 		}
 	}
 	return nil, nil
+}
+
+// overtaken reports whether the journal knows of a step that this process has not come to: another engine took it, or a write
+// of this one came through without an answer. What this process remembers must not take the run back to before that.
+func (a *attempt) overtaken() bool {
+	beyond := []journal.Step{journal.Promoted, journal.Delivered}
+	switch a.p.at {
+	case journal.Planned:
+		return a.run.Step != journal.Planned
+	case journal.Staged, journal.Applied:
+		beyond = append(beyond, journal.Verified)
+	case journal.Verified:
+	default:
+		return false
+	}
+	return slices.Contains(beyond, a.run.Step)
 }
 
 // resume asks the parts how far the run came.

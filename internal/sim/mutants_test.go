@@ -160,8 +160,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "two-engines-stage-the-same-bytes", file: "rotation/run.go",
-		old: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now()",
-		new: "a.p.old, a.p.fresh = old, true\n\t\ta.run.Step, a.run.CallBy = journal.Staged, a.Now()",
+		old: "a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now()",
+		new: "a.run.Step, a.run.CallBy = journal.Staged, a.Now()",
 		run: "TestTwoEnginesStageAtOneInstant", caught: "no-orphans",
 	},
 	{
