@@ -60,8 +60,6 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/login"
-
-	"github.com/go-ldap/ldap/v3"
 )
 
 const (
@@ -167,7 +165,7 @@ func (c Config) check() (*tls.Config, error) {
 		return nil, fmt.Errorf("mode %q: want dual, alternate or overwrite", c.Mode)
 	}
 	for _, dn := range c.names() {
-		if parsed, err := ldap.ParseDN(dn); err != nil || len(parsed.RDNs) == 0 {
+		if !IsDN(dn) {
 			return nil, fmt.Errorf("%q is not a distinguished name", dn)
 		}
 	}
