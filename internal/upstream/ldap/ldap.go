@@ -51,6 +51,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -154,10 +156,8 @@ func (c Config) check() (*tls.Config, error) {
 	case c.Hash == ByServer && c.Mode == upstream.Dual:
 		return nil, errors.New("a password that the server hashes replaces all others: mode dual needs another hash")
 	}
-	switch c.Hash {
-	case "", SSHA, SSHA512, Argon2, Bcrypt, ByServer:
-	default:
-		return nil, fmt.Errorf("hash %q: want ssha, ssha512, argon2, bcrypt or server", c.Hash)
+	if c.Hash != "" && !slices.Contains(hashes, c.Hash) {
+		return nil, fmt.Errorf("hash %q: want %s", c.Hash, strings.Join(hashes, ", "))
 	}
 	switch c.Mode {
 	case upstream.Dual, upstream.Alternate, upstream.Overwrite:

@@ -113,7 +113,7 @@ func CheckServer(server ServerSpec, bad upstream.Report) {
 	default:
 		bad(upstream.RuleTLS, upstream.At("tls"), "there is no TLS mode "+plaintext.Show(server.TLS))
 	}
-	if !slices.Contains([]string{SSHA, SSHA512, Argon2, Bcrypt, ByServer}, server.Hash) {
+	if !slices.Contains(hashes, server.Hash) {
 		bad(upstream.RuleForm, upstream.At("hash"), "there is no hash "+plaintext.Show(server.Hash))
 	}
 	if !attributeForm.MatchString(server.MarkerAttribute) {

@@ -132,11 +132,7 @@ func checkAccount(server ServerSpec, account AccountSpec, bad upstream.Report) {
 	for i, user := range account.Users {
 		name(upstream.At("users", i), user, longest)
 	}
-	switch {
-	case account.Plugin == "",
-		server.Product == MariaDB && slices.Contains([]string{pluginNative, pluginEd25519}, account.Plugin),
-		server.Product == MySQL && account.Plugin == pluginSHA2:
-	default:
+	if account.Plugin != "" && server.Product.check(account.Plugin) != nil {
 		bad(upstream.RuleAccount, upstream.At("plugin"), fmt.Sprintf("there is no plugin %s for product %s", plaintext.Show(account.Plugin), plaintext.Show(string(server.Product))))
 	}
 	switch account.Mode {

@@ -72,8 +72,8 @@ func Type() upstream.Type {
 			server.Settle = cmp.Or(server.Settle, "5s")
 		},
 		AccountDefaults: func(account *AccountSpec) {
-			account.AuthMethod = cmp.Or(account.AuthMethod, "client_secret_basic")
-			if len(account.ResponseTypes) == 0 && slices.Contains(account.GrantTypes, codeGrant) {
+			account.AuthMethod = cmp.Or(account.AuthMethod, Basic)
+			if len(account.ResponseTypes) == 0 && slices.Contains(account.GrantTypes, grantCode) {
 				account.ResponseTypes = []string{"code"}
 			}
 		},
@@ -93,11 +93,6 @@ func sentTo(server ServerSpec) []string {
 	return all
 }
 
-// triableGrants are those by which a client can be tried.
-var triableGrants = []string{"client_credentials", codeGrant, "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"}
-
-const codeGrant = "authorization_code"
-
 func checkServer(server ServerSpec, admin bool, bad upstream.Report) {
 	issuer := address("issuer", server.Issuer, bad)
 	if issuer != nil && issuer.RawQuery != "" {
@@ -110,11 +105,11 @@ func checkServer(server ServerSpec, admin bool, bad upstream.Report) {
 	}
 	fields.Certificate(server.CACertificate, bad)
 	switch server.Orphans {
-	case "", "hold", "accept":
+	case "", Hold, Accept:
 		if server.Clients != "" {
 			bad(upstream.RuleForm, upstream.At("clients"), "clients belongs to orphans: collect")
 		}
-	case "collect":
+	case Collect:
 		if server.Clients == "" {
 			bad(upstream.RuleForm, upstream.At("orphans"), "orphans: collect without the address of the provider's list of clients")
 		} else if list := address("clients", server.Clients, bad); list != nil && issuer != nil {
@@ -129,7 +124,7 @@ func checkServer(server ServerSpec, admin bool, bad upstream.Report) {
 	default:
 		bad(upstream.RuleForm, upstream.At("orphans"), "orphans is hold, accept or collect, not "+plaintext.Show(string(server.Orphans)))
 	}
-	if server.Marker != "clientName" && server.Marker != "softwareVersion" {
+	if server.Marker != ClientName && server.Marker != SoftwareVersion {
 		bad(upstream.RuleForm, upstream.At("marker"), "the marker is clientName or softwareVersion, not "+plaintext.Show(string(server.Marker)))
 	}
 	if _, err := duration.Parse(server.Settle); err != nil {
@@ -142,8 +137,8 @@ func address(field, text string, bad upstream.Report) *url.URL {
 	if text == "" {
 		return nil // reported as missing
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+	u, err := parseEndpoint(text)
+	if err != nil {
 		bad(upstream.RuleForm, upstream.At(field), "not an address such as https://login.example.org")
 		return nil
 	}
@@ -154,10 +149,10 @@ func address(field, text string, bad upstream.Report) *url.URL {
 }
 
 func checkAccount(_ ServerSpec, account AccountSpec, bad upstream.Report) {
-	if len(account.GrantTypes) > 0 && !slices.ContainsFunc(account.GrantTypes, func(one string) bool { return slices.Contains(triableGrants, one) }) {
-		bad(upstream.RuleAccount, upstream.At("grantTypes"), "none of the grants by which a client can be tried: "+strings.Join(triableGrants, ", "))
+	if len(account.GrantTypes) > 0 && probe(account.GrantTypes) == "" {
+		bad(upstream.RuleAccount, upstream.At("grantTypes"), "none of the grants by which a client can be tried: "+strings.Join(triable, ", "))
 	}
-	if slices.Contains(account.GrantTypes, codeGrant) && len(account.RedirectURIs) == 0 {
+	if slices.Contains(account.GrantTypes, grantCode) && len(account.RedirectURIs) == 0 {
 		bad(upstream.RuleAccount, upstream.At("redirectUris"), "authorization_code without an address to send people back to")
 	}
 	for field, list := range map[string][]string{"redirectUris": account.RedirectURIs, "postLogoutRedirectUris": account.PostLogoutRedirectURIs} {
@@ -172,7 +167,7 @@ func checkAccount(_ ServerSpec, account AccountSpec, bad upstream.Report) {
 			bad(upstream.RuleAccount, upstream.At("scopes", i), "not one scope")
 		}
 	}
-	if account.AuthMethod != "client_secret_basic" && account.AuthMethod != "client_secret_post" {
+	if account.AuthMethod != Basic && account.AuthMethod != Post {
 		bad(upstream.RuleAccount, upstream.At("authMethod"), "a client authenticates by client_secret_basic or client_secret_post, not "+plaintext.Show(account.AuthMethod))
 	}
 	if account.ClientURI != "" {

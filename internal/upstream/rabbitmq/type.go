@@ -104,7 +104,7 @@ func checkServer(server ServerSpec, _ bool, bad upstream.Report) {
 		}
 	}
 	fields.Certificate(server.CACertificate, bad)
-	if path := server.ManagementPath; path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "?#%\\ ") || strings.Contains(path, "//") || strings.Contains(path, "..")) {
+	if server.ManagementPath != "" && !isPath(server.ManagementPath) {
 		bad(upstream.RuleForm, upstream.At("managementPath"), "the path does not begin with a slash, ends with one, or is more than a path")
 	}
 	switch server.TLS {
