@@ -7,6 +7,8 @@
 // reference resolved and every override of its environment merged; each fault names its place and what to do; no fault
 // holds text that looks like a secret; the same documents give the same digest wherever they stand in whichever files.
 //
+// It knows no type of upstream: Options brings them, with their parameters, defaults and checks.
+//
 // Not guaranteed: that names of the host (folders, reloads, checks) exist, unless a host is given; that a path on the
 // host is free of symbolic links (the adapter that writes sees to that); that encrypted documents decrypt, or are bound
 // to where they were found (that takes the key). Plaintext is recognised by form: what looks like a word passes.
