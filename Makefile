@@ -128,17 +128,8 @@ raced-binary:
 	@CGO_ENABLED=1 $(GO) build -race -o bin/raced/custody ./cmd/custody
 	CUSTODY_ACCEPTANCE_BINARY=$(CURDIR)/bin/raced/custody $(TESTSUMMARY) -part raced-binary $(TEST) -timeout 3h -count 1 ./internal/acceptance
 
-# What the tests of each kind start, by the names of tools/install-parts; those of other kinds start nothing of the sort.
-PARTS_exec = python
-PARTS_http = gitea
-PARTS_ldap = openldap
-PARTS_mail = mail mariadb openldap postgresql
-PARTS_minio = minio
-PARTS_mysql = mariadb
-PARTS_oidc = oidc-provider
-PARTS_postgres = postgresql pgbouncer
-PARTS_rabbitmq = rabbitmq
-PARTS_redis = redis
+# What the tests of a kind start stands in its own folder, KINDtest/parts, by the names of tools/install-parts; without that file
+# they start nothing of the sort.
 
 real: ## the tests of upstreams on their servers; KIND=redis: of that kind alone, with what it needs
 	@if [ -z "$(KIND)" ]; then
@@ -146,8 +137,8 @@ real: ## the tests of upstreams on their servers; KIND=redis: of that kind alone
 	exec $(MAKE) --no-print-directory full kinds REAL=1
 	fi
 	[ -d "internal/upstream/$(KIND)" ] || { echo "error: there is no kind '$(KIND)'" >&2; echo "hint: kinds are folders of internal/upstream" >&2; exit 2; }
-	parts="$(PARTS_$(KIND))"
-	[ -z "$$parts" ] || tools/install-parts $$parts
+	parts="internal/upstream/$(KIND)/$(KIND)test/parts"
+	[ ! -e "$$parts" ] || tools/install-parts $$(cat "$$parts")
 	$(TESTSUMMARY) $(TEST) -count 1 -p 1 ./internal/upstream/$(KIND)/...
 
 parts: ## install and build the real parts that tests start; tools/install-parts --help says more

@@ -39,6 +39,19 @@ type Metadata struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
+// WellNamed reports whether a document can have that name: words of lower-case letters and digits with single hyphens between
+// them, 63 characters at most. What a host names (folders, programs) has the same form.
+func WellNamed(name string) bool {
+	last := '-'
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && (r != '-' || last == '-') {
+			return false
+		}
+		last = r
+	}
+	return len(name) <= 63 && last != '-'
+}
+
 // Platform is the estate's own document; there is exactly one.
 type Platform struct {
 	Header `json:",inline"`
@@ -160,8 +173,8 @@ type RotationSpec struct {
 	PolicyRef string `json:"policyRef"`
 	// Name of the Upstream that honours the credential; absent means nothing outside checks it.
 	UpstreamRef string `json:"upstreamRef,omitempty"`
-	// The account at that upstream, under the name of the upstream's type.
-	Account `json:",inline"`
+	// The account at that upstream, under the name of the upstream's type; at most one.
+	Account Parameters `json:",inline" parameters:"account"`
 	// The one platform and environment that rotates it, as PLATFORM/ENVIRONMENT. Default: wherever the estate is run.
 	RotatedBy string `json:"rotatedBy,omitempty"`
 	// Allows kinds whose rotation refuses sign-ins for a moment (overwrite).

@@ -2,61 +2,86 @@
 
 package v1alpha1
 
-// UpstreamSpec says where it is and which managed secret opens it; exactly one type is set.
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// UpstreamSpec says where it is and which managed secret opens it; exactly one type is given.
 type UpstreamSpec struct {
 	// Name of the ManagedSecret that holds the admin credential. The type's page says which fields it has, and which types
 	// need none.
 	AdminRef string `json:"adminRef,omitempty"`
-	// A PostgreSQL server, 14 or later.
-	Postgres *PostgresUpstream `json:"postgres,omitempty"`
-	// A MySQL or MariaDB server.
-	MySQL *MySQLUpstream `json:"mysql,omitempty"`
-	// A Redis or Valkey server with access control lists.
-	Redis *RedisUpstream `json:"redis,omitempty"`
-	// A RabbitMQ broker with its management interface.
-	RabbitMQ *RabbitMQUpstream `json:"rabbitmq,omitempty"`
-	// An LDAP directory.
-	LDAP *LDAPUpstream `json:"ldap,omitempty"`
-	// A mail server: where its passwords are kept, and where they are tried.
-	Mail *MailUpstream `json:"mail,omitempty"`
-	// Any HTTP interface, by a recipe.
-	HTTP *HTTPUpstream `json:"http,omitempty"`
-	// An OpenID provider with dynamic client registration.
-	OIDC *OIDCUpstream `json:"oidc,omitempty"`
-	// GitHub, or a GitHub Enterprise Server, for tokens of an App.
-	GitHub *GitHubUpstream `json:"github,omitempty"`
-	// Amazon Web Services, for access keys of IAM users.
-	AWS *AWSUpstream `json:"aws,omitempty"`
-	// A MinIO server, for S3 access keys.
-	MinIO *MinIOUpstream `json:"minio,omitempty"`
-	// A program that this host names.
-	Exec *ExecUpstream `json:"exec,omitempty"`
+	// Where the upstream is, under the name of its type.
+	Server Parameters `json:",inline" parameters:"server"`
 }
 
-// Account says which account of an upstream a secret is, under the name of the upstream's type; at most one is set.
-type Account struct {
-	// An account of an upstream of type postgres.
-	Postgres *PostgresAccount `json:"postgres,omitempty"`
-	// An account of an upstream of type mysql.
-	MySQL *MySQLAccount `json:"mysql,omitempty"`
-	// An account of an upstream of type redis.
-	Redis *RedisAccount `json:"redis,omitempty"`
-	// An account of an upstream of type rabbitmq.
-	RabbitMQ *RabbitMQAccount `json:"rabbitmq,omitempty"`
-	// An account of an upstream of type ldap.
-	LDAP *LDAPAccount `json:"ldap,omitempty"`
-	// An account of an upstream of type mail.
-	Mail *MailAccount `json:"mail,omitempty"`
-	// An account of an upstream of type http.
-	HTTP *HTTPAccount `json:"http,omitempty"`
-	// An account of an upstream of type oidc.
-	OIDC *OIDCAccount `json:"oidc,omitempty"`
-	// An account of an upstream of type github.
-	GitHub *GitHubAccount `json:"github,omitempty"`
-	// An account of an upstream of type aws.
-	AWS *AWSAccount `json:"aws,omitempty"`
-	// An account of an upstream of type minio.
-	MinIO *MinIOAccount `json:"minio,omitempty"`
-	// An account of an upstream of type exec.
-	Exec *ExecAccount `json:"exec,omitempty"`
+// Parameters are what a document says to types of upstream, by the name of the type: pointers to structs that the type's own
+// package defines. In documents each stands under its name, among the fields of what holds them. Whoever decodes is given the
+// types; see package intent.
+type Parameters map[string]any
+
+// Type returns the name of the type that parameters are given of, "" for none; of several, which no rule lets pass, one.
+func (p Parameters) Type() string {
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		return name
+	}
+	return ""
+}
+
+// Of returns the parameters of that type, the zero S where there are none.
+func Of[S any](p Parameters, name string) S {
+	if given, ok := p[name].(*S); ok {
+		return *given
+	}
+	var none S
+	return none
+}
+
+// MarshalJSON writes the parameters in their place.
+func (s UpstreamSpec) MarshalJSON() ([]byte, error) { return inline(reflect.ValueOf(s)) }
+
+// MarshalJSON writes the account's parameters in their place.
+func (s RotationSpec) MarshalJSON() ([]byte, error) { return inline(reflect.ValueOf(s)) }
+
+// inline writes a struct as encoding/json does, with Parameters under their own names where their field stands.
+func inline(v reflect.Value) ([]byte, error) {
+	var b bytes.Buffer
+	write := func(name string, value any) error {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		b.WriteByte(',')
+		b.WriteString(`"` + name + `":`)
+		b.Write(encoded)
+		return nil
+	}
+	for i := range v.NumField() {
+		if given, ok := v.Field(i).Interface().(Parameters); ok {
+			for _, name := range slices.Sorted(maps.Keys(given)) {
+				if err := write(name, given[name]); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if options == "omitempty" && v.Field(i).IsZero() {
+			continue
+		}
+		if err := write(name, v.Field(i).Interface()); err != nil {
+			return nil, err
+		}
+	}
+	if b.Len() == 0 {
+		return []byte("{}"), nil
+	}
+	encoded := append(b.Bytes(), '}')
+	encoded[0] = '{'
+	return encoded, nil
 }

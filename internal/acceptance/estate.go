@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/wire"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // setup is what a platform is made of. declare writes it down, and may be called again after a change.
@@ -255,7 +256,7 @@ func (r *rig) enrol() {
 	if _, err := os.Stat(r.file("grants.yaml")); err != nil {
 		r.grants()
 	}
-	estate, _, err := intent.Load(r.file("estate"), intent.Options{Environment: "production"})
+	estate, _, err := intent.Load(r.file("estate"), intent.Options{Environment: "production", Types: kinds.Upstreams()})
 	if err != nil || estate == nil {
 		return
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
@@ -74,7 +74,7 @@ func policy(class, name string, enforced *journal.Policy) string {
 	}
 	text := or(enforced.Name, "none") + ": " + enforced.RotationType
 	if enforced.TTL > 0 {
-		text += ", lives " + intent.FormatDuration(enforced.TTL) + ", replaced " + intent.FormatDuration(enforced.RotateBefore) + " before that"
+		text += ", lives " + duration.Format(enforced.TTL) + ", replaced " + duration.Format(enforced.RotateBefore) + " before that"
 	}
 	if !enforced.RevokeOld {
 		text += ", the old one is not revoked"

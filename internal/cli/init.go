@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/wire"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -65,7 +66,7 @@ func (a *app) init(ctx context.Context, dir string, p scaffold.Platform, dotenv 
 			return err
 		}
 	}
-	made, err := scaffold.Init(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now}, p)
+	made, err := scaffold.Init(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now, Types: kinds.Upstreams()}, p)
 	if err != nil {
 		return err
 	}

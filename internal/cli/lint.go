@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 func (a *app) lintCommand() *cobra.Command {
@@ -132,9 +133,9 @@ func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, err
 
 // estate adds the estate's faults: in every environment as declared, and on this host in the host's own.
 func (l *linted) estate(ctx context.Context, host *v1alpha1.HostSpec, environment string) error {
-	looks := []intent.Options{{Environment: environment}}
+	looks := []intent.Options{{Environment: environment, Types: kinds.Upstreams()}}
 	if host != nil {
-		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Host: host, Privileged: os.Geteuid() == 0})
+		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Types: kinds.Upstreams(), Host: host, Privileged: os.Geteuid() == 0})
 	}
 	for _, options := range looks {
 		type read struct {
@@ -211,9 +212,10 @@ func notChecked(estate *intent.Estate) []string {
 			}
 		}
 	}
-	for _, server := range estate.Upstreams {
-		if server.Spec.Exec != nil {
-			pick("upstream programs", server.Spec.Exec.Program)
+	for _, declared := range estate.Upstreams {
+		t, server := estate.TypeOf(declared.Spec)
+		for _, named := range t.Picks(server) {
+			pick(named.From+"s", named.Name)
 		}
 	}
 	var out []string

@@ -23,6 +23,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 func (a *app) sealCommand() *cobra.Command {
@@ -256,7 +257,7 @@ func readValue(name string) ([]byte, error) {
 }
 
 func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
-	sealed, err := scaffold.Seal(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now}, s)
+	sealed, err := scaffold.Seal(ctx, scaffold.Config{Codec: wire.Codec(), Now: wire.Now, Types: kinds.Upstreams()}, s)
 	if err != nil {
 		return err
 	}

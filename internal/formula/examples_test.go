@@ -18,6 +18,7 @@ import (
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 const (
@@ -32,7 +33,7 @@ func TestExamplesComputeWhatProgramsRead(t *testing.T) {
 	if err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}
-	estate, faults, err := intent.Load(examples+"/estate", intent.Options{Environment: "prod", Host: &host.Spec})
+	estate, faults, err := intent.Load(examples+"/estate", intent.Options{Environment: "prod", Types: kinds.Upstreams(), Host: &host.Spec})
 	if err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}

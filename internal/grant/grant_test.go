@@ -19,6 +19,8 @@ import (
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/upstream/redis"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // events are on record once by run and step.
@@ -318,9 +320,9 @@ func TestNeeded(t *testing.T) {
 	add("elsewhere", "apps", func(s *intent.Secret) { s.Namespace = "other"; derived("shop")(s) })
 	add("group", "apps", func(s *intent.Secret) { s.Consumers = []intent.Consumer{file(""), file("0600"), file("0640")} })
 	add("all", "apps", func(s *intent.Secret) { s.Consumers = []intent.Consumer{file("0644")} })
-	estate := &intent.Estate{Secrets: secrets, Upstreams: map[string]v1alpha1.Upstream{"db": {
+	estate := &intent.Estate{Types: kinds.Upstreams(), Secrets: secrets, Upstreams: map[string]v1alpha1.Upstream{"db": {
 		Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: "db"}},
-		Spec:   v1alpha1.UpstreamSpec{AdminRef: "admin", Redis: &v1alpha1.RedisUpstream{Host: "127.0.0.1", Port: 1}},
+		Spec:   v1alpha1.UpstreamSpec{AdminRef: "admin", Server: v1alpha1.Parameters{"redis": &redis.ServerSpec{Host: "127.0.0.1", Port: 1}}},
 	}}}
 	estate.Platform.Spec.RootRecipients = []string{"age1root"}
 	estate.Platform.Spec.BootstrapRecipients = map[string]string{"prod": "age1prod"}

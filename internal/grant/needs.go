@@ -37,10 +37,10 @@ func (c collected) upstream(estate *intent.Estate, declared *intent.Secret) {
 	if !ok {
 		return
 	}
-	for _, address := range intent.Endpoints(server.Spec) {
+	for _, address := range estate.Endpoints(server.Spec) {
 		c.add(Grant{Endpoint, server.Metadata.Name, address}, declared.Name)
 	}
-	if told := intent.ToldProgram(declared.Spec.Rotation); told != "" {
+	if told := estate.Told(declared.Spec.Rotation); told != "" {
 		c.add(Grant{Endpoint, server.Metadata.Name, "account of " + declared.Name + told}, declared.Name)
 	}
 	if admin, ok := estate.AdminOf(server); ok {

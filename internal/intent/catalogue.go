@@ -2,7 +2,9 @@
 
 package intent
 
-import "slices"
+import (
+	"slices"
+)
 
 // Rule is one entry of the catalogue: what an estate is held to.
 type Rule struct {

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"custody.dev/custody/api/v1alpha1"
-	"custody.dev/custody/internal/lazyregexp"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // checker applies the rules that look at decoded documents.
@@ -46,7 +46,7 @@ func (c *checker) run() *Estate {
 	result := c.result(base)
 	for _, environment := range overridden(base) {
 		apart := newFaults()
-		sub := &checker{&reader{documents: c.documents, faults: apart, shapes: c.shapes, lost: c.lost}, c.options}
+		sub := &checker{&reader{documents: c.documents, faults: apart, types: c.types, shapes: c.shapes, lost: c.lost}, c.options}
 		sub.environmentRules(sub.view(environment))
 		c.faults.only(environment, apart.sorted())
 	}
@@ -60,7 +60,7 @@ func (c *checker) result(v *view) *Estate {
 	if c.faults.everywhere() {
 		return nil
 	}
-	return build(v, c.documents)
+	return build(c.types, v, c.documents)
 }
 
 // environmentRules are those whose answer may differ between environments.
@@ -143,11 +143,6 @@ func overridden(v *view) []string {
 	return out
 }
 
-var nameForm = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
-// wellNamed reports whether s can name a document.
-func wellNamed(s string) bool { return len(s) <= 63 && nameForm.MatchString(s) }
-
 // identity checks what documents are called, and that there is one platform.
 func (c *checker) identity(v *view) {
 	if len(c.documents) == 0 {
@@ -167,11 +162,11 @@ func (c *checker) identity(v *view) {
 		if d.kind == v1alpha1.KindPlatform {
 			platforms = append(platforms, d)
 		}
-		if d.name != "" && !wellNamed(d.name) {
-			c.fault(d, "name-form", at("metadata", "name"), fmt.Sprintf("the name %s is not well-formed", show(d.name)), "")
+		if d.name != "" && !v1alpha1.WellNamed(d.name) {
+			c.fault(d, "name-form", at("metadata", "name"), fmt.Sprintf("the name %s is not well-formed", plaintext.Show(d.name)), "")
 		}
-		if namespace := textAt(d.root, "metadata", "namespace"); namespace != "" && !wellNamed(namespace) {
-			c.fault(d, "name-form", at("metadata", "namespace"), fmt.Sprintf("the namespace %s is not well-formed", show(namespace)), "")
+		if namespace := textAt(d.root, "metadata", "namespace"); namespace != "" && !v1alpha1.WellNamed(namespace) {
+			c.fault(d, "name-form", at("metadata", "namespace"), fmt.Sprintf("the namespace %s is not well-formed", plaintext.Show(namespace)), "")
 		}
 		if d.kind == v1alpha1.KindPlatform || d.name == "" {
 			continue
@@ -193,12 +188,12 @@ func (c *checker) identity(v *view) {
 		for i, name := range d.value.(*v1alpha1.ManagedSecret).Spec.FormerNames {
 			t := at("spec", "formerNames", i)
 			switch other, first := v.secret[name], former.claim(name, d); {
-			case !wellNamed(name):
-				c.fault(d, "name-form", t, fmt.Sprintf("the former name %s is not well-formed", show(name)), "")
+			case !v1alpha1.WellNamed(name):
+				c.fault(d, "name-form", t, fmt.Sprintf("the former name %s is not well-formed", plaintext.Show(name)), "")
 			case other != nil:
-				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is the name of the secret at %s", show(name), other.position()), "")
+				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is the name of the secret at %s", plaintext.Show(name), other.position()), "")
 			case first != nil:
-				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is claimed at %s too", show(name), first.position()), "")
+				c.fault(d, "former-name", t, fmt.Sprintf("the former name %s is claimed at %s too", plaintext.Show(name), first.position()), "")
 			}
 		}
 	}
@@ -210,7 +205,7 @@ func (c *checker) overrides(v *view) {
 		for environment, patch := range d.value.(*v1alpha1.ManagedSecret).Spec.Environments {
 			t := at("spec", "environments", environment)
 			if !slices.Contains(v.environments(), environment) {
-				c.fault(d, "override-environment", t, fmt.Sprintf("the platform has no environment %s", show(environment)), "")
+				c.fault(d, "override-environment", t, fmt.Sprintf("the platform has no environment %s", plaintext.Show(environment)), "")
 			}
 			for _, fixed := range []string{"path", "class", "origin", "formerNames", "environments"} {
 				if _, ok := patch[fixed]; ok {

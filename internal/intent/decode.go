@@ -8,6 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/plaintext"
+	"custody.dev/custody/internal/upstream"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -16,6 +20,7 @@ import (
 type decoder struct {
 	// report is told of each fault, where it is, and never of a value.
 	report func(rule string, t trail, reason, fix string)
+	types  upstream.Types
 	shapes map[reflect.Type][]field
 }
 
@@ -24,9 +29,12 @@ type field struct {
 	name     string
 	index    []int
 	required bool
+	// parameters makes blank ones of a type of upstream, which are kept by name in the field that index leads to; nil for
+	// every other field.
+	parameters func() any
 }
 
-// shape lists the fields of a struct type, those of an inlined struct among them.
+// shape lists the fields of a struct type, those of an inlined struct and the parameters of each type of upstream among them.
 func (d *decoder) shape(t reflect.Type) []field {
 	if known, ok := d.shapes[t]; ok {
 		return known
@@ -39,6 +47,16 @@ func (d *decoder) shape(t reflect.Type) []field {
 			for _, inner := range d.shape(f.Type) {
 				inner.index = append([]int{i}, inner.index...)
 				out = append(out, inner)
+			}
+			continue
+		}
+		if f.Type == reflect.TypeFor[v1alpha1.Parameters]() {
+			for _, of := range d.types {
+				made := of.NewServer
+				if f.Tag.Get("parameters") == "account" {
+					made = of.NewAccount
+				}
+				out = append(out, field{name: of.Name(), index: []int{i}, parameters: made})
 			}
 			continue
 		}
@@ -103,7 +121,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, t trail) {
 			if f.name == key {
 				known = true
 				if !present[key] {
-					d.value(part, v.FieldByIndex(f.index), t.to(key))
+					d.field(f, part, v.FieldByIndex(f.index), t.to(key))
 				}
 				present[key] = !isNull(part)
 			}
@@ -113,7 +131,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, t trail) {
 			if near := nearest(key, shape); near != "" {
 				fix = fmt.Sprintf("Write %s, or remove the field.", near)
 			}
-			d.report("field-unknown", t.to(key), fmt.Sprintf("%s has no field %s", t.describe(), show(key)), fix)
+			d.report("field-unknown", t.to(key), fmt.Sprintf("%s has no field %s", t.describe(), plaintext.Show(key)), fix)
 		}
 	}
 	for _, f := range shape {
@@ -126,6 +144,21 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, t trail) {
 		case blank(part) && written(lookup(n, at(f.name)), part):
 			d.report("field-missing", t.to(f.name), fmt.Sprintf("%s is empty", t.to(f.name).describe()), "")
 		}
+	}
+}
+
+// field decodes n into one field of a struct.
+func (d *decoder) field(f field, n *yaml.Node, v reflect.Value, t trail) {
+	switch {
+	case f.parameters == nil:
+		d.value(n, v, t)
+	case !isNull(n):
+		made := f.parameters()
+		d.value(n, reflect.ValueOf(made).Elem(), t)
+		if v.IsNil() {
+			v.Set(reflect.ValueOf(v1alpha1.Parameters{}))
+		}
+		v.SetMapIndex(reflect.ValueOf(f.name), reflect.ValueOf(made))
 	}
 }
 
@@ -309,7 +342,7 @@ func (t trail) describe() string {
 			if i > 0 {
 				b.WriteByte('.')
 			}
-			b.WriteString(plain(step))
+			b.WriteString(plaintext.Plain(step))
 		}
 	}
 	return b.String()

@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Values that documents may leave out.
@@ -15,8 +16,6 @@ const (
 	defaultListen  = "127.0.0.1:8470"
 	defaultTimeout = "30s"
 	defaultLength  = 32
-	modeAlternate  = "alternate"
-	modeOverwrite  = "overwrite"
 )
 
 func platformDefaults(spec v1alpha1.PlatformSpec) v1alpha1.PlatformSpec {
@@ -25,14 +24,14 @@ func platformDefaults(spec v1alpha1.PlatformSpec) v1alpha1.PlatformSpec {
 }
 
 // secretDefaults leaves spec's own parts as they are and returns a copy.
-func secretDefaults(spec v1alpha1.ManagedSecretSpec) v1alpha1.ManagedSecretSpec {
+func secretDefaults(types upstream.Types, spec v1alpha1.ManagedSecretSpec) v1alpha1.ManagedSecretSpec {
 	spec.Environments = nil
 	if spec.Origin.Generated != nil {
 		rule := generateDefaults(*spec.Origin.Generated)
 		spec.Origin.Generated = &rule
 	}
 	if spec.Rotation != nil {
-		rotation := accountDefaults(*spec.Rotation)
+		rotation := accountDefaults(types, *spec.Rotation)
 		if rotation.Stagger != nil {
 			stagger := *rotation.Stagger
 			stagger.Gap = cmp.Or(stagger.Gap, defaultGap)

@@ -7,6 +7,8 @@
 // reference resolved and every override of its environment merged; each fault names its place and what to do; no fault
 // holds text that looks like a secret; the same documents give the same digest wherever they stand in whichever files.
 //
+// It knows no type of upstream: Options brings them, with their parameters, defaults and checks.
+//
 // Not guaranteed: that names of the host (folders, reloads, checks) exist, unless a host is given; that a path on the
 // host is free of symbolic links (the adapter that writes sees to that); that encrypted documents decrypt, or are bound
 // to where they were found (that takes the key). Plaintext is recognised by form: what looks like a word passes.
@@ -27,6 +29,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Estate is what Git declares for one environment. It is read-only once loaded.
@@ -45,6 +48,8 @@ type Estate struct {
 	Bootstrap map[string]Bootstrap
 	// Held says why consumers cannot be served on the host that the estate was loaded for, by secret and consumer.
 	Held map[string]map[string]string
+	// Types are the types of upstream that its documents were read by.
+	Types upstream.Types
 	// Digest is SHA-256 over the documents, in hexadecimal. It depends neither on files and order nor on Environment.
 	Digest string
 	// Files are what it was made of.
@@ -219,7 +224,7 @@ func digest(documents []*document) string {
 }
 
 // build makes the estate of documents in which no rule is broken.
-func build(v *view, all []*document) *Estate {
+func build(types upstream.Types, v *view, all []*document) *Estate {
 	e := &Estate{
 		Environment: v.environment,
 		Platform:    *v.platform.value.(*v1alpha1.Platform),
@@ -227,6 +232,7 @@ func build(v *view, all []*document) *Estate {
 		Policies:    map[string]Policy{},
 		Upstreams:   map[string]v1alpha1.Upstream{},
 		Bootstrap:   map[string]Bootstrap{},
+		Types:       types,
 		Digest:      digest(all),
 		byPath:      map[authority.Path]*Secret{},
 		byOlder:     map[string]*Secret{},
@@ -238,15 +244,15 @@ func build(v *view, all []*document) *Estate {
 		e.Policies[d.name] = policy
 	}
 	for _, d := range v.upstreams {
-		upstream := *d.value.(*v1alpha1.Upstream)
-		upstream.Spec = upstreamDefaults(upstream.Spec)
-		e.Upstreams[d.name] = upstream
+		declared := *d.value.(*v1alpha1.Upstream)
+		declared.Spec = upstreamDefaults(types, declared.Spec)
+		e.Upstreams[d.name] = declared
 	}
 	for _, d := range v.bootstraps {
 		e.Bootstrap[d.name] = Bootstrap{d.name, *d.value.(*v1alpha1.BootstrapSecret), d.raw, d.source()}
 	}
 	for _, d := range v.secrets {
-		s := newSecret(d)
+		s := newSecret(types, d)
 		e.Secrets[d.name], e.byPath[s.Path] = s, s
 		for _, older := range s.Spec.FormerNames {
 			e.byOlder[older] = s
@@ -255,14 +261,14 @@ func build(v *view, all []*document) *Estate {
 	return e
 }
 
-func newSecret(d *document) *Secret {
+func newSecret(types upstream.Types, d *document) *Secret {
 	declared := d.value.(*v1alpha1.ManagedSecret)
 	s := &Secret{
 		Name:      d.name,
 		Namespace: declared.Metadata.Namespace,
 		Labels:    declared.Metadata.Labels,
 		Path:      authority.Path(declared.Spec.Path),
-		Spec:      secretDefaults(declared.Spec),
+		Spec:      secretDefaults(types, declared.Spec),
 		Source:    d.source(),
 	}
 	if declared.Spec.ExpiresAt != "" {

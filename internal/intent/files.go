@@ -117,7 +117,7 @@ func (f *Files) All() iter.Seq2[string, []byte] {
 // Load makes an estate of the files and reports everything that is wrong with it, in order of file and line. The estate is
 // nil when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held.
 func (f *Files) Load(options Options) (*Estate, []Fault) {
-	r := newReader()
+	r := newReader(options.Types)
 	for _, one := range f.read {
 		if r.full {
 			break

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"custody.dev/custody/internal/wire/kinds"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -35,15 +37,15 @@ func FuzzDecode(f *testing.F) {
 		f.Fatalf("testdata holds %d seeds, want 40 or more (%v)", seeds, err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		first := newReader()
+		first := newReader(kinds.Upstreams())
 		first.read("a.yaml", data)
-		newChecker(first, Options{}).run()
+		newChecker(first, Options{Types: kinds.Upstreams()}).run()
 		for _, fault := range first.faults.sorted() {
 			if fault.Rule == "" || fault.Fix == "" || fault.Reason == "" {
 				t.Errorf("fault lacks a part: %+v", fault)
 			}
 		}
-		alone := newReader()
+		alone := newReader(kinds.Upstreams())
 		alone.read("a.yaml", data)
 		if len(alone.faults.list) > 0 {
 			return
@@ -53,7 +55,7 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				t.Fatalf("encoding %s: %v", d.kind, err)
 			}
-			again := newReader()
+			again := newReader(kinds.Upstreams())
 			again.read("b.yaml", encoded)
 			if len(again.faults.list) > 0 || len(again.documents) != 1 {
 				t.Fatalf("%s was accepted, and not once written: %v\n%s", d.kind, again.faults.list, encoded)

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/duration"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // Signals are the names a reload may send.
@@ -33,17 +35,10 @@ func LoadHost(file string) (v1alpha1.Host, []Fault, error) {
 	if err != nil {
 		return v1alpha1.Host{}, nil, fmt.Errorf("reading host configuration: %w", unquoted(err))
 	}
-	r := newReader()
+	r := newReader(nil)
+	r.host = true
 	r.read(file, data)
-	host := v1alpha1.Host{}
-	var hosts []*document
-	for _, d := range r.documents {
-		if d.kind == v1alpha1.KindHost {
-			hosts = append(hosts, d)
-		} else {
-			r.fault(d, "kind-unknown", at("kind"), "a host's configuration holds a Host document alone", "Move the document to the estate.")
-		}
-	}
+	host, hosts := v1alpha1.Host{}, r.documents
 	switch {
 	case len(hosts) == 1:
 		host = *hosts[0].value.(*v1alpha1.Host)
@@ -105,12 +100,12 @@ func (c *hostChecker) bad(rule string, t trail, reason string, args ...any) {
 
 func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 	for _, n := range []struct{ step, name string }{{"platform", spec.Platform}, {"environment", spec.Environment}} {
-		if n.name != "" && !wellNamed(n.name) {
-			c.bad("name-form", at("spec", n.step), "the name %s is not well-formed", show(n.name))
+		if n.name != "" && !v1alpha1.WellNamed(n.name) {
+			c.bad("name-form", at("spec", n.step), "the name %s is not well-formed", plaintext.Show(n.name))
 		}
 	}
-	if c.d.name != "" && !wellNamed(c.d.name) {
-		c.bad("name-form", at("metadata", "name"), "the name %s is not well-formed", show(c.d.name))
+	if c.d.name != "" && !v1alpha1.WellNamed(c.d.name) {
+		c.bad("name-form", at("metadata", "name"), "the name %s is not well-formed", plaintext.Show(c.d.name))
 	}
 	c.folders(spec)
 	c.unseal(spec.Unseal)
@@ -134,8 +129,8 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 }
 
 func (c *hostChecker) name(t trail, name string) {
-	if !wellNamed(name) {
-		c.bad("name-form", t, "the name %s is not well-formed", show(name))
+	if !v1alpha1.WellNamed(name) {
+		c.bad("name-form", t, "the name %s is not well-formed", plaintext.Show(name))
 	}
 }
 
@@ -224,7 +219,7 @@ func (c *hostChecker) reload(t trail, reload v1alpha1.Reload) {
 		c.bad("host-command", t.to("program"), "the program is not an absolute path without dots")
 	}
 	if reload.Signal != "" && !slices.Contains(Signals(), reload.Signal) {
-		c.bad("host-signal", t.to("signal"), "there is no signal %s to send", show(reload.Signal))
+		c.bad("host-signal", t.to("signal"), "there is no signal %s to send", plaintext.Show(reload.Signal))
 	}
 }
 
@@ -241,7 +236,7 @@ func (c *hostChecker) timeout(t trail, text string) {
 	if text == "" {
 		return
 	}
-	if d, err := ParseDuration(text); err != nil || d <= 0 {
+	if d, err := duration.Parse(text); err != nil || d <= 0 {
 		c.bad("duration-form", t.to("timeout"), "the timeout is not a duration of more than nothing")
 	}
 }

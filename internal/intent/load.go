@@ -16,6 +16,8 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/lazyregexp"
+	"custody.dev/custody/internal/plaintext"
+	"custody.dev/custody/internal/upstream"
 )
 
 const (
@@ -36,6 +38,8 @@ type Options struct {
 	Environment string
 	// Host is the host that will run the estate; nil leaves out the rules that need one.
 	Host *v1alpha1.HostSpec
+	// Types are the types of upstream that documents may name.
+	Types upstream.Types
 	// Privileged says that the host's process may change the owner of files. It counts only with a Host.
 	Privileged bool
 }
@@ -64,7 +68,7 @@ type document struct {
 
 // subject names the document in faults; a name that is not well-formed could be anything and is left out.
 func (d *document) subject() string {
-	if wellNamed(d.name) && plain(d.name) == d.name {
+	if v1alpha1.WellNamed(d.name) && plaintext.Plain(d.name) == d.name {
 		return d.kind + "/" + d.name
 	}
 	return d.kind
@@ -74,7 +78,10 @@ func (d *document) subject() string {
 type reader struct {
 	documents []*document
 	faults    *faults
+	types     upstream.Types
 	shapes    map[reflect.Type][]field
+	// host says that the file is a host's: nothing but a Host stands in it.
+	host bool
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
 	// values were read so far; full says that the estate has too many of something, and that no more is read.
@@ -88,8 +95,8 @@ func (r *reader) fill(reason string) {
 	r.faults.add(Fault{Rule: "estate-too-large", Reason: reason})
 }
 
-func newReader() *reader {
-	return &reader{faults: newFaults(), shapes: map[reflect.Type][]field{}}
+func newReader(types upstream.Types) *reader {
+	return &reader{faults: newFaults(), types: types, shapes: map[reflect.Type][]field{}}
 }
 
 func (r *reader) file(rule, name, reason, fix string) {
@@ -141,13 +148,13 @@ func (r *reader) read(name string, data []byte) {
 
 // lines looks for known forms of credentials in the text itself, comments and all.
 func (r *reader) lines(name string, data []byte) {
-	if credential(string(data)) == "" {
+	if plaintext.Credential(string(data)) == "" {
 		return // no pattern spans lines, so that one look at the whole is enough for most files
 	}
 	number := 0
 	for line := range strings.Lines(string(data)) {
 		number++
-		if kind := credential(line); kind != "" {
+		if kind := plaintext.Credential(line); kind != "" {
 			r.faults.add(Fault{File: name, Line: number, Column: 1, Rule: "plaintext", Reason: "the line holds what looks like " + kind})
 		}
 	}
@@ -160,7 +167,7 @@ func (r *reader) secretKeys(d *document, n *yaml.Node, t trail) {
 	}
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		key, part := n.Content[i].Value, n.Content[i+1]
-		if part.Kind == yaml.ScalarNode && suspicious(key, part.Value) {
+		if part.Kind == yaml.ScalarNode && plaintext.Suspicious(key, part.Value) {
 			r.fault(d, "plaintext", t.to(key), "the text under a key that names a secret looks like one", "")
 		}
 		r.secretKeys(d, part, t.to(key))
@@ -217,8 +224,12 @@ func (r *reader) document(file string, n *yaml.Node) {
 		r.unknownKind(d)
 		return
 	}
+	if r.host && d.kind != v1alpha1.KindHost {
+		r.fault(d, "kind-unknown", at("kind"), "a host's configuration holds a Host document alone", "Move the document to the estate.")
+		return
+	}
 	if version := textAt(n, "apiVersion"); version != "" && version != v1alpha1.APIVersion {
-		r.fault(d, "api-version", at("apiVersion"), "the apiVersion is "+show(version), "")
+		r.fault(d, "api-version", at("apiVersion"), "the apiVersion is "+plaintext.Show(version), "")
 	}
 	r.decode(d, n, reflect.ValueOf(d.value).Elem(), nil)
 	r.documents = append(r.documents, d)
@@ -226,19 +237,33 @@ func (r *reader) document(file string, n *yaml.Node) {
 
 // decode fills v from n, reporting at d's place; under says where in the document n stands.
 func (r *reader) decode(d *document, n *yaml.Node, v reflect.Value, under trail) {
-	(&decoder{shapes: r.shapes, report: func(rule string, t trail, reason, fix string) {
+	(&decoder{shapes: r.shapes, types: r.types, report: func(rule string, t trail, reason, fix string) {
 		r.fault(d, rule, t, reason, fix)
 	}}).value(n, v, under)
 }
 
+// Decode fills a document from YAML that nobody checked, and reports whether each of its fields is one that the document has,
+// and of its type. What is missing is not looked for.
+func Decode(types upstream.Types, n *yaml.Node, document any) bool {
+	known := true
+	d := &decoder{types: types, shapes: map[reflect.Type][]field{}, report: func(rule string, _ trail, _, _ string) {
+		known = known && rule == "field-missing"
+	}}
+	for n.Kind == yaml.DocumentNode {
+		n = n.Content[0]
+	}
+	d.value(n, reflect.ValueOf(document).Elem(), nil)
+	return known
+}
+
 func (r *reader) unknownKind(d *document) {
 	r.lost = true
-	fix, reason := "", "the kind is "+show(d.kind)
+	fix, reason := "", "the kind is "+plaintext.Show(d.kind)
 	t := at("kind")
 	switch {
 	case d.kind == "":
 		reason = "the document has no kind"
-	case encrypted.MatchString(d.kind):
+	case plaintext.EncryptedType(d.kind) != "":
 		reason, fix = "the kind is encrypted", "Encrypt data alone: set encrypted_regex: ^data$ in .sops.yaml, then encrypt again."
 	}
 	m := d.find(t)

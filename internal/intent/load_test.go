@@ -18,11 +18,15 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/plaintext"
+	"custody.dev/custody/internal/upstream/postgres"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // good loads the good estate for an environment, with its host.
 func good(t *testing.T, dir string, options Options) *Estate {
 	t.Helper()
+	options.Types = kinds.Upstreams()
 	estate, faults, err := Load(filepath.Join(dir, "estate"), options)
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("loading the good estate: %v %v", err, faults)
@@ -47,7 +51,7 @@ func TestGoodEstate(t *testing.T) {
 	if want := time.Date(2031, 1, 30, 23, 0, 0, 0, time.UTC); !app.ExpiresAt.Equal(want) {
 		t.Errorf("expires at %v, want %v", app.ExpiresAt, want)
 	}
-	if diff := cmp.Diff([]string{"app_a", "app_b"}, app.Spec.Rotation.Postgres.Users); diff != "" {
+	if diff := cmp.Diff([]string{"app_a", "app_b"}, v1alpha1.Of[postgres.AccountSpec](app.Spec.Rotation.Account, "postgres").Users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
 	}
 	if got := app.Spec.Origin.Generated; got.Length != 32 || got.Field != "value" {
@@ -63,7 +67,7 @@ func TestGoodEstate(t *testing.T) {
 		t.Errorf("source %+v, environments %v", app.Source, app.Spec.Environments)
 	}
 	upstream, ok := e.UpstreamOf(app)
-	if !ok || upstream.Spec.Postgres.Port != 5432 || upstream.Spec.Postgres.Database != "postgres" {
+	if !ok || v1alpha1.Of[postgres.ServerSpec](upstream.Spec.Server, "postgres").Port != 5432 || v1alpha1.Of[postgres.ServerSpec](upstream.Spec.Server, "postgres").Database != "postgres" {
 		t.Errorf("upstream %+v", upstream)
 	}
 	admin, ok := e.AdminOf(upstream)
@@ -103,7 +107,7 @@ func TestOverrideIsMerged(t *testing.T) {
 	if !app.ExpiresAt.IsZero() || len(app.Consumers) != 1 || app.Consumers[0].File.Path != "dev.env" {
 		t.Errorf("the override for dev does not hold: %+v", app)
 	}
-	if app.Spec.Rotation.PolicyRef != "never" || app.Spec.Rotation.Postgres.Owner != "app" {
+	if app.Spec.Rotation.PolicyRef != "never" || v1alpha1.Of[postgres.AccountSpec](app.Spec.Rotation.Account, "postgres").Owner != "app" {
 		t.Errorf("the rotation is not merged: %+v", app.Spec.Rotation)
 	}
 	if dev.RotatedHere(app) {
@@ -158,21 +162,21 @@ func TestPrivilegedHostMaySetOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, faults, err := Load(filepath.Join(dir, "estate"), Options{Environment: "prod", Host: &host.Spec, Privileged: true})
+	_, faults, err := Load(filepath.Join(dir, "estate"), Options{Types: kinds.Upstreams(), Environment: "prod", Host: &host.Spec, Privileged: true})
 	if err != nil || len(faults) > 0 {
 		t.Errorf("got %v %v, want no fault", err, faults)
 	}
 }
 
 func TestUnreadableFolders(t *testing.T) {
-	if _, _, err := Load(filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := Load(filepath.Join(t.TempDir(), "none"), Options{Types: kinds.Upstreams()}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want fs.ErrNotExist", err)
 	}
 	file := filepath.Join(t.TempDir(), "file.yaml")
 	if err := os.WriteFile(file, []byte("kind: x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Load(file, Options{}); err == nil {
+	if _, _, err := Load(file, Options{Types: kinds.Upstreams()}); err == nil {
 		t.Error("a file was loaded as a folder")
 	}
 	_, faults, err := loadFS(unlistable{fstest.MapFS{"shut/a.yaml": {Data: []byte("x")}}}, Options{})
@@ -222,16 +226,16 @@ func TestHostDefaultsAndPaths(t *testing.T) {
 func TestWithheldText(t *testing.T) {
 	s := newStage(t)
 	for _, fake := range s.fakes {
-		if got := show(fake); got != "[withheld]" {
+		if got := plaintext.Show(fake); got != "[withheld]" {
 			t.Errorf("show repeats %q", fake)
 		}
 	}
 	for _, name := range []string{"app-db", "platform-data/db1/app", "DB_PASSWORD_PRIMARY", "rotate_before", "verify-full", "sha256", "home/prod"} {
-		if got := show(name); got != `"`+name+`"` {
+		if got := plaintext.Show(name); got != `"`+name+`"` {
 			t.Errorf("show withholds the name %q", name)
 		}
 	}
-	if got := show(strings.Repeat("a", 200)); got != "[withheld]" {
+	if got := plaintext.Show(strings.Repeat("a", 200)); got != "[withheld]" {
 		t.Errorf("show repeats a long text: %s", got)
 	}
 }
@@ -251,8 +255,9 @@ func TestFaultForms(t *testing.T) {
 	}
 }
 
-// loadFS is Load on any file system.
+// loadFS is Load on any file system, with all types of upstream.
 func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
+	options.Types = kinds.Upstreams()
 	files, err := readFS(fsys)
 	if err != nil {
 		return nil, nil, err

@@ -2,7 +2,9 @@
 
 package intent
 
-import "go.yaml.in/yaml/v3"
+import (
+	"go.yaml.in/yaml/v3"
+)
 
 // trail leads from a document's root to a node: string keys and int indexes.
 type trail []any

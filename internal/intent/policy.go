@@ -11,7 +11,9 @@ import (
 	_ "time/tzdata" // a zone that loads on one host loads on every host
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/lazyregexp"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // RotationType says what starts a run. Manual requests are taken under each.
@@ -45,7 +47,7 @@ const (
 	DefaultVerifyEvery = 24 * time.Hour
 	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
 	leastVerifyEvery = 5 * time.Minute
-	mostVerifyEvery  = 90 * day
+	mostVerifyEvery  = 90 * duration.Day
 )
 
 // Policy is a RotationPolicy, parsed and with its defaults applied.
@@ -106,7 +108,7 @@ func (p Policy) Open(t time.Time) bool {
 // it; the window always lasts its duration.
 func (w Window) Open(t time.Time) bool {
 	local := t.In(w.Zone)
-	for back := 0; back <= int(w.Duration/day)+1; back++ {
+	for back := 0; back <= int(w.Duration/duration.Day)+1; back++ {
 		start := time.Date(local.Year(), local.Month(), local.Day()-back, w.Hour, w.Minute, 0, 0, w.Zone)
 		// The weekday is the calendar's: a moved start does not change it.
 		weekday := time.Date(local.Year(), local.Month(), local.Day()-back, 12, 0, 0, 0, time.UTC).Weekday()
@@ -139,7 +141,7 @@ func (p *policyParser) duration(t trail, text string, absent time.Duration) time
 	if text == "" {
 		return absent
 	}
-	d, err := ParseDuration(text)
+	d, err := duration.Parse(text)
 	if err != nil {
 		p.problem("duration-form", t, "%s is not a duration", t.describe())
 		return absent
@@ -163,13 +165,13 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	out.VerifyEvery = parse.duration(at("spec", "verifyEvery"), spec.VerifyEvery, DefaultVerifyEvery)
 	if out.VerifyEvery != 0 && (out.VerifyEvery < leastVerifyEvery || out.VerifyEvery > mostVerifyEvery) {
 		parse.problem("policy-verify", at("spec", "verifyEvery"), "verifyEvery (%s) is not between %s and %s, and not 0s",
-			FormatDuration(out.VerifyEvery), FormatDuration(leastVerifyEvery), FormatDuration(mostVerifyEvery))
+			duration.Format(out.VerifyEvery), duration.Format(leastVerifyEvery), duration.Format(mostVerifyEvery))
 	}
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert
 	}
 	if !slices.Contains([]FailureStrategy{Retry, Alert, Hold}, out.FailureStrategy) {
-		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", show(spec.FailureStrategy))
+		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", plaintext.Show(spec.FailureStrategy))
 	}
 	for i, window := range spec.Windows {
 		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))
@@ -192,7 +194,7 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		}
 	case "":
 	default:
-		parse.problem("policy-type", at("spec", "rotationType"), "the rotationType is %s", show(spec.RotationType))
+		parse.problem("policy-type", at("spec", "rotationType"), "the rotationType is %s", plaintext.Show(spec.RotationType))
 	}
 	return out, parse.problems
 }
@@ -212,14 +214,14 @@ func (p *policyParser) clock(spec v1alpha1.RotationPolicySpec, policy Policy) {
 		return
 	case policy.RotateBefore >= policy.TTL:
 		p.problem("policy-arithmetic", at("spec", "rotateBefore"), "rotateBefore (%s) is not less than the ttl (%s)",
-			FormatDuration(policy.RotateBefore), FormatDuration(policy.TTL))
+			duration.Format(policy.RotateBefore), duration.Format(policy.TTL))
 	case policy.Jitter >= policy.TTL-policy.RotateBefore:
 		p.problem("policy-arithmetic", at("spec", "jitter"), "jitter (%s) is not less than the ttl less rotateBefore (%s)",
-			FormatDuration(policy.Jitter), FormatDuration(policy.TTL-policy.RotateBefore))
+			duration.Format(policy.Jitter), duration.Format(policy.TTL-policy.RotateBefore))
 	}
 	if policy.MaxOverlap+policy.Settle >= policy.TTL {
 		p.problem("policy-arithmetic", at("spec", "maxOverlap"), "maxOverlap (%s) and settle (%s) together are not less than the ttl (%s)",
-			FormatDuration(policy.MaxOverlap), FormatDuration(policy.Settle), FormatDuration(policy.TTL))
+			duration.Format(policy.MaxOverlap), duration.Format(policy.Settle), duration.Format(policy.TTL))
 	}
 }
 
@@ -230,7 +232,7 @@ var (
 
 func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {
 	out := Window{Zone: time.UTC, Duration: p.duration(t.to("duration"), spec.Duration, 0)}
-	if out.Duration <= 0 && spec.Duration != "" || out.Duration > 7*day {
+	if out.Duration <= 0 && spec.Duration != "" || out.Duration > 7*duration.Day {
 		p.problem("window-form", t.to("duration"), "a window lasts more than nothing and at most a week")
 	}
 	if parts := clock.FindStringSubmatch(spec.Start); parts != nil {
@@ -242,7 +244,7 @@ func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {
 	if spec.Zone != "" {
 		zone, err := time.LoadLocation(spec.Zone)
 		if err != nil || spec.Zone == "Local" {
-			p.problem("window-form", t.to("zone"), "there is no zone %s", show(spec.Zone))
+			p.problem("window-form", t.to("zone"), "there is no zone %s", plaintext.Show(spec.Zone))
 		} else {
 			out.Zone = zone
 		}
@@ -251,7 +253,7 @@ func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {
 		number := slices.Index(weekdays, name)
 		switch {
 		case number < 0:
-			p.problem("window-form", t.to("days", i), "there is no day %s", show(name))
+			p.problem("window-form", t.to("days", i), "there is no day %s", plaintext.Show(name))
 		case slices.Contains(out.Days, time.Weekday(number)):
 			p.problem("window-form", t.to("days", i), "%s is given twice", name)
 		default:

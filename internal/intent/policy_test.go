@@ -9,60 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/duration"
 )
-
-func TestParseDuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{
-		"30d": 30 * day, "1d12h": 36 * time.Hour, "90m": 90 * time.Minute, "0s": 0, "0d": 0, "1h30m": 90 * time.Minute,
-		"1.5h": 90 * time.Minute, "250ms": 250 * time.Millisecond, "36500d": maxDuration,
-	} {
-		if got, err := ParseDuration(text); err != nil || got != want {
-			t.Errorf("ParseDuration(%q) = %v, %v; want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "d", "5", "1w", "-1h", "1.5d", "1h1d", " 1h", "36501d", "36500d1h", "99999d", "9999999999h", "1d 2h"} {
-		if got, err := ParseDuration(text); err == nil {
-			t.Errorf("ParseDuration(%q) = %v, want an error", text, got)
-		}
-	}
-}
-
-func FuzzDuration(f *testing.F) {
-	for _, text := range []string{"30d", "1d12h", "90m", "0s", "1h30m5s", "1.5h", "7d1ns"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		d, err := ParseDuration(text)
-		if err != nil {
-			return
-		}
-		if d < 0 || d > maxDuration {
-			t.Fatalf("ParseDuration(%q) = %v is out of bounds", text, d)
-		}
-		again, err := ParseDuration(FormatDuration(d))
-		if err != nil || again != d {
-			t.Errorf("%q became %q, and that %v (%v)", text, FormatDuration(d), again, err)
-		}
-	})
-}
-
-func TestFormatDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", time.Minute: "1m", 90 * time.Minute: "1h30m", day: "1d", 36 * time.Hour: "1d12h", 10 * time.Minute: "10m",
-		time.Hour: "1h", 20 * time.Second: "20s",
-	} {
-		if got := FormatDuration(d); got != want {
-			t.Errorf("FormatDuration(%v) = %q, want %q", d, got, want)
-		}
-	}
-}
 
 func TestPolicyDefaults(t *testing.T) {
 	got, err := ParsePolicy("p", v1alpha1.RotationPolicySpec{RotationType: "time", TTL: "30d"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Policy{Name: "p", Type: Timed, TTL: 30 * day, RevokeOld: true, MaxOverlap: day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute, VerifyEvery: day}
+	want := Policy{Name: "p", Type: Timed, TTL: 30 * duration.Day, RevokeOld: true, MaxOverlap: duration.Day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute, VerifyEvery: duration.Day}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // bootstrapRules check the encrypted documents, as far as that goes without a key.
@@ -37,7 +38,7 @@ func (c *checker) seedRules(v *view, d *document, name string) {
 	t := at("spec", "seeds")
 	target := v.secret[name]
 	if target == nil {
-		c.missing(d, "bootstrap-seeds", t, "there is no ManagedSecret "+show(name))
+		c.missing(d, "bootstrap-seeds", t, "there is no ManagedSecret "+plaintext.Show(name))
 		return
 	}
 	var named *document
@@ -65,12 +66,12 @@ func (c *checker) encryptedRules(d *document, n *yaml.Node, t trail) {
 			c.encryptedRules(d, item, t.to(i))
 		}
 	case yaml.ScalarNode:
-		switch parts := encrypted.FindStringSubmatch(n.Value); {
+		switch of := plaintext.EncryptedType(n.Value); {
 		case n.Value == "" && textual(n):
-		case parts == nil:
+		case of == "":
 			c.fault(d, "sops-plaintext", t, t.describe()+" is not encrypted", "")
-		case parts[1] != "str":
-			c.fault(d, "sops-type", t, fmt.Sprintf("%s decrypts to type %s, not to text", t.describe(), parts[1]), "")
+		case of != "str":
+			c.fault(d, "sops-type", t, fmt.Sprintf("%s decrypts to type %s, not to text", t.describe(), of), "")
 		}
 	}
 }
@@ -98,7 +99,7 @@ func (c *checker) sorted(d *document, n *yaml.Node, t trail, except string) {
 			continue
 		}
 		if key < last {
-			c.fault(d, "sops-order", t.to(key), fmt.Sprintf("%s stands after %s", plain(key), plain(last)), "")
+			c.fault(d, "sops-order", t.to(key), fmt.Sprintf("%s stands after %s", plaintext.Plain(key), plaintext.Plain(last)), "")
 			return
 		}
 		last = key
@@ -111,7 +112,7 @@ var otherKeys = []string{"kms", "gcp_kms", "azure_kv", "hc_vault", "hckms", "pgp
 // sopsRules check SOPS's metadata: who can decrypt, and what the MAC covers.
 func (c *checker) sopsRules(v *view, d *document, sops map[string]any) {
 	t := at("sops")
-	if mac, _ := sops["mac"].(string); !encrypted.MatchString(mac) {
+	if mac, _ := sops["mac"].(string); plaintext.EncryptedType(mac) == "" {
 		c.fault(d, "sops-mac", t.to("mac"), "there is no encrypted MAC", "")
 	}
 	if only, _ := sops["mac_only_encrypted"].(bool); !only {

@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/plaintext"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -28,8 +29,8 @@ func (c *checker) consumerRules(v *view) {
 			t := at("spec", "consumers", i)
 			switch {
 			case consumer.Name == "":
-			case !wellNamed(consumer.Name):
-				c.fault(d, "consumer-name", t.to("name"), fmt.Sprintf("the consumer name %s is not well-formed", show(consumer.Name)), "")
+			case !v1alpha1.WellNamed(consumer.Name):
+				c.fault(d, "consumer-name", t.to("name"), fmt.Sprintf("the consumer name %s is not well-formed", plaintext.Show(consumer.Name)), "")
 			case seen[consumer.Name]:
 				c.fault(d, "consumer-name", t.to("name"), fmt.Sprintf("the consumer name %s is given twice", consumer.Name), "")
 			}
@@ -59,7 +60,7 @@ func (c *checker) proofRules(d *document, t trail, consumer v1alpha1.ConsumerSpe
 	level, err := materialize.ParseLevel(consumer.Proof)
 	switch highest := highest(consumer); {
 	case err != nil:
-		c.fault(d, "proof-level", t.to("proof"), "there is no proof level "+show(consumer.Proof), "")
+		c.fault(d, "proof-level", t.to("proof"), "there is no proof level "+plaintext.Show(consumer.Proof), "")
 	case consumer.File != nil && level > highest:
 		c.fault(d, "proof-unreachable", t.to("proof"), fmt.Sprintf("the consumer can prove %s at most, not %s", highest, level), "")
 	}
@@ -81,14 +82,14 @@ func plainPath(p string) bool {
 var modeForm = lazyregexp.New(`^0?[0-7]{3}$`)
 
 func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
-	if file.Folder != "" && !wellNamed(file.Folder) {
+	if file.Folder != "" && !v1alpha1.WellNamed(file.Folder) {
 		c.fault(d, "file-path", t.to("folder"), "the folder is not a name", "")
 	}
 	if file.Path != "" && !plainPath(file.Path) {
 		c.fault(d, "file-path", t.to("path"), "the path is not a plain path beneath the folder", "")
 	}
 	if materialize.Reserved(path.Base(file.Path)) {
-		c.fault(d, "file-path", t.to("path"), fmt.Sprintf("the name %s is one that Custody keeps for itself", show(path.Base(file.Path))), "")
+		c.fault(d, "file-path", t.to("path"), fmt.Sprintf("the name %s is one that Custody keeps for itself", plaintext.Show(path.Base(file.Path))), "")
 	}
 	if file.Mode != "" {
 		mode, err := strconv.ParseUint(file.Mode, 8, 32)
@@ -121,7 +122,7 @@ func (c *checker) hostRules(d *document, t trail, consumer v1alpha1.ConsumerSpec
 	}
 	for _, n := range names {
 		if n.name != "" && !slices.Contains(n.known, n.name) {
-			c.here(d, consumer, "host-name", t.to(n.step), fmt.Sprintf("the host has no %s %s (it has: %s)", n.step, show(n.name), listed(n.known)))
+			c.here(d, consumer, "host-name", t.to(n.step), fmt.Sprintf("the host has no %s %s (it has: %s)", n.step, plaintext.Show(n.name), listed(n.known)))
 		}
 	}
 	for _, owner := range []struct{ step, name string }{{"user", file.User}, {"group", file.Group}} {
@@ -147,7 +148,7 @@ func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, 
 		case file.Format != "env":
 			c.fault(d, "format-keys", t.to("reader"), "reader belongs to format env", "")
 		case !slices.Contains(known, file.Reader):
-			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("nothing named %s reads env files (known: %s)", show(file.Reader), listed(known)), "")
+			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("nothing named %s reads env files (known: %s)", plaintext.Show(file.Reader), listed(known)), "")
 		}
 	}
 	switch file.Format {
@@ -165,12 +166,12 @@ func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, 
 			field = secret.SingleField
 		}
 		if have != nil && !slices.Contains(have, field) {
-			c.fault(d, "consumer-field", t.to("field"), fmt.Sprintf("the value has no field %s (it has: %s)", show(field), listed(have)), "")
+			c.fault(d, "consumer-field", t.to("field"), fmt.Sprintf("the value has no field %s (it has: %s)", plaintext.Show(field), listed(have)), "")
 		}
 		return
 	case "env", "json", "properties":
 	default:
-		c.fault(d, "format-unknown", t.to("format"), "there is no format "+show(file.Format), "")
+		c.fault(d, "format-unknown", t.to("format"), "there is no format "+plaintext.Show(file.Format), "")
 		return
 	}
 	if file.Field != "" {
@@ -189,7 +190,7 @@ func (c *checker) keyRules(d *document, t trail, file v1alpha1.FileConsumer, hav
 	for _, field := range slices.Sorted(maps.Keys(file.Keys)) {
 		keys = append(keys, written{file.Keys[field], t.to("keys", field)})
 		if have != nil && !slices.Contains(have, field) {
-			c.fault(d, "consumer-field", t.to("keys", field), fmt.Sprintf("the value has no field %s (it has: %s)", show(field), listed(have)), "")
+			c.fault(d, "consumer-field", t.to("keys", field), fmt.Sprintf("the value has no field %s (it has: %s)", plaintext.Show(field), listed(have)), "")
 		}
 	}
 	for _, field := range have {
@@ -208,15 +209,15 @@ func (c *checker) keyRules(d *document, t trail, file v1alpha1.FileConsumer, hav
 	for _, k := range keys {
 		switch err := materialize.CheckKey(k.key, file.Format == "env"); {
 		case file.Format == "env" && !envKey.MatchString(k.key):
-			c.fault(d, "env-key", k.at, fmt.Sprintf("%s cannot be the name of an environment variable", show(k.key)), "")
+			c.fault(d, "env-key", k.at, fmt.Sprintf("%s cannot be the name of an environment variable", plaintext.Show(k.key)), "")
 		case k.key == "" || strings.ContainsAny(k.key, "\n\t"):
 			c.fault(d, "format-keys", k.at, "the key is empty or holds a line break", "")
 		case seen[k.key]:
-			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is written twice", show(k.key)), "")
+			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is written twice", plaintext.Show(k.key)), "")
 		case err != nil && file.Format == "env":
-			c.fault(d, "env-key", k.at, fmt.Sprintf("%s steers the shell or the program that reads the file, or is too long", show(k.key)), "Choose another key for the field under keys.")
+			c.fault(d, "env-key", k.at, fmt.Sprintf("%s steers the shell or the program that reads the file, or is too long", plaintext.Show(k.key)), "Choose another key for the field under keys.")
 		case err != nil:
-			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is not letters, digits, dots, dashes and underscores", show(k.key)), "")
+			c.fault(d, "format-keys", k.at, fmt.Sprintf("the key %s is not letters, digits, dots, dashes and underscores", plaintext.Show(k.key)), "")
 		}
 		seen[k.key] = true
 	}

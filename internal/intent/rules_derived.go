@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/formula"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // derivedRules check what is computed from other secrets.
@@ -31,7 +32,7 @@ func (c *checker) derivedRules(v *view, d *document, spec v1alpha1.ManagedSecret
 		case from == d.name:
 			c.fault(d, "derived-cycle", t.to("inputs", name), "the secret is computed from itself", "")
 		case v.secret[from] == nil:
-			c.missing(d, "derived-input", t.to("inputs", name), "there is no ManagedSecret "+show(from))
+			c.missing(d, "derived-input", t.to("inputs", name), "there is no ManagedSecret "+plaintext.Show(from))
 		}
 	}
 	if len(derived.Inputs) == 0 || len(derived.Fields) == 0 {
@@ -49,7 +50,7 @@ func (c *checker) derivedRules(v *view, d *document, spec v1alpha1.ManagedSecret
 	}
 	for _, name := range slices.Sorted(maps.Keys(derived.Inputs)) {
 		if !slices.Contains(compiled.Uses(), name) {
-			c.fault(d, "derived-form", t.to("inputs", name), "no field uses the input "+show(name), "")
+			c.fault(d, "derived-form", t.to("inputs", name), "no field uses the input "+plaintext.Show(name), "")
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"filippo.io/age"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // platformRules check the estate's own document, and that it is the one the host and the caller mean.
@@ -18,23 +19,23 @@ func (c *checker) platformRules(v *view) {
 	spec := d.value.(*v1alpha1.Platform).Spec
 	for i, environment := range spec.Environments {
 		t := at("spec", "environments", i)
-		if !wellNamed(environment) {
-			c.fault(d, "environment-form", t, fmt.Sprintf("the environment name %s is not well-formed", show(environment)), "")
+		if !v1alpha1.WellNamed(environment) {
+			c.fault(d, "environment-form", t, fmt.Sprintf("the environment name %s is not well-formed", plaintext.Show(environment)), "")
 		} else if slices.Index(spec.Environments, environment) < i {
 			c.fault(d, "environment-form", t, fmt.Sprintf("the environment %s is listed twice", environment), "")
 		}
 	}
 	if c.options.Environment != "" && !slices.Contains(spec.Environments, c.options.Environment) {
 		c.fault(d, "environment-unknown", at("spec", "environments"),
-			fmt.Sprintf("the estate is loaded for environment %s, which the platform does not have", show(c.options.Environment)), "")
+			fmt.Sprintf("the estate is loaded for environment %s, which the platform does not have", plaintext.Show(c.options.Environment)), "")
 	}
 	if host := c.options.Host; host != nil {
 		if d.name != "" && host.Platform != d.name {
-			c.fault(d, "host-mismatch", at("metadata", "name"), fmt.Sprintf("the host runs the platform %s", show(host.Platform)), "")
+			c.fault(d, "host-mismatch", at("metadata", "name"), fmt.Sprintf("the host runs the platform %s", plaintext.Show(host.Platform)), "")
 		}
 		if c.options.Environment != "" && host.Environment != c.options.Environment {
 			c.fault(d, "host-mismatch", at("spec", "environments"),
-				fmt.Sprintf("the estate is loaded for environment %s, and the host is %s", show(c.options.Environment), show(host.Environment)), "")
+				fmt.Sprintf("the estate is loaded for environment %s, and the host is %s", plaintext.Show(c.options.Environment), plaintext.Show(host.Environment)), "")
 		}
 	}
 	for i, recipient := range spec.RootRecipients {
@@ -48,7 +49,7 @@ func (c *checker) platformRules(v *view) {
 	for _, environment := range slices.Sorted(maps.Keys(spec.BootstrapRecipients)) {
 		t := at("spec", "bootstrapRecipients", environment)
 		if !slices.Contains(spec.Environments, environment) {
-			c.fault(d, "bootstrap-recipients", t, fmt.Sprintf("the platform has no environment %s", show(environment)), "")
+			c.fault(d, "bootstrap-recipients", t, fmt.Sprintf("the platform has no environment %s", plaintext.Show(environment)), "")
 		}
 		recipient := spec.BootstrapRecipients[environment]
 		if _, err := age.ParseX25519Recipient(recipient); err != nil {
@@ -58,7 +59,7 @@ func (c *checker) platformRules(v *view) {
 		}
 	}
 	if spec.Authority.Type != "" && spec.Authority.Type != "embedded" {
-		c.fault(d, "authority-type", at("spec", "authority", "type"), "there is no authority type "+show(spec.Authority.Type), "")
+		c.fault(d, "authority-type", at("spec", "authority", "type"), "there is no authority type "+plaintext.Show(spec.Authority.Type), "")
 	}
 	if spec.Rotation.MaxTimedRunsPerHour < 0 {
 		c.fault(d, "platform-limit", at("spec", "rotation", "maxTimedRunsPerHour"), "the limit is negative", "")

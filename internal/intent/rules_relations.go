@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/duration"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // defaultGap is the time between the rotations of a stagger set.
@@ -38,10 +40,10 @@ func (c *checker) groupRules(name string, members []*document) {
 	for _, d := range members {
 		rotation := d.value.(*v1alpha1.ManagedSecret).Spec.Rotation
 		switch {
-		case !wellNamed(name):
-			c.fault(d, "group-form", t, fmt.Sprintf("the group's name %s is not well-formed", show(name)), "")
+		case !v1alpha1.WellNamed(name):
+			c.fault(d, "group-form", t, fmt.Sprintf("the group's name %s is not well-formed", plaintext.Show(name)), "")
 		case len(members) == 1:
-			c.fault(d, "group-form", t, fmt.Sprintf("the group %s has no other member", show(name)), "")
+			c.fault(d, "group-form", t, fmt.Sprintf("the group %s has no other member", plaintext.Show(name)), "")
 		case rotation.PolicyRef != first.PolicyRef || rotation.RotatedBy != first.RotatedBy:
 			c.fault(d, "group-form", t, fmt.Sprintf("another policyRef or rotatedBy than that of the member at %s", members[0].position()), "")
 		}
@@ -50,14 +52,14 @@ func (c *checker) groupRules(name string, members []*document) {
 
 func (c *checker) staggerRules(d *document, rotation v1alpha1.RotationSpec) {
 	t := at("spec", "rotation", "stagger")
-	if rotation.Stagger.Set != "" && !wellNamed(rotation.Stagger.Set) {
-		c.fault(d, "stagger-form", t.to("set"), fmt.Sprintf("the set's name %s is not well-formed", show(rotation.Stagger.Set)), "")
+	if rotation.Stagger.Set != "" && !v1alpha1.WellNamed(rotation.Stagger.Set) {
+		c.fault(d, "stagger-form", t.to("set"), fmt.Sprintf("the set's name %s is not well-formed", plaintext.Show(rotation.Stagger.Set)), "")
 	}
 	if rotation.Group != "" {
 		c.fault(d, "stagger-form", t, "a secret that rotates with its group cannot be staggered on its own", "")
 	}
 	if gap := rotation.Stagger.Gap; gap != "" {
-		if parsed, err := ParseDuration(gap); err != nil || parsed <= 0 {
+		if parsed, err := duration.Parse(gap); err != nil || parsed <= 0 {
 			c.fault(d, "duration-form", t.to("gap"), "the gap is not a duration of more than nothing", "")
 		}
 	}
@@ -84,6 +86,6 @@ func (e *Estate) GapOf(s *Secret) time.Duration {
 	if s.Spec.Rotation == nil || s.Spec.Rotation.Stagger == nil {
 		return 0
 	}
-	gap, _ := ParseDuration(s.Spec.Rotation.Stagger.Gap) // checked by its rule
+	gap, _ := duration.Parse(s.Spec.Rotation.Stagger.Gap) // checked by its rule
 	return gap
 }

@@ -3,20 +3,19 @@
 package intent
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/plaintext"
 )
 
 // rotationRules check one secret's rotation and its account.
 func (c *checker) rotationRules(v *view, d *document, spec v1alpha1.RotationSpec) {
 	t := at("spec", "rotation")
 	if spec.PolicyRef != "" && v.policy[spec.PolicyRef] == nil {
-		c.missing(d, "policy-dangling", t.to("policyRef"), "there is no RotationPolicy "+show(spec.PolicyRef))
+		c.missing(d, "policy-dangling", t.to("policyRef"), "there is no RotationPolicy "+plaintext.Show(spec.PolicyRef))
 	}
 	c.rotatedBy(v, d, spec.RotatedBy)
 	c.accountOf(v, d, spec)
@@ -29,27 +28,11 @@ func (c *checker) rotatedBy(v *view, d *document, text string) {
 	platform, environment, ok := strings.Cut(text, "/")
 	t := at("spec", "rotation", "rotatedBy")
 	switch {
-	case !ok || !wellNamed(platform) || !wellNamed(environment):
+	case !ok || !v1alpha1.WellNamed(platform) || !v1alpha1.WellNamed(environment):
 		c.fault(d, "rotated-by", t, "rotatedBy is not PLATFORM/ENVIRONMENT", "")
 	case platform == v.platform.name && !slices.Contains(v.environments(), environment):
-		c.fault(d, "rotated-by", t, fmt.Sprintf("the platform has no environment %s", show(environment)), "")
+		c.fault(d, "rotated-by", t, fmt.Sprintf("the platform has no environment %s", plaintext.Show(environment)), "")
 	}
-}
-
-func certificates(text string) bool {
-	rest, count := []byte(strings.TrimSpace(text)), 0
-	for len(rest) > 0 {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
-		if block == nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return false
-		}
-		count++
-	}
-	return count > 0
 }
 
 // adminCycles finds upstreams whose admin credentials need each other. An admin credential that rotates itself, on the

@@ -5,6 +5,7 @@ package intent
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/lazyregexp"
+	"custody.dev/custody/internal/plaintext"
 )
 
 const (
@@ -27,7 +29,7 @@ var fieldForm = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 func (c *checker) secretRules(v *view, d *document, paths, names *claims) {
 	spec := d.value.(*v1alpha1.ManagedSecret).Spec
 	if !slices.Contains([]string{classBootstrap, classRuntime, classDerived, ""}, spec.Class) {
-		c.fault(d, "class-unknown", at("spec", "class"), "there is no class "+show(spec.Class), "")
+		c.fault(d, "class-unknown", at("spec", "class"), "there is no class "+plaintext.Show(spec.Class), "")
 	}
 	c.pathRules(v, d, spec.Path, paths)
 	c.originRules(v, d, spec)
@@ -50,9 +52,9 @@ func (c *checker) pathRules(v *view, d *document, path string, paths *claims) {
 	}
 	t := at("spec", "path")
 	if _, err := authority.ParsePath(path); err != nil {
-		reason := fmt.Sprintf("the path %s is not well-formed", show(path))
+		reason := fmt.Sprintf("the path %s is not well-formed", plaintext.Show(path))
 		if strings.HasPrefix(path, authority.ReservedPrefix) {
-			reason = fmt.Sprintf("the path %s is beneath %s, which is reserved", show(path), authority.ReservedPrefix)
+			reason = fmt.Sprintf("the path %s is beneath %s, which is reserved", plaintext.Show(path), authority.ReservedPrefix)
 		}
 		c.fault(d, "path-form", t, reason, "")
 		return
@@ -65,6 +67,19 @@ func (c *checker) pathRules(v *view, d *document, path string, paths *claims) {
 	if first := paths.claim(path, d); first != nil {
 		c.fault(d, "path-duplicate", t, "the path is taken by the secret at "+first.position(), "")
 	}
+}
+
+// given lists the YAML keys of the pointers that are set in a union.
+func given(union any) []string {
+	v := reflect.ValueOf(union)
+	var out []string
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (c *checker) originRules(v *view, d *document, spec v1alpha1.ManagedSecretSpec) {
@@ -92,7 +107,7 @@ func (c *checker) originRules(v *view, d *document, spec v1alpha1.ManagedSecretS
 	switch found := v.bootstrap[origin.Bootstrap.SecretRef]; {
 	case found == nil:
 		c.missing(d, "origin-bootstrap", t.to("bootstrap", "secretRef"),
-			"there is no BootstrapSecret "+show(origin.Bootstrap.SecretRef))
+			"there is no BootstrapSecret "+plaintext.Show(origin.Bootstrap.SecretRef))
 	case found.value.(*v1alpha1.BootstrapSecret).Spec.Seeds != d.name:
 		c.fault(d, "origin-bootstrap", t.to("bootstrap", "secretRef"),
 			fmt.Sprintf("the BootstrapSecret at %s seeds another secret", found.position()), "")
@@ -119,7 +134,7 @@ func (c *checker) generatedRules(d *document, t trail, rule v1alpha1.GenerateRul
 		return
 	case "password", "token", "ed25519", "rsa":
 	default:
-		bad("type", "there is no type %s to generate", show(rule.Type))
+		bad("type", "there is no type %s to generate", plaintext.Show(rule.Type))
 		return
 	}
 	for _, s := range settings {
@@ -128,7 +143,7 @@ func (c *checker) generatedRules(d *document, t trail, rule v1alpha1.GenerateRul
 		}
 	}
 	if rule.Field != "" && !fieldForm.MatchString(rule.Field) {
-		bad("field", "the field name %s is not well-formed", show(rule.Field))
+		bad("field", "the field name %s is not well-formed", plaintext.Show(rule.Field))
 	}
 	switch rule.Type {
 	case "password":
@@ -138,7 +153,7 @@ func (c *checker) generatedRules(d *document, t trail, rule v1alpha1.GenerateRul
 			bad("length", "a token of %d bytes is not within 16 and 512", rule.Length)
 		}
 		if rule.Encoding != "" && rule.Encoding != "base64url" && rule.Encoding != "hex" {
-			bad("encoding", "there is no encoding %s", show(rule.Encoding))
+			bad("encoding", "there is no encoding %s", plaintext.Show(rule.Encoding))
 		}
 	case "rsa":
 		if !slices.Contains([]int{0, 2048, 3072, 4096}, rule.Bits) {
@@ -153,7 +168,7 @@ func passwordRule(rule v1alpha1.GenerateRule, bad func(field, reason string, arg
 	}
 	for i, class := range rule.Classes {
 		if !slices.Contains([]string{"lower", "upper", "digit", "symbol"}, class) {
-			bad("classes", "there is no character class %s", show(class))
+			bad("classes", "there is no character class %s", plaintext.Show(class))
 		} else if slices.Index(rule.Classes, class) < i {
 			bad("classes", "the character class %s is given twice", class)
 		}

@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"custody.dev/custody/internal/plaintext"
 )
 
 const (
@@ -78,7 +80,7 @@ func (s scanner) key(n *yaml.Node, seen map[string]int) bool {
 		return false
 	}
 	if first, ok := seen[n.Value]; ok {
-		s.report("yaml-duplicate-key", n, fmt.Sprintf("the key %s is already on line %d", show(n.Value), first))
+		s.report("yaml-duplicate-key", n, fmt.Sprintf("the key %s is already on line %d", plaintext.Show(n.Value), first))
 		return false
 	}
 	seen[n.Value] = n.Line

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/materialize/format" //nolint:depguard // pure: it says beforehand whether a value can be delivered at all
@@ -122,7 +123,7 @@ func variable(e format.Entry) (Variable, *format.Fault) {
 	switch {
 	case !variableForm.MatchString(v.Name):
 		return fault("it is not a name that every shell takes", "rename it to letters, digits and underscores")
-	case !wellNamed(v.Secret) || failed != nil:
+	case !v1alpha1.WellNamed(v.Secret) || failed != nil:
 		return fault("it gives no usable name for a secret", "rename it, or "+out)
 	case e.Value == "":
 		return fault("it has no value", "give it one, or "+out)

@@ -26,6 +26,7 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Classes of failure, found with errors.Is.
@@ -50,6 +51,8 @@ type Codec interface {
 type Config struct {
 	Codec Codec
 	Now   func() time.Time
+	// Types are the types of upstream that documents may name.
+	Types upstream.Types
 }
 
 // Platform describes what Init makes.
@@ -128,7 +131,7 @@ func initIn(ctx context.Context, c Config, p Platform) (Made, error) {
 	if err != nil {
 		return Made{}, err
 	}
-	if err := lint(fresh, p); err != nil {
+	if err := lint(fresh, c.Types, p); err != nil {
 		return Made{}, err
 	}
 	if made.GitIgnore, err = place(fresh, p.Dir); err != nil {
@@ -141,7 +144,7 @@ func initIn(ctx context.Context, c Config, p Platform) (Made, error) {
 
 func (p Platform) check() error {
 	for _, n := range []struct{ what, name string }{{"platform", p.Name}, {"environment", p.Environment}} {
-		if !wellNamed(n.name) {
+		if !v1alpha1.WellNamed(n.name) {
 			return &root.Error{Doing: fmt.Sprintf("naming the %s %q", n.what, n.name), Class: ErrInput,
 				Next: "choose lower-case letters, digits and single hyphens, 63 at most"}
 		}
@@ -228,13 +231,13 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 func importedPath(name string) string { return "imported/" + name }
 
 // lint holds what was written to the rules that users' estates are held to.
-func lint(dir string, p Platform) error {
+func lint(dir string, types upstream.Types, p Platform) error {
 	host, faults, err := intent.LoadHost(filepath.Join(dir, hostFile))
 	if err != nil {
 		return fmt.Errorf("making platform: %w", err)
 	}
 	if len(faults) == 0 {
-		_, faults, err = intent.Load(filepath.Join(dir, estateDir), intent.Options{Environment: p.Environment, Host: &host.Spec})
+		_, faults, err = intent.Load(filepath.Join(dir, estateDir), intent.Options{Environment: p.Environment, Types: types, Host: &host.Spec})
 		if err != nil {
 			return fmt.Errorf("making platform: %w", err)
 		}

@@ -19,6 +19,7 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/root/sops"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 func now() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
@@ -75,7 +76,7 @@ func TestInitMakesWhatLintsAndOpens(t *testing.T) {
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("host: %v %v", err, faults)
 	}
-	estate, faults, err := intent.Load(made.Estate, intent.Options{Environment: "prod", Host: &host.Spec})
+	estate, faults, err := intent.Load(made.Estate, intent.Options{Environment: "prod", Types: kinds.Upstreams(), Host: &host.Spec})
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("estate: %v %v", err, faults)
 	}

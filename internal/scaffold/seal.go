@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Sealing is one field to seal into the bootstrap document of a managed secret.
@@ -86,7 +87,7 @@ func Secrets(estate string) []Declared {
 	var found []Declared
 	sketches, _ := sketchesOf(estate)
 	for _, d := range sketches {
-		if d.Kind == v1alpha1.KindManagedSecret && wellNamed(d.Metadata.Name) {
+		if d.Kind == v1alpha1.KindManagedSecret && v1alpha1.WellNamed(d.Metadata.Name) {
 			found = append(found, Declared{d.Metadata.Name, d.Spec.Purpose, d.Spec.Origin.Bootstrap != nil, d.Spec.Origin.Derived != nil})
 		}
 	}
@@ -139,7 +140,7 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, fmt.Errorf("sealing %s: %w", s.Secret, err)
 	}
-	if result.Faults, err = s.rehearse(result.File, sealed, doc.Name); err != nil {
+	if result.Faults, err = s.rehearse(c.Types, result.File, sealed, doc.Name); err != nil {
 		return Sealed{}, err
 	}
 	if err := put(s.Estate, result.File, sealed, result.New); err != nil {
@@ -167,7 +168,7 @@ func (s Sealing) find(sketches []sketch) (platform, declared, existing *sketch, 
 		return nil, nil, nil, &root.Error{Doing: fmt.Sprintf("sealing %q", s.Secret), Class: ErrNotDeclared,
 			Detail: "the estate has no ManagedSecret of that name",
 			Next:   "write its document first: it says what the secret is for, who owns it and who consumes it"}
-	case declared.Spec.Origin.Bootstrap == nil || !wellNamed(declared.Spec.Origin.Bootstrap.SecretRef):
+	case declared.Spec.Origin.Bootstrap == nil || !v1alpha1.WellNamed(declared.Spec.Origin.Bootstrap.SecretRef):
 		return nil, nil, nil, &root.Error{Doing: "sealing " + s.Secret, Class: ErrInput,
 			Detail: "its origin is not a bootstrap document",
 			Next:   "a generated secret is never sealed; for one that exists already write origin: {bootstrap: {secretRef: " + s.Secret + "}}"}
@@ -207,7 +208,7 @@ func (s Sealing) extend(ctx context.Context, c Config, want root.Document, exist
 
 // rehearse lints a copy of the estate with the sealed document in it. It refuses faults of that document, and returns
 // those of others.
-func (s Sealing) rehearse(file string, sealed []byte, name string) ([]intent.Fault, error) {
+func (s Sealing) rehearse(types upstream.Types, file string, sealed []byte, name string) ([]intent.Fault, error) {
 	dir, err := os.MkdirTemp("", "custody-seal-")
 	if err != nil {
 		return nil, fmt.Errorf("checking the sealed document: %w", err)
@@ -229,7 +230,7 @@ func (s Sealing) rehearse(file string, sealed []byte, name string) ([]intent.Fau
 	if err := os.WriteFile(to, sealed, 0o600); err != nil {
 		return nil, fmt.Errorf("checking the sealed document: %w", err)
 	}
-	_, faults, err := intent.Load(dir, intent.Options{})
+	_, faults, err := intent.Load(dir, intent.Options{Types: types})
 	if err != nil {
 		return nil, fmt.Errorf("checking the sealed document: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 const declaration = `apiVersion: custody.dev/v1alpha1
@@ -71,7 +72,7 @@ func TestSealWhileOthersAreMissing(t *testing.T) {
 	if err != nil || len(second.Faults) > 0 {
 		t.Fatalf("%v %v", err, second.Faults)
 	}
-	loaded, faults, err := intent.Load(s.Estate, intent.Options{})
+	loaded, faults, err := intent.Load(s.Estate, intent.Options{Types: kinds.Upstreams()})
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("%v %v", err, faults)
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package upstream holds the words that every upstream shares: what a kind can do, what a verdict means, which errors
-// decide. An upstream is a system that honours a credential. Adapters live in its subfolders.
+// decide; and what a type of upstream is to everybody else (Type). An upstream is a system that honours a credential. Each type
+// has a subfolder, with all that Custody knows of it.
 package upstream
 
 import (

@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
@@ -94,7 +95,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 		return bound, err
 	}
 	if server, ok := estate.UpstreamOf(declared); ok {
-		bound.Server = serverGroup(server)
+		bound.Server = serverGroup(estate, server)
 	}
 	if server, ok := estate.UpstreamOf(declared); ok {
 		if admin, ok := estate.AdminOf(server); ok {
@@ -171,8 +172,8 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret, wantin
 }
 
 // serverGroup names the accounts that an account fails with: all at the same server, whichever documents name it.
-func serverGroup(server v1alpha1.Upstream) string {
-	if at := intent.ServerOf(server.Spec); at != "" {
+func serverGroup(estate *intent.Estate, server v1alpha1.Upstream) string {
+	if at := estate.ServerOf(server.Spec); at != "" {
 		return "server " + at
 	}
 	return "upstream " + server.Metadata.Name
@@ -264,7 +265,7 @@ func command(spec v1alpha1.Command) (*file.Command, error) {
 	timeout := time.Duration(0)
 	if spec.Timeout != "" {
 		var err error
-		if timeout, err = intent.ParseDuration(spec.Timeout); err != nil {
+		if timeout, err = duration.Parse(spec.Timeout); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/materialize/file"
+	"custody.dev/custody/internal/upstream"
 )
 
 // CheckEstate makes everything that serving an estate would make, as on a host that has whatever the estate names, and says
@@ -19,12 +20,15 @@ func CheckEstate(estate *intent.Estate) []intent.Fault {
 			Platform: estate.Platform.Metadata.Name, Environment: estate.Environment, Upstreams: map[string]v1alpha1.Command{}, Folders: map[string]string{},
 		},
 	}
-	for _, server := range estate.Upstreams {
-		if server.Spec.Exec != nil {
-			ideal.host.Upstreams[server.Spec.Exec.Program] = v1alpha1.Command{Argv: []string{"/nowhere/program"}}
-		}
-		if mail := server.Spec.Mail; mail != nil && mail.PasswdFile != nil {
-			ideal.host.Folders[mail.PasswdFile.Folder] = "/nowhere"
+	for _, declared := range estate.Upstreams {
+		t, server := estate.TypeOf(declared.Spec)
+		for _, pick := range t.Picks(server) {
+			switch pick.From {
+			case upstream.HostProgram:
+				ideal.host.Upstreams[pick.Name] = v1alpha1.Command{Argv: []string{"/nowhere/program"}}
+			case upstream.HostFolder:
+				ideal.host.Folders[pick.Name] = "/nowhere"
+			}
 		}
 	}
 	var faults []intent.Fault

@@ -12,6 +12,11 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/upstream/aws"
+	"custody.dev/custody/internal/upstream/exec"
+	"custody.dev/custody/internal/upstream/github"
+	"custody.dev/custody/internal/upstream/postgres"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // consumers are an estate of one secret with these consumers.
@@ -99,16 +104,16 @@ func TestWhatThisMachineGetsWrongHoldsOneConsumer(t *testing.T) {
 func TestUpstreamsAtOneServerAreOneGroup(t *testing.T) {
 	at := func(name, host string, port int) v1alpha1.Upstream {
 		return v1alpha1.Upstream{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: name}}, Spec: v1alpha1.UpstreamSpec{
-			Postgres: &v1alpha1.PostgresUpstream{Host: host, Port: port, TLS: "verify-full"},
+			Server: v1alpha1.Parameters{"postgres": &postgres.ServerSpec{Host: host, Port: port, TLS: "verify-full"}},
 		}}
 	}
 	without := at("without-tls", "db.example.org", 5432)
-	without.Spec.Postgres.TLS = "disable"
+	without.Spec.Server["postgres"].(*postgres.ServerSpec).TLS = "disable"
 	replicas := at("replicas", "db.example.org", 5432)
-	replicas.Spec.Postgres.AlsoAt = []v1alpha1.PostgresEndpoint{{Host: "a.example.org", Port: 5432}}
+	replicas.Spec.Server["postgres"].(*postgres.ServerSpec).AlsoAt = []postgres.EndpointSpec{{Host: "a.example.org", Port: 5432}}
 	program := func(name string) v1alpha1.Upstream {
 		return v1alpha1.Upstream{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: name}}, Spec: v1alpha1.UpstreamSpec{
-			Exec: &v1alpha1.ExecUpstream{Program: "one", Parameters: map[string]string{"at": "x"}},
+			Server: v1alpha1.Parameters{"exec": &exec.ServerSpec{Program: "one", Parameters: map[string]string{"at": "x"}}},
 		}}
 	}
 	for want, servers := range map[string][]v1alpha1.Upstream{
@@ -120,17 +125,17 @@ func TestUpstreamsAtOneServerAreOneGroup(t *testing.T) {
 			at("h", "/run/postgresql", 5432), at("i", "/run//postgresql/", 5432),
 		},
 		"server git.example.org:443": {
-			{Spec: v1alpha1.UpstreamSpec{GitHub: &v1alpha1.GitHubUpstream{APIURL: "https://git.example.org/api/v3"}}},
-			{Spec: v1alpha1.UpstreamSpec{GitHub: &v1alpha1.GitHubUpstream{APIURL: "https://GIT.example.org:443"}}},
+			{Spec: v1alpha1.UpstreamSpec{Server: v1alpha1.Parameters{"github": &github.ServerSpec{APIURL: "https://git.example.org/api/v3"}}}},
+			{Spec: v1alpha1.UpstreamSpec{Server: v1alpha1.Parameters{"github": &github.ServerSpec{APIURL: "https://GIT.example.org:443"}}}},
 		},
 		"server IAM of AWS account 123456789012, partition aws": {
-			{Spec: v1alpha1.UpstreamSpec{AWS: &v1alpha1.AWSUpstream{AccountID: "123456789012", Partition: "aws", Region: "eu-west-1"}}},
+			{Spec: v1alpha1.UpstreamSpec{Server: v1alpha1.Parameters{"aws": &aws.ServerSpec{AccountID: "123456789012", Partition: "aws", Region: "eu-west-1"}}}},
 		},
 		"upstream one": {program("one")},
 		"upstream two": {program("two")},
 	} {
 		for _, server := range servers {
-			if got := serverGroup(server); got != want {
+			if got := serverGroup(&intent.Estate{Types: kinds.Upstreams()}, server); got != want {
 				t.Errorf("%s is in group %q, want %q", server.Metadata.Name, got, want)
 			}
 		}

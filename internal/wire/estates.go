@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // estates loads the estate, and keeps a copy of the last one that was in force.
@@ -83,7 +84,7 @@ func (e *estates) settled() (*intent.Files, error) {
 // check lints what was read.
 func (e *estates) check(files *intent.Files) (*intent.Estate, error) {
 	estate, faults := files.Load(intent.Options{
-		Environment: e.parts.host.Environment, Host: &e.parts.host, Privileged: os.Geteuid() == 0,
+		Environment: e.parts.host.Environment, Types: kinds.Upstreams(), Host: &e.parts.host, Privileged: os.Geteuid() == 0,
 	})
 	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer
 		return nil, faultsError(faults)

@@ -19,7 +19,7 @@ import (
 func (p *parts) opens(estate *intent.Estate, declared *intent.Secret, wanting wanting) func(context.Context, secret.Value) (upstream.Verdict, error) {
 	var askable []v1alpha1.UpstreamSpec
 	for _, name := range estate.Opens(declared.Name) {
-		if spec := estate.Upstreams[name].Spec; accountOf(spec, "") != nil && wanting.uses(estate, name) {
+		if spec := estate.Upstreams[name].Spec; signsIn(estate, spec) && wanting.uses(estate, name) {
 			askable = append(askable, spec)
 		}
 	}
@@ -29,7 +29,7 @@ func (p *parts) opens(estate *intent.Estate, declared *intent.Secret, wanting wa
 	return func(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 		var found upstream.Verdict
 		for _, spec := range askable {
-			verdict, err := p.signIn(ctx, spec, v)
+			verdict, err := p.signIn(ctx, estate, spec, v)
 			if verdict == upstream.Refused || verdict == upstream.Unknown {
 				return verdict, err
 			}
@@ -39,43 +39,26 @@ func (p *parts) opens(estate *intent.Estate, declared *intent.Secret, wanting wa
 	}
 }
 
+// signsIn reports whether an upstream is opened by signing in as an account.
+func signsIn(estate *intent.Estate, spec v1alpha1.UpstreamSpec) bool {
+	t, _ := estate.TypeOf(spec)
+	return t.SignsIn("") != nil
+}
+
 // signIn signs in at an upstream with an account that it never changes.
-func (p *parts) signIn(ctx context.Context, spec v1alpha1.UpstreamSpec, v secret.Value) (upstream.Verdict, error) {
+func (p *parts) signIn(ctx context.Context, estate *intent.Estate, spec v1alpha1.UpstreamSpec, v secret.Value) (upstream.Verdict, error) {
 	name := v.ExposeText("username")
 	if name == "" || v.ExposeText("password") == "" {
 		return "", nil
 	}
-	made, err := adapters()[intent.TypeOf(spec)](p, binding{
-		server: spec, account: *accountOf(spec, name), claim: p.host.Platform + "/" + p.host.Environment + "/none",
-		admin: func(context.Context) ([]secret.Value, error) { return []secret.Value{v}, nil },
-		known: func(context.Context) ([]secret.Value, error) { return nil, nil },
-		password: func(io.Reader) (string, error) {
-			return "", errors.New("this account is not changed")
-		},
-	})
+	b := p.binding("none")
+	b.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{v}, nil }
+	b.Known = func(context.Context) ([]secret.Value, error) { return nil, nil }
+	b.Password = func(io.Reader) (string, error) { return "", errors.New("this account is not changed") }
+	t, server := estate.TypeOf(spec)
+	made, err := t.Open(b, server, t.SignsIn(name))
 	if err != nil {
 		return "", nil //nolint:nilerr // an account of this type cannot be made from the name alone
 	}
 	return made.Verify(ctx, v)
-}
-
-// otherAccount is the name of no account: whichever host part a server knows an admin by, signing in is right.
-const otherAccount = "-"
-
-// accountOf is the account of that name, for upstreams that are opened by signing in; nil for every other type.
-func accountOf(spec v1alpha1.UpstreamSpec, name string) *v1alpha1.Account {
-	overwrite := string(upstream.Overwrite)
-	switch {
-	case spec.Postgres != nil:
-		return &v1alpha1.Account{Postgres: &v1alpha1.PostgresAccount{Mode: overwrite, User: name}}
-	case spec.MySQL != nil:
-		return &v1alpha1.Account{MySQL: &v1alpha1.MySQLAccount{Mode: overwrite, User: otherAccount}}
-	case spec.Redis != nil:
-		return &v1alpha1.Account{Redis: &v1alpha1.RedisAccount{Mode: string(upstream.Dual), User: name}}
-	case spec.RabbitMQ != nil:
-		return &v1alpha1.Account{RabbitMQ: &v1alpha1.RabbitMQAccount{Mode: overwrite, User: name}}
-	case spec.LDAP != nil:
-		return &v1alpha1.Account{LDAP: &v1alpha1.LDAPAccount{Mode: overwrite, DN: name}}
-	}
-	return nil
 }

@@ -7,8 +7,15 @@ import (
 	"testing"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/ldap"
+	"custody.dev/custody/internal/upstream/mysql"
+	"custody.dev/custody/internal/upstream/postgres"
+	"custody.dev/custody/internal/upstream/rabbitmq"
+	"custody.dev/custody/internal/upstream/redis"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // A mistyped admin credential was taken unseen: the account that stands for it could not be made, which counted as no
@@ -19,28 +26,27 @@ func TestEveryTypeThatIsOpenedBySigningInIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	servers := v1alpha1.Parameters{
+		"postgres": &postgres.ServerSpec{Host: host, Port: 1, Database: "postgres", TLS: disable},
+		"mysql":    &mysql.ServerSpec{Host: host, Port: 1, Product: "mariadb", TLS: disable},
+		"redis":    &redis.ServerSpec{Host: host, Port: 1, TLS: disable, Persist: "none"},
+		"rabbitmq": &rabbitmq.ServerSpec{Host: host, Port: 1, ManagementPort: 1, TLS: disable},
+		"ldap":     &ldap.ServerSpec{Host: host, Port: 1, TLS: disable},
+	}
+	estate := &intent.Estate{Types: kinds.Upstreams()}
+	p := &parts{host: v1alpha1.HostSpec{Platform: "shop", Environment: "test"}}
 	asked := 0
-	for name, spec := range map[string]v1alpha1.UpstreamSpec{
-		"postgres": {Postgres: &v1alpha1.PostgresUpstream{Host: host, Port: 1, Database: "postgres", TLS: disable}},
-		"mysql":    {MySQL: &v1alpha1.MySQLUpstream{Host: host, Port: 1, Product: "mariadb", TLS: disable}},
-		"redis":    {Redis: &v1alpha1.RedisUpstream{Host: host, Port: 1, TLS: disable, Persist: "none"}},
-		"rabbitmq": {RabbitMQ: &v1alpha1.RabbitMQUpstream{Host: host, Port: 1, ManagementPort: 1, TLS: disable}},
-		"ldap":     {LDAP: &v1alpha1.LDAPUpstream{Host: host, Port: 1, TLS: disable}},
-		"http":     {HTTP: &v1alpha1.HTTPUpstream{}},
-	} {
-		if accountOf(spec, "cn=admin") == nil {
+	for _, of := range estate.Types {
+		if of.SignsIn("cn=admin") == nil {
 			continue
 		}
 		asked++
-		p := &parts{host: v1alpha1.HostSpec{Platform: "shop", Environment: "test"}}
-		if verdict, err := p.signIn(context.Background(), spec, v); verdict != upstream.Unknown || err == nil {
-			t.Errorf("%s: got %q, %v, want unknown: nobody listens", name, verdict, err)
+		spec := v1alpha1.UpstreamSpec{Server: v1alpha1.Parameters{of.Name(): servers[of.Name()]}}
+		if verdict, err := p.signIn(context.Background(), estate, spec, v); verdict != upstream.Unknown || err == nil {
+			t.Errorf("%s: got %q, %v, want unknown: nobody listens", of.Name(), verdict, err)
 		}
 	}
-	if got := accountOf(v1alpha1.UpstreamSpec{MySQL: &v1alpha1.MySQLUpstream{}}, "admin").MySQL; got.User == "admin" {
-		t.Errorf("an admin of MySQL is taken for the account %+v, and refused where its host part is another", got)
-	}
-	if asked != 5 {
-		t.Errorf("%d types are asked, want 5", asked)
+	if asked != len(servers) {
+		t.Errorf("%d types are asked, want %d", asked, len(servers))
 	}
 }

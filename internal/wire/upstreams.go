@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,48 +11,13 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/generated"
 )
-
-// binding is what an adapter is made from. Parameters of the adapter's own type are set in both specs, except those of
-// the account where its kind lets them be left out.
-type binding struct {
-	server  v1alpha1.UpstreamSpec
-	account v1alpha1.Account
-	// admin returns the admin credentials to try, in order; nil when the upstream names none.
-	admin func(context.Context) ([]secret.Value, error)
-	// known returns what the secret has: its value of record, and the candidate of its live run.
-	known func(context.Context) ([]secret.Value, error)
-	// claim names the owner of the account, for kinds that can mark it: platform, environment and secret.
-	claim string
-	// password makes one by the secret's own rule.
-	password func(io.Reader) (string, error)
-}
-
-// adapter makes the upstream of one secret.
-type adapter func(*parts, binding) (upstream.Upstream, error)
-
-// adapters are all types of upstream, by the name of their parameters.
-func adapters() map[string]adapter {
-	return map[string]adapter{
-		"postgres": postgresUpstream,
-		"mysql":    mysqlUpstream,
-		"redis":    redisUpstream,
-		"rabbitmq": rabbitmqUpstream,
-		"ldap":     ldapUpstream,
-		"mail":     mailUpstream,
-		"http":     httpUpstream,
-		"oidc":     oidcUpstream,
-		"github":   githubUpstream,
-		"aws":      awsUpstream,
-		"minio":    minioUpstream,
-		"exec":     execUpstream,
-	}
-}
 
 // upstreamOf makes the upstream that honours the secret; nil when nothing can make a successor.
 func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upstream.Upstream, error) {
@@ -63,23 +29,54 @@ func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upst
 		}
 		return generated.New(*rule, Random())
 	}
-	b := binding{
-		server: document.Spec, account: declared.Spec.Rotation.Account,
-		known: p.adminCredentials(declared.Path),
-		claim: p.host.Platform + "/" + p.host.Environment + "/" + declared.Name,
-	}
+	b := p.binding(declared.Name)
+	b.Known = p.adminCredentials(declared.Path)
 	if rule == nil {
 		rule = &v1alpha1.GenerateRule{Type: "password"}
 	}
-	b.password = func(random io.Reader) (string, error) { return generated.Password(random, *rule) }
+	b.Password = func(random io.Reader) (string, error) { return generated.Password(random, *rule) }
 	if admin, ok := estate.AdminOf(document); ok {
-		b.admin = p.adminCredentials(admin.Path)
+		b.Admin = p.adminCredentials(admin.Path)
 	}
-	made, err := adapters()[intent.TypeOf(document.Spec)](p, b)
+	t, server := estate.TypeOf(document.Spec)
+	made, err := t.Open(b, server, declared.Spec.Rotation.Account[t.Name()])
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", document.Metadata.Name, err)
 	}
 	return made, nil
+}
+
+// binding is what every upstream is made with. It claims the account for the secret of that name.
+func (p *parts) binding(name string) upstream.Binding {
+	return upstream.Binding{
+		Claim: p.host.Platform + "/" + p.host.Environment + "/" + name,
+		Host:  picked{p.host}, Clock: Now, Random: Random(), Log: p.log,
+	}
+}
+
+// picked answers for what the host's own configuration names.
+type picked struct{ host v1alpha1.HostSpec }
+
+// Program returns a program that only root and this user can change.
+func (h picked) Program(name string) (upstream.Program, error) {
+	program, ok := h.host.Upstreams[name]
+	if !ok {
+		return upstream.Program{}, fmt.Errorf("the host has no upstream program %q", name)
+	}
+	if err := trustProgram(program.Argv); err != nil {
+		return upstream.Program{}, err
+	}
+	timeout, err := duration.Parse(cmp.Or(program.Timeout, "0s"))
+	return upstream.Program{Argv: program.Argv, Timeout: timeout}, err
+}
+
+// Folder returns a folder's path.
+func (h picked) Folder(name string) (string, error) {
+	folder, ok := h.host.Folders[name]
+	if !ok {
+		return "", fmt.Errorf("the host's configuration names no folder %q", name)
+	}
+	return folder, nil
 }
 
 // adminCredentials reads an upstream's admin credential: the value of record, then the candidate of its own live run,

@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/cli"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/wire"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 //go:generate go run . ../../docs
@@ -30,11 +31,11 @@ func main() {
 	}
 }
 
-// pages are all generated files, by their path beneath docs.
+// pages are all generated files, by their path beneath docs. It reads the source of the documents: it is run in this folder.
 func pages() map[string][]byte {
 	pages := map[string][]byte{
 		"cli.md":       commands(cli.Command()),
-		"documents.md": reference.Markdown(),
+		"documents.md": reference.Markdown("../..", kinds.Upstreams()),
 		"lint.md":      rules(intent.Rules()),
 	}
 	maps.Copy(pages, upstreams(wire.Descriptions()))

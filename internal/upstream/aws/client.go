@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream/accesskey"
+	"custody.dev/custody/internal/upstream/fields"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -33,13 +34,10 @@ type Server struct {
 	CACertificate string
 }
 
-var (
-	accountForm = lazyregexp.New(`^[0-9]{12}$`)
-	regionForm  = lazyregexp.New(`^[a-z0-9][a-z0-9-]{0,62}$`)
-)
+var accountForm = lazyregexp.New(`^[0-9]{12}$`)
 
 func (s Server) client() (*http.Client, error) {
-	if !accountForm.MatchString(s.AccountID) || !regionForm.MatchString(s.Region) {
+	if !accountForm.MatchString(s.AccountID) || !fields.Region(s.Region) {
 		return nil, errors.New("the 12 digits of an account and a region are needed")
 	}
 	for _, endpoint := range []string{s.IAMEndpoint, s.STSEndpoint} {

@@ -12,10 +12,10 @@ import (
 //go:embed page.md
 var page string
 
-// Describe tells people what this kind can do.
-func Describe() upstream.Description {
+// describe tells people what this kind can do.
+func describe() []upstream.Description {
 	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 15 * time.Second}}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "aws", Title: "AWS access keys",
 		Summary: "Rotates the access keys of IAM users of Amazon Web Services.",
 		Modes: []upstream.Mode{{
@@ -25,5 +25,5 @@ func Describe() upstream.Description {
 		Tried: "Never run against AWS itself. Tried against a local server written from what AWS publishes of IAM and STS: signatures, " +
 			"the quota of two keys, pages, throttling, errors, lost replies, and keys that are known and forgotten late.",
 		Page: page,
-	}
+	}}
 }

@@ -11,15 +11,15 @@ import (
 //go:embed page.md
 var page string
 
-// Describe tells people what this kind can do. What a program can do beyond its mode only the program can say; the facts
+// describe tells people what this kind can do. What a program can do beyond its mode only the program can say; the facts
 // here are those of one that says no more than it must.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	kind := func(c upstream.Capability, u upstream.Undo) upstream.Kind {
 		return upstream.Kind{
 			Name: typeName, Capability: c, Undo: u, LostReply: upstream.Recover, Verifies: true, CallDeadline: DefaultTimeout,
 		}
 	}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: typeName, Title: "Programs",
 		Summary: "Rotates credentials of any system through a program of yours, which this host names and which speaks JSON.",
 		Modes: []upstream.Mode{
@@ -29,5 +29,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "the example on this page. Hold your own program to `custody upstream check`.",
 		Page:  page,
-	}
+	}}
 }

@@ -458,7 +458,7 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func TestDescription(t *testing.T) {
-	d := exec.Describe()
+	d := exec.Type().Describe()[0]
 	if err := d.Check(); err != nil {
 		t.Error(err)
 	}

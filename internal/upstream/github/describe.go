@@ -13,9 +13,9 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 10 * time.Second}}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type:    "github",
 		Title:   "GitHub App installation tokens",
 		Summary: "Has GitHub issue an access token for an installation of an App, restricted to repositories and permissions, and revokes the one before it.",
@@ -25,5 +25,5 @@ func Describe() upstream.Description {
 		}},
 		Tried: "A local server built from GitHub's published description. It was never tried against github.com or a GitHub Enterprise Server.",
 		Page:  page,
-	}
+	}}
 }

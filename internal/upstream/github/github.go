@@ -39,7 +39,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -139,12 +138,10 @@ func New(config Config) (*Upstream, error) {
 }
 
 func (c Config) check() error {
-	address, err := url.Parse(c.URL)
+	if _, fault := addressFault(c.URL); fault != "" {
+		return errors.New("URL: " + fault)
+	}
 	switch {
-	case err != nil || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "":
-		return errors.New("the address is not one of a REST interface, such as https://api.github.com")
-	case address.Scheme != "https" && (address.Scheme != "http" || !transport.Local(address.Hostname())):
-		return errors.New("the address is neither https nor on loopback")
 	case c.Admin == nil || c.Clock == nil:
 		return errors.New("an admin credential and a clock are needed")
 	case c.CallDeadline < 0 || c.Settle < 0:
@@ -159,7 +156,7 @@ func (c Config) check() error {
 		return fmt.Errorf("%d repositories: GitHub restricts a token to %d at most", len(c.Repositories), maxRepositories)
 	}
 	for _, name := range c.Repositories {
-		if name == "" || strings.Contains(name, "/") {
+		if !isRepository(name) {
 			return errors.New("repositories are named without their owner")
 		}
 	}

@@ -490,7 +490,7 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func TestDescription(t *testing.T) {
-	d := github.Describe()
+	d := github.Type().Describe()[0]
 	for _, mode := range d.Modes {
 		if err := mode.Kind.Check(); err != nil {
 			t.Errorf("%s: %v", mode.Name, err)

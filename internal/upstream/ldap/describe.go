@@ -12,7 +12,7 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	kind := func(mode upstream.Capability) upstream.Kind {
 		config := Config{Mode: mode, Hash: SSHA, CallDeadline: defaultCallDeadline}
 		if mode == upstream.Alternate {
@@ -25,7 +25,7 @@ func Describe() upstream.Description {
 		return kind
 	}
 	const hashed = "unless `hash: server`"
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "ldap", Title: "LDAP directories",
 		Summary: "Rotates the password that an entry of a directory binds with; the server is sent a hash, unless told otherwise.",
 		Modes: []upstream.Mode{
@@ -35,5 +35,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with the rights named below and no more. No other directory has been tried.",
 		Page:  page,
-	}
+	}}
 }

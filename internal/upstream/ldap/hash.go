@@ -26,6 +26,8 @@ const (
 	ByServer = "server"
 )
 
+var hashes = []string{SSHA, SSHA512, Argon2, Bcrypt, ByServer}
+
 const (
 	saltBytes = 16
 	// Argon2id as RFC 9106's second choice recommends it, with less memory: a directory hashes at every sign-in.

@@ -51,6 +51,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -60,8 +62,6 @@ import (
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/login"
-
-	"github.com/go-ldap/ldap/v3"
 )
 
 const (
@@ -156,10 +156,8 @@ func (c Config) check() (*tls.Config, error) {
 	case c.Hash == ByServer && c.Mode == upstream.Dual:
 		return nil, errors.New("a password that the server hashes replaces all others: mode dual needs another hash")
 	}
-	switch c.Hash {
-	case "", SSHA, SSHA512, Argon2, Bcrypt, ByServer:
-	default:
-		return nil, fmt.Errorf("hash %q: want ssha, ssha512, argon2, bcrypt or server", c.Hash)
+	if c.Hash != "" && !slices.Contains(hashes, c.Hash) {
+		return nil, fmt.Errorf("hash %q: want %s", c.Hash, strings.Join(hashes, ", "))
 	}
 	switch c.Mode {
 	case upstream.Dual, upstream.Alternate, upstream.Overwrite:
@@ -167,7 +165,7 @@ func (c Config) check() (*tls.Config, error) {
 		return nil, fmt.Errorf("mode %q: want dual, alternate or overwrite", c.Mode)
 	}
 	for _, dn := range c.names() {
-		if parsed, err := ldap.ParseDN(dn); err != nil || len(parsed.RDNs) == 0 {
+		if !IsDN(dn) {
 			return nil, fmt.Errorf("%q is not a distinguished name", dn)
 		}
 	}

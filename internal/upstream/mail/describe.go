@@ -12,12 +12,12 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	kind := func(mode upstream.Capability) upstream.Kind {
 		return (&Upstream{Config: Config{Mode: mode, File: &PasswdFile{}, Settle: defaultSettle, CallDeadline: defaultCallDeadline}}).Kind()
 	}
 	const hashed = "unless kept in a directory with `hash: server`"
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "mail", Title: "Mail logins",
 		Summary: "Rotates the password with which something signs in to a mail server to send: kept in a passwd-file, a table or a directory, tried by signing in for submission.",
 		Modes: []upstream.Mode{
@@ -27,5 +27,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "Dovecot 2.3 alone and behind Postfix 3.7, with passwd-files, a table in PostgreSQL 15 and entries of OpenLDAP 2.5. Changes of a table were tried on MariaDB 10.11 too, there without a mail server that reads it.",
 		Page:  page,
-	}
+	}}
 }

@@ -169,7 +169,7 @@ func (u *Upstream) check() (err error) {
 		return errors.New("the two logins must be different")
 	}
 	for _, name := range u.account.Names {
-		if name == "" || strings.ContainsAny(name, ": \t\r\n\x00#") {
+		if !isLogin(name) {
 			return fmt.Errorf("%q is not a mail login", name)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 //go:embed page.md
 var page string
 
-// Describe tells people what this kind can do.
-func Describe() upstream.Description {
+// describe tells people what this kind can do.
+func describe() []upstream.Description {
 	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 10 * time.Second}}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "minio", Title: "MinIO access keys",
 		Summary: "Rotates S3 access keys (service accounts) of the users of a MinIO server.",
 		Modes: []upstream.Mode{{
@@ -25,5 +25,5 @@ func Describe() upstream.Description {
 		Tried: "Run against MinIO of February 2026, one node with one drive, over TLS. Not run against several nodes or sites, against " +
 			"users of LDAP or OpenID, or against the commercial edition.",
 		Page: page,
-	}
+	}}
 }

@@ -117,8 +117,10 @@ func (c Config) check() error {
 		return errors.New("the claim must be PLATFORM/ENVIRONMENT/SECRET of at most 160 characters")
 	case c.User == "":
 		return errors.New("a user is needed")
+	case c.Policy != "" && !isPolicy(c.Policy):
+		return fmt.Errorf("the policy must be a JSON document with statements, of at most %d bytes", maxPolicy)
 	}
-	return c.checkPolicy()
+	return nil
 }
 
 // Kind describes the account.

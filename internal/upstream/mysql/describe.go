@@ -12,7 +12,7 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	kind := func(mode upstream.Capability) upstream.Kind {
 		kind := Config{Mode: mode, Usage: true, CallDeadline: defaultCallDeadline, Server: Server{Product: MariaDB, MarkerTable: "custody.accounts"}}.kind()
 		if kind.Evidence != nil {
@@ -21,7 +21,7 @@ func Describe() upstream.Description {
 		return kind
 	}
 	const marked = "on MySQL, and on MariaDB with `markerTable`"
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "mysql", Title: "MariaDB and MySQL",
 		Summary: "Rotates the password of accounts on MariaDB (10.4.3 or later) and MySQL (8.0.21 or later); the server is sent a hash, not the password.",
 		Modes: []upstream.Mode{
@@ -31,5 +31,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "MariaDB 10.11, with the rights named below and no more. It has never been run on MySQL: what is sent there was written from its manual, and only the text of its statements is tested.",
 		Page:  page,
-	}
+	}}
 }

@@ -179,11 +179,16 @@ func (c Config) check() error {
 		}
 	}
 	for _, name := range names {
-		if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		if name == "" || !isName(name, maxName) {
 			return fmt.Errorf("name %q: want 1 to %d characters of text", name, maxName)
 		}
 	}
 	return nil
+}
+
+// isName reports whether text can be the name of a user, a role or a host.
+func isName(text string, longest int) bool {
+	return utf8.ValidString(text) && utf8.RuneCountInString(text) <= longest && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // users are those whose passwords are set, and whose accounts carry the marker.

@@ -199,7 +199,7 @@ func TestWrongSignInsAreSpaced(t *testing.T) {
 }
 
 func TestDescriptionIsComplete(t *testing.T) {
-	d := Describe()
+	d := describe()[0]
 	if d.Type != "mysql" || d.Title == "" || d.Summary == "" || !strings.HasPrefix(d.Page, "## Documents") {
 		t.Errorf("got %+v", d)
 	}

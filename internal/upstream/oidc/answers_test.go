@@ -413,7 +413,7 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func TestDescription(t *testing.T) {
-	d := oidc.Describe()
+	d := oidc.Type().Describe()[0]
 	for _, mode := range d.Modes {
 		if err := mode.Kind.Check(); err != nil {
 			t.Errorf("%s: %v", mode.Name, err)

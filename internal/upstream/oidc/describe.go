@@ -13,12 +13,12 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	mode := func(orphans Orphans, means string) upstream.Mode {
 		u := &Upstream{Config: Config{Orphans: orphans, CallDeadline: defaultCallDeadline, Settle: 5 * time.Second}}
 		return upstream.Mode{Name: string(orphans), Kind: u.Kind(), Means: means}
 	}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type:    "oidc",
 		Title:   "OpenID Connect clients",
 		Summary: "Registers a new client at an OpenID provider (RFC 7591), delivers its id and secret together, and deletes the old client (RFC 7592).",
@@ -29,5 +29,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "oidc-provider 9.13.3 (a certified OpenID provider) with a list of clients of our own beside it. No hosted provider was tried.",
 		Page:  page,
-	}
+	}}
 }

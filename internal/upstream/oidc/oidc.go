@@ -233,10 +233,13 @@ func (u *Upstream) check() error {
 	return nil
 }
 
+// triable are the grants by which a client can be tried.
+var triable = []string{grantClient, grantCode, grantRefresh, grantDevice}
+
 // probe is the grant by which a client is tried: the first can succeed, the others are asked for with a grant that the
 // provider never gave.
 func probe(granted []string) string {
-	for _, grant := range []string{grantClient, grantCode, grantRefresh, grantDevice} {
+	for _, grant := range triable {
 		if slices.Contains(granted, grant) {
 			return grant
 		}

@@ -12,7 +12,7 @@ import (
 var page string
 
 // Describe says what people are told of this kind.
-func Describe() upstream.Description {
+func describe() []upstream.Description {
 	kind := func(mode upstream.Capability) upstream.Kind {
 		kind := Config{Mode: mode, Usage: true, CallDeadline: defaultCallDeadline}.kind()
 		if kind.Evidence != nil {
@@ -20,7 +20,7 @@ func Describe() upstream.Description {
 		}
 		return kind
 	}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "postgres", Title: "PostgreSQL",
 		Summary: "Rotates the password of roles on a PostgreSQL server, 14 or later; the server is sent a SCRAM-SHA-256 verifier, not the password.",
 		Modes: []upstream.Mode{
@@ -29,5 +29,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "PostgreSQL 15, and PgBouncer 1.18 before it (session and transaction pooling, auth_query and auth_file), with the rights named below and no more.",
 		Page:  page,
-	}
+	}}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestDescriptionIsComplete(t *testing.T) {
-	d := Describe()
+	d := describe()[0]
 	if d.Type != "postgres" || d.Title == "" || d.Summary == "" || d.Tried == "" || !strings.HasPrefix(d.Page, "## Documents") {
 		t.Errorf("got %+v", d)
 	}

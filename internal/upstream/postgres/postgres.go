@@ -181,15 +181,26 @@ func (c Config) users() []string {
 }
 
 func checkRole(name string) error {
-	switch {
-	case name == "":
+	if name == "" {
 		return errors.New("a role name is missing")
-	case len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
-		return fmt.Errorf("role name %q: want UTF-8 of %d bytes at most", name, maxName)
-	case strings.HasPrefix(name, "pg_"), name == "public", name == "none":
-		return fmt.Errorf("role name %q is reserved by PostgreSQL", name)
+	}
+	if fault := roleFault(name); fault != "" {
+		return fmt.Errorf("role %q: %s", name, fault)
 	}
 	return nil
+}
+
+// roleFault says why no role that Custody rotates can have the name; "" when one can.
+func roleFault(name string) string {
+	switch {
+	case len(name) > maxName || strings.HasPrefix(name, "pg_"):
+		return fmt.Sprintf("the role name is longer than %d bytes or begins with pg_", maxName)
+	case name == "public" || name == "none":
+		return "the role name is one that PostgreSQL keeps for itself"
+	case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return "the role name is not text"
+	}
+	return ""
 }
 
 // Kind describes the mode.

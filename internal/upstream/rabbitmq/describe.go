@@ -11,11 +11,11 @@ import (
 //go:embed page.md
 var page string
 
-// Describe tells people what this kind can do.
-func Describe() upstream.Description {
+// describe tells people what this kind can do.
+func describe() []upstream.Description {
 	pair := Pair{&Upstream{Config: Config{Mode: upstream.Alternate, CallDeadline: defaultCallDeadline}}}
 	one := &Upstream{Config: Config{Mode: upstream.Overwrite, CallDeadline: defaultCallDeadline}}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "rabbitmq", Title: "RabbitMQ",
 		Summary: "Rotates the passwords of users of a RabbitMQ broker, 3.10 or later, over its management interface.",
 		Modes: []upstream.Mode{
@@ -24,5 +24,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "Run against RabbitMQ 3.10, one node, with and without TLS, and with its authentication cache. Not run against a cluster, nor against 3.11 or later.",
 		Page:  page,
-	}
+	}}
 }

@@ -142,11 +142,25 @@ func (c Config) check() error {
 		}
 	}
 	for _, name := range names {
-		if name == "" || name == "." || name == ".." || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
-			return fmt.Errorf("user %q: want a name of %d bytes at most", name, maxName)
+		if name == "" {
+			return errors.New("a user has no name")
+		}
+		if fault := nameFault(name); fault != "" {
+			return fmt.Errorf("user %q: %s", name, fault)
 		}
 	}
 	return nil
+}
+
+// nameFault says why no user can have the name; "" when one can.
+func nameFault(name string) string {
+	switch {
+	case len(name) > maxName:
+		return fmt.Sprintf("the name of a user is longer than %d bytes", maxName)
+	case name == "." || name == ".." || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return "the management interface has no address for a user of that name"
+	}
+	return ""
 }
 
 // users are those whose passwords are set.

@@ -166,7 +166,7 @@ func TestHashOfKnownPassword(t *testing.T) {
 }
 
 func TestDescription(t *testing.T) {
-	d := Describe()
+	d := describe()[0]
 	for _, mode := range d.Modes {
 		if (mode.Kind.Evidence != nil) != (mode.Name == string(upstream.Alternate)) {
 			t.Errorf("%s: got evidence %v", mode.Name, mode.Kind.Evidence)

@@ -55,7 +55,7 @@ func (s Server) endpoints() (endpoints, error) {
 	default:
 		return none, fmt.Errorf("TLS mode %q: want verify-full or disable", s.TLS)
 	}
-	if s.ManagementPath != "" && (!strings.HasPrefix(s.ManagementPath, "/") || strings.ContainsAny(s.ManagementPath, "?#%\\ ")) {
+	if s.ManagementPath != "" && !isPath(s.ManagementPath) {
 		return none, fmt.Errorf("path %q: want one that begins with a slash", s.ManagementPath)
 	}
 	var out endpoints
@@ -66,7 +66,7 @@ func (s Server) endpoints() (endpoints, error) {
 	if out.management, out.managementTLS, err = s.listener(cmp.Or(s.ManagementHost, s.Host), s.ManagementPort, managementPort); err != nil {
 		return none, err
 	}
-	out.base = scheme + "://" + out.management + strings.TrimSuffix(s.ManagementPath, "/")
+	out.base = scheme + "://" + out.management + s.ManagementPath
 	return out, nil
 }
 
@@ -85,4 +85,10 @@ func (s Server) listener(host string, port, usual int) (address string, config *
 		config, err = nil, transport.Plain(host)
 	}
 	return net.JoinHostPort(host, strconv.Itoa(cmp.Or(port, usual))), config, err
+}
+
+// isPath reports whether text is a path that others can be appended to, and nothing more.
+func isPath(text string) bool {
+	return strings.HasPrefix(text, "/") && !strings.HasSuffix(text, "/") && !strings.ContainsAny(text, "?#%\\ ") &&
+		!strings.Contains(text, "//") && !strings.Contains(text, "..")
 }

@@ -11,11 +11,11 @@ import (
 //go:embed page.md
 var page string
 
-// Describe tells people what this kind can do.
-func Describe() upstream.Description {
+// describe tells people what this kind can do.
+func describe() []upstream.Description {
 	pair := Pair{&Upstream{Config: Config{Mode: upstream.Alternate, CallDeadline: defaultCallDeadline}}}
 	dual := &Upstream{Config: Config{Mode: upstream.Dual, CallDeadline: defaultCallDeadline}}
-	return upstream.Description{
+	return []upstream.Description{{
 		Type: "redis", Title: "Redis and Valkey",
 		Summary: "Rotates the passwords of users in the access control lists of Redis 6 or later, or of Valkey.",
 		Modes: []upstream.Mode{
@@ -24,5 +24,5 @@ func Describe() upstream.Description {
 		},
 		Tried: "Run against Redis 7.0, with and without TLS, one node and two. Not run against Redis 6 or 8, or Valkey.",
 		Page:  page,
-	}
+	}}
 }

@@ -152,11 +152,16 @@ func (c Config) check() error {
 		}
 	}
 	for _, name := range names {
-		if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r == 0 || unicode.IsSpace(r) }) {
+		if name == "" || !isName(name) {
 			return fmt.Errorf("user %q: want a name without spaces", name)
 		}
 	}
 	return nil
+}
+
+// isName reports whether an ACL command can hold the name of a user.
+func isName(name string) bool {
+	return utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return r == 0 || unicode.IsSpace(r) })
 }
 
 // users are those whose passwords are set.

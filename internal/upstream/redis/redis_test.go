@@ -224,7 +224,7 @@ func parse(wire string) (reply, error) {
 }
 
 func TestDescription(t *testing.T) {
-	d := Describe()
+	d := describe()[0]
 	for _, mode := range d.Modes {
 		if (mode.Kind.Evidence != nil) != (mode.Name == string(upstream.Alternate)) {
 			t.Errorf("%s: got evidence %v", mode.Name, mode.Kind.Evidence)

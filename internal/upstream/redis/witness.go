@@ -52,7 +52,7 @@ func (p Pair) Uses(ctx context.Context, old secret.Value, _ time.Time) ([]upstre
 			return nil, failure
 		}
 		for line := range strings.Lines(r.text) {
-			client := fields(line)
+			client := words(line)
 			if client["user"] == name && client["name"] != clientName {
 				uses = append(uses, upstream.Use{Who: who(client, n), Last: p.Clock()})
 			}
@@ -61,8 +61,8 @@ func (p Pair) Uses(ctx context.Context, old secret.Value, _ time.Time) ([]upstre
 	return uses, nil
 }
 
-// fields reads one line of CLIENT LIST: words of the form key=value.
-func fields(line string) map[string]string {
+// words reads one line of CLIENT LIST: words of the form key=value.
+func words(line string) map[string]string {
 	out := map[string]string{}
 	for _, word := range strings.Fields(line) {
 		if key, value, ok := strings.Cut(word, "="); ok {
