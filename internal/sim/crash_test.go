@@ -127,7 +127,7 @@ func TestTwoEnginesStageAtOneInstant(t *testing.T) {
 		}
 		for call := range 20 {
 			for _, died := range []Fault{CrashAfter, LateCrash} {
-				for later := range 15 {
+				for later := range 25 {
 					schedule := Schedule{call: BriefBefore, call + 1 + later: died}
 					report(t, &all, scenario, schedule, play(t, &bench, scenario, schedule))
 				}
