@@ -163,19 +163,21 @@ const measured = 2 * time.Minute
 // time that it took.
 func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, error) {
 	const pause = time.Second
-	began, shown := t.u.Clock(), time.Duration(-1) // since when each answer was the one wanted
+	began := t.u.Clock()
+	shown := time.Duration(-1) // since when each answer was the one wanted
+	other := time.Duration(-1) // when another one was asked for last
 	for asked := 1; ; asked++ {
 		begins := t.u.Clock().Sub(began)
 		got, err := t.u.Verify(ctx, t.made)
 		past := t.u.Clock().Sub(began)
 		switch {
 		case got != want:
-			shown = -1
+			shown, other = -1, begins
 		case shown < 0:
 			shown = begins
 		}
 		switch {
-		case got == want && shown >= t.u.kind.Settle+pause:
+		case got == want && other > t.u.kind.Settle:
 			return "", fmt.Errorf("%w: the credential was %s only after %s, and the settle time is %s: write `settle: %s` under kind",
 				ErrTrial, want, shown.Round(time.Second), t.u.kind.Settle, enough(shown))
 		case got == want && (want == upstream.Accepted || past >= t.u.kind.Settle):
