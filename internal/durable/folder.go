@@ -6,7 +6,8 @@
 // nil. An error leaves the old content, save one: when the last sync of the folder fails, the new content is in place
 // and only a crash could still take it back. Repeating the call settles it.
 //
-// A crash may leave a temporary file behind, named .NAME.SIXTEENHEX.tmp, that no verb reads; Sweep removes them.
+// A crash may leave a temporary file behind, .NAME.SIXTEENHEX.tmp, that no verb reads. Where the writer is alone it is
+// .NAME.custody.tmp, and the next write of that file removes it.
 // Not guaranteed: that a link put on the way by somebody else between the look and the act is refused; even then nothing
 // outside the folder is reached. Cost: one write, two fsyncs and a rename per call.
 package durable
@@ -21,8 +22,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"custody.dev/custody/internal/lazyregexp"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +45,9 @@ type Attributes struct {
 	UID, GID int
 	// AccessList is a POSIX access list as AccessList returns it; nil for none beyond what the folder gives.
 	AccessList []byte
+	// Alone: the caller sees to it that nobody else writes this file meanwhile. Then what a crash left is found by its name,
+	// however many files the folder has.
+	Alone bool
 }
 
 // Private is 0600, owned by the process.
@@ -146,7 +148,7 @@ func (f *Folder) Create(name string, data []byte) error {
 		_ = f.root.Remove(temporary)
 		return fmt.Errorf("creating %s: %w", name, err)
 	}
-	_ = f.root.Remove(temporary) // the file is made; a second name of it is Sweep's to remove
+	_ = f.root.Remove(temporary) // the file is made, whatever becomes of its second name
 	return f.syncParent(name)
 }
 
@@ -274,27 +276,18 @@ func (f *Folder) MakeParents(name string) error {
 	return f.syncParent(parent)
 }
 
-var temporaries = lazyregexp.New(`^\..+\.[0-9a-f]{16}\.tmp$`)
+// Temporary is the name under which a writer that is alone writes a file first.
+func Temporary(name string) string {
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".custody.tmp")
+}
 
-// Sweep removes the temporary files that crashed calls left in one folder (not in those below it). Nobody may be
-// writing there: a live call would lose its file and fail.
-func (f *Folder) Sweep(dir string) error {
-	if err := f.plain(dir); err != nil {
-		return err
+// Clear removes what a crash left of a write of name by a writer that was alone; nothing is no error. The folder's other files
+// are not looked at.
+func (f *Folder) Clear(name string) error {
+	if _, err := f.Stat(Temporary(name)); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	entries, err := fs.ReadDir(f.root.FS(), filepath.ToSlash(filepath.Clean(dir)))
-	if err != nil {
-		return fmt.Errorf("sweeping %s: %w", dir, err)
-	}
-	for _, entry := range entries {
-		if !entry.Type().IsRegular() || !temporaries.MatchString(entry.Name()) {
-			continue
-		}
-		if err := f.Remove(filepath.Join(dir, entry.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.Remove(Temporary(name))
 }
 
 // write makes a synced temporary file beside name and returns its name; on an error there is none.
@@ -302,9 +295,17 @@ func (f *Folder) write(name string, data []byte, as Attributes) (_ string, err e
 	if err := f.plain(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	var suffix [8]byte
-	_, _ = rand.Read(suffix[:]) // never fails
-	temporary := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(suffix[:])+".tmp")
+	var temporary string
+	if as.Alone {
+		temporary = Temporary(name)
+		if err := f.Clear(name); err != nil {
+			return "", err
+		}
+	} else {
+		var suffix [8]byte
+		_, _ = rand.Read(suffix[:]) // never fails
+		temporary = filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(suffix[:])+".tmp")
+	}
 	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", name, err)

@@ -260,42 +260,53 @@ func TestReadDoesNotWaitOnPipe(t *testing.T) {
 	}
 }
 
-func TestSweepAfterCrash(t *testing.T) {
+// TestLeftOfCrash: a writer that is alone finds what a crash left by its name, and touches nothing of others.
+func TestLeftOfCrash(t *testing.T) {
 	f, dir := open(t)
 	must(t, f.MakeParents("below/name"))
-	stale := []string{".name.0123456789abcdef.tmp", ".other.aaaaaaaaaaaaaaaa.tmp", "below/.name.0123456789abcdef.tmp"}
-	kept := []string{".name.0123456789abcde.tmp", ".name.0123456789ABCDEF.tmp", "name.0123456789abcdef.tmp", ".profile"}
-	for _, name := range append(stale, kept...) {
+	alone := durable.Private
+	alone.Alone = true
+	others := []string{".name.0123456789abcdef.tmp", ".other.custody.tmp", "name.custody.tmp"}
+	for _, name := range append(others, durable.Temporary("name"), durable.Temporary("below/name")) {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600))
 	}
-	// What a crash left disturbs nobody.
 	must(t, f.Create("name", []byte("one")), f.Replace("name", []byte("two"), durable.Private))
-	wantContent(t, filepath.Join(dir, "name"), "two")
-	must(t, f.Sweep("."), f.Sweep("."))
-	wantNames(t, dir, ".name.0123456789ABCDEF.tmp", ".name.0123456789abcde.tmp", ".profile", "below", "name", "name.0123456789abcdef.tmp")
-	wantNames(t, filepath.Join(dir, "below"), ".name.0123456789abcdef.tmp")
-	must(t, f.Sweep("below"))
+	wantContent(t, filepath.Join(dir, durable.Temporary("name")), "half")
+	must(t, f.Replace("name", []byte("three"), alone))
+	wantContent(t, filepath.Join(dir, "name"), "three")
+	wantNames(t, dir, ".name.0123456789abcdef.tmp", ".other.custody.tmp", "below", "name", "name.custody.tmp")
+	must(t, f.Clear("below/name"), f.Clear("below/name"))
 	wantNames(t, filepath.Join(dir, "below"))
-	if err := f.Sweep(".."); !errors.Is(err, durable.ErrOutside) {
-		t.Errorf("Sweep(..) = %v, want ErrOutside", err)
+	if err := f.Clear("../name"); !errors.Is(err, durable.ErrOutside) {
+		t.Errorf("Clear(../name) = %v, want ErrOutside", err)
 	}
 }
 
-// TestSweepKnowsItsTemporaries takes the name that a write really uses: the kernel tells of each file that is created.
-func TestSweepKnowsItsTemporaries(t *testing.T) {
+// TestTemporaryNames: a write that is alone uses the name that Clear looks for; any other draws one, since two may write.
+func TestTemporaryNames(t *testing.T) {
 	f, dir := open(t)
-	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	must(t, err)
-	defer func() { _ = unix.Close(watch) }()
-	_, err = unix.InotifyAddWatch(watch, dir, unix.IN_CREATE)
-	must(t, err, f.Replace("name", []byte("content"), durable.Private))
-	events := make([]byte, 4096)
-	n, err := unix.Read(watch, events)
-	if err != nil || n <= unix.SizeofInotifyEvent {
-		t.Fatalf("no temporary file was seen: %d bytes, %v", n, err)
+	created := func(as durable.Attributes) string {
+		watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+		must(t, err)
+		defer func() { _ = unix.Close(watch) }()
+		_, err = unix.InotifyAddWatch(watch, dir, unix.IN_CREATE)
+		must(t, err, f.Replace("name", []byte("content"), as))
+		events := make([]byte, 4096)
+		n, err := unix.Read(watch, events)
+		if err != nil || n <= unix.SizeofInotifyEvent {
+			t.Fatalf("no temporary file was seen: %d bytes, %v", n, err)
+		}
+		seen, _, _ := strings.Cut(string(events[unix.SizeofInotifyEvent:n]), "\x00")
+		return seen
 	}
-	seen, _, _ := strings.Cut(string(events[unix.SizeofInotifyEvent:n]), "\x00")
-	must(t, os.WriteFile(filepath.Join(dir, seen), []byte("half"), 0o600), f.Sweep("."))
+	alone := durable.Private
+	alone.Alone = true
+	if got, again := created(alone), created(alone); got != durable.Temporary("name") || again != got {
+		t.Errorf("alone it was written as %q and %q, want %q", got, again, durable.Temporary("name"))
+	}
+	if got, again := created(durable.Private), created(durable.Private); got == again || got == durable.Temporary("name") {
+		t.Errorf("with company it was written as %q and %q, want two names", got, again)
+	}
 	wantNames(t, dir, "name")
 }
 

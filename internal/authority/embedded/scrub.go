@@ -3,11 +3,19 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 )
+
+// scrubbedAtOnce is how many neighbouring pages are read by one call: free pages lie in long runs, and a call costs more than a page.
+const scrubbedAtOnce = 64
+
+var zeros = make([]byte, scrubbedAtOnce*pageSize)
 
 // scrub overwrites the free pages with zeros. The database copies a page on every change and leaves the old one as it
 // was, so a removed ciphertext, and the copies that its neighbours' changes made, would stay readable there. Pages that
@@ -40,15 +48,17 @@ func (s *Store) scrub(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	dirty, page, zeros := false, make([]byte, pageSize), make([]byte, pageSize)
-	for _, id := range free {
-		if _, err := file.ReadAt(page, int64(id)*pageSize); err != nil {
+	slices.Sort(free)
+	dirty, buffer := false, make([]byte, scrubbedAtOnce*pageSize)
+	for pages := range runs(free, scrubbedAtOnce) {
+		read := buffer[:len(pages)*pageSize]
+		if _, err := file.ReadAt(read, int64(pages[0])*pageSize); err != nil {
 			return fmt.Errorf("scrubbing: %w", err)
 		}
-		if string(page) == string(zeros) {
+		if bytes.Equal(read, zeros[:len(read)]) {
 			continue
 		}
-		if _, err := file.WriteAt(zeros, int64(id)*pageSize); err != nil {
+		if _, err := file.WriteAt(zeros[:len(read)], int64(pages[0])*pageSize); err != nil {
 			return fmt.Errorf("scrubbing: %w", err)
 		}
 		dirty = true
@@ -60,4 +70,20 @@ func (s *Store) scrub(ctx context.Context) (err error) {
 		return fmt.Errorf("scrubbing: %w", err)
 	}
 	return nil
+}
+
+// runs yields the sorted numbers in pieces of consecutive ones, each of at most that many.
+func runs(numbers []uint64, most int) iter.Seq[[]uint64] {
+	return func(yield func([]uint64) bool) {
+		for len(numbers) > 0 {
+			n := 1
+			for n < min(most, len(numbers)) && numbers[n] == numbers[0]+uint64(n) {
+				n++
+			}
+			if !yield(numbers[:n]) {
+				return
+			}
+			numbers = numbers[n:]
+		}
+	}
 }

@@ -19,7 +19,7 @@
 // delivery runs there is a lock, .NAME.custody.lock, and any number of engines may call at once.
 //
 // Cost: a proof or an unneeded delivery reads two small files and runs the check, if any; a delivery writes three files,
-// each with two fsyncs.
+// each with two fsyncs. Neither depends on how many files the folder has.
 package file
 
 import (
@@ -244,7 +244,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 			return err
 		}
 	}
-	if err := c.sweep(); err != nil {
+	if err := c.sweep(folder); err != nil {
 		return err
 	}
 	if !seen.content || !seen.attributes {
@@ -279,7 +279,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 
 // put writes the file: a new one in place of what is there, or the one that is there.
 func (c *Consumer) put(folder *durable.Folder, want []byte, seen sight) error {
-	as := durable.Attributes{Mode: c.config.Mode, UID: c.config.UID, GID: c.config.GID}
+	as := durable.Attributes{Mode: c.config.Mode, UID: c.config.UID, GID: c.config.GID, Alone: true}
 	if !seen.present {
 		return folder.Replace(c.config.Path, want, as)
 	}
@@ -343,7 +343,7 @@ func (c *Consumer) withdraw(ctx context.Context, may func(*durable.Folder) error
 			return err
 		}
 	}
-	return c.sweep()
+	return c.sweep(folder)
 }
 
 func (c *Consumer) event(v authority.Versioned) Event {

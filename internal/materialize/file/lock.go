@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,11 +19,8 @@ import (
 )
 
 const (
-	lockSuffix      = materialize.LockSuffix
-	temporarySuffix = materialize.TemporarySuffix
-	// temporaryRandom is the length of what durable puts between a name and temporarySuffix.
-	temporaryRandom = 16
-	lockInterval    = 10 * time.Millisecond
+	lockSuffix   = materialize.LockSuffix
+	lockInterval = 10 * time.Millisecond
 )
 
 // lock takes the file's lock for this process and against others, waiting until ctx ends. The kernel frees it when a
@@ -89,40 +85,13 @@ func tryLock(root *os.Root, name string) (*os.File, error) {
 }
 
 // sweep removes what writes left that a crash cut short: such a leftover may hold a value. The lock must be held.
-func (c *Consumer) sweep() error {
-	root, err := os.OpenRoot(c.config.Folder)
-	if err != nil {
-		return fmt.Errorf("sweeping: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	dir := filepath.Dir(c.config.Path)
-	entries, err := fs.ReadDir(root.FS(), filepath.ToSlash(dir))
-	if err != nil {
-		return fmt.Errorf("sweeping: %w", err)
-	}
-	for _, entry := range entries {
-		if !c.leftover(entry.Name()) || !entry.Type().IsRegular() {
-			continue
-		}
-		if err := root.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (c *Consumer) sweep(folder *durable.Folder) error {
+	for _, name := range []string{c.config.Path, c.stampPath()} {
+		if err := folder.Clear(name); err != nil {
 			return fmt.Errorf("sweeping: %w", err)
 		}
 	}
 	return nil
-}
-
-func (c *Consumer) leftover(name string) bool {
-	for _, of := range []string{"." + c.base + ".", ".." + c.base + stampSuffix + "."} {
-		rest, ok := strings.CutPrefix(name, of)
-		if !ok {
-			continue
-		}
-		random, ok := strings.CutSuffix(rest, temporarySuffix)
-		if ok && len(random) == temporaryRandom && strings.Trim(random, "0123456789abcdef") == "" {
-			return true
-		}
-	}
-	return false
 }
 
 // ownerOf returns a file's owner and group.

@@ -128,5 +128,7 @@ func (c *Consumer) putStamp(folder *durable.Folder, s stamp) error {
 	if err != nil {
 		return fmt.Errorf("encoding stamp: %w", err)
 	}
-	return folder.Replace(c.stampPath(), append(data, '\n'), durable.Private)
+	as := durable.Private
+	as.Alone = true
+	return folder.Replace(c.stampPath(), append(data, '\n'), as)
 }

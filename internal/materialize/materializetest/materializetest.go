@@ -53,7 +53,7 @@ const (
 )
 
 // Version makes the version that the suite delivers under a number. The value has the fields "username" and "value".
-func Version(t *testing.T, incarnation authority.Incarnation, run authority.RunID, number authority.Version) authority.Versioned {
+func Version(t testing.TB, incarnation authority.Incarnation, run authority.RunID, number authority.Version) authority.Versioned {
 	t.Helper()
 	text := fmt.Sprintf("%s-%s-%s-%d's $HOME \\ \"ü", canary, incarnation, run, number)
 	v, err := secret.Text(map[string]string{secret.SingleField: text + "|", "username": text + "."})
