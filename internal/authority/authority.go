@@ -10,6 +10,8 @@ package authority
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -133,6 +135,24 @@ type Store interface {
 	// List returns the records whose key begins with prefix, in key order.
 	List(ctx context.Context, prefix string) ([]Record, error)
 
-	// DigestKey returns the key for digests of values at path. It is made on first use and never leaves the process.
+	// DigestKey returns the key for digests of values at path. It is derived from one key that was made with the authority
+	// (see DeriveDigestKey), so it is the same for ever, nothing is stored for it, and the authority is not asked. It never
+	// leaves the process.
 	DigestKey(ctx context.Context, path Path) ([]byte, error)
+}
+
+// DigestKeyBytes is the length of a digest key, and of the key that digest keys are derived from.
+const DigestKeyBytes = 32
+
+// DeriveDigestKey derives the digest key of path from the one key that was made with the authority and is kept, and backed
+// up, with it.
+func DeriveDigestKey(master []byte, path Path) ([]byte, error) {
+	if len(master) != DigestKeyBytes {
+		return nil, fmt.Errorf("deriving digest key of %s: the key that it is derived from has %d bytes, want %d", path, len(master), DigestKeyBytes)
+	}
+	key, err := hkdf.Key(sha256.New, master, nil, "custody digest key of "+string(path), DigestKeyBytes)
+	if err != nil {
+		return nil, fmt.Errorf("deriving digest key of %s: %w", path, err)
+	}
+	return key, nil
 }

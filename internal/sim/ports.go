@@ -144,7 +144,7 @@ func (s store) List(ctx context.Context, prefix string) ([]authority.Record, err
 }
 
 func (s store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
-	return s.w.store.DigestKey(ctx, path) // cached beside the values: no call of its own
+	return s.w.store.DigestKey(ctx, path) // derived: no call
 }
 
 type record struct{ w *World }

@@ -3,6 +3,7 @@
 package authoritytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -41,7 +42,7 @@ func renewOfACopy(t *testing.T, s Renewable) {
 }
 
 func renewAtOnce(t *testing.T, s Renewable) {
-	was := s.Incarnation()
+	was, digest := s.Incarnation(), digestKey(t, s, path)
 	old := write(t, s, path, 0, "run-1", value(t, "one"))
 	put(t, s, "journal/a", 0, "one")
 	put(t, s, "request/a", 0, "one")
@@ -57,6 +58,9 @@ func renewAtOnce(t *testing.T, s Renewable) {
 	}
 	wantVersion(t, s, path, authority.VersionID{Incarnation: next, Run: "accepted", Number: 2}, value(t, "one"), true)
 	wantVersion(t, s, path, old, value(t, "one"), false)
+	if !bytes.Equal(digest, digestKey(t, s, path)) {
+		t.Error("the digest key changed with the incarnation")
+	}
 	if got, err := s.Get(t.Context(), "journal/a"); err != nil || got.Revision != 2 || string(got.Data) != string(next) {
 		t.Errorf("Get = %+v, %v, want the record of the renewal", got, err)
 	}

@@ -11,7 +11,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -63,7 +62,7 @@ type record struct {
 }
 
 type state struct {
-	seed    []byte // of the digest keys; it outlives a restore, as sealed keys do
+	master  []byte // digest keys are derived from it; it outlives a restore
 	values  map[authority.Path][]version
 	paths   []authority.Path // sorted
 	records map[string]record
@@ -75,9 +74,9 @@ type Snapshot struct{ state state }
 
 // New returns an empty Store.
 func New(config Config) *Store {
-	seed := sha256.Sum256([]byte("digest keys of " + string(config.Incarnation)))
+	master := sha256.Sum256([]byte("digest keys of " + string(config.Incarnation)))
 	return &Store{config: config, state: state{
-		seed:    seed[:],
+		master:  master[:],
 		values:  map[authority.Path][]version{},
 		records: map[string]record{},
 	}}
@@ -97,7 +96,7 @@ func (s *Store) Snapshot() Snapshot {
 
 func (st state) clone() state {
 	copied := state{
-		seed:    st.seed,
+		master:  st.master,
 		values:  make(map[authority.Path][]version, len(st.values)),
 		paths:   slices.Clone(st.paths),
 		records: maps.Clone(st.records), // data is replaced, never changed in place
@@ -374,11 +373,11 @@ func (s *Store) List(ctx context.Context, prefix string) ([]authority.Record, er
 // DigestKey implements authority.Store.
 func (s *Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("making digest key of %s: %w", path, err)
+		return nil, fmt.Errorf("deriving digest key of %s: %w", path, err)
 	}
-	mac := hmac.New(sha256.New, s.state.seed)
-	mac.Write([]byte(path))
-	return mac.Sum(nil), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return authority.DeriveDigestKey(s.state.master, path)
 }
 
 // span returns the part of a sorted list that begins with prefix.
