@@ -48,9 +48,9 @@ func renewAtOnce(t *testing.T, s Renewable) {
 	put(t, s, "request/a", 0, "one")
 	next, err := s.Renew(t.Context(), was, func(next authority.Incarnation) (authority.Renewal, error) {
 		return authority.Renewal{
-			Values:  []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "one")}},
-			Records: []authority.Record{{Key: "journal/a", Revision: 1, Data: []byte(next)}, {Key: "accepted", Data: []byte("yes")}},
-			Gone:    []string{"request/a", "request/none"},
+			Values:    []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "one")}},
+			Documents: []authority.Document{{Key: "journal/a", Revision: 1, Data: []byte(next)}, {Key: "accepted", Data: []byte("yes")}},
+			Gone:      []string{"request/a", "request/none"},
 		}, nil
 	})
 	if err != nil || next == was || s.Incarnation() != next {
@@ -81,9 +81,9 @@ func renewLoses(t *testing.T, s Renewable) {
 	first := write(t, s, path, 0, "run-1", value(t, "one"))
 	put(t, s, "journal/a", 0, "one")
 	good := authority.Renewal{
-		Values:  []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "two")}},
-		Records: []authority.Record{{Key: "journal/a", Revision: 1, Data: []byte("two")}},
-		Gone:    []string{"journal/a"},
+		Values:    []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "two")}},
+		Documents: []authority.Document{{Key: "journal/a", Revision: 1, Data: []byte("two")}},
+		Gone:      []string{"journal/a"},
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -99,7 +99,7 @@ func renewLoses(t *testing.T, s Renewable) {
 			return nil
 		}, authority.ErrConflict},
 		{"a record has another base", t.Context(), func(r *authority.Renewal) error {
-			r.Records = append(r.Records, authority.Record{Key: "journal/b", Revision: 7, Data: []byte("x")})
+			r.Documents = append(r.Documents, authority.Document{Key: "journal/b", Revision: 7, Data: []byte("x")})
 			return nil
 		}, authority.ErrConflict},
 		{"the plan fails", t.Context(), func(*authority.Renewal) error { return mine }, mine},

@@ -23,13 +23,13 @@ import (
 // Schema is the layout this program writes.
 const Schema = 2
 
-// The file's buckets. Keys of values are the path, a zero byte and the version number, big-endian; of records the
+// The file's buckets. Keys of values are the path, a zero byte and the version number, big-endian; of documents the
 // key. Every entry of a sealed bucket is the incarnation that wrote it, then the ciphertext.
 var (
-	metaBucket    = []byte("meta")
-	valuesBucket  = []byte("values")
-	recordsBucket = []byte("records")
-	sealedBuckets = [][]byte{valuesBucket, recordsBucket}
+	metaBucket      = []byte("meta")
+	valuesBucket    = []byte("values")
+	documentsBucket = []byte("documents")
+	sealedBuckets   = [][]byte{valuesBucket, documentsBucket}
 )
 
 // Entries of the meta bucket: the schema number in plain, the wrapped keyset, and sealed with that keyset the identity

@@ -2,8 +2,8 @@
 
 // Package embedded is the authority of a single machine: one bbolt file whose content is sealed with one tink keyset.
 //
-// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times and records are
-// sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and record keys are plain. The key that
+// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times and documents are
+// sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and documents' keys are plain. The key that
 // digest keys are derived from is sealed with the file's identity, so every copy of the file carries it. Damage
 // to the file is found when it is opened or read, and is never answered with a wrong value. One process at a time. A
 // destroyed or removed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too.
