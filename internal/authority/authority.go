@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package authority holds the words that every authority shares: paths, versions, records, and the errors by which
+// Package authority holds the words that every authority shares: paths, versions, documents, and the errors by which
 // callers decide. Adapters live in its subfolders; callers declare the interfaces they need over these types.
 //
 // An authority keeps two kinds of thing. Values are what consumers are given, versioned and written by compare-and-set.
-// Records are Custody's own documents (journal, requests, checkpoints), written by compare-and-set on a revision and
-// readable by the orchestrator alone.
+// Documents are Custody's own (journal, requests, checkpoints), written by compare-and-set on a revision and readable by
+// the orchestrator alone. Each has its own port, since an adapter may keep them in different places with different rights.
 package authority
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -92,47 +94,28 @@ type Versioned struct {
 	Value   secret.Value
 }
 
-// Revision counts the writes to one record from 1; 0 is the revision of nothing.
+// Revision counts the writes to one document from 1; 0 is the revision of nothing.
 type Revision uint64
 
-// Record is one of Custody's own documents.
-type Record struct {
+// Document is one of Custody's own.
+type Document struct {
 	Key      string
 	Revision Revision
 	Data     []byte
 }
 
-// Store is the whole of what an authority can do. Callers narrow it to what they need.
-// Every method may be called again with the same arguments after a crash or a lost reply.
-type Store interface {
-	// Incarnation identifies this initialisation of the authority. While the store is open it changes by Renew alone; see
-	// Renewer.
-	Incarnation() Incarnation
+// DigestKeyBytes is the length of a digest key, and of the key that digest keys are derived from.
+const DigestKeyBytes = 32
 
-	// Read returns the newest version at path: ErrNotFound when nothing was ever written, or its value was destroyed.
-	Read(ctx context.Context, path Path) (Versioned, error)
-	// ReadVersion returns one version; ErrNotFound once it was destroyed.
-	ReadVersion(ctx context.Context, path Path, number Version) (Versioned, error)
-	// Write stores v as the version after base, made by run, durably before it returns. Repeating it with the same
-	// base, run and value returns the version it made the first time; anything else newer than base is ErrConflict.
-	Write(ctx context.Context, path Path, base Version, run RunID, v secret.Value) (VersionID, error)
-	// Destroy makes one version's value unreadable for ever and keeps that it existed. Idempotent.
-	Destroy(ctx context.Context, path Path, number Version) error
-	// Remove forgets a path altogether. It is for pending entries only. Idempotent.
-	Remove(ctx context.Context, path Path) error
-	// Paths yields the paths below prefix ("" for all) that hold at least one version, in order.
-	Paths(ctx context.Context, prefix string) ([]Path, error)
-
-	// Get returns a record, or ErrNotFound.
-	Get(ctx context.Context, key string) (Record, error)
-	// Put stores data as the revision after base, durably before it returns. Repeating it with the same base and data
-	// returns the revision it made the first time; anything else newer than base is ErrConflict.
-	Put(ctx context.Context, key string, base Revision, data []byte) (Revision, error)
-	// Delete removes a record whatever its revision. Idempotent.
-	Delete(ctx context.Context, key string) error
-	// List returns the records whose key begins with prefix, in key order.
-	List(ctx context.Context, prefix string) ([]Record, error)
-
-	// DigestKey returns the key for digests of values at path. It is made on first use and never leaves the process.
-	DigestKey(ctx context.Context, path Path) ([]byte, error)
+// DeriveDigestKey derives the digest key of path from the one key that was made with the authority and is kept, and backed
+// up, with it.
+func DeriveDigestKey(master []byte, path Path) ([]byte, error) {
+	if len(master) != DigestKeyBytes {
+		return nil, fmt.Errorf("deriving digest key of %s: the key that it is derived from has %d bytes, want %d", path, len(master), DigestKeyBytes)
+	}
+	key, err := hkdf.Key(sha256.New, master, nil, "custody digest key of "+string(path), DigestKeyBytes)
+	if err != nil {
+		return nil, fmt.Errorf("deriving digest key of %s: %w", path, err)
+	}
+	return key, nil
 }

@@ -8,12 +8,12 @@ import (
 	"custody.dev/custody/internal/secret"
 )
 
-// Renewal is everything that changes together with the incarnation. Each part is a compare-and-set.
+// Renewal is everything that changes together with the incarnation. Each part but Gone is a compare-and-set.
 type Renewal struct {
 	Values []NewVersion
-	// Records are stored over the Revision that each carries.
-	Records []Record
-	// Gone are the keys of records that are removed.
+	// Documents are stored over the Revision that each carries.
+	Documents []Document
+	// Gone are the keys of documents that are removed, whatever their revision.
 	Gone []string
 }
 

@@ -25,7 +25,7 @@ const (
 
 // Records keeps Custody's own documents under compare-and-set; see authority.Store.
 type Records interface {
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
 }
 

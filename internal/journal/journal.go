@@ -6,7 +6,7 @@
 // Because there is one entry, there is at most one live run per secret, and closing a run, its outcome and the next
 // due time change together or not at all. A writer that lost the race is told ErrSuperseded and must load again.
 //
-// Cost: Load is one read, Save one write of about a kilobyte, All one listing.
+// Cost: Load is one read, Save one write of about a kilobyte, All one listing and a read for each entry.
 package journal
 
 import (
@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -400,9 +401,9 @@ type Retry struct {
 
 // Records is what the journal needs of an authority.
 type Records interface {
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
-	List(ctx context.Context, prefix string) ([]authority.Record, error)
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
 // Journal loads and saves entries.
@@ -429,11 +430,11 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	if entry.Fault != nil {
 		return fmt.Errorf("saving journal of %s: %w", entry.Path, entry.Fault)
 	}
-	record, err := Record(entry)
+	document, err := Document(entry)
 	if err != nil {
 		return err
 	}
-	revision, err := j.records.Put(ctx, record.Key, record.Revision, record.Data)
+	revision, err := j.records.Put(ctx, document.Key, document.Revision, document.Data)
 	if errors.Is(err, authority.ErrConflict) {
 		return fmt.Errorf("saving journal of %s: %w", entry.Path, ErrSuperseded)
 	}
@@ -444,25 +445,31 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	return nil
 }
 
-// Record is the form in which entry is stored, over the revision that it was loaded with: for a change that Save cannot
+// Document is the form in which entry is stored, over the revision that it was loaded with: for a change that Save cannot
 // make, because more than one entry changes.
-func Record(entry *Entry) (authority.Record, error) {
+func Document(entry *Entry) (authority.Document, error) {
 	data, err := json.Marshal(entry)
 	if err != nil {
-		return authority.Record{}, fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
+		return authority.Document{}, fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
 	}
-	return authority.Record{Key: keyPrefix + string(entry.Path), Revision: entry.revision, Data: data}, nil
+	return authority.Document{Key: keyPrefix + string(entry.Path), Revision: entry.revision, Data: data}, nil
 }
 
 // All returns every entry in path order. One that cannot be decoded is listed with its Fault, so that it stops its own
 // secret and no other; Load of it fails.
 func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
-	records, err := j.records.List(ctx, keyPrefix)
-	if err != nil {
-		return nil, fmt.Errorf("listing journal: %w", err)
-	}
-	entries := make([]*Entry, 0, len(records))
-	for _, record := range records {
+	var entries []*Entry
+	for key, err := range j.records.Keys(ctx, keyPrefix) {
+		if err != nil {
+			return nil, fmt.Errorf("listing journal: %w", err)
+		}
+		record, err := j.records.Get(ctx, key)
+		if errors.Is(err, authority.ErrNotFound) {
+			continue // nothing removes one; the listing and the read may have met different moments all the same
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing journal: %w", err)
+		}
 		entry, err := decode(record)
 		if err != nil {
 			var names struct {
@@ -477,7 +484,7 @@ func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	return entries, nil
 }
 
-func decode(record authority.Record) (*Entry, error) {
+func decode(record authority.Document) (*Entry, error) {
 	entry := &Entry{revision: record.Revision}
 	decoder := json.NewDecoder(bytes.NewReader(record.Data))
 	decoder.DisallowUnknownFields()

@@ -348,7 +348,7 @@ type watched struct {
 	seen func(key string)
 }
 
-func (w *watched) Get(ctx context.Context, key string) (authority.Record, error) {
+func (w *watched) Get(ctx context.Context, key string) (authority.Document, error) {
 	if strings.HasPrefix(key, "secret/") {
 		w.seen(key)
 	}

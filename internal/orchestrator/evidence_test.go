@@ -4,6 +4,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -23,16 +24,16 @@ import (
 // stale answers reads of one record as it was.
 type stale struct {
 	authorityRecords
-	was authority.Record
+	was authority.Document
 }
 
 type authorityRecords interface {
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
-	List(ctx context.Context, prefix string) ([]authority.Record, error)
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-func (s *stale) Get(ctx context.Context, key string) (authority.Record, error) {
+func (s *stale) Get(ctx context.Context, key string) (authority.Document, error) {
 	if key == s.was.Key {
 		return s.was, nil
 	}

@@ -5,6 +5,7 @@ package orchestrator_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -131,8 +132,8 @@ func TestSwappedPathsSwapNoValues(t *testing.T) {
 // lagging lists what a standby knows that is a minute behind.
 type lagging struct{ *authoritymemory.Store }
 
-func (l lagging) List(ctx context.Context, prefix string) ([]authority.Record, error) {
-	return l.Earlier(time.Minute).List(ctx, prefix)
+func (l lagging) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return l.Earlier(time.Minute).Keys(ctx, prefix)
 }
 
 // A listing that did not show the history yet was believed: it began anew at the other path.

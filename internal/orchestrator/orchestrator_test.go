@@ -380,7 +380,7 @@ type slowRecords struct {
 	release chan struct{}
 }
 
-func (s *slowRecords) Get(ctx context.Context, key string) (authority.Record, error) {
+func (s *slowRecords) Get(ctx context.Context, key string) (authority.Document, error) {
 	record, err := s.Records.Get(ctx, key)
 	if strings.HasSuffix(key, s.of) && s.armed.CompareAndSwap(true, false) {
 		<-s.release

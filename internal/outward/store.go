@@ -4,6 +4,7 @@ package outward
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -78,8 +79,8 @@ func (s Store) Paths(ctx context.Context, prefix string) ([]authority.Path, erro
 }
 
 // Get implements authority.Store.
-func (s Store) Get(ctx context.Context, key string) (authority.Record, error) {
-	return asked(ctx, s, func(ctx context.Context) (authority.Record, error) { return s.store.Get(ctx, key) })
+func (s Store) Get(ctx context.Context, key string) (authority.Document, error) {
+	return asked(ctx, s, func(ctx context.Context) (authority.Document, error) { return s.store.Get(ctx, key) })
 }
 
 // Put implements authority.Store.
@@ -88,17 +89,24 @@ func (s Store) Put(ctx context.Context, key string, base authority.Revision, dat
 }
 
 // Delete implements authority.Store.
-func (s Store) Delete(ctx context.Context, key string) error {
-	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Delete(ctx, key)) })
+func (s Store) Delete(ctx context.Context, key string, base authority.Revision) error {
+	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Delete(ctx, key, base)) })
 	return err
 }
 
-// List implements authority.Store.
-func (s Store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
-	return asked(ctx, s, func(ctx context.Context) ([]authority.Record, error) { return s.store.List(ctx, prefix) })
+// Keys implements authority.Store. The keys are collected before the loop begins: what it does is not bounded.
+func (s Store) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		keys, err := asked(ctx, s, func(ctx context.Context) ([]string, error) { return authority.Collect(s.store.Keys(ctx, prefix)) })
+		if err != nil {
+			yield("", err)
+			return
+		}
+		authority.Each(keys)(yield)
+	}
 }
 
-// DigestKey implements authority.Store. It may make the key.
+// DigestKey implements authority.Store. It asks nobody.
 func (s Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
-	return changed(ctx, s, func(ctx context.Context) ([]byte, error) { return s.store.DigestKey(ctx, path) })
+	return s.store.DigestKey(ctx, path)
 }

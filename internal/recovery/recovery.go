@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -43,9 +44,9 @@ type Authority interface {
 	authority.Renewer
 	Incarnation() authority.Incarnation
 	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
-	List(ctx context.Context, prefix string) ([]authority.Record, error)
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
 // Record is the record of what was done, which may be older than checkpoints that are kept elsewhere.
@@ -116,7 +117,7 @@ type Accepted struct {
 
 // Last returns the newest acceptance; the zero one when there was none.
 func Last(ctx context.Context, records interface {
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 }) (Accepted, error) {
 	held, err := records.Get(ctx, recordKey)
 	if errors.Is(err, authority.ErrNotFound) {
@@ -261,13 +262,9 @@ func (e *Engine) requests(ctx context.Context, open bool) ([]string, error) {
 	if open {
 		return nil, nil
 	}
-	records, err := e.Authority.List(ctx, e.Requests)
+	keys, err := authority.Collect(e.Authority.Keys(ctx, e.Requests))
 	if err != nil {
 		return nil, fmt.Errorf("listing requests: %w", err)
-	}
-	keys := make([]string, len(records))
-	for i, record := range records {
-		keys[i] = record.Key
 	}
 	return keys, nil
 }
@@ -288,17 +285,17 @@ func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.In
 			change.Values = append(change.Values, authority.NewVersion{Path: c.entry.Path, Base: c.held.ID.Number, Run: accepted.Run, Value: c.value()})
 		}
 		accepted.Owed = append(accepted.Owed, c.renew(accepted.Run, next, by, reason, now)...)
-		record, err := journal.Record(c.entry)
+		document, err := journal.Document(c.entry)
 		if err != nil {
 			return change, err
 		}
-		change.Records = append(change.Records, record)
+		change.Documents = append(change.Documents, document)
 	}
 	data, err := json.Marshal(accepted)
 	if err != nil {
 		return change, fmt.Errorf("encoding what is accepted: %w", err)
 	}
-	change.Records = append(change.Records, authority.Record{Key: recordKey, Revision: accepted.revision, Data: data})
+	change.Documents = append(change.Documents, authority.Document{Key: recordKey, Revision: accepted.revision, Data: data})
 	return change, nil
 }
 

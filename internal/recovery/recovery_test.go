@@ -115,7 +115,7 @@ type world struct {
 	store   *authoritymemory.Store
 	log     *auditmemory.Log
 	givenUp [][]byte
-	before  authority.Record
+	before  authority.Document
 }
 
 func clock() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }

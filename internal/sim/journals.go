@@ -5,6 +5,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"iter"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
@@ -63,7 +64,7 @@ type version struct {
 	data     string
 }
 
-func (w *World) decode(ctx context.Context, path authority.Path, held authority.Record, err error) (*journal.Entry, error) {
+func (w *World) decode(ctx context.Context, path authority.Path, held authority.Document, err error) (*journal.Entry, error) {
 	if err != nil {
 		return journal.New(answer{held, err}).Load(ctx, path)
 	}
@@ -84,16 +85,16 @@ func (w *World) decode(ctx context.Context, path authority.Path, held authority.
 
 // answer is the reply that was had to reading one record.
 type answer struct {
-	record authority.Record
+	record authority.Document
 	err    error
 }
 
-func (a answer) Get(context.Context, string) (authority.Record, error) { return a.record, a.err }
+func (a answer) Get(context.Context, string) (authority.Document, error) { return a.record, a.err }
 
 func (a answer) Put(context.Context, string, authority.Revision, []byte) (authority.Revision, error) {
 	panic("sim: loading an entry writes nothing")
 }
 
-func (a answer) List(context.Context, string) ([]authority.Record, error) {
+func (a answer) Keys(context.Context, string) iter.Seq2[string, error] {
 	panic("sim: loading an entry lists nothing")
 }

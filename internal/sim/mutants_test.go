@@ -81,7 +81,7 @@ var mutants = []mutant{
 	{
 		name: "journal-without-compare-and-set", file: "journal/journal.go",
 		old: "\trevision, err := j.records.Put(",
-		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\trecord.Revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
+		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\tdocument.Revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
 		run: scenario("abort-applied-dual"), caught: "no-orphans",
 	},
 	{

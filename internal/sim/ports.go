@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -116,8 +117,8 @@ func (s store) Paths(ctx context.Context, prefix string) ([]authority.Path, erro
 	})
 }
 
-func (s store) Get(ctx context.Context, key string) (authority.Record, error) {
-	return ask(ctx, s.w, "get record", key, func(ctx context.Context, from *authoritymemory.Store) (authority.Record, error) {
+func (s store) Get(ctx context.Context, key string) (authority.Document, error) {
+	return ask(ctx, s.w, "get record", key, func(ctx context.Context, from *authoritymemory.Store) (authority.Document, error) {
 		return from.Get(ctx, key)
 	})
 }
@@ -133,18 +134,22 @@ func (s store) Put(ctx context.Context, key string, base authority.Revision, dat
 	})
 }
 
-func (s store) Delete(ctx context.Context, key string) error {
-	return s.w.call(ctx, "delete record", "", func(ctx context.Context) error { return s.w.store.Delete(ctx, key) })
+func (s store) Delete(ctx context.Context, key string, base authority.Revision) error {
+	return s.w.call(ctx, "delete record", "", func(ctx context.Context) error { return s.w.store.Delete(ctx, key, base) })
 }
 
-func (s store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
-	return ask(ctx, s.w, "list records", prefix, func(ctx context.Context, from *authoritymemory.Store) ([]authority.Record, error) {
-		return from.List(ctx, prefix)
+func (s store) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	keys, err := ask(ctx, s.w, "list records", prefix, func(ctx context.Context, from *authoritymemory.Store) ([]string, error) {
+		return authority.Collect(from.Keys(ctx, prefix))
 	})
+	if err != nil {
+		return authority.Failed(err)
+	}
+	return authority.Each(keys)
 }
 
 func (s store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
-	return s.w.store.DigestKey(ctx, path) // cached beside the values: no call of its own
+	return s.w.store.DigestKey(ctx, path) // derived: no call
 }
 
 type record struct{ w *World }

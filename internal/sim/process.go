@@ -276,7 +276,7 @@ func (w *World) Settled() bool {
 	return err == nil && len(pending) == 0
 }
 
-func (w *World) openRequests() []authority.Record {
+func (w *World) openRequests() []authority.Document {
 	open, err := w.store.List(context.Background(), "request/open/")
 	if err != nil {
 		panic("sim: listing the double's requests: " + err.Error())

@@ -124,7 +124,7 @@ type World struct {
 
 // cachedEntry saves decoding a journal entry that has not changed.
 type cachedEntry struct {
-	record authority.Record
+	record authority.Document
 	entry  *journal.Entry
 }
 

@@ -3,8 +3,8 @@
 // Package trigger holds the one queue of requests to rotate, whatever asked for them: the clock, an event, a person.
 //
 // A request is durable before it is acknowledged and is created once by its id, so a replay changes nothing. It stays
-// open until a run that began after it completes. Cost: Submit is two reads and a write, Open a listing and a read for
-// each open request, Close a write and a removal.
+// open until a run that began after it completes. Cost: Submit is two reads and a write, Open a listing and two reads for
+// each open request, Close a read, a write and a removal, Prune a listing and a read for each closed request.
 package trigger
 
 import (
@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -60,10 +61,10 @@ var ErrMalformed = errors.New("malformed request")
 
 // Records is what the queue needs of an authority.
 type Records interface {
-	Get(ctx context.Context, key string) (authority.Record, error)
+	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
-	Delete(ctx context.Context, key string) error
-	List(ctx context.Context, prefix string) ([]authority.Record, error)
+	Delete(ctx context.Context, key string, base authority.Revision) error
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
 // Record keeps transitions; see audit.
@@ -122,18 +123,17 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 // Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
 // of Submit that lands after that is cleared away. One that cannot be decoded is left alone, and Faults says so.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
-	records, err := q.records.List(ctx, OpenPrefix)
-	if err != nil {
-		return nil, fmt.Errorf("listing requests: %w", err)
-	}
-	requests := make([]Request, 0, len(records))
+	requests := []Request{}
 	var faults []string
 	defer func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.faults = faults
 	}()
-	for _, record := range records {
+	for record, err := range q.below(ctx, OpenPrefix) {
+		if err != nil {
+			return nil, fmt.Errorf("listing requests: %w", err)
+		}
 		request, err := decode(record)
 		if err != nil {
 			faults = append(faults, err.Error())
@@ -145,7 +145,7 @@ func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 		case err != nil:
 			return nil, fmt.Errorf("listing requests: %w", err)
 		default:
-			if err := q.records.Delete(ctx, record.Key); err != nil {
+			if err := q.records.Delete(ctx, record.Key, record.Revision); err != nil {
 				return nil, fmt.Errorf("listing requests: %w", err)
 			}
 		}
@@ -181,7 +181,7 @@ func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error
 	if _, err := q.records.Put(ctx, donePrefix+id, 0, data); err != nil && !errors.Is(err, authority.ErrConflict) {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
-	if err := q.records.Delete(ctx, OpenPrefix+id); err != nil {
+	if err := q.records.Delete(ctx, OpenPrefix+id, open.Revision); err != nil {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
 	return nil
@@ -189,17 +189,16 @@ func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error
 
 // Prune forgets requests that were closed long ago.
 func (q *Queue) Prune(ctx context.Context) error {
-	records, err := q.records.List(ctx, donePrefix)
-	if err != nil {
-		return fmt.Errorf("pruning requests: %w", err)
-	}
-	for _, record := range records {
+	for record, err := range q.below(ctx, donePrefix) {
+		if err != nil {
+			return fmt.Errorf("pruning requests: %w", err)
+		}
 		request, err := decode(record)
 		if err != nil {
 			continue // a newer custody's, which prunes its own
 		}
 		if q.now().Sub(request.Closed) > remember {
-			if err := q.records.Delete(ctx, record.Key); err != nil {
+			if err := q.records.Delete(ctx, record.Key, record.Revision); err != nil {
 				return fmt.Errorf("pruning requests: %w", err)
 			}
 		}
@@ -207,7 +206,25 @@ func (q *Queue) Prune(ctx context.Context) error {
 	return nil
 }
 
-func decode(record authority.Record) (Request, error) {
+// below yields the documents whose keys begin with prefix. One that is gone by the time it is read is left out.
+func (q *Queue) below(ctx context.Context, prefix string) iter.Seq2[authority.Document, error] {
+	return func(yield func(authority.Document, error) bool) {
+		for key, err := range q.records.Keys(ctx, prefix) {
+			var held authority.Document
+			if err == nil {
+				held, err = q.records.Get(ctx, key)
+			}
+			if errors.Is(err, authority.ErrNotFound) {
+				continue
+			}
+			if !yield(held, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func decode(record authority.Document) (Request, error) {
 	var request Request
 	if err := json.Unmarshal(record.Data, &request); err != nil {
 		return Request{}, fmt.Errorf("decoding request %s: %w", record.Key, err)

@@ -126,11 +126,11 @@ func (f *failing) Put(ctx context.Context, key string, base authority.Revision, 
 	return f.Store.Put(ctx, key, base, data)
 }
 
-func (f *failing) Delete(ctx context.Context, key string) error {
+func (f *failing) Delete(ctx context.Context, key string, base authority.Revision) error {
 	if f.remove {
 		return errBroken
 	}
-	return f.Store.Delete(ctx, key)
+	return f.Store.Delete(ctx, key, base)
 }
 
 func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {

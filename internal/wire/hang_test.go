@@ -4,6 +4,7 @@ package wire
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -28,9 +29,9 @@ type hangs struct {
 	release chan struct{}
 }
 
-func (h hangs) List(context.Context, string) ([]authority.Record, error) {
+func (h hangs) Keys(context.Context, string) iter.Seq2[string, error] {
 	<-h.release
-	return nil, nil
+	return authority.Each(nil)
 }
 
 func (h hangs) Put(context.Context, string, authority.Revision, []byte) (authority.Revision, error) {

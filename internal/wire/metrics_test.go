@@ -4,6 +4,7 @@ package wire
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -36,14 +37,14 @@ func (c counted) ReadVersion(ctx context.Context, path authority.Path, number au
 	return c.unborn.ReadVersion(ctx, path, number)
 }
 
-func (c counted) Get(ctx context.Context, key string) (authority.Record, error) {
+func (c counted) Get(ctx context.Context, key string) (authority.Document, error) {
 	c.asked.Add(1)
 	return c.unborn.Get(ctx, key)
 }
 
-func (c counted) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+func (c counted) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	c.asked.Add(1)
-	return c.unborn.List(ctx, prefix)
+	return c.unborn.Keys(ctx, prefix)
 }
 
 type noGrants struct{ platform.Grants }

@@ -333,7 +333,7 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 }
 
 // anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows.
-type anchor struct{ store authority.Store }
+type anchor struct{ store authority.Documents }
 
 // Name tells this place from others.
 func (a *anchor) Name() string { return "authority" }

@@ -46,17 +46,17 @@ func (unborn) Remove(context.Context, authority.Path) error { return errUnborn }
 
 func (unborn) Paths(context.Context, string) ([]authority.Path, error) { return nil, nil }
 
-func (unborn) Get(context.Context, string) (authority.Record, error) {
-	return authority.Record{}, authority.ErrNotFound
+func (unborn) Get(context.Context, string) (authority.Document, error) {
+	return authority.Document{}, authority.ErrNotFound
 }
 
 func (unborn) Put(context.Context, string, authority.Revision, []byte) (authority.Revision, error) {
 	return 0, errUnborn
 }
 
-func (unborn) Delete(context.Context, string) error { return errUnborn }
+func (unborn) Delete(context.Context, string, authority.Revision) error { return errUnborn }
 
-func (unborn) List(context.Context, string) ([]authority.Record, error) { return nil, nil }
+func (unborn) Keys(context.Context, string) iter.Seq2[string, error] { return authority.Each(nil) }
 
 func (unborn) DigestKey(context.Context, authority.Path) ([]byte, error) { return nil, errUnborn }
 

@@ -43,13 +43,13 @@ func RunDurable(t *testing.T, openAt func(t *testing.T, dir string) (s authority
 				t.Errorf("repeated Write after reopening = %s, want %s", again, id)
 			}
 		}
-		wantRecord(t, s, "journal/a", authority.Revision(round+1), fmt.Sprintf("round %d", round))
+		wantDocument(t, s, "journal/a", authority.Revision(round+1), fmt.Sprintf("round %d", round))
 		if !bytes.Equal(digestKey(t, s, path), digest) {
 			t.Fatal("the digest key changed with reopening")
 		}
 	}
 
-	if err := errors.Join(s.Destroy(t.Context(), "round/0", 5), s.Remove(t.Context(), "round/1"), s.Delete(t.Context(), "journal/a")); err != nil {
+	if err := errors.Join(s.Destroy(t.Context(), "round/0", 5), s.Remove(t.Context(), "round/1"), s.Delete(t.Context(), "journal/a", 5)); err != nil {
 		t.Fatal(err)
 	}
 	reopen()

@@ -3,6 +3,7 @@
 package authoritytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -41,15 +42,15 @@ func renewOfACopy(t *testing.T, s Renewable) {
 }
 
 func renewAtOnce(t *testing.T, s Renewable) {
-	was := s.Incarnation()
+	was, digest := s.Incarnation(), digestKey(t, s, path)
 	old := write(t, s, path, 0, "run-1", value(t, "one"))
 	put(t, s, "journal/a", 0, "one")
 	put(t, s, "request/a", 0, "one")
 	next, err := s.Renew(t.Context(), was, func(next authority.Incarnation) (authority.Renewal, error) {
 		return authority.Renewal{
-			Values:  []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "one")}},
-			Records: []authority.Record{{Key: "journal/a", Revision: 1, Data: []byte(next)}, {Key: "accepted", Data: []byte("yes")}},
-			Gone:    []string{"request/a", "request/none"},
+			Values:    []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "one")}},
+			Documents: []authority.Document{{Key: "journal/a", Revision: 1, Data: []byte(next)}, {Key: "accepted", Data: []byte("yes")}},
+			Gone:      []string{"request/a", "request/none"},
 		}, nil
 	})
 	if err != nil || next == was || s.Incarnation() != next {
@@ -57,6 +58,9 @@ func renewAtOnce(t *testing.T, s Renewable) {
 	}
 	wantVersion(t, s, path, authority.VersionID{Incarnation: next, Run: "accepted", Number: 2}, value(t, "one"), true)
 	wantVersion(t, s, path, old, value(t, "one"), false)
+	if !bytes.Equal(digest, digestKey(t, s, path)) {
+		t.Error("the digest key changed with the incarnation")
+	}
 	if got, err := s.Get(t.Context(), "journal/a"); err != nil || got.Revision != 2 || string(got.Data) != string(next) {
 		t.Errorf("Get = %+v, %v, want the record of the renewal", got, err)
 	}
@@ -77,9 +81,9 @@ func renewLoses(t *testing.T, s Renewable) {
 	first := write(t, s, path, 0, "run-1", value(t, "one"))
 	put(t, s, "journal/a", 0, "one")
 	good := authority.Renewal{
-		Values:  []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "two")}},
-		Records: []authority.Record{{Key: "journal/a", Revision: 1, Data: []byte("two")}},
-		Gone:    []string{"journal/a"},
+		Values:    []authority.NewVersion{{Path: path, Base: 1, Run: "accepted", Value: value(t, "two")}},
+		Documents: []authority.Document{{Key: "journal/a", Revision: 1, Data: []byte("two")}},
+		Gone:      []string{"journal/a"},
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -95,7 +99,7 @@ func renewLoses(t *testing.T, s Renewable) {
 			return nil
 		}, authority.ErrConflict},
 		{"a record has another base", t.Context(), func(r *authority.Renewal) error {
-			r.Records = append(r.Records, authority.Record{Key: "journal/b", Revision: 7, Data: []byte("x")})
+			r.Documents = append(r.Documents, authority.Document{Key: "journal/b", Revision: 7, Data: []byte("x")})
 			return nil
 		}, authority.ErrConflict},
 		{"the plan fails", t.Context(), func(*authority.Renewal) error { return mine }, mine},

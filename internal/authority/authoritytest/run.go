@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package authoritytest is the conformance suite of authority.Store. Run holds for every store, the double included;
+// Package authoritytest is the conformance suite of authority.Store, and counts what is asked of one (Count). Run holds for every store, the double included;
 // RunDurable for those that outlive their process. It shows what the port's comments promise and, where they leave a
 // choice, fixes it: a repeated write answers with what it made even when others have written since, and is a conflict
 // once that version was destroyed; a destroyed version still counts for Paths and for the next base. Whether
@@ -41,10 +41,11 @@ func Run(t *testing.T, open func(t *testing.T) authority.Store) {
 		{"RemoveForgets", removeForgets},
 		{"PathsInOrder", pathsInOrder},
 		{"PathsDoNotMix", pathsDoNotMix},
-		{"RecordsCompareAndSet", recordsCompareAndSet},
-		{"RecordsAreCopies", recordsAreCopies},
-		{"RecordsList", recordsList},
-		{"RecordsDelete", recordsDelete},
+		{"DocumentsCompareAndSet", documentsCompareAndSet},
+		{"DocumentsAreCopies", documentsAreCopies},
+		{"DocumentsKeys", documentsKeys},
+		{"DocumentsChangeWhileListed", documentsChangeWhileListed},
+		{"DocumentsDelete", documentsDelete},
 		{"OneWriterWins", oneWriterWins},
 		{"OnePutterWins", onePutterWins},
 		{"CancelledContext", cancelledContext},
@@ -330,14 +331,14 @@ func cancelledContext(t *testing.T, s authority.Store) {
 		"Paths":       func() error { _, err := s.Paths(ctx, ""); return err },
 		"Get":         func() error { _, err := s.Get(ctx, "journal/a"); return err },
 		"Put":         func() error { _, err := s.Put(ctx, "journal/a", 1, []byte("two")); return err },
-		"Delete":      func() error { return s.Delete(ctx, "journal/a") },
-		"List":        func() error { _, err := s.List(ctx, ""); return err },
+		"Delete":      func() error { return s.Delete(ctx, "journal/a", 1) },
+		"Keys":        func() error { _, err := authority.Collect(s.Keys(ctx, "")); return err },
 		"DigestKey":   func() error { _, err := s.DigestKey(ctx, path); return err },
 	} {
 		wantErr(t, name, call(), context.Canceled)
 	}
 	wantVersion(t, s, path, first, value(t, "one"), true)
-	wantRecord(t, s, "journal/a", 1, "one")
+	wantDocument(t, s, "journal/a", 1, "one")
 }
 
 func errorsHoldNoValue(t *testing.T, s authority.Store) {

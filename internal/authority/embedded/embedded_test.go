@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"custody.dev/custody/internal/authority"
@@ -329,5 +330,30 @@ func TestIncarnationDoesNotWaitForTheDisk(t *testing.T) {
 	close(release)
 	if err := <-ended; err != nil || s.Incarnation() == was {
 		t.Errorf("once it is: %s, %v", s.Incarnation(), err)
+	}
+}
+
+// Digest keys cost no change of the file, and every copy of it has them.
+func TestDigestKeysAreDerived(t *testing.T) {
+	config := initialised(t)
+	s := mustOpen(t, config)
+	change := func() (id int) {
+		_ = s.db.View(func(tx *bolt.Tx) error { id = tx.ID(); return nil })
+		return id
+	}
+	before := change()
+	key, err := s.DigestKey(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := change(); after != before {
+		t.Errorf("the file is at change %d after asking for a digest key, want %d as before", after, before)
+	}
+	mustClose(t, s)
+	_, err = s.DigestKey(t.Context(), "a")
+	wantErr(t, err, authority.ErrSealed)
+	copied := mustOpen(t, configWithFile(t, config, filepath.Join(config.Folder, databaseFile)))
+	if again, err := copied.DigestKey(t.Context(), "a"); err != nil || !bytes.Equal(again, key) {
+		t.Errorf("a copy of the file has another digest key, %v", err)
 	}
 }

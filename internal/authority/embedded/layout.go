@@ -21,16 +21,15 @@ import (
 )
 
 // Schema is the layout this program writes.
-const Schema = 1
+const Schema = 2
 
-// The file's buckets. Keys of values are the path, a zero byte and the version number, big-endian; of records and
-// digests the key or path. Every entry of a sealed bucket is the incarnation that wrote it, then the ciphertext.
+// The file's buckets. Keys of values are the path, a zero byte and the version number, big-endian; of documents the
+// key. Every entry of a sealed bucket is the incarnation that wrote it, then the ciphertext.
 var (
-	metaBucket    = []byte("meta")
-	valuesBucket  = []byte("values")
-	recordsBucket = []byte("records")
-	digestsBucket = []byte("digests")
-	sealedBuckets = [][]byte{valuesBucket, recordsBucket, digestsBucket}
+	metaBucket      = []byte("meta")
+	valuesBucket    = []byte("values")
+	documentsBucket = []byte("documents")
+	sealedBuckets   = [][]byte{valuesBucket, documentsBucket}
 )
 
 // Entries of the meta bucket: the schema number in plain, the wrapped keyset, and sealed with that keyset the identity
@@ -52,6 +51,8 @@ type identity struct {
 	Incarnations []authority.Incarnation `json:"incarnations"`
 	// LedgerKey keys the fingerprints of entries.
 	LedgerKey []byte `json:"ledgerKey"`
+	// DigestKey is what the digest keys of all paths are derived from.
+	DigestKey []byte `json:"digestKey"`
 }
 
 func (i identity) current() authority.Incarnation { return i.Incarnations[len(i.Incarnations)-1] }

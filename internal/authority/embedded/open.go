@@ -134,13 +134,14 @@ func (s *Store) unlock(ctx context.Context) (err error) {
 		return err
 	}
 	switch id := s.identity; {
-	case id.Schema != Schema || len(id.Incarnations) == 0 || len(id.LedgerKey) != sha256.Size:
+	case id.Schema != Schema || len(id.Incarnations) == 0 || len(id.LedgerKey) != sha256.Size || len(id.DigestKey) != authority.DigestKeyBytes:
 		return corrupt("its identity is incomplete")
 	case id.Platform != s.config.Platform || id.Environment != s.config.Environment:
 		return &Error{fmt.Errorf("%w: it is that of platform %q, environment %q, not of %q, %q",
 			ErrForeign, id.Platform, id.Environment, s.config.Platform, s.config.Environment),
 			"check which folder and which environment this host is configured with"}
 	}
+	s.digestKey = s.identity.DigestKey
 	s.show()
 	return s.verify()
 }
@@ -237,9 +238,14 @@ func initialise(ctx context.Context, config Config) (err error) {
 	if err != nil {
 		return err
 	}
-	made := identity{Schema: Schema, Platform: config.Platform, Environment: config.Environment, LedgerKey: make([]byte, sha256.Size)}
-	if _, err := io.ReadFull(config.Random, made.LedgerKey); err != nil {
-		return fmt.Errorf("reading randomness: %w", err)
+	made := identity{
+		Schema: Schema, Platform: config.Platform, Environment: config.Environment,
+		LedgerKey: make([]byte, sha256.Size), DigestKey: make([]byte, authority.DigestKeyBytes),
+	}
+	for _, key := range [][]byte{made.LedgerKey, made.DigestKey} {
+		if _, err := io.ReadFull(config.Random, key); err != nil {
+			return fmt.Errorf("reading randomness: %w", err)
+		}
 	}
 	first, err := config.incarnation("")
 	if err != nil {

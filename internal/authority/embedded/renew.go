@@ -88,17 +88,17 @@ func (b *batch) renew(what authority.Renewal) error {
 			return fmt.Errorf("writing %s: %w", v.Path, err)
 		}
 	}
-	for _, r := range what.Records {
+	for _, r := range what.Documents {
 		if err := nameFits(r.Key); err != nil {
 			return err
 		}
-		if err := b.record(r.Key, r.Revision, r.Data); err != nil && !errors.Is(err, errUnchanged) {
-			return fmt.Errorf("putting record %s: %w", r.Key, err)
+		if err := b.document(r.Key, r.Revision, r.Data); err != nil && !errors.Is(err, errUnchanged) {
+			return fmt.Errorf("putting document %s: %w", r.Key, err)
 		}
 	}
 	for _, key := range what.Gone {
-		if _, err := b.remove(recordsBucket, []byte(key)); err != nil {
-			return fmt.Errorf("deleting record %s: %w", key, err)
+		if _, err := b.remove(documentsBucket, []byte(key)); err != nil {
+			return fmt.Errorf("deleting document %s: %w", key, err)
 		}
 	}
 	return nil

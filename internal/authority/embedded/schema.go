@@ -18,7 +18,7 @@ import (
 type migration func(*bolt.Tx) error
 
 // migrate brings an older file to Schema, after copying it as it was to authority.schema-N.db, and refuses a newer one.
-// There is one schema so far, hence no migration.
+// No file of schema 1 was ever released, hence no migration.
 func (s *Store) migrate(ctx context.Context) error {
 	held, err := s.schema()
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	for from := held; from < Schema; from++ {
 		if s.config.migrations[from] == nil {
 			return &Error{fmt.Errorf("%w: the file has schema %d, and this program, at %d, has no migration from %d", ErrSchema, held, Schema, from),
-				"open it once with an older program that can migrate it"}
+				"use the program that wrote it, or one that can migrate it"}
 		}
 	}
 	if err := s.copyAside(held); err != nil {

@@ -30,8 +30,9 @@ func TestSchemaIsRefused(t *testing.T) {
 		want   error
 		parts  []string
 	}{
-		{"2", ErrSchema, []string{"schema 2", "up to 1"}},
-		{"0", ErrSchema, []string{"schema 0", "at 1", "no migration"}},
+		{"3", ErrSchema, []string{"schema 3", "up to 2"}},
+		{"1", ErrSchema, []string{"schema 1", "at 2", "no migration"}},
+		{"0", ErrSchema, []string{"schema 0", "at 2", "no migration"}},
 		{"", ErrCorrupt, nil},
 		{"-1", ErrCorrupt, nil},
 		{"one", ErrCorrupt, nil},
@@ -50,10 +51,10 @@ func TestSchemaIsRefused(t *testing.T) {
 }
 
 func TestMigrationExportsFirst(t *testing.T) {
-	config := withSchema(t, "0")
+	config := withSchema(t, "1")
 	failing := errors.New("half-way")
-	copied := filepath.Join(config.Folder, "authority.schema-0.db")
-	config.migrations = map[int]migration{0: func(tx *bolt.Tx) error {
+	copied := filepath.Join(config.Folder, "authority.schema-1.db")
+	config.migrations = map[int]migration{1: func(tx *bolt.Tx) error {
 		if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 || info.Size() == 0 {
 			t.Errorf("no private copy before the migration: %v, %v", info, err)
 		}
@@ -63,10 +64,10 @@ func TestMigrationExportsFirst(t *testing.T) {
 		return failing
 	}}
 	_, err := Open(t.Context(), config)
-	wantErr(t, err, failing, "from schema 0 to 1")
+	wantErr(t, err, failing, "from schema 1 to 2")
 
 	ran := 0
-	config.migrations = map[int]migration{0: func(tx *bolt.Tx) error {
+	config.migrations = map[int]migration{1: func(tx *bolt.Tx) error {
 		if ran++; tx.Bucket(metaBucket).Get([]byte("trace")) != nil {
 			t.Error("the failed migration left a trace")
 		}
@@ -86,7 +87,7 @@ func TestMigrationExportsFirst(t *testing.T) {
 	// The copy is the authority as it was: in a folder of its own, with an older program, it opens.
 	elsewhere := configWithFile(t, config, copied)
 	_, err = Open(t.Context(), elsewhere)
-	wantErr(t, err, ErrSchema, "schema 0")
+	wantErr(t, err, ErrSchema, "schema 1")
 }
 
 func configWithFile(t *testing.T, config Config, database string) Config {

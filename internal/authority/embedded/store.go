@@ -2,8 +2,9 @@
 
 // Package embedded is the authority of a single machine: one bbolt file whose content is sealed with one tink keyset.
 //
-// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times, records and digest keys
-// are sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and record keys are plain. Damage
+// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times and documents are
+// sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and documents' keys are plain. The key that
+// digest keys are derived from is sealed with the file's identity, so every copy of the file carries it. Damage
 // to the file is found when it is opened or read, and is never answered with a wrong value. One process at a time. A
 // destroyed or removed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too.
 //
@@ -75,7 +76,7 @@ type Config struct {
 	Key Sealer
 	// Clock stamps writes.
 	Clock func() time.Time
-	// Random makes incarnations and digest keys. Tink reads the operating system's own.
+	// Random makes incarnations and the key that digest keys are derived from. Tink reads the operating system's own.
 	Random io.Reader
 	// Timeout is how long to wait for another process to let go; 0 means not at all.
 	Timeout time.Duration
@@ -107,6 +108,8 @@ type Store struct {
 	db       *bolt.DB
 	aead     tink.AEAD
 	identity identity
+	// digestKey is identity's, which no Renew changes; it is read without ops.
+	digestKey []byte
 
 	// present is the present incarnation. It, closed and broken are read without ops, which whoever waits for the disk may hold
 	// for as long as that takes.

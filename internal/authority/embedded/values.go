@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -195,11 +194,10 @@ func (s *Store) Remove(ctx context.Context, path authority.Path) error {
 				return err
 			}
 		}
-		had, err := b.remove(digestsBucket, []byte(path))
-		if err == nil && !had && len(keys) == 0 {
+		if len(keys) == 0 {
 			return errUnchanged
 		}
-		return err
+		return nil
 	})
 	if err == nil {
 		err = s.scrub(ctx)
@@ -235,39 +233,12 @@ func (s *Store) Paths(ctx context.Context, prefix string) ([]authority.Path, err
 	return paths, nil
 }
 
-// DigestKey implements authority.Store. The key is random and lies sealed in the file.
-func (s *Store) DigestKey(ctx context.Context, path authority.Path) (key []byte, err error) {
-	if err := nameFits(string(path)); err != nil {
-		return nil, fmt.Errorf("making digest key: %w", err)
+// DigestKey implements authority.Store. It waits for no call.
+func (s *Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, fmt.Errorf("deriving digest key of %s: %w", path, err)
 	}
-	find := func(tx *bolt.Tx) error {
-		entry := tx.Bucket(digestsBucket).Get([]byte(path))
-		if entry == nil {
-			return authority.ErrNotFound
-		}
-		key, err = s.unseal(digestsBucket, []byte(path), entry)
-		return err
-	}
-	err = s.view(ctx, find)
-	if errors.Is(err, authority.ErrNotFound) {
-		err = s.update(ctx, func(b *batch) error {
-			switch err := find(b.tx); {
-			case err == nil:
-				return errUnchanged
-			case !errors.Is(err, authority.ErrNotFound):
-				return err
-			}
-			key = make([]byte, 32)
-			if _, err := io.ReadFull(s.config.Random, key); err != nil {
-				return fmt.Errorf("reading randomness: %w", err)
-			}
-			return b.put(digestsBucket, []byte(path), key)
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("making digest key of %s: %w", path, err)
-	}
-	return key, nil
+	return authority.DeriveDigestKey(s.digestKey, path)
 }
 
 func nameFits(name string) error {

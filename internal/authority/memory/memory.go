@@ -4,17 +4,17 @@
 //
 // It keeps every promise of the port except durability: it starts no goroutine, asks nothing but the clock and the
 // incarnation it is given, and so replays exactly. Snapshot and Restore stand in for a backup put back under a new
-// incarnation, Behind and Earlier for standbys that answer with old data. Values are kept by reference (secret.Value is immutable); record bytes are copied on the way in and out.
-// Cost: a map access per call; a first write to a path or record also moves a sorted list of names.
+// incarnation, Behind and Earlier for standbys that answer with old data. Values are kept by reference (secret.Value is immutable); documents are copied on the way in and out.
+// Cost: a map access per call; a first write to a path or document also moves a sorted list of names.
 package memory
 
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -57,17 +57,17 @@ type version struct {
 	destroyed bool
 }
 
-type record struct {
+type document struct {
 	revision authority.Revision
 	data     []byte
 }
 
 type state struct {
-	seed    []byte // of the digest keys; it outlives a restore, as sealed keys do
-	values  map[authority.Path][]version
-	paths   []authority.Path // sorted
-	records map[string]record
-	keys    []string // sorted
+	master    []byte // digest keys are derived from it; it outlives a restore
+	values    map[authority.Path][]version
+	paths     []authority.Path // sorted
+	documents map[string]document
+	keys      []string // sorted
 }
 
 // Snapshot is a Store's whole content at one moment. It never changes.
@@ -75,11 +75,11 @@ type Snapshot struct{ state state }
 
 // New returns an empty Store.
 func New(config Config) *Store {
-	seed := sha256.Sum256([]byte("digest keys of " + string(config.Incarnation)))
+	master := sha256.Sum256([]byte("digest keys of " + string(config.Incarnation)))
 	return &Store{config: config, state: state{
-		seed:    seed[:],
-		values:  map[authority.Path][]version{},
-		records: map[string]record{},
+		master:    master[:],
+		values:    map[authority.Path][]version{},
+		documents: map[string]document{},
 	}}
 }
 
@@ -97,11 +97,11 @@ func (s *Store) Snapshot() Snapshot {
 
 func (st state) clone() state {
 	copied := state{
-		seed:    st.seed,
-		values:  make(map[authority.Path][]version, len(st.values)),
-		paths:   slices.Clone(st.paths),
-		records: maps.Clone(st.records), // data is replaced, never changed in place
-		keys:    slices.Clone(st.keys),
+		master:    st.master,
+		values:    make(map[authority.Path][]version, len(st.values)),
+		paths:     slices.Clone(st.paths),
+		documents: maps.Clone(st.documents), // data is replaced, never changed in place
+		keys:      slices.Clone(st.keys),
 	}
 	for path, versions := range st.values {
 		copied.values[path] = slices.Clone(versions)
@@ -178,13 +178,13 @@ func (s *Store) Renew(ctx context.Context, from authority.Incarnation, plan func
 			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
 		}
 	}
-	for _, r := range what.Records {
+	for _, r := range what.Documents {
 		if _, err := renewed.Put(ctx, r.Key, r.Revision, r.Data); err != nil {
 			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
 		}
 	}
 	for _, key := range what.Gone {
-		if err := renewed.Delete(ctx, key); err != nil {
+		if err := renewed.Delete(ctx, key, renewed.state.documents[key].revision); err != nil {
 			return "", fmt.Errorf("renewing incarnation %s: %w", from, err)
 		}
 	}
@@ -301,17 +301,17 @@ func (s *Store) Paths(ctx context.Context, prefix string) ([]authority.Path, err
 }
 
 // Get implements authority.Store.
-func (s *Store) Get(ctx context.Context, key string) (authority.Record, error) {
+func (s *Store) Get(ctx context.Context, key string) (authority.Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return authority.Record{}, fmt.Errorf("getting record %s: %w", key, err)
+		return authority.Document{}, fmt.Errorf("getting document %s: %w", key, err)
 	}
-	found, ok := s.state.records[key]
+	found, ok := s.state.documents[key]
 	if !ok {
-		return authority.Record{}, fmt.Errorf("getting record %s: %w", key, authority.ErrNotFound)
+		return authority.Document{}, fmt.Errorf("getting document %s: %w", key, authority.ErrNotFound)
 	}
-	return authority.Record{Key: key, Revision: found.revision, Data: bytes.Clone(found.data)}, nil
+	return authority.Document{Key: key, Revision: found.revision, Data: bytes.Clone(found.data)}, nil
 }
 
 // Put implements authority.Store.
@@ -320,53 +320,80 @@ func (s *Store) Put(ctx context.Context, key string, base authority.Revision, da
 	defer s.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
-		return 0, fmt.Errorf("putting record %s: %w", key, ctx.Err())
+		return 0, fmt.Errorf("putting document %s: %w", key, ctx.Err())
 	case key == "":
-		return 0, errors.New("putting record: the key is empty")
+		return 0, errors.New("putting document: the key is empty")
 	}
-	held := s.state.records[key]
+	held := s.state.documents[key]
 	switch {
 	case held.revision == base+1 && bytes.Equal(held.data, data):
 		return held.revision, nil
 	case held.revision != base:
-		return 0, fmt.Errorf("putting record %s on revision %d, which is at %d: %w", key, base, held.revision, authority.ErrConflict)
+		return 0, fmt.Errorf("putting document %s on revision %d, which is at %d: %w", key, base, held.revision, authority.ErrConflict)
 	}
 	s.changing()
 	if held.revision == 0 {
 		at, _ := slices.BinarySearch(s.state.keys, key)
 		s.state.keys = slices.Insert(s.state.keys, at, key)
 	}
-	s.state.records[key] = record{revision: base + 1, data: append([]byte{}, data...)}
+	s.state.documents[key] = document{revision: base + 1, data: append([]byte{}, data...)}
 	return base + 1, nil
 }
 
-// Delete implements authority.Store.
-func (s *Store) Delete(ctx context.Context, key string) error {
+// Delete implements authority.Documents.
+func (s *Store) Delete(ctx context.Context, key string, base authority.Revision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("deleting record %s: %w", key, err)
+		return fmt.Errorf("deleting document %s: %w", key, err)
 	}
-	if at, found := slices.BinarySearch(s.state.keys, key); found {
-		s.changing()
-		s.state.keys = slices.Delete(s.state.keys, at, at+1)
-		delete(s.state.records, key)
+	at, found := slices.BinarySearch(s.state.keys, key)
+	if !found {
+		return nil
 	}
+	if held := s.state.documents[key].revision; held != base {
+		return fmt.Errorf("deleting document %s at revision %d, which is at %d: %w", key, base, held, authority.ErrConflict)
+	}
+	s.changing()
+	s.state.keys = slices.Delete(s.state.keys, at, at+1)
+	delete(s.state.documents, key)
 	return nil
 }
 
-// List implements authority.Store.
-func (s *Store) List(ctx context.Context, prefix string) ([]authority.Record, error) {
+// Keys implements authority.Documents. It yields those of the moment at which the loop begins.
+func (s *Store) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		keys, err := s.keys(ctx, prefix)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		authority.Each(keys)(yield)
+	}
+}
+
+func (s *Store) keys(ctx context.Context, prefix string) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("listing records below %q: %w", prefix, err)
+		return nil, fmt.Errorf("listing documents below %q: %w", prefix, err)
 	}
-	keys := span(s.state.keys, prefix)
-	found := make([]authority.Record, 0, len(keys))
+	return slices.Clone(span(s.state.keys, prefix)), nil
+}
+
+// List returns the documents whose key begins with prefix as they are at one moment. It is for tests to look at, and no
+// part of the port.
+func (s *Store) List(ctx context.Context, prefix string) ([]authority.Document, error) {
+	keys, err := s.keys(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var found []authority.Document
 	for _, key := range keys {
-		held := s.state.records[key]
-		found = append(found, authority.Record{Key: key, Revision: held.revision, Data: bytes.Clone(held.data)})
+		held, err := s.Get(ctx, key)
+		if err == nil {
+			found = append(found, held)
+		}
 	}
 	return found, nil
 }
@@ -374,11 +401,11 @@ func (s *Store) List(ctx context.Context, prefix string) ([]authority.Record, er
 // DigestKey implements authority.Store.
 func (s *Store) DigestKey(ctx context.Context, path authority.Path) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("making digest key of %s: %w", path, err)
+		return nil, fmt.Errorf("deriving digest key of %s: %w", path, err)
 	}
-	mac := hmac.New(sha256.New, s.state.seed)
-	mac.Write([]byte(path))
-	return mac.Sum(nil), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return authority.DeriveDigestKey(s.state.master, path)
 }
 
 // span returns the part of a sorted list that begins with prefix.

@@ -111,7 +111,7 @@ func TestStandbysLag(t *testing.T) {
 	want("nearly a minute behind", s.Earlier(time.Minute-1), "one")
 	now = now.Add(time.Hour)
 	want("after an hour", s.Earlier(time.Minute), "three")
-	if err := s.Delete(t.Context(), "journal/a"); err != nil {
+	if err := s.Delete(t.Context(), "journal/a", 3); err != nil {
 		t.Fatal(err)
 	}
 	want("before the removal", s.Behind(), "three")
@@ -130,5 +130,30 @@ func BenchmarkWriteReadPut(b *testing.B) {
 		if _, err := s.Put(b.Context(), "journal/a", authority.Revision(n), []byte("data")); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The count is itself a store: nothing is lost behind it.
+func TestCountedConforms(t *testing.T) {
+	authoritytest.Run(t, func(*testing.T) authority.Store { return authoritytest.Count(memory.New(config("one"))) })
+}
+
+func TestCountTellsCallsApart(t *testing.T) {
+	s := authoritytest.Count(memory.New(config("one")))
+	if _, err := s.Write(t.Context(), "a", 0, "run", text(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "journal/a", 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Delete(t.Context(), "journal/a", 7) // a conflict is a call all the same
+	_, _ = s.Read(t.Context(), "a")
+	_, _ = authority.Collect(s.Keys(t.Context(), "journal/"))
+	calls := s.Take()
+	if want := "1. Write a\n2. Put journal/a\n3. Delete journal/a\n"; calls.Writes().String() != want {
+		t.Errorf("writes:\n%swant\n%s", calls.Writes(), want)
+	}
+	if len(calls.Reads()) != 1 || len(calls.Listings()) != 1 || calls.ByMethod()["Put"] != 1 || len(s.Take()) != 0 {
+		t.Errorf("counted %v", calls.ByMethod())
 	}
 }

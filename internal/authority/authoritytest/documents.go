@@ -4,6 +4,7 @@ package authoritytest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -14,44 +15,44 @@ import (
 	"custody.dev/custody/internal/authority"
 )
 
-func wantRecord(t *testing.T, s authority.Store, key string, revision authority.Revision, data string) {
+func wantDocument(t *testing.T, s authority.Store, key string, revision authority.Revision, data string) {
 	t.Helper()
 	got, err := s.Get(t.Context(), key)
 	if err != nil {
 		t.Errorf("Get(%s): %v", key, err)
 		return
 	}
-	if diff := cmp.Diff(authority.Record{Key: key, Revision: revision, Data: []byte(data)}, got); diff != "" {
+	if diff := cmp.Diff(authority.Document{Key: key, Revision: revision, Data: []byte(data)}, got); diff != "" {
 		t.Errorf("Get(%s) (-want +got):\n%s", key, diff)
 	}
 }
 
-func recordsCompareAndSet(t *testing.T, s authority.Store) {
+func documentsCompareAndSet(t *testing.T, s authority.Store) {
 	put(t, s, "journal/a", 0, "one")
 	put(t, s, "journal/a", 0, "one") // a repeat
-	wantRecord(t, s, "journal/a", 1, "one")
+	wantDocument(t, s, "journal/a", 1, "one")
 	for base, data := range map[authority.Revision]string{0: "other", 2: "two", 7: "one"} {
 		_, err := s.Put(t.Context(), "journal/a", base, []byte(data))
 		wantErr(t, fmt.Sprintf("Put on %d", base), err, authority.ErrConflict)
 	}
-	wantRecord(t, s, "journal/a", 1, "one")
+	wantDocument(t, s, "journal/a", 1, "one")
 	put(t, s, "journal/a", 1, "two")
 	put(t, s, "journal/a", 2, "two") // the same data again is a new revision when its base is the newest
-	wantRecord(t, s, "journal/a", 3, "two")
+	wantDocument(t, s, "journal/a", 3, "two")
 	_, err := s.Put(t.Context(), "journal/a", 0, []byte("one"))
 	wantErr(t, "Put of a first revision long past", err, authority.ErrConflict)
 	_, err = s.Put(t.Context(), "journal/b", 1, []byte("one"))
 	wantErr(t, "Put on a revision of nothing", err, authority.ErrConflict)
 	large := string(bytes.Repeat([]byte{0, 0xff}, 64<<10))
 	put(t, s, "journal/large", 0, large)
-	wantRecord(t, s, "journal/large", 1, large)
+	wantDocument(t, s, "journal/large", 1, large)
 	put(t, s, "journal/empty", 0, "")
 	if got, err := s.Get(t.Context(), "journal/empty"); err != nil || got.Revision != 1 || len(got.Data) != 0 {
-		t.Errorf("Get of an empty record = revision %d, %d bytes, %v", got.Revision, len(got.Data), err)
+		t.Errorf("Get of an empty document = revision %d, %d bytes, %v", got.Revision, len(got.Data), err)
 	}
 }
 
-func recordsAreCopies(t *testing.T, s authority.Store) {
+func documentsAreCopies(t *testing.T, s authority.Store) {
 	data := []byte("mine")
 	if _, err := s.Put(t.Context(), "journal/a", 0, data); err != nil {
 		t.Fatal(err)
@@ -62,19 +63,14 @@ func recordsAreCopies(t *testing.T, s authority.Store) {
 		t.Fatal(err)
 	}
 	got.Data[0] = 'Y'
-	listed, err := s.List(t.Context(), "journal/")
-	if err != nil || len(listed) != 1 {
-		t.Fatalf("List = %d records, %v; want 1", len(listed), err)
-	}
-	listed[0].Data[0] = 'Z'
-	wantRecord(t, s, "journal/a", 1, "mine")
+	wantDocument(t, s, "journal/a", 1, "mine")
 }
 
-func recordsList(t *testing.T, s authority.Store) {
+func documentsKeys(t *testing.T, s authority.Store) {
 	for _, key := range []string{"queue/2", "journal/b", "journal/a", "journal", "queue/10", "journal/a/x"} {
 		put(t, s, key, 0, "of "+key)
 	}
-	write(t, s, "journal/value", 0, "run", value(t, "no record"))
+	write(t, s, "journal/value", 0, "run", value(t, "no document"))
 	for prefix, want := range map[string][]string{
 		"":          {"journal", "journal/a", "journal/a/x", "journal/b", "queue/10", "queue/2"},
 		"journal/":  {"journal/a", "journal/a/x", "journal/b"},
@@ -82,32 +78,64 @@ func recordsList(t *testing.T, s authority.Store) {
 		"queue/":    {"queue/10", "queue/2"},
 		"zebra/":    nil,
 	} {
-		listed, err := s.List(t.Context(), prefix)
-		if err != nil {
-			t.Errorf("List(%q): %v", prefix, err)
-		}
-		var got []string
-		for _, r := range listed {
-			got = append(got, r.Key)
-			if string(r.Data) != "of "+r.Key || r.Revision != 1 {
-				t.Errorf("List(%q): record %s has revision %d and %q", prefix, r.Key, r.Revision, r.Data)
+		for range 2 { // a listing may be gone through again
+			got, err := authority.Collect(s.Keys(t.Context(), prefix))
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("Keys(%q): %v (-want +got):\n%s", prefix, err, diff)
 			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("List(%q) (-want +got):\n%s", prefix, diff)
 		}
 	}
 	if paths, err := s.Paths(t.Context(), "journal/"); err != nil || len(paths) != 1 {
-		t.Errorf("Paths holds %v, %v; want the one value and no record", paths, err)
+		t.Errorf("Paths holds %v, %v; want the one value and no document", paths, err)
 	}
 }
 
-func recordsDelete(t *testing.T, s authority.Store) {
+// documentsChangeWhileListed: whoever goes through a listing may write, and stop. More are listed than an adapter reads at once.
+func documentsChangeWhileListed(t *testing.T, s authority.Store) {
+	const all = 300
+	for n := range all {
+		put(t, s, fmt.Sprintf("journal/%04d", n), 0, "")
+	}
+	seen := 0
+	for key, err := range s.Keys(t.Context(), "journal/") {
+		if want := fmt.Sprintf("journal/%04d", seen); err != nil || key != want {
+			t.Fatalf("Keys yields %q, %v, want %q", key, err, want)
+		}
+		if seen++; seen == all-10 {
+			break
+		}
+		if seen%20 == 0 {
+			if err := s.Delete(t.Context(), key, 1); err != nil {
+				t.Fatalf("Delete in the loop: %v", err)
+			}
+		}
+	}
+	if left, err := authority.Collect(s.Keys(t.Context(), "journal/")); err != nil || len(left) != all-(all-10)/20 {
+		t.Errorf("%d documents are left, %v, want %d", len(left), err, all-(all-10)/20)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	errs := 0
+	for key, err := range s.Keys(ctx, "journal/") {
+		if errs++; key != "" || !errors.Is(err, context.Canceled) {
+			t.Errorf("Keys of an ended context yields %q, %v", key, err)
+		}
+	}
+	if errs != 1 {
+		t.Errorf("Keys of an ended context yields %d times, want its error once", errs)
+	}
+}
+
+func documentsDelete(t *testing.T, s authority.Store) {
 	put(t, s, "journal/a", 0, "one")
 	put(t, s, "journal/a", 1, "two")
 	put(t, s, "journal/ab", 0, "kept")
+	for _, base := range []authority.Revision{0, 1, 3} {
+		wantErr(t, fmt.Sprintf("Delete at revision %d", base), s.Delete(t.Context(), "journal/a", base), authority.ErrConflict)
+	}
+	wantDocument(t, s, "journal/a", 2, "two")
 	for range 2 {
-		if err := s.Delete(t.Context(), "journal/a"); err != nil {
+		if err := s.Delete(t.Context(), "journal/a", 2); err != nil {
 			t.Fatalf("Delete: %v", err)
 		}
 		_, err := s.Get(t.Context(), "journal/a")
@@ -116,8 +144,9 @@ func recordsDelete(t *testing.T, s authority.Store) {
 	_, err := s.Put(t.Context(), "journal/a", 2, []byte("three"))
 	wantErr(t, "Put on the deleted revision", err, authority.ErrConflict)
 	put(t, s, "journal/a", 0, "anew")
-	wantRecord(t, s, "journal/a", 1, "anew")
-	wantRecord(t, s, "journal/ab", 1, "kept")
+	wantErr(t, "repeated Delete of what was made anew since", s.Delete(t.Context(), "journal/a", 2), authority.ErrConflict)
+	wantDocument(t, s, "journal/a", 1, "anew")
+	wantDocument(t, s, "journal/ab", 1, "kept")
 }
 
 func onePutterWins(t *testing.T, s authority.Store) {
@@ -137,7 +166,7 @@ func onePutterWins(t *testing.T, s authority.Store) {
 	if got := won.Load(); got != 1 {
 		t.Fatalf("%d of %d putters won, want 1", got, putters)
 	}
-	wantRecord(t, s, "journal/a", 1, winner.Load().(string))
+	wantDocument(t, s, "journal/a", 1, winner.Load().(string))
 }
 
 func digestKey(t *testing.T, s authority.Store, p authority.Path) []byte {
@@ -170,8 +199,8 @@ func digestKeys(t *testing.T, s authority.Store) {
 	if paths, err := s.Paths(t.Context(), ""); err != nil || len(paths) != 2 {
 		t.Errorf("Paths = %v, %v; want the two that hold values", paths, err)
 	}
-	if records, err := s.List(t.Context(), ""); err != nil || len(records) != 0 {
-		t.Errorf("List = %d records, %v; want none: digest keys are no records", len(records), err)
+	if keys, err := authority.Collect(s.Keys(t.Context(), "")); err != nil || len(keys) != 0 {
+		t.Errorf("Keys = %v, %v; want none: digest keys are no documents", keys, err)
 	}
 }
 
