@@ -143,7 +143,7 @@ func TestALaggingListingDecidesNothing(t *testing.T) {
 		says string
 	}{
 		"path edited":   {func(a, _ *orchestrator.Secret) { a.Path = "app/moved" }, "Write `path: app/s0` again"},
-		"paths swapped": {func(a, b *orchestrator.Secret) { a.Path, b.Path = b.Path, a.Path }, "holds the value and history of s1"},
+		"paths swapped": {func(a, b *orchestrator.Secret) { a.Path, b.Path = b.Path, a.Path }, "which holds those of s1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			estate(t, 2, func(r *rig) {
