@@ -30,7 +30,7 @@ A secret that nothing can rotate (an admin's password, a token made in a dashboa
 The version before is kept, since nothing that Custody knows of refuses it.
 
 A secret with an upstream, when you set or made its credential there by hand: it is tried at the upstream first and refused
-if that does not honour it. In the end the old one is revoked.
+if that does not honour it, or tells that it is another account's. In the end the old one is revoked.
 
 A run that waits for a person because the reply to issuing was lost and its upstream cannot tell what it made: make a
 credential there by hand and hand it in. The run goes on with it.

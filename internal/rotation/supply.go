@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -190,10 +191,12 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err := a.follows(old, v); err != nil {
 		return err
 	}
-	if !handed {
-		if err := a.honoured(ctx, v); err != nil {
-			return err
-		}
+	check := a.honoured
+	if handed { // when the run was begun, and the run itself signs in
+		check = a.own
+	}
+	if err := check(ctx, v); err != nil {
+		return err
 	}
 	if err := a.keep(ctx, old, v); err != nil {
 		return err
@@ -232,17 +235,54 @@ func (a *attempt) follows(old, v secret.Value) error {
 // made says whether people make the secret's values.
 func (a *attempt) made() bool { return a.s.Upstream == nil || a.s.Upstream == supplied{} }
 
-// honoured wants the upstream to honour v now.
+// honoured wants the upstream to honour v now, and v to be the secret's own.
 func (a *attempt) honoured(ctx context.Context, v secret.Value) error {
 	switch verdict, err := a.ask(ctx, v); {
 	case verdict == upstream.Accepted:
-		return nil
+		return a.own(ctx, v)
 	case verdict == upstream.Unknown:
 		return fmt.Errorf("supplying a value to %s: the upstream cannot say whether it honours it (%w): %w", a.s.Secret, err, ErrNotNow)
 	case a.kind.Settle > 0:
 		return fmt.Errorf("supplying a value to %s: the upstream refuses it; what was just made there takes up to %s to show: %w", a.s.Secret, a.kind.Settle, ErrNotNow)
 	}
 	return fmt.Errorf("supplying a value to %s: the upstream refuses it: %w", a.s.Secret, ErrNotAllowed)
+}
+
+// own wants v to be of an account that the secret's runs change, or of the one that its value is of, such as a login from
+// before Custody: what is honoured may be the credential of another account. Where the upstream does not tell, any is.
+func (a *attempt) own(ctx context.Context, v secret.Value) error {
+	owner, able := a.s.Upstream.(upstream.Owner)
+	if !able || a.kind.Whose == "" {
+		return nil
+	}
+	given, err := a.whose(ctx, owner, v)
+	if err != nil {
+		return fmt.Errorf("supplying a value to %s: the upstream cannot say of which account it is (%w): %w", a.s.Secret, err, ErrNotNow)
+	}
+	if given.own {
+		return nil
+	}
+	held, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return err
+	}
+	if before, err := a.whose(ctx, owner, held.Value); err == nil && before.name == given.name {
+		return nil
+	}
+	return fmt.Errorf("supplying a value to %s: it is of %s; hand in one of the account that the secret's document names: %w", a.s.Secret, given.name, ErrNotAllowed)
+}
+
+// account is what upstream.Owner says of a credential.
+type account struct {
+	name string
+	own  bool
+}
+
+func (a *attempt) whose(ctx context.Context, owner upstream.Owner, v secret.Value) (account, error) {
+	return outward.Do(ctx, a.Calls, a.outside(askTimeout), func(ctx context.Context) (account, error) {
+		name, own, err := owner.Whose(ctx, v)
+		return account{name, own}, err
+	})
 }
 
 // opens wants v to open what the secret is the admin credential of, where nothing else can be asked about it.

@@ -245,14 +245,7 @@ func TestRunThatCanGoNowhereGivesWayToAValue(t *testing.T) {
 			}
 			stuck := r.plan(t)
 			r.wait(t, "take the candidate")
-			account := func(password string) secret.Value {
-				v, err := secret.Text(map[string]string{upstreammemory.Username: "account", upstreammemory.Password: password})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return v
-			}
-			byHand := account("set by hand")
+			byHand := login(t, "account", "set by hand")
 			if err := r.account.Seed(byHand); err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +255,7 @@ func TestRunThatCanGoNowhereGivesWayToAValue(t *testing.T) {
 				}
 			}
 			time.Sleep(time.Minute) // three times the deadline of a call
-			if _, err := r.supply(t, account("mistyped")); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live.ID != stuck {
+			if _, err := r.supply(t, login(t, "account", "mistyped")); !errors.Is(err, rotation.ErrNotAllowed) || r.entry(t).Live.ID != stuck {
 				t.Errorf("a value that the upstream refuses: got %v", err)
 			}
 			id, err := r.supply(t, byHand)
@@ -317,6 +310,64 @@ func TestSupplyTriesWhatTheSecretOpens(t *testing.T) {
 			}
 		})
 	}
+}
+
+// login is a value that names its account.
+func login(t *testing.T, name, password string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{upstreammemory.Username: name, upstreammemory.Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// The credential of another account at the same server signs in, and so was taken for the secret's own.
+func TestSupplyOfAnotherAccountsCredential(t *testing.T) {
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Alternate, upstreammemory.Overwrite} {
+		synctest.Test(t, func(t *testing.T) {
+			r, u := spied(t, upstreammemory.Config{Shape: shape})
+			u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Accepted, nil }
+			theirs := login(t, "somebody", "theirs")
+			wantRefused := func(when string, live bool) {
+				t.Helper()
+				_, err := r.supply(t, theirs)
+				if !errors.Is(err, rotation.ErrNotAllowed) || !strings.Contains(err.Error(), "account somebody") || (r.entry(t).Live != nil) != live {
+					t.Errorf("%s, %s: got %v and run %v, want ErrNotAllowed", shape, when, err, r.entry(t).Live)
+				}
+			}
+			wantRefused("no run is live", false)
+			own := "account"
+			if shape == upstreammemory.Alternate {
+				own = "account-b"
+			}
+			r.Authority = &failing{Authority: r.store, writes: 1}
+			if _, err := r.supply(t, login(t, own, "by hand")); err == nil {
+				t.Fatal("got no error though the value was not kept")
+			}
+			wantRefused("the run was begun and its value was lost", true)
+			if _, err := r.supply(t, login(t, own, "by hand")); err != nil {
+				t.Errorf("%s: the secret's own: %v", shape, err)
+			}
+		})
+	}
+}
+
+// A login from before Custody is of no account that runs change, and takes a password that was set by hand all the same.
+func TestSupplyOfTheLoginThatTheSecretHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, upstreammemory.Config{Shape: upstreammemory.Alternate})
+		if _, err := r.store.Write(t.Context(), r.subject.Path, 0, "run-0", login(t, "legacy", "first")); err != nil {
+			t.Fatal(err)
+		}
+		byHand := login(t, "legacy", "second")
+		if err := r.account.Seed(byHand); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.supply(t, byHand); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // The log said of each new run that it was resumed.

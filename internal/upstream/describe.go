@@ -54,8 +54,20 @@ func (k Kind) Facts() []Fact {
 		{"call deadline", span(k.CallDeadline)},
 		{"late calls", choose(k.Fences, "refused by the upstream once a later run has begun", "no later run begins before the deadline of an earlier call has passed")},
 		{"evidence of use", k.Evidence.words()},
+		{"supplied by hand", k.supplied()},
 		{"wrong sign-ins", choose(k.WrongEvery == 0, "not limited", "at most one in "+span(k.WrongEvery)+", so that the account is never locked")},
 	}
+}
+
+// supplied says which credentials a person may hand in.
+func (k Kind) supplied() string {
+	switch {
+	case !k.Verifies:
+		return "never: Custody makes the values"
+	case k.Whose == "":
+		return "any that is honoured: of which account it is cannot be told"
+	}
+	return "only of the account, or of the one that the secret has already: told by " + k.Whose
 }
 
 // facts are the kind's, with the settings under which they hold.

@@ -63,6 +63,7 @@ func TestPageSaysUnderWhichSettingsAFactHolds(t *testing.T) {
 func TestPageOfAKind(t *testing.T) {
 	second := kind()
 	second.Capability, second.Undo, second.Settle, second.WrongEvery = upstream.Overwrite, upstream.Reapply, 90*time.Second, 2*time.Hour
+	second.Whose = "the username"
 	second.Evidence = &upstream.Evidence{Source: "sessions | logs", Late: time.Minute, Fine: time.Second, Names: true}
 	d := upstream.Description{
 		Type: "keys", Title: "Keys", Summary: "Rotates keys.", Tried: "a server", Page: "\n## Documents\n\nNone.\n",
@@ -94,6 +95,7 @@ Rotates keys.
 | call deadline | 1m | the same |
 | late calls | no later run begins before the deadline of an earlier call has passed | the same |
 | evidence of use | none: the upstream cannot tell who still uses the old credential | sessions \| logs, which name who; up to 1m late; to 1s |
+| supplied by hand | any that is honoured: of which account it is cannot be told | only of the account, or of the one that the secret has already: told by the username |
 | wrong sign-ins | not limited | at most one in 2h, so that the account is never locked |
 
 Tried: a server

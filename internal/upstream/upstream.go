@@ -86,6 +86,8 @@ type Kind struct {
 	WrongEvery time.Duration
 	// Evidence says what Uses can tell; nil for upstreams without Witness.
 	Evidence *Evidence
+	// Whose says what Owner goes by, in words that follow "by"; "" for upstreams without Owner.
+	Whose string
 }
 
 // Evidence says how good an upstream's knowledge is of who uses a credential.
@@ -173,6 +175,14 @@ type Marked interface {
 	// them, or no run. Of a pair it is asked about whatever a change would touch. A foreign claim is an error that wraps
 	// ErrSuperseded. It changes nothing.
 	Stranger(ctx context.Context, known []authority.RunID) (string, error)
+}
+
+// Owner is an optional power of upstreams that can tell of which account a credential is.
+type Owner interface {
+	// Whose names the account of v in the upstream's own words, never a secret: credentials with one name are of one account.
+	// own says whether runs change that account, of a pair one of the two. Without an error name is not empty; with one,
+	// nothing can be told now. It changes nothing.
+	Whose(ctx context.Context, v secret.Value) (name string, own bool, err error)
 }
 
 // Readier is an optional power of upstreams that are told by somebody else what they can do. Without it a kind is known

@@ -274,6 +274,11 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 		}
 		final.Stage = stageReloaded
 	}
+	if !seen.present || seen.content { // of another file it was asked before it was replaced
+		if err := c.heldFromBefore(); err != nil {
+			return err
+		}
+	}
 	return c.putStamp(folder, final)
 }
 

@@ -6,8 +6,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,33 +25,60 @@ var ErrHeld = errors.New("a reader holds on to the file that is there and would 
 const proc = "/proc"
 
 // heldElsewhere looks for such a reader: another hard link, or a mount of the one file, in this or another mount namespace
-// (a container's). next is what its finder is to do. Its cost is a file in /proc for each process, paid only when the
-// content is about to change.
+// (a container's). next is what its finder is to do. Its cost is that of mounted, paid only when the content is about to
+// change.
 func (c *Consumer) heldElsewhere(seen sight, next string) error {
-	stat, ok := seen.info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
 	path := filepath.Join(c.config.Folder, c.config.Path)
-	if stat.Nlink > 1 {
+	if stat, ok := seen.info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
 		return fmt.Errorf("%w: %s has %d hard links; %s", ErrHeld, path, stat.Nlink, next)
 	}
-	resolved, err := filepath.EvalSymlinks(path) // the folder's own path may hold links
+	reader, err := mounted(path, "", removed)
+	if err != nil || reader == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s; %s", ErrHeld, reader, next)
+}
+
+// heldFromBefore looks for a reader of a file that was there and was removed: it does not see the one that was written since.
+// Its cost is that of mounted, paid only where heldElsewhere could not look.
+func (c *Consumer) heldFromBefore() error {
+	reader, err := mounted(filepath.Join(c.config.Folder, c.config.Path), removed)
+	if err != nil || reader == "" {
+		return err
+	}
+	return fmt.Errorf("%w: the file is in place, but %s, as it was before it was removed: restart it", ErrHeld, reader)
+}
+
+// removed is what the kernel adds to the name of what was mounted and is there no more.
+const removed = "//deleted"
+
+// mounted says which process has the one file at path mounted by itself, in a form: as it is there, or removed. "" when none
+// does, or nothing can be told. Its cost is a file in /proc for each process.
+func mounted(path string, forms ...string) (reader string, err error) {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path)) // which may hold links; the file is none
 	if err != nil {
-		return fmt.Errorf("looking for readers of the file: %w", err)
+		return "", fmt.Errorf("looking for readers of the file: %w", err)
+	}
+	resolved := filepath.Join(folder, filepath.Base(path))
+	var stat unix.Stat_t
+	if err = unix.Stat(resolved, &stat); errors.Is(err, fs.ErrNotExist) {
+		err = unix.Stat(folder, &stat)
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for readers of the file: %w", err)
 	}
 	own, err := mounts("self")
 	if err != nil {
-		return nil // no /proc: nothing can be told
+		return "", nil //nolint:nilerr // no /proc: nothing can be told
 	}
 	device := fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev))
 	within, found := inFileSystem(own, device, resolved)
 	if !found {
-		return nil
+		return "", nil
 	}
 	entries, err := os.ReadDir(proc)
 	if err != nil {
-		return nil
+		return "", nil //nolint:nilerr // as above
 	}
 	looked := map[string]bool{}
 	for _, entry := range entries {
@@ -67,12 +96,12 @@ func (c *Consumer) heldElsewhere(seen sight, next string) error {
 			continue // it ended, or is not ours to look at
 		}
 		for _, m := range all {
-			if m.device == device && (m.root == within || m.root == within+"//deleted") {
-				return fmt.Errorf("%w: process %s has %s mounted by itself, at %s; %s", ErrHeld, entry.Name(), path, m.point, next)
+			if form, beneath := strings.CutPrefix(m.root, within); beneath && m.device == device && slices.Contains(forms, form) {
+				return fmt.Sprintf("process %s has %s mounted by itself, at %s", entry.Name(), path, m.point), nil
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // mount is one line of a process's mountinfo: what of which device is mounted where.

@@ -4,6 +4,7 @@ package file
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +52,43 @@ func TestHardLinkIsNotLeftBehind(t *testing.T) {
 	}
 }
 
+// container has the file mounted by itself until its input is written to or closed; it then prints what it reads there, and
+// ends.
+type container struct {
+	point  string
+	input  io.WriteCloser
+	output io.Reader
+	end    func()
+}
+
+// contain starts one: a user and mount namespace of its own, so that no privilege is needed.
+func contain(t *testing.T, file string) container {
+	t.Helper()
+	c := container{point: filepath.Join(t.TempDir(), "mounted")}
+	if err := os.WriteFile(c.point, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command("unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c",
+		`mount --bind "$1" "$2" && echo ready && read line; cat "$2"`, "sh", file, c.point)
+	var err error
+	if c.input, err = command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if c.output, err = command.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.end = func() { _ = command.Process.Kill(); _ = command.Wait() }
+	t.Cleanup(c.end)
+	ready := make([]byte, len("ready\n"))
+	if _, err := c.output.Read(ready); err != nil {
+		t.Fatalf("mounting in a namespace: %v", err)
+	}
+	return c
+}
+
 // A container that mounts the one file keeps the old one.
 func TestMountOfTheOneFileIsNotLeftBehind(t *testing.T) {
 	config := config(t)
@@ -58,31 +96,9 @@ func TestMountOfTheOneFileIsNotLeftBehind(t *testing.T) {
 	if err := open(t, config).Deliver(t.Context(), materializetest.Version(t, "a", "r", 1)); err != nil {
 		t.Fatal(err)
 	}
-	point := filepath.Join(t.TempDir(), "mounted")
-	if err := os.WriteFile(point, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// As in a container: a user and mount namespace of its own, so that no privilege is needed.
-	container := exec.Command("unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c",
-		`mount --bind "$1" "$2" && echo ready && read line; cat "$2"`, "sh", file, point)
-	input, err := container.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := container.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := container.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = container.Process.Kill(); _ = container.Wait() })
-	ready := make([]byte, len("ready\n"))
-	if _, err := output.Read(ready); err != nil {
-		t.Fatalf("mounting in a namespace: %v", err)
-	}
+	held := contain(t, file)
 	v := materializetest.Version(t, "a", "r", 2)
-	if err := open(t, config).Deliver(t.Context(), v); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), point) {
+	if err := open(t, config).Deliver(t.Context(), v); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), held.point) {
 		t.Errorf("got %v, want ErrHeld and where it is mounted", err)
 	}
 	config.InPlace = true
@@ -93,12 +109,48 @@ func TestMountOfTheOneFileIsNotLeftBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := input.Write([]byte("\n")); err != nil {
+	if _, err := held.input.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, len(want))
-	if _, err := output.Read(got); err != nil || string(got) != string(want) {
+	if _, err := held.output.Read(got); err != nil || string(got) != string(want) {
 		t.Errorf("the container does not read the new content: %v", err)
+	}
+}
+
+// Where the file was removed, nothing was asked: a new one was written and counted as delivered, while the container went on
+// with the one that was removed.
+func TestMountOfARemovedFileIsNotLeftBehind(t *testing.T) {
+	for name, inPlace := range map[string]bool{"replaced": false, "in place": true} {
+		t.Run(name, func(t *testing.T) {
+			config := config(t)
+			config.InPlace = inPlace
+			file := filepath.Join(config.Folder, config.Path)
+			if err := open(t, config).Deliver(t.Context(), materializetest.Version(t, "a", "r", 1)); err != nil {
+				t.Fatal(err)
+			}
+			held := contain(t, file)
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			v := materializetest.Version(t, "a", "r", 2)
+			for range 2 { // the second finds the file that the first wrote
+				if err := open(t, config).Deliver(t.Context(), v); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), held.point) {
+					t.Errorf("got %v, want ErrHeld and where it is mounted", err)
+				}
+				if proof, err := open(t, config).Prove(t.Context(), v); err != nil || proof.Version == v.ID {
+					t.Errorf("got %+v, %v while a container reads the file before", proof, err)
+				}
+			}
+			held.end()
+			contain(t, file) // started again, it has the new one
+			if err := open(t, config).Deliver(t.Context(), v); err != nil {
+				t.Error(err)
+			}
+			if proof, err := open(t, config).Prove(t.Context(), v); err != nil || proof.Version != v.ID {
+				t.Errorf("got %+v, %v, want the version that was written", proof, err)
+			}
+		})
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *Consumer) look(folder *durable.Folder, want []byte) (sight, error) {
 
 // Prove compares the file with what v renders to, and asks the check if there is one.
 //
-// Equal content is Delivered, where a reload is configured only once the stamp says that it was done for this version:
+// Equal content is Delivered, unless the stamp says that its delivery has not ended; where a reload is configured only once the stamp says that it was done for this version:
 // until then the process may run on what was there before, and the proof has no version. Rolled needs the check to pass
 // as well; a check alone may be cruder than it should be. A check that prints the version is Observed, reload or not.
 // Drift is named only where the stamp says that this very version was delivered as declared now; the proof then has no
@@ -130,9 +130,12 @@ func (c *Consumer) compare(ctx context.Context, v authority.Versioned) (proof ma
 		return proof, false, nil
 	}
 	proof.Evidence = "the file holds this version, with its mode and owner"
-	if c.config.Reload == nil || (seen.stamp.names(v) && seen.stamp.Stage == stageReloaded) {
+	switch stamped := seen.stamp.names(v); {
+	case c.config.Reload == nil && stamped && seen.stamp.Stage == stageBegun: // a reader may have the one before it
+		proof.Missing = "the end of the delivery"
+	case c.config.Reload == nil || stamped && seen.stamp.Stage == stageReloaded:
 		proof.Version, proof.Level = v.ID, materialize.Delivered
-	} else {
+	default:
 		proof.Missing = "the reload"
 	}
 	return proof, true, nil

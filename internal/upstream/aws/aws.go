@@ -106,6 +106,7 @@ var (
 	_ upstream.Decoyer  = (*Upstream)(nil)
 	_ upstream.Witness  = (*Upstream)(nil)
 	_ upstream.Marked   = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
 )
 
 // New checks config. It does not connect.
@@ -163,7 +164,7 @@ func (c Config) check() error {
 func (u *Upstream) Kind() upstream.Kind {
 	return upstream.Kind{
 		Name: "aws", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Person, Issues: true,
-		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle,
+		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle, Whose: "a sign-in",
 		Evidence: &upstream.Evidence{Source: "last use of the access key", Late: evidenceLate, Fine: evidenceFine},
 	}
 }

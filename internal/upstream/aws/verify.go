@@ -59,6 +59,18 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	return upstream.Accepted, nil
 }
 
+// Whose asks STS.
+func (u *Upstream) Whose(ctx context.Context, v secret.Value) (name string, own bool, err error) {
+	arn, verdict, err := u.identify(ctx, v)
+	if verdict == upstream.Refused {
+		err = &upstream.Error{Doing: accesskey.SigningIn, Detail: "AWS refuses the key"}
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return arn, u.mismatch(arn) == "", nil
+}
+
 // ownWithin is how near to one of Custody's own requests a recorded use is taken for it.
 const ownWithin = 90 * time.Second
 

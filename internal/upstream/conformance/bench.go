@@ -275,14 +275,20 @@ func (b *bench) stranger(v secret.Value) secret.Value {
 // wrong returns v with every field replaced that is secret: well-formed, and honoured nowhere.
 func (b *bench) wrong(v secret.Value) secret.Value {
 	b.Helper()
-	var err error
 	for _, name := range v.Names() {
 		if b.public(name) {
 			continue
 		}
-		if v, err = v.With(name, []byte("wrong-"+strings.Repeat("Zq7", 8))); err != nil {
-			b.Fatalf("%v", err)
-		}
+		v = b.with(v, name, "wrong-"+strings.Repeat("Zq7", 8))
+	}
+	return v
+}
+
+func (b *bench) with(v secret.Value, name, text string) secret.Value {
+	b.Helper()
+	v, err := v.With(name, []byte(text))
+	if err != nil {
+		b.Fatalf("%v", err)
 	}
 	return v
 }

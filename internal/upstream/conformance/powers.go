@@ -165,6 +165,37 @@ func (b *bench) strange(what string, known ...authority.RunID) {
 	}
 }
 
+// testOwner: by it somebody who hands in the credential of another account is refused.
+func testOwner(b *bench) {
+	first := b.issue("run-1", none)
+	second := b.issue("run-2", first)
+	for what, v := range map[string]secret.Value{"the first credential": first, "the second": second} {
+		if name, own, err := b.whose(v); name == "" || !own || err != nil {
+			b.Errorf("%s: it is of %q, own %v, %v", what, name, own, err)
+		}
+	}
+	another := b.wrong(first)
+	for _, name := range first.Names() {
+		if b.public(name) {
+			another = b.with(another, name, "somebody-else")
+		}
+	}
+	for what, v := range map[string]secret.Value{"a credential of another account": another, "a credential without fields": none} {
+		if name, own, _ := b.whose(v); own {
+			b.Errorf("%s: it is taken for one of %s, which runs change", what, name)
+		}
+	}
+	b.is(upstream.Accepted, second, "the credential after asking whose it is")
+}
+
+func (b *bench) whose(v secret.Value) (name string, own bool, err error) {
+	ctx, cancel := b.within()
+	defer cancel()
+	name, own, err = b.Upstream.(upstream.Owner).Whose(ctx, v)
+	b.saw(err, v)
+	return name, own, err
+}
+
 // testSkew: a clock that is an hour wrong changes no verdict, and deadlines still bound calls.
 func testSkew(b *bench) {
 	for name, by := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour behind": -time.Hour} {

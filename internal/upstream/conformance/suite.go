@@ -98,6 +98,7 @@ func tests() []one {
 		{"UndoRestoresCurrent", quick, verifies, testUndo},
 		{"LateCallsOfSupersededRun", quick, enforces, testSuperseded},
 		{"MarkerNamesTheLastRun", quick, marks, testMarker},
+		{"OthersCredentialIsTold", quick, owns, testOwner},
 		{"RefusedCandidateChangesNothing", quick, refuses, testRefusedCandidate},
 		{"UnreachableIsUnknownAndNotApplied", quick, breaks, testUnreachable},
 		{"ExpiredCallsChangeNothing", quick, verifies, testExpired},
@@ -163,6 +164,8 @@ func marks(f Fixture, k upstream.Kind) bool {
 	_, marked := f.Upstream.(upstream.Marked)
 	return k.Verifies && marked && (f.EnforcesRun || k.Fences)
 }
+
+func owns(_ Fixture, k upstream.Kind) bool { return k.Whose != "" }
 
 func refuses(f Fixture, _ upstream.Kind) bool { return f.Refused != nil }
 func breaks(f Fixture, k upstream.Kind) bool  { return k.Verifies && f.Break != nil && f.Mend != nil }

@@ -35,6 +35,9 @@ func testKind(b *bench) {
 	if k.Evidence != nil && !tells {
 		b.Errorf("evidence is declared, and uses cannot be asked for")
 	}
+	if _, owns := b.Upstream.(upstream.Owner); k.Whose != "" && !owns {
+		b.Errorf("it is declared that whose a credential is can be told by %s, and it cannot be asked", k.Whose)
+	}
 }
 
 func testFirstIssue(b *bench) {

@@ -108,7 +108,10 @@ type Upstream struct {
 	seen map[string]*watched
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
+)
 
 // New checks config. It does not connect. What it returns is an upstream.Witness where uses can be told.
 func New(config Config) (upstream.Upstream, error) {
@@ -186,7 +189,7 @@ func (c Config) names() []string {
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "ldap", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true, CallDeadline: u.CallDeadline,
-		Fences: u.Hash != ByServer, Settle: u.Settle, WrongEvery: u.WrongEvery,
+		Fences: u.Hash != ByServer, Settle: u.Settle, WrongEvery: u.WrongEvery, Whose: login.ByName,
 	}
 	if u.Mode == upstream.Overwrite {
 		kind.Undo = upstream.Reapply
@@ -195,6 +198,11 @@ func (u *Upstream) Kind() upstream.Kind {
 		kind.Evidence = &upstream.Evidence{Source: "last sign-in of the entry (" + u.LastUse + ")", Late: u.Settle, Fine: time.Second}
 	}
 	return kind
+}
+
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
 }
 
 // Propose draws a password for the entry whose turn it is: of a pair, the one that current does not name.

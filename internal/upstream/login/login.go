@@ -61,6 +61,18 @@ func (a Account) Manages(name string) bool {
 	return false
 }
 
+// ByName is upstream.Kind's Whose for values that name their login.
+const ByName = "the username"
+
+// Whose is that of upstream.Owner, by the name in v.
+func (a Account) Whose(v secret.Value) (name string, own bool, err error) {
+	name = v.ExposeText(Username)
+	if name == "" {
+		return "", false, errors.New(Lacking)
+	}
+	return fmt.Sprintf("%s %q", a.Noun, name), a.Manages(name), nil
+}
+
 // Propose makes a candidate to follow current: a new password for the login, of a pair for the one that current does not
 // name. Other fields of current stay.
 func (a Account) Propose(ctx context.Context, current secret.Value) (secret.Value, error) {

@@ -109,7 +109,10 @@ type Upstream struct {
 	store   store
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
+)
 
 // row is where one password of one login is kept.
 type row struct {
@@ -222,7 +225,7 @@ func (u *Upstream) places() []row {
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "mail", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover, Verifies: true,
-		CallDeadline: u.CallDeadline, Fences: true, Settle: u.Settle, WrongEvery: u.WrongEvery,
+		CallDeadline: u.CallDeadline, Fences: true, Settle: u.Settle, WrongEvery: u.WrongEvery, Whose: login.ByName,
 	}
 	if u.Mode == upstream.Overwrite {
 		kind.Undo = upstream.Reapply
@@ -234,6 +237,11 @@ func (u *Upstream) Kind() upstream.Kind {
 		kind.WrongEvery = max(u.WrongEvery, directory.WrongEvery)
 	}
 	return kind
+}
+
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
 }
 
 // Propose draws a password for the login whose turn it is: of a pair, the one that current does not name.

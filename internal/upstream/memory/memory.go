@@ -119,6 +119,7 @@ var (
 	_ upstream.Decoyer   = (*Upstream)(nil)
 	_ upstream.Witness   = (*Upstream)(nil)
 	_ upstream.Marked    = (*Upstream)(nil)
+	_ upstream.Owner     = (*Upstream)(nil)
 )
 
 // New checks config and returns an upstream that honours nothing yet.
@@ -146,9 +147,9 @@ func (u *Upstream) Kind() upstream.Kind {
 	}
 	switch u.config.Shape {
 	case Alternate:
-		kind.Capability = upstream.Alternate
+		kind.Capability, kind.Whose = upstream.Alternate, Username
 	case Overwrite:
-		kind.Capability, kind.Undo = upstream.Overwrite, upstream.Reapply
+		kind.Capability, kind.Undo, kind.Whose = upstream.Overwrite, upstream.Reapply, Username
 	case Issued:
 		kind.Issues, kind.LostReply = true, upstream.Reissue
 	case Listed:

@@ -49,6 +49,15 @@ func (u *Upstream) Stranger(ctx context.Context, known []authority.RunID) (strin
 	return string(u.marker), nil
 }
 
+// Whose goes by the name in v. Keys have none.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (name string, own bool, err error) {
+	name = v.ExposeText(Username)
+	if name == "" {
+		return "", false, errors.New("asking whose it is: it names no account")
+	}
+	return "account " + name, name == "account" || name == "account-a" || name == "account-b", nil
+}
+
 // List names every live key that was issued.
 func (u *Upstream) List(ctx context.Context) ([]string, error) {
 	u.mu.Lock()

@@ -81,7 +81,10 @@ type Upstream struct {
 	theirs *accesskey.Clock
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
+)
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
@@ -127,8 +130,26 @@ func (c Config) check() error {
 func (u *Upstream) Kind() upstream.Kind {
 	return upstream.Kind{
 		Name: "minio", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Recover,
-		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle,
+		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.Settle, Whose: "the server's list of the user's keys",
 	}
+}
+
+// Whose looks for v's key among the user's.
+func (u *Upstream) Whose(ctx context.Context, v secret.Value) (name string, own bool, err error) {
+	const doing = "asking whose key it is"
+	id := v.ExposeText(accesskey.ID)
+	if id == "" {
+		return "", false, &upstream.Error{Doing: doing, Detail: accesskey.Lacking}
+	}
+	c, err := u.look(ctx, doing)
+	if err != nil {
+		return "", false, upstream.Classless(err)
+	}
+	defer c.end()
+	if _, exists := c.find(id); !exists {
+		return fmt.Sprintf("the access key %q, which is none of the user %q", id, u.User), false, nil
+	}
+	return fmt.Sprintf("the user %q", u.User), true, nil
 }
 
 // keyLength is the most that MinIO takes for an id.

@@ -121,6 +121,7 @@ var (
 	_ upstream.Upstream = (*Upstream)(nil)
 	_ upstream.Witness  = (*Upstream)(nil)
 	_ upstream.Marked   = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
 )
 
 // New checks config. It does not connect.
@@ -202,12 +203,17 @@ func (c Config) users() []string {
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind { return u.kind() }
 
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
+}
+
 // kind needs no connection's settings, so that Describe can ask as well.
 func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "mysql", Capability: c.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
 		Verifies: true, CallDeadline: c.CallDeadline, Fences: c.marked(),
-		WrongEvery: c.WrongEvery,
+		WrongEvery: c.WrongEvery, Whose: login.ByName,
 	}
 	switch {
 	case c.Mode == upstream.Overwrite:

@@ -116,6 +116,7 @@ var (
 	_ upstream.Upstream = (*Upstream)(nil)
 	_ upstream.Witness  = (*Upstream)(nil)
 	_ upstream.Marked   = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
 )
 
 // New checks config. It does not connect.
@@ -206,11 +207,16 @@ func roleFault(name string) string {
 // Kind describes the mode.
 func (u *Upstream) Kind() upstream.Kind { return u.kind() }
 
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
+}
+
 // kind needs no connection's settings, so that Describe can ask as well.
 func (c Config) kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "postgres", Capability: c.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
-		Verifies: true, CallDeadline: c.CallDeadline, Fences: true,
+		Verifies: true, CallDeadline: c.CallDeadline, Fences: true, Whose: login.ByName,
 	}
 	switch {
 	case c.Mode == upstream.Overwrite: // a user that rotates itself may have no marker

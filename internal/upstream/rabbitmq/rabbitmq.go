@@ -101,7 +101,10 @@ type Upstream struct {
 	page int
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
+)
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
@@ -175,12 +178,17 @@ func (c Config) users() []string {
 func (u *Upstream) Kind() upstream.Kind {
 	kind := upstream.Kind{
 		Name: "rabbitmq", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
-		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.AuthCache,
+		Verifies: true, CallDeadline: u.CallDeadline, Settle: u.AuthCache, Whose: login.ByName,
 	}
 	if u.Mode == upstream.Overwrite {
 		kind.Undo = upstream.Reapply
 	}
 	return kind
+}
+
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
 }
 
 // Propose draws a password: for the one user, or for that of the pair that current does not name.

@@ -106,7 +106,10 @@ type Upstream struct {
 	nodes   []node
 }
 
-var _ upstream.Upstream = (*Upstream)(nil)
+var (
+	_ upstream.Upstream = (*Upstream)(nil)
+	_ upstream.Owner    = (*Upstream)(nil)
+)
 
 // New checks config. It does not connect.
 func New(config Config) (*Upstream, error) {
@@ -176,8 +179,13 @@ func (c Config) users() []string {
 func (u *Upstream) Kind() upstream.Kind {
 	return upstream.Kind{
 		Name: "redis", Capability: u.Mode, Undo: upstream.Discard, LostReply: upstream.Recover,
-		Verifies: true, CallDeadline: u.CallDeadline, Fences: true,
+		Verifies: true, CallDeadline: u.CallDeadline, Fences: true, Whose: login.ByName,
 	}
+}
+
+// Whose goes by the name in v.
+func (u *Upstream) Whose(_ context.Context, v secret.Value) (string, bool, error) {
+	return u.account.Whose(v)
 }
 
 // Propose draws a password: for the one user, or for that of the pair that current does not name.
