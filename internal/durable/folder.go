@@ -292,23 +292,9 @@ func (f *Folder) Clear(name string) error {
 
 // write makes a synced temporary file beside name and returns its name; on an error there is none.
 func (f *Folder) write(name string, data []byte, as Attributes) (_ string, err error) {
-	if err := f.plain(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	var temporary string
-	if as.Alone {
-		temporary = Temporary(name)
-		if err := f.Clear(name); err != nil {
-			return "", err
-		}
-	} else {
-		var suffix [8]byte
-		_, _ = rand.Read(suffix[:]) // never fails
-		temporary = filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(suffix[:])+".tmp")
-	}
-	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	temporary, file, err := f.temporary(name, as.Alone)
 	if err != nil {
-		return "", fmt.Errorf("writing %s: %w", name, err)
+		return "", err
 	}
 	defer func() {
 		if err != nil {
@@ -339,6 +325,29 @@ func (f *Folder) write(name string, data []byte, as Attributes) (_ string, err e
 		return "", fmt.Errorf("closing %s: %w", name, err)
 	}
 	return temporary, nil
+}
+
+// temporary opens a new file beside name that only its owner can read or write, whatever it is to become; alone, it is the one
+// of its name.
+func (f *Folder) temporary(name string, alone bool) (string, *os.File, error) {
+	if err := f.plain(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", nil, err
+	}
+	temporary := Temporary(name)
+	if alone {
+		if err := f.Clear(name); err != nil {
+			return "", nil, err
+		}
+	} else {
+		var suffix [8]byte
+		_, _ = rand.Read(suffix[:]) // never fails
+		temporary = filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(suffix[:])+".tmp")
+	}
+	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", nil, fmt.Errorf("writing %s: %w", name, err)
+	}
+	return temporary, file, nil
 }
 
 // plain refuses names that leave the folder and any link on the way, the last element included.

@@ -22,10 +22,17 @@ func TrustHost(file string) error {
 }
 
 func trustHost(file string) error {
-	places, err := trust.Check(file, os.Geteuid())
+	err := untracked(file, "take it out of Git: `git rm --cached %s`, and list it in .gitignore: it belongs to this machine alone")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	return err
+}
+
+// untracked wants that only root and this user could have changed what is at path, and that no Git repository tracks it; next
+// is then the operator's move, with a place for the path.
+func untracked(path, next string) error {
+	places, err := trust.Check(path, os.Geteuid())
 	if err != nil {
 		return err
 	}
@@ -37,7 +44,7 @@ func trustHost(file string) error {
 		if tree != "" {
 			return &trust.Untrusted{
 				Path: place, Reason: "is tracked by Git in " + tree + ", so that a pull could change it",
-				Next: "take it out of Git: `git rm --cached " + place + "`, and list it in .gitignore: it belongs to this machine alone",
+				Next: fmt.Sprintf(next, place),
 			}
 		}
 	}
@@ -79,13 +86,13 @@ func trustState(state string) error {
 	}
 }
 
-// trustProgram wants that only root and this user can change a program that is run. One that is not there is reported when
-// it is run.
+// trustProgram wants that only root and this user can change a program that is run, and that no pull brings another. One that
+// is not there is reported when it is run.
 func trustProgram(argv []string) error {
 	if len(argv) == 0 {
 		return nil
 	}
-	_, err := trust.Check(argv[0], os.Geteuid())
+	err := untracked(argv[0], "install a copy of %s where Git tracks nothing, such as /usr/local/lib/custody, and name that in the host file")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}

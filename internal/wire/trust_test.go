@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -167,4 +168,25 @@ func TestProgramThatOthersCanChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefused(t, trustProgram([]string{program}), "is not run")
+}
+
+// A program beside the estate's documents: whoever writes to the repository ran commands on the machine.
+func TestProgramThatAPullCanChange(t *testing.T) {
+	tree := t.TempDir()
+	program := filepath.Join(tree, "reload")
+	if err := os.WriteFile(program, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), "git", append([]string{"-C", tree}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	git("init", "-q")
+	if err := trustProgram([]string{program}); err != nil {
+		t.Errorf("a program that Git does not track: %v", err)
+	}
+	git("add", "reload")
+	wantRefused(t, trustProgram([]string{program}), "is tracked by Git in "+tree)
 }

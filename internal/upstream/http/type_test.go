@@ -197,3 +197,33 @@ func TestHTTPExclusive(t *testing.T) {
 		}
 	}
 }
+
+// What is granted is an address with the recipe as it was: another step sends credentials elsewhere beneath it.
+func TestDefinedRecipeThatChangesIsAnotherEndpoint(t *testing.T) {
+	at := func(change func(recipe map[string]any)) string {
+		t.Helper()
+		define := httpOverwrite()
+		change(define)
+		found := Type().Endpoints(&ServerSpec{URL: "https://a.example.org", Define: define})
+		if len(found) != 1 {
+			t.Fatalf("got %q, want one endpoint", found)
+		}
+		return found[0]
+	}
+	granted := at(func(map[string]any) {})
+	if again := at(func(map[string]any) {}); again != granted {
+		t.Errorf("the same recipe is %q, then %q", granted, again)
+	}
+	for name, change := range map[string]func(map[string]any){
+		"a step": func(r map[string]any) {
+			r["create"].(map[string]any)["steps"].([]any)[0].(map[string]any)["request"] = "PUT /others/${params.user}"
+		},
+		"a parameter": func(r map[string]any) {
+			r["parameters"].(map[string]any)["user"].(map[string]any)["means"] = "another"
+		},
+	} {
+		if changed := at(change); changed == granted {
+			t.Errorf("%s changed, and the endpoint is still %q", name, granted)
+		}
+	}
+}
