@@ -33,13 +33,13 @@ is listed. Exit code 3 means that something is broken; findings that only want a
 					p.list("findings:", d.Findings)
 					violations := make([]string, 0, len(d.Violations))
 					for _, violation := range d.Violations {
-						violations = append(violations, violation.String())
+						violations = append(violations, violation.String()+"; "+violation.Next)
 					}
 					p.list("broken:", violations)
 					p.linef("%s, %s", plural(len(d.Violations), "violation"), plural(len(d.Findings), "finding"))
 				})
 				if err == nil && len(d.Violations) > 0 {
-					return &server.Problem{Class: server.Found, Text: plural(len(d.Violations), "violation"), Hint: "`custody explain SECRET` shows the secret's runs"}
+					return &server.Problem{Class: server.Found, Text: plural(len(d.Violations), "violation"), Hint: d.Violations[0].Next}
 				}
 				return err
 			})

@@ -184,6 +184,9 @@ func (l *linted) notGranted(estate *intent.Estate, host v1alpha1.HostSpec) error
 		return nil
 	}
 	l.NotGranted = granted.Missing(grant.Needed(estate))
+	for i := range l.NotGranted {
+		l.NotGranted[i].NeverRan = wire.NeverRan(host)
+	}
 	return nil
 }
 

@@ -99,6 +99,17 @@ type Need struct {
 	// Holds are the secrets that wait for it, Consumer the one consumer of the only one, when nothing else does.
 	Holds    []string `json:"holds,omitempty"`
 	Consumer string   `json:"consumer,omitempty"`
+	// NeverRan: the platform has not run on its host yet, so that no command can grant anything.
+	NeverRan bool `json:"neverRan,omitempty"`
+}
+
+// next is how it is granted.
+func (n Need) next() string {
+	asked := "`" + Command + "` shows it and asks"
+	if n.NeverRan {
+		return "the platform has never run here: write it into the host's grants file now (`custody grant --help` shows one); or start `custody serve`, which holds it, and then " + asked
+	}
+	return asked
 }
 
 // Command is what grants all that an estate needs.
@@ -106,7 +117,7 @@ const Command = "custody grant --current"
 
 // Waiting completes "SECRET waits for".
 func (n Need) Waiting() string {
-	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). `%s` shows it and asks", n.Grant, n.Kind, n.Of, Command)
+	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). %s", n.Grant, n.Kind, n.Of, n.next())
 }
 
 // Finding says it where nothing else does.
@@ -120,7 +131,7 @@ func (n Need) Finding() string {
 	case n.Kind == Recipient:
 		held = "`custody seal` refuses until then"
 	}
-	return fmt.Sprintf("not granted: %s (%s of %s); %s; `%s` shows it and asks", n.Grant, n.Kind, n.Of, held, Command)
+	return fmt.Sprintf("not granted: %s (%s of %s); %s; %s", n.Grant, n.Kind, n.Of, held, n.next())
 }
 
 // Set is what is granted.

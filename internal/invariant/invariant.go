@@ -59,35 +59,37 @@ type Secret struct {
 	Touched, Latest authority.RunID
 }
 
-// Violation says which invariant does not hold and how.
+// Violation says which invariant does not hold and how, and what a person does next.
 type Violation struct {
 	Invariant string
 	Secret    string
 	Detail    string
+	Next      string `json:",omitempty"`
 }
 
 // String is one line for people.
 func (v Violation) String() string { return v.Invariant + ": " + v.Secret + ": " + v.Detail }
 
-// Invariant is a named predicate: "" when it holds, else how it is broken.
+// Invariant is a named predicate: "" when it holds, else how it is broken. Next is what a person does about it then.
 type Invariant struct {
 	Name  string
 	Means string
 	Holds func(Secret) string
+	Next  func(Secret) string
 }
 
 // All are the invariants that hold at every moment.
 var All = []Invariant{
-	{"working-credential", "some credential that Custody knows is honoured upstream", workingCredential},
-	{"record-is-honoured", "the value of record is honoured upstream (for overwrite kinds: it or the live run's candidate)", recordIsHonoured},
-	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused},
-	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation},
-	{"taken-back-is-refused", "the candidate of a run that was taken back is refused upstream", takenBackIsRefused},
-	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone},
-	{"foreign-value-is-not-delivered", "no consumer runs on a value that somebody else wrote to the secret's path", foreignValueIsNotDelivered},
-	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition},
-	{"one-identity", "a secret's name and path lead to one history", oneIdentity},
-	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun},
+	{"working-credential", "some credential that Custody knows is honoured upstream", workingCredential, setByHand},
+	{"record-is-honoured", "the value of record is honoured upstream (for overwrite kinds: it or the live run's candidate)", recordIsHonoured, replaceRecord},
+	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused, deliverRecord},
+	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation, deliverPromoted},
+	{"taken-back-is-refused", "the candidate of a run that was taken back is refused upstream", takenBackIsRefused, revokeByHand},
+	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone, replace},
+	{"foreign-value-is-not-delivered", "no consumer runs on a value that somebody else wrote to the secret's path", foreignValueIsNotDelivered, replace},
+	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition, verifyRecord},
+	{"one-identity", "a secret's name and path lead to one history", oneIdentity, explain},
+	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun, explain},
 }
 
 // Check returns every violation in s.
@@ -95,7 +97,7 @@ func Check(s Secret) []Violation {
 	var found []Violation
 	for _, invariant := range All {
 		if detail := invariant.Holds(s); detail != "" {
-			found = append(found, Violation{invariant.Name, s.Name, detail})
+			found = append(found, Violation{invariant.Name, s.Name, detail, invariant.Next(s)})
 		}
 	}
 	return found

@@ -3,6 +3,7 @@
 package invariant_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,6 +98,10 @@ func TestEachInvariantCanBreak(t *testing.T) {
 		"a step that is on record twice": {
 			func(s *invariant.Secret) { s.Transitions = append(s.Transitions, "planned") }, []string{"one-record-per-transition"},
 		},
+		"a run taken back, and its candidate honoured": {func(s *invariant.Secret) {
+			s.TakenBack = invariant.Credential{Known: true, ID: id(3), Verdict: upstream.Accepted}
+		}, []string{"taken-back-is-refused"}},
+		"two histories": {func(s *invariant.Secret) { s.Misplaced = "it waits for its own path" }, []string{"one-identity"}},
 		"a late change": {func(s *invariant.Secret) { s.Touched = "run-before" }, []string{"one-live-run"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,8 +110,8 @@ func TestEachInvariantCanBreak(t *testing.T) {
 			var got []string
 			for _, violation := range invariant.Check(s) {
 				got = append(got, violation.Invariant)
-				if violation.Secret != "db" || violation.Detail == "" {
-					t.Errorf("%q names no secret or no reason", violation)
+				if violation.Secret != "db" || violation.Detail == "" || !strings.Contains(violation.Next, "`custody ") {
+					t.Errorf("%q names no secret, no reason or no command", violation)
 				}
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {

@@ -105,6 +105,8 @@ type Checked struct {
 	Tries int       `json:"tries,omitempty"`
 	// Owed names the record of a change of the answer, while that may not be in yet.
 	Owed authority.RunID `json:"owed,omitempty"`
+	// By is who asked, "" where that was the policy's verifyEvery.
+	By string `json:"by,omitempty"`
 }
 
 // CheckedNow is Checked if it is about the version of record, else nil.

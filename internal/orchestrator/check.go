@@ -3,7 +3,9 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -40,14 +42,48 @@ func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry
 		return nil
 	}
 	seen.unknowns, seen.checkAgain = 0, time.Time{}
-	refused := verdict == upstream.Refused
-	checked := journal.Checked{Version: held.ID, At: now, Refused: refused, Since: now}
+	return o.answered(ctx, s, entry, journal.Checked{Version: held.ID, Refused: verdict == upstream.Refused})
+}
+
+// Told keeps what somebody who signed in with version id just now was answered: where that is news, id is of record, no run
+// is live, and the policy's verifyEvery tries it again later.
+func (o *Orchestrator) Told(ctx context.Context, path authority.Path, id authority.VersionID, refused bool, by string) error {
+	s, err := o.enter(path)
+	if err != nil {
+		return err
+	}
+	defer o.leave(path)
+	if s.Upstream == nil || s.Elsewhere || s.Policy.VerifyEvery <= 0 {
+		return nil
+	}
+	entry, err := o.Journal.Load(ctx, path)
+	if err != nil {
+		return err
+	}
 	before := entry.CheckedNow()
-	changed := before == nil && refused || before != nil && before.Refused != refused
+	news := refused != (before != nil && before.Refused)
+	showing := o.Now().Sub(entry.Rotated) < s.Upstream.Kind().Settle // it may be refused yet
+	if !news || showing || entry.Live != nil || entry.Current == nil || *entry.Current != id {
+		return nil
+	}
+	err = o.answered(ctx, s, entry, journal.Checked{Version: id, Refused: refused, By: by})
+	if errors.Is(err, journal.ErrSuperseded) { // by a look, which knows better
+		return nil
+	}
+	o.Wake(path)
+	return err
+}
+
+// answered keeps an answer, and a change of it on record.
+func (o *Orchestrator) answered(ctx context.Context, s Secret, entry *journal.Entry, checked journal.Checked) error {
+	checked.At = o.Now()
+	checked.Since = checked.At
+	before := entry.CheckedNow()
+	changed := before == nil && checked.Refused || before != nil && before.Refused != checked.Refused
 	if before != nil && !changed {
 		checked.Since = before.Since
 	}
-	if refused {
+	if checked.Refused {
 		checked.Tries = 1
 		if !changed {
 			checked.Tries = before.Tries + 1
@@ -83,7 +119,10 @@ func (o *Orchestrator) recordCheck(ctx context.Context, s Secret, entry *journal
 	}
 	event := audit.Event{
 		Run: checked.Owed, Step: "value-accepted", Workflow: "operation", Secret: s.Subject.Secret, Path: s.Path, Version: &checked.Version,
-		By: "policy " + s.Policy.Name, Reason: "verifyEvery", Result: "ok", Detail: "the upstream accepts the value of record again", At: checked.Since,
+		By: cmp.Or(checked.By, "policy "+s.Policy.Name), Reason: "verifyEvery", Result: "ok", Detail: "the upstream accepts the value of record again", At: checked.Since,
+	}
+	if checked.By != "" {
+		event.Reason = "a sign-in was asked for"
 	}
 	if checked.Refused {
 		event.Step, event.Result, event.Detail = "value-refused", "failed", "the upstream refuses the value of record"

@@ -202,6 +202,46 @@ func TestResetUpstreamIsFoundBetweenRuns(t *testing.T) {
 	}
 }
 
+// What doctor was answered is a finding of status and explain as well, until a look by the policy is answered otherwise.
+func TestWhatSomebodyWasToldIsKept(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.secrets[0].Policy.VerifyEvery, r.secrets[0].Policy.RotationType = day, "event"
+		process, path := r.start(), r.secrets[0].Path
+		r.pass(process, time.Hour)
+		held, err := r.store.Read(r.t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tell := func(refused bool) *journal.Entry {
+			t.Helper()
+			if err := process.Told(r.t.Context(), path, held.ID, refused, "doctor"); err != nil {
+				t.Fatal(err)
+			}
+			entry, err := journal.New(r.store).Load(r.t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return entry
+		}
+		if got := tell(false).CheckedNow(); got != nil {
+			t.Errorf("it was known to be accepted, and noted all the same: %+v", got)
+		}
+		r.accounts[0].Lose(held.Value)
+		entry := tell(true)
+		if got := entry.CheckedNow(); got == nil || !got.Refused || got.By != "doctor" {
+			t.Errorf("got %+v, want it refused", got)
+		}
+		if again := tell(true); again.CheckedNow().Tries != 1 || len(r.events("value-refused")) != 1 || r.events("value-refused")[0].By != "doctor" {
+			t.Errorf("told twice: %+v, %+v", again.Checked, r.events("value-refused"))
+		}
+		_ = r.accounts[0].Seed(held.Value)
+		r.pass(process, 3*day)
+		if entry := tell(false); entry.CheckedNow().Refused || len(r.events("value-accepted")) != 1 {
+			t.Errorf("after it was set again: %+v, %+v", entry.Checked, r.events("value-accepted"))
+		}
+	})
+}
+
 // verifyEvery holds also where it is shorter than the time between two looks at consumers.
 func TestShortVerifyEveryIsNotRoundedUp(t *testing.T) {
 	estate(t, 1, func(r *rig) {

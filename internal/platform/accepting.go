@@ -43,7 +43,7 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
 		}
 	}
-	how.Estate, how.Grants = p.olderEstate(), p.olderGrants()
+	how.Estate, how.Grants, how.Incarnations = p.olderEstate(), p.olderGrants(), p.newerIncarnations()
 	if how.Estate != "" && !how.Open && !how.Dry && !how.KeptEstate {
 		return recovery.Report{}, &server.Problem{
 			Class: server.Refused, Text: how.Estate + ", so secrets that only a newer estate declares would be kept without being tried",

@@ -265,3 +265,26 @@ func TestOlderCopyThatIsPutBackTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestStateFolderThatIsNotThePlatforms: an authority that was made in an empty folder knew of nothing, and issued everything
+// anew over what another one's consumers have.
+func TestStateFolderThatIsNotThePlatforms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
+		consumer := given{version: authority.VersionID{Incarnation: "another authority's", Run: "lost", Number: 3}}
+		secrets := []orchestrator.Secret{{Subject: rotation.Subject{
+			Secret: "new", Path: "app/new", Consumers: []rotation.Consumer{{Consumer: consumer}},
+		}}}
+		p.askConsumers(secrets)
+		if why := p.Recovering(); !strings.Contains(why, "by another authority") || !strings.Contains(why, "custody recover accept") {
+			t.Fatalf("a consumer was given a version by another authority, and this one has delivered nothing: %q", why)
+		}
+		if _, err := p.AcceptRecovery(t.Context(), "me", "the disk was lost", recovery.How{}); err != nil {
+			t.Fatal(err)
+		}
+		p.askConsumers(secrets)
+		if why := p.Recovering(); why != "" {
+			t.Errorf("what a person gave up shows again: %q", why)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -61,6 +62,9 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		}
 		diagnosis.Violations = append(diagnosis.Violations, invariant.Check(snapshot)...)
 		diagnosis.Findings = append(diagnosis.Findings, doubts...)
+		if err := p.tell(ctx, bound, snapshot.Record); err != nil {
+			diagnosis.Findings = append(diagnosis.Findings, name+": what its upstream says of the value of record could not be noted: "+err.Error())
+		}
 	}
 	status, err := p.Status(ctx)
 	if err != nil {
@@ -71,12 +75,24 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 	if err != nil {
 		return server.Diagnosis{}, err
 	}
-	diagnosis.Findings = append(diagnosis.Findings, left...)
+	for _, one := range left { // the status tells of some already
+		if !slices.Contains(diagnosis.Findings, one) {
+			diagnosis.Findings = append(diagnosis.Findings, one)
+		}
+	}
 	for _, invariant := range invariant.All {
 		diagnosis.Checked = append(diagnosis.Checked, fmt.Sprintf("%s: %s, over %d secrets", invariant.Name, invariant.Means, len(estate.Secrets)))
 	}
 	diagnosis.Checked = append(diagnosis.Checked, "consumers hold the version of record", "no file holds a value that nobody is to read", "the record's checkpoints are kept elsewhere", "the clock")
 	return diagnosis, nil
+}
+
+// tell has the journal know what was just answered, so that status and explain say the same.
+func (p *Platform) tell(ctx context.Context, s orchestrator.Secret, record invariant.Credential) error {
+	if !record.Known || record.Verdict == upstream.Unknown || p.refuseWhileRecovering() != nil {
+		return nil
+	}
+	return p.Orchestrator.Told(ctx, s.Path, record.ID, record.Verdict == upstream.Refused, "doctor")
 }
 
 func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invariant.Secret, []string, error) {
@@ -133,7 +149,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		if proof.Version == held.ID {
 			seen.Verdict = snapshot.Record.Verdict
 		} else if entry.Live == nil && entry.Current != nil {
-			doubts = append(doubts, fmt.Sprintf("%s: consumer %s does not hold the version of record", s.Subject.Secret, consumer.Name()))
+			doubts = append(doubts, fmt.Sprintf("%s: consumer %s does not hold the version of record; give it that: %s", s.Subject.Secret, consumer.Name(), next.Deliver(s.Subject.Secret)))
 		}
 		snapshot.Consumers = append(snapshot.Consumers, seen)
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
@@ -17,6 +18,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 )
 
@@ -139,11 +141,26 @@ func (p *Platform) refuseWhileRecovering() error {
 	return &server.Problem{Class: server.Refused, Text: "recovering: " + why, Hint: hint}
 }
 
-// newer says which consumer of a secret was given a version that the authority does not know.
-type newer struct{ secret, text string }
+// newerIncarnations are those of the versions that consumers were given and the authority does not know.
+func (p *Platform) newerIncarnations() []authority.Incarnation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []authority.Incarnation
+	for _, one := range p.newer {
+		found = append(found, one.in)
+	}
+	return found
+}
+
+// newer says which consumer of a secret was given a version that the authority does not know, and of which incarnation.
+type newer struct {
+	secret, text string
+	in           authority.Incarnation
+}
 
 // askConsumers notes which consumers hold a version that the authority does not know, by secret. Only what was delivered
-// under the present incarnation, or under one that began after it, compares. A consumer that does not answer in time says nothing.
+// under the present incarnation, or under one that began after it, compares; to an authority that has delivered nothing yet,
+// also what another one delivered. A consumer that does not answer in time says nothing.
 func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 	if p.Recovery == nil {
 		return
@@ -156,6 +173,7 @@ func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 	}
 	answers := make(chan answer)
 	asked := 0
+	givenUp := sync.OnceValue(func() func(authority.Incarnation) bool { return p.givenUp(ctx, secrets) })
 	for _, s := range secrets {
 		for _, consumer := range s.Consumers {
 			remembers, able := consumer.Consumer.(materialize.Rememberer)
@@ -165,7 +183,7 @@ func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 			asked++
 			go func() {
 				select {
-				case answers <- answer{s.Path, newer{s.Subject.Secret, p.newerAt(ctx, s, consumer.Name(), remembers)}}:
+				case answers <- answer{s.Path, p.newerAt(ctx, s, consumer.Name(), remembers, givenUp)}:
 				case <-ctx.Done():
 				}
 			}()
@@ -187,24 +205,55 @@ func (p *Platform) askConsumers(secrets []orchestrator.Secret) {
 	p.newer = found
 }
 
+// givenUp says of which incarnations nothing that a consumer was given counts, to one that is neither this authority's own nor
+// later: of all, once it has delivered something; before, of those that a person gave up. A first start with another state
+// folder, or without the mount that it lies on, would else begin anew over what is in use.
+func (p *Platform) givenUp(ctx context.Context, secrets []orchestrator.Secret) func(authority.Incarnation) bool {
+	all := func(authority.Incarnation) bool { return true }
+	for _, s := range secrets {
+		if len(s.Consumers) == 0 {
+			continue
+		}
+		entry, err := p.Journal.Load(ctx, s.Path)
+		if err != nil || entry.Last != nil && entry.Last.Result == "completed" {
+			return all
+		}
+	}
+	last, err := recovery.Last(ctx, p.Recovery.Authority)
+	if err != nil {
+		return all
+	}
+	return func(i authority.Incarnation) bool { return slices.Contains(last.Incarnations, i) }
+}
+
 // newerAt asks the consumer before the authority: a version is written before it is delivered.
-func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer string, remembers materialize.Rememberer) string {
+func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer string, remembers materialize.Rememberer,
+	givenUp func() func(authority.Incarnation) bool,
+) newer {
+	found := newer{secret: s.Subject.Secret}
 	given, known, err := remembers.Given(ctx, s.Path)
 	if err != nil || !known {
-		return ""
+		return found
 	}
-	if given.Incarnation != p.Authority.Incarnation() {
-		if !p.Later(given.Incarnation) {
-			return ""
-		}
-		return fmt.Sprintf("consumer %s was given version %d of incarnation %s, which began after the authority's own, %s", consumer, given.Number, given.Incarnation, p.Authority.Incarnation())
+	found.in = given.Incarnation
+	switch own := p.Authority.Incarnation(); {
+	case given.Incarnation == own:
+	case p.Later(given.Incarnation):
+		found.text = fmt.Sprintf("consumer %s was given version %d of incarnation %s, which began after the authority's own, %s", consumer, given.Number, given.Incarnation, own)
+		return found
+	case givenUp()(given.Incarnation):
+		return found
+	default:
+		found.text = fmt.Sprintf("consumer %s was given version %d by another authority (incarnation %s), and this one has delivered nothing yet: "+
+			"the state folder may not be the platform's own; look at `state` in the host file, and at what is to be mounted there", consumer, given.Number, given.Incarnation)
+		return found
 	}
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
-		return ""
+		return found
 	}
-	if given.Number < held.ID.Number || given == held.ID {
-		return ""
+	if given.Number >= held.ID.Number && given != held.ID {
+		found.text = fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
 	}
-	return fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
+	return found
 }

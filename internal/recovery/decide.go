@@ -108,8 +108,12 @@ func withoutValue(s Situation) Decision {
 	switch {
 	case s.Seeded && !s.HandedOver && verifies && s.Newer == "":
 		return Decision{Begins, "its upstream is asked about the sealed value", ""}
-	case s.Seeded || s.HandedOver || s.Newer != "" && s.Kind == nil:
+	case s.Newer != "" && s.Kind != nil && !verifies: // what makes its values takes none from people
+		return Decision{Person, "the authority has no value of it" + because(s.Newer), rotate(s)}
+	case s.Seeded || s.HandedOver:
 		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; what is sealed in Git may be older than what is in use", supply(s)}
+	case s.Newer != "":
+		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; hand in the one that is in use, or have another made with `" + rotate(s) + "`", supply(s)}
 	}
 	return Decision{Begins, "its first value is still to be made", ""}
 }

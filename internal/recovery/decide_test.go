@@ -39,6 +39,8 @@ func TestDecide(t *testing.T) {
 		"not handed over, nobody to ask": {Situation{Seeded: true}, Person, "custody supply db --reason TEXT"},
 		"not handed over, newer outside": {Situation{Seeded: true, Kind: kind(upstream.Dual), Newer: newer}, Person, "custody supply db --reason TEXT"},
 		"never issued":                   {Situation{Kind: kind(upstream.Dual)}, Begins, ""},
+		"no value, used outside":         {Situation{Kind: kind(upstream.Dual), Newer: newer}, Person, "custody supply db --reason TEXT"},
+		"no value, nobody checks it":     {Situation{Kind: &upstream.Kind{}, Newer: newer}, Person, "custody rotate db --reason TEXT"},
 		"held, nothing can be asked":     {Situation{HasValue: true, Held: "a grant"}, Person, "custody recover accept --reason TEXT"},
 		"held, derived":                  {Situation{Derived: true, HasValue: true, Held: "a grant"}, Person, "custody recover accept --reason TEXT"},
 		"derived":                        {Situation{Derived: true, HasValue: true}, Keeps, ""},

@@ -109,6 +109,8 @@ type Accepted struct {
 	Events uint64 `json:"events"`
 	// GivenUp are the checkpoints of the newer state.
 	GivenUp [][]byte `json:"givenUp,omitempty"`
+	// Incarnations are those whose versions consumers were given, and which are given up.
+	Incarnations []authority.Incarnation `json:"incarnations,omitempty"`
 	// Owed are events that may not be on record yet.
 	Owed []audit.Event `json:"owed,omitempty"`
 
@@ -183,6 +185,8 @@ type How struct {
 	KeptEstate bool
 	// Grants are what people granted that may have been revoked in the newer state.
 	Grants []string
+	// Incarnations are those of what consumers were given and this state does not know: it is given up.
+	Incarnations []authority.Incarnation
 }
 
 // Report is what accepting does, or did.
@@ -226,7 +230,12 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	if err != nil {
 		return Report{}, err
 	}
-	accepted := Accepted{Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), GivenUp: last.GivenUp, revision: last.revision, Owed: last.Owed}
+	accepted := Accepted{
+		Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), GivenUp: last.GivenUp, Incarnations: slices.Concat(last.Incarnations, how.Incarnations, []authority.Incarnation{from}),
+		revision: last.revision, Owed: last.Owed,
+	}
+	slices.Sort(accepted.Incarnations)
+	accepted.Incarnations = slices.Compact(accepted.Incarnations)
 	for _, outside := range ahead {
 		accepted.GivenUp = append(accepted.GivenUp, outside.Data)
 	}

@@ -83,10 +83,11 @@ func backingOff(s Situation) bool {
 }
 
 func neverIssued(s Situation) *Reason {
-	if s.First && s.Entry.Current == nil {
-		return &Reason{"first", "never issued"}
+	recovers := s.Entry.RecoveryNow() != nil // then a person says that the first value of this authority is to be made
+	if s.Entry.Current != nil || !s.First || recovers && len(s.Requests) == 0 {
+		return nil
 	}
-	return nil
+	return &Reason{"first", "never issued"}
 }
 
 func requested(s Situation) *Reason {

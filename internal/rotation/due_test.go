@@ -45,13 +45,19 @@ func TestDue(t *testing.T) {
 		"requested while static":  {func(s *rotation.Situation) { s.Policy.RotationType = "static"; s.Requests = []string{"new"} }, "requested"},
 		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requests = []string{"new"} }, ""},
 		"generated, never issued": {func(s *rotation.Situation) { s.First = true; s.Entry.Current = nil }, "first"},
-		"not ours to issue":       {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
-		"a run is live":           {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},
-		"backing off":             {func(s *rotation.Situation) { failed(s, false) }, ""},
-		"back-off over":           {func(s *rotation.Situation) { failed(s, false); s.Now = s.Entry.Retry.NotBefore }, "time"},
-		"held":                    {func(s *rotation.Situation) { failed(s, true); s.Now = epoch.Add(300 * day) }, ""},
-		"dated ahead":             {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(300 * day) }, "time"},
-		"dated ahead a little":    {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(15 * time.Minute) }, ""},
+		"never issued here, and somebody has one": {func(s *rotation.Situation) {
+			s.First, s.Entry.Current, s.Entry.Recovery = true, nil, &journal.Recovery{Next: "custody rotate db --reason TEXT"}
+		}, ""},
+		"never issued here, and asked for": {func(s *rotation.Situation) {
+			s.First, s.Entry.Current, s.Entry.Recovery, s.Requests = true, nil, &journal.Recovery{Next: "custody rotate db --reason TEXT"}, []string{"new"}
+		}, "first"},
+		"not ours to issue":    {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
+		"a run is live":        {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},
+		"backing off":          {func(s *rotation.Situation) { failed(s, false) }, ""},
+		"back-off over":        {func(s *rotation.Situation) { failed(s, false); s.Now = s.Entry.Retry.NotBefore }, "time"},
+		"held":                 {func(s *rotation.Situation) { failed(s, true); s.Now = epoch.Add(300 * day) }, ""},
+		"dated ahead":          {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(300 * day) }, "time"},
+		"dated ahead a little": {func(s *rotation.Situation) { s.Entry.Rotated = s.Now.Add(15 * time.Minute) }, ""},
 		"the authority's clock is ahead": {func(s *rotation.Situation) {
 			s.Entry.Rotated = s.Now.Add(300 * day)
 			s.Entry.Last = &journal.Outcome{Run: "run-1", Ended: s.Now}

@@ -251,6 +251,9 @@ func (g *grants) wanting(estate *intent.Estate) wanting {
 	places := g.places // it is replaced, not changed
 	g.mu.Unlock()
 	missing := grant.Missing(estate, granted, places)
+	for i := range missing {
+		missing[i].NeverRan = g.parts.store == (unborn{})
+	}
 	w := wanting{places, missing, grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
 	for _, need := range missing {
 		if need.Consumer == "" {
@@ -356,6 +359,12 @@ func absolute(name string) string {
 		return full
 	}
 	return name
+}
+
+// NeverRan reports whether the host's platform has no authority yet, which its first `custody serve` makes.
+func NeverRan(host v1alpha1.HostSpec) bool {
+	_, err := os.Stat(authorityFolder(host.State))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Granted is what is granted on a host, for commands that do not ask the platform: the copy beside its state, and the
