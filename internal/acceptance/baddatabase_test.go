@@ -131,7 +131,7 @@ func TestTrustIsNeverOnboarded(t *testing.T) {
 		ALTER ROLE app_a SET role TO app; ALTER ROLE app_b SET role TO app;
 		GRANT app, app_a, app_b TO custody_admin WITH ADMIN OPTION`)
 	r.serve()
-	r.finding("app-database", "accepts a credential that it was never given", "trust")
+	r.finding("app-database", "accepts a made-up credential", "trust")
 	if row := r.row("app-database"); row.Authority != "nobody" || row.Version != "" {
 		t.Errorf("authority %s, version %q: a value was issued", row.Authority, row.Version)
 	}
@@ -152,7 +152,7 @@ func TestTrustOverAccountsThatCustodyMakes(t *testing.T) {
 		s.postgres.HBA = "host all custody_test_root,custody_admin 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 	})
 	r.serve()
-	r.finding("app-database", "accepts a credential that it was never given", "trust")
+	r.finding("app-database", "accepts a made-up credential", "trust")
 	if row := r.row("app-database"); row.Authority != "nobody" || row.Version != "" {
 		t.Errorf("authority %s, version %q: a value was issued", row.Authority, row.Version)
 	}

@@ -199,8 +199,8 @@ func TestUseHoldsRevocation(t *testing.T) {
 		say(s, session, "BEGIN; SELECT id FROM orders")
 		s.Asked(name)
 		row := s.Until(name, "the use to be seen", func(row inventory.Row) bool { return row.Live != nil && strings.Contains(row.Waiting, who) })
-		if !strings.Contains(row.Waiting, "to fall out of use") || row.ByDesign {
-			t.Errorf("it waits for %q, by design: %v; want the old credential to fall out of use, and a person to look", row.Waiting, row.ByDesign)
+		if !strings.Contains(row.Waiting, "to be used no more") || row.ByDesign {
+			t.Errorf("it waits for %q, by design: %v; want the old credential to be used no more, and a person to look", row.Waiting, row.ByDesign)
 		}
 		s.Finding(name, who)
 		if i == 0 {

@@ -40,7 +40,7 @@ const (
 
 // Main runs the command line args, without the program's name, and returns the exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut, env: os.Getenv, system: systemHostFile}
+	a := &app{in: in, out: out, err: errOut, env: os.Getenv, system: systemHostFile, connect: wire.Connect}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -71,6 +71,8 @@ type app struct {
 	env      func(string) string
 	// system is the host file of the whole machine.
 	system string
+	// connect finds the platform that a command asks.
+	connect func(context.Context, wire.Options) (*wire.Connection, error)
 
 	host, output string
 	// ran says that a command's own code has begun: what fails before is the command line's fault.
@@ -261,7 +263,7 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, platform *wi
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program
-	platform, err := wire.Connect(ctx, a.options(slog.LevelError))
+	platform, err := a.connect(ctx, a.options(slog.LevelError))
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func TestNextCommandsAreComplete(t *testing.T) {
 		"withdraw": next.Withdraw("/run/app/$5.env"),
 		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
 		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke("reader", "db-admin", "upstream/db"), "recovery": next.AcceptRecovery(),
-		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"),
+		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(),
 	} {
 		t.Run(of, func(t *testing.T) {
 			complete(t, text)

@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -172,7 +173,9 @@ func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key
 		return authority.Versioned{}, err
 	}
 	digest := value.Digest(key)
-	if err := e.verify(ctx, s, entry, value, digest); err != nil {
+	if err := e.verify(ctx, s, entry, value, digest); errors.Is(err, ErrRefused) {
+		return authority.Versioned{}, fmt.Errorf("%w; seal the right one: %s", err, next.Seal(s.Secret, named(value)))
+	} else if err != nil {
 		return authority.Versioned{}, err
 	}
 	if err := e.plan(ctx, s, entry, digest); err != nil {
@@ -233,6 +236,14 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 	default:
 		return ErrUndecided
 	}
+}
+
+// named is the field of a value that a person seals anew: its only one, else one that they choose.
+func named(value secret.Value) string {
+	if names := value.Names(); len(names) == 1 {
+		return names[0]
+	}
+	return "FIELD"
 }
 
 // ask calls the upstream, which changes nothing there.

@@ -126,7 +126,7 @@ func Build(s Sources) []Row {
 		}
 		undeclared = append(undeclared, Row{
 			Secret: entry.Secret, Path: string(path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
-			Live: entry.Live, Last: entry.Last, Waiting: "no document of the estate declares it any more",
+			Live: entry.Live, Last: entry.Last, Waiting: "a document that declares it: the estate no longer has one. To keep it, declare it again",
 		})
 	}
 	slices.SortFunc(undeclared, func(a, b Row) int { return strings.Compare(a.Path, b.Path) })
@@ -302,7 +302,7 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 func Next(r Row, now time.Time) string {
 	switch {
 	case r.State == "undeclared":
-		return "nothing: declare it again, or retire it"
+		return "nothing, as long as no document declares it: to go on with it, declare it again"
 	case r.State == "unreadable":
 		return "nothing: it waits for " + r.Waiting
 	case r.State == "held":

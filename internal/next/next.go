@@ -49,6 +49,12 @@ func Abort[ID ~string](run ID) string {
 // ConfirmClock says that the time shown is right.
 func ConfirmClock() string { return quote("custody clock confirm") }
 
+// Lint says all that is wrong with the estate.
+func Lint() string { return quote("custody lint") }
+
+// VerifyRecord looks for changes in the whole record.
+func VerifyRecord() string { return quote("custody audit verify") }
+
 // Grant shows what the estate asks for and is not granted, and asks.
 func Grant() string { return quote("custody grant --current" + reason) }
 

@@ -154,7 +154,7 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []tri
 			if err := o.Rotation.Quieten(ctx, other.Subject, entry); err != nil {
 				return nil, err
 			}
-			return &wait{fmt.Sprintf("a call of the last run of %s, of its group %s, which may still land", member.Secret, s.Group.Name), true, o.soon(entry.QuietUntil)}, nil
+			return &wait{fmt.Sprintf("a call of the last run of %s, of its group %s, which may still take effect", member.Secret, s.Group.Name), true, o.soon(entry.QuietUntil)}, nil
 		}
 	}
 	return nil, nil

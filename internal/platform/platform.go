@@ -203,10 +203,10 @@ func (p *Platform) Status(ctx context.Context) (server.Status, error) {
 		status.Findings = append(status.Findings, "no copy of the estate in force could be kept: "+unkept)
 	}
 	if fault != "" {
-		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault)
+		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault+"; "+next.Lint()+" says all that is wrong with it")
 	}
 	for _, finding := range p.Record.Findings() {
-		status.Findings = append(status.Findings, "record: "+finding.String())
+		status.Findings = append(status.Findings, "record: "+finding.String()+"; "+next.VerifyRecord()+" looks at all of it")
 	}
 	ungranted, err := p.ungranted(ctx, estate)
 	status.Findings = append(status.Findings, ungranted...)
@@ -267,7 +267,7 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 func findings(row inventory.Row) []string {
 	var found []string
 	if row.Expired {
-		found = append(found, fmt.Sprintf("%s expired at %s (%s)", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy))
+		found = append(found, fmt.Sprintf("%s expired at %s (%s); %s", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy, replaces(row)))
 	}
 	if row.Waiting != "" && !row.ByDesign {
 		found = append(found, row.Secret+" waits for "+row.Waiting)
@@ -279,6 +279,19 @@ func findings(row inventory.Row) []string {
 		found = append(found, row.Secret+": "+row.Drift)
 	}
 	return found
+}
+
+// replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.
+func replaces(row inventory.Row) string {
+	switch {
+	case row.Waiting != "" || row.Live != nil || row.Refused != "":
+		return "what it waits for is said apart: " + next.Explain(row.Secret)
+	case row.Class == "derived":
+		return "it is computed anew with its inputs: " + next.Explain(row.Secret)
+	case row.Upstream == "" && row.Origin != "generated":
+		return "hand in a new value: " + next.Supply(row.Secret)
+	}
+	return "replace it: " + next.Rotate(row.Secret)
 }
 
 // Inventory implements server.Service.

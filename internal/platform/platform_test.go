@@ -81,7 +81,7 @@ func TestFindingsWantAPerson(t *testing.T) {
 	}
 	want := []string{
 		"stuck waits for a person: the pending entry of this run is gone",
-		"late expired at 0001-01-01T00:00:00Z (policy)", "late: app differed",
+		"late expired at 0001-01-01T00:00:00Z (policy); what it waits for is said apart: `custody explain late`", "late: app differed",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)

@@ -99,7 +99,7 @@ func (a *attempt) fence() *pause {
 			a.p.prior, a.p.settled = a.Now().Add(a.kind.CallDeadline), a.run.CallBy
 			left = a.kind.CallDeadline
 		}
-		return until("an earlier call's deadline to pass, after which it can land no more", left+1)
+		return until("an earlier call's deadline to pass; until then that call may still take effect", left+1)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (a *attempt) onboarded(ctx context.Context) (*pause, error) {
 	}
 	never, err := a.never(ctx)
 	if err != nil {
-		return a.stuck("the upstream to propose a credential that it was never given", err), nil
+		return a.stuck("a made-up credential to test sign-ins with", err), nil
 	}
 	if stop := a.refuses(ctx, never); stop != nil {
 		return stop, nil
@@ -193,13 +193,25 @@ func (a *attempt) withoutPending(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if !promoted {
-		return a.wait(pendingGone), nil
+		return a.wait(a.pendingGone()), nil
 	}
 	a.reach(journal.Promoted)
 	return nil, nil
 }
 
-const pendingGone = "a person: the pending entry of this run is gone from the authority; restore it, or abort the run"
+// pendingGone says that the candidate is lost, and what a person can do at the step that the run is at.
+func (a *attempt) pendingGone() string {
+	const gone = "a person: the pending entry of this run is gone from the authority; restore the newest copy of the state"
+	switch {
+	case a.run.Step == journal.Undoing:
+		return gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID)
+	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
+		return gone + ", or take the run of its group back: " + next.Abort(a.run.Group)
+	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible:
+		return gone // it only goes forward
+	}
+	return gone + ", or take the run back: " + next.Abort(a.run.ID)
+}
 
 const foreignWrite = "a person: somebody else wrote to the secret's path; nothing is revoked until that write is explained"
 
@@ -207,15 +219,17 @@ const foreignWrite = "a person: somebody else wrote to the secret's path; nothin
 // its own.
 func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
-		return a.wait("a person: its group counts on this run, and " + reason), nil
+		return a.wait("a person: its group counts on this run, and " + reason + "; mend that, or take the run of the group back: " + next.Abort(a.run.Group)), nil
 	}
 	forced, seenTo := "", []journal.Waiver(nil) // what the upstream cannot undo, a person says that they do
 	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
 		if forced, seenTo = a.run.Forced, a.run.Waived; !a.waives(journal.WaivedUndo, "") {
-			if a.kind.Issues {
-				reason += "; hand one in that it honours, with " + next.Supply(a.s.Secret)
+			if a.takesAnother() {
+				reason += "; hand one in that it honours, with " + next.Supply(a.s.Secret) + "; or"
+			} else {
+				reason += ";"
 			}
-			return a.wait("a person: this upstream cannot undo, and " + reason + "; or see to it there, then " + next.Force(a.run.ID)), nil
+			return a.wait("a person: this upstream cannot undo, and " + reason + " see to it there, then " + next.Force(a.run.ID)), nil
 		}
 	}
 	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, reason, forced, seenTo
@@ -224,6 +238,11 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 	}
 	a.reach(journal.Undoing)
 	return nil, nil
+}
+
+// takesAnother reports whether Supply would take a value in place of what the upstream issued; see take.
+func (a *attempt) takesAnother() bool {
+	return a.kind.Issues && a.run.Step == journal.Staged && (a.kind.LostReply == upstream.Person || !a.p.candidate.Empty())
 }
 
 // undo takes the run back as its kind allows, once no call of it can land any more.
@@ -243,7 +262,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 	}
 	staged := a.run.Turn != "" // otherwise nobody ever called anything. What this process alone knows is not enough: another may lead
 	if staged && !kept && !a.kind.Issues && !a.waives(journal.WaivedUndo, "") {
-		return a.wait(pendingGone + "; if nothing of it is left upstream, " + next.Force(a.run.ID)), nil
+		return a.wait(a.pendingGone()), nil
 	}
 	if staged {
 		if stop := a.fence(); stop != nil {
@@ -301,7 +320,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return a.wait("a person: " + a.s.Explained(err)), nil
 		}
 		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
-			return a.stuck("the upstream to take the candidate off", err), nil
+			return a.stuck("the upstream to remove the candidate", err), nil
 		}
 		a.p.takenOff = a.Now()
 	}
@@ -362,10 +381,18 @@ func (a *attempt) oldWorks(ctx context.Context) *pause {
 	case upstream.Accepted:
 		return nil
 	case upstream.Refused:
-		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or make another there and hand it in: " + next.Supply(a.s.Secret))
+		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or " + a.endsAnyway())
 	default:
 		return a.stuck("the upstream to say that it honours the current credential", err)
 	}
+}
+
+// endsAnyway is what else ends a run that was taken back while the upstream refuses the current credential.
+func (a *attempt) endsAnyway() string {
+	if a.kind.Issues || a.run.Group != "" { // such a run gives way to no value; see givesWay
+		return next.Force(a.run.ID) + " ends it as it is"
+	}
+	return "make another there and hand it in: " + next.Supply(a.s.Secret)
 }
 
 // abandon closes a run that was taken back and sets when the next may be tried.

@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -177,6 +178,7 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 			return nil, err
 		}
 	}
+	said += "; once nothing runs on the old version any more, " + next.Force(a.run.ID) + " goes on without that proof"
 	return a.wait("proof from consumers: " + said), nil
 }
 
@@ -259,7 +261,7 @@ func (a *attempt) closing(ctx context.Context) (*pause, error) {
 		a.reach(journal.Revoked)
 		return nil, a.audit(ctx, journal.Revoked, "")
 	case errors.Is(err, authority.ErrNotFound):
-		return a.wait(pendingGone), nil
+		return a.wait(a.pendingGone()), nil
 	case err != nil:
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case err != nil:
-		return a.stuck("the upstream to revoke what it issued, in whose place another was handed in", err), nil
+		return a.stuck("the upstream to revoke the credential that it issued, which a value handed in has replaced", err), nil
 	}
 	a.p.issued = secret.Value{}
 	return nil, nil
@@ -129,10 +129,15 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 
 // leftHint is what a person does about what a lost reply left.
 func (a *attempt) leftHint() string {
-	if a.run.Step == journal.Undoing {
+	switch {
+	case a.run.Step == journal.Undoing:
 		return "remove there what it left, then " + next.Force(a.run.ID)
+	case a.takesAnother():
+		return "make a credential there by hand and hand it in with " + next.Supply(a.s.Secret)
+	case a.kind.Undo == upstream.Impossible: // it only goes forward
+		return "mend that there, and the run goes on"
 	}
-	return "make a credential there by hand and hand it in with " + next.Supply(a.s.Secret)
+	return "mend that there, and the run goes on; or take it back: " + next.Abort(a.run.ID)
 }
 
 // collect removes what carries the run's id.
@@ -148,7 +153,7 @@ func (a *attempt) collect(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.wait("a person: " + a.s.Explained(err) + "; " + a.leftHint()), nil
 	case err != nil:
-		return a.stuck("the upstream to give up what a lost reply left", err), nil
+		return a.stuck("the upstream to remove what the call whose reply was lost may have made", err), nil
 	}
 	return nil, nil
 }
@@ -167,7 +172,7 @@ func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, e
 // upstream cannot tell.
 func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return until("what a lost reply made to show upstream", left+1), nil
+		return until("the upstream to show whether the call whose reply was lost made a credential", left+1), nil
 	}
 	now, err := a.list(ctx, lister)
 	if err != nil {
@@ -177,15 +182,26 @@ func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise %s, then %s",
-		strings.Join(unknown, ", "), next.Abort(a.run.ID), next.Force(a.run.ID))), nil
+	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise %s",
+		strings.Join(unknown, ", "), a.othersMove())), nil
+}
+
+// othersMove is what a person does where what appeared upstream is somebody else's.
+func (a *attempt) othersMove() string {
+	switch {
+	case a.run.Step == journal.Undoing:
+		return next.Force(a.run.ID) + " ends the run as it is"
+	case a.kind.Undo == upstream.Impossible: // it only goes forward
+		return a.leftHint()
+	}
+	return "take the run back: " + next.Abort(a.run.ID)
 }
 
 // untouched goes on when the current credential still works: then the lost call had no effect, or the upstream would
 // have ended it.
 func (a *attempt) untouched(ctx context.Context) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return until("the end of the current credential to show upstream", left+1), nil
+		return until("the upstream to show whether the call whose reply was lost ended the current credential", left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Accepted:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -30,7 +31,7 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	}
 	window := a.run.Policy.QuietWindow
 	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
-		return until("uses of the old credential to show upstream", left), nil
+		return until("the quiet window to pass, in which the upstream may show that somebody still uses the old credential", left), nil
 	}
 	uses, err := a.usesOf(ctx, witness, a.p.old)
 	if err != nil && !errors.Is(err, outward.ErrNotBegun) && a.waives(journal.WaivedEvidence, "") {
@@ -40,7 +41,11 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Refused { // somebody removed it, and nobody can use it
 			return nil, nil
 		}
-		return a.stuck("the upstream to say who still uses the old credential", err), nil
+		stop := a.stuck("the upstream to say who still uses the old credential", err)
+		if !stop.byDesign {
+			stop.reason += "; " + next.Force(a.run.ID) + " revokes it without knowing"
+		}
+		return stop, nil
 	}
 	if len(uses) == 0 {
 		return nil, nil
@@ -61,12 +66,13 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		return nil, nil // each of them is waived
 	}
 	if len(who) == 0 {
-		return until("uses of the old credential, which may be from before its consumers moved, to be long enough ago", a.backoff()), nil
+		return until("the last use of the old credential to be longer ago than the quiet window: it may be from before the consumers moved", a.backoff()), nil
 	}
 	if err := a.audit(ctx, stepUsed, strings.Join(when, "; ")); err != nil {
 		return nil, err
 	}
-	stop := a.wait("the old credential to fall out of use, which every declared consumer has left: " + strings.Join(who, "; "))
+	stop := a.wait("the old credential to be used no more: every declared consumer has moved, and it is still used by " + strings.Join(who, "; ") +
+		". Find them, and declare or move them; " + next.Force(a.run.ID) + " revokes it all the same")
 	stop.uses = who
 	return stop, nil
 }

@@ -198,11 +198,11 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		if err := e.Quieten(ctx, s, entry); err != nil {
 			return "", err
 		}
-		return "", fmt.Errorf("planning run of %s: a call of the last run may still land until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
+		return "", fmt.Errorf("planning run of %s: a call of the last run may still take effect until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
 	case s.Suspended:
 		return "", fmt.Errorf("planning run of %s: suspended: %w", s.Secret, ErrNotAllowed)
 	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
-		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
+		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set; write `allowInterruption: true` under rotation in its document if its consumers may be refused for a moment: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
 	}
 	base := authority.Version(0)
 	switch held, err := e.Authority.Read(ctx, s.Path); {

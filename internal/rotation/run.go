@@ -269,9 +269,9 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 	case upstream.Refused:
 		return nil
 	case upstream.Accepted:
-		return a.wait("the upstream accepts a credential that it was never given, so verifying proves nothing there; mend its authentication rules (trust, cached sign-ins)")
+		return a.wait("the upstream accepts a made-up credential, so sign-ins prove nothing there; correct its authentication rules (trust, cached sign-ins)")
 	default:
-		return a.stuck("the upstream to refuse a credential that it was never given", err)
+		return a.stuck("the upstream to refuse a made-up credential, without which sign-ins prove nothing", err)
 	}
 }
 

@@ -141,7 +141,7 @@ func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.apply = func() error { return fmt.Errorf("signing in: %w", upstream.ErrNotApplied) }
-		r.wait(t, "take the candidate off")
+		r.wait(t, "remove the candidate")
 		if _, err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
 			t.Fatal(err)
 		}
@@ -447,7 +447,7 @@ func TestAbortOfARunThatIsTakenBackCounts(t *testing.T) {
 		u.apply = func() error { return fmt.Errorf("against the rules: %w", upstream.ErrRefusedCandidate) }
 		u.revoke = func() error { return errors.New("unavailable") }
 		id := r.plan(t)
-		r.wait(t, "take the candidate off")
+		r.wait(t, "remove the candidate")
 		for range 2 {
 			if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
 				t.Fatal(err)

@@ -53,7 +53,7 @@ func TestUpstreamThatIsToBeAskedLaterIsShown(t *testing.T) {
 		if err := r.Abort(t.Context(), r.subject, id, "me", "locked for good"); err != nil {
 			t.Fatal(err)
 		}
-		r.wait(t, "take the candidate off")
+		r.wait(t, "remove the candidate")
 		if _, err := r.Force(t.Context(), r.subject, id, "me", "seen to"); err != nil {
 			t.Fatal(err)
 		}

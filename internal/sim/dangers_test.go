@@ -171,7 +171,7 @@ func TestUpstreamThatTrustsEverythingIsNeverTakenOn(t *testing.T) {
 				before := fmt.Sprint(l.s.Upstream.Credentials())
 				l.request()
 				l.pass(30 * day)
-				l.wantWaiting("verifying proves nothing there")
+				l.wantWaiting("sign-ins prove nothing there")
 				l.wantEnded(journal.Staged, 0)
 				if after := fmt.Sprint(l.s.Upstream.Credentials()); after != before {
 					t.Errorf("credentials changed from %s to %s", before, after)
