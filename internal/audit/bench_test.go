@@ -4,8 +4,11 @@ package audit_test
 
 import (
 	"bytes"
+	"errors"
+	"iter"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,8 +16,30 @@ import (
 	"custody.dev/custody/internal/audit/audittest"
 )
 
-// BenchmarkAppend says what an append costs against the least that anything durable costs: one write and one fsync.
+// BenchmarkAppend says what an append costs that shares nothing, against one write and one fsync.
 func BenchmarkAppend(b *testing.B) {
+	least := writeAndSync(b)
+	cfg := config(b, b.TempDir())
+	cfg.SegmentBytes = 0
+	log, err := audit.Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	number := 0
+	for b.Loop() {
+		if err := log.Append(b.Context(), audittest.Event(number)); err != nil {
+			b.Fatal(err)
+		}
+		number++
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(least), "x-write+fsync")
+	b.ReportMetric(float64(least.Microseconds()), "µs/write+fsync")
+}
+
+// writeAndSync is how long the least takes that anything durable costs.
+func writeAndSync(b *testing.B) time.Duration {
+	b.Helper()
 	line, err := audit.Encode(audittest.Event(1))
 	if err != nil {
 		b.Fatal(err)
@@ -34,7 +59,39 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	least := time.Since(begin) / rounds
+	return time.Since(begin) / rounds
+}
+
+// numbered yields the first n events.
+func numbered(n int) iter.Seq[audit.Event] {
+	return func(yield func(audit.Event) bool) {
+		for i := range n {
+			if !yield(audittest.Event(i)) {
+				return
+			}
+		}
+	}
+}
+
+// large makes a log of n events without syncing each.
+func large(t testing.TB, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	cfg := config(t, dir)
+	cfg.SegmentBytes = 0
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(audit.AppendMany(log, numbered(n)), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// BenchmarkAppendTogether is BenchmarkAppend with 16 callers at once, who share their syncs.
+func BenchmarkAppendTogether(b *testing.B) {
+	least := writeAndSync(b)
 	cfg := config(b, b.TempDir())
 	cfg.SegmentBytes = 0
 	log, err := audit.Open(cfg)
@@ -42,42 +99,32 @@ func BenchmarkAppend(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	number := 0
-	for b.Loop() {
-		if err := log.Append(b.Context(), audittest.Event(number)); err != nil {
-			b.Fatal(err)
+	var number atomic.Int64
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := log.Append(b.Context(), audittest.Event(int(number.Add(1)))); err != nil {
+				b.Error(err)
+			}
 		}
-		number++
-	}
+	})
 	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(least), "x-write+fsync")
 	b.ReportMetric(float64(least.Microseconds()), "µs/write+fsync")
 }
 
-// large makes a log of n events without syncing each.
-func large(b *testing.B, n int) string {
-	b.Helper()
-	dir := b.TempDir()
-	lines := make([][]byte, 0, n)
-	var all []byte
-	file := 1
-	flush := func() {
-		write(b, dir, "0000000"+string(rune('0'+file))+".jsonl", all)
-		file++
-		all = all[:0]
+// BenchmarkEventsOfOneRun is a question by index, in a log of a million events.
+func BenchmarkEventsOfOneRun(b *testing.B) {
+	cfg := config(b, large(b, 1_000_000))
+	log, err := audit.Open(cfg)
+	if err != nil {
+		b.Fatal(err)
 	}
-	for i := range n {
-		line, err := audit.Encode(audittest.Event(i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		lines = append(lines, line)
-		if all = append(append(all, line...), '\n'); len(all) > 60<<20 {
-			flush()
+	defer log.Close()
+	for b.Loop() {
+		if got := audittest.Collect(b, log, audit.Filter{Run: "run-001234"}); len(got) != 8 {
+			b.Fatal(got)
 		}
 	}
-	flush()
-	write(b, dir, "checkpoint", sign(b, lines))
-	return dir
 }
 
 func BenchmarkOpenMillion(b *testing.B) {

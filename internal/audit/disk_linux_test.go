@@ -72,6 +72,41 @@ func TestAppendOnAFullDisk(t *testing.T) {
 	}
 }
 
+// What shared a write shares its failure, and none of it is there.
+func TestGroupOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(t, dir)
+	cfg.SegmentBytes = 1 << 20
+	log, errs := together(t, cfg, 1, 3, nil) // so that there is a file for groups
+	if err := errors.Join(append(errs, log.Close())...); err != nil {
+		t.Fatal(err)
+	}
+	var lift func()
+	log, errs = together(t, cfg, 4, 8, func() {
+		lift = limitFiles(t, uint64(len(contents(t, dir)["00000001.jsonl"])+1000)) // room for the next one, and for a part of the group
+	})
+	if errs[0] != nil {
+		t.Errorf("the one before them: %v", errs[0])
+	}
+	for i, err := range errs[1:] {
+		if !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("call %d of a group on a full disk: %v", i, err)
+		}
+	}
+	if got := bytes.Count(contents(t, dir)["00000001.jsonl"], []byte("\n")); got != 4 || log.Size() != 4 {
+		t.Errorf("%d lines, %d events, want the 4 that were taken", got, log.Size())
+	}
+	lift()
+	for i := range 9 {
+		if err := log.Append(t.Context(), audittest.Event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report := verify(t, dir, log.Checkpoint()); !report.Sound() || report.Size != 9 {
+		t.Errorf("report %+v, want 9 events", report)
+	}
+}
+
 // A process that was killed on a full disk had left an event without a checkpoint. Neither the server nor `custody status`
 // opened the log any more, though nothing was to be written.
 func TestOpensOnAFullDiskAfterAKill(t *testing.T) {

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package audit keeps the record that cannot be quietly edited: every transition is a leaf of a Merkle log whose
-// checkpoints are signed.
+// checkpoints are signed. It stands in segments: the last one grows, and each of the others has a seal, which holds its part
+// of the tree, and an index by run and by secret. Both are made from the segment, and made again when they are missing.
 //
 // Guaranteed: an event is durable, and covered by a signed checkpoint, before Append returns; (Run, Step) occurs once;
 // events keep the order in which they were appended, whatever their clocks say; a change, removal or insertion of any
-// byte before the last trusted checkpoint is found by Open and by Verify. After a crash at most one event is there
-// that nobody was told of; Open takes it up.
+// byte before the last trusted checkpoint is found by Verify. Open finds it in the last segment, and elsewhere where it changes the
+// length of a segment; whoever reads a sealed segment whole holds it against its seal, and the seals against the checkpoint. After
+// a crash at most one event is there that nobody was told of, or one group of events that were appended at the same time and whose
+// checkpoint was signed before; Open takes it up.
 //
 // Not guaranteed: whoever holds the signing key can sign another history, and whoever can write the folder can cut its
 // tail together with its checkpoint. Both show only against a checkpoint kept elsewhere (Config.Anchor, Config.Sinks,
-// VerifyConfig.Checkpoints). Where one file ends and the next begins is not covered: it carries no meaning.
+// VerifyConfig.Checkpoints). Whoever can write the folder can also make an index leave out an event, which then is not found by its
+// run or secret; Verify finds that. Where one file ends and the next begins is not covered: it carries no meaning.
 //
-// Cost: Append is one write and three fsyncs (the line, the checkpoint, its folder). Open reads and hashes the whole
-// log, since a position that was merely remembered would be one more thing to trust: 2.6 s for a million events (280 MB)
-// on one of two busy cores, and some 40 bytes of memory for each. Verify also decodes every line: 20 s on the same.
+// Cost: Append is one write and three fsyncs (the line, the checkpoint, its folder), and four for a group of calls that came at the
+// same time. Open reads the seals and the last segment, some MiB for millions of events, and keeps about a megabyte for each million
+// in memory; the first Open of a log without seals reads all of it. A question about one run or secret costs a few small reads
+// for each segment that holds it. Verify reads and decodes everything, and keeps some 40 bytes for each event.
 package audit
 
 import (
@@ -72,6 +77,8 @@ type Filter struct {
 	Result   string
 	// Since and Until bound At: from Since, before Until.
 	Since, Until time.Time
+	// Skip passes over so many of the log's first events. Match knows nothing of it.
+	Skip uint64
 }
 
 // Match reports whether f selects e.

@@ -35,7 +35,7 @@ var (
 )
 
 // FindingKind says what was found. Unsent is about another place; Uncovered is also what a crash, or an append that is
-// under way, looks like; every other kind means that the log was altered.
+// under way, looks like; Misindexed means that a file beside the log was altered; every other kind means that the log was.
 type FindingKind string
 
 const (
@@ -53,6 +53,8 @@ const (
 	Forged FindingKind = "forged"
 	// Uncovered: lines beyond the last checkpoint.
 	Uncovered FindingKind = "uncovered"
+	// Misindexed: an index leaves out, or adds to, what its segment holds, so answers about one run or secret may lack events.
+	Misindexed FindingKind = "misindexed"
 	// Unsent: a sink did not take the newest checkpoint.
 	Unsent FindingKind = "unsent"
 	// Unread: a place for checkpoints could not be asked what it keeps.
@@ -152,8 +154,6 @@ type examination struct {
 	own      checkpoint
 	// first and last are the times of the first and last event, when events were decoded.
 	first, last time.Time
-	// tailSize is the length of the last file up to its last whole line that is an event.
-	tailSize int64
 	// beyond counts events past the log's own checkpoint; torn says what follows them, "" when nothing.
 	beyond int
 	torn   string
@@ -168,17 +168,20 @@ type examination struct {
 	unfit   []checkpoint // kept by other places, and of events that the log does not have
 	covered place        // the last line that a checkpoint vouches for
 	prior   place
-	decode  bool
+	// part is the segment that is being read, unless a line of it is no event.
+	part *part
+	// bytes were read so far.
+	bytes int64
 }
 
 func (x *examination) found(kind FindingKind, where, what string, args ...any) {
 	x.findings = append(x.findings, Finding{kind, where, fmt.Sprintf(what, args...)})
 }
 
-// examine reads the whole log against its own checkpoint and others. What is wrong with the log is a finding; an error
-// means that it could not be read. decode also looks into every line, and not only at its hash.
-func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, others []checkpoint, decode bool) (*examination, error) {
-	x := &examination{tree: tree.NewEmptyRange(0), seen: map[key]struct{}{}, decode: decode}
+// examine reads the whole log, looks into every line, and holds it against its own checkpoint and others. What is wrong with the
+// log is a finding; an error means that it could not be read. progress, if any, is told how many bytes were read so far.
+func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, others []checkpoint, progress func(read int64)) (*examination, error) {
+	x := &examination{tree: tree.NewEmptyRange(0), seen: map[key]struct{}{}}
 	x.known = slices.Clone(others)
 	if own != nil {
 		x.own = *own
@@ -198,8 +201,16 @@ func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, other
 		if err != nil {
 			return nil, err
 		}
+		if line.file != x.prior.file {
+			x.indexed(folder)
+			x.part = newPart(slices.Index(files, line.file)+1, x.tree.End())
+		}
+		before := x.bytes
 		if err := x.take(line); err != nil {
 			return nil, err
+		}
+		if progress != nil && before/progressEvery != x.bytes/progressEvery {
+			progress(x.bytes)
 		}
 	}
 	for _, short := range x.known {
@@ -215,16 +226,14 @@ func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, other
 func (x *examination) take(l line) error {
 	last := l.file == x.files[len(x.files)-1]
 	within := x.tree.End() < x.own.size
-	if l.file != x.prior.file {
-		x.tailSize = 0
-	}
 	x.prior = l.place
+	x.bytes += int64(len(l.text)) + 1
 	if x.torn != "" { // something follows what was taken for a torn last line
 		x.found(Malformed, x.torn, "the line is not an event")
 		x.torn = ""
 	}
 	id, ok := keyOf(l.text)
-	if l.whole && ok && (x.decode || !within || !bytes.HasPrefix(l.text, thisSchema)) {
+	if l.whole && ok {
 		event, err := Decode(l.text)
 		if errors.Is(err, ErrNewer) {
 			x.newer = cmp.Or(x.newer, fmt.Errorf("reading audit log: %s: %w", l.place, err))
@@ -250,13 +259,22 @@ func (x *examination) take(l line) error {
 		}
 		x.seen[id] = struct{}{}
 	}
-	x.tailSize += int64(len(l.text)) + 1
-	if err := x.tree.Append(hasher.HashLeaf(l.text), nil); err != nil {
+	leaf := hasher.HashLeaf(l.text)
+	if err := x.tree.Append(leaf, nil); err != nil {
 		return fmt.Errorf("hashing audit log: %w", err)
+	}
+	if x.part != nil {
+		fits, err := x.part.add(l.text, leaf)
+		if err != nil {
+			return err
+		}
+		if !fits {
+			x.part = nil
+		}
 	}
 	if !within {
 		x.beyond++
-		root, err := x.root()
+		root, err := rootOf(x.tree)
 		if err != nil {
 			return err
 		}
@@ -271,7 +289,7 @@ func (x *examination) compare() {
 	for len(x.known) > 0 && x.known[0].size == x.tree.End() {
 		known := x.known[0]
 		x.known = x.known[1:]
-		root, err := x.root()
+		root, err := rootOf(x.tree)
 		switch fits := err == nil && bytes.Equal(root, known.root); {
 		case !fits && known.place != "":
 			x.unfit = append(x.unfit, known)
@@ -293,15 +311,20 @@ func (x *examination) fits(c checkpoint) bool {
 	return slices.ContainsFunc(x.fit, func(f checkpoint) bool { return f.from == c.from && f.size == c.size })
 }
 
-func (x *examination) root() ([]byte, error) {
-	if x.tree.End() == 0 {
-		return hasher.EmptyRoot(), nil
+// progressEvery is after how many bytes progress is told.
+const progressEvery = 16 << 20
+
+// indexed holds the index of the segment that was just read against what the segment holds. One that is missing or damaged is
+// no finding: nobody goes by it.
+func (x *examination) indexed(folder *durable.Folder) {
+	if x.part == nil || len(x.findings) > 0 {
+		return
 	}
-	root, err := x.tree.GetRootHash(nil)
-	if err != nil {
-		return nil, fmt.Errorf("hashing audit log: %w", err)
+	s := x.part.seal()
+	data, err := folder.Read(indexFile(s.number))
+	if err == nil && s.fits(data) && !bytes.Equal(data, indexOf(s, x.part.entries)) {
+		x.found(Misindexed, indexFile(s.number), "it does not name all that %s holds, so explain, run show and audit log may lack events; remove it: it is made anew", segment(s.number))
 	}
-	return root, nil
 }
 
 // absent says whether the folder holds no log at all.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	formats "github.com/transparency-dev/formats/log"
 	"golang.org/x/mod/sumdb/note"
@@ -92,6 +93,19 @@ type checkpoint struct {
 
 	place  string // the sink that keeps it, "" for the log's own and the anchor
 	signed []byte // as the sink keeps it
+}
+
+// Covers is how many events a checkpoint says that it covers, 0 when it is none. It does not verify it.
+func Covers(signed []byte) uint64 {
+	lines := bytes.SplitN(signed, []byte("\n"), 3)
+	if len(lines) < 3 {
+		return 0
+	}
+	events, err := strconv.ParseUint(string(lines[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return events
 }
 
 // readCheckpoint verifies a checkpoint. Signatures of others beside ours (witnesses) are allowed and not looked at.

@@ -20,9 +20,11 @@ import (
 
 const events = 50
 
-// logFiles leaves out the lock, which holds nothing.
+// logFiles are those that are the log: its segments and its checkpoint. The others are made from them.
 func logFiles(held map[string][]byte) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(held)), func(name string) bool { return name == "lock" })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(held)), func(name string) bool {
+		return name != "checkpoint" && !strings.HasSuffix(name, ".jsonl")
+	})
 }
 
 // linesOf returns the log's lines without their newlines.
@@ -119,6 +121,9 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 			dir := t.TempDir()
 			for name, data := range held {
 				write(t, dir, name, data)
+			}
+			if name != "checkpoint" && name != newestFile(held) { // of these a start reads the seals, where there are any
+				remove(t, dir, strings.TrimSuffix(name, "jsonl")+"seal")
 			}
 			for at := 0; at < len(held[name]); at += stride {
 				flip(t, dir, name, held[name], at)

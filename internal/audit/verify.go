@@ -23,6 +23,8 @@ type VerifyConfig struct {
 	Verifier string
 	// Checkpoints were kept elsewhere: a file on another host, a Git tag, a witness.
 	Checkpoints [][]byte
+	// Progress, if any, is told now and then how many bytes of how many were read.
+	Progress func(read, of int64)
 }
 
 // Report is what verifying found.
@@ -75,7 +77,11 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 		}
 		outside = append(outside, read)
 	}
-	x, err := examine(ctx, cfg.Folder, own, outside, true)
+	progress, err := cfg.progress()
+	if err != nil {
+		return Report{}, fmt.Errorf("verifying audit log: %w", err)
+	}
+	x, err := examine(ctx, cfg.Folder, own, outside, progress)
 	if err != nil {
 		return Report{}, fmt.Errorf("verifying audit log: %w", err)
 	}
@@ -94,6 +100,25 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 	}
 	report.trust(x, own, outside)
 	return report, nil
+}
+
+func (c VerifyConfig) progress() (func(read int64), error) {
+	if c.Progress == nil {
+		return nil, nil
+	}
+	files, _, err := segments(c.Folder)
+	if err != nil {
+		return nil, err
+	}
+	of := int64(0)
+	for _, name := range files {
+		info, err := c.Folder.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		of += info.Size()
+	}
+	return func(read int64) { c.Progress(read, of) }, nil
 }
 
 // trust names the checkpoint of the largest size that fits; one kept elsewhere before the log's own.

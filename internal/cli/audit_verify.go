@@ -94,11 +94,15 @@ func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string)
 		return fmt.Errorf("opening the record: %w", err)
 	}
 	defer func() { _ = config.Folder.Close() }()
+	progress := newProgress(a)
+	config.Progress = progress.reading
+	defer progress.clear()
 	report, err := audit.Verify(ctx, config)
 	for tries := 0; err == nil && tries < settleTries && underWay(report); tries++ {
 		pause(ctx, again)
 		report, err = audit.Verify(ctx, config)
 	}
+	progress.clear()
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,11 @@ func (g *progress) show(run server.Run, from int, waiting string) {
 		}
 		g.p.linef("%s", visible(text))
 	}
+	g.wait(waiting)
+}
+
+// wait shows what is waited for, if that is new.
+func (g *progress) wait(waiting string) {
 	if waiting == g.waiting {
 		return
 	}
@@ -44,6 +49,15 @@ func (g *progress) show(run server.Run, from int, waiting string) {
 	default:
 		g.p.linef("          waiting for %s", visible(waiting))
 	}
+}
+
+// reading shows how much of the record was read: on a terminal each percent, else each tenth.
+func (g *progress) reading(read, of int64) {
+	percent := read * 100 / max(of, 1)
+	if !g.tty {
+		percent -= percent % 10
+	}
+	g.wait(fmt.Sprintf("the record to be read: %d%% of %d MiB", percent, of>>20))
 }
 
 // clear takes the line that is overwritten away.

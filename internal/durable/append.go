@@ -5,7 +5,6 @@ package durable
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -92,7 +91,7 @@ func (a *Appender) Size() int64 { return a.size }
 func (a *Appender) Close() error { return a.file.Close() }
 
 // Reader opens a file for reading from its start.
-func (f *Folder) Reader(name string) (io.ReadCloser, error) {
+func (f *Folder) Reader(name string) (*os.File, error) {
 	if err := f.plain(name); err != nil {
 		return nil, err
 	}

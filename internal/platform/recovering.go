@@ -24,17 +24,13 @@ import (
 
 // Behind says how an authority is older than the record of what was done with it, "" when it is not. A run's last
 // transition is recorded before the journal closes it, so the last run that the record closes is, in a current
-// authority, either the last outcome or still live. The first events, as many as accepted says, tell of a state that a
-// person gave up. Cost: one reading of the whole record.
-func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error], accepted uint64) (string, error) {
+// authority, either the last outcome or still live. events are those that are to be compared: not those that tell of a state
+// that a person gave up, nor those that the authority was found to know before.
+func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (string, error) {
 	closed := map[authority.Path]authority.RunID{}
-	var read uint64
 	for event, err := range events {
 		if err != nil {
 			return "", fmt.Errorf("comparing the authority with the record: %w", err)
-		}
-		if read++; read <= accepted {
-			continue
 		}
 		switch journal.Step(event.Step) {
 		case journal.Completed, journal.Consumed, journal.Undone:

@@ -24,6 +24,18 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 	if err != nil {
 		return nil, err
 	}
+	entries, err := p.Journal.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live := slices.DeleteFunc(entries, func(entry *journal.Entry) bool {
+		return entry.Live == nil || secretName != "" && entry.Secret != secretName
+	})
+	return runsOf(events, live), nil
+}
+
+// runsOf puts runs together from their events, and from the journal of those that are live, newest first.
+func runsOf(events []audit.Event, live []*journal.Entry) []server.Run {
 	var runs []*server.Run
 	byID := map[authority.RunID]*server.Run{}
 	for _, event := range events {
@@ -53,27 +65,18 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 			run.Result, run.Ended = "undone", event.At
 		}
 	}
-	if runs, err = p.withLive(ctx, secretName, runs, byID); err != nil {
-		return nil, err
-	}
+	runs = withLive(runs, byID, live)
 	list := make([]server.Run, 0, len(runs))
 	for _, run := range slices.Backward(runs) {
 		list = append(list, *run)
 	}
-	return list, nil
+	return list
 }
 
 // withLive adds what the journal knows of the runs in hand: one that was just planned is not on record yet.
-func (p *Platform) withLive(ctx context.Context, secretName string, runs []*server.Run, byID map[authority.RunID]*server.Run) ([]*server.Run, error) {
-	entries, err := p.Journal.All(ctx)
-	if err != nil {
-		return nil, err
-	}
+func withLive(runs []*server.Run, byID map[authority.RunID]*server.Run, entries []*journal.Entry) []*server.Run {
 	for _, entry := range entries {
 		live := entry.Live
-		if live == nil || secretName != "" && entry.Secret != secretName {
-			continue
-		}
 		run := byID[live.ID]
 		if run == nil {
 			run = &server.Run{
@@ -87,20 +90,34 @@ func (p *Platform) withLive(ctx context.Context, secretName string, runs []*serv
 			run.Waiting = live.Waiting.For
 		}
 	}
-	return runs, nil
+	return runs
 }
 
-// Run implements server.Service.
+// Run implements server.Service. It costs a look-up in the record, and one entry of the journal; all entries where the run is not on
+// record yet.
 func (p *Platform) Run(ctx context.Context, id authority.RunID) (server.Run, error) {
-	runs, err := p.Runs(ctx, "")
+	events, err := p.Audit(ctx, audit.Filter{Run: id})
 	if err != nil {
 		return server.Run{}, err
 	}
-	i := slices.IndexFunc(runs, func(run server.Run) bool { return run.ID == id })
-	if i < 0 {
+	var entries []*journal.Entry
+	runs := runsOf(events, nil)
+	if len(runs) > 0 {
+		entry, err := p.Journal.Load(ctx, runs[0].Path)
+		if err != nil && !errors.Is(err, journal.ErrUnreadable) { // the status says so, and what is on record is known
+			return server.Run{}, err
+		}
+		if err == nil {
+			entries = []*journal.Entry{entry}
+		}
+	} else if entries, err = p.Journal.All(ctx); err != nil {
+		return server.Run{}, err
+	}
+	live := slices.DeleteFunc(entries, func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
+	if runs = runsOf(events, live); len(runs) == 0 {
 		return server.Run{}, missing("run", string(id))
 	}
-	return runs[i], nil
+	return runs[0], nil
 }
 
 // Abort implements server.Service.

@@ -80,7 +80,7 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 		"unreadable": {[]*journal.Entry{{Path: "app/db", Fault: journal.ErrUnreadable}}, false},
 		"missing":    {nil, true},
 	} {
-		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}), 0)
+		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}))
 		if err != nil || (behind != "") != c.behind {
 			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
 		}

@@ -85,20 +85,26 @@ func (g *grants) Refresh(ctx context.Context) bool {
 }
 
 // amend revokes, once for each start, what the record says was revoked, and puts on record what is owed to it. Its cost is one
-// reading of the record at the start, then one read of what is granted.
+// reading, at the start, of what the record holds beyond what was compared before, then one read of what is granted.
 func (g *grants) amend(ctx context.Context) error {
 	if g.parts.store == (unborn{}) {
 		return nil
 	}
 	var revoked grant.Revoked
 	if !g.amended {
-		var err error
-		if revoked, err = grant.RevokedIn(g.parts.record.Events(ctx, audit.Filter{Workflow: "operation"})); err != nil {
+		compared, err := g.parts.compared(ctx)
+		if err != nil {
+			return err
+		}
+		if revoked, err = grant.RevokedIn(g.parts.record.Events(ctx, audit.Filter{Workflow: "operation", Skip: compared})); err != nil {
 			return err
 		}
 	}
 	err := g.book.Amend(ctx, revoked)
 	g.amended = g.amended || err == nil
+	if g.amended && g.parts.current {
+		g.parts.anchor.settled.Store(true)
+	}
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +59,9 @@ type parts struct {
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
+	anchor     *anchor // nil before there is an authority
+	// current: the authority knows of all that the record says was done with it.
+	current bool
 	// displaced: the state folder's path leads to it no more.
 	displaced atomic.Bool
 	// looked yields after a look at a secret has ended.
@@ -261,12 +266,12 @@ func (p *parts) openRecord(ctx context.Context) (*audit.Log, error) {
 			return nil, err
 		}
 	}
-	anchor := &anchor{store: p.store}
-	last, err := anchor.Last(ctx)
+	p.anchor = &anchor{store: p.store}
+	last, err := p.anchor.Last(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sinks := []audit.Sink{anchor}
+	sinks := []audit.Sink{p.anchor}
 	for _, file := range p.host.Checkpoints {
 		sinks = append(sinks, checkpointFile(file))
 	}
@@ -332,8 +337,23 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	return seed, err
 }
 
-// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows.
-type anchor struct{ store authority.Documents }
+// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows. Once the
+// authority was found to know what the record says was done with it, it also notes now and then how far the record went: a
+// later start compares only what came after that.
+type anchor struct {
+	store authority.Documents
+	// settled: this process compared the authority with the whole record, and what was revoked is revoked. From then on the
+	// authority learns of each change before the record closes it.
+	settled atomic.Bool
+	noted   uint64
+}
+
+const (
+	// comparedKey is where the number of events is kept that the authority is known to know of.
+	comparedKey = "audit/compared"
+	// notedEvery bounds how many events a start compares, and how often a write is spent on it.
+	notedEvery = 10_000
+)
 
 // Name tells this place from others.
 func (a *anchor) Name() string { return "authority" }
@@ -353,8 +373,48 @@ func (a *anchor) Put(ctx context.Context, checkpoint []byte) error {
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
 		return err
 	}
-	_, err = a.store.Put(ctx, anchorKey, held.Revision, checkpoint)
-	return err
+	if _, err = a.store.Put(ctx, anchorKey, held.Revision, checkpoint); err != nil {
+		return err
+	}
+	return a.note(ctx, audit.Covers(checkpoint))
+}
+
+// note says that the authority knows of so many events. The anchor says so of at least as many: a record that lacks them does
+// not open.
+func (a *anchor) note(ctx context.Context, events uint64) error {
+	if !a.settled.Load() || events < a.noted+notedEvery {
+		return nil
+	}
+	held, err := a.store.Get(ctx, comparedKey)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return err
+	}
+	if a.noted = comparedOf(held.Data); events < a.noted+notedEvery {
+		return nil
+	}
+	if _, err := a.store.Put(ctx, comparedKey, held.Revision, strconv.AppendUint(nil, events, 10)); err != nil {
+		return err
+	}
+	a.noted = events
+	return nil
+}
+
+// comparedOf reads what note wrote; what is not that compares everything.
+func comparedOf(data []byte) uint64 {
+	events, err := strconv.ParseUint(string(data), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return events
+}
+
+// compared is how many of the record's first events the authority is known to know of.
+func (p *parts) compared(ctx context.Context) (uint64, error) {
+	held, err := p.store.Get(ctx, comparedKey)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return 0, err
+	}
+	return comparedOf(held.Data), nil
 }
 
 // behind says how the authority is older than the record, "" when it is not.
@@ -367,7 +427,13 @@ func (p *parts) behind(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return platform.Behind(known, p.record.Events(ctx, audit.Filter{}), accepted.Events)
+	compared, err := p.compared(ctx)
+	if err != nil {
+		return "", err
+	}
+	behind, err := platform.Behind(known, p.record.Events(ctx, audit.Filter{Skip: max(accepted.Events, compared)}))
+	p.current = err == nil && behind == "" && !slices.ContainsFunc(known, func(entry *journal.Entry) bool { return entry.Fault != nil })
+	return behind, err
 }
 
 // assemble builds the engines over the opened parts.

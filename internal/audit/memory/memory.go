@@ -72,7 +72,7 @@ func (l *Log) Events(ctx context.Context, filter audit.Filter) iter.Seq2[audit.E
 			return
 		}
 		l.mu.Lock()
-		events := slices.Clone(l.events)
+		events := slices.Clone(l.events[min(filter.Skip, uint64(len(l.events))):])
 		l.mu.Unlock()
 		for _, e := range events {
 			if e.Version != nil {

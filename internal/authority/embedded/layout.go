@@ -150,6 +150,8 @@ type batch struct {
 	store  *Store
 	tx     *bolt.Tx
 	ledger ledger
+	// changes counts what was put and removed.
+	changes int
 }
 
 func (s *Store) begin(tx *bolt.Tx) (*batch, error) {
@@ -157,7 +159,7 @@ func (s *Store) begin(tx *bolt.Tx) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &batch{s, tx, held}, nil
+	return &batch{store: s, tx: tx, ledger: held}, nil
 }
 
 func (b *batch) put(bucket, key, plaintext []byte) error {
@@ -170,6 +172,7 @@ func (b *batch) put(bucket, key, plaintext []byte) error {
 		b.ledger.remove(b.store.fingerprint(bucket, key, before))
 	}
 	b.ledger.add(b.store.fingerprint(bucket, key, entry))
+	b.changes++
 	return into.Put(key, entry)
 }
 
@@ -181,6 +184,7 @@ func (b *batch) remove(bucket, key []byte) (bool, error) {
 		return false, nil
 	}
 	b.ledger.remove(b.store.fingerprint(bucket, key, before))
+	b.changes++
 	return true, from.Delete(key)
 }
 

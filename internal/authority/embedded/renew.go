@@ -77,6 +77,7 @@ func (b *batch) renew(what authority.Renewal) error {
 	if err != nil {
 		return err
 	}
+	b.changes++
 	if err := b.tx.Bucket(metaBucket).Put(identityKey, sealed); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@
 // last commit's meta page is told from a commit that the crash cut short; that an entry which damage took out of the
 // tree while the store was open is missed before the next opening.
 //
-// Cost: a write is one bbolt transaction with two fsyncs; a read is a tree look-up and one decryption; Destroy and
+// Cost: a write is one bbolt transaction with two fsyncs, which writes that come while others are committed share; a read is a tree look-up and one decryption; Destroy and
 // Remove also read every free page; Open reads and checks the whole file.
 package embedded
 
@@ -117,6 +117,10 @@ type Store struct {
 	// ops is held for reading by every call, for writing by what needs the file at rest, scrub and Close, and by Renew.
 	ops    sync.RWMutex
 	closed atomic.Bool
+	// turns is held by whoever commits, for all calls that are in waiting then, which queue guards.
+	turns   sync.Mutex
+	queue   sync.Mutex
+	waiting []*waiter
 	// broken is set when memory and disk may disagree; only opening again settles what was written.
 	broken atomic.Bool
 }
@@ -187,35 +191,6 @@ func (s *Store) update(ctx context.Context, change func(*batch) error) (err erro
 	defer s.ops.RUnlock()
 	defer s.guard(&err)()
 	return s.commit(ctx, change)
-}
-
-// commit is update for a caller that holds ops.
-func (s *Store) commit(ctx context.Context, change func(*batch) error) error {
-	if err := s.ready(ctx); err != nil {
-		return err
-	}
-	number, committing := 0, false
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		if err := s.ready(ctx); err != nil { // again: the wait for the turn may have been long
-			return err
-		}
-		b, err := s.begin(tx)
-		if err != nil {
-			return err
-		}
-		if err := change(b); err != nil {
-			return err
-		}
-		number, committing = tx.ID(), true
-		return b.finish()
-	})
-	switch {
-	case errors.Is(err, errUnchanged):
-		return nil
-	case err == nil || !committing:
-		return err
-	}
-	return s.uncommitted(number, err)
 }
 
 // uncommitted sorts what a failed commit means: before the meta page, nothing was written; from there on, only the disk
