@@ -270,6 +270,7 @@ var elsewhere = map[string]string{
 	"a run that replaces it, since an older state was put back": "TestAcceptanceKeepsTheCandidateThatIsInUse",
 	"*input*, which it is computed from, to be recovered":       "TestWhatIsRecoveredWaitsForWhoItSays",
 	"proof from consumers: *consumer* the host has no":          "lint_and_serve.txtar",
+	"recovering: … the state folder may not be":                 "state_elsewhere.txtar",
 	"record: … did not take the newest checkpoint":              "lint_and_serve.txtar",
 	"record: *finding*":                                         "audit_verify.txtar",
 	"the host file *file* changed since this process read it":   "TestMachineIsWarnedOf",
