@@ -101,5 +101,9 @@ func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]stri
 	for _, need := range missing {
 		found = append(found, need.Finding())
 	}
-	return found, err
+	if err != nil {
+		return found, err
+	}
+	barred, err := p.barred(ctx, estate)
+	return append(found, barred...), err
 }

@@ -17,6 +17,8 @@ import (
 type Leftovers interface {
 	// Find returns them in the order of their names, and says where it could not look.
 	Find(ctx context.Context, estate *intent.Estate) (found []server.Leftover, unseen []string, err error)
+	// Barred returns those of them that a consumer of the estate has which may not have the value, and looks at no other file.
+	Barred(ctx context.Context, estate *intent.Estate) ([]server.Leftover, error)
 	// Withdraw removes the file, by its absolute name, if it is one of them and still is what was delivered; an error says
 	// why it is not, and then nothing was removed. With dry nothing is removed in any case. Of a folder that hangs it is
 	// not known whether the removal takes effect.
@@ -33,10 +35,24 @@ func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]stri
 	if err != nil {
 		return nil, err
 	}
+	return append(texts, ofLeftovers(found)...), nil
+}
+
+// barred are the findings about files that consumers still have which are held.
+func (p *Platform) barred(ctx context.Context, estate *intent.Estate) ([]string, error) {
+	if p.Leftovers == nil || estate == nil {
+		return nil, nil
+	}
+	found, err := p.Leftovers.Barred(ctx, estate)
+	return ofLeftovers(found), err
+}
+
+func ofLeftovers(found []server.Leftover) []string {
+	texts := make([]string, 0, len(found))
 	for _, left := range found {
 		texts = append(texts, fmt.Sprintf("%s holds %s, and %s; once nothing reads it: %s", left.File, left.Contents(), left.Why, next.Withdraw(left.File)))
 	}
-	return texts, nil
+	return texts
 }
 
 // Withdraw implements server.Service.

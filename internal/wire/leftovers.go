@@ -62,7 +62,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 			one := reader{who: fmt.Sprintf("consumer %s of %s", consumer.Name, name), barred: barred}
 			if held := wanting.consumers[name][consumer.Name]; held != "" && barred == "" {
 				one.barred = "is " + held
-				if mode, err := strconv.ParseUint(to.Mode, 8, 32); err == nil {
+				if mode, err := strconv.ParseUint(cmp.Or(to.Mode, "0600"), 8, 32); err == nil {
 					one.mode, one.owner = fs.FileMode(mode), ownerOrNobody(to)
 				}
 			}
@@ -156,6 +156,37 @@ func (l leftovers) Find(ctx context.Context, estate *intent.Estate) (found []ser
 		found = append(found, by[at])
 	}
 	return found, unseen, nil
+}
+
+// Barred implements platform.Leftovers. Its cost, where a consumer is held, is one listing of the journal, and for each such
+// consumer a small file that is read.
+func (l leftovers) Barred(ctx context.Context, estate *intent.Estate) (found []server.Leftover, err error) {
+	readers := l.readers(estate)
+	maps.DeleteFunc(readers, func(_ string, one reader) bool { return one.barred == "" })
+	if len(readers) == 0 {
+		return nil, nil
+	}
+	known, err := l.history(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range slices.Sorted(maps.Keys(readers)) {
+		folder, path, err := l.beneath(at)
+		if err != nil {
+			continue
+		}
+		one, err := outward.Do(ctx, l.calls, outward.Call{Part: leftIn(folder), Limit: leftoverLimit}, func(context.Context) (file.Leftover, error) {
+			return file.LeftoverAt(l.host.Folders[folder], path)
+		})
+		if err != nil {
+			continue // there is none, or doctor says why it cannot be seen
+		}
+		why := readers.left(one)
+		if left, ours := known.told(one, why); ours && why != "" {
+			found = append(found, left)
+		}
+	}
+	return found, nil
 }
 
 // wants reports that the file is delivered to, whatever it was delivered with.
