@@ -110,7 +110,7 @@ func (r *rig) get(path string) (int, string) {
 
 func (r *rig) status() server.Status {
 	r.t.Helper()
-	status, err := r.client.Status(context.Background())
+	status, err := r.client.Status(context.Background(), server.Filter{})
 	if err != nil {
 		r.t.Fatalf("status: %v", err)
 	}

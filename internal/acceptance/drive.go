@@ -42,7 +42,7 @@ func follow(t *testing.T, client *server.Client, delivered func(name, version st
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			if rows, err := d.client.Inventory(ctx); err == nil {
+			if rows, err := d.client.Inventory(ctx, server.Filter{}); err == nil {
 				d.keep(rows)
 			}
 			time.Sleep(followEvery)

@@ -34,7 +34,7 @@ func TestOlderAuthorityIsNotActedOn(t *testing.T) {
 
 	swap(t, folder, older)
 	r.serve()
-	status, err := r.client.Status(t.Context())
+	status, err := r.client.Status(t.Context(), server.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -205,7 +205,7 @@ func (r *rig) lastStep() string {
 // row returns one secret's inventory row.
 func (r *rig) row(name string) inventory.Row {
 	r.t.Helper()
-	rows, err := r.client.Inventory(context.Background())
+	rows, err := r.client.Inventory(context.Background(), server.Filter{})
 	if err != nil {
 		r.t.Fatalf("inventory: %v", err)
 	}

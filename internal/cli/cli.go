@@ -271,6 +271,7 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, platform *wi
 	platform.Slow = func(waited time.Duration) {
 		_, _ = fmt.Fprintf(a.err, "the server has not answered for %s: it may wait for its disk or its authority; /readyz and its log say more. Ctrl-C ends this wait\n", waited)
 	}
+	platform.Reading(a.reading())
 	return fn(ctx, platform)
 }
 

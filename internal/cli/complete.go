@@ -110,7 +110,7 @@ func (a *app) completeSecrets(c *cobra.Command, _ []string, _ string) ([]cobra.C
 	sealing := c.Name() == "seal"
 	if !sealing {
 		rows, running := heard(a, func(ctx context.Context, client *server.Client) ([]inventory.Row, error) {
-			return client.Inventory(ctx)
+			return client.Inventory(ctx, server.Filter{})
 		})
 		for _, row := range rows {
 			offer(row.Secret, row.Purpose, row.Class == "derived")
@@ -184,15 +184,16 @@ func completeFormats(c *cobra.Command, _ []string, _ string) ([]cobra.Completion
 
 // completeConsumers offers those of the secret named before, as the running server knows them.
 func (a *app) completeConsumers(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	rows, _ := heard(a, func(ctx context.Context, client *server.Client) ([]inventory.Row, error) {
-		return client.Inventory(ctx)
+		return client.Inventory(ctx, server.Filter{Secret: args[0]})
 	})
 	var found []cobra.Completion
 	for _, row := range rows {
-		if len(args) > 0 && row.Secret == args[0] {
-			for _, name := range row.Consumers {
-				found = append(found, cobra.CompletionWithDesc(name, ""))
-			}
+		for _, name := range row.Consumers {
+			found = append(found, cobra.CompletionWithDesc(name, ""))
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp

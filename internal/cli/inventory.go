@@ -13,20 +13,28 @@ import (
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
-	wide := false
+	wide, choice := false, filterOptions{}
 	cmd := &cobra.Command{
 		Use:   "inventory",
 		Short: "list secrets: whose, who depends on them, when they end",
 		Long: `Lists every secret that the estate declares, then those that the authority remembers and the estate does not declare:
-what exists, who owns it, which services depend on it, and which end when.`,
+what exists, who owns it, which services depend on it, and which end when. The options choose among them; several together choose
+what all of them do.
+
+A running server answers from what it saw when it last looked at each secret; -o json says in "looked" when that was.`,
 		Example: `  custody inventory
   custody inventory --wide
+  custody inventory --owner shop --expires-within 30d
   custody inventory -o json | jq '.[] | select(.team == "shop")'`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
+			filter, err := choice.filter()
+			if err != nil {
+				return err
+			}
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				rows, err := platform.Inventory(ctx)
+				rows, err := platform.Inventory(ctx, filter)
 				if err != nil {
 					return err
 				}
@@ -37,6 +45,7 @@ what exists, who owns it, which services depend on it, and which end when.`,
 			})
 		}),
 	}
+	choice.add(cmd)
 	cmd.Flags().BoolVar(&wide, "wide", false, "show path, origin, policy, version and dates as well")
 	return cmd
 }

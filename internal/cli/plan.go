@@ -12,17 +12,23 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	return &cobra.Command{
+	choice := filterOptions{}
+	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "say what would happen next, without doing it",
 		Long:  `Says what Custody would do next with each secret: what, why, when, and what holds it up. Nothing is changed.`,
 		Example: `  custody plan
+  custody plan --owner shop
   custody plan -o json`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
+			filter, err := choice.filter()
+			if err != nil {
+				return err
+			}
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				steps, err := platform.Plan(ctx)
+				steps, err := platform.Plan(ctx, filter)
 				if err != nil {
 					return err
 				}
@@ -33,6 +39,8 @@ func (a *app) planCommand() *cobra.Command {
 			})
 		}),
 	}
+	choice.add(cmd)
+	return cmd
 }
 
 func (p *printer) plan(steps []server.Step) {

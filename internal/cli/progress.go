@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
 )
 
 // progress shows a run as it goes, on standard error: a line for each step, and on a terminal one that is overwritten
@@ -58,6 +59,20 @@ func (g *progress) reading(read, of int64) {
 		percent -= percent % 10
 	}
 	g.wait(fmt.Sprintf("the record to be read: %d%% of %d MiB", percent, of>>20))
+}
+
+// readingAfter is how long a question may read before it says how far it is, and readingEvery how often it does so from then on.
+const readingAfter, readingEvery = 2 * time.Second, 5 * time.Second
+
+// reading shows on standard error how far a question has come that reads every secret, if that takes long.
+func (a *app) reading() func(done, of int) {
+	next := wire.Now().Add(readingAfter)
+	return func(done, of int) {
+		if now := wire.Now(); now.After(next) {
+			next = now.Add(readingEvery)
+			_, _ = fmt.Fprintf(a.err, "no server runs, so every secret is read: %d of %d\n", done, of)
+		}
+	}
 }
 
 // clear takes the line that is overwritten away.

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,11 +90,10 @@ A value that was handed over already lives in the authority; sealing another one
 func (a *app) noteHandedOver(ctx context.Context, secretName string) {
 	var rows []inventory.Row
 	err := a.ask(ctx, func(ctx context.Context, platform *wire.Connection) (err error) {
-		rows, err = platform.Inventory(ctx)
+		rows, err = platform.Inventory(ctx, server.Filter{Secret: secretName})
 		return err
 	})
-	at := slices.IndexFunc(rows, func(row inventory.Row) bool { return row.Secret == secretName })
-	if err != nil || at < 0 || rows[at].Authority != "authority" {
+	if err != nil || len(rows) != 1 || rows[0].Authority != "authority" {
 		return
 	}
 	_, _ = fmt.Fprintf(a.err, "warning: %[1]s was handed over already: the authority holds its value, and what was sealed now changes nothing there\n"+

@@ -13,18 +13,28 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	choice := filterOptions{}
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "say which phase the platform is in, and what it waits for",
 		Long: `Says which phase the platform is in, on what evidence, what the next one waits for, and who holds authority over each
-secret: Git until it was handed over, the authority from then on.`,
+secret: Git until it was handed over, the authority from then on. The options choose which secrets are listed, and whose findings.
+
+A running server answers from what it saw when it last looked at each secret, which it does every ten minutes at least. "looks"
+is shown where that was more than a minute ago, or has not happened yet. Without a server the authority and the consumers' files
+are read.`,
 		Example: `  custody status
+  custody status --findings
   custody status -o json | jq -r .standing.phase`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
+			filter, err := choice.filter()
+			if err != nil {
+				return err
+			}
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				status, err := platform.Status(ctx)
+				status, err := platform.Status(ctx, filter)
 				if err != nil {
 					return err
 				}
@@ -32,6 +42,8 @@ secret: Git until it was handed over, the authority from then on.`,
 			})
 		}),
 	}
+	choice.add(cmd)
+	return cmd
 }
 
 func (p *printer) status(s server.Status) {
@@ -48,7 +60,7 @@ func (p *printer) status(s server.Status) {
 		estate += ", since " + since
 	}
 	p.fields("platform", s.Platform, "environment", s.Environment, "phase", phase, "estate", estate,
-		"authority", s.Authority, "incarnation", s.Incarnation, "serving", serving)
+		"authority", s.Authority, "incarnation", s.Incarnation, "serving", serving, "looks", p.age(s.Oldest, s.Unlooked))
 	p.list("evidence:", s.Standing.Evidence)
 	p.list("the next phase waits for:", s.Standing.WaitsFor)
 	p.list("findings:", s.Findings)

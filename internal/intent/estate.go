@@ -21,7 +21,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +54,9 @@ type Estate struct {
 	// Files are what it was made of.
 	Files *Files
 
-	byPath  map[authority.Path]*Secret
-	byOlder map[string]*Secret
+	byPath    map[authority.Path]*Secret
+	byOlder   map[string]*Secret
+	relations *relations // nil before Relate
 }
 
 // hold notes what this machine alone gets wrong.
@@ -109,9 +109,6 @@ type Bootstrap struct {
 	Source Source
 }
 
-// SecretNames returns the names of all secrets, in order.
-func (e *Estate) SecretNames() []string { return slices.Sorted(maps.Keys(e.Secrets)) }
-
 // ByPath returns the secret whose value lives at path.
 func (e *Estate) ByPath(path authority.Path) (*Secret, bool) {
 	s, ok := e.byPath[path]
@@ -148,18 +145,6 @@ func (e *Estate) UpstreamOf(s *Secret) (v1alpha1.Upstream, bool) {
 func (e *Estate) AdminOf(u v1alpha1.Upstream) (*Secret, bool) {
 	s, ok := e.Secrets[u.Spec.AdminRef]
 	return s, ok
-}
-
-// Opens returns the names of the upstreams that the secret is the admin of, in order.
-func (e *Estate) Opens(secret string) []string {
-	var out []string
-	for name, u := range e.Upstreams {
-		if u.Spec.AdminRef == secret {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // BootstrapOf returns the encrypted document that seeds the secret, false when its origin is another.
@@ -258,6 +243,7 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 			e.byOlder[older] = s
 		}
 	}
+	e.Relate()
 	return e
 }
 

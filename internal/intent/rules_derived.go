@@ -102,20 +102,3 @@ type Dependent struct {
 	// Input is the name that its formula gives to the input.
 	Input string
 }
-
-// Dependents returns the secrets that are computed from s, in the order of names.
-func (e *Estate) Dependents(s *Secret) []Dependent {
-	var out []Dependent
-	for _, name := range e.SecretNames() {
-		derived := e.Secrets[name].Spec.Origin.Derived
-		if derived == nil {
-			continue
-		}
-		for _, input := range slices.Sorted(maps.Keys(derived.Inputs)) {
-			if derived.Inputs[input] == s.Name {
-				out = append(out, Dependent{e.Secrets[name], input})
-			}
-		}
-	}
-	return out
-}

@@ -65,22 +65,6 @@ func (c *checker) staggerRules(d *document, rotation v1alpha1.RotationSpec) {
 	}
 }
 
-// GroupOf returns the members of the secret's group, in the order of names, of which the first leads; nil when it
-// rotates alone.
-func (e *Estate) GroupOf(s *Secret) []*Secret {
-	if s.Spec.Rotation == nil || s.Spec.Rotation.Group == "" {
-		return nil
-	}
-	var members []*Secret
-	for _, name := range e.SecretNames() {
-		other := e.Secrets[name]
-		if other.Spec.Rotation != nil && other.Spec.Rotation.Group == s.Spec.Rotation.Group {
-			members = append(members, other)
-		}
-	}
-	return members
-}
-
 // GapOf returns the time that is kept between the rotations of the secret's stagger set, 0 when it has none.
 func (e *Estate) GapOf(s *Secret) time.Duration {
 	if s.Spec.Rotation == nil || s.Spec.Rotation.Stagger == nil {

@@ -2,8 +2,8 @@
 
 // Package inventory is the read model: what secrets exist, who owns each, which services depend on it, which expire and
 // when, and what is going on with each. It is built from three sources that it never changes: the estate in force, the
-// journal in the authority, and what the orchestrator last saw. Nothing in it is a value. Building it is linear in the
-// number of secrets and asks nobody outside.
+// journal in the authority, and what the orchestrator last saw. Nothing in it is a value. Building all rows is linear in the
+// number of secrets, building one costs no more with many than with few, and neither asks anybody.
 package inventory
 
 import (
@@ -69,6 +69,8 @@ type Row struct {
 	// was last tried between runs with an answer.
 	Refused string    `json:"refused,omitempty"`
 	Checked time.Time `json:"checked,omitzero"`
+	// Looked is when the last look at it ended, of the process that answers; zero where there was none.
+	Looked time.Time `json:"looked,omitzero"`
 	// ByDesign: nobody has to look at what it waits for.
 	ByDesign bool `json:"byDesign,omitempty"`
 	// Expired: its lifetime is over and nothing has replaced it.
@@ -86,79 +88,126 @@ type Dependent struct {
 	Opens []string `json:"opens,omitempty"`
 }
 
+// Seen is what the last look at a secret saw.
+type Seen struct {
+	Waiting, Drift string
+	ByDesign       bool
+	// Looked is when that look ended; zero where only files and the journal were read.
+	Looked time.Time
+}
+
+// Known is what is known of a declared secret.
+type Known struct {
+	// Entry is nil where the journal has none.
+	Entry *journal.Entry
+	// Seen is nil where nobody has looked yet.
+	Seen *Seen
+	// Unlooked: whoever looks has not looked at it yet, so it is not known whether consumers hold its value.
+	Unlooked bool
+	// Misplaced says why what lies at its path is not its own, "" when it is; see journal.Misplaced.
+	Misplaced string
+}
+
+// FirstLook is what a secret waits for that would be steady and was not looked at yet.
+const FirstLook = "the first look at it since custody serve started"
+
 // Build returns a row per declared secret, by name, then one per secret that the authority remembers but the estate no
 // longer declares.
 func Build(s Sources) []Row {
-	misplaced := s.misplaced()
-	entries := make(map[authority.Path]*journal.Entry, len(s.Entries))
+	known := make(map[authority.Path]Known, len(s.Entries))
 	for _, entry := range s.Entries {
-		entries[entry.Path] = entry
+		known[entry.Path] = Known{Entry: entry}
 	}
+	for path, state := range s.States {
+		k := known[path]
+		k.Seen = &Seen{Waiting: state.Waiting, Drift: state.Drift, ByDesign: state.ByDesign, Looked: state.Looked}
+		known[path] = k
+	}
+	misplaced := Misplaced(s.Estate, s.Entries)
+	declared := map[authority.Path]bool{}
 	var rows []Row
 	if s.Estate != nil {
 		for _, name := range s.Estate.SecretNames() {
-			declared := s.Estate.Secrets[name]
-			entry := entries[declared.Path]
-			delete(entries, declared.Path)
-			if misplaced[declared.Path] != "" {
-				rows = append(rows, held(s, declared, misplaced[declared.Path]))
-				continue
-			}
-			if entry == nil {
-				entry = &journal.Entry{Path: declared.Path}
-			}
-			rows = append(rows, row(s, declared, entry))
+			secret := s.Estate.Secrets[name]
+			declared[secret.Path] = true
+			k := known[secret.Path]
+			k.Misplaced = misplaced[secret.Path]
+			rows = append(rows, Of(s.Estate, secret, k, s.Now))
 		}
 	}
 	var undeclared []Row
-	for path, entry := range entries {
-		if entry.Fault != nil {
-			undeclared = append(undeclared, Row{Path: string(path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)})
+	for _, entry := range s.Entries {
+		if declared[entry.Path] {
 			continue
 		}
-		if !entry.Begun() {
-			continue
+		if row, is := Undeclared(s.Estate, entry, misplaced); is {
+			undeclared = append(undeclared, row)
 		}
-		if s.Estate != nil {
-			if named, ok := s.Estate.ByName(entry.Secret); ok && misplaced[named.Path] != "" {
-				continue // its row says where its history is
-			}
-		}
-		undeclared = append(undeclared, Row{
-			Secret: entry.Secret, Path: string(path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
-			Live: entry.Live, Last: entry.Last, Waiting: "a document that declares it: the estate no longer has one. To keep it, declare it again",
-		})
 	}
 	slices.SortFunc(undeclared, func(a, b Row) int { return strings.Compare(a.Path, b.Path) })
 	return append(rows, undeclared...)
 }
 
-// misplaced says why declared secrets are not the ones that the history at their paths is of.
-func (s Sources) misplaced() map[authority.Path]string {
-	if s.Estate == nil {
-		return nil
+// Undeclared is the row of an entry at a path that the estate does not declare; false where there is nothing to say of it.
+func Undeclared(estate *intent.Estate, entry *journal.Entry, misplaced map[authority.Path]string) (Row, bool) {
+	if entry.Fault != nil {
+		return Row{Path: string(entry.Path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)}, true
 	}
-	declared := make([]journal.Declared, 0, len(s.Estate.Secrets))
-	for _, secret := range s.Estate.Secrets {
-		declared = append(declared, journal.Declared{Name: secret.Name, Former: secret.Spec.FormerNames, Path: secret.Path})
+	if !entry.Begun() {
+		return Row{}, false
 	}
-	return journal.Misplaced(s.Entries, declared)
+	if estate != nil {
+		if named, ok := estate.ByName(entry.Secret); ok && misplaced[named.Path] != "" {
+			return Row{}, false // its row says where its history is
+		}
+	}
+	return Row{
+		Secret: entry.Secret, Path: string(entry.Path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
+		Live: entry.Live, Last: entry.Last, Waiting: "a document that declares it: the estate no longer has one. To keep it, declare it again",
+	}, true
 }
 
-// held is the row of a secret that is misplaced: what is known of it is declared, and its history is not shown as its own.
-func held(s Sources, declared *intent.Secret, reason string) Row {
-	r := row(s, declared, &journal.Entry{Path: declared.Path})
-	r.Waiting, r.ByDesign, r.Drift, r.Authority, r.State = reason, false, "", "authority", "held"
+// Misplaced says why declared secrets are not the ones that the history at their paths is of. Cost: linear in both.
+func Misplaced(estate *intent.Estate, entries []*journal.Entry) map[authority.Path]string {
+	if estate == nil {
+		return nil
+	}
+	declared := make([]journal.Declared, 0, len(estate.Secrets))
+	for _, secret := range estate.Secrets {
+		declared = append(declared, journal.Declared{Name: secret.Name, Former: secret.Spec.FormerNames, Path: secret.Path})
+	}
+	return journal.Misplaced(entries, declared)
+}
+
+// Of is the row of a declared secret. Of one that is misplaced only what is declared is shown: the history at its path is not its
+// own. Cost: that of its own documents and those that depend on it.
+func Of(estate *intent.Estate, declared *intent.Secret, known Known, now time.Time) Row {
+	entry := known.Entry
+	if entry == nil || known.Misplaced != "" {
+		entry = &journal.Entry{Path: declared.Path}
+	}
+	seen := Seen{}
+	if known.Seen != nil {
+		seen = *known.Seen
+	}
+	r := row(estate, declared, entry, seen, now)
+	r.Looked = seen.Looked
+	if known.Unlooked && r.State == "steady" {
+		r.Waiting, r.ByDesign, r.State = FirstLook, true, "waiting"
+	}
+	if known.Misplaced != "" {
+		r.Waiting, r.ByDesign, r.Drift, r.Authority, r.State = known.Misplaced, false, "", "authority", "held"
+	}
 	return r
 }
 
-func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
+func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, seen Seen, now time.Time) Row {
 	spec := declared.Spec
 	r := Row{
 		Secret: declared.Name, Purpose: spec.Purpose, Class: spec.Class, Path: string(declared.Path),
-		Team: spec.Owner.Team, Contact: spec.Owner.Contact, Opens: s.Estate.Opens(declared.Name),
-		Consumers: consumers(declared), Dependents: dependents(s.Estate, declared, map[string]bool{}),
-		Origin: origin(s.Estate, declared), Rotated: entry.Rotated, Live: entry.Live, Last: entry.Last,
+		Team: spec.Owner.Team, Contact: spec.Owner.Contact, Opens: estate.Opens(declared.Name),
+		Consumers: consumers(declared), Dependents: dependents(estate, declared, map[string]bool{}),
+		Origin: origin(estate, declared), Rotated: entry.Rotated, Live: entry.Live, Last: entry.Last,
 	}
 	if spec.Rotation != nil {
 		r.Upstream, r.Policy = spec.Rotation.UpstreamRef, spec.Rotation.PolicyRef
@@ -170,8 +219,7 @@ func row(s Sources, declared *intent.Secret, entry *journal.Entry) Row {
 		r.Authority, r.State, r.Waiting = "authority", "unreadable", unreadable(entry)
 		return r
 	}
-	lifetime(&r, declared, entry, JournalPolicy(s.Estate.PolicyOf(declared)), s.Now)
-	seen := s.States[declared.Path]
+	lifetime(&r, declared, entry, JournalPolicy(estate.PolicyOf(declared)), now)
 	r.Waiting, r.ByDesign, r.Drift = seen.Waiting, seen.ByDesign, seen.Drift
 	if entry.Live != nil && entry.Live.Waiting != nil && r.Waiting == "" {
 		r.Waiting, r.ByDesign = entry.Live.Waiting.For, entry.Live.Waiting.ByDesign

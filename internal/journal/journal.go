@@ -409,10 +409,13 @@ type Records interface {
 }
 
 // Journal loads and saves entries.
-type Journal struct{ records Records }
+type Journal struct {
+	records Records
+	seen    func(*Entry) // nil for nobody
+}
 
 // New returns the journal kept in records.
-func New(records Records) *Journal { return &Journal{records} }
+func New(records Records) *Journal { return &Journal{records: records} }
 
 // Load returns the entry for path; one that was never saved comes back fresh.
 func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error) {
@@ -423,7 +426,13 @@ func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error)
 	if err != nil {
 		return nil, fmt.Errorf("loading journal of %s: %w", path, err)
 	}
-	return decode(record)
+	entry, err := decode(record)
+	if err != nil {
+		j.saw(undecoded(record, err))
+		return nil, err
+	}
+	j.saw(entry)
+	return entry, nil
 }
 
 // Save stores the entry if nobody changed it since it was loaded, else ErrSuperseded. After any other error the entry
@@ -444,6 +453,7 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 		return fmt.Errorf("saving journal of %s: %w", entry.Path, err)
 	}
 	entry.revision = revision
+	j.saw(entry)
 	return nil
 }
 
@@ -474,16 +484,25 @@ func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 		}
 		entry, err := decode(record)
 		if err != nil {
-			var names struct {
-				Secret string   `json:"secret"`
-				Former []string `json:"former"`
-			}
-			_ = json.Unmarshal(record.Data, &names) // what cannot be told stays empty
-			entry = &Entry{Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: err}
+			entry = undecoded(record, err)
 		}
+		j.saw(entry)
 		entries = append(entries, entry)
 	}
 	return entries, nil
+}
+
+// undecoded stands for an entry that cannot be read, with the names that what is stored still tells.
+func undecoded(record authority.Document, fault error) *Entry {
+	var names struct {
+		Secret string   `json:"secret"`
+		Former []string `json:"former"`
+	}
+	_ = json.Unmarshal(record.Data, &names) // what cannot be told stays empty
+	return &Entry{
+		Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: fault,
+		revision: record.Revision,
+	}
 }
 
 func decode(record authority.Document) (*Entry, error) {

@@ -29,7 +29,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 		return err
 	}
 	if held != "" {
-		seen.hold(wait{reason: held, until: o.Now().Add(o.Reconcile)})
+		seen.hold(wait{reason: held, until: o.sweepAfter(s.Path, o.Now())})
 		return nil
 	}
 	if seen.pinned != seen.declared {
@@ -37,7 +37,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 			return err
 		}
 		if held != "" {
-			seen.hold(wait{reason: held, until: o.Now().Add(o.Reconcile)})
+			seen.hold(wait{reason: held, until: o.sweepAfter(s.Path, o.Now())})
 			return nil
 		}
 		seen.pinned = seen.declared
@@ -114,7 +114,7 @@ func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error 
 	if stop == nil {
 		return o.keep(ctx, s, seen)
 	}
-	held := wait{stop.For, stop.ByDesign, o.Now().Add(o.Reconcile)}
+	held := wait{stop.For, stop.ByDesign, o.sweepAfter(s.Path, o.Now())}
 	seen.hold(held)
 	if after.Current == nil {
 		return nil
@@ -346,7 +346,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	doubted := seen.doubted
 	seen.doubted = false
 	early := seen.checkAt.IsZero() || now.Before(seen.checkAt)
-	if !doubted && early && !seen.kept.IsZero() && now.Sub(seen.kept) < o.Reconcile {
+	if !doubted && early && !seen.kept.IsZero() && now.Before(seen.sweep) {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
 	}
@@ -427,7 +427,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if unchecked != nil {
 		return unchecked
 	}
-	seen.kept = now
+	seen.kept, seen.sweep = now, o.sweepAfter(s.Path, now)
 	seen.Again = o.again(ctx, s, seen)
 	return nil
 }
@@ -516,7 +516,7 @@ func suffix(text string) string {
 // next due time, and once that has passed the next opening of a maintenance window.
 func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Time {
 	now := o.Now()
-	next := now.Add(o.Reconcile)
+	next := o.sweepAfter(s.Path, now)
 	if !seen.Again.IsZero() && seen.Again.Before(next) {
 		next = seen.Again
 	}

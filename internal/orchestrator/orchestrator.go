@@ -107,13 +107,16 @@ type Config struct {
 	NewRun     func() authority.RunID
 	// MaxTimedPerHour caps what the clock alone starts; see CapTimed. 0 means 100.
 	MaxTimedPerHour int
-	// Reconcile is how often consumers are looked at when nothing else happens. 0 means 10 minutes.
+	// Reconcile is how often consumers are looked at when nothing else happens: each secret's at a time of its own. 0 means 10
+	// minutes.
 	Reconcile time.Duration
 	// Workers act on different secrets at once; those who wait for something outside are not counted. 0 means 1, in order
 	// of path.
 	Workers int
 	// Finished, when set, is told whenever a look has ended.
 	Finished func()
+	// Looked, when set, is told what a look that has ended saw, unless the secret is no longer declared.
+	Looked func(State)
 	// Stopping, when set, says that the process is to end: no other secret is begun.
 	Stopping func() bool
 	// Barred, when set, says why nothing may be seeded, rotated or delivered (the authority is recovering). It may end.
@@ -137,6 +140,7 @@ type State struct {
 	handedOver bool
 	failures   int
 	kept       time.Time         // consumers were last found right
+	sweep      time.Time         // when they are looked at next, unless something happens
 	drifted    map[string]string // how consumers were found to differ at the last look
 	owed       []audit.Event     // what is to go on record and could not yet
 	asked      map[string]bool   // the open requests that the last look knew of
@@ -167,6 +171,8 @@ type Orchestrator struct {
 	mu      sync.Mutex
 	secrets map[authority.Path]Secret
 	states  map[authority.Path]*State
+	queue   queue
+	began   time.Time   // what the queue's places are counted from
 	timed   []time.Time // starts of timed runs within the last hour
 	primed  bool
 	pruned  time.Time // when requests that were closed long ago were forgotten last
@@ -219,10 +225,12 @@ func (o *Orchestrator) Use(secrets []Secret) {
 		}
 		state := o.states[s.Path]
 		state.Secret, state.Path, state.woken, state.kept, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
+		o.schedule(s.Path)
 	}
 	for path := range o.states {
 		if _, declared := o.secrets[path]; !declared {
 			delete(o.states, path)
+			o.schedule(path)
 		}
 	}
 }
@@ -327,6 +335,7 @@ func (o *Orchestrator) Wake(path authority.Path) {
 	defer o.mu.Unlock()
 	if state := o.states[path]; state != nil {
 		state.woken = true
+		o.schedule(path)
 	}
 }
 
@@ -336,6 +345,7 @@ func (o *Orchestrator) Doubt(path authority.Path) {
 	defer o.mu.Unlock()
 	if state := o.states[path]; state != nil {
 		state.woken, state.doubted = true, true
+		o.schedule(path)
 	}
 }
 
@@ -344,8 +354,9 @@ func (o *Orchestrator) WakeAll() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.uses++ // a look that is under way tells nothing of consumers
-	for _, state := range o.states {
+	for path, state := range o.states {
 		state.woken, state.kept, state.checkAgain, state.declared = true, time.Time{}, time.Time{}, o.uses
+		o.schedule(path)
 	}
 }
 
@@ -452,57 +463,12 @@ func (o *Orchestrator) rankOf(path authority.Path) outward.Rank {
 func (o *Orchestrator) finish(path authority.Path) {
 	o.mu.Lock()
 	delete(o.busy, path)
+	o.schedule(path)
 	o.endedOne()
 	o.mu.Unlock()
 	if o.Finished != nil {
 		o.Finished()
 	}
-}
-
-// next is when the first secret's time comes, of those that nobody looks at now.
-func (o *Orchestrator) next() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := o.Now()
-	next := now.Add(o.Reconcile)
-	for path, state := range o.states {
-		switch {
-		case o.acting(path):
-		case state.woken:
-			next = now
-		case state.Again.Before(next):
-			next = state.Again
-		}
-	}
-	return next
-}
-
-// ready returns the secrets whose time has come, which were woken, or for which there is a request that the last look
-// did not know of, and takes them in hand; those that are in hand already wait for the look to end. Requests are told
-// apart by id: one that is stored late carries a time from before the look.
-func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Secret {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.pauses > 0 {
-		return nil
-	}
-	now := o.Now()
-	var work []Secret
-	for _, path := range slices.Sorted(maps.Keys(o.secrets)) {
-		state := o.states[path]
-		if o.acting(path) {
-			continue
-		}
-		unknown := slices.ContainsFunc(requests[path], func(request trigger.Request) bool { return !state.asked[request.ID] })
-		if state.woken || unknown || !now.Before(state.Again) {
-			work = append(work, o.secrets[path])
-			o.busy[path] = o.secrets[path]
-		}
-	}
-	if o.Workers > 1 {
-		slices.SortStableFunc(work, func(a, b Secret) int { return cmp.Compare(o.states[b.Path].rank, o.states[a.Path].rank) })
-	}
-	return work
 }
 
 // prime learns from the journal what earlier processes left: the timed runs that they started within the last hour, and
@@ -577,14 +543,23 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	default:
 		seen.failures = 0
 	}
+	if o.note(s.Path, &seen) && o.Looked != nil {
+		o.Looked(seen)
+	}
+}
+
+// note keeps what a look saw, and reports whether the secret is still declared.
+func (o *Orchestrator) note(path authority.Path, seen *State) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if state = o.states[s.Path]; state == nil {
-		return
+	state := o.states[path]
+	if state == nil {
+		return false
 	}
 	if state.declared != seen.declared {
 		seen.Secret, seen.declared, seen.kept = state.Secret, state.declared, time.Time{}
 	}
 	seen.woken, seen.doubted = state.woken, seen.doubted || state.doubted
-	*state = seen
+	*state = *seen
+	return true
 }

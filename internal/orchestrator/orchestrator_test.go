@@ -113,6 +113,24 @@ func (r *rig) pass(process *orchestrator.Orchestrator, d time.Duration) {
 	}
 }
 
+// wantSecond wants count secrets at their second version and the others, which are returned, at their first. Which secrets come first
+// where only some may begin is not promised.
+func (r *rig) wantSecond(count int) (others []int) {
+	r.t.Helper()
+	for i := range r.secrets {
+		switch held, err := r.store.Read(r.t.Context(), r.secrets[i].Path); {
+		case err != nil || held.ID.Number > 2:
+			r.t.Fatalf("%s is at version %d, %v", r.secrets[i].Path, held.ID.Number, err)
+		case held.ID.Number == 1:
+			others = append(others, i)
+		}
+	}
+	if len(r.secrets)-len(others) != count {
+		r.t.Fatalf("values are at versions %s, want %d at the second", r.versions(), count)
+	}
+	return others
+}
+
 // versions are the numbers of the values of record.
 func (r *rig) versions() string {
 	r.t.Helper()

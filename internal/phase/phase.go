@@ -48,6 +48,8 @@ type Facts struct {
 	Declared                               int
 	ToHandOver, ToIssue, ToMaterialize     []string
 	HandedOver, Issued, MaterializedTotals int
+	// Unlooked of those that have a value were not looked at yet since the start: what their consumers hold is not known.
+	Unlooked int
 }
 
 // Standing is the phase with its evidence.
@@ -107,7 +109,11 @@ var gates = []gate{
 	{
 		SteadyState,
 		func(f Facts) string {
-			return fmt.Sprintf("%d of %d secrets have a value of record, and their consumers hold it", f.Issued, f.Declared)
+			text := fmt.Sprintf("%d of %d secrets have a value of record, and their consumers hold it", f.Issued, f.Declared)
+			if f.Unlooked > 0 {
+				text += fmt.Sprintf(", except that %d were not looked at yet since custody serve started", f.Unlooked)
+			}
+			return text
 		},
 		func(f Facts) []string {
 			return append(append(list("handover", f.ToHandOver), list("a first value", f.ToIssue)...), list("delivery", f.ToMaterialize)...)

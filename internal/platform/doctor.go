@@ -35,7 +35,7 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 	}
 	var diagnosis server.Diagnosis
 	for _, name := range estate.SecretNames() {
-		bound, ok := p.Orchestrator.Secret(name)
+		bound, ok := p.Orchestrator.At(estate.Secrets[name].Path)
 		if !ok {
 			continue
 		}
@@ -66,7 +66,7 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 			diagnosis.Findings = append(diagnosis.Findings, name+": what its upstream says of the value of record could not be noted: "+err.Error())
 		}
 	}
-	status, err := p.Status(ctx)
+	status, err := p.survey(ctx, everything)
 	if err != nil {
 		return server.Diagnosis{}, err
 	}

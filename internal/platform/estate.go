@@ -89,6 +89,7 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 	p.askConsumers(secrets)
 	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
 	p.Orchestrator.Use(secrets)
+	p.Model.Declare(estate)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.estate, p.since, p.fault, p.unkept = estate, p.Now(), "", unkept

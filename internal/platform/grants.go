@@ -17,6 +17,8 @@ type Grants interface {
 	Refresh(ctx context.Context) bool
 	// Entries returns what is granted, and what is wrong with where that is read from.
 	Entries() (entries []grant.Entry, fault string)
+	// Known is Missing by the histories as they were read last: it asks nobody.
+	Known(estate *intent.Estate) []grant.Need
 	// Missing is what the estate asks for and is not granted.
 	Missing(ctx context.Context, estate *intent.Estate) ([]grant.Need, error)
 	Add(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
@@ -97,7 +99,13 @@ func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]stri
 	if fault != "" {
 		found = append(found, "the grants: "+fault)
 	}
-	missing, err := p.missingGrants(ctx, estate)
+	var missing []grant.Need
+	var err error
+	if p.Served() && estate != nil {
+		missing = p.Grants.Known(estate)
+	} else {
+		missing, err = p.missingGrants(ctx, estate)
+	}
 	for _, need := range missing {
 		found = append(found, need.Finding())
 	}

@@ -4,18 +4,16 @@
 // the journal, the queue and the record know. It is the server's Service. It keeps no state of its own beyond which
 // estate is in force.
 //
-// Cost: status and inventory are one listing of the journal, and without a server one read of each value and a look at each
-// consumer's file; runs and audit read the record through; doctor signs in
-// with each credential it knows (three at most a secret) and asks every consumer once.
+// Cost: where a server runs, status, inventory, plan and the summary ask nobody: they are put together from what looks saw.
+// Without one they are one listing of the journal, one read of each value and a look at each consumer's file. Runs and audit read
+// the record through; doctor signs in with each credential it knows (three at most a secret) and asks every consumer once.
 package platform
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,9 +24,9 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/phase"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
@@ -58,8 +56,10 @@ type Config struct {
 	Clock             *trigger.Clock
 	Record            Record
 	Orchestrator      *orchestrator.Orchestrator
-	Now               func() time.Time
-	NewRun            func() authority.RunID
+	// Model is what is known of each secret. It is told of every entry that is read or written; nil makes one.
+	Model  *model.Model
+	Now    func() time.Time
+	NewRun func() authority.RunID
 	// Grants are what the operator granted.
 	Grants Grants
 	// Load reads and checks the estate, and Bind makes what acting on it needs.
@@ -96,6 +96,8 @@ type Platform struct {
 
 	woken   chan struct{}
 	summary atomic.Pointer[Summary]
+	// Reading, when set, is told how far a question that reads every secret has come.
+	Reading func(done, of int)
 
 	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
 	reloading  sync.Mutex
@@ -123,6 +125,15 @@ var _ server.Service = (*Platform)(nil)
 
 // New returns a platform with no estate in force; Reload puts one in force.
 func New(config Config) *Platform {
+	if config.Model == nil {
+		config.Model = model.New()
+		if config.Journal != nil {
+			config.Journal = config.Journal.Watch(config.Model.Saw)
+		}
+	}
+	if config.Orchestrator != nil {
+		config.Orchestrator.Looked = config.Model.Looked
+	}
 	return &Platform{Config: config, woken: make(chan struct{}, 1), behind: config.Behind}
 }
 
@@ -149,11 +160,19 @@ func (p *Platform) Fault() string {
 	return p.fault
 }
 
-// Serving marks that a server answers for the platform.
+// Serving marks that a server answers for the platform, and that ticks look at every secret from now on.
 func (p *Platform) Serving() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.serving = true
+	p.Model.Serve()
+}
+
+// Served reports whether a server answers for the platform.
+func (p *Platform) Served() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.serving
 }
 
 func (p *Platform) inForce() (*intent.Estate, error) {
@@ -163,259 +182,6 @@ func (p *Platform) inForce() (*intent.Estate, error) {
 		return nil, &server.Problem{Class: server.Refused, Text: "no estate is in force: " + p.fault, Hint: "run `custody lint` and mend what it says"}
 	}
 	return p.estate, nil
-}
-
-// Status implements server.Service.
-func (p *Platform) Status(ctx context.Context) (server.Status, error) {
-	rows, err := p.Inventory(ctx)
-	if err != nil {
-		return server.Status{}, err
-	}
-	p.mu.Lock()
-	status := server.Status{
-		Platform: p.Name, Environment: p.Environment, Authority: p.AuthorityType,
-		Incarnation: string(p.Authority.Incarnation()), Secrets: rows, EstateSince: p.since, Serving: p.serving,
-	}
-	fault, estate, unkept := p.fault, p.estate, p.unkept
-	p.mu.Unlock()
-	facts := phase.Facts{
-		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering(),
-	}
-	if estate != nil {
-		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
-		facts.RootRecipients, facts.Documents = len(estate.Platform.Spec.RootRecipients), len(estate.Bootstrap)
-	}
-	for _, row := range rows {
-		p.gather(ctx, row, &facts)
-		status.Findings = append(status.Findings, findings(row)...)
-		if found := ahead(row, p.Now()); found != "" {
-			status.Findings = append(status.Findings, found)
-		}
-	}
-	status.Standing = phase.Of(facts)
-	if why := p.Recovering(); why != "" {
-		status.Findings = append(append(status.Findings, "recovering: "+why), p.olderGrants()...)
-	}
-	if p.Machine != nil {
-		status.Findings = append(status.Findings, p.Machine()...)
-	}
-	if unkept != "" {
-		status.Findings = append(status.Findings, "no copy of the estate in force could be kept: "+unkept)
-	}
-	if fault != "" {
-		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault+"; "+next.Lint()+" says all that is wrong with it")
-	}
-	for _, finding := range p.Record.Findings() {
-		status.Findings = append(status.Findings, "record: "+finding.String()+"; "+next.VerifyRecord()+" looks at all of it")
-	}
-	ungranted, err := p.ungranted(ctx, estate)
-	status.Findings = append(status.Findings, ungranted...)
-	for _, fault := range p.Queue.Faults() {
-		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
-	}
-	if jump, err := p.Clock.Check(ctx); err == nil && jump != "" {
-		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
-	}
-	return status, err
-}
-
-// Summary is a status as it was.
-type Summary struct {
-	server.Status
-
-	At time.Time
-}
-
-// Summarise puts a summary together; see Summary. It costs what Status does.
-func (p *Platform) Summarise(ctx context.Context) error {
-	at := p.Now()
-	status, err := p.Status(ctx)
-	if err == nil {
-		p.summary.Store(&Summary{status, at})
-	}
-	return err
-}
-
-// Summary returns the newest summary, nil before the first. It asks nothing.
-func (p *Platform) Summary() *Summary { return p.summary.Load() }
-
-func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.Facts) {
-	if row.State == "undeclared" {
-		return
-	}
-	facts.Declared++
-	switch row.Authority {
-	case "git":
-		facts.ToHandOver = append(facts.ToHandOver, row.Secret)
-		if p.Readable(ctx, row.Secret) != nil {
-			facts.Unreadable = append(facts.Unreadable, row.Secret)
-		}
-	case "nobody":
-		facts.ToIssue = append(facts.ToIssue, row.Secret)
-	default:
-		facts.Issued++
-		if strings.HasPrefix(row.Origin, "bootstrap ") {
-			facts.HandedOver++
-		}
-		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over" || row.State == "held") && len(row.Consumers) > 0 {
-			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
-		}
-	}
-}
-
-// findings are what a person must look at. What only takes its time is none.
-func findings(row inventory.Row) []string {
-	var found []string
-	if row.Expired {
-		found = append(found, fmt.Sprintf("%s expired at %s (%s); %s", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy, replaces(row)))
-	}
-	if row.Waiting != "" && !row.ByDesign {
-		found = append(found, row.Secret+" waits for "+row.Waiting)
-	}
-	if row.Refused != "" && row.Live == nil {
-		found = append(found, row.Secret+": "+row.Refused)
-	}
-	if row.Drift != "" {
-		found = append(found, row.Secret+": "+row.Drift)
-	}
-	return found
-}
-
-// replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.
-func replaces(row inventory.Row) string {
-	switch {
-	case row.Waiting != "" || row.Live != nil || row.Refused != "":
-		return "what it waits for is said apart: " + next.Explain(row.Secret)
-	case row.Class == "derived":
-		return "it is computed anew with its inputs: " + next.Explain(row.Secret)
-	case row.Upstream == "" && row.Origin != "generated":
-		return "hand in a new value: " + next.Supply(row.Secret)
-	}
-	return "replace it: " + next.Rotate(row.Secret)
-}
-
-// Inventory implements server.Service.
-func (p *Platform) Inventory(ctx context.Context) ([]inventory.Row, error) {
-	entries, err := p.Journal.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	states, err := p.states(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return inventory.Build(inventory.Sources{Estate: p.Estate(), Entries: entries, States: states, Now: p.Now()}), nil
-}
-
-// states are what the orchestrator last saw. Without a server, what this process has not looked at is glimpsed.
-func (p *Platform) states(ctx context.Context) (map[authority.Path]orchestrator.State, error) {
-	states := p.Orchestrator.States()
-	p.mu.Lock()
-	serving := p.serving
-	p.mu.Unlock()
-	if serving {
-		return states, nil
-	}
-	for _, s := range p.Orchestrator.Secrets() {
-		if !states[s.Path].Looked.IsZero() {
-			continue
-		}
-		ask, cancel := context.WithTimeout(ctx, askTimeout)
-		seen, err := p.Orchestrator.Glimpse(ask, s)
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		states[s.Path] = seen
-	}
-	return states, nil
-}
-
-// Explain implements server.Service.
-func (p *Platform) Explain(ctx context.Context, secretName string) (server.Explanation, error) {
-	if estate := p.Estate(); estate != nil {
-		if s, ok := estate.ByName(secretName); ok {
-			secretName = s.Name
-		}
-	}
-	rows, err := p.Inventory(ctx)
-	if err != nil {
-		return server.Explanation{}, err
-	}
-	i := slices.IndexFunc(rows, func(row inventory.Row) bool { return row.Secret == secretName || row.Path == secretName })
-	if i < 0 {
-		return server.Explanation{}, missing("secret", secretName)
-	}
-	explanation := server.Explanation{Row: rows[i], Next: inventory.Next(rows[i], p.Now())}
-	if rows[i].State == "held" {
-		return explanation, nil // what lies at its path may be another secret's
-	}
-	entry, err := p.Journal.Load(ctx, authority.Path(rows[i].Path))
-	if err != nil {
-		return server.Explanation{}, err
-	}
-	explanation.Enforced = entry.Policy
-	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
-		explanation.Fields = held.Value.Names()
-	}
-	run := authority.RunID("")
-	if entry.Last != nil {
-		run = entry.Last.Run
-	}
-	if entry.Live != nil {
-		run = entry.Live.ID
-	}
-	if run != "" {
-		explanation.Events, err = p.Audit(ctx, audit.Filter{Run: run})
-	}
-	return explanation, err
-}
-
-func missing(what, name string) error {
-	return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("no %s is called %q", what, name), Hint: "see what there is with `custody inventory` and `custody run list`"}
-}
-
-// Plan implements server.Service: what would happen now, and the next thing the clock would start for each secret.
-func (p *Platform) Plan(ctx context.Context) ([]server.Step, error) {
-	rows, err := p.Inventory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	open, err := p.Queue.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var steps []server.Step
-	for _, row := range rows {
-		bound, _ := p.Orchestrator.Secret(row.Secret)
-		step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken)}
-		asked := slices.IndexFunc(open, func(request trigger.Request) bool { return string(request.Path) == row.Path })
-		switch {
-		case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
-			continue
-		case row.State == "held":
-			step.What, step.Why = "nothing", "its document does not fit its history"
-		case row.Authority == "git":
-			step.What, step.Why = "hand over", "declared as "+row.Origin
-		case row.Live != nil:
-			step.What, step.Why = "continue run "+string(row.Live.ID)+" from "+string(row.Live.Step), row.Live.Trigger.Reason
-		case row.Authority == "nobody":
-			step.What, step.Why = "make the first value", "never issued"
-		case asked >= 0:
-			step.What, step.Why = "rotate", "asked for by "+open[asked].By+": "+open[asked].Reason
-		case !row.Due.IsZero():
-			step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
-		case row.Waiting != "" && !row.ByDesign:
-			step.What, step.Why = "go on", "it waits"
-		case row.Refused != "":
-			step.What, step.Why = "nothing", row.Refused
-		default:
-			continue
-		}
-		steps = append(steps, step)
-	}
-	slices.SortStableFunc(steps, func(a, b server.Step) int { return a.When.Compare(b.When) })
-	return steps, nil
 }
 
 // Rotate implements server.Service.

@@ -40,8 +40,9 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 // ungrantedAll is a platform whose operator has granted nothing.
 type ungrantedAll struct{ Grants }
 
-func (ungrantedAll) Refresh(context.Context) bool     { return false }
-func (ungrantedAll) Entries() ([]grant.Entry, string) { return nil, "" }
+func (ungrantedAll) Refresh(context.Context) bool      { return false }
+func (ungrantedAll) Entries() ([]grant.Entry, string)  { return nil, "" }
+func (ungrantedAll) Known(*intent.Estate) []grant.Need { return nil }
 func (ungrantedAll) Missing(context.Context, *intent.Estate) ([]grant.Need, error) {
 	return nil, nil
 }
@@ -77,7 +78,7 @@ func TestFindingsWantAPerson(t *testing.T) {
 	}
 	var got []string
 	for _, row := range rows {
-		got = append(got, findings(row)...)
+		got = append(got, findings(row, time.Time{})...)
 	}
 	want := []string{
 		"stuck waits for a person: the pending entry of this run is gone",

@@ -80,14 +80,14 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-// Status returns the platform's status.
-func (c *Client) Status(ctx context.Context) (status Status, err error) {
-	return status, c.get(ctx, "/v1/status", &status)
+// Status returns the platform's status, with the secrets that the filter takes.
+func (c *Client) Status(ctx context.Context, filter Filter) (status Status, err error) {
+	return status, c.get(ctx, "/v1/status"+filter.query(), &status)
 }
 
-// Inventory returns all secrets.
-func (c *Client) Inventory(ctx context.Context) (rows []inventory.Row, err error) {
-	return rows, c.get(ctx, "/v1/inventory", &rows)
+// Inventory returns the secrets that the filter takes.
+func (c *Client) Inventory(ctx context.Context, filter Filter) (rows []inventory.Row, err error) {
+	return rows, c.get(ctx, "/v1/inventory"+filter.query(), &rows)
 }
 
 // Explain returns all about one secret.
@@ -95,9 +95,9 @@ func (c *Client) Explain(ctx context.Context, secretName string) (e Explanation,
 	return e, c.get(ctx, "/v1/inventory/"+url.PathEscape(secretName), &e)
 }
 
-// Plan returns what would happen next.
-func (c *Client) Plan(ctx context.Context) (steps []Step, err error) {
-	return steps, c.get(ctx, "/v1/plan", &steps)
+// Plan returns what would happen next with the secrets that the filter takes.
+func (c *Client) Plan(ctx context.Context, filter Filter) (steps []Step, err error) {
+	return steps, c.get(ctx, "/v1/plan"+filter.query(), &steps)
 }
 
 // Rotate submits a request.

@@ -25,7 +25,7 @@ func TestServerThatDoesNotAnswerIsNotWaitedForForEver(t *testing.T) {
 		ask  func(context.Context, *Client) error
 		want string
 	}{
-		"a question": {func(ctx context.Context, c *Client) error { _, err := c.Status(ctx); return err }, "nothing came for"},
+		"a question": {func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, Filter{}); return err }, "nothing came for"},
 		"a change":   {func(ctx context.Context, c *Client) error { return c.ConfirmClock(ctx) }, "what was asked for may still be done"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestServerThatDoesNotAnswerIsNotWaitedForForEver(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := Dial(socket).Status(ctx); err == nil || strings.Contains(err.Error(), "nothing came") {
+		if _, err := Dial(socket).Status(ctx, Filter{}); err == nil || strings.Contains(err.Error(), "nothing came") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
@@ -78,12 +80,35 @@ func Handler(service Service) http.Handler {
 			answer(w, result, err)
 		})
 	}
-	get("/v1/status", func(r *http.Request) (any, error) { return service.Status(r.Context()) })
-	get("/v1/inventory", func(r *http.Request) (any, error) { return service.Inventory(r.Context()) })
+	get("/v1/status", func(r *http.Request) (any, error) {
+		filter, err := filterOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return service.Status(r.Context(), filter)
+	})
+	mux.HandleFunc("GET /v1/inventory", func(w http.ResponseWriter, r *http.Request) {
+		filter, err := filterOf(r)
+		var rows iter.Seq[inventory.Row]
+		if err == nil {
+			rows, err = service.Inventory(r.Context(), filter)
+		}
+		if err != nil {
+			answer(w, nil, err)
+			return
+		}
+		stream(w, rows)
+	})
 	get("/v1/inventory/{secret}", func(r *http.Request) (any, error) {
 		return service.Explain(r.Context(), r.PathValue("secret"))
 	})
-	get("/v1/plan", func(r *http.Request) (any, error) { return service.Plan(r.Context()) })
+	get("/v1/plan", func(r *http.Request) (any, error) {
+		filter, err := filterOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return service.Plan(r.Context(), filter)
+	})
 	get("/v1/runs", func(r *http.Request) (any, error) { return service.Runs(r.Context(), r.FormValue("secret")) })
 	get("/v1/runs/{run}", func(r *http.Request) (any, error) {
 		return service.Run(r.Context(), authority.RunID(r.PathValue("run")))

@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -24,10 +25,12 @@ import (
 
 // Service is what can be asked of a running platform. By names who asks, as the operating system knows them.
 type Service interface {
-	Status(ctx context.Context) (Status, error)
-	Inventory(ctx context.Context) ([]inventory.Row, error)
+	// Status has the rows and the findings of those secrets alone that the filter takes. All else in it is of the whole.
+	Status(ctx context.Context, filter Filter) (Status, error)
+	// Inventory yields rows as they were when it was called.
+	Inventory(ctx context.Context, filter Filter) (iter.Seq[inventory.Row], error)
 	Explain(ctx context.Context, secretName string) (Explanation, error)
-	Plan(ctx context.Context) ([]Step, error)
+	Plan(ctx context.Context, filter Filter) ([]Step, error)
 	// Rotate submits a request, durable before it returns; a repeated id changes nothing.
 	Rotate(ctx context.Context, by string, ask RotateRequest) (trigger.Request, error)
 	Runs(ctx context.Context, secretName string) ([]Run, error)
@@ -73,6 +76,10 @@ type Status struct {
 	Findings []string        `json:"findings,omitempty"`
 	Secrets  []inventory.Row `json:"secrets"`
 	Serving  bool            `json:"serving"`
+	// Oldest is when the secret was looked at whose last look is the longest ago, and Unlooked how many were not looked at since
+	// the server started. Without a server everything is as it was when the question was asked.
+	Oldest   time.Time `json:"oldest,omitzero"`
+	Unlooked int       `json:"unlooked,omitempty"`
 }
 
 // Explanation is all about one secret.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -39,6 +40,7 @@ type Clock struct {
 	state    clockState
 	durable  bool // the jump in state is in the record
 	revision authority.Revision
+	told     atomic.Pointer[string] // what Check said last
 }
 
 type clockState struct {
@@ -52,10 +54,19 @@ func NewClock(records Records, now func() time.Time, steady func() time.Duration
 	return &Clock{records: records, now: now, steady: steady}
 }
 
+// Told is what Check said last, "" before it was called. It asks nothing and waits for nothing.
+func (c *Clock) Told() string {
+	if told := c.told.Load(); told != nil {
+		return *told
+	}
+	return ""
+}
+
 // Check returns "" while the clock can be believed, else what happened to it.
 func (c *Clock) Check(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.tell()
 	wall, at := c.now(), c.steady()
 	if !c.started || c.durable { // another process may have confirmed the time
 		if err := c.load(ctx); err != nil {
@@ -90,6 +101,7 @@ func (c *Clock) Check(ctx context.Context) (string, error) {
 func (c *Clock) Confirm(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.tell()
 	if err := c.load(ctx); err != nil {
 		return err
 	}
@@ -102,6 +114,12 @@ func (c *Clock) Confirm(ctx context.Context) error {
 		return fmt.Errorf("confirming the clock: another process noted meanwhile that %s; confirm again", c.state.Jump)
 	}
 	return nil
+}
+
+// tell keeps what Told says. The caller holds the lock.
+func (c *Clock) tell() {
+	jump := c.state.Jump
+	c.told.Store(&jump)
 }
 
 func (c *Clock) load(ctx context.Context) error {

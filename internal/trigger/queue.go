@@ -80,6 +80,7 @@ type Queue struct {
 
 	mu     sync.Mutex
 	faults []string
+	known
 }
 
 // New returns the queue kept in records.
@@ -114,6 +115,7 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 			return Request{}, err
 		}
 	}
+	q.note(func(open []Request) []Request { return append(without(open, request.ID), request) })
 	return request, q.record.Append(ctx, audit.Event{
 		Run: authority.RunID("request-" + request.ID), Step: "requested", Workflow: "request",
 		Secret: request.Secret, Path: request.Path, By: request.By, Reason: request.Reason, Result: "ok", At: q.now(),
@@ -123,6 +125,7 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 // Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
 // of Submit that lands after that is cleared away. One that cannot be decoded is left alone, and Faults says so.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
+	changes := q.changed()
 	requests := []Request{}
 	var faults []string
 	defer func() {
@@ -150,6 +153,7 @@ func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 			}
 		}
 	}
+	q.listed(requests, changes)
 	return requests, nil
 }
 
@@ -181,6 +185,7 @@ func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error
 	if _, err := q.records.Put(ctx, donePrefix+id, 0, data); err != nil && !errors.Is(err, authority.ErrConflict) {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
+	q.note(func(open []Request) []Request { return without(open, id) })
 	if err := q.records.Delete(ctx, OpenPrefix+id, open.Revision); err != nil {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}

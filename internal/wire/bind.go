@@ -23,7 +23,6 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
-	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/orchestrator"
@@ -47,13 +46,16 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 		}
 		secrets = append(secrets, bound)
 	}
+	at := map[authority.Path]int{}
+	for i, s := range secrets {
+		at[s.Path] = i
+	}
 	for _, s := range secrets {
 		if s.Group == nil {
 			continue
 		}
 		for i, member := range s.Group.Members {
-			other := slices.IndexFunc(secrets, func(o orchestrator.Secret) bool { return o.Path == member.Path })
-			s.Group.Members[i].Upstream = secrets[other].Upstream
+			s.Group.Members[i].Upstream = secrets[at[member.Path]].Upstream
 		}
 	}
 	return secrets, nil
@@ -104,7 +106,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	}
 	bound.Opens = p.opens(estate, declared, wanting)
 	if len(estate.Opens(declared.Name)) > 0 {
-		bound.Escrow = &escrow{state: p.state, recipients: p.rootsGranted(estate), journal: journal.New(p.values)}
+		bound.Escrow = &escrow{state: p.state, recipients: p.rootsGranted(estate), journal: p.entries()}
 	}
 	if bound.Handover != nil {
 		bound.Handover.Server = bound.Server
@@ -160,7 +162,7 @@ func (p *parts) consumers(estate *intent.Estate, declared *intent.Secret, wantin
 		}
 		adapter := &derivation.Dependent{
 			Secret: dependent.Name, Path: dependent.Path, Input: dependent.Input,
-			Authority: p.values, Journal: journal.New(p.values), Wake: func(path authority.Path) { p.platform.Orchestrator.Wake(path) },
+			Authority: p.values, Journal: p.entries(), Wake: func(path authority.Path) { p.platform.Orchestrator.Wake(path) },
 			Calls: p.calls,
 		}
 		for _, consumer := range theirs {

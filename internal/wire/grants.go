@@ -20,7 +20,6 @@ import (
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
-	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
 )
 
@@ -47,6 +46,7 @@ type grants struct {
 	uncopied bool
 	file     []byte
 	fault    string
+	answered *answeredNeeds
 	// recovering says why nothing may be changed; see platform.Platform.Recovering.
 	recovering func() string
 	// pause is the time between two looks at a file that changed.
@@ -224,6 +224,31 @@ func (w wanting) uses(estate *intent.Estate, upstreamName string) bool {
 	return false
 }
 
+// Known implements platform.Grants. It is linear in the estate where that, what is granted or where values may be known is
+// another than when it was called last.
+func (g *grants) Known(estate *intent.Estate) []grant.Need {
+	entries, _ := g.Entries()
+	g.mu.Lock()
+	k := g.answered
+	g.mu.Unlock()
+	if placed := g.parts.model.Placed(); k == nil || k.estate != estate || k.placed != placed || !slices.Equal(k.entries, entries) {
+		places, placed := g.parts.model.Places()
+		k = &answeredNeeds{estate, placed, entries, grant.Missing(estate, g.set(), places)}
+		g.mu.Lock()
+		g.answered = k
+		g.mu.Unlock()
+	}
+	return k.missing
+}
+
+// answeredNeeds are what Known answered last, and what that was of.
+type answeredNeeds struct {
+	estate  *intent.Estate
+	placed  uint64
+	entries []grant.Entry
+	missing []grant.Need
+}
+
 // Missing implements platform.Grants. It costs one listing of the journal.
 func (g *grants) Missing(ctx context.Context, estate *intent.Estate) ([]grant.Need, error) {
 	if err := g.look(ctx); err != nil {
@@ -234,7 +259,7 @@ func (g *grants) Missing(ctx context.Context, estate *intent.Estate) ([]grant.Ne
 
 // look takes up what the histories name.
 func (g *grants) look(ctx context.Context) error {
-	entries, err := journal.New(g.parts.values).All(ctx)
+	entries, err := g.parts.entries().All(ctx)
 	if err != nil {
 		return fmt.Errorf("finding out where values may be known: %w", err)
 	}

@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// summaryEvery is how often what the metrics say is put together when nothing happens, summaryGap the least time between two.
+	// summaryEvery is how often what the metrics say is put together when nothing happens, summaryGap the least time between two,
+	// which is summaryShare times as long as one took where that is longer.
 	summaryEvery = 30 * time.Second
 	summaryGap   = 5 * time.Second
+	summaryShare = 20
 	summaryLimit = time.Minute
 )
 
@@ -26,6 +28,7 @@ const (
 // is everybody on the machine, must not be able to have documents decrypted and the journal read.
 func (p *parts) watchStatus(stop context.Context) {
 	for stop.Err() == nil {
+		began := Now()
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the summary", Limit: summaryLimit}, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, p.platform.Summarise(ctx)
 		})
@@ -34,7 +37,7 @@ func (p *parts) watchStatus(stop context.Context) {
 		}
 		select {
 		case <-stop.Done():
-		case <-time.After(summaryGap):
+		case <-time.After(max(summaryGap, summaryShare*Now().Sub(began))):
 		}
 		select {
 		case <-stop.Done():
@@ -88,24 +91,22 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		ready = 1
 	}
 	gauge(readyDesc, ready)
-	status := c.platform.Summary()
-	if status == nil {
+	summary := c.platform.Summary()
+	if summary == nil {
 		return
 	}
-	gauge(summaryDesc, float64(status.At.Unix()))
-	gauge(phaseDesc, float64(status.Standing.Phase))
-	gauge(findingsDesc, float64(len(status.Findings)))
-	states := map[string]int{}
-	for _, row := range status.Secrets {
-		states[row.State]++
-		if !row.Expires.IsZero() {
-			gauge(expiryDesc, float64(row.Expires.Unix()), row.Secret)
+	gauge(summaryDesc, float64(summary.At.Unix()))
+	gauge(phaseDesc, float64(summary.Phase))
+	gauge(findingsDesc, float64(summary.Findings))
+	for _, secret := range summary.Ends {
+		if !secret.Expires.IsZero() {
+			gauge(expiryDesc, float64(secret.Expires.Unix()), secret.Secret)
 		}
-		if !row.Rotated.IsZero() {
-			gauge(rotatedDesc, float64(row.Rotated.Unix()), row.Secret)
+		if !secret.Rotated.IsZero() {
+			gauge(rotatedDesc, float64(secret.Rotated.Unix()), secret.Secret)
 		}
 	}
-	for state, count := range states {
+	for state, count := range summary.States {
 		gauge(secretsDesc, float64(count), state)
 	}
 }

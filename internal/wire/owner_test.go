@@ -91,7 +91,7 @@ func TestAskingMakesNoState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := platform.Status(t.Context()); err != nil {
+	if _, err := platform.Status(t.Context(), server.Filter{}); err != nil {
 		t.Error(err)
 	}
 	if err := platform.Close(); err != nil {

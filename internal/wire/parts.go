@@ -29,6 +29,7 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
@@ -56,6 +57,7 @@ type parts struct {
 	seeds      *seeds
 	estates    *estates
 	grants     *grants
+	model      *model.Model // nil keeps nothing
 	steps      *steps
 	closers    []func() error
 	stopping   atomic.Bool
@@ -96,7 +98,7 @@ func (p *parts) Close() error {
 // open opens the authority, the record and the engines, as the user that runs the platform: see runBy. An authority that
 // never was, and its folder, are made if initialise says so; else what can be told without it can still be asked.
 func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
-	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log), looked: make(chan struct{}, 1)}
+	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log), looked: make(chan struct{}, 1), model: model.New()}
 	if absolute, err := filepath.Abs(o.HostFile); err == nil {
 		p.hostFile = absolute
 	}
@@ -419,7 +421,7 @@ func (p *parts) compared(ctx context.Context) (uint64, error) {
 
 // behind says how the authority is older than the record, "" when it is not.
 func (p *parts) behind(ctx context.Context) (string, error) {
-	known, err := journal.New(p.store).All(ctx)
+	known, err := p.watched(journal.New(p.store)).All(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -447,7 +449,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	record := boundedRecord{p.record, p.calls}
 	started := Now()
 	steady := func() time.Duration { return time.Since(started) }
-	entries := journal.New(p.values)
+	entries := p.entries()
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
 	p.grants = &grants{
@@ -481,17 +483,31 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
-		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Now: Now, NewRun: newRun,
+		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine,
 		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {
+			if p.platform.Served() { // nobody who asks a question has documents decrypted
+				return p.seeds.last(secretName)
+			}
 			_, err := p.seeds.Value(ctx, secretName)
 			return err
 		},
 	})
 	return nil
 }
+
+// watched has the model told of what the journal reads and writes.
+func (p *parts) watched(j *journal.Journal) *journal.Journal {
+	if p.model == nil {
+		return j
+	}
+	return j.Watch(p.model.Saw)
+}
+
+// entries are the journal over the opened authority.
+func (p *parts) entries() *journal.Journal { return p.watched(journal.New(p.values)) }
 
 // finished tells whoever waits for it that a look at a secret has ended.
 func (p *parts) finished() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"custody.dev/custody/internal/bootstrap"
 	"custody.dev/custody/internal/root"
@@ -19,10 +20,39 @@ type seeds struct {
 	parts *parts
 	// known are the public keys that were there when changed last looked.
 	known string
+
+	mu sync.Mutex
+	// faults say why documents could not be read when somebody last tried, by secret.
+	faults map[string]error
+}
+
+// last says why the document of the secret could not be read when somebody last tried, nil when it could or nobody did. It reads
+// nothing.
+func (s *seeds) last(secretName string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults[secretName]
+}
+
+func (s *seeds) note(secretName string, fault error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults == nil {
+		s.faults = map[string]error{}
+	}
+	if s.faults[secretName] = fault; fault == nil {
+		delete(s.faults, secretName)
+	}
 }
 
 // Value implements handover.Source.
 func (s *seeds) Value(ctx context.Context, secretName string) (secret.Value, error) {
+	v, err := s.read(ctx, secretName)
+	s.note(secretName, err)
+	return v, err
+}
+
+func (s *seeds) read(ctx context.Context, secretName string) (secret.Value, error) {
 	identities, err := s.identities()
 	if err != nil {
 		return secret.Value{}, err

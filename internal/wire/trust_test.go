@@ -91,7 +91,7 @@ func TestSomebodyElseListensInTheStateFolder(t *testing.T) {
 	}
 	_, err := Connect(t.Context(), Options{HostFile: file})
 	wantRefused(t, err, "runs as user 0, and the folder belongs to user 4242")
-	_, err = server.Dial(SocketPath(state)).Status(t.Context())
+	_, err = server.Dial(SocketPath(state)).Status(t.Context(), server.Filter{})
 	wantRefused(t, err, "runs as user 0")
 	if *asked != 0 {
 		t.Error("it was asked something")

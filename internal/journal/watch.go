@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+// Watch returns the same journal, which tells seen of every entry that it reads or has written. Seen must not keep the entry,
+// which the caller may change, nor take long.
+func (j *Journal) Watch(seen func(*Entry)) *Journal { return &Journal{j.records, seen} }
+
+func (j *Journal) saw(entry *Entry) {
+	if j.seen != nil {
+		j.seen(entry)
+	}
+}
+
+// After reports whether e was stored later than o, of the same path.
+func (e *Entry) After(o *Entry) bool { return e.revision > o.revision }
+
+// Brief is the entry as answers need it: without what only a run needs. It shares nothing with e that anybody changes.
+func (e *Entry) Brief() *Entry {
+	d := *e
+	d.Policy, d.Enforcing, d.Upstream, d.Inputs, d.Formula, d.Changing, d.Taken = nil, "", nil, nil, "", nil, nil
+	d.Tombstone, d.Current, d.Checked, d.Expiry, d.Retry, d.Recovery = copied(e.Tombstone), copied(e.Current), copied(e.Checked), copied(e.Expiry), copied(e.Retry), copied(e.Recovery)
+	d.Last, d.Live = copied(e.Last), copied(e.Live)
+	if d.Live != nil {
+		d.Live.Waiting = copied(e.Live.Waiting)
+	}
+	return &d
+}
+
+func copied[T any](v *T) *T {
+	if v == nil {
+		return nil
+	}
+	c := *v
+	return &c
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/journal"
+)
+
+// Whoever watches is told of what was read and what was stored, and of nothing that was not.
+func TestWatchTellsWhatIsStored(t *testing.T) {
+	store := memory.New(memory.Config{Incarnation: "one", Clock: time.Now})
+	var seen []*journal.Entry
+	entries := journal.New(store).Watch(func(e *journal.Entry) { seen = append(seen, e.Brief()) })
+	told := func(what string, want int) {
+		t.Helper()
+		if len(seen) != want {
+			t.Fatalf("%s: told %d times, want %d", what, len(seen), want)
+		}
+	}
+	first, err := entries.Load(t.Context(), "app/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told("of an entry that was never saved", 0)
+	stale := *first
+	first.Secret, first.Live = "key", &journal.Run{ID: "run-1", Waiting: &journal.Waiting{For: "proof"}}
+	if err := entries.Save(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	told("of one that was saved", 1)
+	first.Live.Waiting.For = "changed since"
+	if seen[0].Live.Waiting.For != "proof" {
+		t.Error("what was told changes with the entry")
+	}
+	if err := entries.Save(t.Context(), &stale); !errors.Is(err, journal.ErrSuperseded) {
+		t.Fatal(err)
+	}
+	told("of a change that lost", 1)
+	if _, err := store.Put(t.Context(), "secret/app/torn", 0, []byte(`{"secret":"torn","schema":`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := entries.Load(t.Context(), "app/torn"); !errors.Is(err, journal.ErrUnreadable) {
+		t.Fatal(err)
+	}
+	told("of one that cannot be read", 2)
+	if seen[1].Fault == nil || seen[1].Path != "app/torn" {
+		t.Errorf("told of %+v", seen[1])
+	}
+	if _, err := entries.All(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told("of all", 4)
+}

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/trigger"
+)
+
+// refresh has the model know what there is to know of the secret at only, or of all with "". Where a server runs, looks do that and
+// nobody is asked. Else nobody looked: the journal, the values and the consumers' files are read.
+func (p *Platform) refresh(ctx context.Context, only authority.Path) error {
+	if p.Served() {
+		return nil
+	}
+	if _, err := p.Journal.All(ctx); err != nil {
+		return err
+	}
+	paths := p.Model.Unlooked()
+	for i, path := range paths {
+		s, bound := p.Orchestrator.At(path)
+		if !bound || only != "" && path != only {
+			continue
+		}
+		if p.Reading != nil && only == "" {
+			p.Reading(i, len(paths))
+		}
+		ask, cancel := context.WithTimeout(ctx, askTimeout)
+		seen, err := p.Orchestrator.Glimpse(ask, s)
+		cancel()
+		if err != nil {
+			return err
+		}
+		p.Model.Looked(seen)
+	}
+	return nil
+}
+
+// rows are those of the secrets that the filter takes.
+func (p *Platform) rows(ctx context.Context, filter server.Filter) (iter.Seq[inventory.Row], error) {
+	if err := p.refresh(ctx, p.pathOf(filter.Secret)); err != nil {
+		return nil, err
+	}
+	now := p.Now()
+	rows := p.Model.Rows(now, func(declared *intent.Secret) bool {
+		return declared == nil && filter.Owner == "" || declared != nil && filter.May(declared.Name, declared.Spec.Owner.Team)
+	})
+	return func(yield func(inventory.Row) bool) {
+		for row := range rows {
+			if filter.Takes(row, findings(row, now), now) && !yield(row) {
+				return
+			}
+		}
+	}, nil
+}
+
+// pathOf is the path of the secret that has or had a name; a name that is not declared may be a path. "" is that of none.
+func (p *Platform) pathOf(secretName string) authority.Path {
+	if estate := p.Estate(); estate != nil {
+		if s, ok := estate.ByName(secretName); ok {
+			return s.Path
+		}
+	}
+	return authority.Path(secretName)
+}
+
+// Inventory implements server.Service.
+func (p *Platform) Inventory(ctx context.Context, filter server.Filter) (iter.Seq[inventory.Row], error) {
+	return p.rows(ctx, filter)
+}
+
+// Status implements server.Service.
+func (p *Platform) Status(ctx context.Context, filter server.Filter) (server.Status, error) {
+	var rows []inventory.Row
+	now := p.Now()
+	status, err := p.survey(ctx, func(row inventory.Row, found []string) bool {
+		taken := filter.Takes(row, found, now)
+		if taken {
+			rows = append(rows, row)
+		}
+		return taken
+	})
+	status.Secrets = rows
+	return status, err
+}
+
+// everything takes every row.
+func everything(inventory.Row, []string) bool { return true }
+
+// survey is the status without its rows, each of which take is told of with the findings about it; those of a row that it does not
+// take are left out.
+func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []string) bool) (server.Status, error) {
+	if err := p.refresh(ctx, ""); err != nil {
+		return server.Status{}, err
+	}
+	p.mu.Lock()
+	status := server.Status{
+		Platform: p.Name, Environment: p.Environment, Authority: p.AuthorityType,
+		Incarnation: string(p.Authority.Incarnation()), EstateSince: p.since, Serving: p.serving,
+	}
+	fault, estate, unkept := p.fault, p.estate, p.unkept
+	p.mu.Unlock()
+	facts := phase.Facts{
+		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering(),
+	}
+	if estate != nil {
+		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
+		facts.RootRecipients, facts.Documents = len(estate.Platform.Spec.RootRecipients), len(estate.Bootstrap)
+	}
+	now := p.Now()
+	for row := range p.Model.Rows(now, nil) {
+		p.gather(ctx, row, &facts)
+		if status.Serving {
+			age(&status, row)
+		}
+		if found := findings(row, now); take(row, found) {
+			status.Findings = append(status.Findings, found...)
+		}
+	}
+	status.Standing = phase.Of(facts)
+	if facts.Recovering != "" {
+		status.Findings = append(append(status.Findings, "recovering: "+facts.Recovering), p.olderGrants()...)
+	}
+	if p.Machine != nil {
+		status.Findings = append(status.Findings, p.Machine()...)
+	}
+	if unkept != "" {
+		status.Findings = append(status.Findings, "no copy of the estate in force could be kept: "+unkept)
+	}
+	if fault != "" {
+		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault+"; "+next.Lint()+" says all that is wrong with it")
+	}
+	for _, finding := range p.Record.Findings() {
+		status.Findings = append(status.Findings, "record: "+finding.String()+"; "+next.VerifyRecord()+" looks at all of it")
+	}
+	ungranted, err := p.ungranted(ctx, estate)
+	status.Findings = append(status.Findings, ungranted...)
+	for _, fault := range p.Queue.Faults() {
+		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
+	}
+	if jump := p.jump(ctx); jump != "" {
+		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
+	}
+	return status, err
+}
+
+// age notes how old what is known of a declared secret is.
+func age(status *server.Status, row inventory.Row) {
+	switch {
+	case row.Authority == "undeclared":
+	case row.Looked.IsZero():
+		status.Unlooked++
+	case status.Oldest.IsZero() || row.Looked.Before(status.Oldest):
+		status.Oldest = row.Looked
+	}
+}
+
+// jump is what happened to the clock, "" when it can be believed.
+func (p *Platform) jump(ctx context.Context) string {
+	if p.Served() {
+		return p.Clock.Told()
+	}
+	jump, err := p.Clock.Check(ctx)
+	if err != nil {
+		return ""
+	}
+	return jump
+}
+
+// Summary is what the metrics say of a status.
+type Summary struct {
+	// At is when it was put together.
+	At       time.Time
+	Phase    phase.Phase
+	Findings int
+	// States counts secrets by state.
+	States map[string]int
+	Ends   []Lifetime
+}
+
+// Lifetime is that of one secret's version of record; zero times are not known.
+type Lifetime struct {
+	Secret           string
+	Rotated, Expires time.Time
+}
+
+// Summarise puts a summary together; see Summary. It costs what Status does.
+func (p *Platform) Summarise(ctx context.Context) error {
+	summary := &Summary{At: p.Now(), States: map[string]int{}}
+	status, err := p.survey(ctx, func(row inventory.Row, _ []string) bool {
+		summary.States[row.State]++
+		if !row.Expires.IsZero() || !row.Rotated.IsZero() {
+			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires})
+		}
+		return true
+	})
+	if err == nil {
+		summary.Phase, summary.Findings = status.Standing.Phase, len(status.Findings)
+		p.summary.Store(summary)
+	}
+	return err
+}
+
+// Summary returns the newest summary, nil before the first. It asks nothing.
+func (p *Platform) Summary() *Summary { return p.summary.Load() }
+
+func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.Facts) {
+	if row.State == "undeclared" {
+		return
+	}
+	facts.Declared++
+	switch row.Authority {
+	case "git":
+		facts.ToHandOver = append(facts.ToHandOver, row.Secret)
+		if p.Readable(ctx, row.Secret) != nil {
+			facts.Unreadable = append(facts.Unreadable, row.Secret)
+		}
+	case "nobody":
+		facts.ToIssue = append(facts.ToIssue, row.Secret)
+	default:
+		facts.Issued++
+		if strings.HasPrefix(row.Origin, "bootstrap ") {
+			facts.HandedOver++
+		}
+		if row.Waiting == inventory.FirstLook {
+			facts.Unlooked++
+		}
+		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over" || row.State == "held") && len(row.Consumers) > 0 {
+			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
+		}
+	}
+}
+
+// findings are what a person must look at. What only takes its time is none.
+func findings(row inventory.Row, now time.Time) []string {
+	var found []string
+	if row.Expired {
+		found = append(found, fmt.Sprintf("%s expired at %s (%s); %s", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy, replaces(row)))
+	}
+	if row.Waiting != "" && !row.ByDesign {
+		found = append(found, row.Secret+" waits for "+row.Waiting)
+	}
+	if row.Refused != "" && row.Live == nil {
+		found = append(found, row.Secret+": "+row.Refused)
+	}
+	if row.Drift != "" {
+		found = append(found, row.Secret+": "+row.Drift)
+	}
+	if ahead := ahead(row, now); ahead != "" {
+		found = append(found, ahead)
+	}
+	return found
+}
+
+// replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.
+func replaces(row inventory.Row) string {
+	switch {
+	case row.Waiting != "" || row.Live != nil || row.Refused != "":
+		return "what it waits for is said apart: " + next.Explain(row.Secret)
+	case row.Class == "derived":
+		return "it is computed anew with its inputs: " + next.Explain(row.Secret)
+	case row.Upstream == "" && row.Origin != "generated":
+		return "hand in a new value: " + next.Supply(row.Secret)
+	}
+	return "replace it: " + next.Rotate(row.Secret)
+}
+
+// Explain implements server.Service.
+func (p *Platform) Explain(ctx context.Context, secretName string) (server.Explanation, error) {
+	if err := p.refresh(ctx, p.pathOf(secretName)); err != nil {
+		return server.Explanation{}, err
+	}
+	row, known := p.Model.Row(secretName, p.Now())
+	if !known {
+		return server.Explanation{}, missing("secret", secretName)
+	}
+	explanation := server.Explanation{Row: row, Next: inventory.Next(row, p.Now())}
+	if row.State == "held" {
+		return explanation, nil // what lies at its path may be another secret's
+	}
+	entry, err := p.Journal.Load(ctx, authority.Path(row.Path))
+	if err != nil {
+		return server.Explanation{}, err
+	}
+	explanation.Enforced = entry.Policy
+	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
+		explanation.Fields = held.Value.Names()
+	}
+	run := authority.RunID("")
+	if entry.Last != nil {
+		run = entry.Last.Run
+	}
+	if entry.Live != nil {
+		run = entry.Live.ID
+	}
+	if run != "" {
+		explanation.Events, err = p.Audit(ctx, audit.Filter{Run: run})
+	}
+	return explanation, err
+}
+
+func missing(what, name string) error {
+	return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("no %s is called %q", what, name), Hint: "see what there is with `custody inventory` and `custody run list`"}
+}
+
+// open are the open requests, the first of each secret. Where a server runs nobody is asked.
+func (p *Platform) open(ctx context.Context) (map[string]trigger.Request, error) {
+	requests := p.Queue.Known()
+	if !p.Served() {
+		var err error
+		if requests, err = p.Queue.Open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	first := map[string]trigger.Request{}
+	for _, request := range slices.Backward(requests) {
+		first[string(request.Path)] = request
+	}
+	return first, nil
+}
+
+// Plan implements server.Service: what would happen now, and the next thing the clock would start for each secret.
+func (p *Platform) Plan(ctx context.Context, filter server.Filter) ([]server.Step, error) {
+	rows, err := p.rows(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	open, err := p.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var steps []server.Step
+	for row := range rows {
+		request, asked := open[row.Path]
+		if step, comes := p.step(row, request, asked); comes {
+			steps = append(steps, step)
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b server.Step) int { return a.When.Compare(b.When) })
+	return steps, nil
+}
+
+// step is what would happen next with a secret, false when nothing would.
+func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) (server.Step, bool) {
+	bound, _ := p.Orchestrator.At(authority.Path(row.Path))
+	step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken)}
+	switch {
+	case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
+		return step, false
+	case row.State == "held":
+		step.What, step.Why = "nothing", "its document does not fit its history"
+	case row.Authority == "git":
+		step.What, step.Why = "hand over", "declared as "+row.Origin
+	case row.Live != nil:
+		step.What, step.Why = "continue run "+string(row.Live.ID)+" from "+string(row.Live.Step), row.Live.Trigger.Reason
+	case row.Authority == "nobody":
+		step.What, step.Why = "make the first value", "never issued"
+	case asked:
+		step.What, step.Why = "rotate", "asked for by "+request.By+": "+request.Reason
+	case !row.Due.IsZero():
+		step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
+	case row.Waiting != "" && !row.ByDesign:
+		step.What, step.Why = "go on", "it waits"
+	case row.Refused != "":
+		step.What, step.Why = "nothing", row.Refused
+	default:
+		return step, false
+	}
+	return step, true
+}
