@@ -209,7 +209,7 @@ type ConsumerSpec struct {
 type FileConsumer struct {
 	// Name of a folder in the host's configuration.
 	Folder string `json:"folder"`
-	// Path beneath it. No "..", no symlinks.
+	// Path beneath it. No "..", no symlinks. Folders on the way are made, as open as the one above.
 	Path string `json:"path"`
 	// env, json, properties or raw.
 	Format string `json:"format"`
