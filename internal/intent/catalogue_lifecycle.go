@@ -366,6 +366,12 @@ func hostConfigurationCatalogue() []Rule {
 			Fix:    "Keep one of keyFile, identity, credential (a plain name).",
 		},
 		{
+			ID:     RuleSocket,
+			Checks: "The paths of the server's sockets (custody.sock in the state folder, and socket.path) have 107 bytes at most; socket lets a group in.",
+			Why:    "The kernel takes no longer path, so the server could not listen; and a second socket is for others or for nothing.",
+			Fix:    "Choose a shorter path, such as /var/lib/custody (a symbolic link to the long one will do); name readers or operators, and a folder that they can enter.",
+		},
+		{
 			ID:     "host-listen",
 			Checks: "The address is loopback.",
 			Why:    "Health and metrics are not for the network.",

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,6 +237,7 @@ func lint(dir string, types upstream.Types, p Platform) error {
 	if err != nil {
 		return fmt.Errorf("making platform: %w", err)
 	}
+	faults = slices.DeleteFunc(faults, func(f intent.Fault) bool { return f.Rule == intent.RuleSocket }) // of the path where it is made
 	if len(faults) == 0 {
 		_, faults, err = intent.Load(filepath.Join(dir, estateDir), intent.Options{Environment: p.Environment, Types: types, Host: &host.Spec})
 		if err != nil {
