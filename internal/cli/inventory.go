@@ -15,11 +15,14 @@ import (
 func (a *app) inventoryCommand() *cobra.Command {
 	wide := false
 	cmd := &cobra.Command{
-		Use:   "inventory",
-		Short: "list secrets: whose, who depends on them, when they end",
+		Use:     "inventory",
+		Aliases: []string{"list"},
+		Short:   "list secrets: whose, who depends on them, when they end",
 		Long: `Lists every secret that the estate declares, then those that the authority remembers and the estate does not declare:
-what exists, who owns it, which services depend on it, and which end when.`,
+what exists, who owns it, which services depend on it, and which end when. custody list is another name of it: a shorter list
+would leave out what the longer one is read for.`,
 		Example: `  custody inventory
+  custody list
   custody inventory --wide
   custody inventory -o json | jq '.[] | select(.team == "shop")'`,
 		Args:        takes(),

@@ -13,25 +13,45 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	watch, exitCode := false, false
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "say which phase the platform is in, and what it waits for",
 		Long: `Says which phase the platform is in, on what evidence, what the next one waits for, and who holds authority over each
-secret: Git until it was handed over, the authority from then on.`,
+secret: Git until it was handed over, the authority from then on.
+
+With --exit-code, as for a monitor, the exit code is 3 when there are findings: something that a person has to look at. What
+a secret waits for by design (a settle time, a maintenance window) is none. Without it, the code says only whether the question
+was answered.
+
+With --watch the answer is shown again when it changes, until Ctrl-C; -o json then writes one document after another.`,
 		Example: `  custody status
+  custody status --watch
+  custody status --exit-code > /dev/null || echo "somebody should look"
   custody status -o json | jq -r .standing.phase`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				status, err := platform.Status(ctx)
-				if err != nil {
-					return err
+				found := 0
+				err := a.watched(ctx, platform, watch, func(ctx context.Context) (bool, error) {
+					status, err := platform.Status(ctx)
+					if err != nil {
+						return true, err
+					}
+					found = len(status.Findings)
+					return false, a.answer(status, func(p *printer) { p.status(status) })
+				})
+				if err == nil && exitCode && found > 0 {
+					return &server.Problem{Class: server.Found, Text: plural(found, "finding")}
 				}
-				return a.answer(status, func(p *printer) { p.status(status) })
+				return err
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes, until interrupted")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there are findings")
+	return cmd
 }
 
 func (p *printer) status(s server.Status) {
