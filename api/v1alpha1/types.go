@@ -209,7 +209,7 @@ type ConsumerSpec struct {
 type FileConsumer struct {
 	// Name of a folder in the host's configuration.
 	Folder string `json:"folder"`
-	// Path beneath it. No "..", no symlinks.
+	// Path beneath it. No "..", no symlinks. Folders on the way are made, as open as the one above.
 	Path string `json:"path"`
 	// env, json, properties or raw.
 	Format string `json:"format"`
@@ -357,6 +357,8 @@ type HostSpec struct {
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
 	// How the authority is unsealed; exactly one.
 	Unseal Unseal `json:"unseal"`
+	// A second socket, for users of some groups. Without it commands are for root and the user that runs custody alone.
+	Socket *Socket `json:"socket,omitempty"`
 	// Loopback address of health and metrics. Default 127.0.0.1:8470.
 	Listen string `json:"listen,omitempty"`
 	// Folders under which files may be written, by name. None overlaps the state folder or the estate.
@@ -372,6 +374,17 @@ type HostSpec struct {
 	// File with what the operator grants: to whom values are encrypted, where credentials are sent, who reads across owners.
 	// It is believed as this file is, and read again when it changes; custody grant --help shows one.
 	Grants string `json:"grants,omitempty"`
+}
+
+// Socket opens the server to users of some groups, at least one of which is named. The kernel says who connects.
+type Socket struct {
+	// Path of the socket, such as /run/custody/socket. Its folder exists, belongs to the user that runs custody or to root, and lets
+	// the groups in; the state folder lets in nobody.
+	Path string `json:"path"`
+	// Group whose members may ask everything but doctor, which signs in, and change nothing.
+	Readers string `json:"readers,omitempty"`
+	// Group whose members may do all that the user that runs custody may.
+	Operators string `json:"operators,omitempty"`
 }
 
 // Unseal names the one source of the authority's key.

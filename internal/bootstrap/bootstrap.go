@@ -67,7 +67,7 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 	if len(d.config.Identities) == 0 {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document of " + want.Secret, Class: ErrNoIdentity,
 			Detail: "the bootstrap identity is absent or retired",
-			Next:   "grant a temporary one with custody bootstrap enroll, or bring the value in with custody supply"}
+			Next:   "put the identity back that the host file names as bootstrapIdentity; the handover then goes on by itself"}
 	}
 	doc, err := d.config.Open.Open(ctx, raw, d.config.Identities)
 	if err != nil {
@@ -76,7 +76,7 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 	if doc.Binding != want {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document " + doc.Name, Class: ErrBinding,
 			Detail: fmt.Sprintf("it was sealed for %s and stands in %s", place(doc.Binding), place(want)),
-			Next:   "restore the document that was sealed for this place; if the secret was renamed or moved before its handover, seal its value again: custody seal " + want.Secret + " --replace"}
+			Next:   "restore the document that was sealed for this place; if the secret was renamed or moved before its handover, seal its value again: `custody seal " + want.Secret + " --replace`"}
 	}
 	if doc.Seeds != want.Secret {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document " + doc.Name, Class: ErrBinding,

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -75,6 +76,8 @@ type app struct {
 	connect func(context.Context, wire.Options) (*wire.Connection, error)
 
 	host, output string
+	// logLevel and logFormat are "" for what the command has by itself.
+	logLevel, logFormat string
 	// ran says that a command's own code has begun: what fails before is the command line's fault.
 	ran bool
 }
@@ -94,18 +97,23 @@ Exit codes:
   custody serve                           # run it
   custody inventory                       # what is there, whose is it, who needs it, when does it end?
   custody rotate example-token --reason "trying it out" --wait`,
+		Version:       built().Version,
 		SilenceErrors: true, SilenceUsage: true,
 		Args:              noSuchCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: a.prepare,
 	}
+	root.SetVersionTemplate(built().text())
+	root.Flags().Bool("version", false, "say which custody this is, as custody version does")
+	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "", "`level` from which on things are logged: debug, info, warn or error (default info for serve, else error)")
+	root.PersistentFlags().StringVar(&a.logFormat, "log-format", "", "`format` of the log on standard error: text or json (default text)")
 	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then /etc/custody/custody.yaml, then ./custody.yaml)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the answer: table, json or yaml (default table)")
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
 		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
-		a.recoverCommand(), a.grantCommand(), a.upstreamCommand(), a.versionCommand(),
+		a.recoverCommand(), a.grantCommand(), a.upstreamCommand(), a.schemaCommand(), a.manCommand(), a.versionCommand(),
 	)
 	a.complete(root)
 	a.borrowed(root)
@@ -145,8 +153,17 @@ func exitCodes() string {
 // answers marks a command that has an answer to format.
 const answers = "answers"
 
+// levels are those from which on things can be logged.
+var levels = []string{"debug", "info", "warn", "error"}
+
 // prepare runs before every command.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	switch {
+	case a.logLevel != "" && !slices.Contains(levels, a.logLevel):
+		return errors.New("--log-level is " + strings.Join(levels, ", "))
+	case a.logFormat != "" && a.logFormat != "text" && a.logFormat != "json":
+		return errors.New("--log-format is text or json")
+	}
 	switch a.output {
 	case "", "table", "text":
 		return nil
@@ -253,9 +270,17 @@ func (a *app) hostFile() string {
 // hostNamed reports whether somebody named the host file.
 func (a *app) hostNamed() bool { return a.host != "" || a.env(hostEnv) != "" }
 
-// options are how the host's platform is opened. Warnings go to standard error.
+// options are how the host's platform is opened. What is logged, from level on where no flag says otherwise, goes to standard
+// error.
 func (a *app) options(level slog.Level) wire.Options {
-	return wire.Options{HostFile: a.hostFile(), Log: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))}
+	if a.logLevel != "" {
+		_ = level.UnmarshalText([]byte(a.logLevel)) // one of levels
+	}
+	var handler slog.Handler = slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})
+	if a.logFormat == "json" {
+		handler = slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level})
+	}
+	return wire.Options{HostFile: a.hostFile(), Log: slog.New(handler)}
 }
 
 // ask calls fn with a way to ask the platform. An interrupt ends what fn waits for.

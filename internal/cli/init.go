@@ -26,7 +26,8 @@ three keys. Nothing that is there is overwritten; a .gitignore that is there gai
 delivered values out of Git.
 
 With --from-env, every variable of a dotenv file becomes a secret of its own: its value is sealed into the estate, to be
-handed over when custody serve first runs, and delivered to a file that holds the same variable. What readers of dotenv
+handed over when custody serve first runs, and delivered to a file that holds the same variable. All of them are delivered once
+more in one file, run/imported/.env: what reads the dotenv file today needs that path and nothing else. What readers of dotenv
 files disagree about (comments behind values, a $ outside single quotes, CR LF) is refused, all of it at once, with how to
 write each. A value of several lines is among that: leave it out, and seal it with custody seal --from-file.`,
 		Example: `  custody init platform
@@ -95,8 +96,9 @@ func (a *app) tellInit(w *printer, dir, dotenv string, p scaffold.Platform, made
 	if n := len(p.Import); n > 0 {
 		w.linef("%s of %s sealed into %s.", plural(n, "value"), dotenv, filepath.Join(made.Estate, "bootstrap"))
 		w.linef("Once `custody serve` has handed them over (`custody status` says so), each is delivered to a file of its own,")
-		w.linef("%s. Let applications read those; then %s may be deleted.", filepath.Join(made.Imported, p.Import[0].Secret+".env")+" and so on", dotenv)
-		w.linef("In a systemd unit: EnvironmentFile=%s", filepath.Join(absolute(made.Imported), "*.env"))
+		w.linef("%s, and all together to %s.", filepath.Join(made.Imported, p.Import[0].Secret+".env")+" and so on", made.Dotenv)
+		w.linef("Let what reads %s read that one instead; then %s may be deleted.", dotenv, dotenv)
+		w.linef("In a systemd unit: EnvironmentFile=%s", filepath.Join(absolute(made.Imported), ".env"))
 		w.linef("")
 	}
 	w.linef("Next:")

@@ -15,14 +15,16 @@ import (
 func (a *app) inventoryCommand() *cobra.Command {
 	wide, choice := false, filterOptions{}
 	cmd := &cobra.Command{
-		Use:   "inventory",
-		Short: "list secrets: whose, who depends on them, when they end",
+		Use:     "inventory",
+		Aliases: []string{"list"},
+		Short:   "list secrets: whose, who depends on them, when they end",
 		Long: `Lists every secret that the estate declares, then those that the authority remembers and the estate does not declare:
 what exists, who owns it, which services depend on it, and which end when. The options choose among them; several together choose
-what all of them do.
+what all of them do. custody list is another name of it: a shorter list would leave out what the longer one is read for.
 
 A running server answers from what it saw when it last looked at each secret; -o json says in "looked" when that was.`,
 		Example: `  custody inventory
+  custody list
   custody inventory --wide
   custody inventory --owner shop --expires-within 30d
   custody inventory -o json | jq '.[] | select(.team == "shop")'`,

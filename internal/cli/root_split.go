@@ -68,6 +68,6 @@ func (a *app) writeShares(dir, key string, shares []root.Share) error {
 	}
 	p := a.printer(a.out)
 	p.linef("%d shares of key %s are in %s; any %d of them give it back.", len(shares), shares[0].Key(), dir, shares[0].Threshold())
-	p.linef("Give each to another person or place. Try `custody root combine` with %d of them, then delete %s.", shares[0].Threshold(), key)
+	p.linef("Give each to another person or place. Try %d of them with `custody root combine SHARE... --out FILE`, then delete %s.", shares[0].Threshold(), key)
 	return p.failed
 }

@@ -8,34 +8,44 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
 func (a *app) runShowCommand() *cobra.Command {
-	return &cobra.Command{
+	watch := false
+	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "show one run with its transitions",
-		Long:  `Shows one run: why it began, who asked, how far it came, what it waits for, and each transition on record.`,
+		Long: `Shows one run: why it began, who asked, how far it came, what it waits for, and each transition on record. With
+--watch it is shown again when it changes, until it ends.`,
 		Example: `  custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77
+  custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --watch
   custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 -o json`,
 		Args:        takes("RUN"),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				run, err := platform.Run(ctx, authority.RunID(args[0]))
-				if err != nil {
-					return err
-				}
-				return a.answer(run, func(p *printer) {
-					p.fields("run", string(run.ID), "secret", run.Secret, "path", string(run.Path), "workflow", string(run.Workflow),
-						"result", run.Result, "step", run.Step, "asked by", run.By, "why", run.Reason, "detail", run.Detail,
-						"waits for", run.Waiting, "began", p.when(run.Started), "ended", p.when(run.Ended))
-					if len(run.Events) > 0 {
-						p.linef("")
-						p.events(run.Events, false)
+				return a.watched(ctx, platform, watch, func(ctx context.Context) (bool, error) {
+					run, err := platform.Run(ctx, authority.RunID(args[0]))
+					if err != nil {
+						return true, err
 					}
+					return run.Result != "live", a.answer(run, func(p *printer) { p.run(run) })
 				})
 			})
 		}),
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes, until it ends")
+	return cmd
+}
+
+func (p *printer) run(run server.Run) {
+	p.fields("run", string(run.ID), "secret", run.Secret, "path", string(run.Path), "workflow", string(run.Workflow),
+		"result", run.Result, "step", run.Step, "asked by", run.By, "why", run.Reason, "detail", run.Detail,
+		"waits for", run.Waiting, "began", p.when(run.Started), "ended", p.when(run.Ended))
+	if len(run.Events) > 0 {
+		p.linef("")
+		p.events(run.Events, false)
 	}
 }

@@ -27,18 +27,20 @@ import (
 
 func (a *app) sealCommand() *cobra.Command {
 	s := scaffold.Sealing{}
-	from, identity, grants, exact, unchecked := "", "", "", false, false
+	field, from, identity, grants, exact, unchecked := "", "", "", "", false, false
 	cmd := &cobra.Command{
 		Use:   "seal SECRET [-]",
 		Short: "seal a value into the estate",
-		Long: `Encrypts one field of a managed secret's first value to the root and to the machines of one environment, and writes it as
+		Long: `Encrypts fields of a managed secret's first value to the root and to the machines of one environment, and writes them as
 the secret's bootstrap document. The environment is this host's, or the one in --environment, which may be given more than
 once. A value is sealed only while the estate names the recipients that the platform's operator granted (see custody grant).
 In a folder that is not the host's estate, and away from the platform's machine, --grants names the operator's file. Where
 nothing says what is granted, nothing is sealed, unless --unchecked takes whatever recipients the estate names.
 
- The value is asked for on the terminal without being shown, or read from standard input with -, or
-from a file. It is never an argument: arguments stand in process lists and in the shell's history.
+The value of one field (--field, else the field value) is asked for on the terminal without being shown, or read from a file.
+It is never an argument: arguments stand in process lists and in the shell's history.
+
+` + pipedRule + `
 
 The line break at the end of a value of one line is not part of it, which is said; that of a value of several lines is. A byte
 order mark and lines that end in CR LF are refused. With --exact every byte is taken as it is.
@@ -49,6 +51,7 @@ identity that opens it is needed: the host's own, or the one in --identity.
 A value that was handed over already lives in the authority; sealing another one then changes nothing.`,
 		Example: `  custody seal db-password
   pass show db | custody seal db-admin --field password -
+  custody seal db-admin - < admin.json
   custody seal tls-key --from-file server.key --estate estate`,
 		Args: sealArgs,
 		RunE: a.run(func(ctx context.Context, args []string) (err error) {
@@ -60,7 +63,7 @@ A value that was handed over already lives in the authority; sealing another one
 			if s.Granted == nil && !unchecked {
 				return unsealed(s)
 			}
-			if s.Value, err = a.sealValue(s, from, len(args) == 2, exact); err != nil {
+			if s.Value, err = a.sealValue(s.Secret, field, from, len(args) == 2, exact); err != nil {
 				return err
 			}
 			if err = a.seal(ctx, s); err == nil && !elsewhere {
@@ -73,7 +76,7 @@ A value that was handed over already lives in the authority; sealing another one
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, _ error) error {
 		return usage("an option is unknown or lacks its argument; values are never options", "see `"+cmd.CommandPath()+" --help`")
 	})
-	cmd.Flags().StringVar(&s.Field, "field", secret.SingleField, "`name` of the value's field")
+	cmd.Flags().StringVar(&field, "field", "", "`name` of the field that is sealed (default value)")
 	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
@@ -97,7 +100,7 @@ func (a *app) noteHandedOver(ctx context.Context, secretName string) {
 		return
 	}
 	_, _ = fmt.Fprintf(a.err, "warning: %[1]s was handed over already: the authority holds its value, and what was sealed now changes nothing there\n"+
-		"hint: hand a new value in with `custody supply %[1]s`; what is sealed is read again only by an authority that is made anew\n", secretName)
+		"hint: hand a new value in with `custody supply %[1]s --reason TEXT`; what is sealed is read again only by an authority that is made anew\n", secretName)
 }
 
 // sealArgs never repeats what it refuses: it may be the value.
@@ -190,32 +193,26 @@ func (a *app) noHost() bool {
 }
 
 // sealValue takes the value from where the user said.
-func (a *app) sealValue(s scaffold.Sealing, from string, stdin, exact bool) ([]byte, error) {
-	var value []byte
+func (a *app) sealValue(name, field, from string, stdin, exact bool) (secret.Value, error) {
+	var text []byte
 	var err error
 	switch {
 	case stdin && from != "":
-		return nil, usage("the value comes from standard input or from a file, not both", "")
+		return secret.Value{}, usage("the value comes from standard input or from a file, not both", "")
 	case stdin:
-		value, err = io.ReadAll(io.LimitReader(a.in, secret.MaxBytes+1))
+		return a.piped(field, exact)
 	case from != "":
-		value, err = readValue(from)
+		text, err = readValue(from)
 	default:
-		value, err = a.prompt(fmt.Sprintf("value of %s, field %s", s.Secret, s.Field))
+		text, err = a.prompt(fmt.Sprintf("value of %s, field %s", name, or(field, secret.SingleField)))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the value: %w", err)
+		return secret.Value{}, fmt.Errorf("reading the value: %w", err)
 	}
-	if value, err = a.edges(value, exact); err != nil {
-		return nil, err
+	if text, err = a.edges(text, exact); err != nil {
+		return secret.Value{}, err
 	}
-	switch {
-	case len(value) == 0:
-		return nil, usage("the value is empty", "")
-	case len(value) > secret.MaxBytes:
-		return nil, usage(fmt.Sprintf("the value is larger than %d bytes", secret.MaxBytes), "")
-	}
-	return value, nil
+	return oneField(field, text)
 }
 
 const exactUsage = "take the bytes of files and standard input as they are, line breaks at the end included"

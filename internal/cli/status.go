@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	choice := filterOptions{}
+	choice, watch, exitCode := filterOptions{}, false, false
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "say which phase the platform is in, and what it waits for",
@@ -22,9 +22,17 @@ secret: Git until it was handed over, the authority from then on. The options ch
 
 A running server answers from what it saw when it last looked at each secret, which it does every ten minutes at least. "looks"
 is shown where that was more than a minute ago, or has not happened yet. Without a server the authority and the consumers' files
-are read.`,
+are read.
+
+With --exit-code, as for a monitor, the exit code is 3 when there are findings: something that a person has to look at. What
+a secret waits for by design (a settle time, a maintenance window) is none. Without it, the code says only whether the question
+was answered.
+
+With --watch the answer is shown again when it changes, until Ctrl-C; -o json then writes one document after another.`,
 		Example: `  custody status
   custody status --findings
+  custody status --watch
+  custody status --exit-code > /dev/null || echo "somebody should look"
   custody status -o json | jq -r .standing.phase`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
@@ -34,15 +42,25 @@ are read.`,
 				return err
 			}
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
-				status, err := platform.Status(ctx, filter)
-				if err != nil {
-					return err
+				found := 0
+				err := a.watched(ctx, platform, watch, func(ctx context.Context) (bool, error) {
+					status, err := platform.Status(ctx, filter)
+					if err != nil {
+						return true, err
+					}
+					found = len(status.Findings)
+					return false, a.answer(status, func(p *printer) { p.status(status) })
+				})
+				if err == nil && exitCode && found > 0 {
+					return &server.Problem{Class: server.Found, Text: plural(found, "finding")}
 				}
-				return a.answer(status, func(p *printer) { p.status(status) })
+				return err
 			})
 		}),
 	}
 	choice.add(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes, until interrupted")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there are findings")
 	return cmd
 }
 

@@ -4,9 +4,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,11 +37,15 @@ credential there by hand and hand it in. The run goes on with it.
 A run whose new credential the upstream accepted and refuses now (a fail-over, a restore, somebody's change): make one there
 by hand that works and hand it in. The run delivers it in place of the refused one.
 
-A value is asked for on the terminal, each field that the secret has (or those that --field names), or read from standard
-input (-): with --field the text of that field, without it a JSON object of all fields. One of several lines comes from a file
-(--from-file). The line break at the end of a text of one line is left out, which is said; a byte order mark and lines that
+A value is asked for on the terminal, each field that the secret has (or those that --field names). One of several lines comes
+from a file (--from-file) or from standard input.
+
+` + pipedRule + `
+
+The line break at the end of a text of one line is left out, which is said; a byte order mark and lines that
 end in CR LF are refused. With --exact every byte is taken as it is.`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
+  pass show mail | custody supply mail-password - --reason "changed in the dashboard"
   custody supply aws-key - --reason "the reply was lost" < credential.json
   custody supply github-app --field appId --from-file privateKey=app.pem --reason "a new key"`,
 		Annotations: map[string]string{answers: "yes"},
@@ -55,7 +58,7 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 				return usage("a value cannot be given as an argument: process lists and the shell's history would keep it",
 					"leave it out to be asked for it, or use - for standard input, or --from-file")
 			case stdin && len(fields) == 0 && len(files) > 0:
-				return usage("standard input without --field holds all fields", "say with --field which one it holds, or leave --from-file out")
+				return usage("standard input without --field holds the whole value", "say with --field which one it holds, or leave --from-file out")
 			case stdin && len(fields) > 1:
 				return usage("standard input holds one field", "leave --field out and hand in a JSON object of all fields")
 			}
@@ -67,6 +70,9 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 					fields = fieldsOf(ctx, platform, args[0])
 				}
 				v, err := a.suppliedValue(fields, files, stdin, exact)
+				if err == nil && stdin && len(fields) == 0 {
+					err = hasField(v, fieldsOf(ctx, platform, args[0]))
+				}
 				if err != nil {
 					return err
 				}
@@ -125,25 +131,24 @@ func (a *app) suppliedValue(fields, files []string, stdin, exact bool) (secret.V
 		}
 		return secret.New(typed)
 	}
-	read, err := io.ReadAll(io.LimitReader(a.in, secret.MaxBytes+1))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("reading the value: %w", err)
-	}
-	if len(withoutNewline(read)) == 0 {
-		return secret.Value{}, usage("the value is empty; nothing was sent", "the pipe gave nothing: see that the command before it works")
-	}
+	field := ""
 	if len(fields) == 1 {
-		if typed[fields[0]], err = a.edges(read, exact); err != nil {
-			return secret.Value{}, err
+		field = fields[0]
+	}
+	v, err := a.piped(field, exact)
+	for name, text := range typed {
+		if err == nil {
+			v, err = v.With(name, text)
 		}
-		return secret.New(typed)
 	}
-	v, err := secret.Decode(read)
-	if err != nil {
-		return secret.Value{}, usage("standard input holds no JSON object of fields", "name the field with --field if it is the text of one")
+	return v, err
+}
+
+// hasField refuses a text that no field was named for where the secret is known to have others.
+func hasField(v secret.Value, have []string) error {
+	if len(have) == 0 || slices.Contains(have, secret.SingleField) || !slices.Equal(v.Names(), []string{secret.SingleField}) {
+		return nil
 	}
-	if !slices.ContainsFunc(v.Names(), func(name string) bool { return v.ExposeText(name) != "" }) {
-		return secret.Value{}, usage("the value is empty; nothing was sent", "standard input holds a JSON object without the text of any field")
-	}
-	return v, nil
+	return usage("the secret has no field value but "+strings.Join(have, ", ")+"; nothing was sent",
+		"say with --field which one the text is, or hand in a JSON object of all fields")
 }

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -29,14 +31,18 @@ func (a *app) versionCommand() *cobra.Command {
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(context.Context, []string) error {
 			b := built()
-			return a.answer(b, func(p *printer) {
-				p.linef("custody %s (%s, %s)", b.Version, b.Go, b.Platform)
-				if b.Revision != "" {
-					p.linef("commit %s", b.Revision)
-				}
-			})
+			return a.answer(b, func(p *printer) { p.linef("%s", strings.TrimSuffix(b.text(), "\n")) })
 		}),
 	}
+}
+
+// text is what people are told.
+func (b build) text() string {
+	text := fmt.Sprintf("custody %s (%s, %s)\n", b.Version, b.Go, b.Platform)
+	if b.Revision != "" {
+		text += "commit " + b.Revision + "\n"
+	}
+	return text
 }
 
 func built() build {

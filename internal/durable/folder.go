@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -274,6 +275,48 @@ func (f *Folder) MakeParents(name string) error {
 		return fmt.Errorf("making folders: %w", err)
 	}
 	return f.syncParent(parent)
+}
+
+// MakeParentsAlike is MakeParents, and gives each folder that it makes the mode of the one above, and its owner and group where
+// this process may: whoever can reach what lies there can reach what will lie beneath it, and nobody else.
+func (f *Folder) MakeParentsAlike(name string) error {
+	parent := filepath.Dir(name)
+	if err := f.plain(parent); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := f.MakeParentsAlike(parent); err != nil {
+		return err
+	}
+	above, err := f.root.Stat(filepath.Dir(parent))
+	if err != nil {
+		return fmt.Errorf("making folders: %w", err)
+	}
+	if err := f.root.Mkdir(parent, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("making folders: %w", err)
+	}
+	if err := f.alike(parent, above); err != nil {
+		return fmt.Errorf("making folders: %w", err)
+	}
+	return f.syncParent(parent)
+}
+
+// alike gives a folder the mode of above, and its owner and group where this process may.
+func (f *Folder) alike(name string, above fs.FileInfo) error {
+	made, err := f.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = made.Close() }()
+	if owner, known := above.Sys().(*syscall.Stat_t); known {
+		if err := made.Chown(int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		} // where it may not, the folder is this process's own, as the files in it are
+	}
+	return made.Chmod(above.Mode() & (fs.ModePerm | fs.ModeSetgid)) // after the owner, a change of which takes the set-group bit
 }
 
 // Temporary is the name under which a writer that is alone writes a file first.

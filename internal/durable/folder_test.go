@@ -161,6 +161,18 @@ func TestRename(t *testing.T) {
 	wantContent(t, filepath.Join(dir, "to"), "new")
 }
 
+func TestMakeParentsAlike(t *testing.T) {
+	f, dir := open(t)
+	must(t, os.Chmod(dir, 0o750|fs.ModeSetgid), f.MakeParentsAlike("name"), f.MakeParentsAlike("a/b/name"), f.MakeParentsAlike("a/b/name"))
+	for _, name := range []string{"a", "a/b"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode() != fs.ModeDir|0o750|fs.ModeSetgid {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	wantNames(t, dir, "a")
+}
+
 func TestMakeParents(t *testing.T) {
 	f, dir := open(t)
 	must(t, f.MakeParents("name"), f.MakeParents("a/b/c/name"), f.MakeParents("a/b/c/name"), f.Create("a/b/c/name", nil))
@@ -177,12 +189,13 @@ func TestMakeParents(t *testing.T) {
 // verbs are all that take a name, on a folder where "name" is what stands in the way.
 func verbs(f *durable.Folder, name string) map[string]func() error {
 	return map[string]func() error{
-		"Read":        func() error { _, err := f.Read(name); return err },
-		"Create":      func() error { return f.Create(name, []byte("mine")) },
-		"Replace":     func() error { return f.Replace(name, []byte("mine"), durable.Private) },
-		"MakeParents": func() error { return f.MakeParents(name + "/below") },
-		"Rename from": func() error { return f.Rename(name, "elsewhere") },
-		"Rename to":   func() error { return f.Rename("present", name) },
+		"Read":             func() error { _, err := f.Read(name); return err },
+		"Create":           func() error { return f.Create(name, []byte("mine")) },
+		"Replace":          func() error { return f.Replace(name, []byte("mine"), durable.Private) },
+		"MakeParents":      func() error { return f.MakeParents(name + "/below") },
+		"MakeParentsAlike": func() error { return f.MakeParentsAlike(name + "/below") },
+		"Rename from":      func() error { return f.Rename(name, "elsewhere") },
+		"Rename to":        func() error { return f.Rename("present", name) },
 	}
 }
 
@@ -238,7 +251,7 @@ func TestOutsideIsRefused(t *testing.T) {
 	must(t, f.Create("present", nil))
 	for _, name := range []string{"..", "../name", "a/../../name", filepath.Join(dir, "present"), "/etc/hostname", ""} {
 		for verb, call := range verbs(f, name) {
-			if verb == "MakeParents" && name == "" {
+			if strings.HasPrefix(verb, "MakeParents") && name == "" {
 				continue // "/below"
 			}
 			if err := call(); !errors.Is(err, durable.ErrOutside) {

@@ -161,3 +161,19 @@ func TestPackagesSayWhatTheyGuarantee(t *testing.T) {
 		}
 	}
 }
+
+// ownTransport is an HTTP transport, or the library's default, made beside the one place.
+var ownTransport = regexp.MustCompile(`http\.Transport\{|http\.DefaultTransport|http\.DefaultClient|ProxyFromEnvironment`)
+
+// Upstreams make their requests by transport.HTTP: else a proxy of the environment is followed by some of them and not by others.
+func TestUpstreamsShareOneTransport(t *testing.T) {
+	files(t, func(path string, data []byte) {
+		if !strings.HasPrefix(path, "internal/upstream/") || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			strings.HasSuffix(filepath.Base(filepath.Dir(path)), "test") { // what sets servers up for tests
+			return
+		}
+		if found := ownTransport.Find(data); found != nil {
+			t.Errorf("%s: %s: use transport.HTTP or transport.Client", path, found)
+		}
+	})
+}

@@ -75,7 +75,7 @@ func rotationCatalogue() []Rule {
 			ID:     "account-mode",
 			Checks: "The mode is one that the upstream's type has.",
 			Why:    "It says whether old and new can be valid together.",
-			Fix:    "See `custody upstream explain` for the modes of the type.",
+			Fix:    "See `custody upstream explain TYPE` for the modes of the type.",
 		},
 		{
 			ID:     "account-alternate",
@@ -93,7 +93,7 @@ func rotationCatalogue() []Rule {
 			ID:     "account-form",
 			Checks: "The account is named as its upstream wants it.",
 			Why:    "A misread account changes somebody else's credential.",
-			Fix:    "See `custody upstream explain` for the upstream's type.",
+			Fix:    "See `custody upstream explain TYPE` for the upstream's type.",
 		},
 		{
 			ID:     "account-interrupts",
@@ -172,6 +172,12 @@ func upstreamsCatalogue() []Rule {
 			Checks: "An upstream has an adminRef where its type needs one, and only then.",
 			Why:    "Without it nothing can be changed there.",
 			Fix:    "Name the ManagedSecret that opens the upstream, or leave adminRef out.",
+		},
+		{
+			ID:     "admin-fields",
+			Checks: "The admin credential has the fields that its upstream's type signs in with, as far as its documents show them.",
+			Why:    "A credential that lacks one is sealed and handed over, and then the server refuses every sign-in.",
+			Fix:    "Seal the field that is missing: `custody seal SECRET --field NAME`. `custody upstream explain TYPE` shows what its admin needs.",
 		},
 		{
 			ID:     "admin-dangling",
@@ -358,6 +364,12 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "Exactly one source of the authority's key is named.",
 			Why:    "With two, nobody knows which one is needed in an emergency.",
 			Fix:    "Keep one of keyFile, identity, credential (a plain name).",
+		},
+		{
+			ID:     RuleSocket,
+			Checks: "The paths of the server's sockets (custody.sock in the state folder, and socket.path) have 107 bytes at most; socket lets a group in.",
+			Why:    "The kernel takes no longer path, so the server could not listen; and a second socket is for others or for nothing.",
+			Fix:    "Choose a shorter path, such as /var/lib/custody (a symbolic link to the long one will do); name readers or operators, and a folder that they can enter.",
 		},
 		{
 			ID:     "host-listen",

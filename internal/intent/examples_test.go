@@ -38,7 +38,9 @@ data:
     platform: '{{ENC:str}}'
     secret: '{{ENC:str}}'
   values:
+    accessKeyId: '{{ENC:str}}'
     password: '{{ENC:str}}'
+    secretAccessKey: '{{ENC:str}}'
     username: '{{ENC:str}}'
 kind: BootstrapSecret
 metadata:

@@ -84,6 +84,9 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 		spec.Checkpoints[i] = against(file)
 	}
 	spec.Grants = against(spec.Grants)
+	if spec.Socket != nil {
+		spec.Socket.Path = against(spec.Socket.Path)
+	}
 }
 
 // hostChecker applies the rules for a host.
@@ -108,6 +111,7 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 		c.bad("name-form", at("metadata", "name"), "the name %s is not well-formed", plaintext.Show(c.d.name))
 	}
 	c.folders(spec)
+	c.socket(spec)
 	c.unseal(spec.Unseal)
 	c.listen(spec.Listen)
 	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
@@ -162,6 +166,40 @@ func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
 				c.bad("host-folders", t, "the folder and %s lie one inside the other", p.what)
 			}
 		}
+	}
+}
+
+// SocketName is the server's socket in the state folder.
+const SocketName = "custody.sock"
+
+// RuleSocket is the rule that speaks of the paths of sockets.
+const RuleSocket = "host-socket"
+
+// longestSocket is what fits into the kernel's address of a Unix socket (sun_path), the zero byte at its end left out.
+const longestSocket = 107
+
+// socket wants paths at which the server can listen, and a second socket that is for somebody.
+func (c *hostChecker) socket(spec v1alpha1.HostSpec) {
+	fits := func(t trail, path string) {
+		if len(path) > longestSocket {
+			c.bad(RuleSocket, t, "the path of the server's socket there has %d bytes, and the kernel takes %d at most", len(path), longestSocket)
+		}
+	}
+	if spec.State != "" {
+		fits(at("spec", "state"), filepath.Join(spec.State, SocketName))
+	}
+	if spec.Socket == nil || spec.Socket.Path == "" {
+		return // a missing field, reported as such
+	}
+	t := at("spec", "socket", "path")
+	fits(t, spec.Socket.Path)
+	switch {
+	case spec.Socket.Readers == "" && spec.Socket.Operators == "":
+		c.bad(RuleSocket, at("spec", "socket"), "it names neither readers nor operators, so that nobody else could use it")
+	case spec.State != "" && within(spec.Socket.Path, spec.State):
+		c.bad(RuleSocket, t, "nobody else can enter the state folder")
+	case within(spec.Socket.Path, spec.Estate):
+		c.bad(RuleSocket, t, "it is inside the estate")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/plaintext"
 	"custody.dev/custody/internal/upstream"
@@ -66,6 +68,44 @@ func (c *checker) upstreamRules(v *view, d *document) {
 	server := t.Defaults(spec.Server[t.Name()])
 	t.Check(server, spec.AdminRef != "", c.under(d, at("spec", t.Name())))
 	c.picks(d, t, server)
+	c.adminFields(v, d, t, server, spec.AdminRef)
+}
+
+// adminFields wants the admin credential to have what the server asks for, where its fields can be told from the documents.
+func (c *checker) adminFields(v *view, d *document, t upstream.Type, server any, admin string) {
+	named := v.secret[admin]
+	if named == nil {
+		return
+	}
+	have := v.fieldsOf(named.value.(*v1alpha1.ManagedSecret).Spec)
+	if len(have) == 0 {
+		return
+	}
+	for _, missing := range upstream.Missing(t.AdminFields(server), have) {
+		c.fault(d, upstream.RuleFields, at("spec", "adminRef"), fmt.Sprintf("an upstream of type %s signs in with the field %s of its admin credential, and %s has none (it has: %s)",
+			t.Name(), strings.Join(missing, " or "), plaintext.Show(admin), listed(have)), "")
+	}
+}
+
+// fieldsOf are the fields that a value of the secret has, in its sealed document where that is its origin; nil when that cannot
+// be told.
+func (v *view) fieldsOf(spec v1alpha1.ManagedSecretSpec) []string {
+	if spec.Origin.Bootstrap == nil {
+		return fields(spec)
+	}
+	sealed := v.bootstrap[spec.Origin.Bootstrap.SecretRef]
+	if sealed == nil {
+		return nil
+	}
+	var names []string
+	if values := lookup(sealed.root, at("data", "values")); values != nil && values.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(values.Content); i += 2 {
+			if name := values.Content[i].Value; fieldForm.MatchString(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // picks hold an upstream to what the host names.

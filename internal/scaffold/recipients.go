@@ -55,7 +55,7 @@ func (s Sealing) recipients(platform *sketch) ([]grant.Grant, error) {
 	for _, key := range s.Granted.To(grant.Recipient, grant.Root) {
 		if !slices.Contains(platform.Spec.RootRecipients, key) {
 			return nil, s.differ("the root recipient "+key+" is granted, and the estate does not name it",
-				"write it into the Platform document again; if it is no longer the root's, the operator revokes it: `custody grant revoke recipient root "+key+"`")
+				"write it into the Platform document again; if it is no longer the root's, the operator revokes it: `custody grant revoke recipient root "+key+" --reason TEXT`")
 		}
 	}
 	return chosen, nil

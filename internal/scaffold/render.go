@@ -21,6 +21,8 @@ type facts struct {
 	Root, Bootstrap        string
 	Secret, Variable, Path string
 	Imports                bool
+	// All are the imported variables.
+	All []Variable
 }
 
 // render fills in one template. The templates are part of the program: one that fails is a mistake that tests find.

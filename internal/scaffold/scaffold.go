@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,10 +70,10 @@ type Platform struct {
 
 // Made says what Init wrote.
 type Made struct {
-	// HostFile, Estate, RootKey, Imported and Example are paths that begin with the platform's Dir; Imported and Example
-	// are empty when there is none.
+	// HostFile, Estate, RootKey, Imported, Dotenv and Example are paths that begin with the platform's Dir; the last three are
+	// empty when there is none. Dotenv is the one file with all imported variables.
 	HostFile, Estate, RootKey string
-	Imported, Example         string
+	Imported, Dotenv, Example string
 	// RootRecipient is the public key of the root.
 	RootRecipient string
 	// GitIgnore says that lines were added to a .gitignore that was there.
@@ -219,12 +220,25 @@ func write(ctx context.Context, c Config, p Platform, dir string) (Made, error) 
 		made.Imported = filepath.Join(p.Dir, runDir, "imported")
 	}
 	if made.Imported != "" {
+		facts.Secret, facts.All = dotenvName(p.Import), p.Import
+		facts.Path = importedPath(facts.Secret)
+		put(estateDir+"/secrets/"+facts.Secret+".yaml", render("dotenv.yaml", facts), document)
+		made.Dotenv = filepath.Join(made.Imported, ".env")
 		mkdir("imported")
 	}
 	if failed != nil {
 		return Made{}, fmt.Errorf("making platform: %w", failed)
 	}
 	return made, nil
+}
+
+// dotenvName is a name that no imported variable and not the example has.
+func dotenvName(variables []Variable) string {
+	name := "dotenv"
+	for named(variables, name) {
+		name += "-all"
+	}
+	return name
 }
 
 // importedPath is where an imported secret's value lives in the authority.
@@ -236,6 +250,7 @@ func lint(dir string, types upstream.Types, p Platform) error {
 	if err != nil {
 		return fmt.Errorf("making platform: %w", err)
 	}
+	faults = slices.DeleteFunc(faults, func(f intent.Fault) bool { return f.Rule == intent.RuleSocket }) // of the path where it is made
 	if len(faults) == 0 {
 		_, faults, err = intent.Load(filepath.Join(dir, estateDir), intent.Options{Environment: p.Environment, Types: types, Host: &host.Spec})
 		if err != nil {

@@ -80,7 +80,7 @@ func TestInitMakesWhatLintsAndOpens(t *testing.T) {
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("estate: %v %v", err, faults)
 	}
-	if diff := cmp.Diff([]string{"db-password", "example-token", "other"}, estate.SecretNames()); diff != "" {
+	if diff := cmp.Diff([]string{"db-password", "dotenv", "example-token", "other"}, estate.SecretNames()); diff != "" {
 		t.Error(diff)
 	}
 	for _, key := range []string{"root", "bootstrap"} {

@@ -21,19 +21,21 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
-// Sealing is one field to seal into the bootstrap document of a managed secret.
+// Sealing is what is sealed into the bootstrap document of a managed secret.
 type Sealing struct {
 	// Estate is the folder of the estate.
 	Estate string
-	// Secret is the managed secret's name, Field the field that Value goes to.
-	Secret, Field string
-	Value         []byte
+	// Secret is the managed secret's name.
+	Secret string
+	// Value has the fields to seal.
+	Value secret.Value
 	// Identities open an existing document, so that its other fields are kept.
 	Identities []root.Identity
-	// Replace makes a document with this field alone, whatever there was.
+	// Replace makes a document with these fields alone, whatever there was.
 	Replace bool
 	// Environments are those whose machines may read it, besides the root; none stands for the only one that there is.
 	Environments []string
@@ -125,10 +127,7 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 			}
 		}
 	}
-	if doc.Value, err = doc.Value.With(s.Field, s.Value); err == nil {
-		err = doc.Value.Fits()
-	}
-	if err != nil {
+	if doc.Value, err = s.over(doc.Value); err != nil {
 		return Sealed{}, &root.Error{Doing: "sealing " + s.Secret, Class: ErrInput, Detail: err.Error(), Next: "see docs/documents.md for what a value may be"}
 	}
 	result.Fields = doc.Value.Names()
@@ -148,6 +147,17 @@ func Seal(ctx context.Context, c Config, s Sealing) (Sealed, error) {
 	}
 	result.File = filepath.Join(s.Estate, result.File)
 	return result, nil
+}
+
+// over is v with the sealed fields put over it.
+func (s Sealing) over(v secret.Value) (secret.Value, error) {
+	for _, name := range s.Value.Names() {
+		var err error
+		if v, err = v.With(name, s.Value.Expose(name)); err != nil {
+			return secret.Value{}, err
+		}
+	}
+	return v, v.Fits()
 }
 
 // find picks the documents that matter.
@@ -187,7 +197,7 @@ func (s Sealing) find(sketches []sketch) (platform, declared, existing *sketch, 
 
 // extend opens the existing document, which must be bound to the same place, so that its other fields are kept.
 func (s Sealing) extend(ctx context.Context, c Config, want root.Document, existing *sketch) (root.Document, error) {
-	next := "give an identity that opens it with --identity, or seal this field alone with --replace"
+	next := "give an identity that opens it with --identity, or leave the other fields out with --replace"
 	if len(s.Identities) == 0 {
 		return root.Document{}, &root.Error{Doing: "opening " + existing.file, Class: root.ErrWrongKey,
 			Detail: "without an identity its other fields cannot be kept", Next: next}
@@ -201,7 +211,7 @@ func (s Sealing) extend(ctx context.Context, c Config, want root.Document, exist
 	}
 	if doc.Binding != want.Binding || doc.Seeds != want.Seeds {
 		return root.Document{}, &root.Error{Doing: "opening " + existing.file, Class: root.ErrTampered,
-			Detail: "it was sealed for another place", Next: "find out how it came here; --replace seals this field alone"}
+			Detail: "it was sealed for another place", Next: "find out how it came here; --replace leaves out what it held"}
 	}
 	return doc, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/wire/kinds"
 )
 
@@ -56,10 +57,19 @@ func keys(t *testing.T, dir, name string) []root.Identity {
 	return identities
 }
 
+func sealedField(t *testing.T, name, text string) secret.Value {
+	t.Helper()
+	v, err := secret.Text(map[string]string{name: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // Several secrets may lack their documents: each can be sealed, and the others' faults are told.
 func TestSealWhileOthersAreMissing(t *testing.T) {
 	dir := estate(t, "one", "two")
-	s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Field: "value", Value: []byte("a")}
+	s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Value: sealedField(t, "value", "a")}
 	first, err := Seal(t.Context(), config(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -84,12 +94,12 @@ func TestSealWhileOthersAreMissing(t *testing.T) {
 
 func TestSealKeepsOtherFieldsOrSaysThatItCannot(t *testing.T) {
 	dir := estate(t, "one")
-	s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Field: "user", Value: []byte("a")}
+	s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Value: sealedField(t, "user", "a")}
 	if _, err := Seal(t.Context(), config(), s); err != nil {
 		t.Fatal(err)
 	}
 	before := tree(t, dir)
-	s.Field, s.Value = "password", []byte("b")
+	s.Value = sealedField(t, "password", "b")
 	for name, identities := range map[string][]root.Identity{"none": nil, "another": keys(t, dir, "unseal")} {
 		s.Identities = identities
 		_, err := Seal(t.Context(), config(), s)
@@ -127,8 +137,9 @@ func TestSealRefuses(t *testing.T) {
 	}{
 		{"undeclared", func(_ *testing.T, _ string, s *Sealing) { s.Secret = "nobody" }, ErrNotDeclared},
 		{"generated", func(_ *testing.T, _ string, s *Sealing) { s.Secret = exampleName }, ErrInput},
-		{"field", func(_ *testing.T, _ string, s *Sealing) { s.Field = "no field" }, ErrInput},
-		{"too large", func(_ *testing.T, _ string, s *Sealing) { s.Value = []byte(strings.Repeat(mark, 5000)) }, ErrInput},
+		{"too large", func(t *testing.T, _ string, s *Sealing) {
+			s.Value = sealedField(t, "value", strings.Repeat(mark, 5000))
+		}, ErrInput},
 		{"no platform", func(t *testing.T, dir string, _ *Sealing) {
 			if err := os.Remove(filepath.Join(dir, "estate", "platform.yaml")); err != nil {
 				t.Fatal(err)
@@ -146,7 +157,7 @@ func TestSealRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := estate(t, "one")
-			s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Field: "value", Value: []byte(mark)}
+			s := Sealing{Estate: filepath.Join(dir, "estate"), Secret: "one", Value: sealedField(t, "value", mark)}
 			test.change(t, dir, &s)
 			before := tree(t, dir)
 			_, err := Seal(t.Context(), config(), s)

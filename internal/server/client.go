@@ -63,7 +63,7 @@ func Dial(socket string) *Client {
 	}}}
 }
 
-// Local returns a client that calls handler in this process, as by.
+// Local returns a client that calls handler in this process, as by, who may do everything.
 func Local(handler http.Handler, by string) *Client {
 	return &Client{http: http.Client{Transport: local{handler, by}}}
 }
@@ -76,7 +76,7 @@ type local struct {
 // RoundTrip implements http.RoundTripper.
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	recorder := httptest.NewRecorder()
-	l.handler.ServeHTTP(recorder, r.WithContext(WithCaller(r.Context(), l.by)))
+	l.handler.ServeHTTP(recorder, r.WithContext(WithCaller(r.Context(), l.by, Operator)))
 	return recorder.Result(), nil
 }
 

@@ -22,20 +22,6 @@ import (
 // maxBody bounds what a request may say: a value of the largest size, and what JSON adds to it.
 const maxBody = 4 * secret.MaxBytes
 
-type callerKey struct{}
-
-// WithCaller notes who makes a request, for the record.
-func WithCaller(ctx context.Context, by string) context.Context {
-	return context.WithValue(ctx, callerKey{}, by)
-}
-
-func caller(r *http.Request) string {
-	if by, ok := r.Context().Value(callerKey{}).(string); ok {
-		return by
-	}
-	return "unknown"
-}
-
 type reasoned struct {
 	Reason string `json:"reason"`
 }
@@ -71,7 +57,7 @@ type supplied struct {
 	Value  json.RawMessage `json:"value"`
 }
 
-// Handler serves the interface. It trusts its listener to let in only those who may.
+// Handler serves the interface to those of whom WithCaller says what they may do.
 func Handler(service Service) http.Handler {
 	mux := http.NewServeMux()
 	get := func(pattern string, fn func(*http.Request) (any, error)) {
@@ -216,7 +202,7 @@ func Handler(service Service) http.Handler {
 		}
 		answer(w, report, err)
 	})
-	return mux
+	return guarded(mux)
 }
 
 var errReason = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}

@@ -55,7 +55,7 @@ func TestCallerCannotNameItself(t *testing.T) {
 		`{"reason": ""}`:                       http.StatusBadRequest,
 	} {
 		service := &asked{}
-		request := httptest.NewRequestWithContext(WithCaller(t.Context(), "user bob"), "POST", "/v1/runs/r/abort?by=alice", strings.NewReader(body))
+		request := httptest.NewRequestWithContext(WithCaller(t.Context(), "user bob", Operator), "POST", "/v1/runs/r/abort?by=alice", strings.NewReader(body))
 		request.Header.Set("X-Caller", "alice")
 		request.SetBasicAuth("alice", "x")
 		answer := httptest.NewRecorder()

@@ -11,29 +11,68 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
-// Peer returns the user at the other end of a Unix socket, as the kernel knows them.
-func Peer(conn net.Conn) (uid int, err error) {
+// Credentials are who is at the other end of a Unix socket, as the kernel knew them when they connected.
+type Credentials struct {
+	UID int
+	// Groups are all that the process was in, the first among them.
+	Groups []int
+}
+
+// Peer returns who is at the other end of a Unix socket.
+func Peer(conn net.Conn) (Credentials, error) {
 	connection, ok := conn.(*net.UnixConn)
 	if !ok {
-		return 0, fmt.Errorf("asking who is connected: %w", errors.ErrUnsupported)
+		return Credentials{}, fmt.Errorf("asking who is connected: %w", errors.ErrUnsupported)
 	}
 	raw, err := connection.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("asking who is connected: %w", err)
+		return Credentials{}, fmt.Errorf("asking who is connected: %w", err)
 	}
+	var is Credentials
 	var asked error
 	err = raw.Control(func(fd uintptr) {
 		var peer *syscall.Ucred
-		if peer, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); asked == nil {
-			uid = int(peer.Uid)
+		if peer, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); asked != nil {
+			return
 		}
+		is.UID, is.Groups = int(peer.Uid), []int{int(peer.Gid)}
+		var more []int
+		more, asked = peerGroups(fd)
+		is.Groups = append(is.Groups, more...)
 	})
 	if err := errors.Join(err, asked); err != nil {
-		return 0, fmt.Errorf("asking who is connected: %w", err)
+		return Credentials{}, fmt.Errorf("asking who is connected: %w", err)
 	}
-	return uid, nil
+	return is, nil
+}
+
+// peerGroups are the supplementary groups of the peer; none on a kernel that does not tell (before 4.13).
+func peerGroups(fd uintptr) ([]int, error) {
+	for size := uint32(64); ; {
+		groups := make([]uint32, size)
+		length := size * 4
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&length)), 0)
+		switch {
+		case errno == unix.ERANGE && length/4 > size:
+			size = length / 4
+			continue
+		case errno == unix.ENOPROTOOPT:
+			return nil, nil
+		case errno != 0:
+			return nil, errno
+		}
+		var out []int
+		for _, group := range groups[:length/4] {
+			out = append(out, int(group))
+		}
+		return out, nil
+	}
 }
 
 // connect connects to the server on a socket, and wants it to be run by the owner of the folder that the socket is in:
@@ -50,21 +89,21 @@ func connect(ctx context.Context, socket string) (net.Conn, error) {
 }
 
 func owned(conn net.Conn, folder string) error {
-	uid, err := Peer(conn)
+	peer, err := Peer(conn)
 	if err != nil {
 		return err
 	}
 	info, err := os.Stat(folder)
 	if err != nil {
-		return fmt.Errorf("looking at the state folder: %w", err)
+		return fmt.Errorf("looking at the folder of the socket: %w", err)
 	}
 	status, known := info.Sys().(*syscall.Stat_t)
 	if !known {
 		return fmt.Errorf("looking at %s: %w", folder, errors.ErrUnsupported)
 	}
-	if int(status.Uid) != uid {
+	if int(status.Uid) != peer.UID {
 		return &Problem{
-			Class: Refused, Text: fmt.Sprintf("the server on the socket in %s runs as user %d, and the folder belongs to user %d", folder, uid, status.Uid),
+			Class: Refused, Text: fmt.Sprintf("the server on the socket in %s runs as user %d, and the folder belongs to user %d", folder, peer.UID, status.Uid),
 			Hint: "find out who listens there: `ss -xlp`. Nothing was sent to it",
 		}
 	}

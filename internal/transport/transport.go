@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package transport says, once for all upstreams and for what checks documents, how the identity of a server is checked
-// and where it need not be, and whether an HTTP request without an answer may have left. Nothing is taken from the
-// process's environment.
+// and where it need not be, and whether an HTTP request without an answer may have left. Of the process's environment the
+// proxy alone is taken, and that for every upstream that speaks HTTP: see HTTP.
 package transport
 
 import (
@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // Roots are the authorities of a document: PEM. Without any they are nil, which means the system's.
@@ -129,16 +131,27 @@ func Endpoint(text string) error {
 	return nil
 }
 
+// HTTP is the one transport of requests to upstreams. It follows HTTPS_PROXY and NO_PROXY as they are now, and never for loopback:
+// they are the operator's own, as the host file is, and a proxy learns no more than the names of servers, since TLS is agreed
+// with those through it. It opens a connection for each request: one that was idle may be gone, and what was sent on it in
+// doubt.
+func HTTP(config *tls.Config) *http.Transport {
+	proxy := httpproxy.FromEnvironment().ProxyFunc()
+	return &http.Transport{
+		Proxy:           func(request *http.Request) (*url.URL, error) { return proxy(request.URL) },
+		TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true,
+	}
+}
+
 // Client speaks HTTP to servers that the authorities vouch for; certificates are as for Roots. It follows no redirect,
-// since a credential is for one server, and opens a connection for each request: one that was idle may be gone, and what
-// was sent on it in doubt.
+// since a credential is for one server.
 func Client(certificates string) (*http.Client, error) {
 	config, err := Verified("", certificates)
 	if err != nil {
 		return nil, err
 	}
 	return &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true},
+		Transport:     HTTP(config),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }

@@ -5,6 +5,7 @@ package transport_test
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -115,5 +116,30 @@ func TestClientFollowsNoRedirect(t *testing.T) {
 	}
 	if _, err := transport.Client("none"); err == nil {
 		t.Error("a certificate that is none is taken")
+	}
+}
+
+// A proxy was followed by the client of one upstream and by no other.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://egress.example.org:3128")
+	t.Setenv("NO_PROXY", "internal.example.org")
+	client, err := transport.Client("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{
+		"https://api.example.com/v1":       "http://egress.example.org:3128",
+		"https://s3.internal.example.org/": "",
+		"https://127.0.0.1:9000/":          "",
+		"http://127.0.0.1:9000/":           "",
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy, err := client.Transport.(*http.Transport).Proxy(request)
+		if got := fmt.Sprint(proxy); err != nil || got != want && (want != "" || proxy != nil) {
+			t.Errorf("%s goes through %v (%v), want %q", address, proxy, err, want)
+		}
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"strings"
+
+	"custody.dev/custody/internal/transport"
 )
 
 // Error is what went wrong upstream, in words that hold no part of a credential and nothing that a library or the other
@@ -92,26 +95,45 @@ func classed(err error) bool {
 	return errors.Is(err, ErrNotApplied) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrRefusedCandidate)
 }
 
+const (
+	// WithoutTLS is told of a server that was asked for TLS and speaks without it.
+	WithoutTLS = "the server does not speak TLS at this port: " + tlsMove
+	// silentTLS is told of one that answers nothing to a client that begins with TLS.
+	silentTLS = "the server took the connection and did not answer when TLS was asked for; if it does not speak TLS at this port: " + tlsMove
+	tlsMove   = "turn TLS on there, or name the port that has it. The Upstream document may leave TLS out " +
+		"(tls: disable, or an http:// address) only to loopback or a socket"
+)
+
 // Told names a failure on this side of the wire without quoting what a library made of it: only network and certificate
 // errors, which hold addresses and names, are passed on. The cause is a context's error, and then all there is to say. Of
 // any other failure, otherwise is what is said.
 func Told(err error, otherwise string) (detail string, cause error) {
+	handshake, undecided := errors.AsType[*transport.HandshakeError](err)
 	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, known) {
+		switch {
+		case errors.Is(err, known) && undecided && known == context.DeadlineExceeded:
+			return silentTLS, known
+		case errors.Is(err, known):
 			return "", known
 		}
+	}
+	if transport.NoTLS(err) {
+		return WithoutTLS, nil
 	}
 	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return certificate.Error(), nil
 	}
 	if network, ok := errors.AsType[*net.OpError](err); ok {
+		if undecided && network.Timeout() {
+			return silentTLS, nil
+		}
 		return network.Error(), nil
 	}
 	if name, ok := errors.AsType[*net.DNSError](err); ok {
 		return name.Error(), nil
 	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return record.Error(), nil
+	if undecided && (errors.Is(handshake, io.EOF) || errors.Is(handshake, io.ErrUnexpectedEOF)) {
+		return silentTLS, nil
 	}
 	return otherwise, nil
 }

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -92,12 +95,44 @@ func TestToldQuotesNoLibrary(t *testing.T) {
 		{"a deadline, whatever it wraps", "", fmt.Errorf("password=hunter2: %w", context.DeadlineExceeded), context.DeadlineExceeded},
 		{"the network's", "dial tcp: refused", fmt.Errorf("password=hunter2: %w", &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}), nil},
 		{"a name's", "lookup db.example.com: no such host", fmt.Errorf("x: %w", &net.DNSError{Err: "no such host", Name: "db.example.com"}), nil},
+		{"HTTP where HTTPS was asked for", upstream.WithoutTLS, fmt.Errorf("x: %w", http.ErrSchemeMismatch), nil},
+		{"a server's own word", upstream.WithoutTLS, fmt.Errorf("x: %w", transport.ErrNoTLS), nil},
 		{"a certificate's", "tls: failed to verify certificate: too old", fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: errors.New("too old")}), nil},
-		{"not TLS at all", "tls: not a handshake", fmt.Errorf("x: %w", tls.RecordHeaderError{Msg: "not a handshake"}), nil},
+		{"not TLS at all", upstream.WithoutTLS, fmt.Errorf("x: %w", tls.RecordHeaderError{Msg: "not a handshake"}), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if detail, cause := upstream.Told(test.err, otherwise); detail != test.detail || cause != test.cause { //nolint:errorlint // the cause itself is handed on
 				t.Errorf("told %q (%v), want %q (%v)", detail, cause, test.detail, test.cause)
+			}
+		})
+	}
+}
+
+// A server without TLS was "the connection broke, or the server and this client could not agree on TLS or on how to sign in".
+// Some greet in the open, some hang up at the first bytes of TLS, and some wait for a line to end.
+func TestToldOfServersWithoutTLS(t *testing.T) {
+	for name, test := range map[string]struct {
+		serve func(net.Conn)
+		want  string
+	}{
+		"greets":   {func(conn net.Conn) { _, _ = conn.Write([]byte("220 mail.example.org ESMTP\r\n")) }, upstream.WithoutTLS},
+		"hangs up": {func(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)); _ = conn.Close() }, "did not answer when TLS was asked for"},
+		"waits":    {func(net.Conn) {}, "did not answer when TLS was asked for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer client.Close()
+			defer server.Close()
+			go test.serve(server)
+			if name == "greets" {
+				go func() { _, _ = server.Read(make([]byte, 4096)) }()
+			}
+			// Bounds the one that waits, which never answers; the others answer at once.
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, err := transport.Secure(ctx, client, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "mail.example.org"})
+			if detail, _ := upstream.Told(err, "the connection broke"); !strings.Contains(detail, test.want) {
+				t.Errorf("told %q of %v, want %q", detail, err, test.want)
 			}
 		})
 	}

@@ -44,6 +44,7 @@ const (
 	RuleForm      = "upstream-form"
 	RuleTLS       = "upstream-tls"
 	RuleAdmin     = "admin-needed"
+	RuleFields    = "admin-fields"
 	RuleAccount   = "account-form"
 	RuleMode      = "account-mode"
 	RuleAlternate = "account-alternate"
@@ -63,6 +64,16 @@ type Pick struct {
 	Name string
 	// At is where in the parameters it stands.
 	At Trail
+}
+
+// OneOf are fields of which a credential needs one.
+type OneOf []string
+
+// Missing returns those of needs for which there is no field among have.
+func Missing(needs []OneOf, have []string) []OneOf {
+	return slices.DeleteFunc(slices.Clone(needs), func(one OneOf) bool {
+		return slices.ContainsFunc(one, func(field string) bool { return slices.Contains(have, field) })
+	})
 }
 
 // Program is one that the host's own configuration names for upstreams.
@@ -115,6 +126,8 @@ type Typed[S, A any] struct {
 	CheckAccount func(server S, account A, bad Report)
 	// Interrupts reports whether rotating the account refuses sign-ins for a moment.
 	Interrupts func(S, A) bool
+	// AdminFields are those without which nothing can sign in with the admin credential.
+	AdminFields func(S) []OneOf
 	// Endpoints lists where credentials are sent, each with how the server is identified; the first is the server itself.
 	Endpoints func(S) []string
 	// Told is what an account's own parameters tell a program, which may be an address; "" for nothing.
@@ -149,6 +162,7 @@ type Type interface {
 	AccountDefaults(account any) any
 	Check(server any, admin bool, bad Report)
 	CheckAccount(server, account any, bad Report)
+	AdminFields(server any) []OneOf
 	Interrupts(server, account any) bool
 	Endpoints(server any) []string
 	Told(account any) string
@@ -227,6 +241,13 @@ func (e erased[S, A]) CheckAccount(server, account any, bad Report) {
 	if e.t.CheckAccount != nil {
 		e.t.CheckAccount(*server.(*S), e.account(account), bad)
 	}
+}
+
+func (e erased[S, A]) AdminFields(server any) []OneOf {
+	if e.t.AdminFields == nil {
+		return nil
+	}
+	return e.t.AdminFields(*server.(*S))
 }
 
 func (e erased[S, A]) Interrupts(server, account any) bool {

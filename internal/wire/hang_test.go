@@ -67,7 +67,7 @@ func TestReadyzNamesWhatHangsAndTheLoopGoesOn(t *testing.T) {
 				stop, cancel := context.WithCancel(t.Context())
 				left := make(chan error, 1)
 				if name == "question" {
-					go func() { left <- p.loop(t.Context(), stop) }()
+					go func() { left <- p.loop(t.Context(), stop, func() {}) }()
 				} else {
 					go func() { test.call(p); left <- nil }()
 				}

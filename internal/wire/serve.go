@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -57,6 +58,9 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 			p.log.Error("closing", "error", err)
 		}
 	}()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // which would end the process
+	defer signal.Stop(hangup)
 	p.reload()
 	for _, found := range p.machine() {
 		p.log.Warn("this machine", "finding", found)
@@ -70,7 +74,7 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 		err := p.once(ctx, stop)
 		return cmp.Or(err, p.inForce(ctx))
 	}
-	return p.serve(ctx, stop, cancel)
+	return p.serve(ctx, stop, cancel, hangup)
 }
 
 // once takes everything as far as it will go now, or until it is told to stop, and logs what is left to wait for.
@@ -109,9 +113,9 @@ func (p *parts) inForce(ctx context.Context) error {
 	return nil
 }
 
-// watchEstate looks at the estate until stop comes, and ends soon after it. A folder that hangs holds up no more than these
+// watchEstate looks at the estate, every so often and at each hangup, until stop comes, and ends soon after it. A folder that hangs holds up no more than these
 // looks: the estate in force stays.
-func (p *parts) watchEstate(stop context.Context) {
+func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal) {
 	ticker := time.NewTicker(reloadEvery)
 	defer ticker.Stop()
 	said := ""
@@ -119,6 +123,8 @@ func (p *parts) watchEstate(stop context.Context) {
 		select {
 		case <-stop.Done():
 			return
+		case <-hangup:
+			p.reread()
 		case <-ticker.C:
 		}
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the estate", Limit: reloadLimit}, func(context.Context) (struct{}, error) {
@@ -153,20 +159,32 @@ func (p *parts) reload() {
 }
 
 // serve listens and ticks until it is told to stop. It calls cancel, which ends stop, when it can no longer listen.
-func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
-	door := &door{path: SocketPath(p.host.State), folder: p.state, log: p.log}
-	socket, err := door.open(ctx)
+func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os.Signal) error {
+	manager := newNotifier(os.Getenv, os.Getpid(), p.log)
+	gate, err := newGate(os.Geteuid(), p.host.Socket)
 	if err != nil {
 		return err
 	}
-	defer door.remove()
+	var doors []*door
+	for i, path := range sockets(p.host) {
+		mode := fs.FileMode(0o600)
+		if i > 0 {
+			mode = 0o666 // who connects is asked of the kernel
+		}
+		doors = append(doors, &door{path: path, mode: mode, who: gate.who, folder: p.state, log: p.log})
+	}
+	open, shut, err := p.openAll(ctx, doors)
+	if err != nil {
+		return err
+	}
+	defer shut()
 	loopback, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.host.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listening for health and metrics: %w", err), socket.Close())
+		return fmt.Errorf("listening for health and metrics: %w", err)
 	}
 	p.platform.Serving()
 	servers := []*http.Server{
-		{Handler: server.Handler(p.platform), ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second},
+		{Handler: server.Handler(p.platform), ConnContext: gate.note, ReadHeaderTimeout: 10 * time.Second},
 		{Handler: server.Health(p.platform, metrics(p.platform, p.steps)), ReadHeaderTimeout: 10 * time.Second},
 	}
 	listen := func(on *http.Server, listener net.Listener) {
@@ -176,15 +194,23 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 		}
 	}
 	var listening sync.WaitGroup
-	listening.Go(func() { listen(servers[0], socket) })
+	for _, socket := range open {
+		listening.Go(func() { listen(servers[0], socket) })
+	}
 	listening.Go(func() { listen(servers[1], loopback) })
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
+	manager.turned()
+	manager.say("READY=1")
+	context.AfterFunc(stop, func() { manager.say("STOPPING=1") })
+	go manager.watchdog(stop)
 	go p.watchConsumers(stop) // not waited for: a folder may hang
-	go p.watchDoor(stop, reloadEvery, door, func(again net.Listener) { go listen(servers[0], again) })
+	for _, door := range doors {
+		go p.watchDoor(stop, reloadEvery, door, func(again net.Listener) { go listen(servers[0], again) })
+	}
 	var watching sync.WaitGroup
-	watching.Go(func() { p.watchEstate(stop) })
+	watching.Go(func() { p.watchEstate(stop, hangup) })
 	watching.Go(func() { p.watchStatus(stop) })
-	err = p.loop(ctx, stop)
+	err = p.loop(ctx, stop, manager.turned)
 	cancel()
 	watching.Wait()
 	if err != nil {
@@ -200,6 +226,29 @@ func (p *parts) serve(ctx, stop context.Context, cancel func()) error {
 	return err
 }
 
+// openAll listens on every socket, or on none; shut closes and removes them, which http.Server may have closed already.
+func (p *parts) openAll(ctx context.Context, doors []*door) (open []net.Listener, shut func(), err error) {
+	var made []*door
+	shut = func() {
+		for i, door := range made {
+			_ = open[i].Close()
+			door.remove()
+		}
+	}
+	if err := trustShared(p.host); err != nil {
+		return nil, nil, err
+	}
+	for _, door := range doors {
+		socket, err := door.open(ctx)
+		if err != nil {
+			shut()
+			return nil, nil, err
+		}
+		made, open = append(made, door), append(open, socket)
+	}
+	return open, shut, nil
+}
+
 // outliving is a context for looks that are under way when stop comes: their step may finish, for stepGrace at most, and no
 // other begins.
 func (p *parts) outliving(ctx, stop context.Context) (working context.Context, abandon context.CancelFunc) {
@@ -213,11 +262,12 @@ func (p *parts) outliving(ctx, stop context.Context) (working context.Context, a
 }
 
 // loop ticks until stop comes. Its error is that of a store that broke: only a process that starts again and checks the
-// files can go on, so this one leaves, and what watches over it starts the next.
-func (p *parts) loop(ctx, stop context.Context) error {
+// files can go on, so this one leaves, and what watches over it starts the next. It calls turned in each turn.
+func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 	working, abandon := p.outliving(ctx, stop)
 	defer abandon()
 	for stop.Err() == nil {
+		turned()
 		if why := p.broken(); why != "" {
 			abandon()
 			p.platform.Orchestrator.Wait()

@@ -28,7 +28,7 @@ func TestABrokenStoreEndsTheServer(t *testing.T) {
 			if why := p.platform.Ready(t.Context()); !strings.Contains(why, "a commit failed half-way") {
 				t.Errorf("ready says %q, want why it is not", why)
 			}
-			err := p.loop(t.Context(), t.Context()) // it is not told to stop
+			err := p.loop(t.Context(), t.Context(), func() {}) // it is not told to stop
 			if got := server.Exit(err); got != 6 {
 				t.Errorf("the server leaves with %v, exit code %d, want 6", err, got)
 			}

@@ -20,13 +20,16 @@ import (
 // door is the socket by which commands reach this process, in its state folder. Something may remove it while the process
 // runs, or put another folder in the state folder's place.
 type door struct {
-	path   string
+	path string
+	mode fs.FileMode
+	// who says who connected, and what they may do.
+	who    func(net.Conn) (uid int, role server.Role, err error)
 	folder *durable.Folder
 	log    *slog.Logger
 	made   atomic.Pointer[fs.FileInfo] // the socket as it was made
 }
 
-// open listens on the socket, which only its owner can reach. A socket that a killed process left is replaced; the state
+// open listens on the socket. A socket that a killed process left is replaced; the state
 // folder's lock says that no live one is there.
 func (d *door) open(ctx context.Context) (net.Listener, error) {
 	if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -37,13 +40,13 @@ func (d *door) open(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("listening on the socket: %w", err)
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // it may not be the one at that path any more
-	err = os.Chmod(d.path, 0o600)
+	err = os.Chmod(d.path, d.mode)
 	made, found := os.Lstat(d.path)
 	if err := errors.Join(err, found); err != nil {
-		return nil, errors.Join(fmt.Errorf("closing the socket to others: %w", err), listener.Close())
+		return nil, errors.Join(fmt.Errorf("setting the mode of the socket: %w", err), listener.Close())
 	}
 	d.made.Store(&made)
-	return ownListener{listener, d.log, server.Peer}, nil
+	return knownListener{listener, d.log, d.who}, nil
 }
 
 // lost reports whether the path leads to the socket no more.
@@ -91,31 +94,22 @@ func (p *parts) watchDoor(stop context.Context, every time.Duration, d *door, se
 	}
 }
 
-// withPeer notes who connected, as the kernel knows them.
-func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	uid, err := server.Peer(conn)
-	if err != nil {
-		return ctx
-	}
-	return server.WithCaller(ctx, "user "+userName(uid))
-}
-
-// ownListener takes connections of root and of the user that runs the platform alone, whatever became of the socket's mode.
-type ownListener struct {
+// knownListener takes connections of those alone who may do something, whatever became of the socket's mode.
+type knownListener struct {
 	net.Listener
-	log  *slog.Logger
-	peer func(net.Conn) (int, error)
+	log *slog.Logger
+	who func(net.Conn) (uid int, role server.Role, err error)
 }
 
 // Accept implements net.Listener.
-func (l ownListener) Accept() (net.Conn, error) {
+func (l knownListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		uid, err := l.peer(conn)
-		if err == nil && (uid == 0 || uid == os.Geteuid()) {
+		uid, role, err := l.who(conn)
+		if err == nil && role != server.Nobody {
 			return conn, nil
 		}
 		l.log.Warn("connection refused", "user", uid, "error", err)

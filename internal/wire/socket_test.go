@@ -29,7 +29,7 @@ func TestSocketThatIsRemovedIsMadeAgain(t *testing.T) {
 	}
 	defer folder.Close()
 	p := &parts{host: v1alpha1.HostSpec{State: state}, log: slog.New(slog.DiscardHandler), calls: outward.New(Now)}
-	d := &door{path: SocketPath(state), folder: folder, log: p.log}
+	d := &door{path: SocketPath(state), mode: 0o600, who: gate{os.Geteuid(), -1, -1}.who, folder: folder, log: p.log}
 	first, err := d.open(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -118,21 +118,24 @@ func TestStateFolderThatOthersCanReplace(t *testing.T) {
 // The server takes no other user's connection, whatever became of the socket's mode.
 func TestAnotherUsersConnectionIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
-		uid  int
+		is   server.Credentials
 		err  error
 		want string
 	}{
-		"the user itself":   {os.Geteuid(), nil, "hello"},
-		"root":              {0, nil, "hello"},
-		"another":           {other, nil, ""},
-		"nobody knows whom": {0, errors.ErrUnsupported, ""},
+		"the user itself":   {server.Credentials{UID: os.Geteuid()}, nil, "hello"},
+		"root":              {server.Credentials{}, nil, "hello"},
+		"an operator":       {server.Credentials{UID: other, Groups: []int{1, 20}}, nil, "hello"},
+		"a reader":          {server.Credentials{UID: other, Groups: []int{1, 10}}, nil, "hello"},
+		"another":           {server.Credentials{UID: other, Groups: []int{1}}, nil, ""},
+		"nobody knows whom": {server.Credentials{}, errors.ErrUnsupported, ""},
 	} {
+		gate := gate{own: os.Geteuid(), readers: 10, operators: 20}
 		socket := filepath.Join(t.TempDir(), "s")
 		bare, err := net.Listen("unix", socket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		listener := ownListener{bare, slog.New(slog.DiscardHandler), func(net.Conn) (int, error) { return c.uid, c.err }}
+		listener := knownListener{bare, slog.New(slog.DiscardHandler), func(net.Conn) (int, server.Role, error) { return c.is.UID, gate.role(c.is), c.err }}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -92,7 +92,7 @@ func faultsError(faults []intent.Fault) error {
 }
 
 // SocketPath is where `custody serve` of this state folder listens.
-func SocketPath(state string) string { return filepath.Join(state, "custody.sock") }
+func SocketPath(state string) string { return filepath.Join(state, intent.SocketName) }
 
 // AuditKeyPath is where the record's public key lies.
 func AuditKeyPath(state string) string { return filepath.Join(state, "audit.pub") }
@@ -116,12 +116,11 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err := trustState(host.State); err != nil {
 		return nil, err
 	}
-	socket := SocketPath(host.State)
-	serving, err := server.Reach(ctx, socket)
+	socket, err := reach(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	if serving {
+	if socket != "" {
 		return &Connection{Client: server.Dial(socket)}, nil
 	}
 	opened, err := open(ctx, o, host, false)

@@ -17,6 +17,7 @@ import (
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/client"
+	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/realparts/signin"
 )
 
@@ -201,7 +202,7 @@ func (t *tour) steadyState() {
 	t.client = t.enter(shop, plan{Target: to, Plan: client.Plan{Workers: 8, Every: 500 * time.Millisecond}})
 	t.settled(t.rotated, "")
 	t.await("phase 4", time.Minute, func() bool {
-		status, err := t.ask().Status(t.ctx)
+		status, err := t.ask().Status(t.ctx, server.Filter{})
 		return err == nil && status.Standing.Phase == 4
 	})
 	t.phase(4, "steady state")

@@ -171,7 +171,7 @@ func (t *tour) ask() *server.Client { return server.Dial(t.path("state", "custod
 
 // row is what the inventory says of one secret, nothing while no server answers.
 func (t *tour) row(name string) inventory.Row {
-	rows, err := t.ask().Inventory(t.ctx)
+	rows, err := t.ask().Inventory(t.ctx, server.Filter{})
 	if err != nil {
 		return inventory.Row{}
 	}
@@ -201,7 +201,7 @@ func (t *tour) serve() {
 		return
 	}
 	t.await("custody serve to answer", time.Minute, func() bool {
-		_, err := t.ask().Status(t.ctx)
+		_, err := t.ask().Status(t.ctx, server.Filter{})
 		return err == nil
 	})
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command gendocs writes the references that come from the program itself: docs/cli.md from the command tree,
-// docs/documents.md from the document types, docs/lint.md from the rules, docs/upstreams from what each kind of upstream
+// docs/documents.md from the document types, docs/lint.md from the rules, the schema from the document types as well, docs/upstreams from what each kind of upstream
 // says of itself. The same sources give the same bytes.
 package main
 
@@ -20,6 +20,9 @@ import (
 
 //go:generate go run . ../../docs
 
+// schemaFile is no page, but part of the program.
+const schemaFile = "../api/v1alpha1/schema/documents.json"
+
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: gendocs FOLDER")
@@ -37,6 +40,7 @@ func pages() map[string][]byte {
 		"cli.md":       commands(cli.Command()),
 		"documents.md": reference.Markdown("../..", kinds.Upstreams()),
 		"lint.md":      rules(intent.Rules()),
+		schemaFile:     reference.Schema("../..", kinds.Upstreams()),
 	}
 	maps.Copy(pages, upstreams(wire.Descriptions()))
 	return pages

@@ -28,6 +28,8 @@ func Markdown(tree string, types upstream.Types) []byte {
 // field is one documented JSON field.
 type field struct {
 	name, doc, shown string
+	// is is the field's type.
+	is reflect.Type
 	// of is the struct type that the field holds, nil when it holds none.
 	of       reflect.Type
 	required bool
@@ -53,7 +55,7 @@ func (p *page) render() []byte {
 	p.WriteString("<!-- Generated from api/v1alpha1 and the types of upstream. Do not edit. -->\n\n# Documents\n\n")
 	fmt.Fprintf(p, "An estate is a folder of YAML documents, apiVersion `%s`. Unknown fields are refused; so are anchors, "+
 		"aliases and duplicate keys. A file may hold several documents, a BootstrapSecret stands alone. Durations are a number "+
-		"and a unit (`90m`, `1d12h`, `30d`); `d` is 24 hours.\n\n", v1alpha1.APIVersion)
+		"and a unit (`90m`, `1d12h`, `30d`); `d` is 24 hours. `custody schema` prints a JSON schema of them for editors.\n\n", v1alpha1.APIVersion)
 	for _, kind := range documents() {
 		name := reflect.TypeOf(kind).Name()
 		fmt.Fprintf(p, "- [%s](#%s)\n", name, strings.ToLower(name))
@@ -115,7 +117,9 @@ func (p *page) fields(of reflect.Type) []field {
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		words, inner := p.words(f.Type)
-		out = append(out, field{name, p.comments.field(of, f.Name), words, inner, !strings.Contains(options, "omitempty")})
+		out = append(out, field{
+			name: name, doc: p.comments.field(of, f.Name), shown: words, is: f.Type, of: inner, required: !strings.Contains(options, "omitempty"),
+		})
 	}
 	return out
 }
@@ -130,7 +134,7 @@ func (p *page) parameters(whose string) []field {
 			doc = strings.TrimPrefix(p.comments.of(of), of.Name()+" is ")
 			doc = strings.ToUpper(doc[:1]) + doc[1:]
 		}
-		out = append(out, field{name: t.Name(), doc: doc, shown: shown(of), of: of})
+		out = append(out, field{name: t.Name(), doc: doc, shown: shown(of), is: of, of: of})
 	}
 	return out
 }

@@ -50,7 +50,7 @@ type Config struct {
 	// Folder is an absolute path from the host's configuration. It must exist. It is opened anew for each call, so that
 	// one which a service manager makes again at each start is found.
 	Folder string
-	// Path beneath Folder. Folders on the way must exist: their owners and modes are the host's business.
+	// Path beneath Folder. Folders on the way that are absent are made, with the mode and the group of the one above.
 	Path string
 	// Format, Field, Keys and VersionKey are as in format.Layout.
 	Format     format.Name
@@ -190,6 +190,9 @@ func (c *Consumer) deliver(ctx context.Context, v authority.Versioned) error {
 		return err
 	}
 	defer func() { _ = folder.Close() }()
+	if err := folder.MakeParentsAlike(c.config.Path); err != nil {
+		return err
+	}
 	// In the steady state nothing is locked and nothing written.
 	seen, err := c.look(folder, want)
 	if err != nil {

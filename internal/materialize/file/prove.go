@@ -36,8 +36,8 @@ func (c *Consumer) look(folder *durable.Folder, want []byte) (sight, error) {
 	info, err := folder.Stat(c.config.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, err := folder.Stat(filepath.Dir(c.config.Path)); err != nil {
-			return sight{}, fmt.Errorf("looking at the file's folder (it must exist): %w", err)
+		if _, err := folder.Stat(filepath.Dir(c.config.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return sight{}, fmt.Errorf("looking at the file's folder: %w", err)
 		}
 		return seen, nil
 	case err != nil:

@@ -38,6 +38,9 @@ const (
 	Lacking = "a credential needs the fields accessKeyId and secretAccessKey"
 )
 
+// AdminFields are those that an admin credential needs.
+func AdminFields() []upstream.OneOf { return []upstream.OneOf{{ID}, {Secret}} }
+
 // NextAdmin is the operator's move when no admin credential is honoured.
 var NextAdmin = "make another access key for the admin and hand it in, as the secret that adminRef names: " + upstream.SupplyAdmin
 

@@ -14,7 +14,7 @@
 // inactive key that Custody itself made inactive is deleted to make room. Tags of the user name the claim (platform,
 // environment, secret), the runs, and those inactive keys; a foreign claim or a superseded run changes nothing. The user's
 // ARN is checked, so that credentials of another AWS account change nothing. Requests are never repeated by the SDK, and
-// nothing is taken from the environment or from files of the AWS tools, except a proxy (HTTPS_PROXY).
+// nothing is taken from the environment or from files of the AWS tools, except a proxy (see transport.HTTP).
 //
 // # Not guaranteed
 //

@@ -48,12 +48,7 @@ func (s Server) client() (*http.Client, error) {
 			return nil, err
 		}
 	}
-	client, err := transport.Client(s.CACertificate)
-	if err != nil {
-		return nil, err
-	}
-	client.Transport.(*http.Transport).Proxy = http.ProxyFromEnvironment
-	return client, nil
+	return transport.Client(s.CACertificate)
 }
 
 // home is the region that IAM's requests are signed for.

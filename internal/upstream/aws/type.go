@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/plaintext"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 	"custody.dev/custody/internal/upstream/fields"
 )
 
@@ -47,6 +48,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "aws", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount, Endpoints: endpoints,
+		AdminFields: func(ServerSpec) []upstream.OneOf { return accesskey.AdminFields() },
 		Defaults: func(server *ServerSpec) {
 			server.Partition = cmp.Or(server.Partition, partitionOf(server.Region))
 			server.Settle = cmp.Or(server.Settle, "15s")

@@ -45,6 +45,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "github", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount,
+		AdminFields: func(ServerSpec) []upstream.OneOf { return []upstream.OneOf{{AdminClientID, AdminAppID}, {AdminKey}} },
 		Defaults: func(server *ServerSpec) {
 			server.APIURL = cmp.Or(server.APIURL, DefaultURL)
 			server.Settle = cmp.Or(server.Settle, "10s")

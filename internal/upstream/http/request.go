@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/recipe"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -35,14 +35,11 @@ type answer struct {
 // something else than the interface, a proxy's sign-in page for example.
 func (a *answer) parsed() bool { return a.json || a.status < 200 || a.status >= 300 }
 
-// newTransport opens a connection for each request: the library then never repeats one by itself. Nothing is taken from
-// the process's environment.
+// newTransport opens a connection for each request: the library then never repeats one by itself.
 func newTransport(config *tls.Config) *http.Transport {
-	var dialer net.Dialer
-	return &http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
+	own := transport.HTTP(config)
+	own.MaxResponseHeaderBytes = 64 << 10
+	return own
 }
 
 // address fills the path and the query of a call.
@@ -114,18 +111,18 @@ func (s *session) sign(request *http.Request, by *recipe.SignIn, vars recipe.Val
 	if err != nil {
 		return nil, outcome{word: recipe.NotApplied, cause: err}
 	}
-	transport := s.transport
+	way := s.transport
 	if signature.Pair != nil {
 		pair, err := tls.X509KeyPair([]byte(signature.Pair.Certificate), []byte(signature.Pair.Key))
 		if err != nil {
 			return nil, outcome{word: recipe.NotApplied, cause: fmt.Errorf("%s.mtls: certificate and key are not a pair in PEM", by.Place)}
 		}
-		config := transport.TLSClientConfig.Clone()
+		config := way.TLSClientConfig.Clone()
 		config.Certificates = []tls.Certificate{pair}
-		transport = newTransport(config)
+		way = newTransport(config)
 	}
 	client := &http.Client{
-		Transport:     transport,
+		Transport:     way,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	if signature.Header != "" {

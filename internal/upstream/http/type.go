@@ -47,6 +47,7 @@ func Type() upstream.Type {
 			r, faults := recipeOf(server)
 			return len(faults) == 0 && r.Interrupts()
 		},
+		AdminFields: adminFields,
 		Claims: func(server ServerSpec, account AccountSpec) []string {
 			r, faults := recipeOf(server)
 			if len(faults) > 0 {
@@ -57,6 +58,18 @@ func Type() upstream.Type {
 		},
 		Describe: recipe.Describe, Open: openAccount,
 	}.Type()
+}
+
+// adminFields are all that the recipe lists.
+func adminFields(server ServerSpec) (needed []upstream.OneOf) {
+	r, faults := recipeOf(server)
+	if len(faults) > 0 || r.Source.Admin == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Source.Admin.Fields)) {
+		needed = append(needed, upstream.OneOf{name})
+	}
+	return needed
 }
 
 // parameters are the server's and the account's.

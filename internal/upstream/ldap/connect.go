@@ -94,12 +94,10 @@ func (u *Upstream) dial(ctx context.Context) (*session, error) {
 	s := &session{ctx: ctx, stop: context.AfterFunc(ctx, func() { _ = raw.Close() })}
 	encrypted := raw
 	if u.tls != nil && server.TLS != StartTLS {
-		secured := tls.Client(raw, u.tls)
-		if err := secured.HandshakeContext(ctx); err != nil {
+		if encrypted, err = transport.Secure(ctx, raw, u.tls); err != nil {
 			s.stop()
-			return nil, errors.Join(err, raw.Close())
+			return nil, err
 		}
-		encrypted = secured
 	}
 	s.Conn = ldap.NewConn(encrypted, encrypted != raw)
 	s.SetTimeout(u.CallDeadline)
@@ -107,6 +105,10 @@ func (u *Upstream) dial(ctx context.Context) (*session, error) {
 	if u.tls != nil && server.TLS == StartTLS {
 		if err := s.StartTLS(u.tls); err != nil {
 			s.hangUp()
+			switch code, _ := answer(err); code {
+			case ldap.LDAPResultProtocolError, ldap.LDAPResultUnavailable: // it does not know the operation, or has no certificate
+				return nil, transport.ErrNoTLS
+			}
 			return nil, err
 		}
 	}
@@ -120,7 +122,7 @@ func (s *session) hangUp() {
 
 // explain describes a failure that is not the server's answer.
 func (s *session) explain(err error) (detail string, cause error) {
-	return upstream.Told(cmp.Or(s.ctx.Err(), err), broke)
+	return upstream.Told(errors.Join(s.ctx.Err(), err), broke)
 }
 
 // signIn makes one attempt. Passwords of no length are not tried: a directory takes them as a wish to stay anonymous, and
@@ -164,7 +166,7 @@ func (u *Upstream) admin(ctx context.Context, doing string) (*session, error) {
 }
 
 func unreachable(ctx context.Context, doing string, err error) *upstream.Error {
-	return login.Unreachable(doing, cmp.Or(ctx.Err(), err), broke)
+	return login.Unreachable(doing, errors.Join(ctx.Err(), err), broke)
 }
 
 // refusesCredential: wrong password or no such entry; an entry without a password, as some servers tell it apart.

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
+	"custody.dev/custody/internal/upstream/login"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -57,10 +58,11 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "ldap", Admin: upstream.AdminNeeded, Defaults: Defaults, Endpoints: Endpoints, Claims: Claims, CheckAccount: checkAccount,
-		Check:      func(server ServerSpec, _ bool, bad upstream.Report) { CheckServer(server, bad) },
-		Interrupts: func(_ ServerSpec, account AccountSpec) bool { return account.Mode == upstream.Overwrite },
-		SignsIn:    func(name string) AccountSpec { return AccountSpec{Mode: upstream.Overwrite, DN: name} },
-		Describe:   describe, Open: Open,
+		AdminFields: func(server ServerSpec) []upstream.OneOf { return login.AdminFields(server.Host) },
+		Check:       func(server ServerSpec, _ bool, bad upstream.Report) { CheckServer(server, bad) },
+		Interrupts:  func(_ ServerSpec, account AccountSpec) bool { return account.Mode == upstream.Overwrite },
+		SignsIn:     func(name string) AccountSpec { return AccountSpec{Mode: upstream.Overwrite, DN: name} },
+		Describe:    describe, Open: Open,
 	}.Type()
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -30,6 +31,14 @@ const (
 
 // Lacking is said of a value that no sign-in can be tried with.
 const Lacking = "a credential needs the fields username and password"
+
+// AdminFields are those that an admin credential of a server at host needs. Over a socket the system may vouch for the user.
+func AdminFields(host string) []upstream.OneOf {
+	if transport.Socket(host) {
+		return []upstream.OneOf{{Username}}
+	}
+	return []upstream.OneOf{{Username}, {Password}}
+}
 
 // Account is one login, or for upstream.Alternate a pair of them that takes turns.
 type Account struct {

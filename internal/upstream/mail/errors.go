@@ -3,8 +3,8 @@
 package mail
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"custody.dev/custody/internal/upstream"
@@ -19,7 +19,7 @@ const broke = "the connection broke, or the server and this client could not agr
 
 // explain describes a failure that is no server's answer.
 func explain(ctx context.Context, err error) (detail string, cause error) {
-	return upstream.Told(cmp.Or(ctx.Err(), err), broke)
+	return upstream.Told(errors.Join(ctx.Err(), err), broke)
 }
 
 func foreign(doing, name, claim string) *upstream.Error {

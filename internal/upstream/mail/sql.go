@@ -177,7 +177,7 @@ func (t *table) admin(ctx context.Context, doing string) (session, error) {
 		case err == nil || refused:
 			return s, said, nil
 		case said == "":
-			return nil, "", login.Unreachable(doing, cmp.Or(ctx.Err(), err), broke)
+			return nil, "", login.Unreachable(doing, errors.Join(ctx.Err(), err), broke)
 		}
 		return nil, "", &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "signing in as the admin", Said: said,

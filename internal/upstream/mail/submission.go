@@ -3,6 +3,7 @@
 package mail
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -83,13 +84,18 @@ func (u *Upstream) connect(ctx context.Context) (*smtp.Client, error) {
 	case u.tls == nil:
 		return smtp.NewClient(raw), nil
 	case u.Submission.TLS == TLS:
-		secured := tls.Client(raw, u.tls)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(err, raw.Close())
+		secured, err := transport.Secure(ctx, raw, u.tls)
+		if err != nil {
+			return nil, err
 		}
 		return smtp.NewClient(secured), nil
 	}
-	return smtp.NewClientStartTLS(raw, u.tls)
+	heard := &transport.Heard{Conn: raw}
+	client, err := smtp.NewClientStartTLS(heard, u.tls)
+	if said := heard.First(); err != nil && bytes.Contains(said, []byte("\n250")) && !bytes.Contains(bytes.ToUpper(said), []byte("STARTTLS")) {
+		return nil, transport.ErrNoTLS // it answered EHLO
+	}
+	return client, err
 }
 
 // Verify signs in once for submission, on a connection of its own, and sends nothing. A refusal is believed once something

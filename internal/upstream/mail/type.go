@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
 	"custody.dev/custody/internal/upstream/ldap"
+	"custody.dev/custody/internal/upstream/login"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -108,6 +109,15 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "mail", Defaults: defaults, Check: checkServer, CheckAccount: checkAccount, Claims: claims, Endpoints: endpoints,
+		AdminFields: func(server ServerSpec) []upstream.OneOf {
+			switch {
+			case server.SQL != nil:
+				return login.AdminFields(server.SQL.Host)
+			case server.LDAP != nil:
+				return login.AdminFields(server.LDAP.Host)
+			}
+			return nil
+		},
 		Interrupts: func(_ ServerSpec, account AccountSpec) bool { return account.Mode == upstream.Overwrite },
 		Picks: func(server ServerSpec) []upstream.Pick {
 			if server.PasswdFile == nil {

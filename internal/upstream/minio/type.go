@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/upstream"
+	"custody.dev/custody/internal/upstream/accesskey"
 	"custody.dev/custody/internal/upstream/fields"
 )
 
@@ -41,6 +42,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "minio", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount,
+		AdminFields: func(ServerSpec) []upstream.OneOf { return accesskey.AdminFields() },
 		Defaults: func(server *ServerSpec) {
 			server.Region = cmp.Or(server.Region, defaultRegion)
 			server.Settle = cmp.Or(server.Settle, "10s")

@@ -165,7 +165,7 @@ func mayHaveActed(number uint16) bool {
 // otherwise is what is told of one of the library's errors that is neither the network's nor about certificates.
 func otherwise(err error) string {
 	if errors.Is(err, mysql.ErrNoTLS) {
-		return "the server offers no TLS"
+		return upstream.WithoutTLS
 	}
 	return "the connection broke, or the server and this client could not agree on TLS or on how to sign in"
 }

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // ServerSpec is a MySQL or MariaDB server.
@@ -58,6 +59,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "mysql", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount,
+		AdminFields: func(server ServerSpec) []upstream.OneOf { return login.AdminFields(server.Host) },
 		Defaults: func(server *ServerSpec) {
 			server.Port = cmp.Or(server.Port, defaultPort)
 			server.Product = cmp.Or(server.Product, MariaDB)

@@ -66,6 +66,12 @@ type AccountSpec struct {
 // demanded; the clients are new each time, so no two secrets share one.
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
+		AdminFields: func(server ServerSpec) []upstream.OneOf {
+			if server.Orphans == Collect { // the admin may be there for the list alone
+				return []upstream.OneOf{{AdminClients}}
+			}
+			return []upstream.OneOf{{AdminInitial}}
+		},
 		Name: "oidc", Check: checkServer, CheckAccount: checkAccount, Endpoints: sentTo,
 		Defaults: func(server *ServerSpec) {
 			server.Marker = cmp.Or(server.Marker, ClientName)

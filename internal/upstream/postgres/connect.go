@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -115,7 +116,23 @@ func connect(ctx context.Context, base *pgconn.Config, v secret.Value) (*pgconn.
 	if prepared := prepare(config.Password); prepared != config.Password {
 		config.Password, config.RequireAuth = prepared, "scram-sha-256"
 	}
-	return pgconn.ConnectConfig(ctx, config)
+	if config.TLSConfig == nil {
+		return pgconn.ConnectConfig(ctx, config)
+	}
+	var heard *transport.Heard
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := base.DialFunc(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		heard = &transport.Heard{Conn: raw}
+		return heard, nil
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil && heard != nil && bytes.Equal(heard.First(), []byte("N")) { // the answer to SSLRequest
+		err = transport.ErrNoTLS
+	}
+	return conn, err
 }
 
 // closing bounds the farewell to a server that may be gone.

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // ServerSpec is a PostgreSQL server, 14 or later.
@@ -68,6 +69,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "postgres", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount, Defaults: defaults,
+		AdminFields: func(server ServerSpec) []upstream.OneOf { return login.AdminFields(server.Host) },
 		AccountDefaults: func(account *AccountSpec) {
 			account.Users = fields.Pair(account.Mode, account.Owner, account.Users)
 		},

@@ -5,7 +5,6 @@ package rabbitmq
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -57,8 +57,8 @@ func (e endpoints) signIn(ctx context.Context, user, password string) (verdict u
 	defer func() { _ = conn.Close() }() // all that mattered has been answered
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if e.amqpTLS != nil {
-		secure := tls.Client(conn, e.amqpTLS)
-		if err := secure.HandshakeContext(ctx); err != nil {
+		secure, err := transport.Secure(ctx, conn, e.amqpTLS)
+		if err != nil {
 			return upstream.Unknown, 0, err
 		}
 		conn = secure

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/login"
 )
@@ -38,11 +39,11 @@ type manager struct {
 
 // manage finds the first admin credential that the broker does not refuse. Nothing has been changed when it fails.
 func (u *Upstream) manage(ctx context.Context, doing string) (*manager, error) {
+	kept := transport.HTTP(u.at.managementTLS)
+	kept.DisableKeepAlives, kept.MaxIdleConnsPerHost = false, 1
+	kept.TLSHandshakeTimeout, kept.ResponseHeaderTimeout = u.CallDeadline, u.CallDeadline
 	m := &manager{base: u.at.base, doing: doing, client: &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: u.at.managementTLS, MaxIdleConnsPerHost: 1, DisableCompression: true,
-			TLSHandshakeTimeout: u.CallDeadline, ResponseHeaderTimeout: u.CallDeadline,
-		},
+		Transport:     kept,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	signedIn, err := login.Admin(ctx, doing, u.at.base, u.Admin, m.signIn)

@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // ServerSpec is a RabbitMQ broker with its management interface.
@@ -51,6 +52,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "rabbitmq", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount,
+		AdminFields: func(server ServerSpec) []upstream.OneOf { return login.AdminFields(server.ManagementHost) },
 		Defaults: func(server *ServerSpec) {
 			server.TLS = cmp.Or(server.TLS, VerifyFull)
 			server.ManagementHost = cmp.Or(server.ManagementHost, server.Host)

@@ -104,12 +104,9 @@ func (n node) dial(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	if n.tls != nil {
-		secure := tls.Client(raw, n.tls)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = raw.Close()
+		if raw, err = transport.Secure(ctx, raw, n.tls); err != nil {
 			return nil, err
 		}
-		raw = secure
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = raw.SetDeadline(deadline)

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/transport"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/fields"
+	"custody.dev/custody/internal/upstream/login"
 )
 
 // ServerSpec is a Redis or Valkey server with access control lists.
@@ -48,6 +49,7 @@ type AccountSpec struct {
 func Type() upstream.Type {
 	return upstream.Typed[ServerSpec, AccountSpec]{
 		Name: "redis", Admin: upstream.AdminNeeded, Check: checkServer, CheckAccount: checkAccount, Endpoints: endpoints, Claims: claims,
+		AdminFields: func(server ServerSpec) []upstream.OneOf { return login.AdminFields(server.Host) },
 		Defaults: func(server *ServerSpec) {
 			server.Port = cmp.Or(server.Port, defaultPort)
 			server.TLS = cmp.Or(server.TLS, VerifyFull)

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/wire"
+)
+
+// watchEvery is how often what is watched is asked for.
+const watchEvery = 2 * time.Second
+
+// frame is one picture for a terminal, which gets the colours that the terminal gets.
+type frame struct {
+	io.Writer
+	fd int
+}
+
+// Fd is the terminal's.
+func (f frame) Fd() uintptr { return uintptr(f.fd) }
+
+// watched calls show once; with watch again and again, until it says that there is nothing more to see or ctx ends, which is
+// no error. Of what show writes, what is the same as before is left out. On a terminal the screen is cleared before each.
+func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool, show func(context.Context) (done bool, err error)) error {
+	if !watch {
+		_, err := show(ctx)
+		return err
+	}
+	if !platform.Serving() {
+		return &server.Problem{Class: server.Unavailable, Text: "no server runs, so nothing changes that could be watched", Hint: "start it with `custody serve`"}
+	}
+	out := a.out
+	defer func() { a.out = out }()
+	fd, screen := terminal(out)
+	for before := []byte(nil); ; {
+		var shown bytes.Buffer
+		if a.out = &shown; screen {
+			a.out = frame{&shown, fd}
+		}
+		done, err := show(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the wait was ended, and so were questions under way
+		}
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(shown.Bytes(), before) {
+			if screen {
+				_, _ = io.WriteString(out, "\x1b[2J\x1b[H")
+			} else if before != nil && a.output == "" {
+				_, _ = io.WriteString(out, "\n")
+			}
+			if _, err := out.Write(shown.Bytes()); err != nil {
+				return err
+			}
+			before = shown.Bytes()
+		}
+		if done {
+			return nil
+		}
+		pause(ctx, watchEvery)
+	}
+}
