@@ -17,8 +17,8 @@ import (
 
 	"custody.dev/custody/internal/realparts"
 	"custody.dev/custody/internal/realparts/client"
-	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/realparts/signin"
+	"custody.dev/custody/internal/server"
 )
 
 const (
