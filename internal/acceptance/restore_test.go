@@ -68,6 +68,7 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 	r := newRig(t, "50ms", func(s *setup) { s.checkpoint = "elsewhere/checkpoint" })
 	r.write("elsewhere/keep", "")
 	r.begin(false).stop(t)
+	r.rotate("database-admin")
 	r.stop()
 	state, older := filepath.Join(r.dir, "state"), filepath.Join(r.dir, "older")
 	copyFolder(t, state, older)
@@ -106,6 +107,7 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 			t.Errorf("the acceptance does not say %q:\n%s", words, said)
 		}
 	}
+	r.escrowOpens(1) // a loss of the authority now is no loss of its admin
 	r.finding("app-database", "custody rotate app-database --reason TEXT")
 	if got := r.current(); got != delivered {
 		t.Error("a value that its upstream refuses was delivered")
@@ -118,6 +120,8 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 	if stats := clients.stop(t); stats.Refused != 0 {
 		t.Errorf("%d sign-ins were refused, the first by %s", stats.Refused, stats.First)
 	}
+	r.rotate("database-admin")
+	r.escrowOpens(2)
 	r.stop()
 	r.serve()
 	r.steady()
