@@ -47,7 +47,11 @@ func (c *checker) run() *Estate {
 	for _, environment := range overridden(base) {
 		apart := newFaults()
 		sub := &checker{&reader{documents: c.documents, faults: apart, types: c.types, shapes: c.shapes, lost: c.lost}, c.options}
-		sub.environmentRules(sub.view(environment))
+		v := sub.view(environment)
+		sub.environmentRules(v)
+		if result != nil {
+			sub.result(v)
+		}
 		c.faults.only(environment, apart.sorted())
 	}
 	if c.faults.everywhere() {
@@ -56,11 +60,21 @@ func (c *checker) run() *Estate {
 	return result
 }
 
+// result is the estate, nil when a rule is broken or something cannot be made of it.
 func (c *checker) result(v *view) *Estate {
 	if c.faults.everywhere() {
 		return nil
 	}
-	return build(c.types, v, c.documents)
+	estate := build(c.types, v, c.documents)
+	if c.options.Check != nil {
+		for _, fault := range c.options.Check(estate) {
+			c.faults.add(fault)
+		}
+	}
+	if c.faults.everywhere() {
+		return nil
+	}
+	return estate
 }
 
 // environmentRules are those whose answer may differ between environments.

@@ -53,6 +53,8 @@ type Estate struct {
 	Digest string
 	// Files are what it was made of.
 	Files *Files
+	// Older are the documents of which another form than the newest is in force, or none, in the order of names.
+	Older []Older
 
 	byPath    map[authority.Path]*Secret
 	byOlder   map[string]*Secret

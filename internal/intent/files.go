@@ -5,13 +5,19 @@ package intent
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path"
+	"strconv"
 	"strings"
+	"time"
+
+	"custody.dev/custody/internal/upstream"
 )
 
 // Files are an estate's files as they were read, once: what is linted, what is in force and what is kept are these bytes.
@@ -20,13 +26,31 @@ type Files struct {
 	// tooLarge: there were more bytes than an estate may have, and no more were read.
 	tooLarge bool
 	sum      string
+	// since says when newest forms were first found not to fit; see Older.
+	since map[string]time.Time
 }
 
 // oneFile is a file that was read, or why it was not: the rule that it breaks.
 type oneFile struct {
-	name         string
+	name string
+	// part numbers, from 1, one document of the file that stands alone in a copy; 0 is a whole file.
+	part         int
 	data         []byte
 	rule, reason string
+}
+
+const (
+	// partsFolder and sinceFile are in copies alone. Read skips both.
+	partsFolder = ".parts"
+	sinceFile   = ".since"
+)
+
+// place is where the file stands in a copy.
+func (o oneFile) place() string {
+	if o.part == 0 {
+		return o.name
+	}
+	return path.Join(partsFolder, strconv.Itoa(o.part), o.name)
 }
 
 // Read reads the files of the estate in dir: YAML, none in a dot folder. The error is for a folder that cannot be read.
@@ -81,13 +105,64 @@ func readFS(fsys fs.FS) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading estate: %w", err)
 	}
+	f.addUp()
+	return f, nil
+}
+
+// ReadCopy reads a copy that was made of All.
+func ReadCopy(dir string) (*Files, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening copy of estate: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	return readCopy(root.FS())
+}
+
+func readCopy(fsys fs.FS) (*Files, error) {
+	f, err := readFS(fsys)
+	if err != nil {
+		return nil, err
+	}
+	for number := 1; ; number++ {
+		sub, err := fs.Sub(fsys, path.Join(partsFolder, strconv.Itoa(number)))
+		if err != nil {
+			return nil, fmt.Errorf("reading copy of estate: %w", err)
+		}
+		part, err := readFS(sub)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range part.read {
+			one.part = number
+			f.read = append(f.read, one)
+		}
+	}
+	f.addUp()
+	since, err := fs.ReadFile(fsys, sinceFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(since, &f.since)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading copy of estate: %w", err)
+	}
+	return f, nil
+}
+
+// addUp notes the sum of what was read.
+func (f *Files) addUp() {
 	sum := sha256.New()
 	for _, one := range f.read {
-		_, _ = fmt.Fprintf(sum, "%q %q %d\n", one.name, one.rule, len(one.data))
+		_, _ = fmt.Fprintf(sum, "%q %q %d\n", one.place(), one.rule, len(one.data))
 		_, _ = sum.Write(one.data)
 	}
 	f.sum = hex.EncodeToString(sum.Sum(nil))
-	return f, nil
 }
 
 // readLimited reads at most one byte more than a file may have.
@@ -103,34 +178,57 @@ func readLimited(fsys fs.FS, name string) ([]byte, error) {
 // Sum is SHA-256 over the names and the bytes, in hexadecimal: two readings with the same sum found the same.
 func (f *Files) Sum() string { return f.sum }
 
-// All yields the files that were read, by name.
+// All yields what a copy is made of, by name: the files that were read, documents that stand apart from theirs, and when
+// newest forms were first found not to fit.
 func (f *Files) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for _, one := range f.read {
-			if one.rule == "" && !yield(one.name, one.data) {
+			if one.rule == "" && !yield(one.place(), one.data) {
 				return
 			}
 		}
+		if len(f.since) == 0 {
+			return
+		}
+		encoded, err := json.Marshal(f.since)
+		if err != nil {
+			panic("intent: encoding times cannot fail: " + err.Error())
+		}
+		yield(sinceFile, encoded)
 	}
 }
 
-// Load makes an estate of the files and reports everything that is wrong with it, in order of file and line. The estate is
-// nil when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held.
-func (f *Files) Load(options Options) (*Estate, []Fault) {
-	r := newReader(options.Types)
-	for _, one := range f.read {
+// parse reads the documents.
+func (f *Files) parse(types upstream.Types) *reader {
+	r := newReader(types)
+	for i, one := range f.read {
 		if r.full {
 			break
 		}
 		if one.rule != "" {
 			r.file(one.rule, one.name, one.reason, "")
-		} else {
-			r.read(one.name, one.data)
+			continue
+		}
+		before := len(r.documents)
+		r.read(one.name, one.data)
+		for _, d := range r.documents[min(before, len(r.documents)):] {
+			d.index = i
 		}
 	}
 	if f.tooLarge && !r.full {
 		r.fill(fmt.Sprintf("the documents have more than %d bytes together", maxEstate))
 	}
+	return r
+}
+
+// Load makes an estate of the files and reports everything that is wrong with it, in order of file and line. The estate is
+// nil when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held.
+func (f *Files) Load(options Options) (*Estate, []Fault) {
+	return f.judge(f.parse(options.Types), options)
+}
+
+// judge applies the rules to what was parsed.
+func (f *Files) judge(r *reader, options Options) (*Estate, []Fault) {
 	estate := newChecker(r, options).run()
 	list := r.faults.sorted()
 	if r.faults.everywhere() {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -42,6 +43,10 @@ type Options struct {
 	Types upstream.Types
 	// Privileged says that the host's process may change the owner of files. It counts only with a Host.
 	Privileged bool
+	// Check says what the rules cannot: what cannot be made of an estate in which none is broken. Nil says nothing.
+	Check func(*Estate) []Fault
+	// At is when newest forms that do not fit are found; see Older.
+	At time.Time
 }
 
 // valuesIn counts n and what is in it.
@@ -62,8 +67,8 @@ type document struct {
 	value any
 	// raw is the whole file, for kinds that stand alone in theirs.
 	raw []byte
-	// siblings counts the documents in the file.
-	siblings int
+	// siblings counts the documents in the file, and index is the file's number in Files.
+	siblings, index int
 }
 
 // subject names the document in faults; a name that is not well-formed could be anything and is left out.
