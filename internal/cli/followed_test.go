@@ -258,21 +258,22 @@ var followed = []finding{
 
 // elsewhere are the rows of docs/operations.md whose commands other tests follow, and which ones.
 var elsewhere = map[string]string{
-	"a grant: *what*, which nobody has granted":                 "grant.txtar",
-	"a grant: its value is known to upstream":                   "grant.txtar",
-	"the grants file *file* is taken up once the platform":      "TestAGrantsFileWaitsWhileRecovering",
-	"the newest estate is not in force":                         "lint_and_serve.txtar",
-	"the upstream refuses the bootstrap value":                  "TestRefusedBootstrapValueStaysInGit",
-	"its upstream to say what it can do":                        "upstream_check.txtar",
-	"a person: its group counts on this run":                    "TestAbortStopsTheGroup",
-	"delivery: *consumer* does not hold the version of record":  "deliver.txtar",
-	"*file* holds *value*, and *reason*":                        "withdraw.txtar",
-	"a run that replaces it, since an older state was put back": "TestAcceptanceKeepsTheCandidateThatIsInUse",
-	"*input*, which it is computed from, to be recovered":       "TestWhatIsRecoveredWaitsForWhoItSays",
-	"proof from consumers: *consumer* the host has no":          "lint_and_serve.txtar",
-	"record: … did not take the newest checkpoint":              "lint_and_serve.txtar",
-	"record: *finding*":                                         "audit_verify.txtar",
-	"the host file *file* changed since this process read it":   "TestMachineIsWarnedOf",
+	"a grant: *what*, which nobody has granted":                    "grant.txtar",
+	"a grant: its value is known to upstream":                      "grant.txtar",
+	"the grants file *file* is taken up once the platform":         "TestAGrantsFileWaitsWhileRecovering",
+	"the newest estate is not in force":                            "lint_and_serve.txtar",
+	"the upstream refuses the bootstrap value":                     "TestRefusedBootstrapValueStaysInGit",
+	"its upstream to say what it can do":                           "upstream_check.txtar",
+	"a person: its group counts on this run":                       "TestAbortStopsTheGroup",
+	"delivery: *consumer* does not hold the version of record":     "deliver.txtar",
+	"*file* holds *value*, and *reason*":                           "withdraw.txtar",
+	"recovering: … the state folder may not be the platform's own": "state_elsewhere.txtar",
+	"a run that replaces it, since an older state was put back":    "TestAcceptanceKeepsTheCandidateThatIsInUse",
+	"*input*, which it is computed from, to be recovered":          "TestWhatIsRecoveredWaitsForWhoItSays",
+	"proof from consumers: *consumer* the host has no":             "lint_and_serve.txtar",
+	"record: … did not take the newest checkpoint":                 "lint_and_serve.txtar",
+	"record: *finding*":                                            "audit_verify.txtar",
+	"the host file *file* changed since this process read it":      "TestMachineIsWarnedOf",
 }
 
 // TestEveryFindingWithACommandIsFollowed: each row of docs/operations.md that sends people to a command has a test that follows it.
