@@ -25,7 +25,7 @@ func allocated(do func()) uint64 {
 // Many events: in the long run ten million, which take 3.2 GB below TMPDIR and some minutes. What took how long is printed and not
 // judged.
 func TestManyEvents(t *testing.T) {
-	size := thorough.Of(20_000, 100_000, 10_000_000)
+	size := thorough.Of(20_000, 100_000, 10_000_000) // of which verifying tells progress from the second on
 	repeated := size / 8
 	begin := time.Now()
 	step := func(what string) { t.Logf("%-40s %s", what, time.Since(begin)); begin = time.Now() }
@@ -82,7 +82,7 @@ func TestManyEvents(t *testing.T) {
 			told = read
 		},
 	})
-	if err != nil || !report.Sound() || report.OutsideSize != uint64(size)+1 || told == 0 {
+	if err != nil || !report.Sound() || report.OutsideSize != uint64(size)+1 || told == 0 && size >= 100_000 {
 		t.Errorf("report %+v, %v, progress up to %d bytes", report, err, told)
 	}
 	step("verified")

@@ -4,11 +4,14 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/duration"
+	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/server"
 )
 
@@ -28,6 +31,9 @@ func (f *filterOptions) add(cmd *cobra.Command) {
 
 // filter is what the options say.
 func (f *filterOptions) filter() (server.Filter, error) {
+	if known := inventory.States(); f.State != "" && !slices.Contains(known, f.State) {
+		return f.Filter, usage(fmt.Sprintf("there is no state %q", visible(f.State)), "the states are "+strings.Join(known, ", "))
+	}
 	if f.within == "" {
 		return f.Filter, nil
 	}

@@ -29,6 +29,14 @@ type Sources struct {
 	Now     time.Time
 }
 
+// States are all that a row's State can be; a secret is unreadable where its journal cannot be decoded.
+func States() []string {
+	return []string{
+		"waiting-handover", "handing-over", "waiting-issue", "issuing", "steady", "rotating", "rebuilding", "waiting", "suspended", "held",
+		"undeclared", "unreadable",
+	}
+}
+
 // Row is one secret.
 type Row struct {
 	Secret  string `json:"secret"`
@@ -50,8 +58,7 @@ type Row struct {
 	Policy   string `json:"policy,omitempty"`
 	// Authority holds the value: "git", "authority", "nobody" (not issued yet) or "undeclared".
 	Authority string `json:"authority"`
-	// State is waiting-handover, handing-over, waiting-issue, issuing, steady, rotating, rebuilding, waiting, suspended, held,
-	// undeclared, or unreadable where the journal of it cannot be decoded.
+	// State is one of States.
 	State string `json:"state"`
 	// Version of record.
 	Version string `json:"version,omitempty"`

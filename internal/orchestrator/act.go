@@ -434,7 +434,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 
 // gone says that the value on record is not there.
 func gone(entry *journal.Entry) string {
-	return fmt.Sprintf("a person: version %s is on record but its value is gone; restore the authority", entry.Current)
+	return fmt.Sprintf("a person: version %s is on record but its value is gone; put the newest copy of the state folder back", entry.Current)
 }
 
 // foreign says that the value that is there is not the one on record.

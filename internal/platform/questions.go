@@ -245,40 +245,6 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 	}
 }
 
-// findings are what a person must look at. What only takes its time is none.
-func findings(row inventory.Row, now time.Time) []string {
-	var found []string
-	if row.Expired {
-		found = append(found, fmt.Sprintf("%s expired at %s (%s); %s", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy, replaces(row)))
-	}
-	if row.Waiting != "" && !row.ByDesign {
-		found = append(found, row.Secret+" waits for "+row.Waiting)
-	}
-	if row.Refused != "" && row.Live == nil {
-		found = append(found, row.Secret+": "+row.Refused)
-	}
-	if row.Drift != "" {
-		found = append(found, row.Secret+": "+row.Drift)
-	}
-	if ahead := ahead(row, now); ahead != "" {
-		found = append(found, ahead)
-	}
-	return found
-}
-
-// replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.
-func replaces(row inventory.Row) string {
-	switch {
-	case row.Waiting != "" || row.Live != nil || row.Refused != "":
-		return "what it waits for is said apart: " + next.Explain(row.Secret)
-	case row.Class == "derived":
-		return "it is computed anew with its inputs: " + next.Explain(row.Secret)
-	case row.Upstream == "" && row.Origin != "generated":
-		return "hand in a new value: " + next.Supply(row.Secret)
-	}
-	return "replace it: " + next.Rotate(row.Secret)
-}
-
 // Explain implements server.Service.
 func (p *Platform) Explain(ctx context.Context, secretName string) (server.Explanation, error) {
 	if err := p.refresh(ctx, p.pathOf(secretName)); err != nil {

@@ -213,7 +213,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case !errors.Is(err, authority.ErrNotFound):
 		return "", err
 	case entry.Current != nil:
-		return "", fmt.Errorf("planning run of %s: version %s is on record but its value is gone; restore the authority: %w", s.Secret, entry.Current, ErrNotAllowed)
+		return "", fmt.Errorf("planning run of %s: version %s is on record but its value is gone; put the newest copy of the state folder back: %w", s.Secret, entry.Current, ErrNotAllowed)
 	}
 	entry.Rename(s.Secret)
 	policy := s.Policy
