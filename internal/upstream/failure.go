@@ -109,13 +109,13 @@ const (
 // any other failure, otherwise is what is said.
 func Told(err error, otherwise string) (detail string, cause error) {
 	handshake, undecided := errors.AsType[*transport.HandshakeError](err)
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
-		switch {
-		case errors.Is(err, known) && undecided && known == context.DeadlineExceeded:
-			return silentTLS, known
-		case errors.Is(err, known):
-			return "", known
-		}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "", context.Canceled
+	case errors.Is(err, context.DeadlineExceeded) && undecided:
+		return silentTLS, context.DeadlineExceeded
+	case errors.Is(err, context.DeadlineExceeded):
+		return "", context.DeadlineExceeded
 	}
 	if transport.NoTLS(err) {
 		return WithoutTLS, nil
