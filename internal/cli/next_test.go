@@ -69,7 +69,7 @@ var (
 )
 
 // spoken are words that follow the program's name where a text speaks of it and names no command.
-var spoken = []string{"that", "this", "to", "first", "again", "is", "knows", "can", "it", "public", "share", "embedded", "custody-run", "for", "from", "x"}
+var spoken = []string{"that", "this", "to", "first", "again", "is", "knows", "can", "it", "public", "share", "embedded", "custody-run", "for", "from", "x", "index", "digest"}
 
 // TestEveryHintIsComplete walks what the program and its recipes may say: hints named commands that do not exist, or left out
 // what a command needs, or had a word in the place of what the program knows.
