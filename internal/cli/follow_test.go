@@ -166,7 +166,7 @@ func (f *follower) start() {
 		Authority: f.store, Journal: f.entries, Queue: queue, Clock: clock, Record: f.record, Orchestrator: f.conductor,
 		Now: f.now, NewRun: newRun, Grants: nothing{}, Identity: func() bool { return false }, Initialised: true,
 		Broken: func() string { return "" },
-		Load: func() (*intent.Estate, error) {
+		Load: func(*intent.Estate) (*intent.Estate, error) {
 			return &intent.Estate{Digest: "1", Secrets: map[string]*intent.Secret{"token": f.declared}, Policies: map[string]intent.Policy{"static": intent.StaticPolicy()}}, nil
 		},
 		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return []orchestrator.Secret{f.secret}, nil },

@@ -133,9 +133,9 @@ func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, err
 
 // estate adds the estate's faults: in every environment as declared, and on this host in the host's own.
 func (l *linted) estate(ctx context.Context, host *v1alpha1.HostSpec, environment string) error {
-	looks := []intent.Options{{Environment: environment, Types: kinds.Upstreams()}}
+	looks := []intent.Options{{Environment: environment, Types: kinds.Upstreams(), Check: wire.CheckEstate}}
 	if host != nil {
-		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Types: kinds.Upstreams(), Host: host, Privileged: os.Geteuid() == 0})
+		looks = append(looks, intent.Options{Environment: cmp.Or(environment, host.Environment), Types: kinds.Upstreams(), Host: host, Privileged: os.Geteuid() == 0, Check: wire.CheckEstate})
 	}
 	for _, options := range looks {
 		type read struct {
@@ -150,15 +150,11 @@ func (l *linted) estate(ctx context.Context, host *v1alpha1.HostSpec, environmen
 		if err != nil {
 			return fmt.Errorf("linting %s: %w", l.Estate, err)
 		}
-		if estate != nil {
-			broken := wire.CheckEstate(estate)
-			if options.Host != nil && len(broken) == 0 {
-				broken = wire.CheckHere(estate, *options.Host)
-				if err := l.notGranted(estate, *options.Host); err != nil {
-					return err
-				}
+		if estate != nil && options.Host != nil {
+			faults = append(faults, wire.CheckHere(estate, *options.Host)...)
+			if err := l.notGranted(estate, *options.Host); err != nil {
+				return err
 			}
-			faults = append(faults, broken...)
 		}
 		if host == nil {
 			l.NotChecked = notChecked(estate)

@@ -56,6 +56,8 @@ type Secret struct {
 	Places []string
 	// ExpiresAt is when the issuer ends the value, as declared; zero for no such time.
 	ExpiresAt time.Time
+	// Digest is of all that acting on it is made of: two secrets with the same need not be told apart. "" is like no other.
+	Digest string
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
 	// credential of its upstream.
 	Reads []authority.Path
@@ -209,29 +211,6 @@ func New(config Config) *Orchestrator {
 	return &Orchestrator{
 		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
-	}
-}
-
-// Use swaps the declared secrets. Secrets that are new or changed are looked at on the next tick.
-func (o *Orchestrator) Use(secrets []Secret) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.uses++
-	o.secrets = make(map[authority.Path]Secret, len(secrets))
-	for _, s := range secrets {
-		o.secrets[s.Path] = s
-		if o.states[s.Path] == nil {
-			o.states[s.Path] = &State{}
-		}
-		state := o.states[s.Path]
-		state.Secret, state.Path, state.woken, state.kept, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
-		o.schedule(s.Path)
-	}
-	for path := range o.states {
-		if _, declared := o.secrets[path]; !declared {
-			delete(o.states, path)
-			o.schedule(path)
-		}
 	}
 }
 

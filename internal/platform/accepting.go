@@ -3,8 +3,10 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"custody.dev/custody/internal/journal"
@@ -75,7 +77,7 @@ func (p *Platform) olderEstate() string {
 	if !p.fellBack {
 		return ""
 	}
-	return "the estate in force is the copy that came with the older state (the newest is not in force: " + p.fault + ")"
+	return "the estate in force is the copy that came with the older state (the newest is not in force: " + cmp.Or(p.fault, strings.Join(olderForms(p.estate), "; ")) + ")"
 }
 
 // alone waits until nothing that was begun is under way, and until resume is called lets nothing begin and no other estate

@@ -87,7 +87,7 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 	})
 	p = New(Config{
 		Authority: store, Journal: entries, Orchestrator: conductor, Record: full, Now: time.Now, NewRun: newRun, Queue: queue,
-		Load:   func() (*intent.Estate, error) { return estate, nil },
+		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
 		Keep:   func(*intent.Estate) error { return nil },
 		Grants: ungrantedAll{}, Later: store.Later,
@@ -216,7 +216,7 @@ func TestOlderEstateIsAcceptedOnlyIfAPersonSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, store := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
 		declared := p.Estate()
-		p.Load = func() (*intent.Estate, error) { return nil, errors.New("policy.yaml:3: no such field") }
+		p.Load = func(*intent.Estate) (*intent.Estate, error) { return nil, errors.New("policy.yaml:3: no such field") }
 		p.Kept = func() (*intent.Estate, error) { return declared, nil }
 		p.estate, p.behind = nil, "an older state"
 		if !p.Reload() {

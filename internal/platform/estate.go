@@ -5,12 +5,13 @@ package platform
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"custody.dev/custody/internal/intent"
 )
 
-// Reload puts the newest estate in force if it lints and can be bound; else the one before stays, or the copy kept of
-// it, and the reason is a finding. It reports whether the estate in force changed. While an older state is accepted it does
+// Reload puts the newest estate in force as far as it lints, if it can be bound; what does not lint stays as it was, or as it
+// is in the copy kept, and the reason is a finding. It reports whether the estate in force changed. While an older state is accepted it does
 // nothing.
 func (p *Platform) Reload() bool {
 	if p.underAcceptance() {
@@ -20,10 +21,10 @@ func (p *Platform) Reload() bool {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	regranted := p.Grants.Refresh(context.Background())
-	estate, err := p.Load()
 	current := p.Estate()
+	estate, err := p.Load(current)
 	if current != nil && regranted && (err != nil || current.Digest == estate.Digest) {
-		if berr := p.use(current, false); berr != nil {
+		if berr := p.use(current, true, false); berr != nil {
 			p.note(berr.Error())
 			return false
 		}
@@ -38,14 +39,33 @@ func (p *Platform) Reload() bool {
 		return false
 	case current != nil && current.Digest == estate.Digest:
 		p.note("")
+		p.retell(estate)
 		p.keepLater()
 		return false
 	}
-	if err := p.use(estate, true); err != nil {
+	p.mu.Lock()
+	fellBack := (current == nil || p.fellBack) && slices.ContainsFunc(estate.Older, func(o intent.Older) bool { return o.InForce })
+	p.mu.Unlock()
+	if err := p.use(estate, false, true); err != nil {
 		p.note(err.Error())
 		return false
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fellBack = fellBack
 	return true
+}
+
+// retell takes up what is said of an estate that declares the same as the one in force, and keeps it.
+func (p *Platform) retell(estate *intent.Estate) {
+	if slices.Equal(p.Estate().Older, estate.Older) {
+		return
+	}
+	unkept := p.keep(estate)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.estate, p.unkept = estate, unkept
+	p.fellBack = p.fellBack && len(estate.Older) > 0
 }
 
 func (p *Platform) underAcceptance() bool {
@@ -60,7 +80,7 @@ func (p *Platform) fallBack() (bool, error) {
 	if err != nil || kept == nil {
 		return false, err
 	}
-	if err := p.use(kept, false); err != nil {
+	if err := p.use(kept, false, false); err != nil {
 		return false, err
 	}
 	p.mu.Lock()
@@ -75,10 +95,16 @@ func (p *Platform) note(fault string) {
 	p.fault = fault
 }
 
-func (p *Platform) use(estate *intent.Estate, keep bool) error {
+// use binds an estate and puts it in force. Of one that was in force before, what did not change is left alone, unless all is
+// to be looked at.
+func (p *Platform) use(estate *intent.Estate, all, keep bool) error {
 	secrets, err := p.Bind(estate)
 	if err != nil {
 		return err
+	}
+	changed, declare := p.Orchestrator.Changed(secrets), p.Orchestrator.Change
+	if all {
+		changed, declare = secrets, p.Orchestrator.Use
 	}
 	p.mu.Lock()
 	unkept := p.unkept
@@ -86,9 +112,9 @@ func (p *Platform) use(estate *intent.Estate, keep bool) error {
 	if keep {
 		unkept = p.keep(estate)
 	}
-	p.askConsumers(secrets)
+	p.askConsumers(changed)
 	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
-	p.Orchestrator.Use(secrets)
+	declare(secrets)
 	p.Model.Declare(estate)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,3 +152,13 @@ func (p *Platform) Estate() *intent.Estate {
 	defer p.mu.Unlock()
 	return p.estate
 }
+
+// Fault says why the newest estate is not in force, "" when it is.
+func (p *Platform) Fault() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault
+}
+
+// Older says which documents of the newest estate are not in force, and why.
+func (p *Platform) Older() []string { return olderForms(p.Estate()) }

@@ -62,8 +62,9 @@ type Config struct {
 	NewRun func() authority.RunID
 	// Grants are what the operator granted.
 	Grants Grants
-	// Load reads and checks the estate, and Bind makes what acting on it needs.
-	Load func() (*intent.Estate, error)
+	// Load reads the estate that is to be in force after current, which is nil before the first, and Bind makes what acting on
+	// it needs.
+	Load func(current *intent.Estate) (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
 	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps one that is.
 	Kept func() (*intent.Estate, error)
@@ -114,7 +115,7 @@ type Platform struct {
 	// accepting says what an acceptance of an older state that is under way does, "" when none is; owed says why what was
 	// accepted is not on record yet. Nothing is seeded, rotated or delivered while there is one of the two.
 	accepting, owed string
-	// fellBack: the estate in force is the kept copy, because the newest could not be read when the process began.
+	// fellBack: the estate in force is the kept copy, or in part, because the newest could not be used when the process began.
 	fellBack bool
 	// unkept says why no copy of the estate in force is kept, "" when one is.
 	unkept string
@@ -151,13 +152,6 @@ func (p *Platform) Nudge() {
 	case p.woken <- struct{}{}:
 	default:
 	}
-}
-
-// Fault says why the newest estate is not in force, "" when it is.
-func (p *Platform) Fault() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fault
 }
 
 // Serving marks that a server answers for the platform, and that ticks look at every secret from now on.

@@ -26,7 +26,7 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 	t.Helper()
 	p := New(Config{
 		Now: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load:   func() (*intent.Estate, error) { return estate, nil },
+		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
 		Keep:   func(*intent.Estate) error { return nil },
 		Grants: ungrantedAll{},
@@ -95,7 +95,7 @@ func TestEstateIsInForceThoughNoCopyIsKept(t *testing.T) {
 	kept := full
 	p := New(Config{
 		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load:   func() (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
+		Load:   func(*intent.Estate) (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
 		Keep:   func(*intent.Estate) error { return kept },
 		Grants: ungrantedAll{},

@@ -144,6 +144,7 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []string
 	if fault != "" {
 		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault+"; "+next.Lint()+" says all that is wrong with it")
 	}
+	status.Findings = append(status.Findings, olderForms(estate)...)
 	for _, finding := range p.Record.Findings() {
 		status.Findings = append(status.Findings, "record: "+finding.String()+"; "+next.VerifyRecord()+" looks at all of it")
 	}
@@ -309,7 +310,7 @@ func (p *Platform) Plan(ctx context.Context, filter server.Filter) ([]server.Ste
 	if err != nil {
 		return nil, err
 	}
-	var steps []server.Step
+	steps := olderSteps(p.Estate())
 	for row := range rows {
 		request, asked := open[row.Path]
 		if step, comes := p.step(row, request, asked); comes {

@@ -110,7 +110,7 @@ func questioned(t *testing.T) (*Platform, *counted) {
 			Journal: watched, Values: store, Record: log, Now: time.Now, NewRun: newRun, Queue: queue, Clock: clock,
 			Rotation: rotation.New(rotation.Config{Authority: store, Journal: watched, Record: log, Now: time.Now, NewRun: newRun, Calls: outward.Inline()}),
 		}),
-		Load:   func() (*intent.Estate, error) { return estate, nil },
+		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
 		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
 		Keep:   func(*intent.Estate) error { return nil },
 		Grants: askedGrants{store: store}, Identity: func() bool { return true },

@@ -44,20 +44,10 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 		} else if err != nil {
 			bound.Broken = "a person: this machine cannot act on it: " + err.Error()
 		}
+		bound.Digest = materialDigest(p.materialOf(estate, estate.Secrets[name], bound, wanting))
 		secrets = append(secrets, bound)
 	}
-	at := map[authority.Path]int{}
-	for i, s := range secrets {
-		at[s.Path] = i
-	}
-	for _, s := range secrets {
-		if s.Group == nil {
-			continue
-		}
-		for i, member := range s.Group.Members {
-			s.Group.Members[i].Upstream = secrets[at[member.Path]].Upstream
-		}
-	}
+	joined(secrets)
 	return secrets, nil
 }
 

@@ -34,7 +34,7 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCheckout(t)
 		c.declare("a")
-		estate, err := c.load()
+		estate, err := c.load(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,10 +54,10 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 			return intent.Read(name)
 		}
 		began := time.Now()
-		_, err = p.estates.load()
+		_, err = p.estates.load(nil)
 		wantHangs(t, err, p.host.Estate, began, looksEnd)
 		began = time.Now()
-		_, err = p.estates.load()
+		_, err = p.estates.load(nil)
 		wantHangs(t, err, p.host.Estate, began, 0)
 		if looks != 1 {
 			t.Errorf("%d looks were begun while the first hung", looks)
@@ -70,7 +70,7 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 		wantHangs(t, err, p.host.Estate, began, 0)
 		close(back)
 		synctest.Wait()
-		if estate, err = p.estates.load(); names(t, estate, err) != "a b" {
+		if estate, err = p.estates.load(nil); names(t, estate, err) != "a b" {
 			t.Errorf("once it answers, in force are %v", estate.SecretNames())
 		}
 	})

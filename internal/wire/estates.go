@@ -21,10 +21,18 @@ type estates struct {
 	folder *estateFolder
 	// sound is the digest of the estate that CheckEstate found nothing wrong with last.
 	sound string
+	// judged is what a look found last, so that the same files are not judged again beside the same estate.
+	judged judged
 	// agreed is the sum of the files that two looks agreed on last.
 	agreed string
 	// pause waits between two looks.
 	pause func()
+}
+
+// judged is an estate, and the sums of the files that it was made of and of what was in force before.
+type judged struct {
+	newest, before string
+	estate         *intent.Estate
 }
 
 func newEstates(p *parts) *estates {
@@ -46,12 +54,22 @@ const (
 
 var errChanging = errors.New("its files are being changed: no two looks agreed; it is looked at again soon")
 
-func (e *estates) load() (*intent.Estate, error) {
-	files, err := e.settled()
+// load makes the estate that is to be in force after current; without one, after the copy that is kept, if there is one.
+func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
+	newest, err := e.settled()
 	if err != nil {
 		return nil, err
 	}
-	return e.check(files)
+	if current != nil && current.Files.Sum() == newest.Sum() {
+		return current, nil
+	}
+	var before *intent.Files
+	if current != nil {
+		before = current.Files
+	} else if before, err = e.keptFiles(); err != nil {
+		before = nil // it is not what was kept, and so nothing was
+	}
+	return e.check(newest, before)
 }
 
 // settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
@@ -81,24 +99,40 @@ func (e *estates) settled() (*intent.Files, error) {
 	return nil, fmt.Errorf("reading estate %s: %w", e.parts.host.Estate, errChanging)
 }
 
-// check lints what was read.
-func (e *estates) check(files *intent.Files) (*intent.Estate, error) {
-	estate, faults := files.Load(intent.Options{
-		Environment: e.parts.host.Environment, Types: kinds.Upstreams(), Host: &e.parts.host, Privileged: os.Geteuid() == 0,
-	})
-	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer
-		return nil, faultsError(faults)
+// check judges what was read, beside what was in force before; see intent.Files.LoadOver.
+func (e *estates) check(newest, before *intent.Files) (*intent.Estate, error) {
+	now := judged{newest: newest.Sum()}
+	if before != nil {
+		now.before = before.Sum()
 	}
-	if estate.Digest != e.sound {
-		if err := faultsError(CheckEstate(estate)); err != nil {
-			return nil, err
-		}
-		e.sound = estate.Digest
+	if e.judged.estate != nil && e.judged.newest == now.newest && e.judged.before == now.before {
+		return e.judged.estate, nil
+	}
+	estate, faults := newest.LoadOver(before, intent.Options{
+		Environment: e.parts.host.Environment, Types: kinds.Upstreams(), Host: &e.parts.host, Privileged: os.Geteuid() == 0,
+		Check: e.unservable, At: Now(),
+	})
+	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer, or of documents that are kept as they were
+		return nil, faultsError(faults)
 	}
 	if estate.Platform.Metadata.Name != e.parts.host.Platform {
 		return nil, fmt.Errorf("the estate declares platform %s, this host runs %s", estate.Platform.Metadata.Name, e.parts.host.Platform)
 	}
+	now.estate = estate
+	e.judged = now
 	return estate, nil
+}
+
+// unservable is CheckEstate, once for each estate.
+func (e *estates) unservable(estate *intent.Estate) []intent.Fault {
+	if estate.Digest == e.sound {
+		return nil
+	}
+	faults := CheckEstate(estate)
+	if len(faults) == 0 {
+		e.sound = estate.Digest
+	}
+	return faults
 }
 
 // keptSum reads which files a copy is of, "" where an older custody made it.
@@ -110,9 +144,18 @@ func (e *estates) keptSum(name string) (string, error) {
 	return string(sum), err
 }
 
-// kept loads the copy, if it is what was kept. A crash between removing the copy before and putting the next in its place
-// leaves the next, which is taken only as a whole.
+// kept loads the copy, if it is what was kept; nil when there is none.
 func (e *estates) kept() (*intent.Estate, error) {
+	files, err := e.keptFiles()
+	if err != nil || files == nil {
+		return nil, err
+	}
+	return e.check(files, nil)
+}
+
+// keptFiles reads the copy. A crash between removing the copy before and putting the next in its place leaves the next, which
+// is taken only as a whole.
+func (e *estates) keptFiles() (*intent.Files, error) {
 	name := keptEstate
 	if _, err := os.Stat(filepath.Join(e.parts.host.State, name)); err != nil {
 		name = keptNext
@@ -120,7 +163,7 @@ func (e *estates) kept() (*intent.Estate, error) {
 			return nil, nil //nolint:nilerr // nothing kept is no fault
 		}
 	}
-	files, err := intent.Read(filepath.Join(e.parts.host.State, name))
+	files, err := intent.ReadCopy(filepath.Join(e.parts.host.State, name))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +174,7 @@ func (e *estates) kept() (*intent.Estate, error) {
 	if sum != "" && sum != files.Sum() {
 		return nil, fmt.Errorf("the copy of the estate in %s is not what was kept there: it is not used", filepath.Join(e.parts.host.State, name))
 	}
-	return e.check(files)
+	return files, nil
 }
 
 // keep writes what the estate was made of, which holds no plaintext, over the copy kept before. There is none before the

@@ -88,24 +88,24 @@ func names(t *testing.T, estate *intent.Estate, err error) string {
 func TestCheckoutCaughtHalfUpdated(t *testing.T) {
 	c := newCheckout(t)
 	c.declare("a")
-	estate, err := c.load()
+	estate, err := c.load(nil)
 	if got := names(t, estate, err); got != "a" {
 		t.Fatalf("in force are %q", got)
 	}
 	c.declare("b") // the checkout begins
 	c.pause = func() { c.declare("c"); c.pause = func() {} }
-	estate, err = c.load()
+	estate, err = c.load(nil)
 	if got := names(t, estate, err); got != "a b c" {
 		t.Errorf("in force are %q, want all of the checkout", got)
 	}
 	c.pause = func() { t.Error("what two looks agreed on is looked at twice again") }
-	if _, err := c.load(); err != nil {
+	if _, err := c.load(nil); err != nil {
 		t.Error(err)
 	}
 	c.declare("d")
 	again := 0
 	c.pause = func() { again++; c.declare(fmt.Sprint("d", again)) }
-	if _, err := c.load(); !errors.Is(err, errChanging) || again != looks-1 {
+	if _, err := c.load(nil); !errors.Is(err, errChanging) || again != looks-1 {
 		t.Errorf("while it goes on changing, after %d looks: %v", again+1, err)
 	}
 }
@@ -115,7 +115,7 @@ func TestCheckoutCaughtHalfUpdated(t *testing.T) {
 func TestWhatIsKeptIsWhatWasLinted(t *testing.T) {
 	c := newCheckout(t)
 	c.declare("a")
-	estate, err := c.load()
+	estate, err := c.load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestWhatIsKeptIsWhatWasLinted(t *testing.T) {
 func TestKeptCopyThatWasChanged(t *testing.T) {
 	c := newCheckout(t)
 	c.declare("a")
-	estate, err := c.load()
+	estate, err := c.load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,5 +163,70 @@ func TestKeptCopyThatWasChanged(t *testing.T) {
 	kept, err = c.kept()
 	if got := names(t, kept, err); got != "none" {
 		t.Errorf("of a copy that was not finished, kept are %q", got)
+	}
+}
+
+// A restart on an estate with a fault had the whole of the last good one in force, and a fault in one document kept out every
+// other change.
+func TestLastGoodFormSurvivesARestart(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a", "b")
+	first, err := c.load(nil)
+	if got := names(t, first, err); got != "a b" {
+		t.Fatalf("in force are %q", got)
+	}
+	c.write("a.yaml", "apiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata: {name: a}\nspec: {path: nowhere}\n")
+	c.declare("c")
+	mixture, err := c.load(first)
+	if got := names(t, mixture, err); got != "a b c" || mixture.Secrets["a"].Path != "apps/a" {
+		t.Fatalf("in force are %q", got)
+	}
+	if again, err := c.load(mixture); err != nil || again.Digest != mixture.Digest || again.Older[0].Since != mixture.Older[0].Since {
+		t.Errorf("another look at the same files: %+v, %v", again, err)
+	}
+	if err := c.keep(mixture); err != nil {
+		t.Fatal(err)
+	}
+	restarted := newEstates(c.parts)
+	restarted.pause = func() {}
+	after, err := restarted.load(nil)
+	if got := names(t, after, err); got != "a b c" || after.Digest != mixture.Digest {
+		t.Errorf("after a restart in force are %q", got)
+	}
+	if len(after.Older) != 1 || after.Older[0].Subject != "ManagedSecret/a" || !after.Older[0].Since.Equal(mixture.Older[0].Since) {
+		t.Errorf("after a restart it is said %+v, before %+v", after.Older, mixture.Older)
+	}
+	kept, err := restarted.kept()
+	if got := names(t, kept, err); got != "a b c" {
+		t.Errorf("kept are %q", got)
+	}
+	c.declare("a")
+	if mended, err := c.load(mixture); err != nil || len(mended.Older) > 0 {
+		t.Errorf("once it is mended: %+v, %v", mended, err)
+	}
+}
+
+// Loading an estate that did not change judged it anew every five seconds.
+func TestUnchangedEstateIsJudgedOnce(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a", "b")
+	first, err := c.load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.load(first); err != nil || again != first {
+		t.Errorf("an estate without a fault is judged twice (%v)", err)
+	}
+	c.write("a.yaml", "a: [\n")
+	mixture, err := c.load(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.load(mixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.load(mixture); err != nil || again != second {
+		t.Errorf("an estate with a fault is judged each time (%v)", err)
 	}
 }

@@ -208,7 +208,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 // rootRecipients are the estate's: phases are entered in order, so there is an estate before there is an authority, and
 // the root can open what the unseal key opens.
 func (p *parts) rootRecipients() ([]age.Recipient, error) {
-	estate, err := p.estates.load()
+	estate, err := p.estates.load(nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the authority: %w", err)
 	}

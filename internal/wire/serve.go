@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -101,7 +102,7 @@ func (p *parts) once(ctx, stop context.Context) error {
 // inForce says what a script must know after once: that nothing, or an older estate, was acted on.
 func (p *parts) inForce(ctx context.Context) error {
 	const hint = "run `custody lint` and mend what it says"
-	fault := p.platform.Fault()
+	fault, older := p.platform.Fault(), p.platform.Older()
 	switch why := p.platform.Ready(ctx); {
 	case p.platform.Estate() == nil:
 		return &server.Problem{Class: server.Refused, Text: "nothing was done: no estate is in force: " + fault, Hint: hint}
@@ -109,6 +110,8 @@ func (p *parts) inForce(ctx context.Context) error {
 		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why}
 	case fault != "":
 		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
+	case len(older) > 0:
+		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; not all of the newest estate is: " + strings.Join(older, "; "), Hint: hint}
 	}
 	return nil
 }
@@ -141,13 +144,18 @@ func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal) {
 }
 
 func (p *parts) reload() {
-	before := p.platform.Fault()
+	before, said := p.platform.Fault(), p.platform.Older()
 	switch changed, fault := p.platform.Reload(), p.platform.Fault(); {
 	case changed:
 		p.platform.Nudge()
 		p.log.Info("estate in force", "digest", p.platform.Estate().Digest[:12], "secrets", len(p.platform.Estate().Secrets))
 	case fault != "" && fault != before:
 		p.log.Error("estate not in force", "reason", fault)
+	}
+	for _, older := range p.platform.Older() {
+		if !slices.Contains(said, older) {
+			p.log.Error("not all of the estate in force", "reason", older)
+		}
 	}
 	if estate := p.platform.Estate(); p.seeds.changed() && estate != nil {
 		p.log.Info("the bootstrap identity changed")

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package orchestrator
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"custody.dev/custody/internal/authority"
+)
+
+// Use declares these secrets and no others. All of them are looked at on the next tick.
+func (o *Orchestrator) Use(secrets []Secret) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.redeclare(secrets, o.gone(secrets))
+}
+
+// Change declares these secrets and no others. Those that are new or have another Digest are looked at on the next tick, and so are
+// those that may wait for one of them, or for one that is gone: what reads it, and what is in its group or stagger set. All others
+// keep the time of their next look.
+func (o *Orchestrator) Change(secrets []Secret) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.redeclare(o.changed(secrets), o.gone(secrets))
+}
+
+// Changed returns those of secrets that are new or have another Digest.
+func (o *Orchestrator) Changed(secrets []Secret) []Secret {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.changed(secrets)
+}
+
+func (o *Orchestrator) changed(secrets []Secret) []Secret {
+	var changed []Secret
+	for _, s := range secrets {
+		if known, declared := o.secrets[s.Path]; !declared || s.Digest == "" || s.Digest != known.Digest {
+			changed = append(changed, s)
+		}
+	}
+	return changed
+}
+
+// gone are the declared secrets that are not among these.
+func (o *Orchestrator) gone(secrets []Secret) []authority.Path {
+	gone := maps.Clone(o.secrets)
+	for _, s := range secrets {
+		delete(gone, s.Path)
+	}
+	return slices.Collect(maps.Keys(gone))
+}
+
+// redeclare upserts some secrets and removes others, in one step. The caller holds the lock.
+func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
+	if len(changed) == 0 && len(removed) == 0 {
+		return
+	}
+	o.uses++
+	about := related{paths: map[authority.Path]bool{}, sets: map[string]bool{}}
+	for _, path := range removed {
+		about.add(o.secrets[path])
+		delete(o.secrets, path)
+		delete(o.states, path)
+		o.schedule(path)
+	}
+	for _, s := range changed {
+		if before, declared := o.secrets[s.Path]; declared {
+			about.add(before)
+		}
+		about.add(s)
+		o.secrets[s.Path] = s
+		state := o.states[s.Path]
+		if state == nil {
+			state = &State{}
+			o.states[s.Path] = state
+		}
+		state.Secret, state.Path, state.woken, state.kept, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
+		o.schedule(s.Path)
+	}
+	o.wakeAbout(about)
+}
+
+// related are secrets that others may wait for.
+type related struct {
+	paths map[authority.Path]bool
+	sets  map[string]bool
+}
+
+func (r related) add(s Secret) {
+	r.paths[s.Path] = true
+	if s.Stagger != nil {
+		r.sets[s.Stagger.Set] = true
+	}
+}
+
+// wakeAbout has the secrets looked at that may wait for one of those. The caller holds the lock.
+func (o *Orchestrator) wakeAbout(about related) {
+	for path, s := range o.secrets {
+		waits := slices.ContainsFunc(s.Reads, func(read authority.Path) bool { return about.paths[read] }) ||
+			s.Stagger != nil && about.sets[s.Stagger.Set]
+		for i := 0; !waits && s.Group != nil && i < len(s.Group.Members); i++ {
+			waits = about.paths[s.Group.Members[i].Path]
+		}
+		if waits {
+			o.states[path].woken = true
+			o.schedule(path)
+		}
+	}
+}
