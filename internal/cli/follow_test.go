@@ -114,8 +114,9 @@ func (f found) Findings() []audit.Finding { return f.findings }
 // nothing is granted, and nothing has to be.
 type nothing struct{ platform.Grants }
 
-func (nothing) Refresh(context.Context) bool     { return false }
-func (nothing) Entries() ([]grant.Entry, string) { return nil, "" }
+func (nothing) Known(*intent.Estate) []grant.Need { return nil }
+func (nothing) Refresh(context.Context) bool      { return false }
+func (nothing) Entries() ([]grant.Entry, string)  { return nil, "" }
 func (nothing) Missing(context.Context, *intent.Estate) ([]grant.Need, error) {
 	return nil, nil
 }
