@@ -27,6 +27,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
+	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/rotation"
@@ -159,12 +160,14 @@ func (f *follower) start() {
 	newRun := func() authority.RunID { f.runs++; return authority.RunID(fmt.Sprintf("run-%d", f.runs)) }
 	clock := trigger.NewClock(f.store, f.now, func() time.Duration { return time.Since(f.began) })
 	queue := trigger.New(f.store, f.record, f.now)
-	f.engine = rotation.New(rotation.Config{Authority: f.store, Journal: f.entries, Record: f.record, Now: f.now, NewRun: newRun})
+	known := model.New()
+	entries := f.entries.Watch(known.Saw)
+	f.engine = rotation.New(rotation.Config{Authority: f.store, Journal: entries, Record: f.record, Now: f.now, NewRun: newRun})
 	f.conductor = orchestrator.New(orchestrator.Config{
-		Journal: f.entries, Values: f.store, Record: f.record, Now: f.now, NewRun: newRun, Queue: queue, Clock: clock, Rotation: f.engine,
+		Journal: entries, Values: f.store, Record: f.record, Now: f.now, NewRun: newRun, Queue: queue, Clock: clock, Rotation: f.engine,
 	})
 	f.platform = platform.New(platform.Config{
-		Authority: f.store, Journal: f.entries, Queue: queue, Clock: clock, Record: f.record, Orchestrator: f.conductor,
+		Authority: f.store, Journal: entries, Queue: queue, Clock: clock, Record: f.record, Orchestrator: f.conductor, Model: known,
 		Now: f.now, NewRun: newRun, Grants: nothing{}, Identity: func() bool { return false }, Initialised: true,
 		Broken: func() string { return "" },
 		Load: func(*intent.Estate) (*intent.Estate, error) {
