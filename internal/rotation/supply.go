@@ -306,7 +306,10 @@ type supplied struct{}
 var _ upstream.Upstream = supplied{}
 
 func (supplied) Kind() upstream.Kind {
-	return upstream.Kind{Name: "supplied", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Recover, CallDeadline: time.Second}
+	return upstream.Kind{
+		Name: "supplied", Capability: upstream.Dual, Undo: upstream.Discard, LostReply: upstream.Recover, CallDeadline: time.Second,
+		Fences: true, // nothing is called, so nothing can land late
+	}
 }
 
 func (supplied) Propose(context.Context, secret.Value) (secret.Value, error) {
