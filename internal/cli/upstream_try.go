@@ -18,12 +18,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
 func (a *app) upstreamTryCommand() *cobra.Command {
+	patience := wire.TrialPatience.String()
 	cmd := &cobra.Command{
 		Use:   "try FILE [-]",
 		Short: "run a recipe of type http against the real thing, with nothing kept",
@@ -38,9 +40,13 @@ The admin credential is asked for on the terminal, field by field, without being
 input as a JSON object of fields. It is never an argument. A recipe that overwrites asks for the current value as well:
 {"admin": {…}, "current": {…}}.
 
+An upstream may take longer to show a change than the recipe's settle time says. Then the trial goes on asking for two minutes, or as
+long as --patience says, and tells which settle time would be enough.
+
 Exit code 3 means that the recipe does not do on this upstream what it says.`,
 		Example: `  custody upstream try forge.yaml
-  pass show forge/admin.json | custody upstream try forge.yaml -`,
+  pass show forge/admin.json | custody upstream try forge.yaml -
+  custody upstream try entra.yaml --patience 15m`,
 		Annotations: map[string]string{answers: "yes"},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "-" {
@@ -48,8 +54,15 @@ Exit code 3 means that the recipe does not do on this upstream what it says.`,
 			}
 			return nil
 		},
-		RunE: a.run(func(ctx context.Context, args []string) error { return a.upstreamTry(ctx, args[0], len(args) == 2) }),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			asking, err := duration.Parse(patience)
+			if err != nil || asking < 0 {
+				return usage(fmt.Sprintf("--patience %q is no time", visible(patience)), "write for example --patience 5m")
+			}
+			return a.upstreamTry(ctx, args[0], len(args) == 2, asking)
+		}),
 	}
+	cmd.Flags().StringVar(&patience, "patience", patience, "go on asking for this `time` once the settle time is over")
 	return cmd
 }
 
@@ -69,7 +82,7 @@ type triedStep struct {
 	Error   string `json:"error,omitempty"`
 }
 
-func (a *app) upstreamTry(ctx context.Context, file string, stdin bool) error {
+func (a *app) upstreamTry(ctx context.Context, file string, stdin bool, patience time.Duration) error {
 	text, err := readValue(file)
 	if err != nil {
 		return fmt.Errorf("reading the file: %w", err)
@@ -85,7 +98,7 @@ func (a *app) upstreamTry(ctx context.Context, file string, stdin bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	result, progress := tried{Steps: []triedStep{}}, a.printer(a.err)
-	failed := trial.Run(ctx, admin, current, func(step wire.TrialStep) {
+	failed := trial.Run(ctx, admin, current, patience, func(step wire.TrialStep) {
 		one := triedStep{
 			Step: step.Step, Request: step.Request, Place: step.Place, Status: step.Status, Means: step.Means,
 			Took: step.Took.Round(time.Millisecond).String(), Says: step.Says,

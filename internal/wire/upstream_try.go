@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
@@ -155,9 +156,12 @@ func (t *UpstreamTrial) Admin() map[string]string { return t.admin }
 // Current lists the fields of the current value that the trial needs; none for most recipes.
 func (t *UpstreamTrial) Current() []string { return t.fields }
 
-// Run runs the trial and tells each request and step as it comes.
-func (t *UpstreamTrial) Run(ctx context.Context, admin, current secret.Value, tell func(TrialStep)) error {
+// TrialPatience is what suits most upstreams; see Run.
+const TrialPatience = http.Patience
+
+// Run runs the trial and tells each request and step as it comes. Once the settle time is over, it goes on asking for patience.
+func (t *UpstreamTrial) Run(ctx context.Context, admin, current secret.Value, patience time.Duration, tell func(TrialStep)) error {
 	config := t.config
 	config.Admin = func(context.Context) ([]secret.Value, error) { return []secret.Value{admin}, nil }
-	return http.Try(ctx, config, current, tell)
+	return http.Try(ctx, config, current, patience, tell)
 }

@@ -163,11 +163,11 @@ func TestStepsOfAnOverwriteKind(t *testing.T) {
 
 	// A trial brings the current one back.
 	needed = 1
-	if err := adapter.Try(t.Context(), config, first, func(adapter.Trial) {}); err != nil {
+	if err := adapter.Try(t.Context(), config, first, adapter.Patience, func(adapter.Trial) {}); err != nil {
 		t.Errorf("trying: %v", err)
 	}
 	verdict(t, u, first, upstream.Accepted)
-	if err := adapter.Try(t.Context(), config, secret.Value{}, func(adapter.Trial) {}); err == nil {
+	if err := adapter.Try(t.Context(), config, secret.Value{}, adapter.Patience, func(adapter.Trial) {}); err == nil {
 		t.Error("trying without the current value: got no error")
 	}
 }

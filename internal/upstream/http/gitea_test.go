@@ -373,7 +373,7 @@ func giteaTrial(t *testing.T, server *forge) {
 			r := newRig(t, server, name, func(c *adapter.Config) { config = *c })
 			before := r.tokens(t)
 			var steps []string
-			if err := adapter.Try(t.Context(), config, secret.Value{}, func(s adapter.Trial) {
+			if err := adapter.Try(t.Context(), config, secret.Value{}, adapter.Patience, func(s adapter.Trial) {
 				if s.Means == "" {
 					steps = append(steps, s.Step)
 				}

@@ -36,19 +36,23 @@ type Trial struct {
 // ErrTrial: the recipe does not do on this upstream what it says.
 var ErrTrial = errors.New("the recipe does not hold on this upstream")
 
+// Patience is what suits most upstreams; see Try.
+const Patience = 2 * time.Minute
+
 // cleaning bounds what is done after an interrupt, beside the kind's own deadlines.
 const cleaning = 30 * time.Second
 
 // Try runs a recipe against the real thing and keeps nothing: it creates a credential, verifies it and a decoy, lists,
 // asks for uses, revokes and sees that it is refused. observe is told of each request and each step. What was created is
 // removed in the end, after an error or an interrupt too; the error says so when that failed. current is needed for
-// overwrite kinds alone. A recipe that cannot undo is not tried, and nothing is called: nothing could be given back.
-func Try(ctx context.Context, config Config, current secret.Value, observe func(Trial)) error {
+// overwrite kinds alone. A recipe that cannot undo is not tried, and nothing is called: nothing could be given back. patience is for
+// how long it goes on asking once the settle time is over: how much longer a change takes to show is what a person has to know.
+func Try(ctx context.Context, config Config, current secret.Value, patience time.Duration, observe func(Trial)) error {
 	u, err := New(config)
 	if err != nil {
 		return err
 	}
-	t := &trial{u: u, observe: observe, current: current}
+	t := &trial{u: u, observe: observe, current: current, patience: patience}
 	raw := make([]byte, 8)
 	if _, err := io.ReadFull(u.Random, raw); err != nil {
 		return fmt.Errorf("drawing the trial's id: %w", err)
@@ -82,12 +86,13 @@ func (u *Upstream) triable(current secret.Value) error {
 }
 
 type trial struct {
-	u       *Upstream
-	observe func(Trial)
-	run     authority.RunID
-	doing   string
-	current secret.Value
-	made    secret.Value
+	patience time.Duration
+	u        *Upstream
+	observe  func(Trial)
+	run      authority.RunID
+	doing    string
+	current  secret.Value
+	made     secret.Value
 	// began: something may have been made, lost: and nobody knows what; gone: what was made is seen to be refused.
 	began, lost, gone bool
 	asked, applied    time.Time
@@ -155,10 +160,6 @@ func (t *trial) create(ctx context.Context) (string, error) {
 	return fmt.Sprintf("a credential with the fields %v", made.Names()), nil
 }
 
-// measured is for how long a trial goes on asking once the settle time is over: how much longer a change takes to show is what
-// a person has to know.
-const measured = 2 * time.Minute
-
 // becomes asks until the verdict is the one wanted. Later than the upstream may take to show a change is an error, with the
 // time that it took.
 func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, error) {
@@ -183,9 +184,9 @@ func (t *trial) becomes(ctx context.Context, want upstream.Verdict) (string, err
 		case got == want && (want == upstream.Accepted || past >= t.u.kind.Settle):
 			// That it is refused everywhere is known only after the settle time.
 			return fmt.Sprintf("%s, asked %d times", got, asked), nil
-		case past >= t.u.kind.Settle+measured:
+		case past >= t.u.kind.Settle+t.patience:
 			return "", fmt.Errorf("%w: the credential is still %s %s after the settle time of %s, want %s: %w",
-				ErrTrial, got, measured, t.u.kind.Settle, want, or(err))
+				ErrTrial, got, t.patience, t.u.kind.Settle, want, or(err))
 		}
 		if err := t.u.Wait(ctx, pause); err != nil {
 			return "", err

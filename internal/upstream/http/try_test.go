@@ -38,7 +38,7 @@ func TestTrialKeepsNothing(t *testing.T) {
 		if change != nil {
 			change(f, &config)
 		}
-		return adapter.Try(ctx, config, secret.Value{}, func(s adapter.Trial) {
+		return adapter.Try(ctx, config, secret.Value{}, adapter.Patience, func(s adapter.Trial) {
 			if s.Means == "" {
 				steps = append(steps, s.Step)
 				cleaned = s.Err // the last one's
@@ -169,7 +169,7 @@ func TestATooShortSettleTimeIsMeasured(t *testing.T) {
 			config.URL += "/api"
 			config.Parameters = map[string]any{"service": "shop"}
 			quicken(&config)
-			err := adapter.Try(t.Context(), config, secret.Value{}, func(adapter.Trial) {})
+			err := adapter.Try(t.Context(), config, secret.Value{}, adapter.Patience, func(adapter.Trial) {})
 			if !errors.Is(err, adapter.ErrTrial) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -195,7 +195,7 @@ func TestWhatCannotBeUndoneIsNotTried(t *testing.T) {
 		"dual":      {config, secret.Value{}, f.asked},
 		"overwrite": {gitLabConfig(t, g), text(t, map[string]string{"token": lab.mint()}), g.asked},
 	} {
-		err := adapter.Try(t.Context(), test.config, test.current, func(s adapter.Trial) { t.Errorf("%s: the step %+v was taken", name, s) })
+		err := adapter.Try(t.Context(), test.config, test.current, adapter.Patience, func(s adapter.Trial) { t.Errorf("%s: the step %+v was taken", name, s) })
 		if !errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(upstream.Explained(err), "custody rotate") {
 			t.Errorf("%s: got %v, want not applied, and what to do instead", name, err)
 		}

@@ -188,7 +188,7 @@ func TestGiteaThatDoesNotTellOfUse(t *testing.T) {
 			}
 			verdict(t, u, first, upstream.Refused)
 			verdict(t, u, second, upstream.Accepted)
-			if err := adapter.Try(t.Context(), config, secret.Value{}, func(adapter.Trial) {}); (err != nil) != tells {
+			if err := adapter.Try(t.Context(), config, secret.Value{}, adapter.Patience, func(adapter.Trial) {}); (err != nil) != tells {
 				t.Errorf("trying: got %v, want an error: %t", err, tells)
 			}
 			if got := s.names(t); len(got) != 1 {
