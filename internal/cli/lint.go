@@ -159,9 +159,10 @@ func (l *linted) estate(ctx context.Context, host *v1alpha1.HostSpec, environmen
 		if host == nil {
 			l.NotChecked = notChecked(estate)
 		}
+		before := l.Faults
 		for _, fault := range faults {
 			fault.File = filepath.Join(l.Estate, fault.File)
-			if !slices.ContainsFunc(l.Faults, func(f intent.Fault) bool { return same(f, fault) }) {
+			if !slices.ContainsFunc(before, func(f intent.Fault) bool { return same(f, fault) }) {
 				l.Faults = append(l.Faults, fault)
 			}
 		}
