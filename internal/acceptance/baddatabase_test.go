@@ -177,7 +177,7 @@ func TestRemovedDocumentRevokesNothing(t *testing.T) {
 	if row.Authority != "undeclared" || row.State != "undeclared" || row.Path != "postgres/main/app" {
 		t.Errorf("authority %q, state %q, path %q; want it undeclared", row.Authority, row.State, row.Path)
 	}
-	r.finding("app-database", "no document of the estate declares it")
+	r.finding("app-database", "a document that declares it: the estate no longer has one")
 	r.fails(r.run("rotate", "app-database", "--reason", "gone"), server.NotFound, "app-database")
 	r.rotate("database-admin") // the server has long looked at everything when this is done
 	if r.refused(before) || r.current() != before {
