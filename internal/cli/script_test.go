@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts in %s: %v", scripts, err)
 	}
 	chosen := params("", "")
-	count := thorough.Of(len(found)/3, len(found), len(found))
+	count := thorough.Of(len(found)/6, len(found), len(found))
 	for _, at := range thorough.Random(t, "scripts").Perm(len(found))[:count] {
 		chosen.Files = append(chosen.Files, found[at])
 	}
