@@ -60,8 +60,7 @@ func TestSupplyOfAStaticSecret(t *testing.T) {
 				t.Errorf("%s: got %v and run %+v, want ErrNotAllowed and none", name, err, r.entry(t).Live)
 			}
 		}
-		full := &failing{Authority: r.store, writes: 1}
-		r.Authority = full
+		r.Journal = &failing{Journal: r.Journal, writes: 1}
 		if _, err := r.supply(t, token(t, "second")); err == nil {
 			t.Error("got no error though the value was not kept")
 		}
@@ -192,8 +191,7 @@ func TestRefusedSupplyForgetsNothing(t *testing.T) {
 			r, u := spied(t, upstreammemory.Config{Shape: shape})
 			old := r.value(t).Value
 			r.plan(t)
-			full := &failing{Authority: r.store, writes: 3}
-			r.Authority = full
+			r.Journal = &failing{Journal: r.Journal, writes: 3}
 			r.wait(t, "no space left")
 			never, err := old.With(upstreammemory.Key, []byte("never given"))
 			if err != nil {
@@ -214,7 +212,7 @@ func TestSupplyInPlaceOfWhatWasIssued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
 		r.plan(t)
-		r.Authority = &failing{Authority: r.store, writes: 1}
+		r.Journal = &failing{Journal: r.Journal, writes: 1}
 		r.advance(t)
 		byHand := r.hand(t)
 		time.Sleep(time.Minute) // past the deadline of the call to issue

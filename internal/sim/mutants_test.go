@@ -68,20 +68,15 @@ var mutants = []mutant{
 		run: scenario("value-lost"), caught: "git-never-after-tombstone",
 	},
 	{
-		name: "undo-without-collecting", file: "rotation/apply.go",
-		old: "if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {", new: "if false {",
-		run: "TestPendingEntryThatLandsLate", caught: "no-orphans",
-	},
-	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
 		old: "\tid, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
 		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
-		name: "journal-without-compare-and-set", file: "journal/journal.go",
-		old: "\trevision, err := j.records.Put(",
-		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\tdocument.Revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
+		name: "journal-without-compare-and-set", file: "journal/held.go",
+		old: "\trevision, err := j.documents.Put(",
+		new: "\tif newest, err := j.documents.Get(ctx, keyPrefix+string(held.Path)); err == nil {\n\t\tdocument.Revision = newest.Revision\n\t}\n\trevision, err := j.documents.Put(",
 		run: scenario("abort-applied-dual"), caught: "no-orphans",
 	},
 	{
@@ -293,7 +288,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name: "foreign-value-is-rotated", file: "rotation/rotation.go",
-		old: "case err == nil && entry.Current != nil && *entry.Current != held.ID:", new: "case err == nil && false:",
+		old: "case err == nil && entry.Current != nil && *entry.Current != record.ID:", new: "case err == nil && false:",
 		run: "TestForeignValueIsNotRotated", caught: "want ErrNotAllowed",
 	},
 }
