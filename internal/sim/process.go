@@ -264,7 +264,7 @@ func (w *World) Settled() bool {
 	for path, s := range w.secrets {
 		document := w.held(path)
 		entry := &document.Entry
-		if document.Pending != nil && entry.Live == nil || document.Kept != nil {
+		if document.Pending != nil && entry.Live == nil || document.Kept != nil || w.owes(entry) {
 			return false
 		}
 		if s.Undeclared || entry.Live != nil || entry.Current == nil {
@@ -277,6 +277,17 @@ func (w *World) Settled() bool {
 		}
 	}
 	return true
+}
+
+// owes reports whether a value that the last run replaced is still to be destroyed.
+func (w *World) owes(entry *journal.Entry) bool {
+	if entry.Last == nil {
+		return false
+	}
+	return slices.ContainsFunc(entry.Last.Spent, func(number authority.Version) bool {
+		_, err := w.store.ReadVersion(context.Background(), entry.Path, number)
+		return err == nil
+	})
 }
 
 func (w *World) openRequests() []authority.Document {
