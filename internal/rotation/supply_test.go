@@ -339,7 +339,7 @@ func TestSupplyOfAnotherAccountsCredential(t *testing.T) {
 			if shape == upstreammemory.Alternate {
 				own = "account-b"
 			}
-			r.Authority = &failing{Authority: r.store, writes: 1}
+			r.Journal = &failing{Journal: r.Journal, writes: 1}
 			if _, err := r.supply(t, login(t, own, "by hand")); err == nil {
 				t.Fatal("got no error though the value was not kept")
 			}
