@@ -290,6 +290,8 @@ type Run struct {
 	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
 	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
 	Turn authority.RunID `json:"turn,omitempty"`
+	// Supplied says who handed in its value and why, "" for nobody. It is on record before the run goes on.
+	Supplied string `json:"supplied,omitempty"`
 	// Undo says why the run is taken back.
 	Undo string `json:"undo,omitempty"`
 	// Aborted: a person had the run taken back.

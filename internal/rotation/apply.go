@@ -312,8 +312,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		a.p.takenOff = a.Now()
 	}
 	if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {
-		// An earlier write that lands late loses the comparison, so nothing else of this run should be left. It is asked for all
-		// the same: what carries the run's id is nobody else's.
+		// What a lost reply left was collected before, which the upstream may have acknowledged and lost.
 		if stop, err := a.collect(ctx); stop != nil || err != nil {
 			return stop, err
 		}

@@ -106,6 +106,9 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
 		return nil, err
 	}
+	if err := a.recordSupply(ctx); err != nil {
+		return nil, err
+	}
 	for a.entry.Live != nil {
 		if a.Stopping != nil && a.Stopping() {
 			return until("custody to start again", time.Minute), nil

@@ -175,6 +175,9 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	case replaces:
 	case a.pending(): // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
 		if verdict, err := a.ask(ctx, a.p.candidate); !stranded || verdict != upstream.Refused {
+			if a.p.candidate.Equal(v) && a.run.Supplied != "" { // it was stored, and the answer was lost
+				return a.recordSupply(ctx)
+			}
 			return fmt.Errorf("supplying a value to run %s: it has one: %w", a.run.ID, errors.Join(ErrNotAllowed, err))
 		}
 	case !handed && !lost:
@@ -195,11 +198,8 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 		return err
 	}
 	a.keep(old, v)
-	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil {
-		return err
-	}
-	if handed {
-		return a.save(ctx)
+	if a.run.Supplied = "by " + by + ": " + reason; handed {
+		return a.store(ctx)
 	}
 	if replaces { // it goes the way from verified to completed once more, and what was waived was of the refused version
 		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, refused.ID.Number, false, nil
@@ -208,7 +208,25 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
 		return err
 	}
-	return a.save(ctx)
+	return a.store(ctx)
+}
+
+// store stores the value that was handed in, and then records it. To make the value may have ended the credential before it
+// upstream, so that only the person has one that works: nothing comes before it is stored. If the record fails, the run
+// makes the entry before it goes on.
+func (a *attempt) store(ctx context.Context) error {
+	if err := a.save(ctx); err != nil {
+		return err
+	}
+	return a.recordSupply(ctx)
+}
+
+// recordSupply records who handed in the run's value, where somebody did.
+func (a *attempt) recordSupply(ctx context.Context) error {
+	if a.run.Supplied == "" {
+		return nil
+	}
+	return a.audit(ctx, stepSupplied, a.run.Supplied)
 }
 
 // follows wants a value that is new, and that consumers can take as they took old.

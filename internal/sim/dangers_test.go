@@ -322,6 +322,38 @@ func TestIssuedCredentialThatIsKeptLate(t *testing.T) {
 	})
 }
 
+// What a lost reply left may be collected, and come back: the server that collected it fails over. A run that is taken back
+// collects once more, or a credential that nobody keeps would be honoured for ever.
+func TestCollectedCredentialComesBack(t *testing.T) {
+	declared := declare(upstreammemory.Issued, true, upstreammemory.Config{})
+	declared.Reloads = declared.Reloads[:1]
+	within(t, declared, func(l live) {
+		applied, collected := 0, 0
+		l.counting = true
+		l.plan = func(_ int, name string) Fault {
+			switch name {
+			case "apply":
+				if applied++; applied == 1 {
+					return LostReply
+				}
+			case "collect":
+				if collected++; collected == 1 {
+					return LostAtOnce
+				}
+			}
+			return None
+		}
+		l.events = append(l.events, Event{When: recorded(journal.Applied), Do: abort, of: l.s})
+		l.request()
+		l.settle(time.Hour)
+		if applied != 2 || collected != 2 {
+			t.Errorf("%d credentials were issued and it was collected %d times, want 2 and 2", applied, collected)
+		}
+		l.wantEnded(journal.Undone, 1)
+		l.Final()
+	})
+}
+
 // A member whose old credential ends when the new one is made waits for the others' candidates: its consumers are not
 // refused for as long as somebody else's upstream is down.
 func TestOverwritingMemberGoesLast(t *testing.T) {

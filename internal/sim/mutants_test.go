@@ -68,6 +68,17 @@ var mutants = []mutant{
 		run: scenario("value-lost"), caught: "git-never-after-tombstone",
 	},
 	{
+		name: "undo-without-collecting", file: "rotation/apply.go",
+		old: "if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {", new: "if false {",
+		run: "TestCollectedCredentialComesBack", caught: "no-orphans",
+	},
+	{
+		name: "supply-is-recorded-before-it-is-stored", file: "rotation/supply.go",
+		old: "\tif err := a.save(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn a.recordSupply(ctx)\n",
+		new: "\tif err := a.recordSupply(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn a.save(ctx)\n",
+		run: scenario("rotated"), caught: "working-credential",
+	},
+	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
 		old: "\tid, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
 		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
