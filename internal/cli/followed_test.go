@@ -199,10 +199,10 @@ var followed = []finding{
 			f.account.away = true
 			f.must("custody rotate token --reason TEXT")
 			f.pass(time.Minute)
-			held, err := journal.New(f.store).Hold(f.t.Context(), "app/token")
+			held, err := journal.New(f.store).LoadHeld(f.t.Context(), "app/token")
 			if err == nil {
 				held.Pending = nil
-				err = journal.New(f.store).Keep(f.t.Context(), held)
+				err = journal.New(f.store).SaveHeld(f.t.Context(), held)
 			}
 			if err != nil {
 				f.t.Fatal(err)

@@ -23,7 +23,7 @@ func TestOnlyEnginesHoldValues(t *testing.T) {
 		"var _ = journal.New(nil)":                                    "journal.New",
 		"var _ *journal.Held":                                         "journal.Held",
 		"var _ journal.Pending":                                       "journal.Pending",
-		"func f(j interface{ Hold() }) { j.Hold() }":                  "Hold",
+		"func f(j interface{ LoadHeld() }) { j.LoadHeld() }":          "LoadHeld",
 		"func f(j interface{ Load() }, e journal.Entry) { j.Load() }": "",
 	} {
 		if got := strings.Join(slices.Compact(holding(t, "example.go", []byte("package example\n"+name))), " "); got != want {
@@ -63,7 +63,7 @@ func holding(t *testing.T, name string, data []byte) []string {
 				found = append(found, "journal."+n.Sel.Name)
 			}
 		case *ast.Ident:
-			if n.Name == "Hold" {
+			if n.Name == "LoadHeld" {
 				found = append(found, n.Name)
 			}
 		}

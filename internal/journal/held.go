@@ -65,8 +65,8 @@ func (h *Held) Candidates() []secret.Value {
 	return found
 }
 
-// Hold returns the document for path; one that was never saved comes back fresh.
-func (j *Journal) Hold(ctx context.Context, path authority.Path) (*Held, error) {
+// LoadHeld returns the document for path; one that was never saved comes back fresh.
+func (j *Journal) LoadHeld(ctx context.Context, path authority.Path) (*Held, error) {
 	document, err := j.documents.Get(ctx, keyPrefix+string(path))
 	if errors.Is(err, authority.ErrNotFound) {
 		return &Held{Entry: Entry{Schema: Schema, Path: path}}, nil
@@ -113,8 +113,8 @@ func (v *storedValues) values() (*Pending, error) {
 	return values, err
 }
 
-// Keep is Save for a whole document. Each of its values fits secret.MaxBytes, or nothing is written.
-func (j *Journal) Keep(ctx context.Context, held *Held) error {
+// SaveHeld is Save for a whole document. Each of its values fits secret.MaxBytes, or nothing is written.
+func (j *Journal) SaveHeld(ctx context.Context, held *Held) error {
 	if held.Fault != nil {
 		return fmt.Errorf("saving journal of %s: %w", held.Path, held.Fault)
 	}
@@ -134,7 +134,7 @@ func (j *Journal) Keep(ctx context.Context, held *Held) error {
 	return nil
 }
 
-// Document is the form in which held is stored, over the revision that it was loaded with: for a change that Keep cannot
+// Document is the form in which held is stored, over the revision that it was loaded with: for a change that SaveHeld cannot
 // make, because more than one document changes.
 func Document(held *Held) (authority.Document, error) {
 	held.owned()

@@ -28,13 +28,13 @@ func value(t *testing.T, text string) secret.Value {
 // running is a document whose live run has values.
 func running(t *testing.T, j *journal.Journal) *journal.Held {
 	t.Helper()
-	held, err := j.Hold(t.Context(), "app/db")
+	held, err := j.LoadHeld(t.Context(), "app/db")
 	if err != nil {
 		t.Fatal(err)
 	}
 	held.Secret, held.Live = "db", &journal.Run{ID: "run-1", Workflow: journal.Rotation, Step: journal.Staged}
 	held.Pending = &journal.Pending{Run: "run-1", Old: value(t, "old"), Candidate: value(t, marked)}
-	if err := j.Keep(t.Context(), held); err != nil {
+	if err := j.SaveHeld(t.Context(), held); err != nil {
 		t.Fatal(err)
 	}
 	return held
@@ -42,7 +42,7 @@ func running(t *testing.T, j *journal.Journal) *journal.Held {
 
 func wantCandidate(t *testing.T, j *journal.Journal, want string) *journal.Held {
 	t.Helper()
-	held, err := j.Hold(t.Context(), "app/db")
+	held, err := j.LoadHeld(t.Context(), "app/db")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,10 +93,10 @@ func TestLateWriteBringsBackNoValue(t *testing.T) {
 	}
 	closed := wantCandidate(t, j, marked)
 	closed.Live = nil
-	if err := j.Keep(t.Context(), closed); err != nil {
+	if err := j.SaveHeld(t.Context(), closed); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"document": j.Keep(t.Context(), late), "entry": j.Save(t.Context(), entry)} {
+	for name, err := range map[string]error{"document": j.SaveHeld(t.Context(), late), "entry": j.Save(t.Context(), entry)} {
 		if !errors.Is(err, journal.ErrSuperseded) {
 			t.Errorf("a late write of the %s: %v, want ErrSuperseded", name, err)
 		}
@@ -110,10 +110,10 @@ func TestKeptIsForTheRecoveryThatNamesIt(t *testing.T) {
 	held.Live, held.Current = nil, &authority.VersionID{Number: 1}
 	held.Recovery = &journal.Recovery{Version: held.Current, Pending: "run-1"}
 	held.Kept = &journal.Pending{Run: "run-1", Candidate: value(t, marked)}
-	if err := j.Keep(t.Context(), held); err != nil {
+	if err := j.SaveHeld(t.Context(), held); err != nil {
 		t.Fatal(err)
 	}
-	held, err := j.Hold(t.Context(), "app/db")
+	held, err := j.LoadHeld(t.Context(), "app/db")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +122,11 @@ func TestKeptIsForTheRecoveryThatNamesIt(t *testing.T) {
 	}
 	held.Live = &journal.Run{ID: "run-2"}
 	held.Pending = &journal.Pending{Run: "run-2", Candidate: value(t, "next")}
-	if err := j.Keep(t.Context(), held); err != nil || len(held.Candidates()) != 2 {
+	if err := j.SaveHeld(t.Context(), held); err != nil || len(held.Candidates()) != 2 {
 		t.Errorf("beside the values of a new run %d candidates are held, %v, want both", len(held.Candidates()), err)
 	}
 	held.Live, held.Current = nil, &authority.VersionID{Number: 2} // the run ends the recovery
-	if err := j.Keep(t.Context(), held); err != nil {
+	if err := j.SaveHeld(t.Context(), held); err != nil {
 		t.Fatal(err)
 	}
 	wantCandidate(t, j, "")
@@ -138,11 +138,11 @@ func TestValuesAreBounded(t *testing.T) {
 	held := running(t, j)
 	largest := value(t, strings.Repeat("x", secret.MaxBytes-len("password")))
 	held.Pending = &journal.Pending{Run: "run-1", Old: largest, Candidate: largest}
-	if err := j.Keep(t.Context(), held); err != nil {
+	if err := j.SaveHeld(t.Context(), held); err != nil {
 		t.Errorf("two values of the largest size: %v", err)
 	}
 	held.Pending = &journal.Pending{Run: "run-1", Candidate: value(t, strings.Repeat("x", secret.MaxBytes))}
-	if err := j.Keep(t.Context(), held); err == nil {
+	if err := j.SaveHeld(t.Context(), held); err == nil {
 		t.Error("a value that is too large was kept")
 	}
 }
@@ -179,7 +179,7 @@ func TestNoValueComesOut(t *testing.T) {
 	if _, err := store.Put(t.Context(), "secret/app/db", stored.Revision, []byte(damaged)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Hold(t.Context(), "app/db"); !errors.Is(err, journal.ErrUnreadable) || strings.Contains(err.Error(), marked) {
+	if _, err := j.LoadHeld(t.Context(), "app/db"); !errors.Is(err, journal.ErrUnreadable) || strings.Contains(err.Error(), marked) {
 		t.Errorf("damaged values: %v", err)
 	}
 }

@@ -11,7 +11,7 @@
 // The values lie in the document as the authority keeps it: it seals values and documents alike. They leave this package
 // as secret.Value alone.
 //
-// Cost: Load and Hold are one read, Save and Keep one write of about a kilobyte and the run's values (64 KiB at most each, old
+// Cost: Load and LoadHeld are one read, Save and SaveHeld one write of about a kilobyte and the run's values (64 KiB at most each, old
 // and candidate; Save a read more while there are any), All one listing and a read for each entry.
 package journal
 
@@ -454,7 +454,7 @@ func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error)
 func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 	held := &Held{Entry: *entry}
 	if entry.valued && entry.Fault == nil {
-		now, err := j.Hold(ctx, entry.Path)
+		now, err := j.LoadHeld(ctx, entry.Path)
 		if err != nil {
 			return err
 		}
@@ -463,7 +463,7 @@ func (j *Journal) Save(ctx context.Context, entry *Entry) error {
 		}
 		held.Pending, held.Kept = now.Pending, now.Kept
 	}
-	if err := j.Keep(ctx, held); err != nil {
+	if err := j.SaveHeld(ctx, held); err != nil {
 		return err
 	}
 	entry.Schema, entry.revision, entry.valued = held.Schema, held.revision, held.valued

@@ -69,7 +69,7 @@ func TestStaleReadTakesNoLiveRunsValues(t *testing.T) {
 		other := r.start()
 		r.records = nil
 		r.pass(other, 30*time.Minute)
-		if held, err := journal.New(r.store).Hold(r.t.Context(), r.secrets[0].Path); err != nil || held.Pending == nil || held.Pending.Run != live.ID {
+		if held, err := journal.New(r.store).LoadHeld(r.t.Context(), r.secrets[0].Path); err != nil || held.Pending == nil || held.Pending.Run != live.ID {
 			t.Errorf("held are %+v, %v, want the values of run %s", held.Pending, err, live.ID)
 		}
 	})

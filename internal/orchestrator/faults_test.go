@@ -61,7 +61,7 @@ func TestSecretsBeneathAreLeftAlone(t *testing.T) {
 		if live == nil || live.Step != journal.Staged {
 			t.Fatalf("the run beneath is %+v, want it staged", live)
 		}
-		if held, err := journal.New(r.store).Hold(r.t.Context(), r.secrets[1].Path); err != nil || held.Pending == nil || held.Pending.Run != live.ID {
+		if held, err := journal.New(r.store).LoadHeld(r.t.Context(), r.secrets[1].Path); err != nil || held.Pending == nil || held.Pending.Run != live.ID {
 			t.Errorf("it holds %+v, %v, want the values of the live run", held.Pending, err)
 		}
 		r.accounts[1].SetDown(false)

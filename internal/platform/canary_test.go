@@ -35,7 +35,7 @@ func standing(t *testing.T) (*Platform, *counted, *journal.Held) {
 		t.Fatal(err)
 	}
 	p.tick(t)
-	held, err := journal.New(store).Hold(t.Context(), "app/key")
+	held, err := journal.New(store).LoadHeld(t.Context(), "app/key")
 	if err != nil || held.Pending == nil || held.Pending.Old.Empty() || held.Pending.Candidate.Empty() {
 		t.Fatalf("the run has no values, %v: nothing could come out", err)
 	}

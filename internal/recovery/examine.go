@@ -84,7 +84,7 @@ func (e *Engine) load(ctx context.Context, c *examined) error {
 	if c.entry.Fault != nil {
 		return nil
 	}
-	document, err := e.Journal.Hold(ctx, c.entry.Path)
+	document, err := e.Journal.LoadHeld(ctx, c.entry.Path)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	_, err = w.store.Put(ctx, "request/open/a", 0, []byte("{}"))
 	must(err)
-	must(journal.New(w.store).Keep(ctx, &journal.Held{Pending: &journal.Pending{Run: "run-2", Candidate: password(t, "second")}, Entry: journal.Entry{
+	must(journal.New(w.store).SaveHeld(ctx, &journal.Held{Pending: &journal.Pending{Run: "run-2", Candidate: password(t, "second")}, Entry: journal.Entry{
 		Schema: journal.Schema, Secret: "db", Path: path, Current: &id, Rotated: clock(), Tombstone: &journal.Tombstone{Run: "run-1"},
 		Live: &journal.Run{ID: "run-2", Workflow: journal.Rotation, Step: journal.Staged, Started: clock(), Trigger: journal.Trigger{Kind: "manual", By: "test", Reason: "asked"}},
 	}}))
@@ -380,7 +380,7 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
 		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
 	}
-	if held, err := journal.New(w.store).Hold(t.Context(), path); err != nil || held.Pending != nil || held.Kept == nil || !held.Kept.Candidate.Equal(password(t, "second")) {
+	if held, err := journal.New(w.store).LoadHeld(t.Context(), path); err != nil || held.Pending != nil || held.Kept == nil || !held.Kept.Candidate.Equal(password(t, "second")) {
 		t.Fatalf("held are %+v and %+v, %v, want run-2's candidate", held.Pending, held.Kept, err)
 	}
 	declared := []Secret{{Name: "db", Path: path, Upstream: accepts{passwords: []string{"second"}}, Seeded: true}}

@@ -161,8 +161,8 @@ type slowJournal struct {
 	by time.Duration
 }
 
-func (j *slowJournal) Keep(ctx context.Context, held *journal.Held) error {
-	err := j.Journal.Keep(ctx, held)
+func (j *slowJournal) SaveHeld(ctx context.Context, held *journal.Held) error {
+	err := j.Journal.SaveHeld(ctx, held)
 	time.Sleep(j.by)
 	return err
 }

@@ -44,12 +44,12 @@ type Authority interface {
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
-// Journal is one document per secret under compare-and-set. Hold and Keep are Load and Save with the values of the run.
+// Journal is one document per secret under compare-and-set. LoadHeld and SaveHeld are Load and Save with the values of the run.
 type Journal interface {
 	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
 	Save(ctx context.Context, entry *journal.Entry) error
-	Hold(ctx context.Context, path authority.Path) (*journal.Held, error)
-	Keep(ctx context.Context, held *journal.Held) error
+	LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error)
+	SaveHeld(ctx context.Context, held *journal.Held) error
 }
 
 // Record keeps transitions. Append is durable before it returns and idempotent by run and step.
@@ -188,7 +188,7 @@ func (e *Engine) Join(ctx context.Context, s Subject, trigger journal.Trigger, l
 }
 
 func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, led *journal.Run) (authority.RunID, error) {
-	held, err := e.Journal.Hold(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return "", err
 	}
@@ -264,7 +264,7 @@ func (e *Engine) open(ctx context.Context, s Subject, held *journal.Held) error 
 		}
 		staged = stop == nil && err == nil
 	}
-	if err := a.Journal.Keep(ctx, held); err != nil {
+	if err := a.Journal.SaveHeld(ctx, held); err != nil {
 		return err
 	}
 	if staged {
@@ -306,7 +306,7 @@ func (e *Engine) Clean(ctx context.Context, entry *journal.Entry) error {
 
 // Candidate is what the live run of the secret at path is to promote, empty before it has one.
 func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Value, error) {
-	held, err := e.Journal.Hold(ctx, path)
+	held, err := e.Journal.LoadHeld(ctx, path)
 	if err != nil || held.Pending == nil || held.Live == nil || held.Live.ID != held.Pending.Run {
 		return secret.Value{}, err
 	}
@@ -341,7 +341,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 			return nil
 		}
 		run.Undo, run.Aborted = fmt.Sprintf("%s; aborted by %s: %s", run.Undo, by, reason), true
-		return e.Journal.Keep(ctx, held)
+		return e.Journal.SaveHeld(ctx, held)
 	case journal.Planned:
 	case journal.Staged:
 		if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {
@@ -356,12 +356,12 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 	}
 	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
 	run.Forced, run.Waived = "", nil // it was for going forward
-	return e.Journal.Keep(ctx, held)
+	return e.Journal.SaveHeld(ctx, held)
 }
 
 // live loads the live rotation, which must be run id: a person means the one that they have seen.
 func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*journal.Held, *journal.Run, error) {
-	entry, err := e.Journal.Hold(ctx, s.Path)
+	entry, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -377,7 +377,7 @@ func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*jour
 // Advance takes the live run as far as it will go now. It is safe to call at any time, from any process: a run that
 // another engine moved on comes back as journal.ErrSuperseded.
 func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
-	held, err := e.Journal.Hold(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return Outlook{}, err
 	}

@@ -93,7 +93,7 @@ func (a *attempt) observe(step journal.Step) {
 }
 
 // save stores the document with what this turn changed.
-func (a *attempt) save(ctx context.Context) error { return a.Journal.Keep(ctx, a.document) }
+func (a *attempt) save(ctx context.Context) error { return a.Journal.SaveHeld(ctx, a.document) }
 
 // forward takes steps until the run is closed (nil, nil) or waits.
 func (a *attempt) forward(ctx context.Context) (*pause, error) {

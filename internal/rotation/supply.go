@@ -31,7 +31,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 	if err := v.Fits(); err != nil {
 		return "", err
 	}
-	held, err := e.Journal.Hold(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return "", err
 	}
@@ -142,7 +142,7 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 	if _, err := a.plan(ctx, a.s, journal.Trigger{Kind: Supplied, By: by, Reason: reason}, nil); err != nil {
 		return err
 	}
-	if a.document, err = a.Journal.Hold(ctx, a.s.Path); err == nil {
+	if a.document, err = a.Journal.LoadHeld(ctx, a.s.Path); err == nil {
 		a.entry = &a.document.Entry
 	}
 	return err

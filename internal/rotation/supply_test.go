@@ -97,7 +97,7 @@ func TestSuppliedValueIsStoredThoughItsRecordFails(t *testing.T) {
 			log := auditmemory.New(time.Now)
 			r.Record = &unrecorded{Record: log, step: "supplied"}
 			_, err := r.supply(t, token(t, "second"))
-			held, failed := r.Journal.Hold(t.Context(), r.subject.Path)
+			held, failed := r.Journal.LoadHeld(t.Context(), r.subject.Path)
 			if err == nil || failed != nil || held.Pending == nil || !held.Pending.Candidate.Equal(token(t, "second")) {
 				t.Fatalf("got %v, %v and %+v, want an error and the value kept", err, failed, held.Pending)
 			}

@@ -41,7 +41,7 @@ func TestUndoingTouchesNothingThatWasNeverStaged(t *testing.T) {
 		if _, err := r.Advance(t.Context(), r.subject); err == nil {
 			t.Fatal("staging did not fail")
 		}
-		if held, err := r.Journal.Hold(t.Context(), r.subject.Path); err != nil || held.Live.Step != journal.Planned || held.Pending == nil {
+		if held, err := r.Journal.LoadHeld(t.Context(), r.subject.Path); err != nil || held.Live.Step != journal.Planned || held.Pending == nil {
 			t.Fatalf("%+v, %v, want a run that is planned and has its candidate", held, err)
 		}
 		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
@@ -153,7 +153,7 @@ type failing struct {
 	writes, closes int
 }
 
-func (f *failing) Keep(ctx context.Context, held *journal.Held) error {
+func (f *failing) SaveHeld(ctx context.Context, held *journal.Held) error {
 	switch {
 	case f.writes > 0 && held.Live != nil && held.Pending != nil:
 		f.writes--
@@ -162,7 +162,7 @@ func (f *failing) Keep(ctx context.Context, held *journal.Held) error {
 		f.closes--
 		return errors.New("unavailable")
 	}
-	return f.Journal.Keep(ctx, held)
+	return f.Journal.SaveHeld(ctx, held)
 }
 
 // unreadable is an authority whose next reads of a version fail.
@@ -247,7 +247,7 @@ func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
 		if got := r.finish(t, r.subject); got != "undone" {
 			t.Errorf("the run is %s", got)
 		}
-		if held, err := r.Journal.Hold(t.Context(), r.subject.Path); err != nil || held.Pending != nil {
+		if held, err := r.Journal.LoadHeld(t.Context(), r.subject.Path); err != nil || held.Pending != nil {
 			t.Errorf("the run that is closed still has values, %v", err)
 		}
 	})

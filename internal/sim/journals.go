@@ -19,15 +19,15 @@ type journals struct {
 
 // Load reads the record through the door, as the real journal does.
 func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
-	held, err := j.Hold(ctx, path)
+	held, err := j.LoadHeld(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	return &held.Entry, nil
 }
 
-// Hold is Load with the values.
-func (j journals) Hold(ctx context.Context, path authority.Path) (*journal.Held, error) {
+// LoadHeld is Load with the values.
+func (j journals) LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error) {
 	document, err := store{j.w}.Get(ctx, "secret/"+string(path))
 	j.w.enter()
 	defer j.w.leave()
@@ -52,9 +52,9 @@ func (j journals) Save(ctx context.Context, entry *journal.Entry) error {
 	return nil
 }
 
-// Keep is Save with the values.
-func (j journals) Keep(ctx context.Context, held *journal.Held) error {
-	if err := j.Journal.Keep(ctx, held); err != nil {
+// SaveHeld is Save with the values.
+func (j journals) SaveHeld(ctx context.Context, held *journal.Held) error {
+	if err := j.Journal.SaveHeld(ctx, held); err != nil {
 		return err
 	}
 	j.shown(&held.Entry)
@@ -91,7 +91,7 @@ type version struct {
 
 func (w *World) decode(ctx context.Context, path authority.Path, held authority.Document, err error) (*journal.Held, error) {
 	if err != nil {
-		return journal.New(answer{held, err}).Hold(ctx, path)
+		return journal.New(answer{held, err}).LoadHeld(ctx, path)
 	}
 	if last := w.entries[path]; last != nil && last.record.Revision == held.Revision && bytes.Equal(last.record.Data, held.Data) {
 		return last.entry, nil
@@ -99,7 +99,7 @@ func (w *World) decode(ctx context.Context, path authority.Path, held authority.
 	key := version{held.Revision, string(held.Data)}
 	entry := w.decoded[key]
 	if entry == nil {
-		if entry, err = journal.New(answer{held, nil}).Hold(ctx, path); err != nil {
+		if entry, err = journal.New(answer{held, nil}).LoadHeld(ctx, path); err != nil {
 			return nil, err
 		}
 		w.decoded[key] = entry

@@ -40,7 +40,7 @@ func (keptStore) Broken() string { return "" }
 func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {
 	store := keptStore{memory.New(memory.Config{Incarnation: "one", Clock: time.Now})}
 	pending := func(path authority.Path, run authority.RunID, candidate string) {
-		err := journal.New(store).Keep(t.Context(), &journal.Held{
+		err := journal.New(store).SaveHeld(t.Context(), &journal.Held{
 			Entry:   journal.Entry{Path: path, Live: &journal.Run{ID: run}},
 			Pending: &journal.Pending{Run: run, Old: password(t, "old"), Candidate: password(t, candidate)},
 		})

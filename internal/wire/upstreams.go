@@ -90,7 +90,7 @@ func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]s
 		} else if !errors.Is(err, authority.ErrNotFound) {
 			return nil, err
 		}
-		document, err := journal.New(p.store).Hold(ctx, path)
+		document, err := journal.New(p.store).LoadHeld(ctx, path)
 		if err != nil {
 			return nil, err
 		}
