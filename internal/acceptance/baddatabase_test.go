@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/thorough"
 )
@@ -32,7 +33,7 @@ func TestDatabaseDownInARun(t *testing.T) {
 		t.Fatal("the run was over before the server was down")
 	}
 	if !testing.Short() {
-		r.finding("app-database", "connection refused")
+		r.finding("app-database", reason.BootstrapUndecided, "connection refused")
 	}
 	time.Sleep(time.Until(down.Add(away)))
 	if row := r.row("app-database"); row.Live == nil {
@@ -72,7 +73,7 @@ func TestRefusedPasswordIsNotRetriedForEver(t *testing.T) {
 		t.Helper()
 		eventually(t, "the run to be undone", func() bool {
 			runs := r.runs("app-database", "rotation")
-			return len(runs) == attempt+1 && runs[0].Result == "undone" && r.row("app-database").Waiting != ""
+			return len(runs) == attempt+1 && runs[0].Result == "undone" && r.row("app-database").Waiting != nil
 		})
 		return r.runs("app-database", "rotation")[0]
 	}
@@ -82,9 +83,9 @@ func TestRefusedPasswordIsNotRetriedForEver(t *testing.T) {
 		t.Errorf("the run's detail is %q, which does not name the rule", first.Detail)
 	}
 	row := r.row("app-database")
-	at, rest, _ := strings.Cut(strings.TrimPrefix(row.Waiting, "the next attempt at "), ", after: ")
-	if next, err := time.Parse(time.RFC3339, at); err != nil || next.Sub(row.Last.Ended) < 30*time.Second || !strings.Contains(rest, "password rule") {
-		t.Errorf("it waits for %q, want a next attempt a minute away and its reason", row.Waiting)
+	at, rest := row.Waiting.Until, row.Waiting.Cause
+	if !row.Waiting.Is(reason.RetryLater) || at.Sub(row.Last.Ended) < 30*time.Second || !strings.Contains(rest, "password rule") {
+		t.Errorf("it waits for %q, want a next attempt a minute away and its reason", row.Waiting.Text)
 	}
 	if row.Version != version || row.Live != nil || r.current() != good || r.refused(good) {
 		t.Errorf("after the undone run: version %s, live %v; the credential before it must stay", row.Version, row.Live)
@@ -98,10 +99,10 @@ func TestRefusedPasswordIsNotRetriedForEver(t *testing.T) {
 		undone(attempt)
 	}
 	if attempts == 5 {
-		r.finding("app-database", "a person: 5 attempts failed")
+		r.finding("app-database", reason.RetryHeld, "5")
 		r.kill()
 		r.serve()
-		r.finding("app-database", "a person: 5 attempts failed")
+		r.finding("app-database", reason.RetryHeld, "5")
 		if runs := r.runs("app-database", "rotation"); len(runs) != 6 {
 			t.Errorf("%d runs, want the first issue and 5 attempts: it must wait for a person", len(runs))
 		}
@@ -131,7 +132,7 @@ func TestTrustIsNeverOnboarded(t *testing.T) {
 		ALTER ROLE app_a SET role TO app; ALTER ROLE app_b SET role TO app;
 		GRANT app, app_a, app_b TO custody_admin WITH ADMIN OPTION`)
 	r.serve()
-	r.finding("app-database", "accepts a made-up credential", "trust")
+	r.finding("app-database", reason.DecoyAccepted)
 	if row := r.row("app-database"); row.Authority != "nobody" || row.Version != "" {
 		t.Errorf("authority %s, version %q: a value was issued", row.Authority, row.Version)
 	}
@@ -152,7 +153,7 @@ func TestTrustOverAccountsThatCustodyMakes(t *testing.T) {
 		s.postgres.HBA = "host all custody_test_root,custody_admin 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 	})
 	r.serve()
-	r.finding("app-database", "accepts a made-up credential", "trust")
+	r.finding("app-database", reason.DecoyAccepted)
 	if row := r.row("app-database"); row.Authority != "nobody" || row.Version != "" {
 		t.Errorf("authority %s, version %q: a value was issued", row.Authority, row.Version)
 	}
@@ -177,7 +178,7 @@ func TestRemovedDocumentRevokesNothing(t *testing.T) {
 	if row.Authority != "undeclared" || row.State != "undeclared" || row.Path != "postgres/main/app" {
 		t.Errorf("authority %q, state %q, path %q; want it undeclared", row.Authority, row.State, row.Path)
 	}
-	r.finding("app-database", "a document that declares it: the estate no longer has one")
+	r.finding("app-database", reason.NotDeclared)
 	r.fails(r.run("rotate", "app-database", "--reason", "gone"), server.NotFound, "app-database")
 	r.rotate("database-admin") // the server has long looked at everything when this is done
 	if r.refused(before) || r.current() != before {

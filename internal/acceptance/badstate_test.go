@@ -14,6 +14,7 @@ import (
 
 	"custody.dev/custody/internal/durable/durabletest"
 	"custody.dev/custody/internal/realparts/client"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -235,7 +236,7 @@ func TestFullDisk(t *testing.T) {
 		r.steady()
 		before := r.row("session-token").Version
 		r.request("session-token")
-		eventually(t, "the run to wait for its proof", func() bool { return strings.Contains(r.row("session-token").Waiting, "proof") })
+		eventually(t, "the run to wait for its proof", func() bool { return r.row("session-token").Waiting.Is(reason.ProofMissing) })
 		ballast := filepath.Join(dir, "ballast")
 		durabletest.Fill(t, ballast)
 		refused := r.run("rotate", "mail-password", "--reason", "full")

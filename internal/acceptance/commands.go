@@ -8,13 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -133,22 +136,39 @@ func (r *rig) runs(secretName, workflow string) []server.Run {
 	return runs
 }
 
-// finding waits until a finding of status holds each of words, and returns it.
-func (r *rig) finding(words ...string) string {
+// finding waits until status has a finding of that code about a secret, "" for any, whose parameters, cause and commands have each of
+// words: names, and what parts said. It returns the finding.
+func (r *rig) finding(about string, code reason.Code, words ...string) server.Finding {
+	r.t.Helper()
+	return r.oneOf(about, []reason.Code{code}, words...)
+}
+
+// notInForce is finding for a document or file that is not in force, whichever form of it still is.
+func (r *rig) notInForce(words ...string) server.Finding {
+	r.t.Helper()
+	return r.oneOf("", []reason.Code{reason.EstateNotInForce, reason.FormNotInForce, reason.RemovalNotInForce, reason.DocumentNotInForce, reason.FileNotInForce}, words...)
+}
+
+func (r *rig) oneOf(about string, codes []reason.Code, words ...string) server.Finding {
 	r.t.Helper()
 	deadline := time.Now().Add(hang)
 	for {
 		findings := r.status().Findings
 		for _, finding := range findings {
-			if containsAll(finding, words) {
+			if (about == "" || finding.Secret == about) && finding.Is(codes...) && containsAll(said(finding.Shown), words) {
 				return finding
 			}
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("no finding says %q: %q\n%s", words, findings, r.log())
+			r.t.Fatalf("no finding %s about %q has %q: %q\n%s", codes, about, words, findings, r.log())
 		}
 		time.Sleep(between)
 	}
+}
+
+// said is what a reason has beside its sentence.
+func said(shown reason.Shown) string {
+	return strings.Join(slices.Concat(slices.Sorted(maps.Values(shown.Args)), []string{shown.Cause}, shown.Commands), "\n")
 }
 
 func containsAll(text string, words []string) bool {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
@@ -64,7 +65,7 @@ func (d *driver) keep(rows []inventory.Row) {
 	d.rows = make(map[string]inventory.Row, len(rows))
 	for _, row := range rows {
 		d.rows[row.Secret] = row
-		if row.Live != nil && (strings.HasPrefix(row.Waiting, "the upstream") || strings.Contains(row.Waiting, "deadline")) {
+		if row.Live != nil && row.Waiting != nil && (row.Waiting.Is(reason.EarlierCallPending) || row.Waiting.Code.Class() == reason.Fault && !row.Waiting.Is(reason.ProofMissing)) {
 			if d.heldUp[row.Secret] == nil {
 				d.heldUp[row.Secret] = map[string]bool{}
 			}
@@ -109,8 +110,8 @@ func (d *driver) await(ctx context.Context, name string, done func(inventory.Row
 // standing tells how a secret stands, and what its run waits for.
 func standing(row inventory.Row) string {
 	text := fmt.Sprintf("%s is %s at version %q", row.Secret, row.State, row.Version)
-	if row.Waiting != "" {
-		text += fmt.Sprintf(", waiting for %q", row.Waiting)
+	if row.Waiting != nil {
+		text += fmt.Sprintf(", waiting: %q", row.Waiting.Text)
 	}
 	if run := row.Live; run != nil {
 		text += fmt.Sprintf("; run %s, at step %s in the journal, live for %s, calls may land until %s", run.ID, run.Step, time.Since(run.Started).Round(time.Millisecond), run.CallBy.UTC().Format(time.TimeOnly))

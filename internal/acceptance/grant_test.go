@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -69,7 +70,7 @@ spec:
 	r.serve()
 	waits := func(words ...string) {
 		t.Helper()
-		eventually(t, "cache-user to wait for "+words[0], func() bool { return containsAll(r.row("cache-user").Waiting, words) })
+		eventually(t, "cache-user to wait for "+words[0], func() bool { return containsAll(r.row("cache-user").Waiting.Said(), words) })
 	}
 	// The others go on: only what asks is held.
 	waits("a grant", "127.0.0.1:")
@@ -108,7 +109,7 @@ spec:
 
 	// What is taken back holds again.
 	documents(port)
-	eventually(t, "the granted server to be asked again", func() bool { return !strings.Contains(r.row("cache-user").Waiting, "a grant") })
+	eventually(t, "the granted server to be asked again", func() bool { return !r.row("cache-user").Waiting.Is(reason.GrantMissing, reason.UpstreamNotGranted) })
 	if _, err := r.client.Revoke(context.Background(), "no more", []grant.Grant{reader}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"custody.dev/custody/internal/reason"
 )
 
 // TestBootstrapValueIsNeverWrittenAgain is named after vault-config-operator #131 and #339, where a reconcile wrote the
@@ -92,7 +94,7 @@ func TestFailedHandoverIsSafeToRetry(t *testing.T) {
 	}
 	for range kills {
 		r.serve()
-		r.waitsInGit("database-admin", "cannot say whether it honours the bootstrap value")
+		r.waitsInGit("database-admin", reason.BootstrapUndecided)
 		r.kill()
 	}
 	r.serve()
@@ -112,8 +114,8 @@ func TestRefusedBootstrapValueStaysInGit(t *testing.T) {
 	r := newRig(t, "50ms")
 	r.seal("database-admin", credential{Username: adminUser, Password: "outdated-" + marker})
 	r.serve()
-	r.waitsInGit("database-admin", "the upstream refuses the bootstrap value")
-	eventually(t, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != "" })
+	r.waitsInGit("database-admin", reason.BootstrapRefused)
+	eventually(t, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != nil })
 	if row := r.row("app-database"); row.Authority != "nobody" {
 		t.Errorf("app-database: authority %s before its admin was handed over", row.Authority)
 	}

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
 // held waits until the live run of session-token waits for its consumer's proof, and returns its id and version.
 func (r *rig) held() string {
 	r.t.Helper()
-	r.finding("session-token", "proof from consumers: web")
+	r.finding("session-token", reason.ProofMissing, "web")
 	return string(r.row("session-token").Live.ID)
 }
 
@@ -117,7 +118,7 @@ func TestAbortBeforeVerify(t *testing.T) {
 	r.request("app-database")
 	eventually(t, "the run to wait for the server", func() bool {
 		row := r.row("app-database")
-		return row.Live != nil && row.Waiting != ""
+		return row.Live != nil && row.Waiting != nil
 	})
 	run := string(r.row("app-database").Live.ID)
 	r.ok("run", "abort", run, "--reason", "wrong database")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/upstream"
 )
@@ -51,7 +52,10 @@ func (s *Stage) Row(name string) inventory.Row { s.t.Helper(); return s.row(name
 
 func (s *Stage) Rotations(name string) []server.Run { s.t.Helper(); return s.runs(name, "rotation") }
 
-func (s *Stage) Finding(words ...string) { s.t.Helper(); s.finding(words...) }
+func (s *Stage) Finding(about string, code reason.Code, words ...string) {
+	s.t.Helper()
+	s.finding(about, code, words...)
+}
 
 func (s *Stage) Restart() { s.t.Helper(); s.kill(); s.serve() }
 

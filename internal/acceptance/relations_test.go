@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/realparts"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/upstream"
 
@@ -158,14 +159,14 @@ func TestStaggerOnTwoServers(t *testing.T) {
 	if !done(s.Row(first)) {
 		first, second = second, first
 	}
-	waits := func(what string) func(row inventory.Row) bool {
+	waits := func(what ...reason.Code) func(row inventory.Row) bool {
 		return func(row inventory.Row) bool {
-			return row.Live == nil && acceptance.Number(row.Version) == 1 && row.ByDesign && acceptance.ContainsAll(row.Waiting, []string{what, first, "of the same stagger set nightly"})
+			return row.Live == nil && acceptance.Number(row.Version) == 1 && row.Waiting.Is(what...) && row.Waiting.Args["secret"] == first && row.Waiting.Args["set"] == "nightly"
 		}
 	}
-	s.Until(second, "it to wait for the other", waits("")) // for its end, or for the gap since
+	s.Until(second, "it to wait for the other", waits(reason.StaggerRun, reason.StaggerGap)) // for its end, or for the gap since
 	s.Restart()
-	s.Until(second, "it to wait for the gap after a kill", waits("was rotated"))
+	s.Until(second, "it to wait for the gap after a kill", waits(reason.StaggerGap))
 	s.Until(second, "its rotation", done)
 	for _, name := range pair {
 		if n := len(s.Rotations(name)); n != 2 {
@@ -198,14 +199,14 @@ func TestUseHoldsRevocation(t *testing.T) {
 		session := program(s, s.At(name), old)
 		say(s, session, "BEGIN; SELECT id FROM orders")
 		s.Asked(name)
-		row := s.Until(name, "the use to be seen", func(row inventory.Row) bool { return row.Live != nil && strings.Contains(row.Waiting, who) })
-		if !strings.Contains(row.Waiting, "to be used no more") || row.ByDesign {
-			t.Errorf("it waits for %q, by design: %v; want the old credential to be used no more, and a person to look", row.Waiting, row.ByDesign)
+		row := s.Until(name, "the use to be seen", func(row inventory.Row) bool { return row.Live != nil && strings.Contains(row.Waiting.Said(), who) })
+		if !row.Waiting.Is(reason.OldInUse) {
+			t.Errorf("it waits because of %+v; want that the old credential is in use", row.Waiting)
 		}
-		s.Finding(name, who)
+		s.Finding(name, reason.OldInUse, who)
 		if i == 0 {
 			s.Restart()
-			s.Until(name, "the use to be seen after a kill", func(row inventory.Row) bool { return row.Live != nil && strings.Contains(row.Waiting, who) })
+			s.Until(name, "the use to be seen after a kill", func(row inventory.Row) bool { return row.Live != nil && strings.Contains(row.Waiting.Said(), who) })
 		}
 		time.Sleep(2 * quiet)
 		if row := s.Row(name); row.Live == nil || s.Fields(name)["version"] == old["version"] {

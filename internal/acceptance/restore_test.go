@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -81,7 +82,7 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 	swap(t, state, older)
 	r.serve()
 	for range 2 { // a restart is no acceptance
-		r.finding("recovering", "elsewhere/checkpoint", "older state was put back", "app-database: consumer", "custody recover accept --reason TEXT")
+		r.finding("", reason.Recovering, "elsewhere/checkpoint", "older state was put back", "app-database: consumer", "custody recover accept --reason TEXT")
 		r.fails(r.run("rotate", "app-database", "--reason", "acceptance test"), server.Refused, "recovering")
 		r.ok("recover", "accept", "--reason", "acceptance test", "--dry-run")
 		if verified := r.run("audit", "verify"); verified.code != 3 {
@@ -108,7 +109,7 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 		}
 	}
 	r.escrowOpens(1) // a loss of the authority now is no loss of its admin
-	r.finding("app-database", "custody rotate app-database --reason TEXT")
+	r.finding("app-database", reason.RecoveryRotates, "custody rotate app-database --reason TEXT")
 	if got := r.current(); got != delivered {
 		t.Error("a value that its upstream refuses was delivered")
 	}
@@ -151,7 +152,7 @@ func TestMachineThatIsPutBackWhole(t *testing.T) {
 	}
 	r.serve()
 	r.request("app-database")
-	r.finding("app-database", "the marker of its account names run", "custody run force")
+	r.finding("app-database", reason.AccountMarkerUnknown, "custody run force")
 	live := r.row("app-database").Live
 	if live == nil || r.refused(inUse) || r.current() == inUse {
 		t.Fatalf("run %v is live, and the password that is in use is refused: %t", live, r.refused(inUse))
@@ -198,7 +199,7 @@ func TestOlderStateThatWentOn(t *testing.T) {
 	checkpoint := r.content("elsewhere")
 	for range 2 { // a restart is no acceptance
 		r.serve()
-		r.finding("recovering", "elsewhere/checkpoint", "events that the record does not have", "custody recover accept --reason TEXT")
+		r.finding("", reason.Recovering, "elsewhere/checkpoint", "events that the record does not have", "custody recover accept --reason TEXT")
 		if doctor := r.run("doctor"); !strings.Contains(doctor.out+doctor.err, "recovering") {
 			t.Errorf("doctor does not say that the platform is recovering: %s%s", doctor.out, doctor.err)
 		}

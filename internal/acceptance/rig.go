@@ -241,7 +241,7 @@ func (r *rig) settled(name, before string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("rotating %s did not end; it waits for %q; live %+v\n%s", name, row.Waiting, row.Live, r.log())
+			r.t.Fatalf("rotating %s did not end; it waits: %q; live %+v\n%s", name, row.Waiting.Said(), row.Live, r.log())
 		}
 		time.Sleep(between)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/thorough"
 )
 
@@ -72,7 +73,7 @@ func TestIgnoredReloadHoldsRevocation(t *testing.T) {
 	r.request("app-database")
 	eventually(t, "the run to wait for proof", func() bool {
 		row := r.row("app-database")
-		return row.Live != nil && strings.Contains(row.Waiting, "holding")
+		return row.Live != nil && row.Waiting.Is(reason.ProofMissing) && strings.Contains(row.Waiting.Args["consumers"], "holding")
 	})
 	time.Sleep(2 * time.Second) // many times the settle time
 	if r.refused(before) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/thorough"
 )
 
@@ -57,7 +58,7 @@ func TestTerminatedWhileItWaits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "100ms", gated)
 	r.serve()
-	r.finding("session-token", "proof from consumers")
+	r.finding("session-token", reason.ProofMissing)
 	if code, took := r.terminate(); code != 0 || took > soon {
 		t.Errorf("exit code %d after %s: nothing was in hand", code, took)
 	}

@@ -523,7 +523,7 @@ func TestFindingsAreTheProgramsOwn(t *testing.T) {
 			}
 		}
 	}
-	if texts < 20 {
+	if texts < 12 { // the other tables of that section are generated from the catalogue
 		t.Errorf("only %d texts were found", texts)
 	}
 }

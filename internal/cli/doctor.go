@@ -30,7 +30,7 @@ is listed. Exit code 3 means that something is broken; findings that only want a
 				}
 				err = a.answer(d, func(p *printer) {
 					p.list("checked:", d.Checked)
-					p.list("findings:", d.Findings)
+					p.list("findings:", lines(d.Findings))
 					violations := make([]string, 0, len(d.Violations))
 					for _, violation := range d.Violations {
 						violations = append(violations, violation.String()+"; "+violation.Next)

@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
@@ -47,7 +48,7 @@ func (p *printer) explanation(e server.Explanation) {
 	p.fields("secret", e.Secret, "purpose", e.Purpose, "owner", owner, "class", e.Class, "path", e.Path,
 		"origin", e.Origin, "upstream", e.Upstream, "consumers", or(dependants(e.Row), "none"),
 		"authority", e.Authority, "state", e.State, "version", e.Version, "rotated", or(p.when(e.Rotated), "never"),
-		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits for", e.Waiting, "drift", e.Drift, "last tried", p.when(e.Checked), "next", e.Next)
+		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits because", e.Waiting.Said(), "reason", code(e.Waiting), "drift", e.Drift.Said(), "last tried", p.when(e.Checked), "next", e.Next)
 	switch {
 	case e.Live != nil:
 		p.linef("")
@@ -62,6 +63,14 @@ func (p *printer) explanation(e server.Explanation) {
 		p.linef("")
 		p.events(e.Events, false)
 	}
+}
+
+// code is that of a reason, "" for none.
+func code(shown *reason.Shown) string {
+	if shown == nil {
+		return ""
+	}
+	return string(shown.Code)
 }
 
 // policy is the policy that is enforced, in a line.

@@ -30,6 +30,7 @@ import (
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/platform"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
@@ -269,9 +270,9 @@ func (f *follower) must(text string) string {
 }
 
 // findings are what status shows.
-func (f *follower) findings() []string {
+func (f *follower) findings() []server.Finding {
 	f.t.Helper()
-	var status struct{ Findings []string }
+	var status struct{ Findings []server.Finding }
 	if err := json.Unmarshal([]byte(f.must("custody status -o json")), &status); err != nil {
 		f.t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func (f *follower) rotates() {
 	f.must("custody rotate token --reason TEXT")
 }
 
-// follow reads the finding that says so, and types the command that it names, the one that begins with the first of the row's
+// follow takes the finding of that code, and types the command that it names, the one that begins with the first of the row's
 // words where it names several; then that of the finding that is left. Within three commands nothing is left, and none is
 // named twice.
 func (f *follower) follow(row finding) {
@@ -298,17 +299,17 @@ func (f *follower) follow(row finding) {
 			return
 		}
 		if hop == 0 {
-			findings = slices.DeleteFunc(findings, func(text string) bool { return !strings.Contains(text, row.says) })
+			findings = slices.DeleteFunc(findings, func(f server.Finding) bool { return !f.Is(row.code) })
 		}
 		if len(findings) == 0 {
-			f.t.Fatalf("no finding says %q, but %q", row.says, f.findings())
+			f.t.Fatalf("no finding is %s, but %q", row.code, f.findings())
 		}
 		if hop >= 3 {
 			f.t.Fatalf("after three commands there still is %q", findings)
 		}
-		named := quoted.FindAllString(findings[0], -1)
+		named := findings[0].Commands
 		if hop < len(row.choose) {
-			named = slices.DeleteFunc(named, func(text string) bool { return !strings.HasPrefix(text, "`custody "+row.choose[hop]) })
+			named = slices.DeleteFunc(named, func(text string) bool { return !strings.HasPrefix(text, "custody "+row.choose[hop]) })
 		}
 		if len(named) == 0 {
 			f.t.Fatalf("no command that is to be typed is named by %q", findings[0])
@@ -334,9 +335,7 @@ type finding struct {
 	// at is what the upstream is like, and arrange brings the finding about.
 	at      upstreammemory.Config
 	arrange func(*follower)
-	says    string
-	// explains is the beginning of its row in docs/operations.md.
-	explains string
+	code    reason.Code
 	// choose are the words of the commands to take where a finding names several: the first command's, the second's.
 	choose []string
 	// mends is what the person does besides before each command, as the text says, and the value that they hand in.

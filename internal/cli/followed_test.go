@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -58,7 +59,7 @@ func loses(reply int) func(*follower) {
 
 var followed = []finding{
 	{
-		name: "proof is missing", at: dual, says: "proof from consumers", explains: "proof from consumers: *consumer* does not run on this version yet",
+		name: "proof is missing", at: dual, code: reason.ProofMissing,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -68,7 +69,7 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "somebody uses the old one", at: told, says: "to be used no more", explains: "the old credential to be used no more",
+		name: "somebody uses the old one", at: told, code: reason.OldInUse,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -80,11 +81,11 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "nobody knows who uses the old one", at: told, says: "who still uses the old credential", explains: "the upstream to say who still uses the old credential",
+		name: "nobody knows who uses the old one", at: told, code: reason.OldUsesUnknown,
 		arrange: func(f *follower) { f.account.blind = true; f.rotates(); f.pass(2 * time.Hour) },
 	},
 	{
-		name: "new one is lost", at: dual, says: "the upstream refuses the new credential", explains: "a person: the upstream refuses the new credential",
+		name: "new one is lost", at: dual, code: reason.NewCredentialRefused,
 		arrange: func(f *follower) {
 			f.secret.Policy.Settle = time.Hour
 			f.rotates()
@@ -94,14 +95,14 @@ var followed = []finding{
 		},
 		mends: handsIn,
 	},
-	{name: "taken back, current one lost", at: dual, says: "the run was taken back", arrange: takenBack, mends: handsIn},
-	{name: "taken back, current one lost, issued", at: issued, says: "the run was taken back", arrange: takenBack},
+	{name: "taken back, current one lost", at: dual, code: reason.CurrentRefusedAfterUndo, arrange: takenBack, mends: handsIn},
+	{name: "taken back, current one lost, issued", at: issued, code: reason.CurrentRefusedAfterUndo, arrange: takenBack},
 	{
-		name: "lost reply, somebody else's key", at: listed, says: "appeared upstream", explains: "a person: *key* appeared upstream",
+		name: "lost reply, somebody else's key", at: listed, code: reason.LostReplyNewcomers,
 		arrange: loses(1),
 	},
 	{
-		name: "lost reply, nothing tells", at: listed, says: "cannot tell what it made", explains: "a person: the reply to issuing was lost and this upstream cannot tell",
+		name: "lost reply, nothing tells", at: listed, code: reason.LostReplyUnknown,
 		arrange: func(f *follower) {
 			f.account.kind = func(kind *upstream.Kind) { kind.Capability = upstream.Overwrite }
 			f.account.lost = 1
@@ -111,7 +112,7 @@ var followed = []finding{
 		mends: handsIn,
 	},
 	{
-		name: "lost reply, current one ended", at: listed, says: "no longer honours the credential before it", explains: "a person: the reply to issuing was lost, and the upstream no longer honours",
+		name: "lost reply, current one ended", at: listed, code: reason.LostReplyOldEnded,
 		arrange: func(f *follower) {
 			f.account.kind = func(kind *upstream.Kind) { kind.Capability, kind.Undo = upstream.Overwrite, upstream.Impossible }
 			f.start()
@@ -122,7 +123,7 @@ var followed = []finding{
 		mends: handsIn,
 	},
 	{
-		name: "lost reply, and somebody else's account", at: issued, says: "take it back",
+		name: "lost reply, and somebody else's account", at: issued, code: reason.LostReplyClaimed,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -135,15 +136,15 @@ var followed = []finding{
 		mends: func(f *follower, hop int) secret.Value { f.account.SetForeign(hop < 2); return secret.Value{} },
 	},
 	{
-		name: "cannot undo, seen to", at: dual, says: "this upstream cannot undo", explains: "a person: this upstream cannot undo", arrange: cannotUndo,
+		name: "cannot undo, seen to", at: dual, code: reason.UndoImpossible, arrange: cannotUndo,
 		mends: func(f *follower, _ int) secret.Value { f.account.forgets = false; return secret.Value{} },
 	},
 	{
-		name: "cannot undo, another is handed in", at: listed, says: "this upstream cannot undo", arrange: cannotUndo,
+		name: "cannot undo, another is handed in", at: listed, code: reason.UndoImpossible, arrange: cannotUndo,
 		mends: func(f *follower, _ int) secret.Value { f.account.forgets = false; return f.byHand() },
 	},
 	{
-		name: "attempts failed", at: dual, says: "attempts failed", explains: "a person: *n* attempts failed",
+		name: "attempts failed", at: dual, code: reason.RetryHeld,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -154,7 +155,7 @@ var followed = []finding{
 		mends: func(f *follower, _ int) secret.Value { f.account.forgets = false; return secret.Value{} },
 	},
 	{
-		name: "value never came", at: dual, says: "its value to be handed in", explains: "a person: its value to be handed in",
+		name: "value never came", at: dual, code: reason.ValueToBeSupplied,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -167,7 +168,7 @@ var followed = []finding{
 		mends: handsIn,
 	},
 	{
-		name: "refused between runs", at: dual, says: "since ", explains: "since *time* the upstream refuses its value",
+		name: "refused between runs", at: dual, code: reason.ValueRefused,
 		arrange: func(f *follower) {
 			f.secret.Policy.VerifyEvery = time.Hour
 			f.start()
@@ -177,7 +178,7 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "refused between runs, somebody set another", at: dual, says: "since ", choose: []string{"supply"},
+		name: "refused between runs, somebody set another", at: dual, code: reason.ValueRefused, choose: []string{"supply"},
 		arrange: func(f *follower) {
 			f.secret.Policy.VerifyEvery = time.Hour
 			f.start()
@@ -188,11 +189,11 @@ var followed = []finding{
 		mends: handsIn,
 	},
 	{
-		name: "clock jumped", at: dual, says: "the clock jumped by", explains: "the clock jumped by",
+		name: "clock jumped", at: dual, code: reason.ClockJumped,
 		arrange: func(f *follower) { f.start(); f.pass(time.Hour); f.lead = 24 * time.Hour; f.pass(time.Minute) },
 	},
 	{
-		name: "values are gone", at: dual, says: "the values of this run are gone", explains: "a person: the values of this run are gone from the journal",
+		name: "values are gone", at: dual, code: reason.RunValuesGone,
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
@@ -213,7 +214,7 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "a stranger's run", says: "the marker of its account names run", explains: "a person: the marker of its account names run",
+		name: "a stranger's run", code: reason.AccountMarkerUnknown,
 		at: upstreammemory.Config{Shape: upstreammemory.Dual, EnforcesRun: true},
 		arrange: func(f *follower) {
 			f.start()
@@ -230,7 +231,7 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "expired", at: dual, says: "expired at", explains: "*secret* expired at *time*",
+		name: "expired", at: dual, code: reason.LifetimeEnded,
 		arrange: func(f *follower) {
 			f.declared.ExpiresAt = time.Now().Add(24 * time.Hour)
 			f.secret.ExpiresAt = f.declared.ExpiresAt
@@ -239,7 +240,7 @@ var followed = []finding{
 		},
 	},
 	{
-		name: "nothing makes a successor", at: dual, says: "nothing can make a successor", explains: "nothing can make a successor",
+		name: "nothing makes a successor", at: dual, code: reason.NoSuccessor,
 		arrange: func(f *follower) {
 			f.declared.Spec.Rotation.UpstreamRef = ""
 			f.secret.Upstream, f.secret.SentTo, f.secret.First = nil, "", false
@@ -260,82 +261,59 @@ var followed = []finding{
 	},
 }
 
-// elsewhere are the rows of docs/operations.md whose commands other tests follow, and which ones.
-var elsewhere = map[string]string{
-	"a grant: *what*, which nobody has granted":                 "grant.txtar",
-	"a grant: its value is known to upstream":                   "grant.txtar",
-	"the grants file *file* is taken up once the platform":      "TestAGrantsFileWaitsWhileRecovering",
-	"the newest estate is not in force":                         "lint_and_serve.txtar",
-	"the upstream refuses the bootstrap value":                  "TestRefusedBootstrapValueStaysInGit",
-	"its upstream to say what it can do":                        "upstream_check.txtar",
-	"a person: its group counts on this run":                    "TestAbortStopsTheGroup",
-	"delivery: *consumer* does not hold the version of record":  "deliver.txtar",
-	"*file* holds *value*, and *reason*":                        "withdraw.txtar",
-	"a run that replaces it, since an older state was put back": "TestAcceptanceKeepsTheCandidateThatIsInUse",
-	"*input*, which it is computed from, to be recovered":       "TestWhatIsRecoveredWaitsForWhoItSays",
-	"proof from consumers: *consumer* the host has no":          "lint_and_serve.txtar",
-	"recovering: … the state folder may not be":                 "state_elsewhere.txtar",
-	"the newest form of *document* is not in force":             "lint_and_serve.txtar",
-	"*document* is not in force, since *time*, and has no form": "TestMixture",
-	"file *file* is not in force, since":                        "TestMixture",
-	"record: … did not take the newest checkpoint":              "lint_and_serve.txtar",
-	"record: *finding*":                                         "audit_verify.txtar",
-	"the host file *file* changed since this process read it":   "TestMachineIsWarnedOf",
+// elsewhere are the codes whose commands other tests follow, and which ones.
+var elsewhere = map[reason.Code]string{
+	reason.GrantMissing:        "grant.txtar",
+	reason.UpstreamNotGranted:  "grant.txtar",
+	reason.NotGranted:          "grant.txtar",
+	reason.EstateNotInForce:    "lint_and_serve.txtar",
+	reason.FormNotInForce:      "lint_and_serve.txtar",
+	reason.RemovalNotInForce:   "TestMixture",
+	reason.DocumentNotInForce:  "TestMixture",
+	reason.FileNotInForce:      "TestMixture",
+	reason.MoreNotInForce:      "TestFindingsNameWhatIsNotInForce",
+	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit",
+	reason.GroupMemberFailed:   "TestAbortStopsTheGroup",
+	reason.RecoverySupplies:    "TestDecide",
+	reason.RecoveryRotates:     "TestWhatIsRecoveredWaitsForWhoItSays",
+	reason.RecoveryAsks:        "TestCallThatMayStillLandIsWaitedFor",
+	reason.FileLeft:            "withdraw.txtar",
+	reason.RecordDoubtful:      "audit_verify.txtar",
+	reason.ConsumerNotOnRecord: "deliver.txtar",
 }
 
-// TestEveryFindingWithACommandIsFollowed: each row of docs/operations.md that sends people to a command has a test that follows it.
+// alike are the codes whose commands are those of another one, for the same end.
+var alike = map[reason.Code]reason.Code{
+	reason.OverlapExceeded:        reason.ProofMissing,
+	reason.LostReplyUncollectable: reason.LostReplyUnknown,
+	reason.GroupMemberRecovering:  reason.LifetimeEnded,
+	reason.RecoveryExplains:       reason.LifetimeEnded,
+	reason.DatedAhead:             reason.ClockJumped,
+	reason.OlderGrant:             reason.NotGranted,
+	reason.AdminRefused:           reason.ValueRefused,
+}
+
+// TestEveryFindingWithACommandIsFollowed: each code that sends people to a command has a test that follows it.
 func TestEveryFindingWithACommandIsFollowed(t *testing.T) {
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(page), "## What to do when")
-	table, _, _ = strings.Cut(table, "These come by themselves")
-	left := map[string]bool{}
-	for row := range elsewhere {
-		left[row] = true
-	}
+	met := map[reason.Code]bool{}
 	for _, row := range followed {
-		if row.explains != "" {
-			left[row.explains] = true
-		}
+		met[row.code] = true
 	}
-	rows := 0
-	for line := range strings.Lines(table) {
-		cells := strings.Split(line, "|")
-		if len(cells) != 5 || !strings.Contains(cells[3], "`custody ") {
-			continue
-		}
-		rows++
-		is := func(begins string) bool {
-			return begins != "" && strings.HasPrefix(strings.TrimSpace(cells[1]), begins)
-		}
-		met := false
-		for row := range elsewhere {
-			met = met || is(row)
-			if is(row) {
-				delete(left, row)
-			}
-		}
-		for _, row := range followed {
-			met = met || is(row.explains)
-			if is(row.explains) {
-				delete(left, row.explains)
-			}
-		}
-		if !met {
-			t.Errorf("no test follows what docs/operations.md says of %q: %s", strings.TrimSpace(cells[1]), cells[3])
-		}
-	}
-	for row := range left {
-		t.Errorf("docs/operations.md has no row with a command that begins with %q", row)
-	}
-	if rows < 20 {
-		t.Errorf("only %d rows were found", rows)
-	}
-	for row, test := range elsewhere {
+	for code, test := range elsewhere {
+		met[code] = true
 		if !isThere(t, test) {
-			t.Errorf("%q is to be followed by %s, which is not there", row, test)
+			t.Errorf("%s is to be followed by %s, which is not there", code, test)
+		}
+	}
+	for code, other := range alike {
+		if !met[other] {
+			t.Errorf("%s is to be like %s, which no test follows", code, other)
+		}
+		met[code] = true
+	}
+	for _, row := range reason.Catalogue() {
+		if has := len(row.Next) > 0; has != met[row.Code] {
+			t.Errorf("%s names a command: %t; a test follows it: %t", row.Code, has, met[row.Code])
 		}
 	}
 }

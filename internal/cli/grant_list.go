@@ -48,7 +48,7 @@ func (p *printer) grants(grants server.Grants) {
 	}
 	var missing []string
 	for _, need := range grants.Missing {
-		missing = append(missing, need.Finding())
+		missing = append(missing, need.Finding().Text())
 	}
 	p.list("missing:", missing)
 	if grants.Fault != "" {

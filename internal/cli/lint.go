@@ -91,7 +91,7 @@ func (a *app) lint(ctx context.Context, args []string, environment string) error
 			}
 		}
 		for _, need := range result.NotGranted {
-			p.linef("%s", visible(need.Finding()))
+			p.linef("%s", visible(need.Finding().Text()))
 		}
 		for _, what := range result.NotChecked {
 			p.linef("not checked: %s", what)

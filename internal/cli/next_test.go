@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 )
 
 // Every command that a finding names is one that the command line takes, with all that it needs: one without its secret, or
@@ -25,9 +26,9 @@ import (
 func TestNextCommandsAreComplete(t *testing.T) {
 	for of, text := range map[string]string{
 		"rotate": next.Rotate("db-admin"), "supply": next.Supply("db-admin"), "deliver": next.Deliver("db-admin"),
-		"withdraw": next.Withdraw("/run/app/$5.env"),
+		"withdraw": next.Withdraw(next.Word("/run/app/$5.env")),
 		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
-		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke("reader", "db-admin", "upstream/db"), "recovery": next.AcceptRecovery(),
+		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke(next.Revoked("reader", "db-admin", "upstream/db")), "recovery": next.AcceptRecovery(),
 		"seal": next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(),
 	} {
 		t.Run(of, func(t *testing.T) {
@@ -35,6 +36,35 @@ func TestNextCommandsAreComplete(t *testing.T) {
 		})
 	}
 }
+
+// TestCommandsOfReasonsAreComplete: each command of the catalogue is one that the command line takes, with whatever its parameters are.
+func TestCommandsOfReasonsAreComplete(t *testing.T) {
+	found := 0
+	for _, row := range reason.Catalogue() {
+		for _, next := range row.Next {
+			args := reason.Args{}
+			for _, parameter := range reason.Parameters(next.Command) {
+				args[parameter] = "x"
+			}
+			if args["revoke"] != "" { // it stands for three words
+				args["revoke"] = "reader x x"
+			}
+			made := reason.New(row.Code, args)
+			if !slices.Contains(made.Commands(), strings.Trim(parameterOf.ReplaceAllStringFunc(next.Command, func(name string) string { return args[strings.Trim(name, "{}")] }), "`")) {
+				t.Errorf("%s: %s is not part of a reason with %v", row.Code, next.Command, args)
+			}
+			for _, command := range made.Commands() {
+				found++
+				t.Run(string(row.Code)+" "+command, func(t *testing.T) { complete(t, "`"+command+"`") })
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("%d commands found: where are the others?", found)
+	}
+}
+
+var parameterOf = regexp.MustCompile(`\{[a-z]+\}`)
 
 // complete fails unless the command line takes what text quotes.
 func complete(t *testing.T, text string) {
@@ -139,6 +169,13 @@ func exists(words string) string {
 func said(t *testing.T, name string) (texts []string) {
 	t.Helper()
 	switch {
+	case filepath.Base(filepath.Dir(name)) == "reason": // the rest of the catalogue is on the page of operations, or has a test of its own
+		if filepath.Base(name) == "catalogue.go" {
+			for _, row := range reason.Catalogue() {
+				texts = append(texts, row.Says)
+			}
+		}
+		return texts
 	case strings.HasSuffix(name, ".yaml") && filepath.Base(filepath.Dir(name)) == "recipes":
 		text, err := os.ReadFile(name)
 		if err != nil {

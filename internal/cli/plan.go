@@ -50,7 +50,7 @@ func (p *printer) plan(steps []server.Step) {
 	}
 	rows := make([][]string, 0, len(steps))
 	for _, step := range steps {
-		rows = append(rows, []string{or(p.when(step.When), "now"), step.Secret, step.What, step.Why, or(step.Held, "-")})
+		rows = append(rows, []string{or(p.when(step.When), "now"), step.Secret, step.What, step.Why, or(step.Held.Said(), "-")})
 	}
 	p.table("", []string{"WHEN", "SECRET", "WHAT", "WHY", "HELD BY"}, rows)
 }

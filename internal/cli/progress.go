@@ -46,9 +46,9 @@ func (g *progress) wait(waiting string) {
 	switch {
 	case waiting == "":
 	case g.tty:
-		_, _ = fmt.Fprintf(g.p.w, "          waiting for %s", visible(waiting))
+		_, _ = fmt.Fprintf(g.p.w, "          waiting: %s", visible(waiting))
 	default:
-		g.p.linef("          waiting for %s", visible(waiting))
+		g.p.linef("          waiting: %s", visible(waiting))
 	}
 }
 
@@ -58,7 +58,7 @@ func (g *progress) reading(read, of int64) {
 	if !g.tty {
 		percent -= percent % 10
 	}
-	g.wait(fmt.Sprintf("the record to be read: %d%% of %d MiB", percent, of>>20))
+	g.wait(fmt.Sprintf("the record is read: %d%% of %d MiB", percent, of>>20))
 }
 
 // readingAfter is how long a question may read before it says how far it is, and readingEvery how often it does so from then on.

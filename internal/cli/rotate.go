@@ -117,17 +117,17 @@ func (w *watcher) look(ctx context.Context) bool {
 		w.failed = err
 		return true
 	}
-	waiting := e.Waiting
+	waiting := e.Waiting.Said()
 	switch {
 	case e.Live != nil && w.follows(e.Live.ID, e.Live.Trigger):
 		w.run, err = w.platform.Run(ctx, e.Live.ID)
-		waiting = or(w.run.Waiting, e.Waiting)
+		waiting = or(w.run.Waiting.Said(), e.Waiting.Said())
 	case e.Last != nil && w.follows(e.Last.Run, e.Last.Trigger):
 		w.run, err = w.platform.Run(ctx, e.Last.Run)
 	case e.Live != nil:
-		waiting = fmt.Sprintf("run %s, which was there before, to end", e.Live.ID)
+		waiting = fmt.Sprintf("run %s, which was there before, has not ended", e.Live.ID)
 	default:
-		waiting = or(waiting, "the request to be taken up")
+		waiting = or(waiting, "the request was not taken up yet")
 	}
 	if err != nil {
 		w.failed = err
@@ -145,7 +145,7 @@ func (w *watcher) late(ctx context.Context) error {
 	}
 	text := "the run has not ended yet"
 	if w.waiting != "" {
-		text += ": it waits for " + w.waiting
+		text += ": " + w.waiting
 	}
 	return &server.Problem{Class: server.Unavailable, Text: text, Hint: "it goes on under `custody serve`; see `custody explain " + w.secret + "`"}
 }

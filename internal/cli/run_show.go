@@ -43,7 +43,7 @@ func (a *app) runShowCommand() *cobra.Command {
 func (p *printer) run(run server.Run) {
 	p.fields("run", string(run.ID), "secret", run.Secret, "path", string(run.Path), "workflow", string(run.Workflow),
 		"result", run.Result, "step", run.Step, "asked by", run.By, "why", run.Reason, "detail", run.Detail,
-		"waits for", run.Waiting, "began", p.when(run.Started), "ended", p.when(run.Ended))
+		"waits because", run.Waiting.Said(), "reason", code(run.Waiting), "began", p.when(run.Started), "ended", p.when(run.Ended))
 	if len(run.Events) > 0 {
 		p.linef("")
 		p.events(run.Events, false)

@@ -28,12 +28,16 @@ With --exit-code, as for a monitor, the exit code is 3 when there are findings: 
 a secret waits for by design (a settle time, a maintenance window) is none. Without it, the code says only whether the question
 was answered.
 
+Each finding ends with the code of its reason in brackets. A code never changes its meaning: the page on operations explains each, and
+scripts compare it (-o json).
+
 With --watch the answer is shown again when it changes, until Ctrl-C; -o json then writes one document after another.`,
 		Example: `  custody status
   custody status --findings
   custody status --watch
   custody status --exit-code > /dev/null || echo "somebody should look"
-  custody status -o json | jq -r .standing.phase`,
+  custody status -o json | jq -r .standing.phase
+  custody status -o json | jq '.findings[] | select(.code == "proof-missing") | .secret'`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
@@ -64,6 +68,15 @@ With --watch the answer is shown again when it changes, until Ctrl-C; -o json th
 	return cmd
 }
 
+// lines are findings as they are shown: the text, and the code by which scripts and docs/operations.md know it.
+func lines(findings []server.Finding) []string {
+	texts := make([]string, len(findings))
+	for i, finding := range findings {
+		texts[i] = finding.String() + " [" + string(finding.Code) + "]"
+	}
+	return texts
+}
+
 func (p *printer) status(s server.Status) {
 	phase := "none entered yet"
 	if s.Standing.Phase >= 0 {
@@ -81,16 +94,16 @@ func (p *printer) status(s server.Status) {
 		"authority", s.Authority, "incarnation", s.Incarnation, "serving", serving, "looks", p.age(s.Oldest, s.Unlooked))
 	p.list("evidence:", s.Standing.Evidence)
 	p.list("the next phase waits for:", s.Standing.WaitsFor)
-	p.list("findings:", s.Findings)
+	p.list("findings:", lines(s.Findings))
 	if len(s.Secrets) == 0 {
 		return
 	}
 	p.linef("")
 	rows := make([][]string, 0, len(s.Secrets))
 	for _, row := range s.Secrets {
-		rows = append(rows, []string{row.Secret, row.Authority, row.State, or(row.Waiting, "-")})
+		rows = append(rows, []string{row.Secret, row.Authority, row.State, or(row.Waiting.Said(), "-")})
 	}
-	p.table("STATE", []string{"SECRET", "AUTHORITY", "STATE", "WAITS FOR"}, rows)
+	p.table("STATE", []string{"SECRET", "AUTHORITY", "STATE", "WAITS BECAUSE"}, rows)
 	p.linef("")
 	p.linef("%s", fmt.Sprintf("%s; `custody inventory` says whose they are and when they end", plural(len(s.Secrets), "secret")))
 }

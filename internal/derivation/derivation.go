@@ -26,6 +26,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -78,49 +79,45 @@ type Engine struct{ Config }
 // New returns an engine.
 func New(config Config) *Engine { return &Engine{config} }
 
-// Wait is what a derived secret waits for. ByDesign: what is waited for comes by itself, or says itself what holds it up.
-type Wait struct {
-	For      string
-	ByDesign bool
-}
+var none reason.Reason
 
-// Rebuild brings the value of record up to the versions of its inputs. It returns what it waits for, nil when the value
+// Rebuild brings the value of record up to the versions of its inputs. It returns why it waits, none when the value
 // is up to date. Repeating it changes nothing more; a race with another engine is journal.ErrSuperseded.
-func (e *Engine) Rebuild(ctx context.Context, s Subject) (*Wait, error) {
+func (e *Engine) Rebuild(ctx context.Context, s Subject) (reason.Reason, error) {
 	entry, err := e.Journal.Load(ctx, s.Path)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if run := entry.Live; run != nil && run.Workflow != journal.Derivation {
-		return &Wait{For: fmt.Sprintf("a person: run %s, a %s, was not over when %s became derived; declare it as it was until that run ends", run.ID, run.Workflow, s.Secret)}, nil
+		return reason.New(reason.RunUnfinishedDerived, reason.Args{"run": string(run.ID), "workflow": string(run.Workflow), "secret": s.Secret}), nil
 	}
 	held, base, err := e.current(ctx, s.Path)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	key, err := e.Authority.DigestKey(ctx, s.Path)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if run := entry.Live; run != nil && held.ID.Run == run.ID && held.ID.Number == run.Base+1 { // cut off after the write
 		if !slices.Equal(held.Value.Digest(key), run.Digest) {
 			run.Inputs = nil // another process of this run wrote first; from what, is not known: it is computed again
 		}
-		return nil, e.complete(ctx, s, entry, held)
+		return none, e.complete(ctx, s, entry, held)
 	}
 	if entry.Current != nil && (base == 0 || *entry.Current != held.ID) {
-		return &Wait{For: fmt.Sprintf("a person: the value at %s is not the one on record; somebody else wrote or removed it", s.Path)}, nil
+		return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)}), nil
 	}
 	values, versions, waiting, err := e.inputs(ctx, s)
-	if err != nil || waiting != nil {
+	if err != nil || !waiting.None() {
 		return waiting, err
 	}
 	if entry.Current != nil && entry.Live == nil && maps.Equal(entry.Inputs, versions) && entry.Formula == s.Formula.Digest() {
-		return nil, nil
+		return none, nil
 	}
 	value, err := s.Formula.Compute(values)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	trigger := journal.Trigger{Kind: "derived", By: "custody", Reason: changed(entry, versions, s)}
 	entry.Rename(s.Secret)
@@ -129,19 +126,19 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (*Wait, error) {
 	}
 	entry.Live.Digest, entry.Live.Inputs, entry.Live.Formula = value.Digest(key), versions, s.Formula.Digest()
 	if err := e.Journal.Save(ctx, entry); err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := e.audit(ctx, s, entry.Live, journal.Planned); err != nil {
-		return nil, err
+		return none, err
 	}
 	id, err := e.Authority.Write(ctx, s.Path, base, entry.Live.ID, value)
 	if errors.Is(err, authority.ErrConflict) {
-		return nil, fmt.Errorf("writing %s: %w", s.Path, journal.ErrSuperseded) // the next look says by whom
+		return none, fmt.Errorf("writing %s: %w", s.Path, journal.ErrSuperseded) // the next look says by whom
 	}
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	return nil, e.complete(ctx, s, entry, authority.Versioned{Path: s.Path, ID: id, Created: e.Now(), Value: value})
+	return none, e.complete(ctx, s, entry, authority.Versioned{Path: s.Path, ID: id, Created: e.Now(), Value: value})
 }
 
 // current returns the newest version, and its number for the next to follow; 0 when there is none.
@@ -154,27 +151,27 @@ func (e *Engine) current(ctx context.Context, path authority.Path) (authority.Ve
 }
 
 // inputs reads every input, and says which one has no value yet or is about to have another.
-func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value, map[string]string, *Wait, error) {
+func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value, map[string]string, reason.Reason, error) {
 	values, versions := map[string]secret.Value{}, map[string]string{}
 	moving, moved := map[string]authority.RunID{}, map[authority.RunID]bool{}
 	for _, input := range s.Inputs {
 		held, err := e.Authority.Read(ctx, input.Path)
 		if errors.Is(err, authority.ErrNotFound) {
-			return nil, nil, &Wait{input.Secret + ", which it is computed from, to have a value", true}, nil
+			return nil, nil, reason.New(reason.InputWithoutValue, reason.Args{"input": input.Secret}), nil
 		}
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, none, err
 		}
 		entry, err := e.Journal.Load(ctx, input.Path)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, none, err
 		}
 		promoted := entry.Live != nil && held.ID.Run == entry.Live.ID
 		if !promoted && (entry.Current == nil || *entry.Current != held.ID) {
-			return nil, nil, &Wait{"the value of " + input.Secret + ", which it is computed from, to be the one on record", true}, nil
+			return nil, nil, reason.New(reason.InputForeign, reason.Args{"input": input.Secret}), nil
 		}
 		if !promoted && entry.RecoveryNow() != nil {
-			return nil, nil, &Wait{input.Secret + ", which it is computed from, to be recovered", true}, nil
+			return nil, nil, reason.New(reason.InputRecovering, reason.Args{"input": input.Secret}), nil
 		}
 		if run := entry.Live; run != nil && run.Group != "" {
 			if promoted {
@@ -189,10 +186,10 @@ func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value
 	}
 	for _, name := range slices.Sorted(maps.Keys(moving)) {
 		if moved[moving[name]] {
-			return nil, nil, &Wait{name + ", of the same group as another input, to be promoted", true}, nil
+			return nil, nil, reason.New(reason.InputInGroup, reason.Args{"input": name}), nil
 		}
 	}
-	return values, versions, nil, nil
+	return values, versions, none, nil
 }
 
 // complete closes the run: the record first, then the journal.

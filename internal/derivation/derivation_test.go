@@ -5,7 +5,6 @@ package derivation_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -81,18 +81,14 @@ func (r *rig) promote(path authority.Path, text string, live *journal.Run) {
 	}
 }
 
-func (r *rig) rebuild(wantWaiting string) string {
+func (r *rig) rebuild(want ...reason.Code) string {
 	r.Helper()
 	stop, err := r.engine.Rebuild(context.Background(), r.subject)
 	if err != nil {
 		r.Fatal(err)
 	}
-	waiting := ""
-	if stop != nil {
-		waiting = stop.For
-	}
-	if (waiting == "") != (wantWaiting == "") || !strings.Contains(waiting, wantWaiting) {
-		r.Errorf("waits for %q, want %q", waiting, wantWaiting)
+	if !stop.None() != (len(want) > 0) || !stop.None() && !stop.Is(want...) {
+		r.Errorf("waits because of %+v, want %s", stop, want)
 	}
 	held, err := r.store.Read(context.Background(), r.subject.Path)
 	if err != nil {
@@ -110,16 +106,16 @@ func (r *rig) is(want, got string) {
 
 func TestRebuiltOnceForEachChange(t *testing.T) {
 	r := newRig(t)
-	r.is("", r.rebuild("database, which it is computed from"))
+	r.is("", r.rebuild(reason.InputWithoutValue))
 	r.promote("app/db", "a", nil)
-	r.is("", r.rebuild("cache, which it is computed from"))
+	r.is("", r.rebuild(reason.InputWithoutValue))
 	r.promote("app/cache", "x", nil)
 	for range 3 {
-		r.is("1 db://a:x", r.rebuild(""))
+		r.is("1 db://a:x", r.rebuild())
 	}
 	r.promote("app/db", "b", nil)
 	for range 3 {
-		r.is("2 db://b:x", r.rebuild(""))
+		r.is("2 db://b:x", r.rebuild())
 	}
 	if _, err := r.store.ReadVersion(context.Background(), r.subject.Path, 1); err == nil {
 		t.Error("the version before holds a credential that is about to be revoked, and is still there")
@@ -130,7 +126,7 @@ func TestRebuiltOnceForAGroup(t *testing.T) {
 	r := newRig(t)
 	r.promote("app/db", "a", nil)
 	r.promote("app/cache", "x", nil)
-	r.is("1 db://a:x", r.rebuild(""))
+	r.is("1 db://a:x", r.rebuild())
 	// Both are under way in one group run, and one is promoted already.
 	entry, err := r.entries.Load(t.Context(), "app/cache")
 	if err != nil {
@@ -140,18 +136,18 @@ func TestRebuiltOnceForAGroup(t *testing.T) {
 	if err := r.entries.Save(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
-	r.is("1 db://a:x", r.rebuild(""))
+	r.is("1 db://a:x", r.rebuild())
 	r.promote("app/db", "b", &journal.Run{ID: "one", Group: "one", Workflow: journal.Rotation, Step: journal.Verified})
-	r.is("1 db://a:x", r.rebuild("cache, of the same group"))
+	r.is("1 db://a:x", r.rebuild(reason.InputInGroup))
 	r.promote("app/cache", "y", entry.Live)
-	r.is("2 db://b:y", r.rebuild(""))
+	r.is("2 db://b:y", r.rebuild())
 }
 
 func TestForeignWriteIsNotBuiltOver(t *testing.T) {
 	r := newRig(t)
 	r.promote("app/db", "a", nil)
 	r.promote("app/cache", "x", nil)
-	r.is("1 db://a:x", r.rebuild(""))
+	r.is("1 db://a:x", r.rebuild())
 	foreign, err := secret.Text(map[string]string{"url": "elsewhere"})
 	if err != nil {
 		t.Fatal(err)
@@ -160,14 +156,14 @@ func TestForeignWriteIsNotBuiltOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.promote("app/db", "b", nil)
-	r.is("2 elsewhere", r.rebuild("somebody else wrote"))
+	r.is("2 elsewhere", r.rebuild(reason.ValueForeign))
 }
 
 func TestUnreadyInputsLeaveTheValueAlone(t *testing.T) {
 	r := newRig(t)
 	r.promote("app/db", "a", nil)
 	r.promote("app/cache", "x", nil)
-	r.is("1 db://a:x", r.rebuild(""))
+	r.is("1 db://a:x", r.rebuild())
 	other, err := secret.Text(map[string]string{"another": "field"})
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +171,7 @@ func TestUnreadyInputsLeaveTheValueAlone(t *testing.T) {
 	if _, err := r.store.Write(t.Context(), "app/db", 1, "foreign", other); err != nil {
 		t.Fatal(err)
 	}
-	r.is("1 db://a:x", r.rebuild("to be the one on record"))
+	r.is("1 db://a:x", r.rebuild(reason.InputForeign))
 }
 
 // A secret that was rotated before it was declared derived may have a run that is not over: what that run must still
@@ -192,7 +188,7 @@ func TestRunOfAnotherWorkflowIsNotTakenOver(t *testing.T) {
 	if err := r.entries.Save(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
-	r.is("", r.rebuild("a person: run run-rotation, a rotation, was not over"))
+	r.is("", r.rebuild(reason.RunUnfinishedDerived))
 	if entry, err = r.entries.Load(t.Context(), r.subject.Path); err != nil || entry.Live == nil || entry.Live.Workflow != journal.Rotation || len(entry.Live.Digest) > 0 {
 		t.Errorf("the live run is %+v, %v", entry.Live, err)
 	}

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"custody.dev/custody/internal/reason"
 )
 
 // Kind is what a grant is about.
@@ -103,25 +105,19 @@ type Need struct {
 	NeverRan bool `json:"neverRan,omitempty"`
 }
 
-// next is how it is granted.
-func (n Need) next() string {
-	asked := "`" + Command + "` shows it and asks"
-	if n.NeverRan {
-		return "the platform has never run here: write it into the host's grants file now (`custody grant --help` shows one); or start `custody serve`, which holds it, and then " + asked
-	}
-	return asked
-}
-
 // Command is what grants all that an estate needs.
 const Command = "custody grant --current"
 
-// Waiting completes "SECRET waits for".
-func (n Need) Waiting() string {
-	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). %s", n.Grant, n.Kind, n.Of, n.next())
+// Waiting is why what it holds waits.
+func (n Need) Waiting() reason.Reason {
+	if n.NeverRan { // no command can grant anything
+		return reason.New(reason.GrantMissingUnborn, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of})
+	}
+	return reason.New(reason.GrantMissing, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of})
 }
 
 // Finding says it where nothing else does.
-func (n Need) Finding() string {
+func (n Need) Finding() reason.Reason {
 	held := "nothing is held"
 	switch {
 	case n.Consumer != "":
@@ -131,7 +127,10 @@ func (n Need) Finding() string {
 	case n.Kind == Recipient:
 		held = "`custody seal` refuses until then"
 	}
-	return fmt.Sprintf("not granted: %s (%s of %s); %s; %s", n.Grant, n.Kind, n.Of, held, n.next())
+	if n.NeverRan {
+		return reason.New(reason.NotGrantedUnborn, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of, "held": held})
+	}
+	return reason.New(reason.NotGranted, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of, "held": held})
 }
 
 // Set is what is granted.

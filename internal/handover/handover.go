@@ -21,8 +21,8 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -126,13 +126,31 @@ func (e *Engine) Run(ctx context.Context, s Subject) error {
 	}
 	if entry.Tombstone == nil {
 		if err := e.place(ctx, s, entry); err != nil {
-			return fmt.Errorf("handing over %s: %w", s.Secret, err)
+			return fmt.Errorf("handing over %s: %w", s.Secret, explained(err))
 		}
 	}
 	if entry.Live == nil || entry.Live.Workflow != journal.Handover {
 		return nil
 	}
 	return e.consume(ctx, s, entry)
+}
+
+// explained gives err its reason, where the catalogue has one.
+func explained(err error) error {
+	var why reason.Reason
+	switch {
+	case !reason.Of(err).None():
+		return err
+	case errors.Is(err, ErrOccupied):
+		why = reason.New(reason.PathOccupied, nil)
+	case errors.Is(err, ErrTooSoon):
+		why = reason.New(reason.LockoutPause, nil)
+	case errors.Is(err, ErrInFlight):
+		why = reason.New(reason.BootstrapInFlight, nil)
+	default:
+		return err
+	}
+	return &reason.Error{Reason: why, Class: err}
 }
 
 // place brings the value to the authority and sets the tombstone.
@@ -174,7 +192,7 @@ func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key
 	}
 	digest := value.Digest(key)
 	if err := e.verify(ctx, s, entry, value, digest); errors.Is(err, ErrRefused) {
-		return authority.Versioned{}, fmt.Errorf("%w; seal the right one: %s", err, next.Seal(s.Secret, named(value)))
+		return authority.Versioned{}, &reason.Error{Reason: reason.New(reason.BootstrapRefused, reason.Args{"seal": s.Secret, "field": named(value)}), Class: err}
 	} else if err != nil {
 		return authority.Versioned{}, err
 	}
@@ -206,7 +224,7 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 	}
 	if readier, able := s.Upstream.(upstream.Readier); able {
 		if _, err := ask(ctx, e, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, readier.Ready(ctx) }); err != nil {
-			return fmt.Errorf("%w: %w", ErrUndecided, err)
+			return undecided(err)
 		}
 	}
 	if !s.Upstream.Kind().Verifies {
@@ -232,10 +250,16 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 	case verdict == upstream.Refused:
 		return ErrRefused
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUndecided, err)
+		return undecided(err)
 	default:
-		return ErrUndecided
+		return &reason.Error{Reason: reason.New(reason.BootstrapUndecided, nil), Class: ErrUndecided}
 	}
+}
+
+// undecided is the error of an upstream that gave err for an answer.
+func undecided(err error) error {
+	why := reason.New(reason.BootstrapUndecided, nil).Because(upstream.Explained(err))
+	return &reason.Error{Reason: why, Class: fmt.Errorf("%w: %w", ErrUndecided, err)}
 }
 
 // named is the field of a value that a person seals anew: its only one, else one that they choose.

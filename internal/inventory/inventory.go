@@ -16,8 +16,8 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -69,23 +69,24 @@ type Row struct {
 	// ExpiresBy says what Expires rests on: policy or issuer.
 	ExpiresBy string    `json:"expiresBy,omitempty"`
 	Due       time.Time `json:"due,omitzero"`
-	// Waiting says what it waits for and Drift how consumers were found to differ, "" when nothing.
-	Waiting string `json:"waiting,omitempty"`
-	Drift   string `json:"drift,omitempty"`
-	// Refused says since when the upstream refuses the value of record and what to do, "" when it does not. Checked is when it
+	// Waiting says why it waits and Drift how consumers were found to differ, nil when nothing.
+	Waiting *reason.Shown `json:"waiting,omitempty"`
+	Drift   *reason.Shown `json:"drift,omitempty"`
+	// Refused says since when the upstream refuses the value of record and what to do, nil when it does not. Checked is when it
 	// was last tried between runs with an answer.
-	Refused string    `json:"refused,omitempty"`
-	Checked time.Time `json:"checked,omitzero"`
+	Refused *reason.Shown `json:"refused,omitempty"`
+	Checked time.Time     `json:"checked,omitzero"`
 	// Looked is when the last look at it ended, of the process that answers; zero where there was none.
 	Looked time.Time `json:"looked,omitzero"`
-	// ByDesign: nobody has to look at what it waits for.
-	ByDesign bool `json:"byDesign,omitempty"`
 	// Expired: its lifetime is over and nothing has replaced it.
 	Expired bool `json:"expired,omitempty"`
 	// Live and Last are its runs.
 	Live *journal.Run     `json:"live,omitempty"`
 	Last *journal.Outcome `json:"last,omitempty"`
 }
+
+// Held reports whether it waits for something that a person should look at.
+func (r Row) Held() bool { return r.Waiting != nil && !r.Waiting.ByDesign }
 
 // Dependent is a secret that is computed from another one: it changes when that does, and so its consumers depend on both.
 type Dependent struct {
@@ -97,8 +98,7 @@ type Dependent struct {
 
 // Seen is what the last look at a secret saw.
 type Seen struct {
-	Waiting, Drift string
-	ByDesign       bool
+	Waiting, Drift reason.Reason
 	// Looked is when that look ended; zero where only files and the journal were read.
 	Looked time.Time
 }
@@ -111,12 +111,9 @@ type Known struct {
 	Seen *Seen
 	// Unlooked: whoever looks has not looked at it yet, so it is not known whether consumers hold its value.
 	Unlooked bool
-	// Misplaced says why what lies at its path is not its own, "" when it is; see journal.Misplaced.
-	Misplaced string
+	// Misplaced says why what lies at its path is not its own, none when it is; see journal.Misplaced.
+	Misplaced reason.Reason
 }
-
-// FirstLook is what a secret waits for that would be steady and was not looked at yet.
-const FirstLook = "the first look at it since custody serve started"
 
 // Build returns a row per declared secret, by name, then one per secret that the authority remembers but the estate no
 // longer declares.
@@ -127,7 +124,7 @@ func Build(s Sources) []Row {
 	}
 	for path, state := range s.States {
 		k := known[path]
-		k.Seen = &Seen{Waiting: state.Waiting, Drift: state.Drift, ByDesign: state.ByDesign, Looked: state.Looked}
+		k.Seen = &Seen{Waiting: state.Waiting, Drift: state.Drift, Looked: state.Looked}
 		known[path] = k
 	}
 	misplaced := Misplaced(s.Estate, s.Entries)
@@ -156,7 +153,7 @@ func Build(s Sources) []Row {
 }
 
 // Undeclared is the row of an entry at a path that the estate does not declare; false where there is nothing to say of it.
-func Undeclared(estate *intent.Estate, entry *journal.Entry, misplaced map[authority.Path]string) (Row, bool) {
+func Undeclared(estate *intent.Estate, entry *journal.Entry, misplaced map[authority.Path]reason.Reason) (Row, bool) {
 	if entry.Fault != nil {
 		return Row{Path: string(entry.Path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)}, true
 	}
@@ -164,18 +161,18 @@ func Undeclared(estate *intent.Estate, entry *journal.Entry, misplaced map[autho
 		return Row{}, false
 	}
 	if estate != nil {
-		if named, ok := estate.ByName(entry.Secret); ok && misplaced[named.Path] != "" {
+		if named, ok := estate.ByName(entry.Secret); ok && !misplaced[named.Path].None() {
 			return Row{}, false // its row says where its history is
 		}
 	}
 	return Row{
 		Secret: entry.Secret, Path: string(entry.Path), Authority: "undeclared", State: "undeclared", Rotated: entry.Rotated,
-		Live: entry.Live, Last: entry.Last, Waiting: "a document that declares it: the estate no longer has one. To keep it, declare it again",
+		Live: entry.Live, Last: entry.Last, Waiting: reason.New(reason.NotDeclared, nil).Show(),
 	}, true
 }
 
 // Misplaced says why declared secrets are not the ones that the history at their paths is of. Cost: linear in both.
-func Misplaced(estate *intent.Estate, entries []*journal.Entry) map[authority.Path]string {
+func Misplaced(estate *intent.Estate, entries []*journal.Entry) map[authority.Path]reason.Reason {
 	if estate == nil {
 		return nil
 	}
@@ -190,7 +187,7 @@ func Misplaced(estate *intent.Estate, entries []*journal.Entry) map[authority.Pa
 // own. Cost: that of its own documents and those that depend on it.
 func Of(estate *intent.Estate, declared *intent.Secret, known Known, now time.Time) Row {
 	entry := known.Entry
-	if entry == nil || known.Misplaced != "" {
+	if entry == nil || !known.Misplaced.None() {
 		entry = &journal.Entry{Path: declared.Path}
 	}
 	seen := Seen{}
@@ -200,10 +197,10 @@ func Of(estate *intent.Estate, declared *intent.Secret, known Known, now time.Ti
 	r := row(estate, declared, entry, seen, now)
 	r.Looked = seen.Looked
 	if known.Unlooked && r.State == "steady" {
-		r.Waiting, r.ByDesign, r.State = FirstLook, true, "waiting"
+		r.Waiting, r.State = reason.New(reason.FirstLook, nil).Show(), "waiting"
 	}
-	if known.Misplaced != "" {
-		r.Waiting, r.ByDesign, r.Drift, r.Authority, r.State = known.Misplaced, false, "", "authority", "held"
+	if !known.Misplaced.None() {
+		r.Waiting, r.Drift, r.Authority, r.State = known.Misplaced.Show(), nil, "authority", "held"
 	}
 	return r
 }
@@ -227,14 +224,15 @@ func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, s
 		return r
 	}
 	lifetime(&r, declared, entry, JournalPolicy(estate.PolicyOf(declared)), now)
-	r.Waiting, r.ByDesign, r.Drift = seen.Waiting, seen.ByDesign, seen.Drift
-	if entry.Live != nil && entry.Live.Waiting != nil && r.Waiting == "" {
-		r.Waiting, r.ByDesign = entry.Live.Waiting.For, entry.Live.Waiting.ByDesign
+	waiting := seen.Waiting
+	if entry.Live != nil && entry.Live.Waiting != nil {
+		waiting = waiting.Or(entry.Live.Waiting.Reason)
 	}
-	if recovery := entry.RecoveryNow(); recovery != nil && r.Waiting == "" && entry.Live == nil {
-		r.Waiting, r.ByDesign = recovery.Waits(), recovery.Next == ""
+	if recovery := entry.RecoveryNow(); recovery != nil && entry.Live == nil {
+		waiting = waiting.Or(recovery.Reason)
 	}
-	r.Authority, r.State = standing(declared, entry, r.Waiting)
+	r.Waiting, r.Drift = waiting.Show(), seen.Drift.Show()
+	r.Authority, r.State = standing(declared, entry, r.Waiting != nil)
 	if checked := entry.CheckedNow(); checked != nil {
 		r.Checked = checked.At
 		if checked.Refused {
@@ -245,14 +243,14 @@ func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, s
 }
 
 // unreadable says what holds a secret whose journal cannot be read.
-func unreadable(entry *journal.Entry) string {
-	return fmt.Sprintf("a journal entry that this custody can read: %s; nothing is done with this secret until then. Run the newer custody that wrote it, or restore the newest backup", entry.Fault)
+func unreadable(entry *journal.Entry) *reason.Shown {
+	return reason.New(reason.JournalUnreadable, nil).Because(entry.Fault.Error()).Show()
 }
 
 // refused says what a refused value of record means, and both commands that end it.
-func refused(name string, checked *journal.Checked) string {
-	return fmt.Sprintf("since %s the upstream refuses its value (version %s), so its consumers cannot sign in; %s makes a new one; "+
-		"if somebody set another one there, hand that in with %s", checked.Since.UTC().Format(time.RFC3339), checked.Version, next.Rotate(name), next.Supply(name))
+func refused(name string, checked *journal.Checked) *reason.Shown {
+	since, version := checked.Since.UTC().Format(time.RFC3339), checked.Version.String()
+	return reason.New(reason.ValueRefused, reason.Args{"since": since, "version": version, "rotate": name, "supply": name}).Show()
 }
 
 func consumers(declared *intent.Secret) []string {
@@ -314,7 +312,7 @@ func lifetime(r *Row, declared *intent.Secret, entry *journal.Entry, policy jour
 }
 
 // standing says who holds authority (exactly one at any moment) and what state the secret is in.
-func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (holder, state string) {
+func standing(declared *intent.Secret, entry *journal.Entry, waiting bool) (holder, state string) {
 	bootstrap := declared.Spec.Origin.Bootstrap != nil
 	switch {
 	case bootstrap && entry.Tombstone == nil:
@@ -331,7 +329,7 @@ func standing(declared *intent.Secret, entry *journal.Entry, waiting string) (ho
 		return "authority", "handing-over"
 	case declared.Spec.Suspend:
 		return "authority", "suspended"
-	case waiting != "":
+	case waiting:
 		return "authority", "waiting"
 	}
 	return "authority", "steady"
@@ -359,13 +357,13 @@ func Next(r Row, now time.Time) string {
 	case r.State == "undeclared":
 		return "nothing, as long as no document declares it: to go on with it, declare it again"
 	case r.State == "unreadable":
-		return "nothing: it waits for " + r.Waiting
+		return "nothing" + waitingFor(r)
 	case r.State == "held":
 		return "nothing" + waitingFor(r)
 	case r.State == "suspended":
 		return "nothing until suspend is taken out of its document"
 	case r.State == "waiting-handover":
-		if r.Waiting == "" {
+		if r.Waiting == nil {
 			return "handover, at the next look of a server"
 		}
 		return "handover" + waitingFor(r)
@@ -373,10 +371,10 @@ func Next(r Row, now time.Time) string {
 		return "its first value is made" + waitingFor(r)
 	case r.Live != nil:
 		return fmt.Sprintf("run %s goes on from step %s%s", r.Live.ID, r.Live.Step, waitingFor(r))
-	case r.Refused != "":
-		return r.Refused
-	case r.Waiting != "":
-		return "it waits for " + r.Waiting
+	case r.Refused != nil:
+		return r.Refused.Text
+	case r.Waiting != nil:
+		return "it waits: " + r.Waiting.Text
 	case r.Class == "derived":
 		return "it is computed again when one of the secrets that it is computed from has a new version"
 	case r.Due.IsZero():
@@ -388,8 +386,8 @@ func Next(r Row, now time.Time) string {
 }
 
 func waitingFor(r Row) string {
-	if r.Waiting == "" {
+	if r.Waiting == nil {
 		return ""
 	}
-	return "; it waits for " + r.Waiting
+	return "; it waits: " + r.Waiting.Text
 }

@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 )
 
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -101,15 +102,15 @@ func TestDerivedSecretSaysWhenItChanges(t *testing.T) {
 func TestWaitKeepsWhetherItIsByDesign(t *testing.T) {
 	entry := &journal.Entry{
 		Path: "app/salt", Secret: "salt", Current: &authority.VersionID{Number: 1},
-		Live: &journal.Run{ID: "run-1", Workflow: journal.Rotation, Waiting: &journal.Waiting{For: "the settle time", ByDesign: true}},
+		Live: &journal.Run{ID: "run-1", Workflow: journal.Rotation, Waiting: &journal.Waiting{Reason: reason.New(reason.SettleTime, nil)}},
 	}
 	sources := inventory.Sources{Estate: derivedEstate(), Entries: []*journal.Entry{entry}, Now: epoch}
-	if row := rows(sources)["salt"]; row.Waiting != "the settle time" || !row.ByDesign {
-		t.Errorf("by the journal it waits for %q, by design: %t", row.Waiting, row.ByDesign)
+	if row := rows(sources)["salt"]; !row.Waiting.Is(reason.SettleTime) || row.Held() {
+		t.Errorf("by the journal it waits because of %+v", row.Waiting)
 	}
-	sources.States = map[authority.Path]orchestrator.State{"app/salt": {Waiting: "a person"}}
-	if row := rows(sources)["salt"]; row.Waiting != "a person" || row.ByDesign {
-		t.Errorf("by the last look it waits for %q, by design: %t", row.Waiting, row.ByDesign)
+	sources.States = map[authority.Path]orchestrator.State{"app/salt": {Waiting: reason.New(reason.ForeignWrite, nil)}}
+	if row := rows(sources)["salt"]; !row.Waiting.Is(reason.ForeignWrite) || !row.Held() {
+		t.Errorf("by the last look it waits because of %+v", row.Waiting)
 	}
 }
 
@@ -135,7 +136,7 @@ func TestUnreadableEntryIsSaid(t *testing.T) {
 		states[row.Path] = row
 	}
 	for _, path := range []string{"app/salt", "app/gone"} {
-		if row := states[path]; row.State != "unreadable" || row.ByDesign || !strings.Contains(row.Waiting, fault.Error()) {
+		if row := states[path]; row.State != "unreadable" || !row.Held() || row.Waiting.Cause != fault.Error() {
 			t.Errorf("%s: %+v", path, row)
 		}
 	}
@@ -146,11 +147,11 @@ func TestUnreadableEntryIsSaid(t *testing.T) {
 
 // What a handover waits for is said; a bootstrap document that can be read is not.
 func TestHandoverSaysWhatItWaitsFor(t *testing.T) {
-	row := inventory.Row{State: "waiting-handover", Waiting: "the upstream, which cannot be reached"}
-	if got, want := inventory.Next(row, epoch), "handover; it waits for the upstream, which cannot be reached"; got != want {
+	row := inventory.Row{State: "waiting-handover", Waiting: reason.New(reason.BootstrapUndecided, nil).Show()}
+	if got, want := inventory.Next(row, epoch), "handover; it waits: "+row.Waiting.Text; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	row.Waiting = ""
+	row.Waiting = nil
 	if got, want := inventory.Next(row, epoch), "handover, at the next look of a server"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -3,10 +3,10 @@
 package journal
 
 import (
-	"fmt"
 	"slices"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/reason"
 )
 
 // Declared is a secret's identity as the estate says it: its name, the names it had before, and its path.
@@ -71,7 +71,7 @@ func (e *Entry) PinPlaces(places []string) bool {
 // entry cannot be read and does not tell whose it is: then no secret is new for certain.
 //
 // Cost: near linear in the number of entries and secrets.
-func Misplaced(entries []*Entry, declared []Declared) map[authority.Path]string {
+func Misplaced(entries []*Entry, declared []Declared) map[authority.Path]reason.Reason {
 	byPath, byName := map[authority.Path]*Entry{}, map[string][]*Entry{}
 	var nameless *Entry
 	for _, entry := range entries {
@@ -87,7 +87,7 @@ func Misplaced(entries []*Entry, declared []Declared) map[authority.Path]string 
 			byName[name] = append(byName[name], entry)
 		}
 	}
-	misplaced := map[authority.Path]string{}
+	misplaced := map[authority.Path]reason.Reason{}
 	for _, d := range declared {
 		var own *Entry // its history, where that is at another path
 		for _, name := range append([]string{d.Name}, d.Former...) {
@@ -99,38 +99,31 @@ func Misplaced(entries []*Entry, declared []Declared) map[authority.Path]string 
 		}
 		other := byPath[d.Path]
 		if own == nil && other == nil && nameless != nil {
-			misplaced[d.Path] = fmt.Sprintf("a journal entry that can be read: the one at %s cannot, and may be the history of this secret under an earlier path. "+
-				"Run the newer custody that wrote it, or restore the newest backup", nameless.Path)
+			misplaced[d.Path] = reason.New(reason.HistoryUnreadable, reason.Args{"at": string(nameless.Path)})
 			continue
 		}
 		if other != nil && (other.of(d) || other.Fault != nil && other.Secret == "") {
 			other = nil
 		}
-		if reason := misplacement(d, own, other); reason != "" {
-			misplaced[d.Path] = reason
+		if why := misplacement(d, own, other); !why.None() {
+			misplaced[d.Path] = why
 		}
 	}
 	return misplaced
 }
 
-// misplacement words how own, the history of d at another path, and other, the history of another secret at its path,
-// break its identity; "" when neither is there.
-func misplacement(d Declared, own, other *Entry) string {
-	const held = "Nothing is handed over, rotated or delivered until then"
+// misplacement says how own, the history of d at another path, and other, the history of another secret at its path,
+// break its identity; none when neither is there.
+func misplacement(d Declared, own, other *Entry) reason.Reason {
 	switch {
 	case own != nil && other != nil:
-		return fmt.Sprintf("a person: its value and history are at %s, but its document says path: %s, which holds those of %s. "+
-			"%s. Write `path: %s` again", own.Path, d.Path, other.Secret, held, own.Path)
+		return reason.New(reason.HistorySwapped, reason.Args{"own": string(own.Path), "path": string(d.Path), "other": other.Secret})
 	case own != nil && !slices.Contains(append([]string{d.Name}, d.Former...), own.Secret):
-		return fmt.Sprintf("a person: its name was that of %s, at %s, before. %s. Choose a name that no secret has had", own.Secret, own.Path, held)
+		return reason.New(reason.FormerNameReused, reason.Args{"other": own.Secret, "own": string(own.Path)})
 	case own != nil:
-		return fmt.Sprintf("a person: its value and history are at %s, but its document says path: %s. %s. Write `path: %s` again. "+
-			"To use another path, declare a new secret with a new name there, move the consumers to it, and then remove this one",
-			own.Path, d.Path, held, own.Path)
+		return reason.New(reason.HistoryElsewhere, reason.Args{"own": string(own.Path), "path": string(d.Path)})
 	case other != nil:
-		return fmt.Sprintf("a person: its path, %s, holds the value and history of %s. %s. "+
-			"If %s is the new name of %s, list %s under formerNames; otherwise give %s a path of its own",
-			d.Path, other.Secret, held, d.Name, other.Secret, other.Secret, d.Name)
+		return reason.New(reason.HistoryOfAnother, reason.Args{"path": string(d.Path), "other": other.Secret, "secret": d.Name})
 	}
-	return ""
+	return reason.Reason{}
 }

@@ -4,11 +4,11 @@ package journal_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 )
 
 // A secret's history is found by its name and by its path; a declaration that leads to two histories, or to another
@@ -24,51 +24,50 @@ func TestMisplaced(t *testing.T) {
 		history  []*journal.Entry
 		declared []journal.Declared
 		// want is what is said of each declared secret, "" for those that are in their place.
-		want []string
+		want []reason.Code
 	}{
-		"new": {nil, []journal.Declared{{Name: "a", Path: "p/a"}}, []string{""}},
+		"new": {nil, []journal.Declared{{Name: "a", Path: "p/a"}}, []reason.Code{""}},
 		"an entry in which nothing began": {
-			[]*journal.Entry{{Path: "p/b", Secret: "b", Tried: true}}, []journal.Declared{{Name: "a", Path: "p/b"}, {Name: "b", Path: "p/c"}}, []string{"", ""},
+			[]*journal.Entry{{Path: "p/b", Secret: "b", Tried: true}}, []journal.Declared{{Name: "a", Path: "p/b"}, {Name: "b", Path: "p/c"}}, []reason.Code{"", ""},
 		},
-		"as ever":     {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/a"}}, []string{""}},
-		"path edited": {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/new"}}, []string{"Write `path: p/a` again"}},
+		"as ever":     {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/a"}}, []reason.Code{""}},
+		"path edited": {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/new"}}, []reason.Code{reason.HistoryElsewhere}},
 		"paths swapped": {
 			[]*journal.Entry{past("p/a", "a"), past("p/b", "b")}, []journal.Declared{{Name: "a", Path: "p/b"}, {Name: "b", Path: "p/a"}},
-			[]string{"Write `path: p/a` again", "Write `path: p/b` again"},
+			[]reason.Code{reason.HistorySwapped, reason.HistorySwapped},
 		},
 		"another's path": {
-			[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Path: "p/a"}}, []string{"list a under formerNames"},
+			[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Path: "p/a"}}, []reason.Code{reason.HistoryOfAnother},
 		},
-		"renamed": {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Former: []string{"a"}, Path: "p/a"}}, []string{""}},
+		"renamed": {[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Former: []string{"a"}, Path: "p/a"}}, []reason.Code{""}},
 		"renamed and moved": {
-			[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Former: []string{"a"}, Path: "p/b"}}, []string{"Write `path: p/a` again"},
+			[]*journal.Entry{past("p/a", "a")}, []journal.Declared{{Name: "b", Former: []string{"a"}, Path: "p/b"}}, []reason.Code{reason.HistoryElsewhere},
 		},
-		"renamed, former name dropped": {[]*journal.Entry{past("p/a", "b", "a")}, []journal.Declared{{Name: "b", Path: "p/a"}}, []string{""}},
-		"renamed, and back":            {[]*journal.Entry{past("p/a", "b", "a")}, []journal.Declared{{Name: "a", Path: "p/a"}}, []string{""}},
+		"renamed, former name dropped": {[]*journal.Entry{past("p/a", "b", "a")}, []journal.Declared{{Name: "b", Path: "p/a"}}, []reason.Code{""}},
+		"renamed, and back":            {[]*journal.Entry{past("p/a", "b", "a")}, []journal.Declared{{Name: "a", Path: "p/a"}}, []reason.Code{""}},
 		"a former name used anew": {
 			[]*journal.Entry{past("p/a", "b", "a")}, []journal.Declared{{Name: "b", Path: "p/a"}, {Name: "a", Path: "p/new"}},
-			[]string{"", "Choose a name that no secret has had"},
+			[]reason.Code{"", reason.FormerNameReused},
 		},
 		"removed, and declared anew elsewhere": {
 			[]*journal.Entry{past("p/a", "a"), past("p/b", "b")}, []journal.Declared{{Name: "b", Path: "p/b"}, {Name: "a", Path: "p/new"}},
-			[]string{"", "Write `path: p/a` again"},
+			[]reason.Code{"", reason.HistoryElsewhere},
 		},
 		"another's history taken over as a former name": {
-			[]*journal.Entry{past("p/a", "a"), past("p/b", "b")}, []journal.Declared{{Name: "a", Former: []string{"b"}, Path: "p/b"}}, []string{"Write `path: p/a` again"},
+			[]*journal.Entry{past("p/a", "a"), past("p/b", "b")}, []journal.Declared{{Name: "a", Former: []string{"b"}, Path: "p/b"}}, []reason.Code{reason.HistoryElsewhere},
 		},
-		"unreadable, and its path edited": {[]*journal.Entry{unread("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/new"}}, []string{"Write `path: p/a` again"}},
+		"unreadable, and its path edited": {[]*journal.Entry{unread("p/a", "a")}, []journal.Declared{{Name: "a", Path: "p/new"}}, []reason.Code{reason.HistoryElsewhere}},
 		"unreadable, not telling whose it is": {
 			[]*journal.Entry{unread("p/a", ""), unread("p/b", ""), past("p/c", "c")},
 			[]journal.Declared{{Name: "a", Path: "p/a"}, {Name: "b", Path: "p/b"}, {Name: "c", Path: "p/c"}, {Name: "perhaps-moved", Path: "p/new"}},
-			[]string{"", "", "", "may be the history of this secret"},
+			[]reason.Code{"", "", "", reason.HistoryUnreadable},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := journal.Misplaced(c.history, c.declared)
 			for i, d := range c.declared {
-				reason := got[d.Path]
-				if c.want[i] == "" && reason != "" || !strings.Contains(reason, c.want[i]) {
-					t.Errorf("%s at %s: got %q, want %q", d.Name, d.Path, reason, c.want[i])
+				if why := got[d.Path]; why.Code != c.want[i] {
+					t.Errorf("%s at %s: got %+v, want %q", d.Name, d.Path, why, c.want[i])
 				}
 			}
 		})

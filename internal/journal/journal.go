@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/reason"
 )
 
 // Schema is the number every document carries. Newer ones are refused; of 1, which had no values, every one can be read.
@@ -162,9 +163,8 @@ type Recovery struct {
 	Run authority.RunID `json:"run"`
 	// Version is the one that it is about; nil where the authority holds none.
 	Version *authority.VersionID `json:"version,omitempty"`
-	// Why says what was found, and Next the command that a person ends it with; "" where a run does so by itself.
-	Why  string `json:"why"`
-	Next string `json:"next,omitempty"`
+	// Reason says what was found, and who ends it: a person, or a run by itself.
+	Reason reason.Reason `json:"reason"`
 	// Newer says which consumer was found to hold something newer.
 	Newer string `json:"newer,omitempty"`
 	// Refused: the upstream refused the version of record when it was asked.
@@ -183,13 +183,8 @@ func (e *Entry) RecoveryNow() *Recovery {
 	}
 }
 
-// Waits completes "SECRET waits for".
-func (r *Recovery) Waits() string {
-	if r.Next == "" {
-		return "a run that replaces it, since an older state was put back: " + r.Why
-	}
-	return "a person, since an older state was put back: " + r.Why + ": `" + r.Next + "`"
-}
+// Replaced reports whether a run replaces the value by itself.
+func (r *Recovery) Replaced() bool { return r.Reason.Is(reason.RecoveryReplaces) }
 
 // Tombstone is the proof that a bootstrap value was handed over.
 type Tombstone struct {
@@ -308,10 +303,8 @@ func (r *Run) Follows() authority.Version { return max(r.Base, r.Over) }
 
 // Waiting is a reason to wait and since when.
 type Waiting struct {
-	For   string    `json:"for"`
-	Since time.Time `json:"since"`
-	// ByDesign: nothing but time, or what is waited for by itself, is needed. Nobody has to look.
-	ByDesign bool `json:"byDesign,omitempty"`
+	Reason reason.Reason `json:"reason"`
+	Since  time.Time     `json:"since"`
 	// Uses names who still uses the old credential, where that is what the run waits for.
 	Uses []string `json:"uses,omitempty"`
 }

@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 )
 
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -40,7 +41,7 @@ func TestSaveAndLoadKeepEverything(t *testing.T) {
 	entry.Retry = &journal.Retry{Attempts: 2, NotBefore: epoch, Reason: "refused", Held: true}
 	entry.Live = &journal.Run{
 		ID: "run-2", Workflow: journal.Rotation, Step: journal.Staged, Started: epoch, Base: 1, Digest: []byte{1, 2}, CallBy: epoch, Turn: "run-3",
-		Undo: "why", Forced: "who", Waiting: &journal.Waiting{For: "proof", Since: epoch},
+		Undo: "why", Forced: "who", Waiting: &journal.Waiting{Reason: reason.New(reason.ProofMissing, reason.Args{"consumers": "app"}), Since: epoch},
 		Trigger: journal.Trigger{Kind: "manual", By: "me", Reason: "test", Requests: []string{"a"}},
 	}
 	if err := j.Save(t.Context(), entry); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 )
 
 // Whoever watches is told of what was read and what was stored, and of nothing that was not.
@@ -28,13 +29,13 @@ func TestWatchTellsWhatIsStored(t *testing.T) {
 	}
 	told("of an entry that was never saved", 0)
 	stale := *first
-	first.Secret, first.Live = "key", &journal.Run{ID: "run-1", Waiting: &journal.Waiting{For: "proof"}}
+	first.Secret, first.Live = "key", &journal.Run{ID: "run-1", Waiting: &journal.Waiting{Reason: reason.New(reason.ProofMissing, nil)}}
 	if err := entries.Save(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	told("of one that was saved", 1)
-	first.Live.Waiting.For = "changed since"
-	if seen[0].Live.Waiting.For != "proof" {
+	first.Live.Waiting.Reason = reason.New(reason.SettleTime, nil)
+	if !seen[0].Live.Waiting.Reason.Is(reason.ProofMissing) {
 		t.Error("what was told changes with the entry")
 	}
 	if err := entries.Save(t.Context(), &stale); !errors.Is(err, journal.ErrSuperseded) {

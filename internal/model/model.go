@@ -23,6 +23,7 @@ import (
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 )
 
 // Model keeps what is known. Its methods may be called at any time.
@@ -34,7 +35,7 @@ type Model struct {
 	facts  map[authority.Path]fact
 	served bool
 	// misplaced is of the estate and the facts there are, if compared says so.
-	misplaced map[authority.Path]string
+	misplaced map[authority.Path]reason.Reason
 	compared  bool
 	// placed counts the changes of where values may be known.
 	placed uint64
@@ -78,7 +79,7 @@ func (m *Model) Looked(state orchestrator.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.facts[state.Path]
-	known.seen = &inventory.Seen{Waiting: state.Waiting, ByDesign: state.ByDesign, Drift: state.Drift, Looked: state.Looked}
+	known.seen = &inventory.Seen{Waiting: state.Waiting, Drift: state.Drift, Looked: state.Looked}
 	m.facts[state.Path] = known
 }
 

@@ -19,6 +19,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 )
 
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -64,11 +65,11 @@ func TestRowFollowsTheJournal(t *testing.T) {
 	if got := row(t, m, "key"); got.State != "steady" {
 		t.Errorf("once it has a value: %s", got.State)
 	}
-	entry.Live = &journal.Run{ID: "run-1", Workflow: journal.Rotation, Step: journal.Planned, Waiting: &journal.Waiting{For: "proof"}}
+	entry.Live = &journal.Run{ID: "run-1", Workflow: journal.Rotation, Step: journal.Planned, Waiting: &journal.Waiting{Reason: reason.New(reason.ProofMissing, nil)}}
 	save(told, entry)
-	entry.Live.Waiting.For, entry.Live.Step = "changed by a run that has not saved yet", journal.Staged
-	if got := row(t, m, "key"); got.State != "rotating" || got.Waiting != "proof" || got.Live.Step != journal.Planned {
-		t.Errorf("in a run: %s, waiting for %q at %s", got.State, got.Waiting, got.Live.Step)
+	entry.Live.Waiting.Reason, entry.Live.Step = reason.New(reason.SettleTime, nil), journal.Staged // not saved yet
+	if got := row(t, m, "key"); got.State != "rotating" || !got.Waiting.Is(reason.ProofMissing) || got.Live.Step != journal.Planned {
+		t.Errorf("in a run: %s, waiting because of %+v at %s", got.State, got.Waiting, got.Live.Step)
 	}
 	m.Saw(&stale)
 	if got := row(t, m, "key"); got.State != "rotating" {
@@ -123,7 +124,7 @@ func TestModelIsTheInventory(t *testing.T) {
 	compare("one has a value")
 	save("app/old", "b")
 	compare("one has its history elsewhere")
-	look(orchestrator.State{Path: "app/c", Waiting: "a person", Looked: epoch})
+	look(orchestrator.State{Path: "app/c", Waiting: reason.New(reason.ForeignWrite, nil), Looked: epoch})
 	save("app/c", "strange")
 	compare("one has another's at its path")
 	save("app/c", "strange", "c")
@@ -150,18 +151,18 @@ func TestModelTakesQuestionsWhileItIsTold(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				entry.Secret, entry.Live = name, &journal.Run{ID: authority.RunID(fmt.Sprint(i)), Waiting: &journal.Waiting{For: "x"}}
+				entry.Secret, entry.Live = name, &journal.Run{ID: authority.RunID(fmt.Sprint(i)), Waiting: &journal.Waiting{Reason: reason.New(reason.ForeignWrite, nil)}}
 				if err := told.Save(t.Context(), entry); err != nil {
 					t.Error(err)
 				}
-				entry.Live.Waiting.For = "y"
+				entry.Live.Waiting.Reason = reason.New(reason.SettleTime, nil)
 				m.Looked(orchestrator.State{Path: entry.Path, Looked: epoch})
 			}
 		})
 		all.Go(func() {
 			for range 200 {
 				for row := range m.Rows(epoch, nil) {
-					if row.Live != nil && row.Live.Waiting.For != "x" {
+					if row.Live != nil && !row.Live.Waiting.Reason.Is(reason.ForeignWrite) {
 						t.Error("a row shows what was not saved")
 					}
 				}

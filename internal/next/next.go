@@ -30,8 +30,8 @@ func ShowRun[ID ~string](run ID) string { return quote("custody run show " + str
 // Deliver gives a secret's consumers the version of record again.
 func Deliver(secret string) string { return quote("custody deliver " + secret) }
 
-// Withdraw removes a file that was delivered.
-func Withdraw(file string) string { return quote("custody withdraw " + word(file) + reason) }
+// Withdraw removes a file that was delivered; see Word.
+func Withdraw(file string) string { return quote("custody withdraw " + file + reason) }
 
 // Explain says what a secret waits for.
 func Explain(secret string) string { return quote("custody explain " + secret) }
@@ -58,16 +58,19 @@ func VerifyRecord() string { return quote("custody audit verify") }
 // Grant shows what the estate asks for and is not granted, and asks.
 func Grant() string { return quote("custody grant --current" + reason) }
 
-// Revoke takes a grant back.
-func Revoke[Kind ~string](kind Kind, of, to string) string {
-	return quote(fmt.Sprintf("custody grant revoke %s %s %s%s", string(kind), word(of), word(to), reason))
+// Revoke takes a grant back; see Revoked.
+func Revoke(revoked string) string { return quote("custody grant revoke " + revoked + reason) }
+
+// Revoked are the arguments that name a grant.
+func Revoked[Kind ~string](kind Kind, of, to string) string {
+	return fmt.Sprintf("%s %s %s", string(kind), Word(of), Word(to))
 }
 
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 
-// word is text as a shell takes it for one word.
-func word(text string) string {
+// Word is text as a shell takes it for one word.
+func Word(text string) string {
 	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return text
 	}

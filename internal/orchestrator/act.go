@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -28,16 +29,16 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 	if err != nil {
 		return err
 	}
-	if held != "" {
-		seen.hold(wait{reason: held, until: o.sweepAfter(s.Path, o.Now())})
+	if !held.None() {
+		seen.hold(held, o.sweepAfter(s.Path, o.Now()))
 		return nil
 	}
 	if seen.pinned != seen.declared {
 		if held, err = o.admit(ctx, s); err != nil {
 			return err
 		}
-		if held != "" {
-			seen.hold(wait{reason: held, until: o.sweepAfter(s.Path, o.Now())})
+		if !held.None() {
+			seen.hold(held, o.sweepAfter(s.Path, o.Now()))
 			return nil
 		}
 		seen.pinned = seen.declared
@@ -82,7 +83,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 			o.wakeRelated(s)
 			return nil
 		}
-		seen.Waiting, seen.ByDesign = outlook.Waiting, outlook.ByDesign
+		seen.Waiting = outlook.Waiting
 		if s.Group != nil {
 			return o.tellGroup(ctx, s, seen)
 		}
@@ -111,16 +112,15 @@ func (o *Orchestrator) derive(ctx context.Context, s Secret, seen *State) error 
 	if after.Current != nil && (before.Current == nil || *before.Current != *after.Current) {
 		seen.kept = time.Time{}
 	}
-	if stop == nil {
+	if stop.None() {
 		return o.keep(ctx, s, seen)
 	}
-	held := wait{stop.For, stop.ByDesign, o.sweepAfter(s.Path, o.Now())}
-	seen.hold(held)
+	seen.hold(stop, o.sweepAfter(s.Path, o.Now()))
 	if after.Current == nil {
 		return nil
 	}
 	err = o.keep(ctx, s, seen)
-	seen.Waiting, seen.ByDesign = held.reason, held.byDesign
+	seen.Waiting = stop
 	return err
 }
 
@@ -208,27 +208,27 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		return nil
 	}
 	now := rotation.Situation{Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now()}
-	reason := rotation.Due(now)
-	if s.Upstream != nil && reason == nil && rotation.BetweenWindows(now) {
+	due := rotation.Due(now)
+	if s.Upstream != nil && due == nil && rotation.BetweenWindows(now) {
 		opening := opens(s.Policy.Windows, o.Now())
-		seen.hold(wait{"its maintenance window, which opens " + opening.UTC().Format(time.RFC3339), true, opening})
+		seen.hold(reason.New(reason.MaintenanceWindow, nil).Till(opening), opening)
 	}
 	if s.Group != nil {
-		joined, asked, all, err := o.grouped(ctx, s, entry, requests, reason, seen)
+		joined, asked, all, err := o.grouped(ctx, s, entry, requests, due, seen)
 		if joined || err != nil {
 			return err
 		}
-		reason, requests = asked, all
+		due, requests = asked, all
 	}
-	if reason == nil {
-		if entry.Retry != nil && seen.Waiting == "" {
-			seen.hold(retryOf(s, entry.Retry))
+	if due == nil {
+		if entry.Retry != nil && seen.Waiting.None() {
+			seen.hold(retryOf(s, entry.Retry), time.Time{})
 		}
 		return nil
 	}
-	if s.Stagger != nil && reason.Kind != "first" {
+	if s.Stagger != nil && due.Kind != "first" {
 		if err := o.Rotation.Ready(ctx, s.Subject); err != nil { // nothing outside is waited for under the lock
-			seen.hold(wait{reason: s.Explained(err), until: o.Now().Add(time.Minute)})
+			seen.hold(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), o.Now().Add(time.Minute))
 			return nil
 		}
 		set := o.planningOf(s.Stagger.Set) // until the run is planned: two of a set never both find the way clear
@@ -236,23 +236,23 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 			return err
 		}
 		defer set.Leave()
-		stop, err := o.tooNear(ctx, s)
+		stop, again, err := o.withinStaggerGap(ctx, s)
 		if err != nil {
 			return err
 		}
-		if stop != nil {
-			seen.hold(*stop)
+		if !stop.None() {
+			seen.hold(stop, again)
 			return nil
 		}
 	}
-	why := triggerOf(s, *reason, requests)
+	why := triggerOf(s, *due, requests)
 	if s.Group != nil {
 		carry(&why, entry)
 	}
 	timed := why.Kind == trigger.Time && s.Upstream != nil // without one no run begins
 	if timed {
-		if stop := o.holdTimed(jumped); stop != nil {
-			seen.hold(*stop)
+		if stop, again := o.holdTimed(jumped); !stop.None() {
+			seen.hold(stop, again)
 			return nil
 		}
 	}
@@ -265,8 +265,11 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	}
 	switch {
 	case none:
-		late := errors.Is(err, rotation.ErrNotNow) && o.Now().Before(entry.QuietUntil) // nothing but time is needed
-		seen.hold(wait{s.Explained(err), late, o.soon(entry.QuietUntil)})
+		why := s.reasonOf(err)
+		if why.Is(reason.LookFailed) {
+			why = reason.New(reason.RunNotPlanned, nil).Because(why.Cause)
+		}
+		seen.hold(why, o.soon(entry.QuietUntil))
 		return nil
 	case err == nil && s.Group != nil:
 		o.wakeGroup(s) // its members join
@@ -274,8 +277,8 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 	return err
 }
 
-func triggerOf(s Secret, reason rotation.Reason, requests []trigger.Request) journal.Trigger {
-	why := journal.Trigger{Kind: reason.Kind, By: "policy " + s.Policy.Name, Reason: reason.Text}
+func triggerOf(s Secret, due rotation.Reason, requests []trigger.Request) journal.Trigger {
+	why := journal.Trigger{Kind: due.Kind, By: "policy " + s.Policy.Name, Reason: due.Text}
 	for _, request := range requests {
 		why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
 		why.Requests = append(why.Requests, request.ID)
@@ -290,10 +293,10 @@ func (o *Orchestrator) soon(at time.Time) time.Time {
 	return at.Add(time.Millisecond)
 }
 
-// holdTimed says why the clock alone may start nothing now, or counts one start.
-func (o *Orchestrator) holdTimed(jumped string) *wait {
+// holdTimed says why the clock alone may start nothing now, and when it may, or counts one start.
+func (o *Orchestrator) holdTimed(jumped string) (why reason.Reason, again time.Time) {
 	if jumped != "" {
-		return &wait{reason: jumped + "; timed rotation is held until " + next.ConfirmClock()}
+		return reason.New(reason.ClockJumped, nil).Because(jumped), again
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -306,11 +309,11 @@ func (o *Orchestrator) holdTimed(jumped string) *wait {
 	}
 	o.timed = recent
 	if len(recent) >= o.MaxTimedPerHour {
-		reason := fmt.Sprintf("%d timed runs began within the last hour, the most that is allowed", len(recent))
-		return &wait{reason, true, slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)}
+		again = slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)
+		return reason.New(reason.TimedRunsCapped, reason.Args{"count": strconv.Itoa(len(recent))}).Till(again), again
 	}
 	o.timed = append(o.timed, now)
-	return nil
+	return why, again
 }
 
 // uncount takes the newest count of a timed start back.
@@ -330,15 +333,15 @@ func ids(requests []trigger.Request) []string {
 	return ids
 }
 
-func retryOf(s Secret, retry *journal.Retry) wait {
-	if retry.Held {
-		then := next.Rotate(s.Subject.Secret)
-		if s.Escrow != nil { // it may need itself to be rotated
-			then += ", or where its upstream refuses it, set a value there by hand and " + next.Supply(s.Subject.Secret)
-		}
-		return wait{reason: fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then %s", retry.Attempts, retry.Reason, then)}
+func retryOf(s Secret, retry *journal.Retry) reason.Reason {
+	if !retry.Held {
+		return reason.New(reason.RetryLater, nil).Because(retry.Reason).Till(retry.NotBefore)
 	}
-	return wait{reason: fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason), byDesign: true}
+	why := reason.New(reason.RetryHeld, reason.Args{"attempts": strconv.Itoa(retry.Attempts), "rotate": s.Subject.Secret}).Because(retry.Reason)
+	if s.Escrow != nil { // it may need itself to be rotated
+		why = why.With(reason.Args{"supply": s.Subject.Secret})
+	}
+	return why
 }
 
 // keep has every consumer hold the version of record and be told so, and names what was found to differ. What fails is
@@ -369,17 +372,16 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		if finishes(s, entry.Live) { // another engine is at it
 			seen.Again = now.Add(time.Minute)
 		} else {
-			seen.hold(wait{reason: fmt.Sprintf("a person: run %s, a %s, is not over, and the estate no longer declares what would finish it; declare that again",
-				entry.Live.ID, entry.Live.Workflow)})
+			seen.hold(reason.New(reason.RunUnfinished, reason.Args{"run": string(entry.Live.ID), "workflow": string(entry.Live.Workflow)}), time.Time{})
 		}
 	case lost && entry.Current != nil && entry.RecoveryNow() == nil:
-		seen.hold(wait{reason: gone(entry)})
+		seen.hold(gone(entry), time.Time{})
 	case !lost && (entry.Current == nil || *entry.Current != held.ID):
-		return errors.New(foreign(s))
+		return &reason.Error{Reason: foreign(s)}
 	}
 	recovery := entry.RecoveryNow()
-	if recovery != nil && seen.Waiting == "" {
-		seen.hold(wait{reason: recovery.Waits(), byDesign: recovery.Next == ""})
+	if recovery != nil && seen.Waiting.None() {
+		seen.hold(recovery.Reason, time.Time{})
 	}
 	if entry.Live != nil || lost || recovery != nil {
 		seen.Again = o.again(ctx, s, seen)
@@ -387,7 +389,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	}
 	steady := !seen.kept.IsZero() // consumers held this version when they were last looked at
 	if steady || seen.failures == 0 {
-		seen.Drift = "" // else it is what the look that failed found
+		seen.Drift = reason.Reason{} // else it is what the look that failed found
 	}
 	rank := outward.First
 	if s.Derived != nil && !steady { // the run of an input may wait for it
@@ -401,7 +403,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 			continue
 		}
 		if _, derived := consumer.Consumer.(*derivation.Dependent); err == nil && steady && !derived { // what is computed has its own looks
-			seen.Drift = consumer.Name() + " differed from the record and was given it again" + suffix(proof.Missing)
+			seen.Drift = reason.New(reason.ConsumerDrifted, reason.Args{"consumer": consumer.Name()}).Because(proof.Missing)
 			drifted[consumer.Name()] = fmt.Sprintf("it held %s where %s was delivered%s", holds(proof.Version), held.ID, suffix(proof.Missing))
 			if seen.drifted[consumer.Name()] != drifted[consumer.Name()] { // somebody who does it again and again is recorded once
 				seen.owed = append(seen.owed, audit.Event{
@@ -424,7 +426,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	}
 	if len(faults) > 0 {
 		seen.kept = time.Time{}
-		return fmt.Errorf("delivering %s: %s", s.Secret, strings.Join(faults, "; "))
+		return &reason.Error{Doing: "delivering " + s.Secret, Reason: reason.New(reason.DeliveryFailed, nil).Because(strings.Join(faults, "; "))}
 	}
 	if unchecked != nil {
 		return unchecked
@@ -435,13 +437,13 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 }
 
 // gone says that the value on record is not there.
-func gone(entry *journal.Entry) string {
-	return fmt.Sprintf("a person: version %s is on record but its value is gone; put the newest copy of the state folder back", entry.Current)
+func gone(entry *journal.Entry) reason.Reason {
+	return reason.New(reason.ValueGone, reason.Args{"version": entry.Current.String()})
 }
 
 // foreign says that the value that is there is not the one on record.
-func foreign(s Secret) string {
-	return fmt.Sprintf("the value at %s is not the one on record: somebody else wrote it; it is not delivered", s.Path)
+func foreign(s Secret) reason.Reason {
+	return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)})
 }
 
 // settleOwed puts on record what is not there yet. What fails is owed until the next look.

@@ -240,8 +240,8 @@ func TestDeafConsumerStopsNobody(t *testing.T) {
 				if id, v := r.consumers[1].Held(); id.Number != 1 || v.Equal(other) {
 					t.Error("the other secret's consumer was left with what somebody else wrote")
 				}
-				if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting, "an earlier call to it was given up and has not ended") {
-					t.Errorf("the secret waits for %q", waiting)
+				if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting.Cause, "an earlier call to it was given up and has not ended") {
+					t.Errorf("the secret waits because of %+v", waiting)
 				}
 				if calls := deaf.calls.Load(); calls != 1 {
 					t.Errorf("%d calls were made while the first went on", calls)
@@ -249,8 +249,8 @@ func TestDeafConsumerStopsNobody(t *testing.T) {
 				deaf.stuck.Store(false)
 				close(deaf.release)
 				r.pass(process, time.Hour)
-				if waiting := process.States()[r.secrets[0].Path].Waiting; waiting != "" {
-					t.Errorf("once the consumer answers, the secret waits for %q", waiting)
+				if waiting := process.States()[r.secrets[0].Path].Waiting; !waiting.None() {
+					t.Errorf("once the consumer answers, the secret waits because of %+v", waiting)
 				}
 			})
 		})

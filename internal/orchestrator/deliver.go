@@ -10,6 +10,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -68,9 +69,9 @@ func (o *Orchestrator) deliverable(ctx context.Context, s Secret) (authority.Ver
 	recovery := entry.RecoveryNow()
 	switch {
 	case recovery != nil && !promoted:
-		return held, fmt.Errorf("delivering %s, which waits for %s: %w", s.Subject.Secret, recovery.Waits(), rotation.ErrNotAllowed)
+		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: recovery.Reason, Class: rotation.ErrNotAllowed}
 	case !promoted && (entry.Current == nil || *entry.Current != held.ID):
-		return held, fmt.Errorf("delivering %s: the value at %s is not the one on record: somebody else wrote it: %w", s.Subject.Secret, s.Path, rotation.ErrNotAllowed)
+		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: foreign(s), Class: rotation.ErrNotAllowed}
 	}
 	return held, nil
 }

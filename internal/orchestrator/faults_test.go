@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -90,8 +90,8 @@ func TestRunsThatNeverBeganAreNotCounted(t *testing.T) {
 		r.pass(process, 70*time.Minute)
 		r.wantVersions(1, 1, 2)
 		state := process.States()[r.secrets[0].Path]
-		if !strings.Contains(state.Waiting, "nothing can make a successor") || state.ByDesign {
-			t.Errorf("the secret without an upstream waits for %q, by design: %t", state.Waiting, state.ByDesign)
+		if !state.Waiting.Is(reason.NoSuccessor) {
+			t.Errorf("the secret without an upstream waits because of %+v", state.Waiting)
 		}
 	})
 }
@@ -106,8 +106,8 @@ func TestCapIsThatOfTheEstate(t *testing.T) {
 		process.CapTimed(3)
 		r.pass(process, 15*time.Minute)
 		last := r.wantSecond(3)
-		if state := process.States()[r.secrets[last[0]].Path]; !strings.Contains(state.Waiting, "the most that is allowed") || !state.ByDesign {
-			t.Errorf("the last secret waits for %q, by design: %t", state.Waiting, state.ByDesign)
+		if state := process.States()[r.secrets[last[0]].Path]; !state.Waiting.Is(reason.TimedRunsCapped) {
+			t.Errorf("the last secret waits because of %+v", state.Waiting)
 		}
 	})
 }
@@ -187,8 +187,8 @@ func TestRunWithoutADeclarationIsShown(t *testing.T) {
 			t.Errorf("three looks took %s", took)
 		}
 		state := process.States()[r.secrets[0].Path]
-		if !strings.Contains(state.Waiting, "a person: run run-old, a handover") || state.ByDesign {
-			t.Errorf("the secret waits for %q, by design: %t", state.Waiting, state.ByDesign)
+		if !state.Waiting.Is(reason.RunUnfinished) || state.Waiting.Args["run"] != "run-old" {
+			t.Errorf("the secret waits because of %+v", state.Waiting)
 		}
 	})
 }
@@ -327,11 +327,11 @@ func TestAnotherRunIsNeitherAbortedNorForced(t *testing.T) {
 func TestWaitsByDesign(t *testing.T) {
 	estate(t, 2, func(r *rig) {
 		r.pass(r.start(), time.Minute)
-		byDesign := func(process *orchestrator.Orchestrator, i int, part string, want bool) {
+		byDesign := func(process *orchestrator.Orchestrator, i int, code reason.Code, want bool) {
 			t.Helper()
 			state := process.States()[r.secrets[i].Path]
-			if !strings.Contains(state.Waiting, part) || state.ByDesign != want {
-				t.Errorf("%s waits for %q, by design: %t", r.secrets[i].Subject.Secret, state.Waiting, state.ByDesign)
+			if !state.Waiting.Is(code) || state.Waiting.ByDesign() != want {
+				t.Errorf("%s waits because of %+v", r.secrets[i].Subject.Secret, state.Waiting)
 			}
 		}
 		retry := func(retry journal.Retry) {
@@ -344,11 +344,11 @@ func TestWaitsByDesign(t *testing.T) {
 		retry(journal.Retry{Attempts: 2, NotBefore: time.Now().Add(time.Hour), Reason: "refused"})
 		process := r.start()
 		r.pass(process, time.Minute)
-		byDesign(process, 0, "the next attempt at", true)
+		byDesign(process, 0, reason.RetryLater, true)
 		retry(journal.Retry{Attempts: 5, Reason: "refused", Held: true})
 		process = r.start()
 		r.pass(process, time.Minute)
-		byDesign(process, 0, "5 attempts failed", false)
+		byDesign(process, 0, reason.RetryHeld, false)
 
 		for i := range r.secrets {
 			r.secrets[i].Stagger = &orchestrator.Stagger{Set: "apart", Gap: time.Hour}
@@ -361,7 +361,7 @@ func TestWaitsByDesign(t *testing.T) {
 		r.ask(1, "b")
 		process = r.start()
 		r.pass(process, time.Minute)
-		byDesign(process, 1, "since s0 of the same stagger set apart was rotated", true)
+		byDesign(process, 1, reason.StaggerGap, true)
 	})
 }
 
@@ -374,8 +374,8 @@ func TestGroupWhoseLeaderIsSuspendedIsShown(t *testing.T) {
 		process := r.start()
 		r.pass(process, 25*time.Hour)
 		state := process.States()[r.secrets[1].Path]
-		if !strings.Contains(state.Waiting, "its group pair to begin") || state.ByDesign {
-			t.Errorf("the member waits for %q, by design: %t", state.Waiting, state.ByDesign)
+		if !state.Waiting.Is(reason.GroupLeaderHeld) {
+			t.Errorf("the member waits because of %+v", state.Waiting)
 		}
 	})
 }

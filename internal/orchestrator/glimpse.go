@@ -5,11 +5,12 @@ package orchestrator
 import (
 	"context"
 	"errors"
-	"fmt"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/reason"
 )
 
 // Glimpse says what a secret waits for that this process has not looked at yet, for answers without a server: nothing that a
@@ -18,8 +19,8 @@ import (
 func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	seen := State{Secret: s.Secret, Path: s.Path}
 	held, err := o.Held(ctx, s)
-	if err != nil || held != "" {
-		seen.hold(wait{reason: held})
+	if err != nil || !held.None() {
+		seen.hold(held, time.Time{})
 		return seen, err
 	}
 	entry, err := o.Journal.Load(ctx, s.Path)
@@ -30,21 +31,21 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 		return seen, err
 	}
 	if recovery := entry.RecoveryNow(); recovery != nil {
-		seen.hold(wait{reason: recovery.Waits(), byDesign: recovery.Next == ""})
+		seen.hold(recovery.Reason, time.Time{})
 		return seen, nil
 	}
 	value, err := o.Values.Read(ctx, s.Path)
 	switch {
 	case errors.Is(err, authority.ErrNotFound):
-		seen.hold(wait{reason: gone(entry)})
+		seen.hold(gone(entry), time.Time{})
 	case err != nil:
-		seen.hold(wait{reason: "its value to be readable: " + err.Error()})
+		seen.hold(reason.New(reason.ValueUnreadable, nil).Because(err.Error()), time.Time{})
 	case value.ID != *entry.Current:
-		seen.hold(wait{reason: foreign(s)})
+		seen.hold(foreign(s), time.Time{})
 	default:
-		seen.hold(o.undelivered(ctx, s, value))
-		if seen.Waiting == "" && entry.Retry != nil {
-			seen.hold(retryOf(s, entry.Retry))
+		seen.hold(o.undelivered(ctx, s, value), time.Time{})
+		if seen.Waiting.None() && entry.Retry != nil {
+			seen.hold(retryOf(s, entry.Retry), time.Time{})
 		}
 	}
 	return seen, nil
@@ -52,7 +53,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 
 // undelivered names the first consumer that does not hold the version of record. Those that only a process could answer for
 // are left out: a look asks them.
-func (o *Orchestrator) undelivered(ctx context.Context, s Secret, value authority.Versioned) wait {
+func (o *Orchestrator) undelivered(ctx context.Context, s Secret, value authority.Versioned) reason.Reason {
 	for _, consumer := range s.Consumers {
 		holder, can := consumer.Consumer.(materialize.Holder)
 		if !can {
@@ -61,11 +62,11 @@ func (o *Orchestrator) undelivered(ctx context.Context, s Secret, value authorit
 		proof, err := o.Rotation.Holds(ctx, s.Subject, consumer, holder, value)
 		switch {
 		case err != nil:
-			return wait{reason: fmt.Sprintf("delivery: %s cannot be given the version of record: %s", consumer.Name(), s.Explained(err))}
+			return reason.New(reason.ConsumerUndeliverable, reason.Args{"consumer": consumer.Name()}).Because(s.Explained(err))
 		case proof.Version == value.ID && proof.Level >= materialize.Delivered:
 			continue
 		}
-		return wait{reason: fmt.Sprintf("delivery: %s does not hold the version of record%s; `custody serve` delivers it", consumer.Name(), suffix(proof.Missing))}
+		return reason.New(reason.ConsumerBehind, reason.Args{"consumer": consumer.Name()}).Because(proof.Missing)
 	}
-	return wait{}
+	return reason.Reason{}
 }

@@ -3,7 +3,6 @@
 package orchestrator
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,8 +10,8 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -56,10 +55,10 @@ func (o *Orchestrator) compare(ctx context.Context, written *journal.Entry) erro
 			return fmt.Errorf("looking for the history of %s: %w", written.Path, journal.ErrBehind)
 		}
 		misplaced := journal.Misplaced(append(entries, unfinished...), declared)
-		moved := map[authority.Path]string{}
+		moved := map[authority.Path]reason.Reason{}
 		for _, entry := range append(entries, unfinished...) {
-			if reason := strange(entry, secrets[entry.Path]); reason != "" {
-				moved[entry.Path] = reason
+			if why := strange(entry, secrets[entry.Path]); !why.None() {
+				moved[entry.Path] = why
 			}
 		}
 		o.mu.Lock()
@@ -88,7 +87,7 @@ func (o *Orchestrator) compare(ctx context.Context, written *journal.Entry) erro
 // confirm finds out whether a secret without a history, which is about to begin one, has none for certain, and returns why it
 // must not: a standby that lags knows of no history yet. So it writes first, and believes only a listing that shows what it
 // wrote. It costs one read, and for each Use that declares a secret without a history one write and one listing of the journal.
-func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held string, err error) {
+func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held reason.Reason, err error) {
 	o.mu.Lock()
 	use, confirmed := o.uses, o.confirmed == o.uses
 	written := o.written
@@ -98,20 +97,20 @@ func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held string, err 
 	o.mu.Unlock()
 	entry, err := o.Journal.Load(ctx, s.Path)
 	if err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	if entry.Begun() {
 		declared := journal.Declared{Name: s.Subject.Secret, Former: s.Former, Path: s.Path}
 		return journal.Misplaced([]*journal.Entry{entry}, []journal.Declared{declared})[s.Path], nil
 	}
 	if confirmed {
-		return "", nil
+		return reason.Reason{}, nil
 	}
 	if written, err = o.mark(ctx, use, written, entry); err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	if err := o.compare(ctx, written); err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -136,25 +135,24 @@ func (o *Orchestrator) mark(ctx context.Context, use int, written, entry *journa
 }
 
 // admit has the journal say whom s is known to before anything is done with it, and returns why nothing must be.
-func (o *Orchestrator) admit(ctx context.Context, s Secret) (held string, err error) {
+func (o *Orchestrator) admit(ctx context.Context, s Secret) (held reason.Reason, err error) {
 	if err := o.pin(ctx, s); err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	return o.confirm(ctx, s)
 }
 
 // strange says why s must not be acted on: its history names another upstream, and nobody granted that its values go to
-// the declared one. "" when it may be. It completes "SECRET waits for".
-func strange(entry *journal.Entry, s Secret) string {
+// the declared one. None when it may be.
+func strange(entry *journal.Entry, s Secret) reason.Reason {
 	if s.Allowed || !entry.Strange(s.SentTo) {
-		return ""
+		return reason.Reason{}
 	}
-	known, back := "its value is known to no upstream", fmt.Sprintf("take `upstreamRef: %s` out again", s.SentTo)
+	known, back := "no upstream", fmt.Sprintf("take `upstreamRef: %s` out again", s.SentTo)
 	if *entry.Upstream != "" {
-		known, back = fmt.Sprintf("its value is known to upstream %s alone", *entry.Upstream), fmt.Sprintf("write `upstreamRef: %s` again", *entry.Upstream)
+		known, back = fmt.Sprintf("upstream %s alone", *entry.Upstream), fmt.Sprintf("write `upstreamRef: %s` again", *entry.Upstream)
 	}
-	return fmt.Sprintf("a grant: %s, and its document says upstreamRef: %s. Nothing is sent there until then. "+
-		"If that upstream may have it: %s shows it and asks. If not, %s", known, s.SentTo, next.Grant(), back)
+	return reason.New(reason.UpstreamNotGranted, reason.Args{"upstream": s.SentTo, "known": known, "back": back})
 }
 
 // Strangers are the secrets that wait because their histories name another upstream, by path.
@@ -178,8 +176,8 @@ func (o *Orchestrator) pin(ctx context.Context, s Secret) error {
 	if err != nil {
 		return err
 	}
-	if reason := strange(entry, s); reason != "" {
-		return fmt.Errorf("acting on %s, which waits for %s: %w", s.Subject.Secret, reason, rotation.ErrNotAllowed)
+	if why := strange(entry, s); !why.None() {
+		return &reason.Error{Doing: "acting on " + s.Subject.Secret, Reason: why, Class: rotation.ErrNotAllowed}
 	}
 	sent, placed := entry.Pin(s.SentTo), entry.PinPlaces(s.Places)
 	if !sent && !placed {
@@ -191,25 +189,25 @@ func (o *Orchestrator) pin(ctx context.Context, s Secret) error {
 	return o.Journal.Save(ctx, entry)
 }
 
-// Misplaced says how the name and the path of s are not those of one history, "" when they are. See journal.Misplaced.
-func (o *Orchestrator) Misplaced(ctx context.Context, s Secret) (string, error) {
+// Misplaced says how the name and the path of s are not those of one history, none when they are. See journal.Misplaced.
+func (o *Orchestrator) Misplaced(ctx context.Context, s Secret) (reason.Reason, error) {
 	if err := o.place(ctx); err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.misplaced[s.Path], nil
 }
 
-// Held says why s must not be acted on: it is misplaced or broken, or a secret is that it uses. "" when it may be.
-func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
+// Held says why s must not be acted on: it is misplaced or broken, or a secret is that it uses. None when it may be.
+func (o *Orchestrator) Held(ctx context.Context, s Secret) (reason.Reason, error) {
 	if err := o.place(ctx); err != nil {
-		return "", err
+		return reason.Reason{}, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if reason := cmp.Or(o.misplaced[s.Path], s.Broken, o.secrets[s.Path].Broken, o.moved[s.Path]); reason != "" { // s may be of the estate before
-		return reason, nil
+	if why := o.misplaced[s.Path].Or(s.Broken).Or(o.secrets[s.Path].Broken).Or(o.moved[s.Path]); !why.None() { // s may be of the estate before
+		return why, nil
 	}
 	uses := s.Reads
 	if s.Group != nil {
@@ -218,11 +216,11 @@ func (o *Orchestrator) Held(ctx context.Context, s Secret) (string, error) {
 		}
 	}
 	for _, path := range uses {
-		if reason := cmp.Or(o.misplaced[path], o.secrets[path].Broken, o.moved[path]); reason != "" {
-			return fmt.Sprintf("%s, which it needs and which waits for %s", o.secrets[path].Subject.Secret, reason), nil
+		if why := o.misplaced[path].Or(o.secrets[path].Broken).Or(o.moved[path]); !why.None() {
+			return reason.New(reason.NeededSecretHeld, reason.Args{"secret": o.secrets[path].Subject.Secret}).Because(why.Text()), nil
 		}
 	}
-	return "", nil
+	return reason.Reason{}, nil
 }
 
 // acting reports whether somebody looks at the secret at path now. The caller holds the lock.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -31,7 +31,7 @@ func (s sealed) Value(context.Context, string) (secret.Value, error) { return s.
 
 // wantMisplaced wants the secrets to wait for a person, their values and consumers to stay as they are, and what can be asked
 // about them to be refused. It lets 30 days pass, by which each would have been rotated many times.
-func (r *rig) wantMisplaced(process *orchestrator.Orchestrator, says string, held ...int) {
+func (r *rig) wantMisplaced(process *orchestrator.Orchestrator, code reason.Code, held ...int) {
 	r.t.Helper()
 	type seen struct {
 		id      authority.VersionID
@@ -56,8 +56,8 @@ func (r *rig) wantMisplaced(process *orchestrator.Orchestrator, says string, hel
 	for _, i := range held {
 		s := r.secrets[i]
 		state := process.States()[s.Path]
-		if !strings.Contains(state.Waiting, says) || state.ByDesign {
-			r.t.Errorf("%s waits for %q, want %q", s.Subject.Secret, state.Waiting, says)
+		if !state.Waiting.Is(code) {
+			r.t.Errorf("%s waits because of %+v, want %s", s.Subject.Secret, state.Waiting, code)
 		}
 		if after := look()[i]; after != before[i] {
 			r.t.Errorf("the consumer of %s was given something: %v, before %v", s.Subject.Secret, after, before[i])
@@ -106,13 +106,13 @@ func TestAPathEditBringsNoGitValueBack(t *testing.T) {
 			} else {
 				process.Use(r.secrets)
 			}
-			r.wantMisplaced(process, "Write `path: app/s0` again", 0)
+			r.wantMisplaced(process, reason.HistoryElsewhere, 0)
 			declare("app/s0")
 			process.Use(r.secrets)
 			r.pass(process, time.Minute)
 			r.wantVersions(3)
-			if waits := process.States()["app/s0"].Waiting; waits != "" {
-				t.Errorf("with its path again it waits for %q", waits)
+			if waits := process.States()["app/s0"].Waiting; !waits.None() {
+				t.Errorf("with its path again it waits because of %+v", waits)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestSwappedPathsSwapNoValues(t *testing.T) {
 		r.pass(process, time.Hour)
 		r.secrets[0].Path, r.secrets[1].Path = r.secrets[1].Path, r.secrets[0].Path
 		process.Use(r.secrets)
-		r.wantMisplaced(process, "again", 0, 1)
+		r.wantMisplaced(process, reason.HistorySwapped, 0, 1)
 	})
 }
 
@@ -140,10 +140,10 @@ func (l lagging) Keys(ctx context.Context, prefix string) iter.Seq2[string, erro
 func TestALaggingListingDecidesNothing(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit func(a, b *orchestrator.Secret)
-		says string
+		want reason.Code
 	}{
-		"path edited":   {func(a, _ *orchestrator.Secret) { a.Path = "app/moved" }, "Write `path: app/s0` again"},
-		"paths swapped": {func(a, b *orchestrator.Secret) { a.Path, b.Path = b.Path, a.Path }, "which holds those of s1"},
+		"path edited":   {func(a, _ *orchestrator.Secret) { a.Path = "app/moved" }, reason.HistoryElsewhere},
+		"paths swapped": {func(a, b *orchestrator.Secret) { a.Path, b.Path = b.Path, a.Path }, reason.HistorySwapped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			estate(t, 2, func(r *rig) {
@@ -161,7 +161,7 @@ func TestALaggingListingDecidesNothing(t *testing.T) {
 				}
 				r.secrets = slices.Clone(r.secrets)
 				test.edit(&r.secrets[0], &r.secrets[1])
-				r.wantMisplaced(r.start(), test.says, 0)
+				r.wantMisplaced(r.start(), test.want, 0)
 			})
 		})
 	}
@@ -216,8 +216,8 @@ func TestWhatReadsAMovedSecretIsHeld(t *testing.T) {
 		r.secrets[2].Reads = []authority.Path{"app/moved"}
 		r.secrets[0].Path = "app/moved"
 		process.Use(r.secrets)
-		r.wantMisplaced(process, "s0, which it needs", 2)
-		r.wantMisplaced(process, "Write `path: app/s0` again", 0)
+		r.wantMisplaced(process, reason.NeededSecretHeld, 2)
+		r.wantMisplaced(process, reason.HistoryElsewhere, 0)
 		if held, err := r.store.Read(r.t.Context(), "app/s1"); err != nil || held.ID.Number < 2 {
 			t.Errorf("a secret that has nothing to do with it stands at version %d (%v)", held.ID.Number, err)
 		}
@@ -239,7 +239,7 @@ func TestARenameKeepsItsHistory(t *testing.T) {
 		r.wantVersions(3)
 		r.secrets[0].Subject.Secret = "other"
 		process.Use(r.secrets)
-		r.wantMisplaced(process, "list renamed under formerNames", 0)
+		r.wantMisplaced(process, reason.HistoryOfAnother, 0)
 	})
 }
 
@@ -261,7 +261,7 @@ func (c *counted) Verify(ctx context.Context, v secret.Value) (upstream.Verdict,
 
 // Whoever gave somebody else's secret the upstream of another one in use had its value sent there.
 func TestAnUpstreamEditSendsNoValue(t *testing.T) {
-	for name, c := range map[string]struct{ before, says string }{
+	for name, c := range map[string]struct{ before, back string }{
 		"another upstream": {"ours", "write `upstreamRef: ours` again"},
 		"none before":      {"", "take `upstreamRef: theirs` out again"},
 	} {
@@ -275,7 +275,10 @@ func TestAnUpstreamEditSendsNoValue(t *testing.T) {
 				r.secrets[0].SentTo, r.secrets[0].Upstream = "theirs", theirs
 				for range 2 { // and after a start
 					process.Use(r.secrets)
-					r.wantMisplaced(process, c.says, 0)
+					r.wantMisplaced(process, reason.UpstreamNotGranted, 0)
+					if back := process.States()["app/s0"].Waiting.Args["back"]; back != c.back {
+						t.Errorf("it says %q, want %q", back, c.back)
+					}
 					process = r.start()
 				}
 				if got := theirs.calls.Load(); got != 0 {
@@ -284,8 +287,8 @@ func TestAnUpstreamEditSendsNoValue(t *testing.T) {
 				r.secrets[0].SentTo, r.secrets[0].Upstream = c.before, ours
 				process.Use(r.secrets)
 				r.pass(process, 2*day)
-				if waits := process.States()["app/s0"].Waiting; waits != "" {
-					t.Errorf("as it was before it waits for %q", waits)
+				if waits := process.States()["app/s0"].Waiting; !waits.None() {
+					t.Errorf("as it was before it waits because of %+v", waits)
 				}
 			})
 		})
@@ -299,7 +302,7 @@ func TestAGrantedUpstreamIsTaken(t *testing.T) {
 		r.pass(process, time.Hour)
 		r.secrets[0].SentTo = "new"
 		process.Use(r.secrets)
-		r.wantMisplaced(process, "upstreamRef: new", 0)
+		r.wantMisplaced(process, reason.UpstreamNotGranted, 0)
 		r.secrets[0].Allowed = true
 		process.Use(r.secrets)
 		r.pass(process, 2*day)
@@ -332,12 +335,12 @@ func TestAnUpstreamEditDuringTheFirstRunIsSeen(t *testing.T) {
 		if _, err := process.Begin(r.t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if waits, err := process.Held(r.t.Context(), r.secrets[0]); err != nil || !strings.Contains(waits, "known to upstream ours alone") {
-			t.Errorf("while the look goes on it waits for %q (%v)", waits, err)
+		if waits, err := process.Held(r.t.Context(), r.secrets[0]); err != nil || !waits.Is(reason.UpstreamNotGranted) || waits.Args["known"] != "upstream ours alone" {
+			t.Errorf("while the look goes on it waits because of %+v (%v)", waits, err)
 		}
 		close(gate)
 		process.Wait()
-		r.wantMisplaced(process, "write `upstreamRef: ours` again", 0)
+		r.wantMisplaced(process, reason.UpstreamNotGranted, 0)
 	})
 }
 
@@ -381,7 +384,7 @@ func TestWhatIsRevokedIsGivenNothingMore(t *testing.T) {
 				process := r.start()
 				account.revoke = func() {
 					held := slices.Clone(r.secrets)
-					held[0].Upstream, held[0].Broken = nil, "a grant"
+					held[0].Upstream, held[0].Broken = nil, reason.New(reason.GrantMissing, nil)
 					process.Use(held)
 				}
 				r.pass(process, time.Hour)
@@ -391,8 +394,8 @@ func TestWhatIsRevokedIsGivenNothingMore(t *testing.T) {
 				if id, _ := r.consumers[0].Held(); id != (authority.VersionID{}) {
 					t.Errorf("the consumer was given %v", id)
 				}
-				if waits := process.States()["app/s0"].Waiting; waits != "a grant" {
-					t.Errorf("it waits for %q", waits)
+				if waits := process.States()["app/s0"].Waiting; !waits.Is(reason.GrantMissing) {
+					t.Errorf("it waits because of %+v", waits)
 				}
 				process.Use(r.secrets)
 				r.pass(process, time.Hour)

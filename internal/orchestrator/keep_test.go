@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize/file"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 )
@@ -60,8 +61,8 @@ func TestReloadThatFailedIsDoneLater(t *testing.T) {
 					r.secrets[0].Consumers = append(r.secrets[0].Consumers, rotation.Consumer{Consumer: added, Needs: added.Highest()})
 					process.Use(r.secrets)
 					r.pass(process, 10*time.Minute)
-					if got := process.States()[r.secrets[0].Path]; !strings.Contains(got.Waiting, "late: ") || !strings.Contains(got.Waiting, "no such process") {
-						t.Errorf("the secret waits for %q, want the consumer and its fault", got.Waiting)
+					if got := process.States()[r.secrets[0].Path]; !got.Waiting.Is(reason.DeliveryFailed) || !strings.Contains(got.Waiting.Cause, "late: ") || !strings.Contains(got.Waiting.Cause, "no such process") {
+						t.Errorf("the secret waits because of %+v, want the consumer and its fault", got.Waiting)
 					}
 					if reader.tried < 5 || reader.tried > 12 {
 						t.Errorf("%d reloads were tried in ten minutes, want a few, ever further apart", reader.tried)
@@ -71,8 +72,8 @@ func TestReloadThatFailedIsDoneLater(t *testing.T) {
 					}
 					r.pass(process, 5*time.Minute)
 					held, _ := r.store.Read(t.Context(), r.secrets[0].Path)
-					if reader.runs != held.ID || process.States()[r.secrets[0].Path].Waiting != "" {
-						t.Errorf("the process runs on %q, the secret waits for %q", reader.runs, process.States()[r.secrets[0].Path].Waiting)
+					if reader.runs != held.ID || !process.States()[r.secrets[0].Path].Waiting.None() {
+						t.Errorf("the process runs on %q, the secret waits because of %+v", reader.runs, process.States()[r.secrets[0].Path].Waiting)
 					}
 					tried := reader.tried
 					if r.pass(process, time.Hour); reader.tried != tried {
@@ -95,7 +96,7 @@ func TestDriftIsToldWhileItIsPutRight(t *testing.T) {
 		}
 		state := func() (drift, waiting string) {
 			s := process.States()[r.secrets[0].Path]
-			return s.Drift, s.Waiting
+			return s.Drift.Text(), s.Waiting.Text()
 		}
 		r.consumers[0].Tamper(other)
 		r.consumers[0].FailReloads(true)

@@ -25,6 +25,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -44,8 +45,8 @@ type Secret struct {
 	Stagger *Stagger
 	// Elsewhere: another platform or environment rotates it; here it is only delivered.
 	Elsewhere bool
-	// Broken says why this machine cannot act on it, "" when it can. It completes "SECRET waits for".
-	Broken string
+	// Broken says why this machine cannot act on it, none when it can.
+	Broken reason.Reason
 	// Former are the names it had before.
 	Former []string
 	// SentTo is the name of the upstream that its values are sent to, "" for none. Allowed: a grant says that they may be,
@@ -127,12 +128,10 @@ type Config struct {
 type State struct {
 	Secret string         `json:"secret"`
 	Path   authority.Path `json:"path"`
-	// Waiting says what the secret waits for, "" when nothing.
-	Waiting string `json:"waiting,omitempty"`
-	// ByDesign: nobody has to look at what it waits for; see journal.Waiting.
-	ByDesign bool `json:"byDesign,omitempty"`
-	// Drift says which consumer was found to have left the version that it held, "" when none. It was given it again.
-	Drift string `json:"drift,omitempty"`
+	// Waiting says why the secret waits, none when it does not.
+	Waiting reason.Reason `json:"waiting,omitzero"`
+	// Drift says which consumer was found to have left the version that it held, none when none did. It was given it again.
+	Drift reason.Reason `json:"drift,omitzero"`
 	// Looked is when it was last looked at, Again when it will be.
 	Looked time.Time `json:"looked,omitzero"`
 	Again  time.Time `json:"again,omitzero"`
@@ -155,14 +154,21 @@ type State struct {
 	pinned     int               // the declaration whose upstream the journal is known to name
 }
 
-// wait is what a secret waits for: in words, whether nobody has to look at that, and until when, if it is known.
-type wait struct {
-	reason   string
-	byDesign bool
-	until    time.Time
-}
+// hold notes why the secret waits, and when it is looked at again; zero leaves that to what holds it.
+func (s *State) hold(why reason.Reason, again time.Time) { s.Waiting, s.Again = why, again }
 
-func (s *State) hold(w wait) { s.Waiting, s.ByDesign, s.Again = w.reason, w.byDesign, w.until }
+// reasonOf is why an error of what was done with s has it wait.
+func (s Secret) reasonOf(err error) reason.Reason {
+	why := reason.Of(err)
+	switch {
+	case errors.Is(err, outward.ErrChanged):
+		return reason.New(reason.EstateChanged, nil)
+	case why.None():
+		return reason.New(reason.LookFailed, nil).Because(s.Explained(err))
+	}
+	why.Cause = upstream.Named(why.Cause, s.Subject.Secret, s.Admin)
+	return why
+}
 
 // Orchestrator drives all secrets of one estate.
 type Orchestrator struct {
@@ -182,9 +188,9 @@ type Orchestrator struct {
 	busy  map[authority.Path]Secret // those that somebody looks at now, as they were declared
 	// misplaced says why declared secrets are not the ones that the history at their paths is of; see place. placed is the
 	// use that it was found for.
-	misplaced map[authority.Path]string
+	misplaced map[authority.Path]reason.Reason
 	// moved says the same of those whose history names another upstream.
-	moved  map[authority.Path]string
+	moved  map[authority.Path]reason.Reason
 	placed int
 	// confirmed is the use for which no history that there is was missed, and written is what a listing must show to
 	// confirm the use writtenFor.
@@ -245,8 +251,8 @@ func (o *Orchestrator) Secrets() []Secret {
 }
 
 // Abort asks for the live run id of the secret at path to be taken back; see rotation.Engine.Abort.
-func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error {
-	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, reason) })
+func (o *Orchestrator) Abort(ctx context.Context, path authority.Path, id authority.RunID, by, why string) error {
+	return o.onLive(ctx, path, func(s Secret) error { return o.Rotation.Abort(ctx, s.Subject, id, by, why) })
 }
 
 // Force waives what the live run id of the secret at path is missing now, and says what; see rotation.Engine.Force.
@@ -288,14 +294,14 @@ func (o *Orchestrator) onLive(ctx context.Context, path authority.Path, change f
 	}
 	defer o.leave(path)
 	held, err := o.Held(ctx, s)
-	if err == nil && held == "" {
+	if err == nil && held.None() {
 		held, err = o.admit(ctx, s)
 	}
 	if err != nil {
 		return err
 	}
-	if held != "" {
-		return fmt.Errorf("changing %s, which waits for %s: %w", s.Secret, held, rotation.ErrNotAllowed)
+	if !held.None() {
+		return &reason.Error{Doing: "changing " + s.Secret, Reason: held, Class: rotation.ErrNotAllowed}
 	}
 	for range 5 {
 		if err = change(s); !errors.Is(err, journal.ErrSuperseded) {
@@ -500,7 +506,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	o.mu.Unlock()
 
 	seen.Looked = o.Now()
-	seen.hold(wait{})
+	seen.hold(reason.Reason{}, time.Time{})
 	seen.asked = make(map[string]bool, len(requests))
 	for _, request := range requests {
 		seen.asked[request.ID] = true
@@ -515,8 +521,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 		if later, says := errors.AsType[*upstream.Later](err); says {
 			after = max(after, later.After)
 		}
-		byDesign := errors.Is(err, handover.ErrInFlight) || errors.Is(err, handover.ErrTooSoon) || errors.Is(err, outward.ErrChanged)
-		seen.hold(wait{s.Explained(err), byDesign, o.Now().Add(after)})
+		seen.hold(s.reasonOf(err), o.Now().Add(after))
 	default:
 		seen.failures = 0
 	}

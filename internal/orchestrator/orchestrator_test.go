@@ -22,6 +22,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -213,8 +214,8 @@ func TestFaultOfOneSecretStopsNoOther(t *testing.T) {
 		r.wantVersions(1, 0, 1)
 		states := process.States()
 		for i, s := range r.secrets {
-			if waits := states[s.Path].Waiting != ""; waits != (i == 1) {
-				t.Errorf("%s waits for %q", s.Secret, states[s.Path].Waiting)
+			if waits := !states[s.Path].Waiting.None(); waits != (i == 1) {
+				t.Errorf("%s waits because of %+v", s.Secret, states[s.Path].Waiting)
 			}
 		}
 		r.accounts[1].SetDown(false)
@@ -233,7 +234,7 @@ func TestLostValueIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.pass(process, time.Hour)
-		if got := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(got, "gone") {
+		if got := process.States()[r.secrets[0].Path].Waiting; !got.Is(reason.ValueGone) {
 			t.Errorf("the secret reports %q", got)
 		}
 		r.wantVersions(0)
@@ -248,7 +249,7 @@ func TestTimedRunsAreCapped(t *testing.T) {
 		process := r.start()
 		r.pass(process, 90*time.Minute) // all are due at once
 		r.wantVersions(2, 2, 1, 1, 1, 1)
-		if got := process.States()[r.secrets[5].Path].Waiting; !strings.Contains(got, "the most that is allowed") {
+		if got := process.States()[r.secrets[5].Path].Waiting; !got.Is(reason.TimedRunsCapped) {
 			t.Errorf("the last secret reports %q", got)
 		}
 		r.pass(r.start(), 20*time.Minute) // a restart forgets no run
@@ -333,8 +334,8 @@ func TestGroupWaitsForItsMembers(t *testing.T) {
 		process := r.start()
 		r.pass(process, 25*time.Hour)
 		r.wantVersions(1, 1)
-		if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting, r.secrets[1].Subject.Secret) {
-			t.Errorf("the leader waits for %q, want the suspended member", waiting)
+		if waiting := process.States()[r.secrets[0].Path].Waiting; !waiting.Is(reason.GroupMemberHeld) || waiting.Args["member"] != r.secrets[1].Subject.Secret {
+			t.Errorf("the leader waits because of %+v, want the suspended member", waiting)
 		}
 		r.secrets[1].Suspended = false
 		r.pass(r.start(), time.Hour)

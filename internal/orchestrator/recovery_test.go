@@ -3,18 +3,18 @@
 package orchestrator_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 )
 
 // After an older state was accepted, what is left to a person is not delivered and starts by no clock; their request ends
 // it. What is to be replaced by itself is.
 func TestWhatIsRecoveredWaitsForWhoItSays(t *testing.T) {
-	for next, want := range map[string]string{"custody rotate s0 --reason TEXT": "[1]", "": "[2]"} {
+	for code, want := range map[reason.Code]string{reason.RecoveryRotates: "[1]", reason.RecoveryReplaces: "[2]"} {
 		estate(t, 1, func(r *rig) {
 			r.pass(r.start(), time.Hour)
 			entries := journal.New(r.store)
@@ -31,16 +31,16 @@ func TestWhatIsRecoveredWaitsForWhoItSays(t *testing.T) {
 			if err := r.consumers[0].Deliver(r.t.Context(), newer); err != nil {
 				t.Fatal(err)
 			}
-			entry.Recovery = &journal.Recovery{Run: "accepted", Version: entry.Current, Why: "its upstream refuses it", Next: next}
+			entry.Recovery = &journal.Recovery{Run: "accepted", Version: entry.Current, Reason: reason.New(code, nil).Because("its upstream refuses it")}
 			if err := entries.Save(r.t.Context(), entry); err != nil {
 				t.Fatal(err)
 			}
 			process := r.start()
 			r.pass(process, 5*time.Hour)
-			if next != "" {
+			if code != reason.RecoveryReplaces {
 				r.pass(process, 10*day) // its lifetime is two
-				if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting, "`"+next+"`") {
-					t.Errorf("it waits for %q", waiting)
+				if waiting := process.States()[r.secrets[0].Path].Waiting; !waiting.Is(code) {
+					t.Errorf("it waits because of %+v", waiting)
 				}
 				if given, _, _ := r.consumers[0].Given(r.t.Context(), r.secrets[0].Path); given != newer.ID {
 					t.Errorf("the consumer was given %s over what is newer", given)
@@ -49,7 +49,7 @@ func TestWhatIsRecoveredWaitsForWhoItSays(t *testing.T) {
 			if got := r.versions(); got != want {
 				t.Errorf("values are at versions %s, want %s", got, want)
 			}
-			if next == "" {
+			if code == reason.RecoveryReplaces {
 				return
 			}
 			r.askFirst("asked")
@@ -70,14 +70,14 @@ func TestWaitForTheWindowIsSaid(t *testing.T) {
 		r.pass(process, day+time.Hour) // it is due after a day, before the window
 		state := process.States()[r.secrets[0].Path]
 		opens := time.Now().UTC().Truncate(day).Add(3 * time.Hour).Format(time.RFC3339)
-		if !strings.Contains(state.Waiting, "its maintenance window, which opens "+opens) || !state.ByDesign {
-			t.Errorf("it waits for %q (by design: %t), want the window that opens %s", state.Waiting, state.ByDesign, opens)
+		if !state.Waiting.Is(reason.MaintenanceWindow) || state.Waiting.Until.UTC().Format(time.RFC3339) != opens {
+			t.Errorf("it waits because of %+v, want the window that opens %s", state.Waiting, opens)
 		}
 		r.wantVersions(1)
 		r.pass(process, day)
 		r.wantVersions(2)
-		if waiting := process.States()[r.secrets[0].Path].Waiting; waiting != "" {
-			t.Errorf("after its run it waits for %q", waiting)
+		if waiting := process.States()[r.secrets[0].Path].Waiting; !waiting.None() {
+			t.Errorf("after its run it waits because of %+v", waiting)
 		}
 	})
 }

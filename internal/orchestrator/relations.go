@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -32,8 +33,9 @@ func (o *Orchestrator) planningOf(set string) *outward.Gate {
 	return o.planning[set]
 }
 
-// tooNear says why a run may not begin beside, or so soon after, that of another secret of the set; nil when it may.
-func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
+// withinStaggerGap says why a run may not begin beside, or so soon after, that of another secret of the set, none when it
+// may, and when to look again.
+func (o *Orchestrator) withinStaggerGap(ctx context.Context, s Secret) (why reason.Reason, again time.Time, err error) {
 	o.mu.Lock()
 	var others []Secret
 	for path, other := range o.secrets {
@@ -46,42 +48,43 @@ func (o *Orchestrator) tooNear(ctx context.Context, s Secret) (*wait, error) {
 	for _, other := range others {
 		entry, err := o.Journal.Load(ctx, other.Path)
 		if err != nil {
-			return nil, err
+			return why, again, err
 		}
+		args := reason.Args{"secret": other.Secret, "set": s.Stagger.Set}
 		if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
-			return &wait{fmt.Sprintf("the end of the run of %s, of the same stagger set %s", other.Secret, s.Stagger.Set), true, now.Add(time.Minute)}, nil
+			return reason.New(reason.StaggerRun, args), now.Add(time.Minute), nil
 		}
 		last := entry.Last
 		if last == nil || last.Workflow != journal.Rotation || rotation.Ahead(last.Ended, now) {
 			continue
 		}
 		if until := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(until) {
-			return &wait{fmt.Sprintf("%s, since %s of the same stagger set %s was rotated", until.UTC().Format(time.RFC3339), other.Secret, s.Stagger.Set), true, until}, nil
+			return reason.New(reason.StaggerGap, args).Till(until), until, nil
 		}
 	}
-	return nil, nil
+	return why, again, nil
 }
 
 // grouped lets a member of a group join its leader's run, or ask for one; for the leader it returns why the group is to
 // begin now, its own reason or a member's, once every member can, and the requests for that, its own last.
-func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, reason *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, all []trigger.Request, err error) {
+func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Entry, requests []trigger.Request, due *rotation.Reason, seen *State) (joined bool, asked *rotation.Reason, all []trigger.Request, err error) {
 	if s.Path == s.Group.Leader {
 		wanted, members := o.wanted(s.Group, entry)
-		if reason == nil {
-			reason = wanted
+		if due == nil {
+			due = wanted
 		}
-		if reason == nil {
+		if due == nil {
 			return false, nil, nil, nil
 		}
-		hold, err := o.memberHolds(ctx, s, requests)
+		hold, again, err := o.memberHolds(ctx, s, requests)
 		if err != nil {
 			return false, nil, nil, err
 		}
-		if hold != nil {
-			seen.hold(*hold)
+		if !hold.None() {
+			seen.hold(hold, again)
 			return false, nil, nil, nil
 		}
-		return false, reason, append(members, requests...), nil
+		return false, due, append(members, requests...), nil
 	}
 	leader, err := o.Journal.Load(ctx, s.Group.Leader)
 	if err != nil {
@@ -99,10 +102,10 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 	}
 	o.mu.Lock()
 	leads, declared := o.secrets[s.Group.Leader]
-	if reason == nil {
+	if due == nil {
 		delete(o.wants, s.Path)
 	} else {
-		w := want{lastOf(leader), &rotation.Reason{Kind: reason.Kind, Text: ofGroup(s, reason.Text)}, slices.Clone(requests)}
+		w := want{lastOf(leader), &rotation.Reason{Kind: due.Kind, Text: ofGroup(s, due.Text)}, slices.Clone(requests)}
 		for i := range w.requests {
 			w.requests[i].Reason = ofGroup(s, w.requests[i].Reason)
 		}
@@ -110,24 +113,25 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 	}
 	o.mu.Unlock()
 	switch {
-	case reason == nil:
+	case due == nil:
 		return false, nil, nil, nil
 	case !declared || leads.Suspended || leads.Elsewhere:
-		seen.hold(wait{reason: fmt.Sprintf("its group %s to begin, whose first secret, at %s, is suspended or rotated elsewhere", s.Group.Name, s.Group.Leader)})
+		seen.hold(reason.New(reason.GroupLeaderHeld, reason.Args{"group": s.Group.Name, "path": string(s.Group.Leader)}), time.Time{})
 	default:
-		seen.hold(wait{reason: "its group " + s.Group.Name + " to begin", byDesign: true})
+		seen.hold(reason.New(reason.GroupBegins, reason.Args{"group": s.Group.Name}), time.Time{})
 	}
 	o.Wake(s.Group.Leader)
 	return false, nil, nil, nil
 }
 
 // ofGroup words, for the leader's run, why the member s wants it.
-func ofGroup(s Secret, reason string) string {
-	return s.Subject.Secret + ", of the same group: " + reason
+func ofGroup(s Secret, why string) string {
+	return s.Subject.Secret + ", of the same group: " + why
 }
 
-// memberHolds says why the group cannot begin, nil when it can. Requests are the leader's own.
-func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []trigger.Request) (*wait, error) {
+// memberHolds says why the group cannot begin, none when it can, and when to look again where that is known. Requests are the
+// leader's own.
+func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []trigger.Request) (why reason.Reason, again time.Time, err error) {
 	for _, member := range s.Group.Members {
 		o.mu.Lock()
 		other, declared := o.secrets[member.Path]
@@ -135,29 +139,30 @@ func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []tri
 		o.mu.Unlock()
 		entry, err := o.Journal.Load(ctx, member.Path)
 		if err != nil {
-			return nil, err
+			return why, again, err
 		}
-		if r := entry.RecoveryNow(); r != nil && r.Next != "" && !asked {
-			return &wait{reason: fmt.Sprintf("%s, of its group %s, which waits for %s", member.Secret, s.Group.Name, r.Waits())}, nil
+		args := reason.Args{"member": member.Secret, "group": s.Group.Name}
+		if r := entry.RecoveryNow(); r != nil && !r.Replaced() && !asked {
+			return reason.New(reason.GroupMemberRecovering, args).With(reason.Args{"explain": member.Secret}).Because(r.Reason.Text()), again, nil
 		}
 		if member.Path == s.Path {
 			continue
 		}
 		switch {
 		case !declared || other.Suspended || other.Elsewhere:
-			return &wait{reason: fmt.Sprintf("%s, of its group %s, which is suspended or rotated elsewhere", member.Secret, s.Group.Name)}, nil
+			return reason.New(reason.GroupMemberHeld, args), again, nil
 		case entry.Live != nil:
-			return &wait{reason: fmt.Sprintf("the end of the run of %s, of its group %s", member.Secret, s.Group.Name), byDesign: true}, nil
+			return reason.New(reason.GroupMemberRunning, args), again, nil
 		case entry.Current == nil && !other.First:
-			return &wait{reason: fmt.Sprintf("%s, of its group %s, to be handed over", member.Secret, s.Group.Name), byDesign: true}, nil
+			return reason.New(reason.GroupMemberInGit, args), again, nil
 		case o.Now().Before(entry.QuietUntil):
 			if err := o.Rotation.Quieten(ctx, other.Subject, entry); err != nil {
-				return nil, err
+				return why, again, err
 			}
-			return &wait{fmt.Sprintf("a call of the last run of %s, of its group %s, which may still take effect", member.Secret, s.Group.Name), true, o.soon(entry.QuietUntil)}, nil
+			return reason.New(reason.GroupMemberCallPending, args).Till(entry.QuietUntil), o.soon(entry.QuietUntil), nil
 		}
 	}
-	return nil, nil
+	return why, again, nil
 }
 
 // want is why a member of a group wants its leader to begin once more after a run: one that has begun meanwhile serves it.
@@ -170,7 +175,7 @@ type want struct {
 
 // wanted says why a leader whose own entry gives no reason is to begin for a member, nil when it is not, and which
 // requests of members a run of it takes. Within its back-off only a request counts that no run took yet.
-func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) (reason *rotation.Reason, requests []trigger.Request) {
+func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) (due *rotation.Reason, requests []trigger.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	later := rotation.Later(leader.Retry, o.Now())
@@ -181,11 +186,11 @@ func (o *Orchestrator) wanted(group *rotation.Group, leader *journal.Entry) (rea
 		}
 		requests = append(requests, w.requests...)
 		fresh := slices.ContainsFunc(w.requests, func(request trigger.Request) bool { return !taken(leader, request.ID) })
-		if reason == nil && (!later || fresh) {
-			reason = w.reason
+		if due == nil && (!later || fresh) {
+			due = w.reason
 		}
 	}
-	return reason, requests
+	return due, requests
 }
 
 // taken reports whether the leader's last run took a request.

@@ -45,7 +45,7 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
 		}
 	}
-	how.Estate, how.Grants, how.Incarnations = p.olderEstate(), p.olderGrants(), p.newerIncarnations()
+	how.Estate, how.Grants, how.Incarnations = p.olderEstate(), said(p.olderGrants()), p.newerIncarnations()
 	if how.Estate != "" && !how.Open && !how.Dry && !how.KeptEstate {
 		return recovery.Report{}, &server.Problem{
 			Class: server.Refused, Text: how.Estate + ", so secrets that only a newer estate declares would be kept without being tried",
@@ -77,7 +77,7 @@ func (p *Platform) olderEstate() string {
 	if !p.fellBack {
 		return ""
 	}
-	return "the estate in force is the copy that came with the older state (the newest is not in force: " + cmp.Or(p.fault, strings.Join(olderForms(p.estate), "; ")) + ")"
+	return "the estate in force is the copy that came with the older state (the newest is not in force: " + cmp.Or(p.fault, strings.Join(said(olderForms(p.estate)), "; ")) + ")"
 }
 
 // alone waits until nothing that was begun is under way, and until resume is called lets nothing begin and no other estate
@@ -124,9 +124,11 @@ func (p *Platform) accept(ctx context.Context, by, reason string, was []string, 
 			continue
 		}
 		declared := p.toRecover(bound)
-		if declared.Held, err = p.Orchestrator.Held(ctx, bound); err != nil {
+		held, err := p.Orchestrator.Held(ctx, bound)
+		if err != nil {
 			return recovery.Report{}, err
 		}
+		declared.Held = held.Text()
 		secrets = append(secrets, declared)
 	}
 	report, err := p.Recovery.Accept(ctx, by, reason, was, secrets, how)

@@ -5,25 +5,13 @@ package platform
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/rotation"
 )
-
-// ahead is the finding of a value that is dated later than now: it was made while the clock ran ahead, and its lifetime
-// would end that much too late. "" for every other.
-func ahead(row inventory.Row, now time.Time) string {
-	if !rotation.Ahead(row.Rotated, now) {
-		return ""
-	}
-	return fmt.Sprintf("%s is dated %s, by a clock that ran ahead; look at the clock, then %s dates it anew", row.Secret, row.Rotated.UTC().Format(time.RFC3339), next.ConfirmClock())
-}
 
 // redate dates what a clock that ran ahead dated later than now: when it happened is not known, and it was not later than
 // now. Each is on record. A run that moves meanwhile dates its own end.

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -38,7 +39,7 @@ func TestConfirmDatesAnew(t *testing.T) {
 		Journal: entries, Record: unsent{log}, Now: clock, NewRun: func() authority.RunID { return "run-2" },
 		Clock: trigger.NewClock(store, clock, func() time.Duration { return 0 }), Orchestrator: orchestrator.New(orchestrator.Config{}),
 	})
-	if found := ahead(inventory.Row{Secret: "ahead", Rotated: year}, now); !strings.Contains(found, "custody clock confirm") {
+	if found := findings(inventory.Row{Secret: "ahead", Rotated: year}, now); len(found) != 1 || !found[0].Is(reason.DatedAhead) {
 		t.Errorf("the finding says %q", found)
 	}
 	if err := p.ConfirmClock(t.Context(), "me"); err != nil {

@@ -7,15 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/upstream"
@@ -42,14 +43,14 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		if err != nil {
 			return server.Diagnosis{}, err
 		}
-		if held != "" { // no credential that may be another secret's is tried
-			diagnosis.Violations = append(diagnosis.Violations, invariant.Check(invariant.Secret{Name: name, Misplaced: "it waits for " + held})...)
+		if !held.None() { // no credential that may be another secret's is tried
+			diagnosis.Violations = append(diagnosis.Violations, invariant.Check(invariant.Secret{Name: name, Misplaced: held.Text()})...)
 			continue
 		}
 		if held, err = p.Orchestrator.Held(ctx, bound); err != nil {
 			return server.Diagnosis{}, err
 		}
-		if held != "" {
+		if !held.None() {
 			continue // the status says so
 		}
 		snapshot, doubts, err := p.snapshot(ctx, bound)
@@ -62,7 +63,7 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		diagnosis.Violations = append(diagnosis.Violations, invariant.Check(snapshot)...)
 		diagnosis.Findings = append(diagnosis.Findings, doubts...)
 		if err := p.tell(ctx, bound, snapshot.Record); err != nil {
-			diagnosis.Findings = append(diagnosis.Findings, name+": what its upstream says of the value of record could not be noted: "+err.Error())
+			diagnosis.Findings = append(diagnosis.Findings, server.NewFinding(name, reason.New(reason.AnswerNotNoted, nil).Because(err.Error())))
 		}
 	}
 	status, err := p.survey(ctx, everything)
@@ -75,7 +76,7 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 		return server.Diagnosis{}, err
 	}
 	for _, one := range left { // the status tells of some already
-		if !slices.Contains(diagnosis.Findings, one) {
+		if !slices.ContainsFunc(diagnosis.Findings, func(f server.Finding) bool { return f.Same(one.Reason) }) {
 			diagnosis.Findings = append(diagnosis.Findings, one)
 		}
 	}
@@ -94,7 +95,7 @@ func (p *Platform) tell(ctx context.Context, s orchestrator.Secret, record invar
 	return p.Orchestrator.Told(ctx, s.Path, record.ID, record.Verdict == upstream.Refused, "doctor")
 }
 
-func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invariant.Secret, []string, error) {
+func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invariant.Secret, []server.Finding, error) {
 	entry, err := p.Journal.Load(ctx, s.Path)
 	if err != nil {
 		return invariant.Secret{}, nil, err
@@ -103,7 +104,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	if s.Upstream != nil {
 		snapshot.Capability = s.Upstream.Kind().Capability
 	}
-	var doubts []string
+	var doubts []server.Finding
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {
 		doubts = append(doubts, p.opens(ctx, s, held.Value)...)
@@ -140,14 +141,16 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		proof, err := p.Orchestrator.Rotation.Prove(ask, s.Subject, consumer, held, outward.First)
 		cancel()
 		if err != nil {
-			doubts = append(doubts, fmt.Sprintf("%s: consumer %s cannot be asked: %s", s.Subject.Secret, consumer.Name(), err))
+			why := reason.New(reason.ConsumerUnasked, reason.Args{"consumer": consumer.Name()}).Because(err.Error())
+			doubts = append(doubts, server.NewFinding(s.Subject.Secret, why))
 			continue
 		}
 		seen := invariant.Consumer{Name: consumer.Name(), Runs: proof.Version, Verdict: upstream.Unknown, Waived: entry.Waives(consumer.Name())}
 		if proof.Version == held.ID {
 			seen.Verdict = snapshot.Record.Verdict
 		} else if entry.Live == nil && entry.Current != nil {
-			doubts = append(doubts, fmt.Sprintf("%s: consumer %s does not hold the version of record; give it that: %s", s.Subject.Secret, consumer.Name(), next.Deliver(s.Subject.Secret)))
+			why := reason.New(reason.ConsumerNotOnRecord, reason.Args{"consumer": consumer.Name(), "deliver": s.Subject.Secret})
+			doubts = append(doubts, server.NewFinding(s.Subject.Secret, why))
 		}
 		snapshot.Consumers = append(snapshot.Consumers, seen)
 	}
@@ -155,7 +158,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 }
 
 // opens is the finding of an admin credential that no upstream rotates, and that does not open what it is for.
-func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Value) []string {
+func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Value) []server.Finding {
 	if s.Upstream != nil || s.Opens == nil {
 		return nil
 	}
@@ -163,21 +166,21 @@ func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Va
 	defer cancel()
 	switch verdict, err := p.Orchestrator.Rotation.Opens(ctx, s.Subject, v); {
 	case verdict == upstream.Refused:
-		return []string{s.Subject.Secret + ": the upstream that it opens refuses it, so nothing can be rotated there; set a password of that account there by hand and hand it in: " + next.Supply(s.Subject.Secret)}
+		return []server.Finding{server.NewFinding(s.Subject.Secret, reason.New(reason.AdminRefused, reason.Args{"supply": s.Subject.Secret}))}
 	case err != nil:
-		return []string{s.Subject.Secret + ": the upstream that it opens cannot say whether it takes it: " + s.Explained(err)}
+		return []server.Finding{server.NewFinding(s.Subject.Secret, reason.New(reason.AdminUndecided, nil).Because(s.Explained(err)))}
 	}
 	return nil
 }
 
 // judge asks the upstream about one credential.
-func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authority.VersionID, v secret.Value, doubts *[]string) invariant.Credential {
+func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authority.VersionID, v secret.Value, doubts *[]server.Finding) invariant.Credential {
 	credential := invariant.Credential{Known: true, ID: id, Verdict: upstream.Unknown}
 	if s.Upstream == nil {
 		return credential
 	}
 	if held, err := p.Authority.Read(ctx, s.Path); s.Upstream.Kind().WrongEvery > 0 && (err != nil || held.ID != id) {
-		*doubts = append(*doubts, s.Subject.Secret+": a credential that may be refused was not tried: its upstream locks accounts out")
+		*doubts = append(*doubts, server.NewFinding(s.Subject.Secret, reason.New(reason.CredentialUntried, nil)))
 		return credential
 	}
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
@@ -187,11 +190,11 @@ func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authorit
 		credential.Verdict = verdict
 	}
 	if credential.Verdict == upstream.Unknown {
-		text := ""
+		why := reason.New(reason.VersionUndecided, reason.Args{"version": strconv.FormatUint(uint64(id.Number), 10)})
 		if err != nil {
-			text = ": " + err.Error()
+			why = why.Because(err.Error())
 		}
-		*doubts = append(*doubts, fmt.Sprintf("%s: its upstream cannot say whether version %d is honoured%s", s.Subject.Secret, id.Number, text))
+		*doubts = append(*doubts, server.NewFinding(s.Subject.Secret, why))
 	}
 	return credential
 }

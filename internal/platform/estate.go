@@ -161,4 +161,4 @@ func (p *Platform) Fault() string {
 }
 
 // Older says which documents of the newest estate are not in force, and why.
-func (p *Platform) Older() []string { return olderForms(p.Estate()) }
+func (p *Platform) Older() []string { return said(olderForms(p.Estate())) }

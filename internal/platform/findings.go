@@ -3,43 +3,45 @@
 package platform
 
 import (
-	"fmt"
 	"time"
 
 	"custody.dev/custody/internal/inventory"
-	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/server"
 )
 
 // findings are what a person must look at. What only takes its time is none.
-func findings(row inventory.Row, now time.Time) []string {
-	var found []string
+func findings(row inventory.Row, now time.Time) []server.Finding {
+	var found []server.Finding
 	if row.Expired {
-		found = append(found, fmt.Sprintf("%s expired at %s (%s); %s", row.Secret, row.Expires.UTC().Format(time.RFC3339), row.ExpiresBy, replaces(row)))
+		ended := reason.New(reason.LifetimeEnded, reason.Args{"at": at(row.Expires), "by": row.ExpiresBy})
+		found = append(found, server.NewFinding(row.Secret, ended.With(replaces(row))))
 	}
-	if row.Waiting != "" && !row.ByDesign {
-		found = append(found, row.Secret+" waits for "+row.Waiting)
+	if row.Held() {
+		found = append(found, server.Finding{Secret: row.Secret, Shown: *row.Waiting})
 	}
-	if row.Refused != "" && row.Live == nil {
-		found = append(found, row.Secret+": "+row.Refused)
+	if row.Refused != nil && row.Live == nil {
+		found = append(found, server.Finding{Secret: row.Secret, Shown: *row.Refused})
 	}
-	if row.Drift != "" {
-		found = append(found, row.Secret+": "+row.Drift)
+	if row.Drift != nil {
+		found = append(found, server.Finding{Secret: row.Secret, Shown: *row.Drift})
 	}
-	if ahead := ahead(row, now); ahead != "" {
-		found = append(found, ahead)
+	if rotation.Ahead(row.Rotated, now) {
+		found = append(found, server.NewFinding(row.Secret, reason.New(reason.DatedAhead, reason.Args{"at": at(row.Rotated)})))
 	}
 	return found
 }
 
 // replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.
-func replaces(row inventory.Row) string {
+func replaces(row inventory.Row) reason.Args {
 	switch {
-	case row.Waiting != "" || row.Live != nil || row.Refused != "":
-		return "what it waits for is said apart: " + next.Explain(row.Secret)
+	case row.Waiting != nil || row.Live != nil || row.Refused != nil:
+		return reason.Args{"explain": row.Secret}
 	case row.Class == "derived":
-		return "it is computed anew with its inputs: " + next.Explain(row.Secret)
+		return reason.Args{"explain": row.Secret}
 	case row.Upstream == "" && row.Origin != "generated":
-		return "hand in a new value: " + next.Supply(row.Secret)
+		return reason.Args{"supply": row.Secret}
 	}
-	return "replace it: " + next.Rotate(row.Secret)
+	return reason.Args{"rotate": row.Secret}
 }

@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -93,11 +94,11 @@ func wellFormed(grants []grant.Grant) error {
 }
 
 // ungranted are the findings about what is not granted.
-func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]string, error) {
+func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]server.Finding, error) {
 	_, fault := p.Grants.Entries()
-	var found []string
+	var found []server.Finding
 	if fault != "" {
-		found = append(found, "the grants: "+fault)
+		found = append(found, server.NewFinding("", reason.New(reason.GrantsUnused, nil).Because(fault)))
 	}
 	var missing []grant.Need
 	var err error
@@ -107,7 +108,7 @@ func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]stri
 		missing, err = p.missingGrants(ctx, estate)
 	}
 	for _, need := range missing {
-		found = append(found, need.Finding())
+		found = append(found, server.NewFinding("", need.Finding()))
 	}
 	if err != nil {
 		return found, err

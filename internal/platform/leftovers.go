@@ -4,11 +4,11 @@ package platform
 
 import (
 	"context"
-	"fmt"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -27,7 +27,7 @@ type Leftovers interface {
 
 // leftovers are the findings about them. They are not removed unasked: somebody may still read them, and only people know
 // whether that one has moved.
-func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]string, error) {
+func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]server.Finding, error) {
 	if p.Leftovers == nil {
 		return nil, nil
 	}
@@ -35,11 +35,15 @@ func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	return append(texts, ofLeftovers(found)...), nil
+	findings := make([]server.Finding, 0, len(texts)+len(found))
+	for _, text := range texts {
+		findings = append(findings, server.NewFinding("", reason.New(reason.FilesUnseen, nil).Because(text)))
+	}
+	return append(findings, ofLeftovers(found)...), nil
 }
 
 // barred are the findings about files that consumers still have which are held.
-func (p *Platform) barred(ctx context.Context, estate *intent.Estate) ([]string, error) {
+func (p *Platform) barred(ctx context.Context, estate *intent.Estate) ([]server.Finding, error) {
 	if p.Leftovers == nil || estate == nil {
 		return nil, nil
 	}
@@ -47,12 +51,14 @@ func (p *Platform) barred(ctx context.Context, estate *intent.Estate) ([]string,
 	return ofLeftovers(found), err
 }
 
-func ofLeftovers(found []server.Leftover) []string {
-	texts := make([]string, 0, len(found))
+func ofLeftovers(found []server.Leftover) []server.Finding {
+	findings := make([]server.Finding, 0, len(found))
 	for _, left := range found {
-		texts = append(texts, fmt.Sprintf("%s holds %s, and %s; once nothing reads it: %s", left.File, left.Contents(), left.Why, next.Withdraw(left.File)))
+		findings = append(findings, server.NewFinding("", reason.New(reason.FileLeft, reason.Args{
+			"file": left.File, "contents": left.Contents(), "why": left.Why, "withdraw": next.Word(left.File),
+		})))
 	}
-	return texts
+	return findings
 }
 
 // Withdraw implements server.Service.

@@ -4,11 +4,11 @@ package platform
 
 import (
 	"cmp"
-	"fmt"
+	"strconv"
 	"time"
 
 	"custody.dev/custody/internal/intent"
-	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -16,13 +16,13 @@ import (
 const maxOlder = 20
 
 // olderForms says which documents are not in force as the newest estate has them, since when, and why.
-func olderForms(estate *intent.Estate) []string {
-	var found []string
+func olderForms(estate *intent.Estate) []reason.Reason {
+	var found []reason.Reason
 	for _, o := range named(estate) {
-		found = append(found, fmt.Sprintf("%s; see %s", notInForce(o), next.Lint()))
+		found = append(found, notInForce(o))
 	}
 	if estate != nil && len(estate.Older) > maxOlder {
-		found = append(found, fmt.Sprintf("the newest forms of %d more documents are not in force; see %s", len(estate.Older)-maxOlder, next.Lint()))
+		found = append(found, reason.New(reason.MoreNotInForce, reason.Args{"count": strconv.Itoa(len(estate.Older) - maxOlder)}))
 	}
 	return found
 }
@@ -35,7 +35,7 @@ func olderSteps(estate *intent.Estate) []server.Step {
 		if o.InForce {
 			what = "keep the form before"
 		}
-		steps = append(steps, server.Step{Secret: cmp.Or(o.Subject, o.Fault.File), What: what, Why: "not in force since " + at(o.Since), Held: o.Fault.String()})
+		steps = append(steps, server.Step{Secret: cmp.Or(o.Subject, o.Fault.File), What: what, Why: "not in force since " + at(o.Since), Held: notInForce(o).Show()})
 	}
 	return steps
 }
@@ -47,16 +47,17 @@ func named(estate *intent.Estate) []intent.Older {
 	return estate.Older[:min(maxOlder, len(estate.Older))]
 }
 
-func notInForce(o intent.Older) string {
+func notInForce(o intent.Older) reason.Reason {
+	fault, since := o.Fault.String(), at(o.Since)
 	switch {
 	case o.Subject == "":
-		return fmt.Sprintf("file %s is not in force, since %s: %s", o.Fault.File, at(o.Since), o.Fault)
+		return reason.New(reason.FileNotInForce, reason.Args{"file": o.Fault.File, "since": since}).Because(fault)
 	case o.Removed && o.InForce:
-		return fmt.Sprintf("the removal of %s is not in force, since %s: %s", o.Subject, at(o.Since), o.Fault)
+		return reason.New(reason.RemovalNotInForce, reason.Args{"document": o.Subject, "since": since}).Because(fault)
 	case o.InForce:
-		return fmt.Sprintf("the newest form of %s is not in force, since %s; the form before is: %s", o.Subject, at(o.Since), o.Fault)
+		return reason.New(reason.FormNotInForce, reason.Args{"document": o.Subject, "since": since}).Because(fault)
 	}
-	return fmt.Sprintf("%s is not in force, since %s, and has no form before: %s", o.Subject, at(o.Since), o.Fault)
+	return reason.New(reason.DocumentNotInForce, reason.Args{"document": o.Subject, "since": since}).Because(fault)
 }
 
 func at(t time.Time) string { return t.UTC().Format(time.RFC3339) }

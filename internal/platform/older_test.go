@@ -5,7 +5,6 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -26,12 +26,14 @@ func TestFindingsNameWhatIsNotInForce(t *testing.T) {
 		{Subject: "ManagedSecret/c", Since: since, Fault: fault},
 		{Since: since, Fault: fault},
 	}}
-	const why = ": a.yaml:3:1: the path is not well-formed [path-form]; see `custody lint`"
-	want := []string{
-		"the newest form of ManagedSecret/a is not in force, since 2030-01-01T00:00:00Z; the form before is" + why,
-		"the removal of ManagedSecret/b is not in force, since 2030-01-01T00:00:00Z" + why,
-		"ManagedSecret/c is not in force, since 2030-01-01T00:00:00Z, and has no form before" + why,
-		"file a.yaml is not in force, since 2030-01-01T00:00:00Z" + why,
+	args := func(of string) reason.Args { return reason.Args{"document": of, "since": "2030-01-01T00:00:00Z"} }
+	want := []reason.Reason{
+		reason.New(reason.FormNotInForce, args("ManagedSecret/a")), reason.New(reason.RemovalNotInForce, args("ManagedSecret/b")),
+		reason.New(reason.DocumentNotInForce, args("ManagedSecret/c")),
+		reason.New(reason.FileNotInForce, reason.Args{"file": "a.yaml", "since": "2030-01-01T00:00:00Z"}),
+	}
+	for i := range want {
+		want[i].Cause = "a.yaml:3:1: the path is not well-formed [path-form]"
 	}
 	if diff := cmp.Diff(want, olderForms(estate)); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
@@ -46,11 +48,11 @@ func TestFindingsNameWhatIsNotInForce(t *testing.T) {
 	for i := range 100 {
 		estate.Older = append(estate.Older, intent.Older{Subject: fmt.Sprint("ManagedSecret/", i), Fault: fault})
 	}
-	if got := olderForms(estate); len(got) != maxOlder+1 || !strings.Contains(got[maxOlder], "84 more") {
-		t.Errorf("of %d documents it is said %q", len(estate.Older), got[len(got)-1])
+	if got := olderForms(estate); len(got) != maxOlder+1 || !got[maxOlder].Is(reason.MoreNotInForce) || got[maxOlder].Args["count"] != "84" {
+		t.Errorf("of %d documents it is said %+v", len(estate.Older), got[len(got)-1])
 	}
 	if got := olderForms(nil); got != nil {
-		t.Errorf("without an estate: %q", got)
+		t.Errorf("without an estate: %+v", got)
 	}
 }
 

@@ -203,7 +203,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 			Class: server.Refused, Text: fmt.Sprintf("%s is computed from %s, and is computed again when one of them has a new version", declared.Name, strings.Join(inputs, ", ")),
 			Hint: "rotate what is to change, for example: " + next.Rotate(inputs[0]),
 		}
-	case bound.Upstream == nil && bound.Broken == "":
+	case bound.Upstream == nil && bound.Broken.None():
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
 			Hint: "hand in a new value that you made: " + next.Supply(declared.Name) + "; or declare rotation.upstreamRef",
@@ -213,8 +213,8 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	if err != nil {
 		return trigger.Request{}, err
 	}
-	if held != "" {
-		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " waits for " + held, Hint: "see where it stands: " + next.Explain(declared.Name)}
+	if !held.None() {
+		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + ": " + held.Text(), Hint: "see where it stands: " + next.Explain(declared.Name)}
 	}
 	request, err := p.Queue.Submit(ctx, trigger.Request{
 		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,
@@ -279,8 +279,8 @@ func (p *Platform) news(ctx context.Context, known map[string]bool) (bool, error
 		}
 	}
 	for path, state := range p.Orchestrator.States() {
-		if state.Waiting != "" && state.ByDesign {
-			known[fmt.Sprintf("wait %s %s", path, state.Waiting)] = true
+		if why := state.Waiting; !why.None() && why.ByDesign() { // until when may differ from look to look
+			known[fmt.Sprintf("wait %s %s %v %s", path, why.Code, why.Args, why.Cause)] = true
 		}
 	}
 	return len(known) > before, nil
@@ -294,7 +294,7 @@ func (p *Platform) soon(due bool, since time.Time) bool {
 	}
 	for _, state := range p.Orchestrator.States() {
 		limit := patience
-		if state.ByDesign {
+		if state.Waiting.ByDesign() && !state.Waiting.None() {
 			limit = idle
 		}
 		if !state.Again.IsZero() && !state.Again.After(since.Add(limit)) {

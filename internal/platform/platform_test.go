@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 )
@@ -72,18 +73,17 @@ func TestRotatingADerivedSecretNamesItsInputs(t *testing.T) {
 // Findings are alerted on: what comes by itself is none.
 func TestFindingsWantAPerson(t *testing.T) {
 	rows := []inventory.Row{
-		{Secret: "resting", Waiting: "the settle time after the last proof", ByDesign: true},
-		{Secret: "stuck", Waiting: "a person: the values of this run are gone from the journal"},
-		{Secret: "late", Waiting: "uses of the old credential to show upstream", ByDesign: true, Drift: "app differed", Expired: true, ExpiresBy: "policy"},
+		{Secret: "resting", Waiting: reason.New(reason.SettleTime, nil).Show()},
+		{Secret: "stuck", Waiting: reason.New(reason.RunValuesGone, nil).Show()},
+		{Secret: "late", Waiting: reason.New(reason.QuietWindow, nil).Show(), Drift: reason.New(reason.ConsumerDrifted, reason.Args{"consumer": "app"}).Show(), Expired: true, ExpiresBy: "policy"},
 	}
 	var got []string
 	for _, row := range rows {
-		got = append(got, findings(row, time.Time{})...)
+		for _, finding := range findings(row, time.Time{}) {
+			got = append(got, finding.Secret+": "+string(finding.Code))
+		}
 	}
-	want := []string{
-		"stuck waits for a person: the values of this run are gone from the journal",
-		"late expired at 0001-01-01T00:00:00Z (policy); what it waits for is said apart: `custody explain late`", "late: app differed",
-	}
+	want := []string{"stuck: run-values-gone", "late: lifetime-ended", "late: consumer-drifted"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}

@@ -15,8 +15,8 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
 )
@@ -87,7 +87,7 @@ func (p *Platform) Inventory(ctx context.Context, filter server.Filter) (iter.Se
 func (p *Platform) Status(ctx context.Context, filter server.Filter) (server.Status, error) {
 	var rows []inventory.Row
 	now := p.Now()
-	status, err := p.survey(ctx, func(row inventory.Row, found []string) bool {
+	status, err := p.survey(ctx, func(row inventory.Row, found []server.Finding) bool {
 		taken := filter.Takes(row, found, now)
 		if taken {
 			rows = append(rows, row)
@@ -99,11 +99,11 @@ func (p *Platform) Status(ctx context.Context, filter server.Filter) (server.Sta
 }
 
 // everything takes every row.
-func everything(inventory.Row, []string) bool { return true }
+func everything(inventory.Row, []server.Finding) bool { return true }
 
 // survey is the status without its rows, each of which take is told of with the findings about it; those of a row that it does not
 // take are left out.
-func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []string) bool) (server.Status, error) {
+func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server.Finding) bool) (server.Status, error) {
 	if err := p.refresh(ctx, ""); err != nil {
 		return server.Status{}, err
 	}
@@ -132,31 +132,41 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []string
 		}
 	}
 	status.Standing = phase.Of(facts)
-	if facts.Recovering != "" {
-		status.Findings = append(append(status.Findings, "recovering: "+facts.Recovering), p.olderGrants()...)
-	}
-	if p.Machine != nil {
-		status.Findings = append(status.Findings, p.Machine()...)
-	}
-	if unkept != "" {
-		status.Findings = append(status.Findings, "no copy of the estate in force could be kept: "+unkept)
-	}
-	if fault != "" {
-		status.Findings = append(status.Findings, "the newest estate is not in force: "+fault+"; "+next.Lint()+" says all that is wrong with it")
-	}
-	status.Findings = append(status.Findings, olderForms(estate)...)
-	for _, finding := range p.Record.Findings() {
-		status.Findings = append(status.Findings, "record: "+finding.String()+"; "+next.VerifyRecord()+" looks at all of it")
+	for _, why := range p.ofPlatform(facts.Recovering, unkept, fault, estate) {
+		status.Findings = append(status.Findings, server.NewFinding("", why))
 	}
 	ungranted, err := p.ungranted(ctx, estate)
 	status.Findings = append(status.Findings, ungranted...)
 	for _, fault := range p.Queue.Faults() {
-		status.Findings = append(status.Findings, "a request cannot be read, and nothing is done for it: "+fault+"; run the newer custody that wrote it, or ask again with `custody rotate NAME --reason TEXT`")
+		status.Findings = append(status.Findings, server.NewFinding("", reason.New(reason.RequestUnreadable, nil).Because(fault)))
 	}
 	if jump := p.jump(ctx); jump != "" {
-		status.Findings = append(status.Findings, jump+"; timed rotation is held until "+next.ConfirmClock())
+		status.Findings = append(status.Findings, server.NewFinding("", reason.New(reason.ClockJumped, nil).Because(jump)))
 	}
 	return status, err
+}
+
+// ofPlatform are the reasons to look at what is about no secret.
+func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.Estate) (found []reason.Reason) {
+	if recovering != "" {
+		found = append(append(found, reason.New(reason.Recovering, nil).Because(recovering)), p.olderGrants()...)
+	}
+	if p.Machine != nil {
+		for _, text := range p.Machine() {
+			found = append(found, reason.New(reason.MachineFile, nil).Because(text))
+		}
+	}
+	if unkept != "" {
+		found = append(found, reason.New(reason.EstateNotKept, nil).Because(unkept))
+	}
+	if fault != "" {
+		found = append(found, reason.New(reason.EstateNotInForce, nil).Because(fault))
+	}
+	found = append(found, olderForms(estate)...)
+	for _, finding := range p.Record.Findings() {
+		found = append(found, reason.New(reason.RecordDoubtful, nil).Because(finding.String()))
+	}
+	return found
 }
 
 // age notes how old what is known of a declared secret is.
@@ -188,9 +198,10 @@ type Summary struct {
 	At       time.Time
 	Phase    phase.Phase
 	Findings int
-	// States counts secrets by state.
-	States map[string]int
-	Ends   []Lifetime
+	// States counts secrets by state, and Reasons waits and findings by code.
+	States  map[string]int
+	Reasons map[reason.Code]int
+	Ends    []Lifetime
 }
 
 // Lifetime is that of one secret's version of record; zero times are not known.
@@ -201,9 +212,12 @@ type Lifetime struct {
 
 // Summarise puts a summary together; see Summary. It costs what Status does.
 func (p *Platform) Summarise(ctx context.Context) error {
-	summary := &Summary{At: p.Now(), States: map[string]int{}}
-	status, err := p.survey(ctx, func(row inventory.Row, _ []string) bool {
+	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}}
+	status, err := p.survey(ctx, func(row inventory.Row, _ []server.Finding) bool {
 		summary.States[row.State]++
+		if row.Waiting != nil && row.Waiting.ByDesign {
+			summary.Reasons[row.Waiting.Code]++ // others are findings
+		}
 		if !row.Expires.IsZero() || !row.Rotated.IsZero() {
 			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires})
 		}
@@ -211,6 +225,9 @@ func (p *Platform) Summarise(ctx context.Context) error {
 	})
 	if err == nil {
 		summary.Phase, summary.Findings = status.Standing.Phase, len(status.Findings)
+		for _, finding := range status.Findings {
+			summary.Reasons[finding.Code]++
+		}
 		p.summary.Store(summary)
 	}
 	return err
@@ -237,10 +254,10 @@ func (p *Platform) gather(ctx context.Context, row inventory.Row, facts *phase.F
 		if strings.HasPrefix(row.Origin, "bootstrap ") {
 			facts.HandedOver++
 		}
-		if row.Waiting == inventory.FirstLook {
+		if row.Waiting.Is(reason.FirstLook) {
 			facts.Unlooked++
 		}
-		if (row.State == "waiting" && !row.ByDesign || row.State == "handing-over" || row.State == "held") && len(row.Consumers) > 0 {
+		if (row.State == "waiting" && row.Held() || row.State == "handing-over" || row.State == "held") && len(row.Consumers) > 0 {
 			facts.ToMaterialize = append(facts.ToMaterialize, row.Secret)
 		}
 	}
@@ -324,7 +341,7 @@ func (p *Platform) Plan(ctx context.Context, filter server.Filter) ([]server.Ste
 // step is what would happen next with a secret, false when nothing would.
 func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) (server.Step, bool) {
 	bound, _ := p.Orchestrator.At(authority.Path(row.Path))
-	step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken)}
+	step := server.Step{Secret: row.Secret, Held: cmp.Or(row.Waiting, bound.Broken.Show())}
 	switch {
 	case row.State == "undeclared", row.State == "suspended", row.State == "unreadable":
 		return step, false
@@ -340,10 +357,10 @@ func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) 
 		step.What, step.Why = "rotate", "asked for by "+request.By+": "+request.Reason
 	case !row.Due.IsZero():
 		step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
-	case row.Waiting != "" && !row.ByDesign:
+	case row.Held():
 		step.What, step.Why = "go on", "it waits"
-	case row.Refused != "":
-		step.What, step.Why = "nothing", row.Refused
+	case row.Refused != nil:
+		step.What, step.Why = "nothing", row.Refused.Text
 	default:
 		return step, false
 	}

@@ -20,12 +20,12 @@ import (
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
-	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
@@ -204,8 +204,8 @@ func TestAnswersSayWhatWasNotLookedAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, row := range status.Secrets {
-			if row.State != "waiting" || row.Waiting != inventory.FirstLook || !row.ByDesign || !row.Looked.IsZero() {
-				t.Errorf("%s is %s, waiting for %q", row.Secret, row.State, row.Waiting)
+			if row.State != "waiting" || !row.Waiting.Is(reason.FirstLook) || !row.Looked.IsZero() {
+				t.Errorf("%s is %s, waiting because of %+v", row.Secret, row.State, row.Waiting)
 			}
 		}
 		if status.Unlooked != 2 || len(status.Findings) > 0 {

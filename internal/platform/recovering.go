@@ -18,6 +18,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 )
@@ -106,7 +107,7 @@ func (p *Platform) recovering() []string {
 // olderGrants are what people granted in a state that something outside is newer than, each with the command that revokes it:
 // only people know whether it was revoked since. What the record says of that the grants follow by themselves, and a grants
 // file is the newest there is.
-func (p *Platform) olderGrants() []string {
+func (p *Platform) olderGrants() []reason.Reason {
 	p.mu.Lock()
 	older := len(p.newer) > 0
 	p.mu.Unlock()
@@ -114,14 +115,23 @@ func (p *Platform) olderGrants() []string {
 		return nil
 	}
 	entries, _ := p.Grants.Entries()
-	var found []string
+	var found []reason.Reason
 	for _, entry := range entries {
 		if !entry.File {
-			found = append(found, fmt.Sprintf("granted in the older state by %s: %s; if that was revoked since, revoke it before you accept: %s",
-				entry.By, entry.Grant, next.Revoke(entry.Kind, entry.Of, entry.To)))
+			found = append(found, reason.New(reason.OlderGrant, reason.Args{
+				"grant": entry.Grant.String(), "by": entry.By, "revoke": next.Revoked(entry.Kind, entry.Of, entry.To),
+			}))
 		}
 	}
 	return found
+}
+
+// said are the texts of reasons.
+func said(reasons []reason.Reason) (texts []string) {
+	for _, why := range reasons {
+		texts = append(texts, why.Text())
+	}
+	return texts
 }
 
 // refuseWhileRecovering refuses what would change anything.

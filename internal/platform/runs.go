@@ -87,7 +87,7 @@ func withLive(runs []*server.Run, byID map[authority.RunID]*server.Run, entries 
 		}
 		run.Result = "live"
 		if live.Waiting != nil {
-			run.Waiting = live.Waiting.For
+			run.Waiting = live.Waiting.Reason.Show()
 		}
 	}
 	return runs

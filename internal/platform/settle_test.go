@@ -5,7 +5,6 @@ package platform
 import (
 	"crypto/rand"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -57,7 +57,7 @@ func settling(t *testing.T, u upstreammemory.Config, consumer materializememory.
 }
 
 // settled returns how long Settle took, which is done after end, and what is then waited for.
-func settled(t *testing.T, p *Platform, end time.Duration) (took time.Duration, waits string) {
+func settled(t *testing.T, p *Platform, end time.Duration) (took time.Duration, waits reason.Reason) {
 	t.Helper()
 	began := time.Now()
 	if err := p.Settle(t.Context(), func() bool { return time.Since(began) >= end }); err != nil {
@@ -71,18 +71,18 @@ func TestSettleEnds(t *testing.T) {
 		upstream upstreammemory.Config
 		consumer materializememory.Config
 		settle   time.Duration
-		// The bounds of what it takes, and a part of what is waited for in the end, "" for nothing.
+		// The bounds of what it takes, and why it waits in the end, none if it does not.
 		least, most time.Duration
-		waits       string
+		waits       []reason.Code
 	}{
 		"at once":             {most: time.Second},
 		"proof in seconds":    {consumer: materializememory.Config{ReloadDelay: 4 * time.Second}, least: 4 * time.Second, most: 8 * time.Second},
-		"no proof":            {consumer: materializememory.Config{IgnoresReload: true}, most: patience, waits: "proof from consumers"},
-		"proof in minutes":    {consumer: materializememory.Config{ReloadDelay: 5 * time.Minute}, most: patience, waits: "proof from consumers"},
+		"no proof":            {consumer: materializememory.Config{IgnoresReload: true}, most: patience, waits: []reason.Code{reason.ProofMissing}},
+		"proof in minutes":    {consumer: materializememory.Config{ReloadDelay: 5 * time.Minute}, most: patience, waits: []reason.Code{reason.ProofMissing}},
 		"settles":             {settle: 90 * time.Second, least: 90 * time.Second, most: 95 * time.Second},
 		"one after the other": {upstream: upstreammemory.Config{Propagation: 80 * time.Second}, settle: 100 * time.Second, least: 180 * time.Second, most: 300 * time.Second},
-		"settles late":        {settle: time.Hour, most: time.Second, waits: "the settle time after the last proof"},
-		"nobody knows":        {upstream: upstreammemory.Config{Propagation: time.Second, LockoutAfter: 1, LockoutFor: 24 * time.Hour, VagueWhilePropagating: true}, most: 5 * time.Minute, waits: "the upstream"},
+		"settles late":        {settle: time.Hour, most: time.Second, waits: []reason.Code{reason.SettleTime}},
+		"nobody knows":        {upstream: upstreammemory.Config{Propagation: time.Second, LockoutAfter: 1, LockoutFor: 24 * time.Hour, VagueWhilePropagating: true}, most: 5 * time.Minute, waits: []reason.Code{reason.CandidateUndecided, reason.CandidateEffectUnknown, reason.DecoyUndecided, reason.CandidateNotApplied}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestSettleEnds(t *testing.T) {
 				if took < c.least || took > c.most {
 					t.Errorf("ended after %s, want %s to %s", took, c.least, c.most)
 				}
-				if !strings.Contains(waits, c.waits) || (waits == "") != (c.waits == "") {
-					t.Errorf("waits for %q, want %q", waits, c.waits)
+				if waits.None() != (len(c.waits) == 0) || !waits.None() && !waits.Is(c.waits...) {
+					t.Errorf("waits because of %+v, want %s", waits, c.waits)
 				}
 			})
 		})
@@ -103,8 +103,8 @@ func TestNudgedSettleAsksWhetherItIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := settling(t, upstreammemory.Config{}, materializememory.Config{}, 90*time.Second)
 		time.AfterFunc(30*time.Second, p.Nudge)
-		if took, waits := settled(t, p, 30*time.Second); took != 30*time.Second || waits == "" {
-			t.Errorf("ended after %s, waiting for %q", took, waits)
+		if took, waits := settled(t, p, 30*time.Second); took != 30*time.Second || waits.None() {
+			t.Errorf("ended after %s, waiting because of %+v", took, waits)
 		}
 	})
 }

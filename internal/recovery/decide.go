@@ -5,6 +5,7 @@ package recovery
 import (
 	"strings"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -57,42 +58,59 @@ type Situation struct {
 	Held string
 }
 
-// Decision is what becomes of one secret, why, and the command with which a person goes on, if one must.
+// Decision is what becomes of one secret, why, and the reason for which it waits, if it does.
 type Decision struct {
 	Action Action
 	Why    string
-	Next   string
+	Waits  reason.Reason
 }
+
+// Next is the command with which a person goes on, "" when none is needed.
+func (d Decision) Next() string {
+	for _, command := range d.Waits.Commands() {
+		return command
+	}
+	return ""
+}
+
+// none is for what does not wait.
+var none reason.Reason
+
+// again is for what is asked about once more.
+func again() reason.Reason { return reason.New(reason.RecoveryAsks, nil) }
+
+// replaced is for what a run replaces.
+func replaced() reason.Reason { return reason.New(reason.RecoveryReplaces, nil) }
 
 // Decide says what becomes of a secret after an older state was put back. What its upstream accepts is kept. What it refuses
 // is replaced where that disturbs nobody; everything else waits for a person.
 func Decide(s Situation) Decision {
 	switch {
 	case !s.Declared:
-		return Decision{Keeps, "no document declares it, so it was not tried", ""}
+		return Decision{Keeps, "no document declares it, so it was not tried", none}
 	case s.Held != "":
-		return Decision{Person, "it waits for " + s.Held + ", and nothing outside can be asked until then", "custody recover accept --reason TEXT"}
+		return Decision{Person, "it is held, and nothing outside can be asked until then: " + s.Held, again()}
 	case s.Derived && s.Blocked != "":
-		return Decision{Rotates, "it is computed again once " + s.Blocked + " is recovered", ""}
+		return Decision{Rotates, "it is computed again once " + s.Blocked + " is recovered", replaced()}
 	case s.Derived:
-		return Decision{Keeps, "it is computed from others", ""}
+		return Decision{Keeps, "it is computed from others", none}
 	case !s.HasValue:
 		return withoutValue(s)
 	case s.Kind == nil || !s.Kind.Verifies:
 		return unasked(s)
 	case s.Record == upstream.Accepted && s.Stranger != "":
-		return Decision{Keeps, "its upstream accepts it; run " + s.Stranger + ", which this state does not know, changed its account last, so its next rotation waits for a person", ""}
+		return Decision{Keeps, "its upstream accepts it; run " + s.Stranger + ", which this state does not know, changed its account last, so its next rotation waits for a person", none}
 	case s.Record == upstream.Accepted:
-		return Decision{Keeps, "its upstream accepts it", ""}
+		return Decision{Keeps, "its upstream accepts it", none}
 	case s.Candidate == upstream.Accepted:
-		return Decision{KeepsCandidate, "its upstream refuses the version of record and accepts the one that a run had prepared", ""}
+		return Decision{KeepsCandidate, "its upstream refuses the version of record and accepts the one that a run had prepared", none}
 	case s.Record == upstream.Refused && s.HasCandidate && s.Candidate != upstream.Refused:
 		return Decision{Person, "its upstream refuses the version of record, and whether it accepts the one that a run had prepared is not known yet" + because(s.Doubt),
-			"custody recover accept --reason TEXT"}
+			again()}
 	case s.Record == upstream.Refused:
 		return refused(s)
 	}
-	return Decision{Person, "its upstream cannot say whether it accepts the value" + because(s.Doubt), "custody recover accept --reason TEXT"}
+	return Decision{Person, "its upstream cannot say whether it accepts the value" + because(s.Doubt), again()}
 }
 
 func because(doubt string) string {
@@ -107,22 +125,23 @@ func withoutValue(s Situation) Decision {
 	verifies := s.Kind != nil && s.Kind.Verifies
 	switch {
 	case s.Seeded && !s.HandedOver && verifies && s.Newer == "":
-		return Decision{Begins, "its upstream is asked about the sealed value", ""}
+		return Decision{Begins, "its upstream is asked about the sealed value", none}
 	case s.Newer != "" && s.Kind != nil && !verifies: // what makes its values takes none from people
 		return Decision{Person, "the authority has no value of it" + because(s.Newer), rotate(s)}
 	case s.Seeded || s.HandedOver:
 		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; what is sealed in Git may be older than what is in use", supply(s)}
 	case s.Newer != "":
-		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; hand in the one that is in use, or have another made with `" + rotate(s) + "`", supply(s)}
+		waits := supply(s).With(reason.Args{"rotate": s.Secret})
+		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; hand in the one that is in use, or have another made", waits}
 	}
-	return Decision{Begins, "its first value is still to be made", ""}
+	return Decision{Begins, "its first value is still to be made", none}
 }
 
 // unasked: no upstream can tell.
 func unasked(s Situation) Decision {
 	switch {
 	case s.Newer == "":
-		return Decision{Keeps, "nothing outside can be asked, and no consumer holds a newer version", ""}
+		return Decision{Keeps, "nothing outside can be asked, and no consumer holds a newer version", none}
 	case s.Kind == nil:
 		return Decision{Person, s.Newer + "; no upstream can tell which is right", supply(s)}
 	}
@@ -138,22 +157,24 @@ func refused(s Situation) Decision {
 	case s.Admin:
 		return Decision{Person, why + "; set the value of that account upstream by hand and hand it in", supply(s)}
 	case s.Kind.Capability == upstream.Dual || s.AllowInterruption:
-		return Decision{Rotates, why, ""}
+		return Decision{Rotates, why, replaced()}
 	case s.Kind.Capability == upstream.Overwrite:
 		return Decision{Person, why + "; set another there by hand and hand it in", supply(s)}
 	}
 	return Decision{Person, why + "; a rotation may set the password of the account that its consumers use now, and refuse them until they have the new one", rotate(s)}
 }
 
-func rotate(s Situation) string { return "custody rotate " + s.Secret + " --reason TEXT" }
+func rotate(s Situation) reason.Reason {
+	return reason.New(reason.RecoveryRotates, reason.Args{"rotate": s.Secret})
+}
 
 // supply names the command with every field of the value.
-func supply(s Situation) string {
-	command := []string{"custody supply", s.Secret}
+func supply(s Situation) reason.Reason {
+	command := []string{s.Secret}
 	if len(s.Fields) > 1 || len(s.Fields) == 1 && s.Fields[0] != "value" {
 		for _, field := range s.Fields {
 			command = append(command, "--field", field)
 		}
 	}
-	return strings.Join(append(command, "--reason TEXT"), " ")
+	return reason.New(reason.RecoverySupplies, reason.Args{"supply": strings.Join(command, " ")})
 }

@@ -49,7 +49,7 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.of.Secret, test.of.Declared = "db", true
 			got := Decide(test.of)
-			if got.Action != test.action || got.Next != test.next || got.Why == "" {
+			if got.Action != test.action || got.Next() != test.next || got.Why == "" {
 				t.Errorf("got %+v, want %q with %q, and why", got, test.action, test.next)
 			}
 			if test.of.Newer != "" && got.Action == Person && !strings.Contains(got.Why, newer) {
@@ -60,7 +60,7 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
-	if got := Decide(Situation{Secret: "gone", HasValue: true}); got.Action != Keeps || got.Next != "" {
+	if got := Decide(Situation{Secret: "gone", HasValue: true}); got.Action != Keeps || got.Next() != "" {
 		t.Errorf("not declared: got %+v", got)
 	}
 }

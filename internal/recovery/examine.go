@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -136,7 +137,7 @@ func (e *Engine) ask(ctx context.Context, c *examined) {
 		return
 	}
 	if c.declared.Held != "" {
-		c.situation.Kind, c.situation.Record, c.situation.Doubt = &upstream.Kind{Verifies: true}, upstream.Unknown, "it waits for "+c.declared.Held
+		c.situation.Kind, c.situation.Record, c.situation.Doubt = &upstream.Kind{Verifies: true}, upstream.Unknown, "it is held: "+c.declared.Held
 		return
 	}
 	if c.declared.Upstream == nil {
@@ -223,9 +224,9 @@ func decide(cases []*examined) {
 		at[c.entry.Path] = c
 		switch {
 		case c.entry.Fault != nil:
-			c.decision = Decision{Person, "what is known of it cannot be read: " + c.entry.Fault.Error(), "custody explain " + string(c.entry.Path)}
+			c.decision = Decision{Person, "what is known of it cannot be read: " + c.entry.Fault.Error(), explains(string(c.entry.Path))}
 		case c.foreign:
-			c.decision = Decision{Person, "somebody else wrote over the version of record", "custody explain " + c.situation.Secret}
+			c.decision = Decision{Person, "somebody else wrote over the version of record", explains(c.situation.Secret)}
 		case !c.situation.Derived:
 			c.decision = Decide(c.situation)
 		}
@@ -245,12 +246,17 @@ func decide(cases []*examined) {
 	}
 }
 
+// explains is for what does not fit its history.
+func explains(secret string) reason.Reason {
+	return reason.New(reason.RecoveryExplains, reason.Args{"explain": secret})
+}
+
 func (c *examined) recovers() bool {
 	return c.decision.Action == Person || c.decision.Action == Rotates
 }
 
 func (c *examined) outcome() Outcome {
-	o := Outcome{Secret: c.situation.Secret, Path: c.entry.Path, Action: c.decision.Action, Why: c.decision.Why, Next: c.decision.Next}
+	o := Outcome{Secret: c.situation.Secret, Path: c.entry.Path, Action: c.decision.Action, Why: c.decision.Why, Next: c.decision.Next()}
 	if o.Secret == "" {
 		o.Secret = c.entry.Secret
 	}
@@ -269,7 +275,7 @@ func (c *examined) value() secret.Value {
 }
 
 // renew brings the history up to the new incarnation, and returns what is to go on record of it.
-func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, reason string, now time.Time) []audit.Event {
+func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, why string, now time.Time) []audit.Event {
 	entry := c.entry
 	var events []audit.Event
 	if live := entry.Live; live != nil {
@@ -309,7 +315,7 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 		entry.Takes(c.situation.Stranger)
 	}
 	if c.recovers() {
-		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Why: c.decision.Why, Next: c.decision.Next, Newer: c.situation.Newer,
+		entry.Recovery = &journal.Recovery{Run: run, Version: entry.Current, Reason: c.decision.Waits.Because(c.decision.Why), Newer: c.situation.Newer,
 			Refused: c.situation.Record == upstream.Refused}
 		if !c.candidate.Empty() {
 			entry.Recovery.Pending = c.prepared
@@ -318,6 +324,6 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 	}
 	return append(events, audit.Event{
 		Run: run, Step: "recovered " + string(entry.Path), Workflow: "operation", Secret: entry.Secret, Path: entry.Path, Version: entry.Current,
-		By: by, Reason: reason, Result: "ok", Detail: fmt.Sprintf("%s: %s", c.decision.Action, c.decision.Why), At: now,
+		By: by, Reason: why, Result: "ok", Detail: fmt.Sprintf("%s: %s", c.decision.Action, c.decision.Why), At: now,
 	})
 }

@@ -18,6 +18,7 @@ import (
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -282,7 +283,7 @@ func TestAcceptanceLeavesWhatIsRefusedToAPerson(t *testing.T) {
 	}
 	w.done("refused")
 	recovery := w.entry().RecoveryNow()
-	if recovery == nil || !strings.Contains(recovery.Waits(), "`custody rotate db --reason TEXT`") {
+	if recovery == nil || !recovery.Reason.Is(reason.RecoveryRotates) || recovery.Reason.Args["rotate"] != "db" {
 		t.Errorf("the entry says %+v", recovery)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -58,7 +58,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			}
 		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
 			if a.p.unsaid++; a.p.unsaid <= unknownPolls {
-				return a.stuck("the upstream to say whether the candidate was applied", err), nil
+				return a.stuck(reason.CandidateEffectUnknown, err), nil
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	}
 	if a.kind.Capability == upstream.Overwrite { // afterwards consumers are refused until the candidate was verified
 		if left := a.lockOut(); left > 0 {
-			return until("time to pass since a wrong sign-in, before the credential is replaced", left), nil
+			return a.until(reason.LockoutPause, nil, left), nil
 		}
 	}
 	fresh := a.p.fresh
@@ -86,14 +86,14 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrRefusedCandidate):
 		return a.takeBack(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
-		return a.stuck("the upstream to take the candidate", err), nil
+		return a.stuck(reason.CandidateNotApplied, err), nil
 	}
 	if a.p.attempts++; a.p.attempts >= applyAttempts {
 		return a.takeBack(ctx, "applying failed too often: "+a.s.Explained(err))
 	}
-	return a.stuck("the upstream to take the candidate", err), nil
+	return a.stuck(reason.CandidateNotApplied, err), nil
 }
 
 // fence waits until no call without a reply can land any more.
@@ -103,7 +103,7 @@ func (a *attempt) fence() *pause {
 			a.p.prior, a.p.settled = a.Now().Add(a.kind.CallDeadline), a.run.CallBy
 			left = a.kind.CallDeadline
 		}
-		return until("an earlier call's deadline to pass; until then that call may still take effect", left+1)
+		return a.until(reason.EarlierCallPending, nil, left+1)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (a *attempt) fence() *pause {
 // delay, and an acceptance the answer of one part that is ahead of the others.
 func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	if left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
-		return until("the candidate to be honoured everywhere upstream", left+1), nil
+		return a.until(reason.CandidateSettling, nil, left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
 	case upstream.Accepted:
@@ -120,7 +120,7 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	case upstream.Refused:
 		return a.takeBack(ctx, "the upstream refuses the candidate that it took")
 	default:
-		return a.stuck("the upstream to say whether it honours the candidate", err), nil
+		return a.stuck(reason.CandidateUndecided, err), nil
 	}
 }
 
@@ -149,7 +149,7 @@ func (a *attempt) onboarded(ctx context.Context) (*pause, error) {
 	}
 	never, err := a.never(ctx)
 	if err != nil {
-		return a.stuck("a made-up credential to test sign-ins with", err), nil
+		return a.stuck(reason.DecoyNotMade, err), nil
 	}
 	if stop := a.refuses(ctx, never); stop != nil {
 		return stop, nil
@@ -177,7 +177,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	}
 	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
-		return a.wait(foreignWrite), nil
+		return a.wait(reason.ForeignWrite, nil), nil
 	}
 	if err != nil {
 		return nil, err
@@ -189,38 +189,36 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 
 // pendingGone says that the candidate is lost, and what a person can do at the step that the run is at.
 func (a *attempt) pendingGone() *pause {
-	const gone = "a person: the values of this run are gone from the journal; restore the newest copy of the state"
+	stop := a.wait(reason.RunValuesGone, nil)
 	switch {
 	case a.run.Step == journal.Undoing:
-		return a.wait(gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID))
+		stop.reason = stop.reason.With(reason.Args{"force": string(a.run.ID)})
 	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
-		return a.wait(gone + ", or take the run of its group back: " + next.Abort(a.run.Group))
-	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible:
-		return a.wait(gone) // it only goes forward
+		stop.reason = stop.reason.With(reason.Args{"abort": string(a.run.Group)})
+	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible: // it only goes forward
+	default:
+		stop.reason = stop.reason.With(reason.Args{"abort": string(a.run.ID)})
 	}
-	return a.wait(gone + ", or take the run back: " + next.Abort(a.run.ID))
+	return stop
 }
-
-const foreignWrite = "a person: somebody else wrote to the secret's path; nothing is revoked until that write is explained"
 
 // takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
 // its own.
-func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
+func (a *attempt) takeBack(ctx context.Context, why string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
-		return a.wait("a person: its group counts on this run, and " + reason + "; mend that, or take the run of the group back: " + next.Abort(a.run.Group)), nil
+		return a.waitFor(reason.New(reason.GroupMemberFailed, reason.Args{"abort": string(a.run.Group)}).Because(why)), nil
 	}
 	forced, seenTo := "", []journal.Waiver(nil) // what the upstream cannot undo, a person says that they do
 	if a.kind.Undo == upstream.Impossible && !a.p.fresh {
 		if forced, seenTo = a.run.Forced, a.run.Waived; !a.waives(journal.WaivedUndo, "") {
+			stop := reason.New(reason.UndoImpossible, reason.Args{"force": string(a.run.ID)}).Because(why)
 			if a.takesAnother() {
-				reason += "; hand one in that it honours, with " + next.Supply(a.s.Secret) + "; or"
-			} else {
-				reason += ";"
+				stop = stop.With(reason.Args{"supply": a.s.Secret})
 			}
-			return a.wait("a person: this upstream cannot undo, and " + reason + " see to it there, then " + next.Force(a.run.ID)), nil
+			return a.waitFor(stop), nil
 		}
 	}
-	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, reason, forced, seenTo
+	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, why, forced, seenTo
 	if err := a.save(ctx); err != nil {
 		return nil, err
 	}
@@ -260,10 +258,10 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		}
 		stop, err := a.takeOff(ctx)
 		switch {
-		case err != nil || stop != nil && (!a.waives(journal.WaivedUndo, "") || stop.byDesign):
+		case err != nil || stop != nil && (!a.waives(journal.WaivedUndo, "") || stop.reason.ByDesign()):
 			return stop, err
 		case stop != nil: // a person sees to it
-			if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+stop.reason); err != nil {
+			if err := a.audit(ctx, stepForced, a.run.Forced+" waived: "+stop.reason.Text()); err != nil {
 				return nil, err
 			}
 		}
@@ -281,7 +279,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 	case a.kind.Undo == upstream.Impossible:
-		return a.wait("a person: this upstream cannot undo; see to it there, then " + next.Force(a.run.ID) + ": " + a.run.Undo), nil
+		return a.waitFor(reason.New(reason.UndoImpossible, reason.Args{"force": string(a.run.ID)}).Because(a.run.Undo)), nil
 	case !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
 		act = func(ctx context.Context) error {
@@ -304,10 +302,10 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 		if _, is := errors.AsType[*strange](err); is {
-			return a.wait("a person: " + a.s.Explained(err)), nil
+			return a.claimed(err), nil
 		}
 		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
-			return a.stuck("the upstream to remove the candidate", err), nil
+			return a.stuck(reason.CandidateNotRemoved, err), nil
 		}
 		a.p.takenOff = a.Now()
 	}
@@ -337,16 +335,16 @@ func (a *attempt) opensAlone(ctx context.Context) bool {
 // been lost there, and a credential that nobody keeps would be honoured for ever.
 func (a *attempt) candidateGone(ctx context.Context) *pause {
 	if left := a.p.takenOff.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 && !a.p.takenOff.IsZero() {
-		return until("the candidate that was taken back to be refused everywhere upstream", left+1)
+		return a.until(reason.RemovalSettling, nil, left+1)
 	}
 	switch verdict, err := a.askCandidate(ctx); verdict {
 	case upstream.Refused:
 		return nil
 	case upstream.Accepted:
 		a.p.takenOff = time.Time{} // it is taken off again
-		return a.wait("the upstream to refuse the candidate that was taken back, which it still honours")
+		return a.wait(reason.RemovedStillAccepted, nil)
 	default:
-		return a.stuck("the upstream to say that it refuses the candidate that was taken back", err)
+		return a.stuck(reason.RemovedUndecided, err)
 	}
 }
 
@@ -368,18 +366,18 @@ func (a *attempt) oldWorks(ctx context.Context) *pause {
 	case upstream.Accepted:
 		return nil
 	case upstream.Refused:
-		return a.wait("a person: the run was taken back but the upstream refuses the current credential; set that there again, and the run ends; or " + a.endsAnyway())
+		return a.wait(reason.CurrentRefusedAfterUndo, a.endsAnyway())
 	default:
-		return a.stuck("the upstream to say that it honours the current credential", err)
+		return a.stuck(reason.CurrentUndecided, err)
 	}
 }
 
 // endsAnyway is what else ends a run that was taken back while the upstream refuses the current credential.
-func (a *attempt) endsAnyway() string {
+func (a *attempt) endsAnyway() reason.Args {
 	if a.kind.Issues || a.run.Group != "" { // such a run gives way to no value; see givesWay
-		return next.Force(a.run.ID) + " ends it as it is"
+		return reason.Args{"force": string(a.run.ID)}
 	}
-	return "make another there and hand it in: " + next.Supply(a.s.Secret)
+	return reason.Args{"supply": a.s.Secret}
 }
 
 // abandon closes a run that was taken back and sets when the next may be tried.

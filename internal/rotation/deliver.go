@@ -13,7 +13,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
-	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -69,7 +69,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 		return held, nil, err
 	}
 	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
-		return held, a.wait(foreignWrite), nil
+		return held, a.wait(reason.ForeignWrite, nil), nil
 	}
 	a.version = &held.ID
 	return held, nil, nil
@@ -171,15 +171,15 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 	for i, lack := range missing {
 		reasons[i] = fmt.Sprintf("%s %s", lack.consumer.Name(), lack.why)
 	}
-	said := strings.Join(reasons, "; ")
-	if a.overdue(held) {
-		said = "past maxOverlap (" + a.run.Policy.FailureStrategy + "): " + said
-		if err := a.audit(ctx, stepOverlap, said); err != nil {
-			return nil, err
-		}
+	said, force := strings.Join(reasons, "; "), string(a.run.ID)
+	if !a.overdue(held) {
+		return a.wait(reason.ProofMissing, reason.Args{"consumers": said, "force": force}), nil
 	}
-	said += "; once nothing runs on the old version any more, " + next.Force(a.run.ID) + " goes on without that proof"
-	return a.wait("proof from consumers: " + said), nil
+	strategy := a.run.Policy.FailureStrategy
+	if err := a.audit(ctx, stepOverlap, "past maxOverlap ("+strategy+"): "+said); err != nil {
+		return nil, err
+	}
+	return a.wait(reason.OverlapExceeded, reason.Args{"strategy": strategy, "consumers": said, "force": force}), nil
 }
 
 // revoke makes the upstream refuse the old credential, after the settle time, one more look at every proof, and one more
@@ -214,7 +214,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return stop, err
 		}
 		if gone, err = a.ask(ctx, a.p.old); gone == upstream.Unknown {
-			return a.stuck("the upstream to say whether the old credential is refused", err), nil
+			return a.stuck(reason.OldUndecided, err), nil
 		}
 	}
 	if gone == upstream.Accepted {
@@ -238,9 +238,9 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil:
-		return a.stuck("the upstream to revoke the old credential", err), nil
+		return a.stuck(reason.OldNotRevoked, err), nil
 	}
 	a.p.revoked = a.Now()
 	return a.refused(ctx)
@@ -249,7 +249,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 // refused checks that the old credential no longer opens anything, once its end had time to show everywhere.
 func (a *attempt) refused(ctx context.Context) (*pause, error) {
 	if left := a.p.revoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
-		return until("the old credential to be refused everywhere upstream", left+1), nil
+		return a.until(reason.OldSettling, nil, left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Refused:
@@ -257,9 +257,9 @@ func (a *attempt) refused(ctx context.Context) (*pause, error) {
 		return nil, a.audit(ctx, journal.Revoked, "")
 	case upstream.Accepted:
 		a.p.revoked = time.Time{} // it is revoked again
-		return a.wait("the upstream to refuse the old credential, which it still honours"), nil
+		return a.wait(reason.OldStillAccepted, nil), nil
 	default:
-		return a.stuck("the upstream to say whether the old credential is refused", err), nil
+		return a.stuck(reason.OldUndecided, err), nil
 	}
 }
 
@@ -275,7 +275,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 		return nil, nil
 	}
 	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
-		return until("the settle time after the last proof", left), nil
+		return a.until(reason.SettleTime, nil, left), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
 	if err != nil {

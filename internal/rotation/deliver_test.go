@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/materialize/memory"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -62,14 +63,14 @@ func TestFailedReloadHoldsRevocation(t *testing.T) {
 				p := &reader{fails: errors.New("no such process")}
 				r.read(t, p)
 				r.plan(t)
-				r.wait(t, "proof from consumers")
+				r.wait(t, reason.ProofMissing)
 				for until := time.Now().Add(30 * time.Minute); time.Now().Before(until); {
 					if restarts {
 						r.restart()
 					}
 					outlook := r.advance(t)
-					if outlook.Ended != "" || !contains(outlook.Waiting, "proof from consumers: app ") || !contains(outlook.Waiting, "no such process") {
-						t.Fatalf("the run ended %q or waits for %q, want the consumer and its fault", outlook.Ended, outlook.Waiting)
+					if outlook.Ended != "" || !has(outlook.Waiting, reason.ProofMissing, []string{"app ", "no such process"}) {
+						t.Fatalf("the run ended %q or waits because of %+v, want the consumer and its fault", outlook.Ended, outlook.Waiting)
 					}
 					if restarts {
 						time.Sleep(time.Minute)
@@ -82,7 +83,7 @@ func TestFailedReloadHoldsRevocation(t *testing.T) {
 				if tried := len(p.tried); tried < 20 || tried > 60 {
 					t.Errorf("%d reloads were tried in half an hour, want about one a minute", tried)
 				}
-				if waiting := r.entry(t).Live.Waiting; !restarts && waiting == nil || waiting != nil && !contains(waiting.For, "no such process") {
+				if waiting := r.entry(t).Live.Waiting; !restarts && waiting == nil || waiting != nil && !has(waiting.Reason, reason.ProofMissing, []string{"no such process"}) {
 					t.Errorf("the journal says that the run waits for %+v", waiting)
 				}
 				p.fails = nil
@@ -114,7 +115,7 @@ func TestReloadCutOffIsDoneByTheNextProcess(t *testing.T) {
 		whole := r.subject.Consumers[0]
 		r.subject.Consumers[0].Consumer = &cutOff{whole, p}
 		r.plan(t)
-		r.wait(t, "proof from consumers")
+		r.wait(t, reason.ProofMissing)
 		r.restart()
 		p.fails, r.subject.Consumers[0] = nil, whole
 		u.revoke = func() error {
@@ -150,7 +151,7 @@ func TestFaultIsNamedWhateverIsShown(t *testing.T) {
 		double := memory.New(memory.Config{Name: "app", Clock: time.Now})
 		r.subject.Consumers = []rotation.Consumer{{Consumer: &untrue{rotation.Consumer{Consumer: double}, 1}, Needs: materialize.Rolled}}
 		r.plan(t)
-		r.wait(t, "proof from consumers: app not all was done")
+		r.wait(t, reason.ProofMissing, "app not all was done")
 		if got := r.finish(t, r.subject); got != "completed" {
 			t.Errorf("the run is %s", got)
 		}
@@ -204,7 +205,7 @@ func TestHoldWithholdsNoFirstDelivery(t *testing.T) {
 		r.restart() // after a night without a process
 		time.Sleep(12 * time.Hour)
 		late.RefuseUntil(time.Now().Add(20 * time.Minute)) // and its disk is full
-		r.wait(t, "late ")
+		r.wait(t, reason.OverlapExceeded, "late ")
 		for until := time.Now().Add(time.Hour); time.Now().Before(until); {
 			time.Sleep(time.Until(r.advance(t).Again))
 		}

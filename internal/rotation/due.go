@@ -100,10 +100,10 @@ func requested(s Situation) *Reason {
 // recovered: an older state was put back, and what it holds is refused upstream.
 func recovered(s Situation) *Reason {
 	r := s.Entry.RecoveryNow()
-	if r == nil || r.Next != "" || r.Version == nil {
+	if r == nil || !r.Replaced() || r.Version == nil {
 		return nil
 	}
-	return &Reason{"event", "an older state was put back: " + r.Why}
+	return &Reason{"event", r.Reason.Text()}
 }
 
 // BetweenWindows reports whether a run would begin by the clock alone, if it were not for the policy's windows.

@@ -9,6 +9,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -46,10 +47,10 @@ func TestDue(t *testing.T) {
 		"requested before issued": {func(s *rotation.Situation) { s.Entry.Current = nil; s.Requests = []string{"new"} }, ""},
 		"generated, never issued": {func(s *rotation.Situation) { s.First = true; s.Entry.Current = nil }, "first"},
 		"never issued here, and somebody has one": {func(s *rotation.Situation) {
-			s.First, s.Entry.Current, s.Entry.Recovery = true, nil, &journal.Recovery{Next: "custody rotate db --reason TEXT"}
+			s.First, s.Entry.Current, s.Entry.Recovery = true, nil, &journal.Recovery{Reason: reason.New(reason.RecoveryRotates, nil)}
 		}, ""},
 		"never issued here, and asked for": {func(s *rotation.Situation) {
-			s.First, s.Entry.Current, s.Entry.Recovery, s.Requests = true, nil, &journal.Recovery{Next: "custody rotate db --reason TEXT"}, []string{"new"}
+			s.First, s.Entry.Current, s.Entry.Recovery, s.Requests = true, nil, &journal.Recovery{Reason: reason.New(reason.RecoveryRotates, nil)}, []string{"new"}
 		}, "first"},
 		"not ours to issue":    {func(s *rotation.Situation) { s.Entry.Current = nil; s.Entry.Rotated = time.Time{} }, ""},
 		"a run is live":        {func(s *rotation.Situation) { s.Now = epoch.Add(29 * day); s.Entry.Live = &journal.Run{} }, ""},

@@ -145,7 +145,7 @@ func TestForeignClaimWaitsForAPerson(t *testing.T) {
 			t.Fatal(err)
 		}
 		outlook, err := r.Advance(t.Context(), r.subject)
-		if err != nil || outlook.Ended != "" || outlook.Waiting == "" {
+		if err != nil || outlook.Ended != "" || outlook.Waiting.None() {
 			t.Errorf("got %+v, %v, want it to wait", outlook, err)
 		}
 		r.account.SetForeign(false)

@@ -4,11 +4,10 @@ package rotation
 
 import (
 	"context"
-	"fmt"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -26,7 +25,7 @@ func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (
 	case verdict == upstream.Accepted:
 		return nil, nil
 	case verdict == upstream.Unknown && !a.run.Refused:
-		return a.stuck("the upstream to say whether it still honours the new credential", err), nil
+		return a.stuck(reason.NewCredentialUndecided, err), nil
 	case !a.run.Refused:
 		a.run.Refused = true // and stays so until it is accepted
 		if err := a.save(ctx); err != nil {
@@ -36,9 +35,7 @@ func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (
 	if err := a.audit(ctx, stepNewRefused, "the upstream accepted version "+held.ID.String()+" before and refuses it now; the old credential is not revoked"); err != nil {
 		return nil, err
 	}
-	stop := a.wait(fmt.Sprintf("a person: the upstream refuses the new credential (version %s), which it accepted before and which consumers have; %s. "+
-		"If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works and hand it in: %s",
-		held.ID, a.oldStands(), next.Supply(a.s.Secret)))
+	stop := a.wait(reason.NewCredentialRefused, reason.Args{"version": held.ID.String(), "old": a.oldStands(), "supply": a.s.Secret})
 	stop.after = max(stop.after, 2*a.kind.WrongEvery) // half of the time is left to a person's own try
 	return stop, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -21,7 +22,7 @@ func settling(t *testing.T, shape upstreammemory.Shape) (*rig, *spy) {
 	r, u := spied(t, upstreammemory.Config{Shape: shape})
 	r.subject.Policy.Settle = 30 * time.Minute
 	r.plan(t)
-	r.wait(t, "the settle time")
+	r.wait(t, reason.SettleTime)
 	return r, u
 }
 
@@ -41,12 +42,12 @@ func TestNewCredentialLostBeforeRevocation(t *testing.T) {
 					r.restart()
 				}
 				time.Sleep(2 * time.Hour)
-				r.wait(t, "custody supply db")
+				r.wait(t, reason.NewCredentialRefused, "db")
 				for range 50 { // whatever happens meanwhile
 					time.Sleep(time.Minute)
 					r.advance(t)
 				}
-				if u.revoked != 0 || !r.account.Accepts(old.Value) || r.advance(t).ByDesign {
+				if u.revoked != 0 || !r.account.Accepts(old.Value) || r.advance(t).Waiting.ByDesign() {
 					t.Fatalf("%s: %d calls to revoke; the old credential is honoured: %v", shape, u.revoked, r.account.Accepts(old.Value))
 				}
 				byHand, err := lost.Value.With(upstreammemory.Key, []byte("by-hand"))
@@ -82,7 +83,7 @@ func TestNewCredentialThatComesBackIsTaken(t *testing.T) {
 		held := r.value(t).Value
 		r.account.Lose(held)
 		time.Sleep(2 * time.Hour)
-		r.wait(t, "refuses the new credential")
+		r.wait(t, reason.NewCredentialRefused)
 		if err := r.account.Seed(held); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +105,7 @@ func TestUnknownNewCredentialHoldsRevocation(t *testing.T) {
 			return "", nil
 		}
 		time.Sleep(2 * time.Hour)
-		r.wait(t, "still honours the new credential: starting")
+		r.wait(t, reason.NewCredentialUndecided, "starting")
 		if u.revoked != 0 {
 			t.Errorf("%d calls to revoke", u.revoked)
 		}
@@ -137,7 +138,7 @@ func TestRefusedNewCredentialHoldsCompletion(t *testing.T) {
 					return "", nil
 				}
 				time.Sleep(2 * time.Hour)
-				r.wait(t, "refuses the new credential")
+				r.wait(t, reason.NewCredentialRefused)
 				if run := r.entry(t).Live; run == nil || !run.Refused || run.Step == journal.Completed {
 					t.Errorf("the run is %+v", run)
 				}
@@ -154,7 +155,7 @@ func TestRevocationCutOffWhereAccountsAreLocked(t *testing.T) {
 		old := r.value(t).Value
 		u.revoke = func() error { return errors.New("the reply was lost") }
 		id := r.plan(t)
-		r.wait(t, "the reply was lost")
+		r.wait(t, reason.OldNotRevoked, "the reply was lost")
 		if err := r.account.Revoke(t.Context(), id, old, r.value(t).Value); err != nil {
 			t.Fatal(err)
 		}

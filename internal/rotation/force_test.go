@@ -13,6 +13,7 @@ import (
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/memory"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -59,7 +60,7 @@ func TestForceWaivesOnlyWhatItNames(t *testing.T) {
 		c[1].IgnoreReloads(true)
 		c[2].IgnoreReloads(true)
 		id := r.plan(t)
-		r.wait(t, "proof from consumers")
+		r.wait(t, reason.ProofMissing)
 		said, err := r.Force(t.Context(), r.subject, id, "me", "scrapped")
 		if err != nil || len(said) != 2 || !contains(said[0], "batch") || !contains(said[1], "report") {
 			t.Fatalf("waived %q, %v; want batch and report named", said, err)
@@ -69,19 +70,19 @@ func TestForceWaivesOnlyWhatItNames(t *testing.T) {
 				t.Errorf("on record: %+v, want consumer %s and the version", event, want)
 			}
 		}
-		r.wait(t, "settle time")
+		r.wait(t, reason.SettleTime)
 		c[0].Tamper(old) // and its process is started again
 		c[0].Restart()
 		c[0].RefuseUntil(time.Now().Add(20 * time.Minute))
-		r.wait(t, "api")
+		r.wait(t, reason.ProofMissing, "api")
 		if u.revoked != 0 {
 			t.Error("the old credential is revoked though a proof that nobody waived is missing")
 		}
 		time.Sleep(20 * time.Minute)
 		c[0].IgnoreReloads(false)
-		r.wait(t, "settle time")
+		r.wait(t, reason.SettleTime)
 		r.account.SignIn("stranger", old)
-		r.wait(t, "stranger")
+		r.wait(t, reason.OldInUse, "stranger")
 		if u.revoked != 0 {
 			t.Error("the old credential is revoked while somebody uses it whom nobody waived")
 		}
@@ -103,7 +104,7 @@ func TestForceBeforeAnythingIsMissing(t *testing.T) {
 		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
 		r.subject.Policy.Settle = time.Hour
 		id := r.plan(t)
-		for _, what := range []string{"", "settle time"} {
+		for _, what := range []reason.Code{"", reason.SettleTime} {
 			if what != "" {
 				r.wait(t, what)
 			}
@@ -125,14 +126,14 @@ func TestForceDoesNotOutliveTheRefusedVersion(t *testing.T) {
 		c := r.consumed("api", "report")
 		c[1].IgnoreReloads(true)
 		id := r.plan(t)
-		r.wait(t, "proof from consumers")
+		r.wait(t, reason.ProofMissing)
 		if said, err := r.Force(t.Context(), r.subject, id, "me", "it is slow"); err != nil || len(said) != 1 {
 			t.Fatalf("waived %q, %v", said, err)
 		}
-		r.wait(t, "settle time")
+		r.wait(t, reason.SettleTime)
 		r.account.Lose(r.value(t).Value)
 		time.Sleep(2 * time.Hour)
-		r.wait(t, "refuses the new credential")
+		r.wait(t, reason.NewCredentialRefused)
 		byHand, err := r.value(t).Value.With(upstreammemory.Key, []byte("by-hand"))
 		if err == nil {
 			err = r.account.Seed(byHand)
@@ -144,12 +145,12 @@ func TestForceDoesNotOutliveTheRefusedVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Hour)
-		r.wait(t, "proof from consumers: report")
+		r.wait(t, reason.ProofMissing, "report")
 		if u.revoked != 0 {
 			t.Error("the old credential is revoked though nobody waived the proof of the version that was handed in")
 		}
 		c[1].Restart()
-		r.wait(t, "settle time")
+		r.wait(t, reason.SettleTime)
 		time.Sleep(time.Hour)
 		if got := r.finish(t, r.subject); got != "completed" || u.revoked == 0 {
 			t.Errorf("the run is %s after %d calls to revoke", got, u.revoked)

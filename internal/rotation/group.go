@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -128,7 +129,7 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 		a.p.released = true
 		return a.takeBackWith(ctx, leader, "its group was taken back")
 	}
-	return until("the other members of its group to be verified; "+a.s.member(a.run.Leader).Secret+" leads", a.backoff()), nil
+	return a.wait(reason.GroupVerifying, reason.Args{"leader": a.s.member(a.run.Leader).Secret}), nil
 }
 
 // ofOthers is the fate of a group whose leader's entry no longer knows it: forward with any other member that went there,
@@ -153,9 +154,9 @@ func (a *attempt) ofOthers(ctx context.Context) (fate, error) {
 }
 
 // takeBackWith takes this run back with that of another member: who aborted that aborted the group.
-func (a *attempt) takeBackWith(ctx context.Context, other *journal.Entry, reason string) (*pause, error) {
+func (a *attempt) takeBackWith(ctx context.Context, other *journal.Entry, why string) (*pause, error) {
 	a.run.Aborted = abortedIn(other, a.run.Group)
-	stop, err := a.takeBack(ctx, reason)
+	stop, err := a.takeBack(ctx, why)
 	a.run.Aborted = a.run.Aborted && a.run.Step == journal.Undoing
 	return stop, err
 }
@@ -191,7 +192,7 @@ func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause,
 		case undone:
 			return a.takeBackWith(ctx, entry, member.Secret+", of its group, was taken back")
 		case underWay, unknownOf:
-			return until(member.Secret+", of its group, to be verified", a.backoff()), nil
+			return a.wait(reason.GroupMemberVerifying, reason.Args{"member": member.Secret}), nil
 		}
 	}
 	return nil, nil

@@ -5,13 +5,12 @@ package rotation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -34,7 +33,7 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 	if err := a.save(ctx); errors.Is(err, journal.ErrSuperseded) {
 		return nil, err
 	} else if err != nil {
-		return a.stuck("the authority to keep what the upstream issued", err), nil
+		return a.stuck(reason.IssuedNotKept, err), nil
 	}
 	a.p.issued, a.p.applied = secret.Value{}, a.Now()
 	if err := a.escrow(ctx); err != nil {
@@ -56,7 +55,7 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case err != nil:
-		return a.stuck("the upstream to revoke the credential that it issued, which a value handed in has replaced", err), nil
+		return a.stuck(reason.SurplusNotRevoked, err), nil
 	}
 	a.p.issued = secret.Value{}
 	return nil, nil
@@ -88,12 +87,12 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrRefusedCandidate):
 		return a.takeBack(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
 		a.p.issued = issued
 		return a.takeBack(ctx, a.s.Explained(err))
 	case err != nil:
-		return a.stuck("the upstream to issue a credential", err), nil
+		return a.stuck(reason.CredentialNotIssued, err), nil
 	}
 	if err := issued.Fits(); err != nil {
 		return a.takeBack(ctx, err.Error())
@@ -119,36 +118,36 @@ func (a *attempt) reclaim(ctx context.Context) (*pause, error) {
 	case a.kind.Capability == upstream.Overwrite && a.run.Base > 0:
 		return a.untouched(ctx)
 	}
-	return a.wait("a person: the reply to issuing was lost and this upstream cannot tell what it made; " + a.leftHint()), nil
+	return a.wait(reason.LostReplyUnknown, a.leftMoves()), nil
 }
 
-// leftHint is what a person does about what a lost reply left.
-func (a *attempt) leftHint() string {
+// leftMoves are the commands with which a person goes on about what a lost reply left.
+func (a *attempt) leftMoves() reason.Args {
 	switch {
 	case a.run.Step == journal.Undoing:
-		return "remove there what it left, then " + next.Force(a.run.ID)
+		return reason.Args{"force": string(a.run.ID)}
 	case a.takesAnother():
-		return "make a credential there by hand and hand it in with " + next.Supply(a.s.Secret)
+		return reason.Args{"supply": a.s.Secret}
 	case a.kind.Undo == upstream.Impossible: // it only goes forward
-		return "mend that there, and the run goes on"
+		return nil
 	}
-	return "mend that there, and the run goes on; or take it back: " + next.Abort(a.run.ID)
+	return reason.Args{"abort": string(a.run.ID)}
 }
 
 // collect removes what carries the run's id.
 func (a *attempt) collect(ctx context.Context) (*pause, error) {
 	collector, able := a.s.Upstream.(upstream.Collector)
 	if !able {
-		return a.wait("a person: the reply to issuing was lost and this upstream cannot collect what it made; " + a.leftHint()), nil
+		return a.wait(reason.LostReplyUncollectable, a.leftMoves()), nil
 	}
 	err := a.change(ctx, func(ctx context.Context) error { return collector.Collect(ctx, a.run.ID) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err) + "; " + a.leftHint()), nil
+		return a.waitFor(reason.New(reason.LostReplyClaimed, a.leftMoves()).Because(a.s.Explained(err))), nil
 	case err != nil:
-		return a.stuck("the upstream to remove what the call whose reply was lost may have made", err), nil
+		return a.stuck(reason.LostReplyNotRemoved, err), nil
 	}
 	return nil, nil
 }
@@ -167,43 +166,42 @@ func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, e
 // upstream cannot tell.
 func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return until("the upstream to show whether the call whose reply was lost made a credential", left+1), nil
+		return a.until(reason.LostReplySettling, nil, left+1), nil
 	}
 	now, err := a.list(ctx, lister)
 	if err != nil {
-		return a.stuck("the upstream to list its credentials", err), nil
+		return a.stuck(reason.CredentialsNotListed, err), nil
 	}
 	unknown := slices.DeleteFunc(now, func(name string) bool { return slices.Contains(a.run.Before, name) })
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	return a.wait(fmt.Sprintf("a person: %s appeared upstream when a reply to this run was lost; if nobody else made it, remove it there, and the run goes on; otherwise %s",
-		strings.Join(unknown, ", "), a.othersMove())), nil
+	return a.waitFor(reason.New(reason.LostReplyNewcomers, reason.Args{"names": strings.Join(unknown, ", ")}).With(a.othersMoves())), nil
 }
 
-// othersMove is what a person does where what appeared upstream is somebody else's.
-func (a *attempt) othersMove() string {
+// othersMoves are the commands with which a person goes on where what appeared upstream is somebody else's.
+func (a *attempt) othersMoves() reason.Args {
 	switch {
 	case a.run.Step == journal.Undoing:
-		return next.Force(a.run.ID) + " ends the run as it is"
+		return reason.Args{"force": string(a.run.ID)}
 	case a.kind.Undo == upstream.Impossible: // it only goes forward
-		return a.leftHint()
+		return a.leftMoves()
 	}
-	return "take the run back: " + next.Abort(a.run.ID)
+	return reason.Args{"abort": string(a.run.ID)}
 }
 
 // untouched goes on when the current credential still works: then the lost call had no effect, or the upstream would
 // have ended it.
 func (a *attempt) untouched(ctx context.Context) (*pause, error) {
 	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
-		return until("the upstream to show whether the call whose reply was lost ended the current credential", left+1), nil
+		return a.until(reason.LostReplyOldSettling, nil, left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Accepted:
 		return nil, nil
 	case upstream.Refused:
-		return a.wait("a person: the reply to issuing was lost, and the upstream no longer honours the credential before it; " + a.leftHint()), nil
+		return a.wait(reason.LostReplyOldEnded, a.leftMoves()), nil
 	default:
-		return a.stuck("the upstream to say whether it still honours the current credential", err), nil
+		return a.stuck(reason.CurrentUndecided, err), nil
 	}
 }

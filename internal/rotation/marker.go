@@ -10,8 +10,8 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -22,12 +22,11 @@ type strange struct {
 }
 
 func (s *strange) Error() string {
-	return fmt.Sprintf("the marker of its account names run %s, which its journal does not know: a newer state or another authority changed the account, and what that made may be in use", s.stranger)
+	return s.reason().Text()
 }
 
-// Hint is the operator's next move.
-func (s *strange) Hint() string {
-	return "see who uses the account; once it may be changed: " + next.Force(s.run)
+func (s *strange) reason() reason.Reason {
+	return reason.New(reason.AccountMarkerUnknown, reason.Args{"marker": s.stranger, "force": string(s.run)})
 }
 
 func (s *strange) Unwrap() error { return upstream.ErrSuperseded }
@@ -81,11 +80,19 @@ func (a *attempt) ours(ctx context.Context) (*pause, error) {
 	}
 	switch {
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil:
-		return a.stuck("the upstream to say which run changed the account last", err), nil
+		return a.stuck(reason.AccountMarkerUnread, err), nil
 	}
 	return nil, nil
+}
+
+// claimed waits for a person where somebody else changed the account.
+func (a *attempt) claimed(err error) *pause {
+	if found, is := errors.AsType[*strange](err); is {
+		return a.waitFor(found.reason())
+	}
+	return a.waitFor(reason.New(reason.AccountClaimed, nil).Because(a.s.Explained(err)))
 }
 
 // waivableMarker is the stranger that the run is held by.

@@ -10,6 +10,7 @@ import (
 
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -37,8 +38,7 @@ func TestOlderStateLeavesTheAccountAlone(t *testing.T) {
 				r.putBack(older)
 				u.applied, u.revoked = 0, 0
 				id := r.plan(t)
-				r.wait(t, stranger)
-				r.wait(t, "`custody run force "+string(id))
+				r.wait(t, reason.AccountMarkerUnknown, string(id))
 				if run := r.entry(t).Live; u.applied+u.revoked > 0 || !r.account.Accepts(inUse) || run.Step != journal.Planned {
 					t.Errorf("the account is changed %d times at %s; what is in use is honoured: %v", u.applied+u.revoked, run.Step, r.account.Accepts(inUse))
 				}
@@ -88,7 +88,7 @@ func TestOlderRunIsHeldByAStranger(t *testing.T) {
 				r.putBack(older)
 				c.then(t, r)
 				u.applied = 0
-				r.wait(t, stranger)
+				r.wait(t, reason.AccountMarkerUnknown)
 				if u.applied > 0 || !r.account.Accepts(inUse) {
 					t.Errorf("the account is changed; what is in use is honoured: %v", r.account.Accepts(inUse))
 				}
@@ -150,7 +150,7 @@ func TestMarkerThatCannotBeReadHolds(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Alternate, EnforcesRun: true})
 		r.account.SetDown(true)
 		r.plan(t)
-		r.wait(t, "which run changed the account last")
+		r.wait(t, reason.AccountMarkerUnread)
 		if u.applied > 0 {
 			t.Error("the account is changed")
 		}

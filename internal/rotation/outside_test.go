@@ -31,7 +31,7 @@ func deafRun(t *testing.T, shape upstreammemory.Shape) (r *rig, u *spy, release 
 	if live := r.entry(t).Live; live == nil || live.Step != journal.Staged || *asked > 0 || u.applied != 1 {
 		t.Fatalf("while the call goes on: run %+v, %d sign-ins, %d calls to apply", live, *asked, u.applied)
 	}
-	if waiting := r.entry(t).Live.Waiting; waiting == nil || !contains(waiting.For, "an earlier call to it was given up and has not ended") {
+	if waiting := r.entry(t).Live.Waiting; waiting == nil || !contains(waiting.Reason.Cause, "an earlier call to it was given up and has not ended") {
 		t.Errorf("the run waits for %+v", waiting)
 	}
 	return r, u, release, asked

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -31,7 +31,7 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	}
 	window := a.run.Policy.QuietWindow
 	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
-		return until("the quiet window to pass, in which the upstream may show that somebody still uses the old credential", left), nil
+		return a.until(reason.QuietWindow, nil, left), nil
 	}
 	uses, err := a.usesOf(ctx, witness, a.p.old)
 	if err != nil && !errors.Is(err, outward.ErrNotBegun) && a.waives(journal.WaivedEvidence, "") {
@@ -41,9 +41,9 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		if verdict, _ := a.ask(ctx, a.p.old); verdict == upstream.Refused { // somebody removed it, and nobody can use it
 			return nil, nil
 		}
-		stop := a.stuck("the upstream to say who still uses the old credential", err)
-		if !stop.byDesign {
-			stop.reason += "; " + next.Force(a.run.ID) + " revokes it without knowing"
+		stop := a.stuck(reason.OldUsesUnknown, err)
+		if stop.reason.Is(reason.OldUsesUnknown) {
+			stop.reason = stop.reason.With(reason.Args{"force": string(a.run.ID)})
 		}
 		return stop, nil
 	}
@@ -66,13 +66,12 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		return nil, nil // each of them is waived
 	}
 	if len(who) == 0 {
-		return until("the last use of the old credential to be longer ago than the quiet window: it may be from before the consumers moved", a.backoff()), nil
+		return a.wait(reason.OldUsedLately, nil), nil
 	}
 	if err := a.audit(ctx, stepUsed, strings.Join(when, "; ")); err != nil {
 		return nil, err
 	}
-	stop := a.wait("the old credential to be used no more: every declared consumer has moved, and it is still used by " + strings.Join(who, "; ") +
-		". Find them, and declare or move them; " + next.Force(a.run.ID) + " revokes it all the same")
+	stop := a.wait(reason.OldInUse, reason.Args{"who": strings.Join(who, "; "), "force": string(a.run.ID)})
 	stop.uses = who
 	return stop, nil
 }

@@ -29,8 +29,8 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -152,11 +152,9 @@ type Outlook struct {
 	Run authority.RunID
 	// Ended is "completed" or "undone" when this call closed the run.
 	Ended string
-	// Waiting says what the run waits for, and Again when looking again is worth it.
-	Waiting string
+	// Waiting says why the run waits, and Again when looking again is worth it.
+	Waiting reason.Reason
 	Again   time.Time
-	// ByDesign: nobody has to look at what it waits for; see journal.Waiting.
-	ByDesign bool
 	// Rank is how soon others should let it go on.
 	Rank outward.Rank
 }
@@ -195,25 +193,25 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	entry := &held.Entry
 	if s.Upstream != nil {
 		if err := e.Ready(ctx, s); err != nil {
-			return "", fmt.Errorf("planning run of %s: %w: %w", s.Secret, ErrNotNow, err)
+			return "", s.refuse(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), ErrNotNow)
 		}
 	}
 	now := e.Now()
 	handedIn := trigger.Kind == Supplied
 	switch {
 	case s.Upstream == nil && !handedIn:
-		return "", fmt.Errorf("planning run of %s: it has no upstream and is not generated, so nothing can make a successor; hand one in with %s: %w", s.Secret, next.Supply(s.Secret), ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.NoSuccessor, reason.Args{"supply": s.Secret}), ErrNotAllowed)
 	case entry.Live != nil:
 		return "", fmt.Errorf("planning run of %s: run %s is live: %w", s.Secret, entry.Live.ID, ErrNotNow)
 	case now.Before(entry.QuietUntil):
 		if err := e.Quieten(ctx, s, entry); err != nil {
 			return "", err
 		}
-		return "", fmt.Errorf("planning run of %s: a call of the last run may still take effect until %s: %w", s.Secret, entry.QuietUntil.Format(time.RFC3339), ErrNotNow)
+		return "", s.refuse(reason.New(reason.LastRunCallPending, nil).Till(entry.QuietUntil), ErrNotNow)
 	case s.Suspended:
 		return "", fmt.Errorf("planning run of %s: suspended: %w", s.Secret, ErrNotAllowed)
 	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
-		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set; write `allowInterruption: true` under rotation in its document if its consumers may be refused for a moment: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.InterruptionNotAllowed, reason.Args{"kind": s.Upstream.Kind().Name}), ErrNotAllowed)
 	}
 	if err := e.Clean(ctx, entry); err != nil { // the outcome that knows of it is about to be replaced
 		return "", err
@@ -221,13 +219,13 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
-		return "", fmt.Errorf("planning run of %s: somebody else wrote %s over the version of record, %s; put that back: %w", s.Secret, record.ID, entry.Current, ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String()}), ErrNotAllowed)
 	case err == nil:
 		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
 		return "", err
 	case entry.Current != nil:
-		return "", fmt.Errorf("planning run of %s: version %s is on record but its value is gone; put the newest copy of the state folder back: %w", s.Secret, entry.Current, ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.ValueGone, reason.Args{"version": entry.Current.String()}), ErrNotAllowed)
 	}
 	entry.Rename(s.Secret)
 	policy := s.Policy
@@ -249,6 +247,11 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		return "", err
 	}
 	return entry.Live.ID, nil
+}
+
+// refuse says why no run of s is planned.
+func (s Subject) refuse(why reason.Reason, class error) error {
+	return &reason.Error{Doing: "planning run of " + s.Secret, Reason: why, Class: class}
 }
 
 // open stores the run that was just planned. Where nothing is issued and nobody waits it is staged with the same write,
@@ -330,7 +333,7 @@ func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) e
 // Abort asks for the live run id to be taken back, with the requests that it took; only a person starts another, also where
 // it was being taken back already. Once its candidate was verified a run only goes forward, and where the upstream cannot
 // undo as soon as a call may have landed: ErrNotAllowed.
-func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
+func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, why string) error {
 	held, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return err
@@ -340,7 +343,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 		if run.Aborted {
 			return nil
 		}
-		run.Undo, run.Aborted = fmt.Sprintf("%s; aborted by %s: %s", run.Undo, by, reason), true
+		run.Undo, run.Aborted = fmt.Sprintf("%s; aborted by %s: %s", run.Undo, by, why), true
 		return e.Journal.SaveHeld(ctx, held)
 	case journal.Planned:
 	case journal.Staged:
@@ -354,7 +357,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 	default:
 		return fmt.Errorf("aborting run %s: its candidate was verified, so it only goes forward: %w", run.ID, ErrNotAllowed)
 	}
-	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
+	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, why), true
 	run.Forced, run.Waived = "", nil // it was for going forward
 	return e.Journal.SaveHeld(ctx, held)
 }
@@ -392,7 +395,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	outlook := Outlook{Run: a.run.ID}
 	var stop *pause
 	if err = a.ready(ctx, a.s, a.rank()); err != nil {
-		stop, err = a.stuck("its upstream to say what it can do", err), nil
+		stop, err = a.stuck(reason.UpstreamNotReady, err), nil
 	} else if err = a.tighten(ctx); err == nil {
 		stop, err = a.forward(ctx)
 	}
@@ -406,7 +409,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 		return outlook, nil
 	}
 	outlook.Rank = a.rank()
-	outlook.Waiting, outlook.ByDesign, outlook.Again = stop.reason, stop.byDesign, e.Now().Add(stop.after)
+	outlook.Waiting, outlook.Again = stop.reason, e.Now().Add(stop.after)
 	if err := a.tell(ctx, stop); err != nil {
 		e.doubt(a.run.ID)
 		return outlook, err

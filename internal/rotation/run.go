@@ -12,8 +12,8 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -45,32 +45,43 @@ var errSparing = errors.New("one more wrong sign-in could lock the account out")
 
 // pause stops a turn: the run waits.
 type pause struct {
-	reason   string
-	after    time.Duration
-	byDesign bool // see journal.Waiting
-	uses     []string
+	reason reason.Reason
+	after  time.Duration
+	uses   []string
 }
 
-// until waits for what comes by itself.
-func until(reason string, after time.Duration) *pause {
-	return &pause{reason: reason, after: after, byDesign: true}
+// until waits for a time that is known. It is shown as the second in which it has passed: each look works it out anew.
+func (a *attempt) until(code reason.Code, args reason.Args, after time.Duration) *pause {
+	ends := a.Now().Add(after + time.Second - 1).Truncate(time.Second)
+	return &pause{reason: reason.New(code, args).Till(ends), after: after}
 }
 
-func (a *attempt) wait(reason string) *pause {
-	return &pause{reason: reason, after: a.backoff()}
+// wait looks again by and by.
+func (a *attempt) wait(code reason.Code, args reason.Args) *pause {
+	return a.waitFor(reason.New(code, args))
+}
+
+func (a *attempt) waitFor(why reason.Reason) *pause {
+	return &pause{reason: why, after: a.backoff()}
 }
 
 // stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense. People are told:
 // a limit that does not end may be theirs to lift.
-func (a *attempt) stuck(what string, err error) *pause {
-	stop := a.wait(what)
-	if err != nil {
-		stop.reason += ": " + a.s.Explained(err)
+func (a *attempt) stuck(code reason.Code, err error) *pause {
+	stop := a.wait(code, nil)
+	switch {
+	case errors.Is(err, errSparing):
+		stop.reason = reason.New(reason.LockoutPause, nil)
+	case errors.Is(err, outward.ErrBusy):
+		stop.reason = reason.New(reason.CallsBusy, nil)
+	case errors.Is(err, outward.ErrChanged):
+		stop.reason = reason.New(reason.EstateChanged, nil)
+	case err != nil:
+		stop.reason = stop.reason.Because(a.s.Explained(err))
 	}
 	if later, says := errors.AsType[*upstream.Later](err); says {
 		stop.after = max(stop.after, later.After)
 	}
-	stop.byDesign = errors.Is(err, errSparing) || errors.Is(err, outward.ErrBusy) || errors.Is(err, outward.ErrChanged)
 	return stop
 }
 
@@ -111,7 +122,7 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 	}
 	for a.entry.Live != nil {
 		if a.Stopping != nil && a.Stopping() {
-			return until("custody to start again", time.Minute), nil
+			return &pause{reason: reason.New(reason.CustodyStopping, nil), after: time.Minute}, nil
 		}
 		var stop *pause
 		var err error
@@ -216,7 +227,7 @@ func (a *attempt) prepare(ctx context.Context) (*pause, error) {
 		return stop, err
 	}
 	if a.run.Trigger.Kind == Supplied && !a.pending() {
-		return a.wait("a person: its value to be handed in with " + next.Supply(a.s.Secret)), nil
+		return a.wait(reason.ValueToBeSupplied, reason.Args{"supply": a.s.Secret, "abort": string(a.run.ID)}), nil
 	}
 	if a.kind.Issues {
 		old, err := a.base(ctx)
@@ -225,7 +236,7 @@ func (a *attempt) prepare(ctx context.Context) (*pause, error) {
 		}
 		if lister, lists := a.lister(); lists {
 			if a.run.Before, err = a.list(ctx, lister); err != nil {
-				return a.stuck("the upstream to list its credentials", err), nil
+				return a.stuck(reason.CredentialsNotListed, err), nil
 			}
 		}
 		a.p.old, a.p.fresh = old, true
@@ -258,7 +269,7 @@ func (a *attempt) candidate(ctx context.Context) (*pause, error) {
 	}
 	proposed, err := a.propose(ctx, old)
 	if err != nil {
-		return a.stuck("the upstream to propose a candidate", err), nil
+		return a.stuck(reason.CandidateNotProposed, err), nil
 	}
 	if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
 		if stop := a.refuses(ctx, proposed); stop != nil {
@@ -305,9 +316,9 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 	case upstream.Refused:
 		return nil
 	case upstream.Accepted:
-		return a.wait("the upstream accepts a made-up credential, so sign-ins prove nothing there; correct its authentication rules (trust, cached sign-ins)")
+		return a.wait(reason.DecoyAccepted, nil)
 	default:
-		return a.stuck("the upstream to refuse a made-up credential, without which sign-ins prove nothing", err)
+		return a.stuck(reason.DecoyUndecided, err)
 	}
 }
 
@@ -427,10 +438,10 @@ func (a *attempt) event(step journal.Step, detail string) audit.Event {
 // tell journals what a run waits for once it has waited for long.
 func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	now := a.Now()
-	if a.p.waiting.For != stop.reason {
-		a.p.waiting = journal.Waiting{For: stop.reason, Since: now, ByDesign: stop.byDesign, Uses: stop.uses}
+	if !a.p.waiting.Reason.Same(stop.reason) {
+		a.p.waiting = journal.Waiting{Reason: stop.reason, Since: now, Uses: stop.uses}
 	}
-	if now.Sub(a.p.waiting.Since) < tellAfter && len(stop.uses) == 0 || (a.run.Waiting != nil && a.run.Waiting.For == stop.reason) {
+	if now.Sub(a.p.waiting.Since) < tellAfter && len(stop.uses) == 0 || (a.run.Waiting != nil && a.run.Waiting.Reason.Same(stop.reason)) {
 		return nil
 	}
 	waiting := a.p.waiting

@@ -5,11 +5,15 @@ package rotation_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -127,20 +131,26 @@ func (r *rig) plan(t *testing.T) authority.RunID {
 	return id
 }
 
-// wait advances until the run says that it waits for what, for an hour at most.
-func (r *rig) wait(t *testing.T, what string) {
+// wait advances until the run waits for that reason, with each of words in its parameters or its cause, for an hour at most.
+func (r *rig) wait(t *testing.T, code reason.Code, words ...string) {
 	t.Helper()
-	var last string
+	var last reason.Reason
 	for until := time.Now().Add(time.Hour); time.Now().Before(until); {
 		outlook := r.advance(t)
-		if last = outlook.Waiting; outlook.Ended != "" || contains(last, what) {
+		if last = outlook.Waiting; outlook.Ended != "" || has(last, code, words) {
 			break
 		}
 		time.Sleep(outlook.Again.Sub(r.Now()))
 	}
-	if !contains(last, what) {
-		t.Fatalf("the run waits for %q, want %q in it", last, what)
+	if !has(last, code, words) {
+		t.Fatalf("the run waits because of %+v, want %s with %q", last, code, words)
 	}
+}
+
+// has reports whether a reason is of that code and has each of words in its parameters or its cause.
+func has(why reason.Reason, code reason.Code, words []string) bool {
+	said := fmt.Sprint(why.Args, why.Cause)
+	return why.Is(code) && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, word) })
 }
 
 func (r *rig) advance(t *testing.T) rotation.Outlook {

@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
@@ -27,7 +28,7 @@ const stepSupplied journal.Step = "supplied"
 // lost or if the upstream refuses what it promoted, and otherwise as the candidate of a run of its own. The value must be honoured now, where an upstream can say
 // so: it was made or set there by hand. It returns the run. Errors: ErrNotAllowed and ErrNotNow; nothing was kept then.
 // After any other error a run may have begun that waits for the value.
-func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v secret.Value) (authority.RunID, error) {
+func (e *Engine) Supply(ctx context.Context, s Subject, by, why string, v secret.Value) (authority.RunID, error) {
 	if err := v.Fits(); err != nil {
 		return "", err
 	}
@@ -37,7 +38,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 	}
 	a := &attempt{Engine: e, s: s, document: held, entry: &held.Entry}
 	if held.Live == nil {
-		if err := a.begin(ctx, by, reason, v); err != nil {
+		if err := a.begin(ctx, by, why, v); err != nil {
 			return "", err
 		}
 	}
@@ -46,17 +47,17 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 	}
 	a.takeUp(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
 	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
-	err = a.take(ctx, by, reason, v)
+	err = a.take(ctx, by, why, v)
 	if !errors.Is(err, errTakesNone) {
 		return a.run.ID, err
 	}
 	if stop := a.givesWay(ctx, v); stop != nil {
 		return "", fmt.Errorf("%w, and does not give way to one: %w", err, stop)
 	}
-	if err := a.giveWay(ctx, by, reason); err != nil {
+	if err := a.giveWay(ctx, by, why); err != nil {
 		return "", err
 	}
-	return e.Supply(ctx, s, by, reason, v)
+	return e.Supply(ctx, s, by, why, v)
 }
 
 // errTakesNone: the live run waits for no value.
@@ -72,7 +73,7 @@ func (a *attempt) givesWay(ctx context.Context, v secret.Value) error {
 		return fmt.Errorf("see what it waits for: %s: %w", next.Explain(a.s.Secret), ErrNotAllowed)
 	}
 	if stop := a.fence(); stop != nil {
-		return fmt.Errorf("wait %s for %s: %w", stop.after.Round(time.Second), stop.reason, ErrNotNow)
+		return &reason.Error{Reason: stop.reason, Class: ErrNotNow}
 	}
 	if err := a.honoured(ctx, v); err != nil {
 		return err
@@ -149,7 +150,7 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 }
 
 // take keeps v as the run's candidate.
-func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) error {
+func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) error {
 	handed := a.run.Trigger.Kind == Supplied && a.run.Step == journal.Planned
 	issuing := a.kind.Issues && a.run.Step == journal.Staged
 	lost, stranded := issuing && a.kind.LostReply == upstream.Person, issuing && a.kind.Undo == upstream.Impossible
@@ -159,7 +160,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 		return none
 	}
 	if stop := a.fence(); stop != nil {
-		return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotNow)
+		return &reason.Error{Doing: fmt.Sprintf("supplying a value to run %s", a.run.ID), Reason: stop.reason, Class: ErrNotNow}
 	}
 	var refused authority.Versioned
 	if replaces {
@@ -168,7 +169,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 		if refused, stop, err = a.held(ctx); err != nil {
 			return err
 		} else if stop != nil {
-			return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotAllowed)
+			return &reason.Error{Doing: fmt.Sprintf("supplying a value to run %s", a.run.ID), Reason: stop.reason, Class: ErrNotAllowed}
 		}
 	}
 	switch {
@@ -198,7 +199,7 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 		return err
 	}
 	a.keep(old, v)
-	if a.run.Supplied = "by " + by + ": " + reason; handed {
+	if a.run.Supplied = "by " + by + ": " + why; handed {
 		return a.store(ctx)
 	}
 	if replaces { // it goes the way from verified to completed once more, and what was waived was of the refused version

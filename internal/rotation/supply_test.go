@@ -16,6 +16,7 @@ import (
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -67,7 +68,7 @@ func TestSupplyOfAStaticSecret(t *testing.T) {
 			t.Error("got no error though the value was not kept")
 		}
 		id := r.entry(t).Live.ID // begun, and without a value
-		r.wait(t, "handed in")
+		r.wait(t, reason.ValueToBeSupplied)
 		got, err := r.supply(t, token(t, "second"))
 		if err != nil || got != id {
 			t.Fatalf("got run %s, %v, want %s", got, err, id)
@@ -214,7 +215,7 @@ func TestSupplyIsRefused(t *testing.T) {
 		r, u = spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
 		u.apply = func() error { return errLost }
 		r.plan(t)
-		r.wait(t, "deadline")
+		r.wait(t, reason.EarlierCallPending)
 		if _, err := r.supply(t, r.hand(t)); !errors.Is(err, rotation.ErrNotAllowed) {
 			t.Errorf("where what was lost is collected: got %v, want ErrNotAllowed", err)
 		}
@@ -222,7 +223,7 @@ func TestSupplyIsRefused(t *testing.T) {
 		u.apply = func() error { return errLost }
 		current := r.value(t).Value
 		r.plan(t)
-		r.wait(t, "appeared upstream")
+		r.wait(t, reason.LostReplyNewcomers)
 		if _, err := r.supply(t, current); !errors.Is(err, rotation.ErrNotAllowed) {
 			t.Errorf("the current credential: got %v, want ErrNotAllowed", err)
 		}
@@ -242,7 +243,7 @@ func TestRefusedSupplyForgetsNothing(t *testing.T) {
 			old := r.value(t).Value
 			r.plan(t)
 			r.Journal = &failing{Journal: r.Journal, writes: 3}
-			r.wait(t, "no space left")
+			r.wait(t, reason.IssuedNotKept, "no space left")
 			never, err := old.With(upstreammemory.Key, []byte("never given"))
 			if err != nil {
 				t.Fatal(err)
@@ -292,7 +293,7 @@ func TestRunThatCanGoNowhereGivesWayToAValue(t *testing.T) {
 				return fmt.Errorf("the server refuses every admin credential: %w", upstream.ErrNotApplied)
 			}
 			stuck := r.plan(t)
-			r.wait(t, "take the candidate")
+			r.wait(t, reason.CandidateNotApplied)
 			byHand := login(t, "account", "set by hand")
 			if err := r.account.Seed(byHand); err != nil {
 				t.Fatal(err)
@@ -326,7 +327,7 @@ func TestRunWhoseValueWorksDoesNotGiveWay(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
 		u.apply = func() error { return upstream.ErrNotApplied }
 		live := r.plan(t)
-		r.wait(t, "take the candidate")
+		r.wait(t, reason.CandidateNotApplied)
 		time.Sleep(time.Minute)
 		other, err := secret.Text(map[string]string{upstreammemory.Key: "made by hand"})
 		if err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -55,7 +56,7 @@ func TestPolicyTightenedInMidRun(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
 		r.subject.Policy.Settle = 10 * time.Minute
 		r.plan(t)
-		r.wait(t, "settle time")
+		r.wait(t, reason.SettleTime)
 		r.subject.Policy.Settle = time.Hour
 		time.Sleep(9 * time.Minute)
 		r.advance(t)

@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -77,7 +78,7 @@ func TestWhatCannotBeUndoneIsNotAborted(t *testing.T) {
 		r.finish(t, r.subject)
 		u.apply = func() error { return errLost }
 		id = r.plan(t)
-		r.wait(t, "custody supply")
+		r.wait(t, reason.LostReplyOldEnded, r.subject.Secret)
 		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); !errors.Is(err, rotation.ErrNotAllowed) {
 			t.Errorf("got %v, want ErrNotAllowed", err)
 		}
@@ -106,11 +107,11 @@ func TestForcedUndoingPassesWhatAPersonSeesTo(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
 		u.apply = func() error { return errLost }
 		id := r.plan(t)
-		r.wait(t, "appeared upstream")
+		r.wait(t, reason.LostReplyNewcomers)
 		if err := r.Abort(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
 			t.Fatal(err)
 		}
-		r.wait(t, "appeared upstream")
+		r.wait(t, reason.LostReplyNewcomers)
 		if _, err := r.Force(t.Context(), r.subject, id, "me", "it is the neighbour's"); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +138,7 @@ func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.apply = func() error { return fmt.Errorf("signing in: %w", upstream.ErrNotApplied) }
-		r.wait(t, "remove the candidate")
+		r.wait(t, reason.CandidateNotRemoved)
 		if _, err := r.Force(t.Context(), r.subject, id, "me", "set by hand"); err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +202,7 @@ func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
 			old := r.value(t).Value
 			r.plan(t)
 			r.Journal = &failing{Journal: r.Journal, writes: 3}
-			r.wait(t, "no space left")
+			r.wait(t, reason.IssuedNotKept, "no space left")
 			r.Authority = &unreadable{r.store, 2}
 			for range 5 {
 				outlook, err := r.Advance(t.Context(), r.subject)
@@ -228,7 +229,7 @@ func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
 		r.Journal = failing
 		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Unknown, errors.New("starting") }
 		id := r.plan(t)
-		r.wait(t, "starting")
+		r.wait(t, reason.CandidateUndecided, "starting")
 		u.verify = nil
 		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
 			t.Fatal(err)
@@ -286,7 +287,7 @@ func TestRefusedOldCredentialIsRevokedAllTheSame(t *testing.T) {
 		old := r.value(t).Value
 		u.revoke = func() error { return errors.New("the directory is down") }
 		r.plan(t)
-		r.wait(t, "the directory is down")
+		r.wait(t, reason.OldNotRevoked, "the directory is down")
 		r.restart()
 		u.verify = func(v secret.Value) (upstream.Verdict, error) {
 			if v.Equal(old) {
@@ -294,7 +295,7 @@ func TestRefusedOldCredentialIsRevokedAllTheSame(t *testing.T) {
 			}
 			return "", nil
 		}
-		r.wait(t, "the directory is down")
+		r.wait(t, reason.OldNotRevoked, "the directory is down")
 		u.verify, u.revoke = nil, nil
 		if got := r.finish(t, r.subject); got != "completed" || r.account.Accepts(old) {
 			t.Errorf("the run is %s, and the old credential is honoured: %v", got, r.account.Accepts(old))
@@ -314,7 +315,7 @@ func TestForeignValueIsNotRotated(t *testing.T) {
 		if _, err := r.store.Write(t.Context(), r.subject.Path, held.ID.Number, "foreign", v); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Plan(t.Context(), r.subject, planned); !errors.Is(err, rotation.ErrNotAllowed) || !contains(fmt.Sprint(err), "somebody else wrote") {
+		if _, err := r.Plan(t.Context(), r.subject, planned); !errors.Is(err, rotation.ErrNotAllowed) || !reason.Of(err).Is(reason.ValueOverwritten) {
 			t.Errorf("got %v, want ErrNotAllowed that says why", err)
 		}
 	})
@@ -329,7 +330,7 @@ func TestClockSetBackHoldsNoFence(t *testing.T) {
 		r.Engine = rotation.New(r.Config)
 		u.apply = func() error { return errLost }
 		r.plan(t)
-		r.wait(t, "earlier call's deadline")
+		r.wait(t, reason.EarlierCallPending)
 		ahead, u.apply = 0, nil
 		r.restart()
 		began := time.Now()
@@ -345,7 +346,7 @@ func TestForeignAccountIsNotCollectedFrom(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
 		u.apply = func() error { u.SetForeign(true); return errLost }
 		r.plan(t)
-		r.wait(t, "a person: claiming account")
+		r.wait(t, reason.LostReplyClaimed, "claiming account")
 		u.apply = nil
 		u.SetForeign(false)
 		if got := r.finish(t, r.subject); got != "completed" {
@@ -374,7 +375,7 @@ func TestUpstreamThatIsNotReadyIsWaitedFor(t *testing.T) {
 		mute.err = nil
 		r.plan(t)
 		mute.err = errors.New("the program does not answer")
-		r.wait(t, "the program does not answer")
+		r.wait(t, reason.UpstreamNotReady, "the program does not answer")
 		if u.applied != 0 {
 			t.Errorf("%d credentials were issued", u.applied)
 		}
@@ -424,9 +425,9 @@ func TestUnwantedCredentialIsTakenBack(t *testing.T) {
 // that nobody keeps.
 func TestUndoneOnceTheCandidateIsRefused(t *testing.T) {
 	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Overwrite} {
-		for verdict, want := range map[upstream.Verdict]string{
-			upstream.Accepted: "refuse the candidate that was taken back, which it still honours",
-			upstream.Unknown:  "say that it refuses the candidate that was taken back",
+		for verdict, want := range map[upstream.Verdict]reason.Code{
+			upstream.Accepted: reason.RemovedStillAccepted,
+			upstream.Unknown:  reason.RemovedUndecided,
 		} {
 			t.Run(string(shape)+"/"+string(verdict), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -466,7 +467,7 @@ func TestAbortOfARunThatIsTakenBackCounts(t *testing.T) {
 		u.apply = func() error { return fmt.Errorf("against the rules: %w", upstream.ErrRefusedCandidate) }
 		u.revoke = func() error { return errors.New("unavailable") }
 		id := r.plan(t)
-		r.wait(t, "remove the candidate")
+		r.wait(t, reason.CandidateNotRemoved)
 		for range 2 {
 			if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
 				t.Fatal(err)

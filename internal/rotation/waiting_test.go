@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -22,7 +23,7 @@ func TestRemovedOldCredentialHasNoUses(t *testing.T) {
 		old := r.value(t).Value
 		u.uses = func() error { return errors.New("the list has nothing that is this credential") }
 		id := r.plan(t)
-		r.wait(t, "who still uses the old credential")
+		r.wait(t, reason.OldUsesUnknown)
 		if r.account.Accepts(old) == false {
 			t.Fatal("the old credential was revoked though its uses are not known")
 		}
@@ -45,14 +46,14 @@ func TestUpstreamThatIsToBeAskedLaterIsShown(t *testing.T) {
 		u.apply = locked
 		id := r.plan(t)
 		outlook := r.advance(t)
-		if outlook.ByDesign || time.Until(outlook.Again) < 59*time.Minute || !contains(outlook.Waiting, "locked") {
-			t.Errorf("it waits for %q, by design: %v, for %s; want it shown, and an hour", outlook.Waiting, outlook.ByDesign, time.Until(outlook.Again))
+		if outlook.Waiting.ByDesign() || time.Until(outlook.Again) < 59*time.Minute || !contains(outlook.Waiting.Cause, "locked") {
+			t.Errorf("it waits because of %+v for %s; want it shown, and an hour", outlook.Waiting, time.Until(outlook.Again))
 		}
 		u.revoke = locked
 		if err := r.Abort(t.Context(), r.subject, id, "me", "locked for good"); err != nil {
 			t.Fatal(err)
 		}
-		r.wait(t, "remove the candidate")
+		r.wait(t, reason.CandidateNotRemoved)
 		if _, err := r.Force(t.Context(), r.subject, id, "me", "seen to"); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +80,7 @@ func TestRunThatCannotBeUndoneHasAMove(t *testing.T) {
 			if _, err := r.supply(t, token(t, "early")); !errors.Is(err, rotation.ErrNotAllowed) {
 				t.Errorf("before anything was issued: %v", err)
 			}
-			r.wait(t, "this upstream cannot undo")
+			r.wait(t, reason.UndoImpossible)
 			want := "completed"
 			if force {
 				want = "undone"

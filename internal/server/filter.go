@@ -32,7 +32,7 @@ func (f Filter) May(name, team string) bool {
 }
 
 // Takes reports whether a row is taken, with the findings about it.
-func (f Filter) Takes(row inventory.Row, findings []string, now time.Time) bool {
+func (f Filter) Takes(row inventory.Row, findings []Finding, now time.Time) bool {
 	switch {
 	case !f.May(row.Secret, row.Team), f.State != "" && f.State != row.State, f.Findings && len(findings) == 0:
 		return false

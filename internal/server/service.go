@@ -18,6 +18,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/phase"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -73,13 +74,31 @@ type Status struct {
 	Estate      string    `json:"estate"`
 	EstateSince time.Time `json:"estateSince,omitzero"`
 	// Findings want a person's eye. They never hold a value.
-	Findings []string        `json:"findings,omitempty"`
+	Findings []Finding       `json:"findings,omitempty"`
 	Secrets  []inventory.Row `json:"secrets"`
 	Serving  bool            `json:"serving"`
 	// Oldest is when the secret was looked at whose last look is the longest ago, and Unlooked how many were not looked at since
 	// the server started. Without a server everything is as it was when the question was asked.
 	Oldest   time.Time `json:"oldest,omitzero"`
 	Unlooked int       `json:"unlooked,omitempty"`
+}
+
+// Finding is something that a person should look at: its code and parameters, and what the catalogue says of it.
+type Finding struct {
+	// Secret is the one that it is about, "" where it is about the platform.
+	Secret string `json:"secret,omitempty"`
+	reason.Shown
+}
+
+// NewFinding is the finding of a reason about a secret, "" for the platform.
+func NewFinding(secret string, why reason.Reason) Finding { return Finding{secret, *why.Show()} }
+
+// String is the finding in a line.
+func (f Finding) String() string {
+	if f.Secret == "" {
+		return f.Text
+	}
+	return f.Secret + ": " + f.Text
 }
 
 // Explanation is all about one secret.
@@ -100,7 +119,7 @@ type Step struct {
 	Why    string    `json:"why"`
 	When   time.Time `json:"when,omitzero"` // zero: now
 	// Held says what stops it.
-	Held string `json:"held,omitempty"`
+	Held *reason.Shown `json:"held,omitempty"`
 }
 
 // RotateRequest asks for a rotation.
@@ -122,7 +141,7 @@ type Run struct {
 	By      string        `json:"by"`
 	Reason  string        `json:"reason"`
 	Detail  string        `json:"detail,omitempty"`
-	Waiting string        `json:"waiting,omitempty"`
+	Waiting *reason.Shown `json:"waiting,omitempty"`
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
 	Events  []audit.Event `json:"events,omitempty"`
@@ -134,7 +153,7 @@ type Diagnosis struct {
 	Checked    []string              `json:"checked"`
 	Violations []invariant.Violation `json:"violations,omitempty"`
 	// Findings want a person's eye but break nothing.
-	Findings []string `json:"findings,omitempty"`
+	Findings []Finding `json:"findings,omitempty"`
 }
 
 // Leftover is a file that was delivered and that nobody is to read any more, with its stamp.

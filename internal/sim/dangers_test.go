@@ -5,12 +5,12 @@ package sim
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -61,14 +61,14 @@ func (l live) pass(d time.Duration) {
 func (l live) settle(d time.Duration) {
 	l.t.Helper()
 	if l.drive(time.Now().Add(d), l.Settled); !l.Settled() {
-		l.t.Fatalf("not settled within %s: %s", d, l.waiting(l.s.Path))
+		l.t.Fatalf("not settled within %s: %s", d, l.waiting(l.s.Path).Text())
 	}
 }
 
-func (l live) wantWaiting(part string) {
+func (l live) wantWaiting(code reason.Code) {
 	l.t.Helper()
-	if got := l.waiting(l.s.Path); !strings.Contains(got, part) {
-		l.t.Errorf("the secret waits for %q, want %q in it", got, part)
+	if got := l.waiting(l.s.Path); !got.Is(code) {
+		l.t.Errorf("the secret waits because of %+v, want %s", got, code)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestRefusedCandidateIsNotRetriedForEver(t *testing.T) {
 		l.request()
 		l.pass(30 * day)
 		l.wantEnded(journal.Undone, 5)
-		l.wantWaiting("5 attempts failed")
+		l.wantWaiting(reason.RetryHeld)
 		if entry := l.entry(l.s.Path); entry.Retry == nil || !entry.Retry.Held {
 			t.Errorf("got retry %+v, want it held", entry.Retry)
 		}
@@ -126,7 +126,7 @@ func TestIgnoredReloadHoldsRevocationUntilForced(t *testing.T) {
 		consumer.IgnoreReloads(true)
 		l.request()
 		l.pass(30 * day)
-		l.wantWaiting("past maxOverlap")
+		l.wantWaiting(reason.OverlapExceeded)
 		if !l.s.Upstream.Accepts(l.s.Bootstrap) {
 			t.Error("the old credential was revoked while a consumer runs on it")
 			return
@@ -171,7 +171,7 @@ func TestUpstreamThatTrustsEverythingIsNeverTakenOn(t *testing.T) {
 				before := fmt.Sprint(l.s.Upstream.Credentials())
 				l.request()
 				l.pass(30 * day)
-				l.wantWaiting("sign-ins prove nothing there")
+				l.wantWaiting(reason.DecoyAccepted)
 				l.wantEnded(journal.Staged, 0)
 				if after := fmt.Sprint(l.s.Upstream.Credentials()); after != before {
 					t.Errorf("credentials changed from %s to %s", before, after)
@@ -192,7 +192,7 @@ func TestClockJumpHoldsTimedRuns(t *testing.T) {
 				l.At(before, func() { l.skew = jump })
 				l.pass(before + 3*day)
 				l.wantEnded(journal.Planned, 1) // the handover's
-				l.wantWaiting("held until")
+				l.wantWaiting(reason.ClockJumped)
 				l.request()
 				l.settle(time.Hour)
 				l.wantEnded(journal.Completed, 1)
@@ -246,7 +246,7 @@ func TestLostValueIsReportedAndNeverMadeUp(t *testing.T) {
 	within(t, dual(), func(l live) {
 		loseValue(l.World, l.s)
 		l.pass(60 * day)
-		l.wantWaiting("its value is gone")
+		l.wantWaiting(reason.ValueGone)
 		stillLost(l.World, l.s)
 	})
 }

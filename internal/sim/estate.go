@@ -4,11 +4,11 @@ package sim
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -47,7 +47,7 @@ func changing() []Scenario {
 			Danger: "a value that somebody else wrote is delivered, or rotated away",
 			Before: foreignWrite,
 			Rests: func(w *World, s *Secret) bool {
-				return strings.Contains(w.waiting(s.Path), "somebody else wrote") && len(w.late) == 0
+				return w.waiting(s.Path).Is(reason.ValueForeign, reason.ValueOverwritten) && len(w.late) == 0
 			},
 			Ending: nothingRevoked,
 		},
@@ -56,7 +56,7 @@ func changing() []Scenario {
 			Danger: "a secret whose document says another path begins anew there, with the value from Git",
 			Before: editPath,
 			Rests: func(w *World, _ *Secret) bool {
-				return strings.Contains(w.waiting(elsewhere), "Write `path: sim/secret` again") && len(w.late) == 0
+				return w.waiting(elsewhere).Is(reason.HistoryElsewhere) && len(w.late) == 0
 			},
 			Ending: func(w *World, s *Secret) {
 				w.check(elsewhere, "")
@@ -86,7 +86,7 @@ func (w *World) addConsumer(s *Secret, reload time.Duration) {
 
 // lacksProof holds once the live run says that it waits for a consumer.
 func lacksProof(w *World, s *Secret) bool {
-	return strings.HasPrefix(w.waits(s), "proof from consumers")
+	return w.waits(s).Is(reason.ProofMissing, reason.OverlapExceeded)
 }
 
 func removeLastConsumer(w *World, s *Secret) {
@@ -106,7 +106,7 @@ func removeForAWhile(w *World, s *Secret) {
 }
 
 func refusesDocument(w *World, s *Secret) bool {
-	return strings.Contains(w.waiting(s.Path), "refuses the bootstrap value")
+	return w.waiting(s.Path).Is(reason.BootstrapRefused)
 }
 
 // correct is a person who puts the right value into the document.

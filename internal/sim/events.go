@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -138,5 +139,5 @@ func (w *World) ended(step journal.Step) int {
 	return count
 }
 
-// waiting is what the process that ran last said that the secret waits for.
-func (w *World) waiting(path authority.Path) string { return w.states[path].Waiting }
+// waiting is why the process that ran last said that the secret waits.
+func (w *World) waiting(path authority.Path) reason.Reason { return w.states[path].Waiting }

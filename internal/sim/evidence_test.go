@@ -10,6 +10,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -31,7 +32,7 @@ func TestUpstreamLosesTheNewCredentialAfterProof(t *testing.T) {
 		})
 		l.request()
 		l.pass(time.Hour)
-		l.wantWaiting("custody supply secret")
+		l.wantWaiting(reason.NewCredentialRefused)
 		if !l.s.Upstream.Accepts(l.s.Bootstrap) {
 			l.violate("working-credential", l.s, "the old credential is revoked while the upstream refuses the new one")
 		}

@@ -5,11 +5,11 @@ package sim
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -26,7 +26,7 @@ func putBack() []Scenario {
 			Danger: "a run of an older state takes the account that is in use",
 			Before: putOlderBack,
 			Rests: func(w *World, s *Secret) bool {
-				return strings.Contains(w.waits(s), "its journal does not know") && len(w.late) == 0
+				return w.waits(s).Is(reason.AccountMarkerUnknown) && len(w.late) == 0
 			},
 			Ending: leftAlone,
 		})
@@ -82,7 +82,7 @@ func (w *World) follows(path authority.Path, run, before authority.RunID) {
 }
 
 func heldByStranger(w *World, s *Secret) bool {
-	return strings.Contains(w.waits(s), "its journal does not know")
+	return w.waits(s).Is(reason.AccountMarkerUnknown)
 }
 
 // letChange is a person who says that the account may be changed, and again where a stale answer had it that nothing waits

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -93,27 +94,26 @@ func related() []Scenario {
 	}
 }
 
-// waits returns what the live run said that it waits for, "" while effects are still on their way.
-func (w *World) waits(s *Secret) string {
+// waits returns why the live run said that it waits, none while effects are still on their way.
+func (w *World) waits(s *Secret) reason.Reason {
 	run := w.entry(s.Path).Live
 	if run == nil || run.Waiting == nil || len(w.late) > 0 {
-		return ""
+		return reason.Reason{}
 	}
-	return run.Waiting.For
+	return run.Waiting.Reason
 }
 
 // appeared are the keys that a run waits for a person to remove, and that are still there.
 func (w *World) appeared(s *Secret) []string {
-	_, text, _ := strings.Cut(w.waits(s), "a person: ")
-	names, _, found := strings.Cut(text, " appeared upstream")
-	if !found {
+	waits := w.waits(s)
+	if !waits.Is(reason.LostReplyNewcomers) {
 		return nil
 	}
 	live, err := s.Upstream.List(context.Background())
 	if err != nil {
 		panic("sim: listing the double's keys: " + err.Error())
 	}
-	return slices.DeleteFunc(strings.Split(names, ", "), func(name string) bool { return !slices.Contains(live, name) })
+	return slices.DeleteFunc(strings.Split(waits.Args["names"], ", "), func(name string) bool { return !slices.Contains(live, name) })
 }
 
 func newcomer(w *World, s *Secret) bool { return len(w.appeared(s)) > 0 }
@@ -128,7 +128,7 @@ func removeNewcomer(w *World, s *Secret) {
 
 func wantsSupply(w *World, s *Secret) bool {
 	run := w.entry(s.Path).Live
-	return strings.Contains(w.waits(s), "custody supply") && (len(run.Digest) == 0 || !bytes.Equal(run.Digest, s.handed))
+	return w.waits(s).Args["supply"] != "" && (len(run.Digest) == 0 || !bytes.Equal(run.Digest, s.handed))
 }
 
 // supply is a person who makes a credential upstream and hands it in. While the run waits, the one before it is gone:

@@ -4,12 +4,12 @@ package sim
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/reason"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -106,9 +106,9 @@ func disturbed() []Scenario {
 	stuck := func(w *World, s *Secret) bool {
 		run := w.entry(s.Path).Live
 		if run == nil { // taken back, and no other begins
-			return strings.Contains(w.waiting(s.Path), "somebody else wrote")
+			return w.waiting(s.Path).Is(reason.ForeignWrite, reason.ValueForeign, reason.ValueOverwritten)
 		}
-		return run.Waiting != nil && strings.Contains(run.Waiting.For, "somebody else wrote")
+		return run.Waiting != nil && run.Waiting.Reason.Is(reason.ForeignWrite)
 	}
 	return []Scenario{
 		{
@@ -132,7 +132,7 @@ func disturbed() []Scenario {
 			Name: "value-lost", Secret: one, Requests: 1,
 			Danger: "the bootstrap value from Git is written again when the authority's is gone",
 			Before: loseValue,
-			Rests:  func(w *World, s *Secret) bool { return strings.Contains(w.waiting(s.Path), "gone") && len(w.late) == 0 },
+			Rests:  func(w *World, s *Secret) bool { return w.waiting(s.Path).Is(reason.ValueGone) && len(w.late) == 0 },
 			Ending: stillLost,
 		},
 	}

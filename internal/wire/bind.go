@@ -26,6 +26,7 @@ import (
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/materialize/format"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 )
 
@@ -42,7 +43,7 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 		if need, held := wanting.secrets[name]; held {
 			bound.Broken = need.Waiting()
 		} else if err != nil {
-			bound.Broken = "a person: this machine cannot act on it: " + err.Error()
+			bound.Broken = reason.New(reason.MachineCannotAct, nil).Because(err.Error())
 		}
 		bound.Digest = materialDigest(p.materialOf(estate, estate.Secrets[name], bound, wanting))
 		secrets = append(secrets, bound)

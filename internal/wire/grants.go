@@ -296,7 +296,7 @@ func (g *grants) wanting(estate *intent.Estate) wanting {
 		if w.consumers[need.Of] == nil {
 			w.consumers[need.Of] = map[string]string{}
 		}
-		w.consumers[need.Of][need.Consumer] = "waiting for " + need.Waiting()
+		w.consumers[need.Of][need.Consumer] = need.Waiting().Text()
 	}
 	return w
 }

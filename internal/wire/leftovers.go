@@ -52,7 +52,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 		declared := estate.Secrets[name]
 		barred := ""
 		if need, held := wanting.secrets[name]; held && need.Kind == grant.Reader && declared.Spec.Origin.Derived != nil && wanting.places.Used(declared, estate.Secrets[need.Of]) {
-			barred = "waits for " + need.Waiting()
+			barred = need.Waiting().Text()
 		}
 		for _, consumer := range declared.Consumers {
 			to := consumer.File
@@ -61,7 +61,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 			}
 			one := reader{who: fmt.Sprintf("consumer %s of %s", consumer.Name, name), barred: barred}
 			if held := wanting.consumers[name][consumer.Name]; held != "" && barred == "" {
-				one.barred = "is " + held
+				one.barred = held
 				if mode, err := strconv.ParseUint(cmp.Or(to.Mode, "0600"), 8, 32); err == nil {
 					one.mode, one.owner = fs.FileMode(mode), ownerOrNobody(to)
 				}
@@ -93,7 +93,7 @@ func (r readers) left(one file.Leftover) string {
 	case declared.barred == "" || declared.mode != 0 && (declared.mode != one.Mode || declared.owner != one.Owner):
 		return ""
 	}
-	return declared.who + " may not have it: it " + declared.barred
+	return declared.who + " may not have it: " + declared.barred
 }
 
 // history is what the authority knows of the versions that files were given.

@@ -13,6 +13,7 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/reason"
 )
 
 // material is what acting on a secret is made of: of its own document, of those that it refers to, of those that refer to it, and of
@@ -26,7 +27,7 @@ type material struct {
 	Policy    journal.Policy
 	Suspended bool
 
-	Broken             string
+	Broken             reason.Reason
 	Elsewhere, Allowed bool
 	Places             []string
 	Reads              []authority.Path

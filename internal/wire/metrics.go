@@ -62,6 +62,7 @@ var (
 	expiryDesc   = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
 	rotatedDesc  = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
 	findingsDesc = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
+	reasonsDesc  = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
 	summaryDesc  = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
 	stepsDesc    = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
 )
@@ -73,7 +74,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, rotatedDesc, findingsDesc, summaryDesc, stepsDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, stepsDesc} {
 		descs <- desc
 	}
 }
@@ -105,6 +106,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		if !secret.Rotated.IsZero() {
 			gauge(rotatedDesc, float64(secret.Rotated.Unix()), secret.Secret)
 		}
+	}
+	for code, count := range summary.Reasons {
+		gauge(reasonsDesc, float64(count), string(code), string(code.Class()))
 	}
 	for state, count := range summary.States {
 		gauge(secretsDesc, float64(count), state)

@@ -83,7 +83,7 @@ func TestAScrapeAsksNothing(t *testing.T) {
 	}
 	before := asked.Load()
 	for range 3 {
-		if shown := scrape(); !strings.Contains(shown, "custody_findings 1\n") || !strings.Contains(shown, "custody_summary_timestamp_seconds ") {
+		if shown := scrape(); !strings.Contains(shown, "custody_findings 1\n") || !strings.Contains(shown, `custody_reasons{class="person",code="machine-file"} 1`) || !strings.Contains(shown, "custody_summary_timestamp_seconds ") {
 			t.Errorf("a scrape does not show what was put together: %s", shown)
 		}
 	}

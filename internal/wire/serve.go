@@ -92,8 +92,8 @@ func (p *parts) once(ctx, stop context.Context) error {
 	}
 	states := p.platform.Orchestrator.States()
 	for _, path := range slices.Sorted(maps.Keys(states)) {
-		if state := states[path]; state.Waiting != "" {
-			p.log.Info("waiting", "secret", state.Secret, "for", state.Waiting)
+		if state := states[path]; !state.Waiting.None() {
+			p.log.Info("waiting", "secret", state.Secret, "code", state.Waiting.Code, "why", state.Waiting.Text())
 		}
 	}
 	return err

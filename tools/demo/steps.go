@@ -168,7 +168,7 @@ func (t *tour) authority() {
 				return false
 			}
 		}
-		return t.row(waiting).Waiting != ""
+		return t.row(waiting).Waiting != nil
 	})
 	said := t.run(call{args: []string{"status"}, show: func(lines []string) []string {
 		return append(standing(lines), holding("SECRET ", "database-admin  ", "session-key  ", "smtp-token  ", "shop-token  ")(lines)...)

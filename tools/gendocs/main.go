@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command gendocs writes the references that come from the program itself: docs/cli.md from the command tree,
-// docs/documents.md from the document types, docs/lint.md from the rules, the schema from the document types as well, docs/upstreams from what each kind of upstream
+// docs/documents.md from the document types, the tables of reasons in docs/operations.md from the catalogue of reasons, docs/lint.md from the rules, the schema from the document types as well, docs/upstreams from what each kind of upstream
 // says of itself. The same sources give the same bytes.
 package main
 
@@ -40,6 +40,7 @@ func pages() map[string][]byte {
 		"cli.md":       commands(cli.Command()),
 		"documents.md": reference.Markdown("../..", kinds.Upstreams()),
 		"lint.md":      rules(intent.Rules()),
+		operations:     operated(),
 		schemaFile:     reference.Schema("../..", kinds.Upstreams()),
 	}
 	maps.Copy(pages, upstreams(wire.Descriptions()))

@@ -12,6 +12,7 @@ import (
 
 	"custody.dev/custody/internal/cli"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/wire"
 )
 
@@ -56,6 +57,22 @@ func TestEveryKindOfUpstreamHasItsPage(t *testing.T) {
 		}
 		if !strings.Contains(string(list), "]("+d.Type+".md)") {
 			t.Errorf("docs/upstreams/README.md does not list %s", d.Type)
+		}
+	}
+}
+
+// The page has a place for each table, and each code stands in it once.
+func TestEveryReasonIsExplained(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", operations))
+	if err == nil {
+		page, err = withReasons(page, reason.Catalogue())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range reason.Catalogue() {
+		if strings.Count(string(page), "\n| `"+string(row.Code)+"` |") != 1 {
+			t.Errorf("docs/%s does not explain %s once", operations, row.Code)
 		}
 	}
 }
