@@ -9,12 +9,10 @@
 package authority
 
 import (
-	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +37,7 @@ type Path string
 
 var segments = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$`)
 
-// ReservedPrefix begins the paths of Custody's own values.
+// ReservedPrefix begins paths that are kept free for Custody's own.
 const ReservedPrefix = "custody/"
 
 // ParsePath checks the form of a managed secret's path.
@@ -51,18 +49,6 @@ func ParsePath(s string) (Path, error) {
 		return "", fmt.Errorf("parsing path %q: %q is reserved for Custody's own records", s, ReservedPrefix)
 	}
 	return Path(s), nil
-}
-
-// PendingPath is where a run keeps the old value and the candidate until the candidate is promoted.
-func PendingPath(path Path, run RunID) Path {
-	return Path(ReservedPrefix + "pending/" + string(path) + "/" + string(run))
-}
-
-// PendingPaths lists the pending entries of the secret at path, and of no secret beneath it. list is an authority's Paths.
-func PendingPaths(ctx context.Context, list func(ctx context.Context, prefix string) ([]Path, error), path Path) ([]Path, error) {
-	prefix := string(PendingPath(path, ""))
-	found, err := list(ctx, prefix)
-	return slices.DeleteFunc(found, func(entry Path) bool { return strings.Contains(string(entry)[len(prefix):], "/") }), err
 }
 
 // Version counts the writes to one path from 1; 0 is the version of nothing.

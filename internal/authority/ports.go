@@ -25,10 +25,6 @@ type Values interface {
 	Write(ctx context.Context, path Path, base Version, run RunID, v secret.Value) (VersionID, error)
 	// Destroy makes one version's value unreadable for ever and keeps that it existed. Idempotent.
 	Destroy(ctx context.Context, path Path, number Version) error
-	// Remove forgets a path altogether. It is for pending entries only. Idempotent.
-	Remove(ctx context.Context, path Path) error
-	// Paths yields the paths below prefix ("" for all) that hold at least one version, in order.
-	Paths(ctx context.Context, prefix string) ([]Path, error)
 }
 
 // Documents are Custody's own, for the orchestrator alone.

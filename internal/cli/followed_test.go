@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -193,14 +192,19 @@ var followed = []finding{
 		arrange: func(f *follower) { f.start(); f.pass(time.Hour); f.lead = 24 * time.Hour; f.pass(time.Minute) },
 	},
 	{
-		name: "pending entry is gone", at: dual, says: "the pending entry of this run is gone", explains: "a person: the pending entry of this run is gone",
+		name: "values are gone", at: dual, says: "the values of this run are gone", explains: "a person: the values of this run are gone from the journal",
 		arrange: func(f *follower) {
 			f.start()
 			f.pass(time.Hour)
 			f.account.away = true
 			f.must("custody rotate token --reason TEXT")
 			f.pass(time.Minute)
-			if err := f.store.Remove(f.t.Context(), authority.PendingPath("app/token", f.live())); err != nil {
+			held, err := journal.New(f.store).LoadHeld(f.t.Context(), "app/token")
+			if err == nil {
+				held.Pending = nil
+				err = journal.New(f.store).SaveHeld(f.t.Context(), held)
+			}
+			if err != nil {
 				f.t.Fatal(err)
 			}
 			f.account.away = false

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal keeps what Custody itself must remember about each secret: one Entry per secret, in the authority,
-// changed by compare-and-set alone.
+// Package journal keeps what Custody itself must remember about each secret: one document per secret, in the authority,
+// changed by compare-and-set alone. It holds the Entry (history, live run, enforced policy), and beside it the values that
+// the run holds before they are promoted; see Held.
 //
-// Because there is one entry, there is at most one live run per secret, and closing a run, its outcome and the next
-// due time change together or not at all. A writer that lost the race is told ErrSuperseded and must load again.
+// Because there is one document, there is at most one live run per secret, and closing a run, its outcome, the next due
+// time and the end of its values change together or not at all. A writer that lost the race is told ErrSuperseded and must
+// load again: a write that lands late brings back no value.
 //
-// Cost: Load is one read, Save one write of about a kilobyte, All one listing and a read for each entry.
+// The values lie in the document as the authority keeps it: it seals values and documents alike. They leave this package
+// as secret.Value alone.
+//
+// Cost: Load and LoadHeld are one read, Save and SaveHeld one write of about a kilobyte and the run's values (64 KiB at most each, old
+// and candidate; Save a read more while there are any), All one listing and a read for each entry.
 package journal
 
 import (
@@ -23,8 +29,8 @@ import (
 	"custody.dev/custody/internal/authority"
 )
 
-// Schema is the number every entry carries. Newer ones are refused.
-const Schema = 1
+// Schema is the number every document carries. Newer ones are refused; of 1, which had no values, every one can be read.
+const Schema = 2
 
 const keyPrefix = "secret/"
 
@@ -93,6 +99,8 @@ type Entry struct {
 	Fault error `json:"-"`
 
 	revision authority.Revision
+	// valued: the document holds values beside the entry.
+	valued bool
 }
 
 // Checked is the newest answer to a sign-in with the value of record. What decides nothing is none.
@@ -282,6 +290,8 @@ type Run struct {
 	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
 	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
 	Turn authority.RunID `json:"turn,omitempty"`
+	// Supplied says who handed in its value and why, "" for nobody. It is on record before the run goes on.
+	Supplied string `json:"supplied,omitempty"`
 	// Undo says why the run is taken back.
 	Undo string `json:"undo,omitempty"`
 	// Aborted: a person had the run taken back.
@@ -390,6 +400,9 @@ type Outcome struct {
 	Group   authority.RunID `json:"group,omitempty"`
 	Started time.Time       `json:"started"`
 	Ended   time.Time       `json:"ended"`
+	// Spent are the versions whose values are destroyed once the run is closed. Whoever looks next does it, and who does not
+	// know that it was done does it again.
+	Spent []authority.Version `json:"spent,omitempty"`
 }
 
 // Retry is a persisted back-off.
@@ -401,123 +414,114 @@ type Retry struct {
 	Held bool `json:"held,omitempty"`
 }
 
-// Records is what the journal needs of an authority.
-type Records interface {
+// Documents is what the journal needs of an authority.
+type Documents interface {
 	Get(ctx context.Context, key string) (authority.Document, error)
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
 	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-// Journal loads and saves entries.
+// Journal loads and saves documents.
 type Journal struct {
-	records Records
-	seen    func(*Entry) // nil for nobody
+	documents Documents
+	seen      func(*Entry) // nil for nobody
 }
 
-// New returns the journal kept in records.
-func New(records Records) *Journal { return &Journal{records: records} }
+// New returns the journal kept in documents.
+func New(documents Documents) *Journal { return &Journal{documents: documents} }
 
 // Load returns the entry for path; one that was never saved comes back fresh.
 func (j *Journal) Load(ctx context.Context, path authority.Path) (*Entry, error) {
-	record, err := j.records.Get(ctx, keyPrefix+string(path))
+	document, err := j.documents.Get(ctx, keyPrefix+string(path))
 	if errors.Is(err, authority.ErrNotFound) {
 		return &Entry{Schema: Schema, Path: path}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loading journal of %s: %w", path, err)
 	}
-	entry, err := decode(record)
+	found, err := decode(document)
 	if err != nil {
-		j.saw(undecoded(record, err))
+		j.saw(undecoded(document, err))
 		return nil, err
 	}
-	j.saw(entry)
-	return entry, nil
+	j.saw(&found.Entry)
+	return &found.Entry, nil
 }
 
 // Save stores the entry if nobody changed it since it was loaded, else ErrSuperseded. After any other error the entry
-// may or may not be stored: load it again.
+// may or may not be stored: load it again. Values that the document holds stay with the run that owns them: they are read
+// once more, so Save is a read and a write while there are any.
 func (j *Journal) Save(ctx context.Context, entry *Entry) error {
-	if entry.Fault != nil {
-		return fmt.Errorf("saving journal of %s: %w", entry.Path, entry.Fault)
+	held := &Held{Entry: *entry}
+	if entry.valued && entry.Fault == nil {
+		now, err := j.LoadHeld(ctx, entry.Path)
+		if err != nil {
+			return err
+		}
+		if now.revision != entry.revision {
+			return fmt.Errorf("saving journal of %s: %w", entry.Path, ErrSuperseded)
+		}
+		held.Pending, held.Kept = now.Pending, now.Kept
 	}
-	document, err := Document(entry)
-	if err != nil {
+	if err := j.SaveHeld(ctx, held); err != nil {
 		return err
 	}
-	revision, err := j.records.Put(ctx, document.Key, document.Revision, document.Data)
-	if errors.Is(err, authority.ErrConflict) {
-		return fmt.Errorf("saving journal of %s: %w", entry.Path, ErrSuperseded)
-	}
-	if err != nil {
-		return fmt.Errorf("saving journal of %s: %w", entry.Path, err)
-	}
-	entry.revision = revision
-	j.saw(entry)
+	entry.Schema, entry.revision, entry.valued = held.Schema, held.revision, held.valued
 	return nil
-}
-
-// Document is the form in which entry is stored, over the revision that it was loaded with: for a change that Save cannot
-// make, because more than one entry changes.
-func Document(entry *Entry) (authority.Document, error) {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return authority.Document{}, fmt.Errorf("encoding journal of %s: %w", entry.Path, err)
-	}
-	return authority.Document{Key: keyPrefix + string(entry.Path), Revision: entry.revision, Data: data}, nil
 }
 
 // All returns every entry in path order. One that cannot be decoded is listed with its Fault, so that it stops its own
 // secret and no other; Load of it fails.
 func (j *Journal) All(ctx context.Context) ([]*Entry, error) {
 	var entries []*Entry
-	for key, err := range j.records.Keys(ctx, keyPrefix) {
+	for key, err := range j.documents.Keys(ctx, keyPrefix) {
 		if err != nil {
 			return nil, fmt.Errorf("listing journal: %w", err)
 		}
-		record, err := j.records.Get(ctx, key)
+		document, err := j.documents.Get(ctx, key)
 		if errors.Is(err, authority.ErrNotFound) {
 			continue // nothing removes one; the listing and the read may have met different moments all the same
 		}
 		if err != nil {
 			return nil, fmt.Errorf("listing journal: %w", err)
 		}
-		entry, err := decode(record)
+		found, err := decode(document)
 		if err != nil {
-			entry = undecoded(record, err)
+			found = &stored{Entry: *undecoded(document, err)}
 		}
-		j.saw(entry)
-		entries = append(entries, entry)
+		j.saw(&found.Entry)
+		entries = append(entries, &found.Entry)
 	}
 	return entries, nil
 }
 
 // undecoded stands for an entry that cannot be read, with the names that what is stored still tells.
-func undecoded(record authority.Document, fault error) *Entry {
+func undecoded(document authority.Document, fault error) *Entry {
 	var names struct {
 		Secret string   `json:"secret"`
 		Former []string `json:"former"`
 	}
-	_ = json.Unmarshal(record.Data, &names) // what cannot be told stays empty
+	_ = json.Unmarshal(document.Data, &names) // what cannot be told stays empty
 	return &Entry{
-		Path: authority.Path(strings.TrimPrefix(record.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: fault,
-		revision: record.Revision,
+		Path: authority.Path(strings.TrimPrefix(document.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: fault,
+		revision: document.Revision,
 	}
 }
 
-func decode(record authority.Document) (*Entry, error) {
-	entry := &Entry{revision: record.Revision}
-	decoder := json.NewDecoder(bytes.NewReader(record.Data))
+func decode(document authority.Document) (*stored, error) {
+	found := &stored{}
+	decoder := json.NewDecoder(bytes.NewReader(document.Data))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(entry)
-	if err == nil && entry.Schema <= Schema {
-		return entry, nil
+	err := decoder.Decode(found)
+	if err == nil && found.Schema <= Schema {
+		found.revision, found.valued = document.Revision, found.Pending != nil || found.Kept != nil
+		return found, nil
 	}
 	var head struct {
 		Schema int `json:"schema"`
 	}
-	if json.Unmarshal(record.Data, &head) == nil && head.Schema > Schema {
+	if json.Unmarshal(document.Data, &head) == nil && head.Schema > Schema {
 		err = fmt.Errorf("schema %d, this custody knows %d: %w", head.Schema, Schema, ErrNewerSchema)
 	}
-	return nil, fmt.Errorf("%w %s: %w", ErrUnreadable, record.Key, err)
+	return nil, fmt.Errorf("%w %s: %w", ErrUnreadable, document.Key, err)
 }

@@ -4,7 +4,7 @@ package journal
 
 // Watch returns the same journal, which tells seen of every entry that it reads or has written. Seen must not keep the entry,
 // which the caller may change, nor take long.
-func (j *Journal) Watch(seen func(*Entry)) *Journal { return &Journal{j.records, seen} }
+func (j *Journal) Watch(seen func(*Entry)) *Journal { return &Journal{j.documents, seen} }
 
 func (j *Journal) saw(entry *Entry) {
 	if j.seen != nil {

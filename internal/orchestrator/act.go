@@ -256,7 +256,9 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 			return nil
 		}
 	}
-	_, err := o.Rotation.Plan(ctx, s.Subject, why)
+	subject := s.Subject
+	subject.PlanOnly = s.Stagger != nil // its set waits
+	_, err := o.Rotation.Plan(ctx, subject, why)
 	none := errors.Is(err, rotation.ErrNotNow) || errors.Is(err, rotation.ErrNotAllowed)
 	if timed && (none || errors.Is(err, journal.ErrSuperseded)) {
 		o.uncount() // no run began; after any other error one may have
@@ -350,9 +352,6 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 		seen.Again = o.again(ctx, s, seen)
 		return nil
 	}
-	if err := o.sweep(ctx, s.Path); err != nil {
-		return err
-	}
 	held, err := o.Values.Read(ctx, s.Path)
 	lost := errors.Is(err, authority.ErrNotFound)
 	if err != nil && !lost {
@@ -360,6 +359,9 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	}
 	entry, err := o.Journal.Load(ctx, s.Path)
 	if err != nil {
+		return err
+	}
+	if err := o.Rotation.Clean(ctx, entry); err != nil { // the process that closed the last run may have died over it
 		return err
 	}
 	switch {
@@ -470,39 +472,6 @@ func finishes(s Secret, live *journal.Run) bool {
 		return s.Derived != nil
 	}
 	return true
-}
-
-// sweep removes pending entries that no run owns: an engine that was overtaken may have written one late. They are listed
-// first: an entry that was there then, and whose run is not the live one afterwards, belongs to a run that is over. A read
-// of the journal may be stale, and would show a live run as none: the journal is saved as it was read, which only what is
-// newest can be. A run begins with a save, so none of the listed ones can have begun since.
-func (o *Orchestrator) sweep(ctx context.Context, path authority.Path) error {
-	left, err := authority.PendingPaths(ctx, o.Values.Paths, path)
-	if err != nil || len(left) == 0 {
-		return err
-	}
-	entry, err := o.Journal.Load(ctx, path)
-	if err != nil {
-		return err
-	}
-	if entry.Live != nil {
-		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, entry.Live.ID) })
-	}
-	if r := entry.RecoveryNow(); r != nil && r.Pending != "" {
-		left = slices.DeleteFunc(left, func(pending authority.Path) bool { return pending == authority.PendingPath(path, r.Pending) })
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	if err := o.Journal.Save(ctx, entry); err != nil {
-		return err
-	}
-	for _, pending := range left {
-		if err := o.Values.Remove(ctx, pending); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func suffix(text string) string {

@@ -316,7 +316,7 @@ func TestRunsUnderWayAreLookedAtFirst(t *testing.T) {
 		}
 		var order []string
 		var mu sync.Mutex
-		r.records = &watched{Records: r.store, seen: func(key string) {
+		r.records = &watched{Documents: r.store, seen: func(key string) {
 			mu.Lock()
 			defer mu.Unlock()
 			order = append(order, key)
@@ -344,7 +344,7 @@ func TestRunsUnderWayAreLookedAtFirst(t *testing.T) {
 
 // watched tells of each question about a secret.
 type watched struct {
-	journal.Records
+	journal.Documents
 	seen func(key string)
 }
 
@@ -352,5 +352,5 @@ func (w *watched) Get(ctx context.Context, key string) (authority.Document, erro
 	if strings.HasPrefix(key, "secret/") {
 		w.seen(key)
 	}
-	return w.Records.Get(ctx, key)
+	return w.Documents.Get(ctx, key)
 }

@@ -46,8 +46,8 @@ func (r *rig) entry(i int) *journal.Entry {
 // unmarked is an account without a marker: a run of it is staged while the upstream is down.
 type unmarked struct{ upstream.Upstream }
 
-// Pending entries of a secret beneath another one's path are not the other one's.
-func TestSweepLeavesTheSecretsBeneathAlone(t *testing.T) {
+// The values of the run of a secret beneath another one's path are not the other one's.
+func TestSecretsBeneathAreLeftAlone(t *testing.T) {
 	estate(t, 2, func(r *rig) {
 		r.secrets[1].Path = r.secrets[0].Path + "/admin"
 		r.pass(r.start(), time.Minute)
@@ -61,8 +61,8 @@ func TestSweepLeavesTheSecretsBeneathAlone(t *testing.T) {
 		if live == nil || live.Step != journal.Staged {
 			t.Fatalf("the run beneath is %+v, want it staged", live)
 		}
-		if _, err := r.store.Read(r.t.Context(), authority.PendingPath(r.secrets[1].Path, live.ID)); err != nil {
-			t.Errorf("its pending entry: %v", err)
+		if held, err := journal.New(r.store).LoadHeld(r.t.Context(), r.secrets[1].Path); err != nil || held.Pending == nil || held.Pending.Run != live.ID {
+			t.Errorf("it holds %+v, %v, want the values of the live run", held.Pending, err)
 		}
 		r.accounts[1].SetDown(false)
 		r.pass(r.start(), time.Hour)

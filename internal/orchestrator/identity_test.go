@@ -169,7 +169,7 @@ func TestALaggingListingDecidesNothing(t *testing.T) {
 
 // gated holds the first write up.
 type gated struct {
-	journal.Records
+	journal.Documents
 	once          sync.Once
 	entered, gate chan struct{}
 }
@@ -179,7 +179,7 @@ func (g *gated) Put(ctx context.Context, key string, base authority.Revision, da
 		g.entered <- struct{}{}
 		<-g.gate
 	})
-	return g.Records.Put(ctx, key, base, data)
+	return g.Documents.Put(ctx, key, base, data)
 }
 
 // An edit that comes while the first look is under way finds no history yet.
@@ -187,7 +187,7 @@ func TestAPathEditDuringTheFirstRunIsSeen(t *testing.T) {
 	estate(t, 1, func(r *rig) {
 		r.workers = 2
 		entered, gate := make(chan struct{}, 1), make(chan struct{})
-		r.records = &gated{Records: r.store, entered: entered, gate: gate}
+		r.records = &gated{Documents: r.store, entered: entered, gate: gate}
 		process := r.start()
 		if _, err := process.Begin(r.t.Context()); err != nil {
 			t.Fatal(err)
@@ -319,7 +319,7 @@ func TestAnUpstreamEditDuringTheFirstRunIsSeen(t *testing.T) {
 	estate(t, 1, func(r *rig) {
 		r.workers = 2
 		entered, gate := make(chan struct{}, 1), make(chan struct{})
-		r.records = &gated{Records: r.store, entered: entered, gate: gate}
+		r.records = &gated{Documents: r.store, entered: entered, gate: gate}
 		r.secrets[0].SentTo = "ours"
 		process := r.start()
 		if _, err := process.Begin(r.t.Context()); err != nil {

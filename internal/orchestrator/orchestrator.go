@@ -70,11 +70,9 @@ type Journal interface {
 	All(ctx context.Context) ([]*journal.Entry, error)
 }
 
-// Values reads the value of record, and clears away pending entries that no run owns any more.
+// Values reads the value of record.
 type Values interface {
 	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
-	Paths(ctx context.Context, prefix string) ([]authority.Path, error)
-	Remove(ctx context.Context, path authority.Path) error
 }
 
 // Queue is the durable queue of requests; see trigger.

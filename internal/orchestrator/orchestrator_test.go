@@ -35,7 +35,7 @@ const day = 24 * time.Hour
 type rig struct {
 	t         *testing.T
 	store     *authoritymemory.Store
-	records   journal.Records // of the journal; the store's by default
+	records   journal.Documents // of the journal; the store's by default
 	log       *auditmemory.Log
 	began     time.Time
 	runs      atomic.Int64
@@ -79,7 +79,7 @@ func (r *rig) Value(context.Context, string) (secret.Value, error) {
 
 // start is a new process.
 func (r *rig) start() *orchestrator.Orchestrator {
-	var records journal.Records = r.store
+	var records journal.Documents = r.store
 	if r.records != nil {
 		records = r.records
 	}
@@ -275,25 +275,6 @@ func TestBarredEstateIsLeftAlone(t *testing.T) {
 	})
 }
 
-// A pending entry that an overtaken engine wrote late belongs to no run and is cleared away.
-func TestLatePendingEntryIsSwept(t *testing.T) {
-	estate(t, 1, func(r *rig) {
-		process := r.start()
-		r.pass(process, time.Hour)
-		v, err := secret.Text(map[string]string{"old": "{}"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.store.Write(t.Context(), authority.PendingPath(r.secrets[0].Path, "run-dead"), 0, "run-dead", v); err != nil {
-			t.Fatal(err)
-		}
-		r.pass(process, time.Hour)
-		if left, err := r.store.Paths(t.Context(), authority.ReservedPrefix); err != nil || len(left) > 0 {
-			t.Errorf("%v are left: %v", left, err)
-		}
-	})
-}
-
 // Secrets of one stagger set rotate one after the other, with the gap between them, however many are due or asked for.
 func TestStaggeredSecretsKeepApart(t *testing.T) {
 	const gap = 3 * time.Hour
@@ -366,7 +347,7 @@ func TestMemberAsksWhileItsGroupBegins(t *testing.T) {
 	estate(t, 2, func(r *rig) {
 		t := r.t
 		r.pair()
-		slow := &slowRecords{Records: r.store, of: string(r.secrets[0].Path), release: make(chan struct{})}
+		slow := &slowRecords{Documents: r.store, of: string(r.secrets[0].Path), release: make(chan struct{})}
 		r.records, r.workers = slow, 2
 		process := r.start()
 		r.pass(process, time.Minute)
@@ -392,14 +373,14 @@ func TestMemberAsksWhileItsGroupBegins(t *testing.T) {
 
 // slowRecords answer the next question about a secret late, with what was true when it was asked.
 type slowRecords struct {
-	journal.Records
+	journal.Documents
 	of      string
 	armed   atomic.Bool
 	release chan struct{}
 }
 
 func (s *slowRecords) Get(ctx context.Context, key string) (authority.Document, error) {
-	record, err := s.Records.Get(ctx, key)
+	record, err := s.Documents.Get(ctx, key)
 	if strings.HasSuffix(key, s.of) && s.armed.CompareAndSwap(true, false) {
 		<-s.release
 	}

@@ -67,17 +67,6 @@ func (s Store) Destroy(ctx context.Context, path authority.Path, number authorit
 	return err
 }
 
-// Remove implements authority.Store.
-func (s Store) Remove(ctx context.Context, path authority.Path) error {
-	_, err := changed(ctx, s, func(ctx context.Context) (struct{}, error) { return nothing(s.store.Remove(ctx, path)) })
-	return err
-}
-
-// Paths implements authority.Store.
-func (s Store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
-	return asked(ctx, s, func(ctx context.Context) ([]authority.Path, error) { return s.store.Paths(ctx, prefix) })
-}
-
 // Get implements authority.Store.
 func (s Store) Get(ctx context.Context, key string) (authority.Document, error) {
 	return asked(ctx, s, func(ctx context.Context) (authority.Document, error) { return s.store.Get(ctx, key) })

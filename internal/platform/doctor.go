@@ -16,7 +16,6 @@ import (
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
-	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/upstream"
@@ -118,10 +117,9 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		if old, err := p.Authority.ReadVersion(ctx, s.Path, run.Base); run.Base > 0 && err == nil {
 			snapshot.Old = p.judge(ctx, s, old.ID, old.Value, &doubts)
 		}
-		if pending, err := p.Authority.Read(ctx, authority.PendingPath(s.Path, run.ID)); err == nil {
-			if candidate, err := rotation.Candidate(pending.Value); err == nil {
-				snapshot.Candidate = p.judge(ctx, s, pending.ID, candidate, &doubts)
-			}
+		if candidate, err := p.Orchestrator.Rotation.Candidate(ctx, s.Path); err == nil && !candidate.Empty() {
+			id := authority.VersionID{Run: run.ID, Number: run.Follows() + 1}
+			snapshot.Candidate = p.judge(ctx, s, id, candidate, &doubts)
 		}
 	}
 	if entry.Live == nil && entry.Last != nil && entry.Last.Workflow == journal.Rotation {

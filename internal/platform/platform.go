@@ -23,7 +23,6 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
-	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
@@ -51,12 +50,13 @@ type Config struct {
 	Name, Environment string
 	AuthorityType     string
 	Authority         Authority
-	Journal           *journal.Journal
+	Journal           Journal
 	Queue             *trigger.Queue
 	Clock             *trigger.Clock
 	Record            Record
 	Orchestrator      *orchestrator.Orchestrator
-	// Model is what is known of each secret. It is told of every entry that is read or written; nil makes one.
+	// Model is what is known of each secret. Whoever gives one has it told of every entry that Journal reads or writes; nil makes
+	// one, which is told.
 	Model  *model.Model
 	Now    func() time.Time
 	NewRun func() authority.RunID
@@ -129,7 +129,7 @@ func New(config Config) *Platform {
 	if config.Model == nil {
 		config.Model = model.New()
 		if config.Journal != nil {
-			config.Journal = config.Journal.Watch(config.Model.Saw)
+			config.Journal = told{config.Journal, config.Model.Saw}
 		}
 	}
 	if config.Orchestrator != nil {

@@ -73,7 +73,7 @@ func TestRotatingADerivedSecretNamesItsInputs(t *testing.T) {
 func TestFindingsWantAPerson(t *testing.T) {
 	rows := []inventory.Row{
 		{Secret: "resting", Waiting: "the settle time after the last proof", ByDesign: true},
-		{Secret: "stuck", Waiting: "a person: the pending entry of this run is gone"},
+		{Secret: "stuck", Waiting: "a person: the values of this run are gone from the journal"},
 		{Secret: "late", Waiting: "uses of the old credential to show upstream", ByDesign: true, Drift: "app differed", Expired: true, ExpiresBy: "policy"},
 	}
 	var got []string
@@ -81,7 +81,7 @@ func TestFindingsWantAPerson(t *testing.T) {
 		got = append(got, findings(row, time.Time{})...)
 	}
 	want := []string{
-		"stuck waits for a person: the pending entry of this run is gone",
+		"stuck waits for a person: the values of this run are gone from the journal",
 		"late expired at 0001-01-01T00:00:00Z (policy); what it waits for is said apart: `custody explain late`", "late: app differed",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -26,6 +26,7 @@ const (
 // examined is one secret's history, what was found about it, and what becomes of it.
 type examined struct {
 	entry     *journal.Entry
+	document  *journal.Held // that entry is of
 	declared  *Secret
 	held      *authority.Versioned
 	candidate secret.Value
@@ -83,6 +84,14 @@ func (e *Engine) load(ctx context.Context, c *examined) error {
 	if c.entry.Fault != nil {
 		return nil
 	}
+	document, err := e.Journal.LoadHeld(ctx, c.entry.Path)
+	if err != nil {
+		return err
+	}
+	if document.Secret == "" {
+		document.Secret = c.entry.Secret
+	}
+	c.document, c.entry = document, &document.Entry
 	s := Situation{Secret: c.entry.Secret, HandedOver: c.entry.Tombstone != nil}
 	if d := c.declared; d != nil {
 		s.Secret, s.Declared, s.Derived = d.Name, true, len(d.Inputs) > 0
@@ -102,29 +111,22 @@ func (e *Engine) load(ctx context.Context, c *examined) error {
 		c.foreign = !made && (c.entry.Current == nil || *c.entry.Current != held.ID)
 	}
 	c.situation = s
-	return e.loadCandidate(ctx, c)
+	c.loadCandidate()
+	return nil
 }
 
-// loadCandidate reads what the run that was under way had prepared, or the one that an earlier acceptance gave up.
-func (e *Engine) loadCandidate(ctx context.Context, c *examined) error {
+// loadCandidate takes what the run that was under way had prepared, or the one that an earlier acceptance gave up.
+func (c *examined) loadCandidate() {
+	values := c.document.Pending
 	switch run := c.entry.Live; {
 	case run != nil && run.Workflow == journal.Rotation:
 		c.prepared = run.ID
 	case run == nil && c.entry.RecoveryNow() != nil:
-		c.prepared = c.entry.RecoveryNow().Pending
+		c.prepared, values = c.entry.RecoveryNow().Pending, c.document.Kept
 	}
-	if c.prepared == "" {
-		return nil
+	if values != nil && c.prepared != "" && values.Run == c.prepared {
+		c.candidate = values.Candidate
 	}
-	pending, err := e.Authority.Read(ctx, authority.PendingPath(c.entry.Path, c.prepared))
-	if errors.Is(err, authority.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	c.candidate, err = e.Candidate(pending.Value)
-	return err
 }
 
 // ask signs in with the version of record, and where that is refused with the candidate of a run that was under way, unless
@@ -311,6 +313,7 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, re
 			Refused: c.situation.Record == upstream.Refused}
 		if !c.candidate.Empty() {
 			entry.Recovery.Pending = c.prepared
+			c.document.Kept = &journal.Pending{Run: c.prepared, Candidate: c.candidate}
 		}
 	}
 	return append(events, audit.Event{

@@ -89,8 +89,6 @@ type Config struct {
 	Check  func(ctx context.Context, s Secret, v secret.Value) (upstream.Verdict, error)
 	Now    func() time.Time
 	NewRun func() authority.RunID
-	// Candidate reads the candidate out of a pending entry.
-	Candidate func(pending secret.Value) (secret.Value, error)
 	// Requests is the prefix of the keys of open requests.
 	Requests string
 }
@@ -294,7 +292,7 @@ func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.In
 			change.Values = append(change.Values, authority.NewVersion{Path: c.entry.Path, Base: c.held.ID.Number, Run: accepted.Run, Value: c.value()})
 		}
 		accepted.Owed = append(accepted.Owed, c.renew(accepted.Run, next, by, reason, now)...)
-		document, err := journal.Document(c.entry)
+		document, err := journal.Document(c.document)
 		if err != nil {
 			return change, err
 		}

@@ -132,16 +132,12 @@ func newWorld(t *testing.T) *world {
 	}
 	id, err := w.store.Write(ctx, path, 0, "run-1", password(t, "first"))
 	must(err)
-	both, err := secret.New(map[string][]byte{"candidate": password(t, "second").Encode()})
-	must(err)
-	_, err = w.store.Write(ctx, authority.PendingPath(path, "run-2"), 0, "run-2", both)
-	must(err)
 	_, err = w.store.Put(ctx, "request/open/a", 0, []byte("{}"))
 	must(err)
-	must(journal.New(w.store).Save(ctx, &journal.Entry{
+	must(journal.New(w.store).SaveHeld(ctx, &journal.Held{Pending: &journal.Pending{Run: "run-2", Candidate: password(t, "second")}, Entry: journal.Entry{
 		Schema: journal.Schema, Secret: "db", Path: path, Current: &id, Rotated: clock(), Tombstone: &journal.Tombstone{Run: "run-1"},
 		Live: &journal.Run{ID: "run-2", Workflow: journal.Rotation, Step: journal.Staged, Started: clock(), Trigger: journal.Trigger{Kind: "manual", By: "test", Reason: "asked"}},
-	}))
+	}}))
 	w.before, err = w.store.Get(ctx, "secret/"+string(path))
 	must(err)
 	return w
@@ -166,9 +162,8 @@ func (w *world) engine(c *crash) *Engine {
 				return s.Upstream.Verify(ctx, v)
 			})
 		},
-		NewRun:    func() authority.RunID { return "accepted" },
-		Candidate: func(pending secret.Value) (secret.Value, error) { return secret.Decode(pending.Expose("candidate")) },
-		Requests:  "request/open/",
+		NewRun:   func() authority.RunID { return "accepted" },
+		Requests: "request/open/",
 	})
 }
 
@@ -384,6 +379,9 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	}
 	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
 		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
+	}
+	if held, err := journal.New(w.store).LoadHeld(t.Context(), path); err != nil || held.Pending != nil || held.Kept == nil || !held.Kept.Candidate.Equal(password(t, "second")) {
+		t.Fatalf("held are %+v and %+v, %v, want run-2's candidate", held.Pending, held.Kept, err)
 	}
 	declared := []Secret{{Name: "db", Path: path, Upstream: accepts{passwords: []string{"second"}}, Seeded: true}}
 	report, err = w.engine(&crash{}).Accept(t.Context(), "test", "it is back", nil, declared, How{Open: true})

@@ -23,18 +23,22 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	if a.kind.Issues && len(a.run.Digest) == 0 {
 		return a.issue(ctx)
 	}
-	if kept, err := a.pending(ctx); err != nil {
-		return nil, err
-	} else if !kept {
-		return a.withoutPending(ctx)
+	if !a.pending() {
+		return a.pendingGone(), nil
 	}
 	if a.kind.Issues { // it was issued and kept; issuing again would leave an orphan
 		if stop, err := a.surplus(ctx); stop != nil || err != nil {
 			return stop, err
 		}
+		if err := a.escrow(ctx); err != nil {
+			return nil, err
+		}
 		a.p.applied = a.Now()
 		a.reach(journal.Applied)
 		return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
+	}
+	if err := a.audit(ctx, journal.Staged, ""); err != nil {
+		return nil, err
 	}
 	if !a.p.fresh {
 		switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
@@ -130,7 +134,7 @@ func (a *attempt) decide(ctx context.Context) (*pause, error) {
 		return stop, err
 	}
 	a.run.Step = journal.Verified
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
+	if err := a.save(ctx); err != nil {
 		return nil, err
 	}
 	a.reach(journal.Verified)
@@ -168,10 +172,8 @@ func (a *attempt) never(ctx context.Context) (secret.Value, error) {
 
 // promote makes the candidate the secret's value.
 func (a *attempt) promote(ctx context.Context) (*pause, error) {
-	if kept, err := a.pending(ctx); err != nil {
-		return nil, err
-	} else if !kept {
-		return a.withoutPending(ctx)
+	if !a.pending() {
+		return a.pendingGone(), nil
 	}
 	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
@@ -185,32 +187,18 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	return nil, a.audit(ctx, journal.Promoted, "")
 }
 
-// withoutPending asks once more whether the candidate was promoted: an answer that lagged behind had it that it was not, and
-// another engine may have come as far as removing the entry.
-func (a *attempt) withoutPending(ctx context.Context) (*pause, error) {
-	promoted, err := a.promoted(ctx, a.s.Path, a.run)
-	if err != nil {
-		return nil, err
-	}
-	if !promoted {
-		return a.wait(a.pendingGone()), nil
-	}
-	a.reach(journal.Promoted)
-	return nil, nil
-}
-
 // pendingGone says that the candidate is lost, and what a person can do at the step that the run is at.
-func (a *attempt) pendingGone() string {
-	const gone = "a person: the pending entry of this run is gone from the authority; restore the newest copy of the state"
+func (a *attempt) pendingGone() *pause {
+	const gone = "a person: the values of this run are gone from the journal; restore the newest copy of the state"
 	switch {
 	case a.run.Step == journal.Undoing:
-		return gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID)
+		return a.wait(gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID))
 	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
-		return gone + ", or take the run of its group back: " + next.Abort(a.run.Group)
+		return a.wait(gone + ", or take the run of its group back: " + next.Abort(a.run.Group))
 	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible:
-		return gone // it only goes forward
+		return a.wait(gone) // it only goes forward
 	}
-	return gone + ", or take the run back: " + next.Abort(a.run.ID)
+	return a.wait(gone + ", or take the run back: " + next.Abort(a.run.ID))
 }
 
 const foreignWrite = "a person: somebody else wrote to the secret's path; nothing is revoked until that write is explained"
@@ -233,7 +221,7 @@ func (a *attempt) takeBack(ctx context.Context, reason string) (*pause, error) {
 		}
 	}
 	a.run.Step, a.run.Undo, a.run.Forced, a.run.Waived = journal.Undoing, reason, forced, seenTo
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
+	if err := a.save(ctx); err != nil {
 		return nil, err
 	}
 	a.reach(journal.Undoing)
@@ -247,22 +235,21 @@ func (a *attempt) takesAnother() bool {
 
 // undo takes the run back as its kind allows, once no call of it can land any more.
 func (a *attempt) undo(ctx context.Context) (*pause, error) {
-	kept, err := a.pending(ctx)
-	if err != nil {
-		return nil, err
-	}
+	var err error
+	kept := a.pending()
 	if !kept && !a.p.issued.Empty() {
 		if a.p.old, err = a.base(ctx); err != nil {
 			return nil, err
 		}
-		if err := a.keep(ctx, a.p.old, a.p.issued); err != nil {
+		a.keep(a.p.old, a.p.issued)
+		if err := a.save(ctx); err != nil {
 			return nil, err
 		}
 		kept, a.p.issued = true, secret.Value{}
 	}
 	staged := a.run.Turn != "" // otherwise nobody ever called anything. What this process alone knows is not enough: another may lead
 	if staged && !kept && !a.kind.Issues && !a.waives(journal.WaivedUndo, "") {
-		return a.wait(a.pendingGone()), nil
+		return a.pendingGone(), nil
 	}
 	if staged {
 		if stop := a.fence(); stop != nil {
@@ -325,7 +312,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		a.p.takenOff = a.Now()
 	}
 	if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {
-		// The pending entry may be of a write that landed late, over what was issued once that was collected.
+		// What a lost reply left was collected before, which the upstream may have acknowledged and lost.
 		if stop, err := a.collect(ctx); stop != nil || err != nil {
 			return stop, err
 		}
@@ -409,9 +396,6 @@ func (a *attempt) abandon(ctx context.Context) error {
 		Attempts: attempts, NotBefore: now.Add(retryAfter(attempts)), Reason: a.run.Undo,
 		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
 	}
-	if err := a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo)); err != nil {
-		return err
-	}
-	// Not before: without it a run that is still open could not tell its candidate. What stays is swept.
-	return a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID))
+	// Not before: without it a run that is still open could not tell its candidate. The write that closes the run removes it.
+	return a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo), nil)
 }

@@ -196,14 +196,8 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 		a.reach(journal.Revoked)
 		return nil, nil
 	}
-	kept, err := a.pending(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !kept {
-		if stop, err := a.closing(ctx); stop != nil || err != nil || a.p.at == journal.Revoked {
-			return stop, err
-		}
+	if !a.pending() {
+		return a.pendingGone(), nil
 	}
 	if !a.p.revoked.IsZero() {
 		return a.refused(ctx)
@@ -233,7 +227,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	}
 	if a.run.Step != journal.Delivered {
 		a.run.Step, a.run.CallBy = journal.Delivered, a.Now().Add(a.kind.CallDeadline)
-		if err := a.Journal.Save(ctx, a.entry); err != nil {
+		if err := a.save(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -250,27 +244,6 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	}
 	a.p.revoked = a.Now()
 	return a.refused(ctx)
-}
-
-// closing goes on where the pending entry is gone. The old version is destroyed before that is removed, once the old
-// credential was seen refused: if it is not, something else removed the entry, and what it held is read elsewhere.
-func (a *attempt) closing(ctx context.Context) (*pause, error) {
-	old, err := a.base(ctx)
-	switch {
-	case errors.Is(err, authority.ErrNotFound) && a.run.Step == journal.Delivered:
-		a.reach(journal.Revoked)
-		return nil, a.audit(ctx, journal.Revoked, "")
-	case errors.Is(err, authority.ErrNotFound):
-		return a.wait(a.pendingGone()), nil
-	case err != nil:
-		return nil, err
-	}
-	held, stop, err := a.held(ctx)
-	if stop != nil || err != nil {
-		return stop, err
-	}
-	a.p.old, a.p.candidate = old, held.Value
-	return nil, nil
 }
 
 // refused checks that the old credential no longer opens anything, once its end had time to show everywhere.
@@ -319,7 +292,7 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	return a.quiet(ctx) // last: somebody may use the old one at any moment
 }
 
-// complete cleans up and closes the run, once every record of it is in.
+// complete closes the run, once every record of it is in, and then cleans up.
 func (a *attempt) complete(ctx context.Context) (*pause, error) {
 	held, stop, err := a.held(ctx)
 	if stop != nil || err != nil {
@@ -330,18 +303,18 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
+	var spent []authority.Version
 	if a.revokes() {
 		for old := a.run.Base; old <= a.run.Follows(); old++ { // more than one where a person replaced a refused one; see Run.Over
-			if err := a.Authority.Destroy(ctx, a.s.Path, old); err != nil {
-				return nil, err
-			}
+			spent = append(spent, old)
 		}
 	}
-	if err := a.Authority.Remove(ctx, authority.PendingPath(a.s.Path, a.run.ID)); err != nil {
+	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
+	if err := a.close(ctx, resultCompleted, "", spent); err != nil {
 		return nil, err
 	}
-	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
-	return nil, a.close(ctx, resultCompleted, "")
+	_ = a.Clean(ctx, a.entry) // the run is over: what fails is owed, and the next look at the secret does it
+	return nil, nil
 }
 
 // revokes says whether this run's old credential is refused at its end.
@@ -364,8 +337,8 @@ func (a *attempt) steps() []journal.Step {
 	return append(steps, journal.Completed)
 }
 
-// close ends the run in the journal: outcome, next start and the end of the run change together.
-func (a *attempt) close(ctx context.Context, result, detail string) error {
+// close ends the run in the journal: outcome, next start, the end of the run and of its values change together.
+func (a *attempt) close(ctx context.Context, result, detail string, spent []authority.Version) error {
 	a.entry.QuietUntil = a.p.prior
 	if a.kind.Fences {
 		a.entry.QuietUntil = time.Time{}
@@ -373,8 +346,8 @@ func (a *attempt) close(ctx context.Context, result, detail string) error {
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
 		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
-		Started: a.run.Started, Ended: a.Now(),
+		Started: a.run.Started, Ended: a.Now(), Spent: spent,
 	}
 	a.entry.Live = nil
-	return a.Journal.Save(ctx, a.entry)
+	return a.save(ctx)
 }

@@ -161,8 +161,8 @@ type slowJournal struct {
 	by time.Duration
 }
 
-func (j *slowJournal) Save(ctx context.Context, entry *journal.Entry) error {
-	err := j.Journal.Save(ctx, entry)
+func (j *slowJournal) SaveHeld(ctx context.Context, held *journal.Held) error {
+	err := j.Journal.SaveHeld(ctx, held)
 	time.Sleep(j.by)
 	return err
 }

@@ -22,14 +22,14 @@ func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (
 	switch verdict, err := a.ask(ctx, held.Value); {
 	case verdict == upstream.Accepted && a.run.Refused:
 		a.run.Refused = false
-		return nil, a.Journal.Save(ctx, a.entry)
+		return nil, a.save(ctx)
 	case verdict == upstream.Accepted:
 		return nil, nil
 	case verdict == upstream.Unknown && !a.run.Refused:
 		return a.stuck("the upstream to say whether it still honours the new credential", err), nil
 	case !a.run.Refused:
 		a.run.Refused = true // and stays so until it is accepted
-		if err := a.Journal.Save(ctx, a.entry); err != nil {
+		if err := a.save(ctx); err != nil {
 			return nil, err
 		}
 	}

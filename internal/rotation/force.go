@@ -21,11 +21,12 @@ import (
 // later stays required. It waives no sign-in, no compare-and-set, no tombstone and no deadline. ErrNotAllowed: nothing that
 // can be waived is missing.
 func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) ([]string, error) {
-	entry, run, err := e.live(ctx, s, id)
+	held, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return nil, err
 	}
-	a := &attempt{Engine: e, s: s, entry: entry}
+	entry := &held.Entry
+	a := &attempt{Engine: e, s: s, document: held, entry: entry}
 	a.takeUp(&progress{prior: run.CallBy, recorded: map[journal.Step]bool{}})
 	waivers, err := a.waivable(ctx)
 	if err != nil {
@@ -49,7 +50,7 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, r
 		}
 	}
 	run.Forced = by + ": " + reason
-	return said, e.Journal.Save(ctx, entry)
+	return said, a.save(ctx)
 }
 
 // waivable is what the run is missing now, as far as a person may waive it.

@@ -101,7 +101,7 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 	}
 	if a.run.Step != journal.Applied {
 		a.run.Step = journal.Applied
-		if err := a.Journal.Save(ctx, a.entry); err != nil {
+		if err := a.save(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
@@ -20,29 +19,25 @@ import (
 // issue has the upstream make the credential. There is nothing to stage before; what a lost reply left is collected by
 // its run id, but not before that call can land no more.
 func (a *attempt) issue(ctx context.Context) (*pause, error) {
-	kept, err := a.pending(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !kept {
+	if !a.pending() {
 		if stop, err := a.obtain(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
 			return stop, err
 		}
-		if err := a.keep(ctx, a.p.old, a.p.issued); errors.Is(err, authority.ErrConflict) {
-			a.p.issued = secret.Value{} // somebody else kept another
-			return nil, err
-		} else if err != nil { // what was issued is held on to: nothing else has it
-			return a.stuck("the authority to keep what the upstream issued", err), nil
-		}
+		a.keep(a.p.old, a.p.issued)
 	}
-	if err := a.escrow(ctx); err != nil {
+	digest, err := a.digest(ctx, a.p.candidate)
+	if err != nil {
 		return nil, err
+	}
+	a.run.Digest = digest
+	// What was issued is held on to until it is stored: nothing else has it.
+	if err := a.save(ctx); errors.Is(err, journal.ErrSuperseded) {
+		return nil, err
+	} else if err != nil {
+		return a.stuck("the authority to keep what the upstream issued", err), nil
 	}
 	a.p.issued, a.p.applied = secret.Value{}, a.Now()
-	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
-		return nil, err
-	}
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
+	if err := a.escrow(ctx); err != nil {
 		return nil, err
 	}
 	a.reach(journal.Applied)

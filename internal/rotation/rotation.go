@@ -8,11 +8,13 @@
 // compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
 // enforces none; the upstream's own page says so.
 //
-// The parts themselves are asked wherever they can tell how far a run came, so the journal is written five times in a
-// run without trouble: planned, staged, verified (from there it only goes forward), before revoking, completed. With the
-// pending entry (one write, one removal), the promoted value (one write) and the destroyed one that makes nine writes to
-// the authority; two changing calls and four sign-ins at the upstream (one more before it is revoked, since what was verified may be lost
-// since), and where accounts carry a marker one look at it; one delivery and three proofs for each consumer; eight records. A test in internal/sim counts them.
+// The parts themselves are asked wherever they can tell how far a run came, so the journal is written four times in a timed
+// run without trouble: staged (with the candidate and the old value), verified (from there it only goes forward), before
+// revoking, completed (without them). With the promoted value and the destroyed one that makes six writes to the authority.
+// A run whose credential the upstream issues, whose group or stagger set waits, or that cannot be staged at once is planned by a write of
+// its own, and an issued credential is kept by one more. Beside that: two changing calls and four sign-ins at the upstream
+// (one more before it is revoked, since what was verified may be lost since), and where accounts carry a marker one look at
+// it; one delivery and three proofs for each consumer; eight records. Tests here and in internal/sim count them.
 package rotation
 
 import (
@@ -39,14 +41,15 @@ type Authority interface {
 	ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error)
 	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
 	Destroy(ctx context.Context, path authority.Path, number authority.Version) error
-	Remove(ctx context.Context, path authority.Path) error
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
-// Journal is one entry per secret under compare-and-set.
+// Journal is one document per secret under compare-and-set. LoadHeld and SaveHeld are Load and Save with the values of the run.
 type Journal interface {
 	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
 	Save(ctx context.Context, entry *journal.Entry) error
+	LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error)
+	SaveHeld(ctx context.Context, held *journal.Held) error
 }
 
 // Record keeps transitions. Append is durable before it returns and idempotent by run and step.
@@ -89,6 +92,8 @@ type Subject struct {
 	Opens func(ctx context.Context, v secret.Value) (upstream.Verdict, error)
 	// Suspended: no new run is planned.
 	Suspended bool
+	// PlanOnly: Plan does not stage the run as well, which asks the upstream. Others wait until it has planned.
+	PlanOnly bool
 	// Group is set for secrets that rotate as one.
 	Group *Group
 }
@@ -126,6 +131,8 @@ type Engine struct {
 	// late as its start.
 	wrong map[authority.Path]time.Time
 	began time.Time
+	// cleaned are the last runs whose spent values this process has seen destroyed.
+	cleaned map[authority.Path]authority.RunID
 }
 
 // New returns an engine.
@@ -133,7 +140,10 @@ func New(config Config) *Engine {
 	if config.Calls == nil {
 		config.Calls = outward.New(config.Now)
 	}
-	return &Engine{Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now()}
+	return &Engine{
+		Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now(),
+		cleaned: map[authority.Path]authority.RunID{},
+	}
 }
 
 // Outlook is where a run stands after Advance.
@@ -178,10 +188,11 @@ func (e *Engine) Join(ctx context.Context, s Subject, trigger journal.Trigger, l
 }
 
 func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, led *journal.Run) (authority.RunID, error) {
-	entry, err := e.Journal.Load(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return "", err
 	}
+	entry := &held.Entry
 	if s.Upstream != nil {
 		if err := e.Ready(ctx, s); err != nil {
 			return "", fmt.Errorf("planning run of %s: %w: %w", s.Secret, ErrNotNow, err)
@@ -204,12 +215,15 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
 		return "", fmt.Errorf("planning run of %s: %s overwrites its only credential and allowInterruption is not set; write `allowInterruption: true` under rotation in its document if its consumers may be refused for a moment: %w", s.Secret, s.Upstream.Kind().Name, ErrNotAllowed)
 	}
+	if err := e.Clean(ctx, entry); err != nil { // the outcome that knows of it is about to be replaced
+		return "", err
+	}
 	base := authority.Version(0)
-	switch held, err := e.Authority.Read(ctx, s.Path); {
-	case err == nil && entry.Current != nil && *entry.Current != held.ID:
-		return "", fmt.Errorf("planning run of %s: somebody else wrote %s over the version of record, %s; put that back: %w", s.Secret, held.ID, entry.Current, ErrNotAllowed)
+	switch record, err := e.Authority.Read(ctx, s.Path); {
+	case err == nil && entry.Current != nil && *entry.Current != record.ID:
+		return "", fmt.Errorf("planning run of %s: somebody else wrote %s over the version of record, %s; put that back: %w", s.Secret, record.ID, entry.Current, ErrNotAllowed)
 	case err == nil:
-		base = held.ID.Number
+		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
 		return "", err
 	case entry.Current != nil:
@@ -231,11 +245,72 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 			run.Members = append(run.Members, member.Path)
 		}
 	}
-	if err := e.Journal.Save(ctx, entry); err != nil {
+	if err := e.open(ctx, s, held); err != nil {
 		return "", err
 	}
-	e.remember(entry.Live).begun = true
 	return entry.Live.ID, nil
+}
+
+// open stores the run that was just planned. Where nothing is issued and nobody waits it is staged with the same write,
+// unless its first questions have no answer yet: then Advance asks them again.
+func (e *Engine) open(ctx context.Context, s Subject, held *journal.Held) error {
+	a := &attempt{Engine: e, s: s, document: held, entry: &held.Entry}
+	a.takeUp(&progress{begun: true, recorded: map[journal.Step]bool{}})
+	staged := false
+	if a.run.Group == "" && a.run.Trigger.Kind != Supplied && !a.kind.Issues && !s.PlanOnly {
+		stop, err := a.prepare(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		staged = stop == nil && err == nil
+	}
+	if err := a.Journal.SaveHeld(ctx, held); err != nil {
+		return err
+	}
+	if staged {
+		a.observe(journal.Planned)
+		a.reach(journal.Staged)
+		a.p.begun, a.p.settled = false, a.run.CallBy // no call was made yet
+	} else {
+		a.p.fresh, a.p.polls = false, 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.progress[a.run.ID] = a.p
+	return nil
+}
+
+// Clean destroys the values of the versions that the last run replaced. It may be called at any time, by any process; one
+// that saw it done does nothing.
+func (e *Engine) Clean(ctx context.Context, entry *journal.Entry) error {
+	last := entry.Last
+	if last == nil || len(last.Spent) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	done := e.cleaned[entry.Path] == last.Run
+	e.mu.Unlock()
+	if done {
+		return nil
+	}
+	for _, number := range last.Spent {
+		if err := e.Authority.Destroy(ctx, entry.Path, number); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cleaned[entry.Path] = last.Run
+	return nil
+}
+
+// Candidate is what the live run of the secret at path is to promote, empty before it has one.
+func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Value, error) {
+	held, err := e.Journal.LoadHeld(ctx, path)
+	if err != nil || held.Pending == nil || held.Live == nil || held.Live.ID != held.Pending.Run {
+		return secret.Value{}, err
+	}
+	return held.Pending.Candidate, nil
 }
 
 // Quieten shortens the time in which a call of the last run of s may still land to what one can take: where it was longer,
@@ -256,7 +331,7 @@ func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) e
 // it was being taken back already. Once its candidate was verified a run only goes forward, and where the upstream cannot
 // undo as soon as a call may have landed: ErrNotAllowed.
 func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, reason string) error {
-	entry, run, err := e.live(ctx, s, id)
+	held, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return err
 	}
@@ -266,7 +341,7 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 			return nil
 		}
 		run.Undo, run.Aborted = fmt.Sprintf("%s; aborted by %s: %s", run.Undo, by, reason), true
-		return e.Journal.Save(ctx, entry)
+		return e.Journal.SaveHeld(ctx, held)
 	case journal.Planned:
 	case journal.Staged:
 		if s.Upstream != nil && s.Upstream.Kind().Undo == upstream.Impossible {
@@ -281,12 +356,12 @@ func (e *Engine) Abort(ctx context.Context, s Subject, id authority.RunID, by, r
 	}
 	run.Step, run.Undo, run.Aborted = journal.Undoing, fmt.Sprintf("aborted by %s: %s", by, reason), true
 	run.Forced, run.Waived = "", nil // it was for going forward
-	return e.Journal.Save(ctx, entry)
+	return e.Journal.SaveHeld(ctx, held)
 }
 
 // live loads the live rotation, which must be run id: a person means the one that they have seen.
-func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*journal.Entry, *journal.Run, error) {
-	entry, err := e.Journal.Load(ctx, s.Path)
+func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*journal.Held, *journal.Run, error) {
+	entry, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -302,14 +377,15 @@ func (e *Engine) live(ctx context.Context, s Subject, id authority.RunID) (*jour
 // Advance takes the live run as far as it will go now. It is safe to call at any time, from any process: a run that
 // another engine moved on comes back as journal.ErrSuperseded.
 func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
-	entry, err := e.Journal.Load(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return Outlook{}, err
 	}
+	entry := &held.Entry
 	if entry.Live == nil || entry.Live.Workflow != journal.Rotation {
 		return Outlook{}, nil
 	}
-	a := &attempt{Engine: e, s: s, entry: entry}
+	a := &attempt{Engine: e, s: s, document: held, entry: entry}
 	if a.takeUp(e.remember(entry.Live)); a.s.Upstream == nil {
 		return Outlook{}, fmt.Errorf("advancing run %s: the estate no longer declares the upstream of %s: %w", entry.Live.ID, s.Secret, ErrNotAllowed)
 	}
@@ -370,8 +446,7 @@ type progress struct {
 	// fresh: no call to apply can have been made before this process's own.
 	fresh          bool
 	old, candidate secret.Value
-	kept           authority.Version // of the pending entry when it was read, 0 for none
-	issued         secret.Value      // what the upstream made and the authority has not kept yet
+	issued         secret.Value // what the upstream made and the journal has not kept yet
 	applied        time.Time
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof

@@ -29,11 +29,13 @@ const (
 // attempt is one process's turn at one run.
 type attempt struct {
 	*Engine
-	s     Subject
-	kind  upstream.Kind
-	entry *journal.Entry
-	run   *journal.Run
-	p     *progress
+	s    Subject
+	kind upstream.Kind
+	// document is the secret's; entry and run are its parts.
+	document *journal.Held
+	entry    *journal.Entry
+	run      *journal.Run
+	p        *progress
 	// version is the one that the run promoted, once this turn has seen it.
 	version *authority.VersionID
 }
@@ -81,10 +83,17 @@ func (a *attempt) backoff() time.Duration {
 
 func (a *attempt) reach(step journal.Step) {
 	a.p.at, a.p.polls = step, 0
+	a.observe(step)
+}
+
+func (a *attempt) observe(step journal.Step) {
 	if a.Observe != nil {
 		a.Observe(a.s.Secret, a.run.ID, step, false)
 	}
 }
+
+// save stores the document with what this turn changed.
+func (a *attempt) save(ctx context.Context) error { return a.Journal.SaveHeld(ctx, a.document) }
 
 // forward takes steps until the run is closed (nil, nil) or waits.
 func (a *attempt) forward(ctx context.Context) (*pause, error) {
@@ -95,6 +104,9 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 		}
 	}
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
+		return nil, err
+	}
+	if err := a.recordSupply(ctx); err != nil {
 		return nil, err
 	}
 	for a.entry.Live != nil {
@@ -174,69 +186,93 @@ func (a *attempt) resume(ctx context.Context) error {
 	return nil
 }
 
-// stage makes the candidate and keeps it, with the old value, where no reader of the secret's path sees it.
+// stage makes the candidate and journals it, with the old value, where no reader of the secret's path sees it.
 func (a *attempt) stage(ctx context.Context) (*pause, error) {
-	old, err := a.base(ctx)
-	if err != nil {
+	if a.s.Escrow != nil && a.run.Trigger.Kind != Supplied && !a.kind.Issues && !a.pending() {
+		// The escrow keeps one candidate for each run: the journal has it first.
+		if stop, err := a.ours(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+		if stop, err := a.candidate(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+		if err := a.save(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if stop, err := a.prepare(ctx); stop != nil || err != nil {
+		return stop, err
+	}
+	if err := a.save(ctx); err != nil {
 		return nil, err
 	}
+	a.reach(journal.Staged)
+	return nil, nil
+}
+
+// prepare makes all of the run's first step but the write.
+func (a *attempt) prepare(ctx context.Context) (*pause, error) {
 	if stop, err := a.ours(ctx); stop != nil || err != nil {
 		return stop, err
 	}
-	if a.run.Trigger.Kind == Supplied {
-		if kept, err := a.pending(ctx); err != nil {
-			return nil, err
-		} else if !kept {
-			return a.wait("a person: its value to be handed in with " + next.Supply(a.s.Secret)), nil
-		}
+	if a.run.Trigger.Kind == Supplied && !a.pending() {
+		return a.wait("a person: its value to be handed in with " + next.Supply(a.s.Secret)), nil
 	}
 	if a.kind.Issues {
+		old, err := a.base(ctx)
+		if err != nil {
+			return nil, err
+		}
 		if lister, lists := a.lister(); lists {
 			if a.run.Before, err = a.list(ctx, lister); err != nil {
 				return a.stuck("the upstream to list its credentials", err), nil
 			}
 		}
 		a.p.old, a.p.fresh = old, true
-		return nil, a.staged(ctx)
+		a.staged()
+		return nil, nil
 	}
-	if kept, err := a.pending(ctx); err != nil {
-		return nil, err
-	} else if !kept {
-		proposed, err := a.propose(ctx, old)
-		if err != nil {
-			return a.stuck("the upstream to propose a candidate", err), nil
-		}
-		if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
-			if stop := a.refuses(ctx, proposed); stop != nil {
-				return stop, nil
-			}
-		}
-		if err := a.keep(ctx, old, proposed); err != nil {
-			return nil, err
+	if !a.pending() {
+		if stop, err := a.candidate(ctx); stop != nil || err != nil {
+			return stop, err
 		}
 	}
 	if err := a.escrow(ctx); err != nil {
 		return nil, err
 	}
-	if a.run.Digest, err = a.digest(ctx, a.p.candidate); err != nil {
+	digest, err := a.digest(ctx, a.p.candidate)
+	if err != nil {
 		return nil, err
 	}
+	a.run.Digest = digest
 	a.p.fresh = a.run.Trigger.Kind != Supplied // what a person handed in is there already
-	if err := a.staged(ctx); err != nil {
-		return nil, err
-	}
-	return nil, a.audit(ctx, journal.Staged, "")
+	a.staged()
+	return nil, nil
 }
 
-// staged journals that calls may change the account from now on.
-func (a *attempt) staged(ctx context.Context) error {
+// candidate has the upstream propose one.
+func (a *attempt) candidate(ctx context.Context) (*pause, error) {
+	old, err := a.base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	proposed, err := a.propose(ctx, old)
+	if err != nil {
+		return a.stuck("the upstream to propose a candidate", err), nil
+	}
+	if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
+		if stop := a.refuses(ctx, proposed); stop != nil {
+			return stop, nil
+		}
+	}
+	a.keep(old, proposed)
+	return nil, nil
+}
+
+// staged notes that calls may change the account from now on.
+func (a *attempt) staged() {
 	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 	a.entry.Changes(a.run.ID)
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
-		return err
-	}
-	a.reach(journal.Staged)
-	return nil
 }
 
 // escrow keeps a candidate that only the authority has where its loss does not matter.
@@ -321,7 +357,7 @@ func call[T any](ctx context.Context, a *attempt, fn func(context.Context) (T, e
 	left := a.run.CallBy.Sub(a.Now())
 	if left < a.kind.CallDeadline/2 || left > a.kind.CallDeadline { // too little, or of a clock that was set back since
 		a.run.CallBy = a.Now().Add(a.kind.CallDeadline)
-		if err := a.Journal.Save(ctx, a.entry); err != nil {
+		if err := a.save(ctx); err != nil {
 			return answer, err
 		}
 		left = a.run.CallBy.Sub(a.Now()) // the write may have taken long
@@ -402,45 +438,23 @@ func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	if a.p.at == journal.Promoted {
 		a.run.Step = journal.Promoted
 	}
-	return a.Journal.Save(ctx, a.entry)
+	return a.save(ctx)
 }
 
-const (
-	oldField       = "old"
-	candidateField = "candidate"
-)
-
-// keep writes the pending entry of this run.
-func (a *attempt) keep(ctx context.Context, old, candidate secret.Value) error {
-	both, err := secret.New(map[string][]byte{oldField: old.Encode(), candidateField: candidate.Encode()})
-	if err != nil {
-		return err
-	}
-	if _, err := a.Authority.Write(ctx, authority.PendingPath(a.s.Path, a.run.ID), a.p.kept, a.run.ID, both); err != nil {
-		return err
-	}
+// keep has the run hold its candidate, and the old value. They are stored with the next save.
+func (a *attempt) keep(old, candidate secret.Value) {
+	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate}
 	a.p.old, a.p.candidate = old, candidate
-	return nil
 }
 
-// pending loads what keep wrote; false when nothing was.
-func (a *attempt) pending(ctx context.Context) (bool, error) {
-	if !a.p.candidate.Empty() {
-		return true, nil
+// pending reports whether the run has its candidate.
+func (a *attempt) pending() bool {
+	values := a.document.Pending
+	if values == nil || values.Run != a.run.ID {
+		return false
 	}
-	held, err := a.Authority.Read(ctx, authority.PendingPath(a.s.Path, a.run.ID))
-	if errors.Is(err, authority.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	a.p.kept = held.ID.Number
-	if a.p.old, err = secret.Decode(held.Value.Expose(oldField)); err != nil {
-		return false, err
-	}
-	a.p.candidate, err = Candidate(held.Value)
-	return err == nil, err
+	a.p.old, a.p.candidate = values.Old, values.Candidate
+	return true
 }
 
 func (a *attempt) digest(ctx context.Context, v secret.Value) ([]byte, error) {
@@ -449,9 +463,4 @@ func (a *attempt) digest(ctx context.Context, v secret.Value) ([]byte, error) {
 		return nil, err
 	}
 	return v.Digest(key), nil
-}
-
-// Candidate returns the candidate that a run's pending entry holds: an upstream may honour it already.
-func Candidate(pending secret.Value) (secret.Value, error) {
-	return secret.Decode(pending.Expose(candidateField))
 }

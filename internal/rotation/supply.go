@@ -31,12 +31,12 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, reason string, v sec
 	if err := v.Fits(); err != nil {
 		return "", err
 	}
-	entry, err := e.Journal.Load(ctx, s.Path)
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
 	if err != nil {
 		return "", err
 	}
-	a := &attempt{Engine: e, s: s, entry: entry}
-	if entry.Live == nil {
+	a := &attempt{Engine: e, s: s, document: held, entry: &held.Entry}
+	if held.Live == nil {
 		if err := a.begin(ctx, by, reason, v); err != nil {
 			return "", err
 		}
@@ -85,9 +85,7 @@ func (a *attempt) givesWay(ctx context.Context, v secret.Value) error {
 		return err
 	}
 	has := []secret.Value{old}
-	if kept, err := a.pending(ctx); err != nil {
-		return err
-	} else if kept {
+	if a.pending() {
 		has = append(has, a.p.candidate)
 	}
 	for _, one := range has {
@@ -108,7 +106,7 @@ func (a *attempt) givesWay(ctx context.Context, v secret.Value) error {
 // giveWay ends the live run without touching the upstream.
 func (a *attempt) giveWay(ctx context.Context, by, reason string) error {
 	a.run.Step, a.run.Undo, a.run.Aborted = journal.Undoing, fmt.Sprintf("%s handed in a value in its place: %s", by, reason), true
-	if err := a.Journal.Save(ctx, a.entry); err != nil {
+	if err := a.save(ctx); err != nil {
 		return err
 	}
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
@@ -144,7 +142,9 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 	if _, err := a.plan(ctx, a.s, journal.Trigger{Kind: Supplied, By: by, Reason: reason}, nil); err != nil {
 		return err
 	}
-	a.entry, err = a.Journal.Load(ctx, a.s.Path)
+	if a.document, err = a.Journal.LoadHeld(ctx, a.s.Path); err == nil {
+		a.entry = &a.document.Entry
+	}
 	return err
 }
 
@@ -171,14 +171,13 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 			return fmt.Errorf("supplying a value to run %s: it waits for %s: %w", a.run.ID, stop.reason, ErrNotAllowed)
 		}
 	}
-	kept, err := a.pending(ctx)
-	if err != nil {
-		return err
-	}
 	switch {
 	case replaces:
-	case kept: // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
+	case a.pending(): // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
 		if verdict, err := a.ask(ctx, a.p.candidate); !stranded || verdict != upstream.Refused {
+			if a.p.candidate.Equal(v) && a.run.Supplied != "" { // it was stored, and the answer was lost
+				return a.recordSupply(ctx)
+			}
 			return fmt.Errorf("supplying a value to run %s: it has one: %w", a.run.ID, errors.Join(ErrNotAllowed, err))
 		}
 	case !handed && !lost:
@@ -198,11 +197,9 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if err := check(ctx, v); err != nil {
 		return err
 	}
-	if err := a.keep(ctx, old, v); err != nil {
-		return err
-	}
-	if err := a.audit(ctx, stepSupplied, "by "+by+": "+reason); err != nil || handed {
-		return err
+	a.keep(old, v)
+	if a.run.Supplied = "by " + by + ": " + reason; handed {
+		return a.store(ctx)
 	}
 	if replaces { // it goes the way from verified to completed once more, and what was waived was of the refused version
 		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, refused.ID.Number, false, nil
@@ -211,7 +208,25 @@ func (a *attempt) take(ctx context.Context, by, reason string, v secret.Value) e
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
 		return err
 	}
-	return a.Journal.Save(ctx, a.entry)
+	return a.store(ctx)
+}
+
+// store stores the value that was handed in, and then records it. To make the value may have ended the credential before it
+// upstream, so that only the person has one that works: nothing comes before it is stored. If the record fails, the run
+// makes the entry before it goes on.
+func (a *attempt) store(ctx context.Context) error {
+	if err := a.save(ctx); err != nil {
+		return err
+	}
+	return a.recordSupply(ctx)
+}
+
+// recordSupply records who handed in the run's value, where somebody did.
+func (a *attempt) recordSupply(ctx context.Context) error {
+	if a.run.Supplied == "" {
+		return nil
+	}
+	return a.audit(ctx, stepSupplied, a.run.Supplied)
 }
 
 // follows wants a value that is new, and that consumers can take as they took old.

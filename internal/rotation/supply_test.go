@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"custody.dev/custody/internal/audit"
+	auditmemory "custody.dev/custody/internal/audit/memory"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/rotation"
@@ -60,8 +62,7 @@ func TestSupplyOfAStaticSecret(t *testing.T) {
 				t.Errorf("%s: got %v and run %+v, want ErrNotAllowed and none", name, err, r.entry(t).Live)
 			}
 		}
-		full := &failing{Authority: r.store, writes: 1}
-		r.Authority = full
+		r.Journal = &failing{Journal: r.Journal, writes: 1}
 		if _, err := r.supply(t, token(t, "second")); err == nil {
 			t.Error("got no error though the value was not kept")
 		}
@@ -85,6 +86,54 @@ func TestSupplyOfAStaticSecret(t *testing.T) {
 			t.Errorf("the version before is %v, %v, want it kept", before.ID, err)
 		}
 	})
+}
+
+// What a person made may have ended the credential before it, and then nobody else has one that works: it is stored before
+// it is recorded. It is on record all the same before the run goes on, also when nobody asks again.
+func TestSuppliedValueIsStoredThoughItsRecordFails(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := static(t)
+			log := auditmemory.New(time.Now)
+			r.Record = &unrecorded{Record: log, step: "supplied"}
+			_, err := r.supply(t, token(t, "second"))
+			held, failed := r.Journal.LoadHeld(t.Context(), r.subject.Path)
+			if err == nil || failed != nil || held.Pending == nil || !held.Pending.Candidate.Equal(token(t, "second")) {
+				t.Fatalf("got %v, %v and %+v, want an error and the value kept", err, failed, held.Pending)
+			}
+			r.Record = log
+			r.restart()
+			if again {
+				if _, err := r.supply(t, token(t, "third")); !errors.Is(err, rotation.ErrNotAllowed) {
+					t.Errorf("another value: got %v, want ErrNotAllowed", err)
+				}
+				if _, err := r.supply(t, token(t, "second")); err != nil {
+					t.Errorf("the same value: %v", err)
+				}
+			}
+			if ended := r.finish(t, r.subject); ended != "completed" {
+				t.Fatalf("the run is %s", ended)
+			}
+			steps := log.Steps(held.Live.ID)
+			supplied, staged := slices.Index(steps, "supplied"), slices.Index(steps, "staged")
+			if supplied < 0 || supplied > staged || len(slices.Compact(slices.Sorted(slices.Values(steps)))) != len(steps) {
+				t.Errorf("on record are %s, want supplied once, before staged", steps)
+			}
+		})
+	}
+}
+
+// unrecorded is a record that fails to take a step.
+type unrecorded struct {
+	rotation.Record
+	step string
+}
+
+func (u *unrecorded) Append(ctx context.Context, event audit.Event) error {
+	if event.Step == u.step {
+		return errors.New("no space left on device")
+	}
+	return u.Record.Append(ctx, event)
 }
 
 func TestSupplyIsTakenBack(t *testing.T) {
@@ -192,8 +241,7 @@ func TestRefusedSupplyForgetsNothing(t *testing.T) {
 			r, u := spied(t, upstreammemory.Config{Shape: shape})
 			old := r.value(t).Value
 			r.plan(t)
-			full := &failing{Authority: r.store, writes: 3}
-			r.Authority = full
+			r.Journal = &failing{Journal: r.Journal, writes: 3}
 			r.wait(t, "no space left")
 			never, err := old.With(upstreammemory.Key, []byte("never given"))
 			if err != nil {
@@ -214,7 +262,7 @@ func TestSupplyInPlaceOfWhatWasIssued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Listed})
 		r.plan(t)
-		r.Authority = &failing{Authority: r.store, writes: 1}
+		r.Journal = &failing{Journal: r.Journal, writes: 1}
 		r.advance(t)
 		byHand := r.hand(t)
 		time.Sleep(time.Minute) // past the deadline of the call to issue
@@ -341,7 +389,7 @@ func TestSupplyOfAnotherAccountsCredential(t *testing.T) {
 			if shape == upstreammemory.Alternate {
 				own = "account-b"
 			}
-			r.Authority = &failing{Authority: r.store, writes: 1}
+			r.Journal = &failing{Journal: r.Journal, writes: 1}
 			if _, err := r.supply(t, login(t, own, "by hand")); err == nil {
 				t.Fatal("got no error though the value was not kept")
 			}

@@ -61,5 +61,5 @@ func (a *attempt) tighten(ctx context.Context) error {
 		return err
 	}
 	a.run.Policy = policy
-	return a.Journal.Save(ctx, a.entry)
+	return a.save(ctx)
 }

@@ -24,18 +24,11 @@ var (
 	contains = strings.Contains
 )
 
-// interrupted is a journal whose next write fails.
-type interrupted struct {
-	rotation.Journal
-	saves int
-}
+// fullEscrow takes nothing.
+type fullEscrow struct{}
 
-func (j *interrupted) Save(ctx context.Context, entry *journal.Entry) error {
-	if j.saves > 0 {
-		j.saves--
-		return errors.New("unavailable")
-	}
-	return j.Journal.Save(ctx, entry)
+func (fullEscrow) Keep(context.Context, authority.Path, authority.RunID, secret.Value) error {
+	return errors.New("no space left on device")
 }
 
 // The candidate of a run that was never staged was never given to anybody: an account that may be somebody else's is left
@@ -43,10 +36,13 @@ func (j *interrupted) Save(ctx context.Context, entry *journal.Entry) error {
 func TestUndoingTouchesNothingThatWasNeverStaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Alternate})
+		r.subject.Escrow = fullEscrow{}
 		id := r.plan(t)
-		r.Journal = &interrupted{r.Journal, 1}
 		if _, err := r.Advance(t.Context(), r.subject); err == nil {
 			t.Fatal("staging did not fail")
+		}
+		if held, err := r.Journal.LoadHeld(t.Context(), r.subject.Path); err != nil || held.Live.Step != journal.Planned || held.Pending == nil {
+			t.Fatalf("%+v, %v, want a run that is planned and has its candidate", held, err)
 		}
 		if err := r.Abort(t.Context(), r.subject, id, "me", "not now"); err != nil {
 			t.Fatal(err)
@@ -151,34 +147,50 @@ func TestForcedUndoingGoesPastAnUpstreamThatIsGone(t *testing.T) {
 	})
 }
 
-// failing is an authority whose next writes fail.
+// failing is a journal whose next writes of a run's values fail, or of its end.
 type failing struct {
-	rotation.Authority
-	writes, reads, removes int // reads fail once writes no longer do
+	rotation.Journal
+	writes, closes int
 }
 
-func (f *failing) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
-	if f.reads > 0 && f.writes == 0 && strings.HasPrefix(string(path), "custody/pending/") {
-		f.reads--
-		return authority.Versioned{}, errors.New("unavailable")
-	}
-	return f.Authority.Read(ctx, path)
-}
-
-func (f *failing) Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error) {
-	if f.writes > 0 && strings.HasPrefix(string(path), "custody/pending/") {
+func (f *failing) SaveHeld(ctx context.Context, held *journal.Held) error {
+	switch {
+	case f.writes > 0 && held.Live != nil && held.Pending != nil:
 		f.writes--
-		return authority.VersionID{}, errors.New("no space left on device")
-	}
-	return f.Authority.Write(ctx, path, base, run, v)
-}
-
-func (f *failing) Remove(ctx context.Context, path authority.Path) error {
-	if f.removes > 0 {
-		f.removes--
+		return errors.New("no space left on device")
+	case f.closes > 0 && held.Live == nil:
+		f.closes--
 		return errors.New("unavailable")
 	}
-	return f.Authority.Remove(ctx, path)
+	return f.Journal.SaveHeld(ctx, held)
+}
+
+// unreadable is an authority whose next reads of a version fail.
+type unreadable struct {
+	rotation.Authority
+	reads int
+}
+
+func (u *unreadable) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
+	if u.reads > 0 {
+		u.reads--
+		return authority.Versioned{}, errors.New("unavailable")
+	}
+	return u.Authority.ReadVersion(ctx, path, number)
+}
+
+// indestructible is an authority whose next calls to destroy fail.
+type indestructible struct {
+	rotation.Authority
+	fails int
+}
+
+func (i *indestructible) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
+	if i.fails > 0 {
+		i.fails--
+		return errors.New("unavailable")
+	}
+	return i.Authority.Destroy(ctx, path, number)
 }
 
 // What an upstream issued exists nowhere else until the authority has it: no failed call to that loses it.
@@ -188,9 +200,9 @@ func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
 			r, u := spied(t, upstreammemory.Config{Shape: shape})
 			old := r.value(t).Value
 			r.plan(t)
-			r.Authority = &failing{Authority: r.store, writes: 3}
+			r.Journal = &failing{Journal: r.Journal, writes: 3}
 			r.wait(t, "no space left")
-			r.Authority.(*failing).reads = 2
+			r.Authority = &unreadable{r.store, 2}
 			for range 5 {
 				outlook, err := r.Advance(t.Context(), r.subject)
 				if err != nil {
@@ -208,12 +220,12 @@ func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
 	}
 }
 
-// The pending entry is removed last: a run that is still open can always tell its candidate.
+// A run's values go with the write that closes it: one that is still open can always tell its candidate.
 func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
-		authority := &failing{Authority: r.store, removes: 1}
-		r.Authority = authority
+		failing := &failing{Journal: r.Journal, closes: 1}
+		r.Journal = failing
 		u.verify = func(secret.Value) (upstream.Verdict, error) { return upstream.Unknown, errors.New("starting") }
 		id := r.plan(t)
 		r.wait(t, "starting")
@@ -228,8 +240,15 @@ func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
 			}
 			time.Sleep(time.Until(outlook.Again))
 		}
-		if authority.removes != 0 || r.entry(t).Live != nil {
-			t.Errorf("removing failed (%d to go) and the run is %+v, want it closed", authority.removes, r.entry(t).Live)
+		candidate, err := r.Candidate(t.Context(), r.subject.Path)
+		if failing.closes != 0 || err != nil || candidate.Empty() || r.entry(t).Live == nil {
+			t.Fatalf("closing failed (%d to go), the run is %+v and has a candidate: %t, %v", failing.closes, r.entry(t).Live, !candidate.Empty(), err)
+		}
+		if got := r.finish(t, r.subject); got != "undone" {
+			t.Errorf("the run is %s", got)
+		}
+		if held, err := r.Journal.LoadHeld(t.Context(), r.subject.Path); err != nil || held.Pending != nil {
+			t.Errorf("the run that is closed still has values, %v", err)
 		}
 	})
 }
@@ -386,7 +405,7 @@ func TestUnwantedCredentialIsTakenBack(t *testing.T) {
 			}
 			return nil
 		}
-		r.Authority = &failing{Authority: r.store, writes: 1}
+		r.Journal = &failing{Journal: r.Journal, writes: 1}
 		r.plan(t)
 		for range 20 { // keeping fails, then revoking, then the process ends
 			if outlook, err := r.Advance(t.Context(), r.subject); err == nil {

@@ -11,7 +11,6 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -38,7 +37,8 @@ func (w *World) check(path authority.Path, touched authority.RunID) {
 
 func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	ctx := context.Background()
-	entry := w.entry(s.Path)
+	document := w.held(s.Path)
+	entry := &document.Entry
 	snapshot := invariant.Secret{
 		Name: s.Subject.Secret, Capability: s.kind().Capability, Tombstoned: entry.Tombstone != nil, Touched: touched,
 	}
@@ -57,9 +57,11 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	}
 	if entry.Last != nil {
 		snapshot.Latest = entry.Last.Run
-		if pending, err := w.store.Read(ctx, authority.PendingPath(s.Path, entry.Last.Run)); err == nil && entry.Live == nil && undone(entry.Last) {
-			if candidate := w.candidate(pending.Value); !candidate.Empty() {
-				snapshot.TakenBack = judge(pending.ID, candidate)
+		// The write that closed the run removed its candidate: that is looked at once, in the moment of it.
+		if run := entry.Last.Run; entry.Live == nil && undone(entry.Last) && !w.judged[run] {
+			w.judged[run] = true
+			if candidate := w.prepared[run]; !candidate.Empty() {
+				snapshot.TakenBack = judge(authority.VersionID{Run: run}, candidate)
 			}
 		}
 		if entry.Live == nil {
@@ -72,10 +74,9 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 		if old, err := w.store.ReadVersion(ctx, s.Path, run.Base); err == nil && run.Workflow == journal.Rotation {
 			snapshot.Old = judge(old.ID, old.Value)
 		}
-		if pending, err := w.store.Read(ctx, authority.PendingPath(s.Path, run.ID)); err == nil {
-			if candidate := w.candidate(pending.Value); !candidate.Empty() {
-				snapshot.Candidate = judge(pending.ID, candidate)
-			}
+		if values := document.Pending; values != nil && values.Run == run.ID {
+			w.prepared[run.ID] = values.Candidate
+			snapshot.Candidate = judge(authority.VersionID{Run: run.ID}, values.Candidate)
 		}
 	}
 	if kind, run := s.kind(), entry.Live; run != nil && kind.Issues && kind.Capability == upstream.Overwrite {
@@ -107,16 +108,6 @@ func (w *World) isBootstrap(s *Secret, v secret.Value) bool {
 		w.fromGit[v] = is
 	}
 	return is
-}
-
-// candidate reads a pending entry; what is no pending entry holds none.
-func (w *World) candidate(pending secret.Value) secret.Value {
-	candidate, known := w.pending[pending]
-	if !known {
-		candidate, _ = rotation.Candidate(pending)
-		w.pending[pending] = candidate
-	}
-	return candidate
 }
 
 func verdict(u *upstreammemory.Upstream, v secret.Value) upstream.Verdict {

@@ -68,13 +68,13 @@ type Result struct {
 const settleWithin = 6 * time.Hour
 
 // Bench plays scenarios. It remembers nothing of them but which journal records it has decoded. One goroutine uses it.
-type Bench struct{ decoded map[version]*journal.Entry }
+type Bench struct{ decoded map[version]*journal.Held }
 
 // Play runs a scenario under a schedule. It must be called inside a synctest bubble.
 func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 	w := New(1)
 	if len(b.decoded) > 10_000 || b.decoded == nil {
-		b.decoded = map[version]*journal.Entry{}
+		b.decoded = map[version]*journal.Held{}
 	}
 	w.decoded = b.decoded
 	w.keep, w.plain = len(schedule) <= 1, len(schedule) == 0

@@ -293,7 +293,7 @@ func TestOverwriteGap(t *testing.T) {
 
 // What an upstream issued is kept by a write to the authority, which may land after all when its process is gone and
 // what it keeps was collected: over the credential that was issued next.
-func TestPendingEntryThatLandsLate(t *testing.T) {
+func TestIssuedCredentialThatIsKeptLate(t *testing.T) {
 	declared := declare(upstreammemory.Issued, true, upstreammemory.Config{})
 	declared.Reloads = declared.Reloads[:1]
 	within(t, declared, func(l live) {
@@ -305,7 +305,7 @@ func TestPendingEntryThatLandsLate(t *testing.T) {
 				if applied++; applied == 2 {
 					return CrashAfter
 				}
-			case name == "write value" && applied == 1 && kept == 0:
+			case name == "put record" && applied == 1 && kept == 0:
 				kept++
 				return LateCrash
 			}
@@ -314,10 +314,42 @@ func TestPendingEntryThatLandsLate(t *testing.T) {
 		l.request()
 		l.settle(time.Hour)
 		if applied != 3 {
-			t.Errorf("%d credentials were issued, want 3: one before each fault and that of the next run", applied)
+			t.Errorf("%d credentials were issued, want 3: one before each fault and the one that is kept", applied)
+		}
+		l.wantEnded(journal.Undone, 0) // the late write lost, and the run went on
+		l.wantEnded(journal.Completed, 1)
+		l.Final()
+	})
+}
+
+// What a lost reply left may be collected, and come back: the server that collected it fails over. A run that is taken back
+// collects once more, or a credential that nobody keeps would be honoured for ever.
+func TestCollectedCredentialComesBack(t *testing.T) {
+	declared := declare(upstreammemory.Issued, true, upstreammemory.Config{})
+	declared.Reloads = declared.Reloads[:1]
+	within(t, declared, func(l live) {
+		applied, collected := 0, 0
+		l.counting = true
+		l.plan = func(_ int, name string) Fault {
+			switch name {
+			case "apply":
+				if applied++; applied == 1 {
+					return LostReply
+				}
+			case "collect":
+				if collected++; collected == 1 {
+					return LostAtOnce
+				}
+			}
+			return None
+		}
+		l.events = append(l.events, Event{When: recorded(journal.Applied), Do: abort, of: l.s})
+		l.request()
+		l.settle(time.Hour)
+		if applied != 2 || collected != 2 {
+			t.Errorf("%d credentials were issued and it was collected %d times, want 2 and 2", applied, collected)
 		}
 		l.wantEnded(journal.Undone, 1)
-		l.wantEnded(journal.Completed, 1)
 		l.Final()
 	})
 }

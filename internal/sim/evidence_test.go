@@ -156,8 +156,8 @@ func TestUpstreamLosesTheRemovalOfACandidate(t *testing.T) {
 			if run == nil {
 				return
 			}
-			if pending, err := l.store.Read(t.Context(), authority.PendingPath(l.s.Path, run.ID)); err == nil {
-				candidate = l.candidate(pending.Value)
+			if values := l.held(l.s.Path).Pending; values != nil {
+				candidate = values.Candidate
 			}
 			if !lost && run.Step == journal.Undoing && !candidate.Empty() && !l.s.Upstream.Accepts(candidate) {
 				lost = l.s.Upstream.Seed(candidate) == nil

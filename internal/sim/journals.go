@@ -19,14 +19,23 @@ type journals struct {
 
 // Load reads the record through the door, as the real journal does.
 func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
-	held, err := store{j.w}.Get(ctx, "secret/"+string(path))
-	j.w.enter()
-	defer j.w.leave()
-	entry, err := j.w.decode(ctx, path, held, err)
+	held, err := j.LoadHeld(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	own := *entry // engines change the entry and its live run in place, everything else is replaced
+	return &held.Entry, nil
+}
+
+// LoadHeld is Load with the values.
+func (j journals) LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error) {
+	document, err := store{j.w}.Get(ctx, "secret/"+string(path))
+	j.w.enter()
+	defer j.w.leave()
+	held, err := j.w.decode(ctx, path, document, err)
+	if err != nil {
+		return nil, err
+	}
+	own := *held // engines change the entry and its live run in place, everything else is replaced
 	if own.Live != nil {
 		run := *own.Live
 		own.Live = &run
@@ -39,23 +48,39 @@ func (j journals) Save(ctx context.Context, entry *journal.Entry) error {
 	if err := j.Journal.Save(ctx, entry); err != nil {
 		return err
 	}
+	j.shown(entry)
+	return nil
+}
+
+// SaveHeld is Save with the values.
+func (j journals) SaveHeld(ctx context.Context, held *journal.Held) error {
+	if err := j.Journal.SaveHeld(ctx, held); err != nil {
+		return err
+	}
+	j.shown(&held.Entry)
+	return nil
+}
+
+func (j journals) shown(entry *journal.Entry) {
 	j.w.enter()
 	defer j.w.leave()
 	j.w.closing(entry)
 	if j.w.saved != nil {
 		j.w.saved(entry)
 	}
-	return nil
 }
 
 // entry reads a secret's journal entry past the faults. Callers must not change it.
-func (w *World) entry(path authority.Path) *journal.Entry {
-	held, err := w.store.Get(context.Background(), "secret/"+string(path))
-	entry, err := w.decode(context.Background(), path, held, err)
+func (w *World) entry(path authority.Path) *journal.Entry { return &w.held(path).Entry }
+
+// held is entry with the values.
+func (w *World) held(path authority.Path) *journal.Held {
+	document, err := w.store.Get(context.Background(), "secret/"+string(path))
+	held, err := w.decode(context.Background(), path, document, err)
 	if err != nil {
 		panic("sim: reading the double's journal: " + err.Error())
 	}
-	return entry
+	return held
 }
 
 // version is a journal record as it was stored.
@@ -64,9 +89,9 @@ type version struct {
 	data     string
 }
 
-func (w *World) decode(ctx context.Context, path authority.Path, held authority.Document, err error) (*journal.Entry, error) {
+func (w *World) decode(ctx context.Context, path authority.Path, held authority.Document, err error) (*journal.Held, error) {
 	if err != nil {
-		return journal.New(answer{held, err}).Load(ctx, path)
+		return journal.New(answer{held, err}).LoadHeld(ctx, path)
 	}
 	if last := w.entries[path]; last != nil && last.record.Revision == held.Revision && bytes.Equal(last.record.Data, held.Data) {
 		return last.entry, nil
@@ -74,7 +99,7 @@ func (w *World) decode(ctx context.Context, path authority.Path, held authority.
 	key := version{held.Revision, string(held.Data)}
 	entry := w.decoded[key]
 	if entry == nil {
-		if entry, err = journal.New(answer{held, nil}).Load(ctx, path); err != nil {
+		if entry, err = journal.New(answer{held, nil}).LoadHeld(ctx, path); err != nil {
 			return nil, err
 		}
 		w.decoded[key] = entry

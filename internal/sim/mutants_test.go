@@ -70,7 +70,13 @@ var mutants = []mutant{
 	{
 		name: "undo-without-collecting", file: "rotation/apply.go",
 		old: "if known && a.kind.Issues && a.kind.LostReply == upstream.Reissue {", new: "if false {",
-		run: "TestPendingEntryThatLandsLate", caught: "no-orphans",
+		run: "TestCollectedCredentialComesBack", caught: "no-orphans",
+	},
+	{
+		name: "supply-is-recorded-before-it-is-stored", file: "rotation/supply.go",
+		old: "\tif err := a.save(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn a.recordSupply(ctx)\n",
+		new: "\tif err := a.recordSupply(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn a.save(ctx)\n",
+		run: scenario("rotated"), caught: "working-credential",
 	},
 	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
@@ -79,9 +85,9 @@ var mutants = []mutant{
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
-		name: "journal-without-compare-and-set", file: "journal/journal.go",
-		old: "\trevision, err := j.records.Put(",
-		new: "\tif newest, err := j.records.Get(ctx, keyPrefix+string(entry.Path)); err == nil {\n\t\tdocument.Revision = newest.Revision\n\t}\n\trevision, err := j.records.Put(",
+		name: "journal-without-compare-and-set", file: "journal/held.go",
+		old: "\trevision, err := j.documents.Put(",
+		new: "\tif newest, err := j.documents.Get(ctx, keyPrefix+string(held.Path)); err == nil {\n\t\tdocument.Revision = newest.Revision\n\t}\n\trevision, err := j.documents.Put(",
 		run: scenario("abort-applied-dual"), caught: "no-orphans",
 	},
 	{
@@ -293,7 +299,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name: "foreign-value-is-rotated", file: "rotation/rotation.go",
-		old: "case err == nil && entry.Current != nil && *entry.Current != held.ID:", new: "case err == nil && false:",
+		old: "case err == nil && entry.Current != nil && *entry.Current != record.ID:", new: "case err == nil && false:",
 		run: "TestForeignValueIsNotRotated", caught: "want ErrNotAllowed",
 	},
 }

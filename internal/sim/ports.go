@@ -72,15 +72,7 @@ var _ authority.Store = store{}
 
 // subject is the secret that a value's path or a record's key is about.
 func subject(name string) authority.Path {
-	for _, prefix := range []string{"secret/", "custody/pending/"} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			if prefix == "custody/pending/" {
-				rest = rest[:strings.LastIndex(rest, "/")]
-			}
-			return authority.Path(rest)
-		}
-	}
-	return authority.Path(name)
+	return authority.Path(strings.TrimPrefix(name, "secret/"))
 }
 
 func (s store) Incarnation() authority.Incarnation { return s.w.store.Incarnation() }
@@ -105,16 +97,6 @@ func (s store) Write(ctx context.Context, path authority.Path, base authority.Ve
 
 func (s store) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
 	return s.w.call(ctx, "destroy version", path, func(ctx context.Context) error { return s.w.store.Destroy(ctx, path, number) })
-}
-
-func (s store) Remove(ctx context.Context, path authority.Path) error {
-	return s.w.call(ctx, "remove pending", subject(string(path)), func(ctx context.Context) error { return s.w.store.Remove(ctx, path) })
-}
-
-func (s store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
-	return ask(ctx, s.w, "list paths", prefix, func(ctx context.Context, from *authoritymemory.Store) ([]authority.Path, error) {
-		return from.Paths(ctx, prefix)
-	})
 }
 
 func (s store) Get(ctx context.Context, key string) (authority.Document, error) {

@@ -262,7 +262,11 @@ func (w *World) Settled() bool {
 		return false
 	}
 	for path, s := range w.secrets {
-		entry := w.entry(path)
+		document := w.held(path)
+		entry := &document.Entry
+		if document.Pending != nil && entry.Live == nil || document.Kept != nil || w.owes(entry) {
+			return false
+		}
 		if s.Undeclared || entry.Live != nil || entry.Current == nil {
 			return false
 		}
@@ -272,8 +276,18 @@ func (w *World) Settled() bool {
 			}
 		}
 	}
-	pending, err := w.store.Paths(context.Background(), "custody/pending/")
-	return err == nil && len(pending) == 0
+	return true
+}
+
+// owes reports whether a value that the last run replaced is still to be destroyed.
+func (w *World) owes(entry *journal.Entry) bool {
+	if entry.Last == nil {
+		return false
+	}
+	return slices.ContainsFunc(entry.Last.Spent, func(number authority.Version) bool {
+		_, err := w.store.ReadVersion(context.Background(), entry.Path, number)
+		return err == nil
+	})
 }
 
 func (w *World) openRequests() []authority.Document {

@@ -112,10 +112,11 @@ type World struct {
 	closed       map[authority.RunID]bool
 
 	// What was decoded or compared before.
-	entries map[authority.Path]*cachedEntry
-	decoded map[version]*journal.Entry
-	pending map[secret.Value]secret.Value // candidates of pending entries, by entry
-	fromGit map[secret.Value]bool         // whether a value equals its secret's bootstrap value
+	entries  map[authority.Path]*cachedEntry
+	decoded  map[version]*journal.Held
+	prepared map[authority.RunID]secret.Value // the candidates of runs, as they were last seen
+	judged   map[authority.RunID]bool         // runs that were taken back, and whose candidate was looked at
+	fromGit  map[secret.Value]bool            // whether a value equals its secret's bootstrap value
 
 	Violations []invariant.Violation
 	Checks     int
@@ -125,7 +126,7 @@ type World struct {
 // cachedEntry saves decoding a journal entry that has not changed.
 type cachedEntry struct {
 	record authority.Document
-	entry  *journal.Entry
+	entry  *journal.Held
 }
 
 // lastCall tells whether anything lies between two calls.
@@ -181,9 +182,9 @@ func New(seed uint64) *World {
 		key[i] = byte(seed >> (8 * i))
 	}
 	w := &World{
-		secrets: map[authority.Path]*Secret{}, entries: map[authority.Path]*cachedEntry{}, pending: map[secret.Value]secret.Value{},
+		secrets: map[authority.Path]*Secret{}, entries: map[authority.Path]*cachedEntry{}, prepared: map[authority.RunID]secret.Value{}, judged: map[authority.RunID]bool{},
 		fromGit: map[secret.Value]bool{}, log: ledger{}, random: rand.NewChaCha8(key), began: time.Now(),
-		decoded: map[version]*journal.Entry{}, over: make(chan struct{}), closed: map[authority.RunID]bool{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
+		decoded: map[version]*journal.Held{}, over: make(chan struct{}), closed: map[authority.RunID]bool{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
 	}
 	w.store = authoritymemory.New(authoritymemory.Config{Incarnation: "incarnation-1", Clock: w.Now})
 	return w

@@ -40,11 +40,11 @@ func (keptStore) Broken() string { return "" }
 func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {
 	store := keptStore{memory.New(memory.Config{Incarnation: "one", Clock: time.Now})}
 	pending := func(path authority.Path, run authority.RunID, candidate string) {
-		both, err := secret.New(map[string][]byte{"old": password(t, "old").Encode(), "candidate": password(t, candidate).Encode()})
+		err := journal.New(store).SaveHeld(t.Context(), &journal.Held{
+			Entry:   journal.Entry{Path: path, Live: &journal.Run{ID: run}},
+			Pending: &journal.Pending{Run: run, Old: password(t, "old"), Candidate: password(t, candidate)},
+		})
 		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := store.Write(t.Context(), authority.PendingPath(path, run), 0, run, both); err != nil {
 			t.Fatal(err)
 		}
 	}

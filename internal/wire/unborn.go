@@ -42,10 +42,6 @@ func (unborn) Write(context.Context, authority.Path, authority.Version, authorit
 
 func (unborn) Destroy(context.Context, authority.Path, authority.Version) error { return errUnborn }
 
-func (unborn) Remove(context.Context, authority.Path) error { return errUnborn }
-
-func (unborn) Paths(context.Context, string) ([]authority.Path, error) { return nil, nil }
-
 func (unborn) Get(context.Context, string) (authority.Document, error) {
 	return authority.Document{}, authority.ErrNotFound
 }

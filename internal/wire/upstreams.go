@@ -13,7 +13,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/intent"
-	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/upstream/generated"
@@ -79,8 +79,8 @@ func (h picked) Folder(name string) (string, error) {
 	return folder, nil
 }
 
-// adminCredentials reads an upstream's admin credential: the value of record, then the candidate of its own live run,
-// which may be honoured already.
+// adminCredentials reads an upstream's admin credential: the value of record, then the candidate of its own live run, or of
+// one of an older state, which may be honoured already.
 func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]secret.Value, error) {
 	return func(ctx context.Context) ([]secret.Value, error) {
 		var credentials []secret.Value
@@ -90,21 +90,11 @@ func (p *parts) adminCredentials(path authority.Path) func(context.Context) ([]s
 		} else if !errors.Is(err, authority.ErrNotFound) {
 			return nil, err
 		}
-		pending, err := authority.PendingPaths(ctx, p.store.Paths, path)
+		document, err := journal.New(p.store).LoadHeld(ctx, path)
 		if err != nil {
 			return nil, err
 		}
-		for _, entry := range pending {
-			kept, err := p.store.Read(ctx, entry)
-			if err != nil {
-				continue // its run ended in between
-			}
-			candidate, err := rotation.Candidate(kept.Value)
-			if err != nil {
-				return nil, err
-			}
-			credentials = append(credentials, candidate)
-		}
+		credentials = append(credentials, document.Candidates()...)
 		if len(credentials) == 0 {
 			return nil, fmt.Errorf("the admin credential at %s is not in the authority yet", path)
 		}

@@ -53,10 +53,10 @@ type Calls []Call
 func (c Calls) Reads() Calls { return c.of("Read", "ReadVersion", "Get") }
 
 // Writes are those that change something, removals among them.
-func (c Calls) Writes() Calls { return c.of("Write", "Destroy", "Remove", "Put", "Delete") }
+func (c Calls) Writes() Calls { return c.of("Write", "Destroy", "Put", "Delete") }
 
 // Listings are those that list names.
-func (c Calls) Listings() Calls { return c.of("Paths", "Keys") }
+func (c Calls) Listings() Calls { return c.of("Keys") }
 
 func (c Calls) of(methods ...string) Calls {
 	return slices.DeleteFunc(slices.Clone(c), func(call Call) bool { return !slices.Contains(methods, call.Method) })
@@ -102,18 +102,6 @@ func (c *Counted) Write(ctx context.Context, path authority.Path, base authority
 func (c *Counted) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
 	c.note("Destroy", string(path))
 	return c.Store.Destroy(ctx, path, number)
-}
-
-// Remove counts.
-func (c *Counted) Remove(ctx context.Context, path authority.Path) error {
-	c.note("Remove", string(path))
-	return c.Store.Remove(ctx, path)
-}
-
-// Paths counts.
-func (c *Counted) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
-	c.note("Paths", prefix)
-	return c.Store.Paths(ctx, prefix)
 }
 
 // Get counts.

@@ -43,7 +43,7 @@ func documentsCompareAndSet(t *testing.T, s authority.Store) {
 	wantErr(t, "Put of a first revision long past", err, authority.ErrConflict)
 	_, err = s.Put(t.Context(), "journal/b", 1, []byte("one"))
 	wantErr(t, "Put on a revision of nothing", err, authority.ErrConflict)
-	large := string(bytes.Repeat([]byte{0, 0xff}, 64<<10))
+	large := string(bytes.Repeat([]byte{0, 0xff}, 128<<10)) // two values of the largest size, as tagged base64, and a history
 	put(t, s, "journal/large", 0, large)
 	wantDocument(t, s, "journal/large", 1, large)
 	put(t, s, "journal/empty", 0, "")
@@ -84,9 +84,6 @@ func documentsKeys(t *testing.T, s authority.Store) {
 				t.Errorf("Keys(%q): %v (-want +got):\n%s", prefix, err, diff)
 			}
 		}
-	}
-	if paths, err := s.Paths(t.Context(), "journal/"); err != nil || len(paths) != 1 {
-		t.Errorf("Paths holds %v, %v; want the one value and no document", paths, err)
 	}
 }
 
@@ -195,9 +192,6 @@ func digestKeys(t *testing.T, s authority.Store) {
 	}
 	if bytes.Equal(before, digestKey(t, s, other)) {
 		t.Error("two paths have one key, though they hold one value")
-	}
-	if paths, err := s.Paths(t.Context(), ""); err != nil || len(paths) != 2 {
-		t.Errorf("Paths = %v, %v; want the two that hold values", paths, err)
 	}
 	if keys, err := authority.Collect(s.Keys(t.Context(), "")); err != nil || len(keys) != 0 {
 		t.Errorf("Keys = %v, %v; want none: digest keys are no documents", keys, err)

@@ -3,7 +3,7 @@
 // Package authoritytest is the conformance suite of authority.Store, and counts what is asked of one (Count). Run holds for every store, the double included;
 // RunDurable for those that outlive their process. It shows what the port's comments promise and, where they leave a
 // choice, fixes it: a repeated write answers with what it made even when others have written since, and is a conflict
-// once that version was destroyed; a destroyed version still counts for Paths and for the next base. Whether
+// once that version was destroyed; a destroyed version still counts for the next base. Whether
 // destroyed content is gone from the medium is the adapter's own to test.
 package authoritytest
 
@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/secret"
@@ -38,8 +36,6 @@ func Run(t *testing.T, open func(t *testing.T) authority.Store) {
 		{"WriteRepeats", writeRepeats},
 		{"DestroyKeepsThatItExisted", destroyKeepsThatItExisted},
 		{"DestroyOfNothing", destroyOfNothing},
-		{"RemoveForgets", removeForgets},
-		{"PathsInOrder", pathsInOrder},
 		{"PathsDoNotMix", pathsDoNotMix},
 		{"DocumentsCompareAndSet", documentsCompareAndSet},
 		{"DocumentsAreCopies", documentsAreCopies},
@@ -159,8 +155,6 @@ func valuesOfEveryKind(t *testing.T, s authority.Store) {
 		"no-text": {"a": {}},
 		"binary":  {"key": {0, 0xff, 0xfe, '\n'}, "text": []byte("é <&> \u2028 \x00")},
 		"largest": {"value": bytes.Repeat([]byte{0x80}, secret.MaxBytes-5)},
-		// A pending entry holds two values.
-		"pending": {"old": bytes.Repeat([]byte("o"), secret.MaxBytes), "candidate": bytes.Repeat([]byte("c"), secret.MaxBytes)},
 	} {
 		v, err := secret.New(fields)
 		if err != nil {
@@ -229,12 +223,6 @@ func destroyKeepsThatItExisted(t *testing.T, s authority.Store) {
 		wantErr(t, fmt.Sprintf("Write on base %d", base), err, authority.ErrConflict)
 	}
 	wantVersion(t, s, path, write(t, s, path, 2, "run-3", value(t, "three")), value(t, "three"), true)
-
-	write(t, s, other, 0, "run-1", one)
-	if err := s.Destroy(t.Context(), other, 1); err != nil {
-		t.Fatal(err)
-	}
-	wantPaths(t, s, "", path, other)
 }
 
 func destroyOfNothing(t *testing.T, s authority.Store) {
@@ -244,62 +232,6 @@ func destroyOfNothing(t *testing.T, s authority.Store) {
 		}
 	}
 	wantVersion(t, s, path, write(t, s, path, 0, "run-1", value(t, "one")), value(t, "one"), true)
-}
-
-func removeForgets(t *testing.T, s authority.Store) {
-	pending := authority.PendingPath(path, "run-1")
-	longer := authority.PendingPath(path, "run-1-b")
-	for range 2 {
-		if err := s.Remove(t.Context(), pending); err != nil {
-			t.Fatalf("Remove of nothing: %v", err)
-		}
-	}
-	write(t, s, pending, 0, "run-1", value(t, "one"))
-	write(t, s, pending, 1, "run-1", value(t, "two"))
-	kept := write(t, s, longer, 0, "run-1-b", value(t, "kept"))
-	for range 2 {
-		if err := s.Remove(t.Context(), pending); err != nil {
-			t.Fatalf("Remove: %v", err)
-		}
-	}
-	_, err := s.Read(t.Context(), pending)
-	wantErr(t, "Read", err, authority.ErrNotFound)
-	_, err = s.ReadVersion(t.Context(), pending, 1)
-	wantErr(t, "ReadVersion", err, authority.ErrNotFound)
-	wantPaths(t, s, "", longer)
-	wantVersion(t, s, longer, kept, value(t, "kept"), true)
-	_, err = s.Write(t.Context(), pending, 2, "run-2", value(t, "three"))
-	wantErr(t, "Write on the forgotten base", err, authority.ErrConflict)
-	if id := write(t, s, pending, 0, "run-2", value(t, "three")); id.Number != 1 {
-		t.Errorf("Write after Remove made version %d, want 1", id.Number)
-	}
-}
-
-func wantPaths(t *testing.T, s authority.Store, prefix string, want ...authority.Path) {
-	t.Helper()
-	got, err := s.Paths(t.Context(), prefix)
-	if err != nil {
-		t.Fatalf("Paths(%q): %v", prefix, err)
-	}
-	if len(got)+len(want) == 0 {
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Paths(%q) (-want +got):\n%s", prefix, diff)
-	}
-}
-
-func pathsInOrder(t *testing.T, s authority.Store) {
-	wantPaths(t, s, "")
-	for _, p := range []authority.Path{"b/z", "a/b/c", "a/b", "a-b/c", "a", "b/a", "custody/pending/a/run"} {
-		write(t, s, p, 0, "run", value(t, "x"))
-	}
-	write(t, s, "b/a", 1, "run-2", value(t, "y")) // two versions are one path
-	wantPaths(t, s, "", "a", "a-b/c", "a/b", "a/b/c", "b/a", "b/z", "custody/pending/a/run")
-	wantPaths(t, s, "a/", "a/b", "a/b/c")
-	wantPaths(t, s, "custody/pending/", "custody/pending/a/run")
-	wantPaths(t, s, "c/")
-	wantPaths(t, s, "z/")
 }
 
 // pathsDoNotMix has a path that begins with another and holds more versions.
@@ -327,8 +259,6 @@ func cancelledContext(t *testing.T, s authority.Store) {
 		"ReadVersion": func() error { _, err := s.ReadVersion(ctx, path, 1); return err },
 		"Write":       func() error { _, err := s.Write(ctx, path, 1, "run-2", value(t, "two")); return err },
 		"Destroy":     func() error { return s.Destroy(ctx, path, 1) },
-		"Remove":      func() error { return s.Remove(ctx, path) },
-		"Paths":       func() error { _, err := s.Paths(ctx, ""); return err },
 		"Get":         func() error { _, err := s.Get(ctx, "journal/a"); return err },
 		"Put":         func() error { _, err := s.Put(ctx, "journal/a", 1, []byte("two")); return err },
 		"Delete":      func() error { return s.Delete(ctx, "journal/a", 1) },

@@ -27,6 +27,11 @@ func (s *Store) scrub(ctx context.Context) (err error) {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil {
+			s.unscrubbed.Store(false)
+		}
+	}()
 	file, err := openPlain(filepath.Join(s.folder.Dir(), databaseFile), os.O_RDWR, 0)
 	if err != nil {
 		return err

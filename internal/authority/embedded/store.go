@@ -6,15 +6,16 @@
 // sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and documents' keys are plain. The key that
 // digest keys are derived from is sealed with the file's identity, so every copy of the file carries it. Damage
 // to the file is found when it is opened or read, and is never answered with a wrong value. One process at a time. A
-// destroyed or removed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too.
+// destroyed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too; that of a document
+// which was replaced or deleted with the next value that is destroyed.
 //
 // Not guaranteed: that overwritten blocks are gone from the medium below the file system, or from copies of the file;
 // that a whole older file put back after a crash is recognised (after a proper close it is); that damage to the very
 // last commit's meta page is told from a commit that the crash cut short; that an entry which damage took out of the
 // tree while the store was open is missed before the next opening.
 //
-// Cost: a write is one bbolt transaction with two fsyncs, which writes that come while others are committed share; a read is a tree look-up and one decryption; Destroy and
-// Remove also read every free page; Open reads and checks the whole file.
+// Cost: a write is one bbolt transaction with two fsyncs, which writes that come while others are committed share; a read is
+// a tree look-up and one decryption; Destroy also reads every free page; Open reads and checks the whole file.
 package embedded
 
 import (
@@ -123,6 +124,8 @@ type Store struct {
 	waiting []*waiter
 	// broken is set when memory and disk may disagree; only opening again settles what was written.
 	broken atomic.Bool
+	// unscrubbed: a version was destroyed whose ciphertext may still lie in a free page. Of a process that died so, Open knows.
+	unscrubbed atomic.Bool
 }
 
 var (

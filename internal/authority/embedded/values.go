@@ -169,68 +169,16 @@ func (s *Store) Destroy(ctx context.Context, path authority.Path, number authori
 		if err != nil {
 			return errors.New("encoding the version failed")
 		}
+		s.unscrubbed.Store(true)
 		return b.put(valuesBucket, valueKey(path, number), plaintext)
 	})
-	if err == nil {
-		err = s.scrub(ctx) // also when unchanged: an earlier call may have died before it
+	if err == nil && s.unscrubbed.Load() { // by this call, or by an earlier one whose scrubbing failed
+		err = s.scrub(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("destroying version %d of %s: %w", number, path, err)
 	}
 	return nil
-}
-
-// Remove implements authority.Store. The ciphertexts are overwritten in the file before it returns nil.
-func (s *Store) Remove(ctx context.Context, path authority.Path) error {
-	err := s.update(ctx, func(b *batch) error {
-		var keys [][]byte
-		prefix := versionsOf(path)
-		cursor := b.tx.Bucket(valuesBucket).Cursor()
-		for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = cursor.Next() {
-			keys = append(keys, bytes.Clone(key))
-		}
-		for _, key := range keys {
-			if _, err := b.remove(valuesBucket, key); err != nil {
-				return err
-			}
-		}
-		if len(keys) == 0 {
-			return errUnchanged
-		}
-		return nil
-	})
-	if err == nil {
-		err = s.scrub(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("removing %s: %w", path, err)
-	}
-	return nil
-}
-
-// Paths implements authority.Store.
-func (s *Store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
-	var paths []authority.Path
-	err := s.view(ctx, func(tx *bolt.Tx) error {
-		cursor := tx.Bucket(valuesBucket).Cursor()
-		key, _ := cursor.Seek([]byte(prefix))
-		for key != nil && strings.HasPrefix(string(key), prefix) {
-			path, _, err := splitValueKey(key)
-			if err != nil {
-				return err
-			}
-			if len(paths) > 0 && path <= paths[len(paths)-1] {
-				return corrupt("bucket %s is out of order", valuesBucket) // damage since the opening; it must not loop
-			}
-			paths = append(paths, path)
-			key, _ = cursor.Seek(append([]byte(path), 1))
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing paths below %q: %w", prefix, err)
-	}
-	return paths, nil
 }
 
 // DigestKey implements authority.Store. It waits for no call.

@@ -275,7 +275,7 @@ func (s *Store) Destroy(ctx context.Context, path authority.Path, number authori
 	return nil
 }
 
-// Remove implements authority.Store.
+// Remove forgets a path altogether, as somebody does who gets at the medium. It is no part of the port.
 func (s *Store) Remove(ctx context.Context, path authority.Path) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,7 +290,8 @@ func (s *Store) Remove(ctx context.Context, path authority.Path) error {
 	return nil
 }
 
-// Paths implements authority.Store.
+// Paths yields the paths below prefix that hold at least one version, in order. It is for tests to look at, and no part of
+// the port.
 func (s *Store) Paths(ctx context.Context, prefix string) ([]authority.Path, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"context"
+
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
+)
+
+// Journal has the entry of each secret. The values that its run holds are not to be had by it: what answers questions can show
+// none.
+type Journal interface {
+	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
+	Save(ctx context.Context, entry *journal.Entry) error
+	All(ctx context.Context) ([]*journal.Entry, error)
+}
+
+// told is a journal that tells saw of every entry that it reads or has written.
+type told struct {
+	Journal
+	saw func(*journal.Entry)
+}
+
+func (j told) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
+	entry, err := j.Journal.Load(ctx, path)
+	if err == nil {
+		j.saw(entry)
+	}
+	return entry, err
+}
+
+func (j told) Save(ctx context.Context, entry *journal.Entry) error {
+	err := j.Journal.Save(ctx, entry)
+	if err == nil {
+		j.saw(entry)
+	}
+	return err
+}
+
+func (j told) All(ctx context.Context) ([]*journal.Entry, error) {
+	entries, err := j.Journal.All(ctx)
+	for _, entry := range entries {
+		j.saw(entry)
+	}
+	return entries, err
+}
