@@ -190,6 +190,7 @@ type Orchestrator struct {
 	// confirm the use writtenFor.
 	confirmed, writtenFor int
 	written               *journal.Entry
+	comparing             chan struct{} // see oneAtATime
 	looks                 sync.WaitGroup
 	places                *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
@@ -207,7 +208,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
+		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), comparing: make(chan struct{}, 1), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
