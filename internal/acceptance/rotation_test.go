@@ -153,7 +153,7 @@ func (r *rig) drain() {
 // await returns as soon as the serving process has logged the step.
 func (r *rig) await(step string) {
 	r.t.Helper()
-	timeout := time.After(60 * time.Second)
+	timeout := time.After(hang)
 	for {
 		select {
 		case seen := <-r.seen:
