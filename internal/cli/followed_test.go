@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
@@ -54,6 +55,61 @@ func loses(reply int) func(*follower) {
 		f.must("custody rotate token --reason TEXT")
 		f.pass(10 * time.Minute)
 	}
+}
+
+// claim has somebody else own the account before a run changes it.
+func claim(f *follower) {
+	f.start()
+	f.pass(time.Hour)
+	f.account.SetForeign(true)
+	f.must("custody rotate token --reason TEXT")
+	f.pass(10 * time.Minute)
+}
+
+// away has the authority changed by somebody else while a run waits for its upstream. A copy of the state is taken before.
+func (f *follower) away(change func(*follower) error) {
+	f.t.Helper()
+	f.start()
+	f.pass(time.Hour)
+	f.account.away = true
+	f.must("custody rotate token --reason TEXT")
+	f.pass(time.Minute)
+	f.copied = f.store.Snapshot()
+	if err := change(f); err != nil {
+		f.t.Fatal(err)
+	}
+	f.account.away = false
+	f.start()
+	f.pass(10 * time.Minute)
+}
+
+func loseVerified(f *follower) error {
+	held, err := journal.New(f.store).Hold(f.t.Context(), "app/token")
+	if err != nil {
+		return err
+	}
+	held.Live.Step, held.Pending = journal.Verified, nil
+	return journal.New(f.store).Keep(f.t.Context(), held)
+}
+
+func writeForeign(f *follower) error {
+	v, err := secret.Text(map[string]string{upstreammemory.Key: "foreign"})
+	if err != nil {
+		return err
+	}
+	held, err := f.store.Read(f.t.Context(), "app/token")
+	if err != nil {
+		return err
+	}
+	_, err = f.store.Write(f.t.Context(), "app/token", held.ID.Number, "foreign", v)
+	return err
+}
+
+func putsBack(f *follower, _ int) secret.Value {
+	f.store = authoritymemory.Restore(authoritymemory.Config{Incarnation: "one", Clock: time.Now}, f.copied)
+	f.entries = journal.New(f.store)
+	f.start()
+	return secret.Value{}
 }
 
 var followed = []finding{
@@ -211,6 +267,32 @@ var followed = []finding{
 			f.start()
 			f.pass(10 * time.Minute)
 		},
+	},
+	{
+		name: "candidate is lost after it was verified", at: dual, says: "the values of this run are gone",
+		arrange: func(f *follower) { f.away(loseVerified) }, mends: putsBack,
+	},
+	{
+		name: "somebody else wrote the value", at: dual, says: "somebody else wrote", explains: "a person: somebody else wrote to the secret's path",
+		arrange: func(f *follower) { f.away(writeForeign) }, mends: putsBack,
+	},
+	{
+		name: "foreign claim, removed", at: dual, says: "belongs to another run", explains: "a person: the upstream account belongs to another run",
+		arrange: claim, mends: func(f *follower, _ int) secret.Value { f.account.SetForeign(false); return secret.Value{} },
+	},
+	{
+		name: "foreign claim, another's account", at: dual, says: "belongs to another run", choose: []string{"run abort"},
+		arrange: claim, mends: func(f *follower, hop int) secret.Value { f.account.SetForeign(hop < 1); return secret.Value{} },
+	},
+	{
+		name: "foreign claim before the old one is revoked", at: dual, says: "belongs to another run",
+		arrange: func(f *follower) {
+			f.rotates()
+			f.pass(10 * time.Second)
+			f.account.SetForeign(true)
+			f.pass(10 * time.Minute)
+		},
+		mends: func(f *follower, _ int) secret.Value { f.account.SetForeign(false); return secret.Value{} },
 	},
 	{
 		name: "a stranger's run", says: "the marker of its account names run", explains: "a person: the marker of its account names run",

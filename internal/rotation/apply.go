@@ -86,7 +86,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrRefusedCandidate):
 		return a.takeBack(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
 		return a.stuck("the upstream to take the candidate", err), nil
 	}
@@ -177,7 +177,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	}
 	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
-		return a.wait(foreignWrite), nil
+		return a.foreignWrite(), nil
 	}
 	if err != nil {
 		return nil, err
@@ -189,19 +189,24 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 
 // pendingGone says that the candidate is lost, and what a person can do at the step that the run is at.
 func (a *attempt) pendingGone() *pause {
-	const gone = "a person: the values of this run are gone from the journal; restore the newest copy of the state"
+	const gone = "a person: the values of this run are gone from the journal; stop custody and put the newest copy of the state folder back"
 	switch {
 	case a.run.Step == journal.Undoing:
 		return a.wait(gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID))
 	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
 		return a.wait(gone + ", or take the run of its group back: " + next.Abort(a.run.Group))
 	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible:
-		return a.wait(gone) // it only goes forward
+		return a.wait(gone + "; once custody runs on that, see that the run goes on: " + next.Explain(a.s.Secret)) // forward alone
 	}
 	return a.wait(gone + ", or take the run back: " + next.Abort(a.run.ID))
 }
 
-const foreignWrite = "a person: somebody else wrote to the secret's path; nothing is revoked until that write is explained"
+// foreignWrite says what a person does about a value that no run wrote.
+func (a *attempt) foreignWrite() *pause {
+	return a.wait("a person: somebody else wrote to the secret's path; nothing is revoked until that write is undone. Find out who " +
+		"can write to the authority, stop custody and put the newest copy of the state folder from before that write back; once " +
+		"custody runs on that, see that the run goes on: " + next.Explain(a.s.Secret))
+}
 
 // takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
 // its own.
@@ -304,7 +309,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 		if _, is := errors.AsType[*strange](err); is {
-			return a.wait("a person: " + a.s.Explained(err)), nil
+			return a.claimed(err), nil
 		}
 		if err != nil && !errors.Is(err, upstream.ErrSuperseded) {
 			return a.stuck("the upstream to remove the candidate", err), nil

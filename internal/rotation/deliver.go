@@ -69,7 +69,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 		return held, nil, err
 	}
 	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
-		return held, a.wait(foreignWrite), nil
+		return held, a.foreignWrite(), nil
 	}
 	a.version = &held.ID
 	return held, nil, nil
@@ -238,7 +238,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil:
 		return a.stuck("the upstream to revoke the old credential", err), nil
 	}

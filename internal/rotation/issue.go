@@ -88,7 +88,7 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	case errors.Is(err, upstream.ErrRefusedCandidate):
 		return a.takeBack(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
 		a.p.issued = issued
 		return a.takeBack(ctx, a.s.Explained(err))

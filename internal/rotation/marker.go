@@ -81,11 +81,24 @@ func (a *attempt) ours(ctx context.Context) (*pause, error) {
 	}
 	switch {
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.wait("a person: " + a.s.Explained(err)), nil
+		return a.claimed(err), nil
 	case err != nil:
 		return a.stuck("the upstream to say which run changed the account last", err), nil
 	}
 	return nil, nil
+}
+
+// claimed says what a person does about an account that belongs to another run.
+func (a *attempt) claimed(err error) *pause {
+	reason := "a person: " + a.s.Explained(err)
+	if _, is := errors.AsType[*strange](err); is { // it names the command
+		return a.wait(reason)
+	}
+	reason += "; an account has one owner. If nobody else owns this one, remove that claim there, and the run goes on: " + next.ShowRun(a.run.ID)
+	if a.run.Step == journal.Planned || a.run.Step == journal.Staged && a.kind.Undo != upstream.Impossible {
+		reason += ". If somebody does, take the run back, and have the document name another account: " + next.Abort(a.run.ID)
+	}
+	return a.wait(reason)
 }
 
 // waivableMarker is the stranger that the run is held by.
