@@ -162,6 +162,7 @@ func (a *app) sealHost(ctx context.Context, s *scaffold.Sealing, identity bool) 
 		s.Environments = []string{host.Environment}
 	}
 	if own {
+		s.NeverRan = wire.NeverRan(host)
 		s.Granted, err = wire.Granted(host)
 	}
 	return err

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"custody.dev/custody/internal/next"
 )
 
 // Kind is what a grant is about.
@@ -103,21 +105,18 @@ type Need struct {
 	NeverRan bool `json:"neverRan,omitempty"`
 }
 
-// next is how it is granted.
-func (n Need) next() string {
-	asked := "`" + Command + "` shows it and asks"
-	if n.NeverRan {
+// How says how something is granted on a host, where a platform that never ran takes no command yet.
+func How(neverRan bool) string {
+	asked := next.Grant() + " shows it and asks"
+	if neverRan {
 		return "the platform has never run here: write it into the host's grants file now (`custody grant --help` shows one); or start `custody serve`, which holds it, and then " + asked
 	}
 	return asked
 }
 
-// Command is what grants all that an estate needs.
-const Command = "custody grant --current"
-
 // Waiting completes "SECRET waits for".
 func (n Need) Waiting() string {
-	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). %s", n.Grant, n.Kind, n.Of, n.next())
+	return fmt.Sprintf("a grant: %s, which nobody has granted (%s of %s). %s", n.Grant, n.Kind, n.Of, How(n.NeverRan))
 }
 
 // Finding says it where nothing else does.
@@ -131,7 +130,7 @@ func (n Need) Finding() string {
 	case n.Kind == Recipient:
 		held = "`custody seal` refuses until then"
 	}
-	return fmt.Sprintf("not granted: %s (%s of %s); %s; %s", n.Grant, n.Kind, n.Of, held, n.next())
+	return fmt.Sprintf("not granted: %s (%s of %s); %s; %s", n.Grant, n.Kind, n.Of, held, How(n.NeverRan))
 }
 
 // Set is what is granted.
