@@ -72,8 +72,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	}
 	fresh := a.p.fresh
 	a.p.fresh = false
+	old, candidate := a.p.old, a.p.candidate // a call that never returns must not read what later turns write, here and below
 	_, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
-		return a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, a.p.candidate)
+		return a.s.Upstream.Apply(ctx, a.run.ID, old, candidate)
 	})
 	a.p.fresh = fresh && err != nil && definite(err)
 	switch {
@@ -279,7 +280,8 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 // takeOff removes the candidate upstream.
 func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 	var act func(context.Context) error
-	known := !a.p.candidate.Empty()
+	old, candidate := a.p.old, a.p.candidate
+	known := !candidate.Empty()
 	switch {
 	case a.kind.Issues && !known:
 		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
@@ -289,9 +291,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		return a.wait("a person: this upstream cannot undo; see to it there, then " + next.Force(a.run.ID) + ": " + a.run.Undo), nil
 	case !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
-		act = func(ctx context.Context) error {
-			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
-		}
+		act = func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, candidate, old) }
 	default:
 		if a.kind.Capability == upstream.Overwrite && a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
 			if a.opensAlone(ctx) {
@@ -299,7 +299,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			}
 		}
 		act = func(ctx context.Context) error {
-			_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.candidate, a.p.old)
+			_, err := a.s.Upstream.Apply(ctx, a.run.ID, candidate, old)
 			return err
 		}
 	}

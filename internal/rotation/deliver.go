@@ -231,9 +231,8 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	err = a.change(ctx, func(ctx context.Context) error {
-		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)
-	})
+	old := a.p.old
+	err = a.change(ctx, func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, old, held.Value) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
