@@ -43,7 +43,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + a.s.Explained(err)), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.claimed(err), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
