@@ -84,12 +84,12 @@ func (f *follower) away(change func(*follower) error) {
 }
 
 func loseVerified(f *follower) error {
-	held, err := journal.New(f.store).Hold(f.t.Context(), "app/token")
+	held, err := journal.New(f.store).LoadHeld(f.t.Context(), "app/token")
 	if err != nil {
 		return err
 	}
 	held.Live.Step, held.Pending = journal.Verified, nil
-	return journal.New(f.store).Keep(f.t.Context(), held)
+	return journal.New(f.store).SaveHeld(f.t.Context(), held)
 }
 
 func writeForeign(f *follower) error {
