@@ -54,7 +54,7 @@ With --wait it shows each step and exits when the run ends. Without a running se
 		}),
 	}
 	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why: a `text` for the record")
-	cmd.Flags().StringVar(&ask.ID, "id", "", "`id` of the request, so that you can repeat it safely (default: a new one)")
+	cmd.Flags().StringVar(&ask.ID, "id", "", "`name` of the request, so that you can repeat it safely (default: a new one)")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "longest `time` to wait, such as 90s; the run continues after that")
 	_ = cmd.MarkFlagRequired("reason")

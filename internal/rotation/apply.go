@@ -190,14 +190,14 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 
 // pendingGone says that the candidate is lost, and what a person can do at the step that the run is at.
 func (a *attempt) pendingGone() *pause {
-	const gone = "a person: the values of this run are gone from the journal; stop custody and put the newest copy of the state folder back"
+	const gone = "a person: the values of this run are gone from the journal; stop the server and put the newest copy of the state folder back"
 	switch {
 	case a.run.Step == journal.Undoing:
 		return a.wait(gone + ", or, if nothing of the run is left upstream, " + next.Force(a.run.ID))
 	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
 		return a.wait(gone + ", or take the run of its group back: " + next.Abort(a.run.Group))
 	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible:
-		return a.wait(gone + "; once custody runs on that, see that the run goes on: " + next.Explain(a.s.Secret)) // forward alone
+		return a.wait(gone + "; once it runs on that, see that the run goes on: " + next.Explain(a.s.Secret)) // forward alone
 	}
 	return a.wait(gone + ", or take the run back: " + next.Abort(a.run.ID))
 }
@@ -205,8 +205,8 @@ func (a *attempt) pendingGone() *pause {
 // foreignWrite says what a person does about a value that no run wrote.
 func (a *attempt) foreignWrite() *pause {
 	return a.wait("a person: somebody else wrote to the secret's path; nothing is revoked until that write is undone. Find out who " +
-		"can write to the authority, stop custody and put the newest copy of the state folder from before that write back; once " +
-		"custody runs on that, see that the run goes on: " + next.Explain(a.s.Secret))
+		"can write to the authority, stop the server and put the newest copy of the state folder from before that write back; once " +
+		"it runs on that, see that the run goes on: " + next.Explain(a.s.Secret))
 }
 
 // takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
