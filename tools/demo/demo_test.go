@@ -20,14 +20,8 @@ import (
 	"custody.dev/custody/internal/thorough"
 )
 
-// playTour has the test binary be the demo.
-const playTour = "play-tour"
-
 // The test binary plays the clients and their check too, as the demo does.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == playTour {
-		os.Exit(interruptible(os.Args[2:]))
-	}
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case "play-client":
@@ -47,9 +41,6 @@ func TestMain(m *testing.M) {
 var built string
 
 var build = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("CUSTODY_ACCEPTANCE_BINARY"); path != "" {
-		return path, nil
-	}
 	dir, err := os.MkdirTemp("", "custody-binary-")
 	if err != nil {
 		return "", err
@@ -89,23 +80,6 @@ func (w *watched) Write(p []byte) (int, error) {
 		w.seen()
 	}
 	return len(p), nil
-}
-
-// tour takes a tour in a process of its own, with what is added to its environment, so that others can run beside it. When
-// ctx ends, the process is interrupted. The answer is its exit code.
-func (w *watched) tour(ctx context.Context, t *testing.T, added []string, args ...string) int {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	process := exec.CommandContext(ctx, self, append([]string{playTour}, args...)...)
-	process.Env, process.Stdout, process.Stderr = append(os.Environ(), added...), w, w
-	process.Cancel = func() error { return process.Process.Signal(os.Interrupt) }
-	if err := process.Run(); process.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return process.ProcessState.ExitCode()
 }
 
 func (w *watched) lastLine() string {
@@ -168,7 +142,6 @@ func TestTourWithoutParts(t *testing.T) {
 
 // Parts that are not here are named with how to have them, and nothing is built or fetched unasked.
 func TestTourNamesWhatIsMissing(t *testing.T) {
-	t.Parallel()
 	programs := t.TempDir()
 	for _, name := range []string{"awk", "basename", "bash", "cat", "cp", "dirname", "git", "grep", "id", "mv", "rm", "sed", "sh", "sha256sum"} {
 		path, err := exec.LookPath(name)
@@ -180,9 +153,11 @@ func TestTourNamesWhatIsMissing(t *testing.T) {
 		}
 	}
 	binary := custody(t) // before there is no Go
-	var out watched
+	t.Setenv("PATH", programs)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	// PostgreSQL and Dovecot are found outside PATH too.
-	if code := out.tour(t.Context(), t, []string{"PATH=" + programs, "XDG_CACHE_HOME=" + t.TempDir()}, "--without", "postgresql,dovecot", binary); code != 0 {
+	var out watched
+	if code := run(t.Context(), []string{"--without", "postgresql,dovecot", binary}, &out, &out); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, out.text.String())
 	}
 	for _, want := range []string{
@@ -250,7 +225,6 @@ func TestTourFails(t *testing.T) {
 	}
 	for _, name := range sampled(t, wrongs) {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			fake := filepath.Join(t.TempDir(), "custody")
 			text := fmt.Sprintf("#!/bin/sh\n%s\nexec %s \"$@\"\n", wrongs[name], custody(t))
 			if err := realparts.WriteProgram(fake, []byte(text)); err != nil {
@@ -303,7 +277,6 @@ func TestTourInterrupted(t *testing.T) {
 	for _, name := range sampled(t, cases) {
 		test := cases[name]
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			out := watched{want: test.at, seen: interrupt}

@@ -36,13 +36,10 @@ func main() {
 			os.Exit(client.PlayCheck(os.Args[2]))
 		}
 	}
-	os.Exit(interruptible(os.Args[1:]))
-}
-
-func interruptible(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	return run(ctx, args, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

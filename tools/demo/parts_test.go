@@ -23,21 +23,20 @@ func minioAlone() []string {
 	return []string{"--install", "--without", "postgresql,gitea,dovecot,oidc,url"}
 }
 
-// compiler is the environment in which a script takes the place of Go, with nothing built so far: it says what a build
-// does, $out is the program wanted.
-func compiler(t *testing.T, script string) []string {
+// compiler takes the place of Go, with nothing built so far: script says what a build does, $out is the program wanted.
+func compiler(t *testing.T, script string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "go")
 	text := "#!/bin/sh\n[ \"$1\" != build ] && exec go \"$@\"\nwhile [ \"$1\" != -o ]; do shift; done\nout=$2\n" + script + "\n"
 	if err := realparts.WriteProgram(file, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"GO=" + file, "XDG_CACHE_HOME=" + t.TempDir()}
+	t.Setenv("GO", file)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 }
 
 // What has to be built is built beside the tour, which says so first and meanwhile, and shows it then.
 func TestTourBuilds(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		return // a real part is started
 	}
@@ -46,8 +45,9 @@ func TestTourBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := custody(t)
+	compiler(t, fmt.Sprintf("sleep 3; cp %s \"$out\"", minio))
 	var out watched
-	code := out.tour(t.Context(), t, compiler(t, fmt.Sprintf("sleep 3; cp %s \"$out\"", minio)), append(minioAlone(), binary)...)
+	code := run(t.Context(), append(minioAlone(), binary), &out, &out)
 	said := out.text.String()
 	if code != 0 || !strings.Contains(out.lastLine(), " 1 of 6 kinds") {
 		t.Fatalf("exit code %d:\n%s", code, said)
@@ -62,10 +62,10 @@ func TestTourBuilds(t *testing.T) {
 
 // A part that cannot be built is left out, and the tour says why.
 func TestTourWithoutWhatCannotBeBuilt(t *testing.T) {
-	t.Parallel()
 	binary := custody(t)
+	compiler(t, "echo no module proxy >&2; exit 1")
 	var out watched
-	code := out.tour(t.Context(), t, compiler(t, "echo no module proxy >&2; exit 1"), append(minioAlone(), binary)...)
+	code := run(t.Context(), append(minioAlone(), binary), &out, &out)
 	said := out.text.String()
 	if want := "not shown: a cloud storage key (MinIO, by the S3 interface): building minio failed; try 'go build "; code != 0 || !strings.Contains(said, want) {
 		t.Errorf("exit code %d, want 0 and %q:\n%s", code, want, said)
@@ -75,10 +75,9 @@ func TestTourWithoutWhatCannotBeBuilt(t *testing.T) {
 
 // Interrupting the tour ends its builds.
 func TestTourInterruptedWhileBuilding(t *testing.T) {
-	t.Parallel()
 	binary, noted := custody(t), filepath.Join(t.TempDir(), "compiler")
 	// As the real one does, it has children.
-	compiler := compiler(t, fmt.Sprintf("sleep 1000 & echo $! >%[1]s.new; mv %[1]s.new %[1]s; wait", noted))
+	compiler(t, fmt.Sprintf("sleep 1000 & echo $! >%[1]s.new; mv %[1]s.new %[1]s; wait", noted))
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	out := watched{want: "$ custody serve &", seen: func() {
@@ -90,7 +89,7 @@ func TestTourInterruptedWhileBuilding(t *testing.T) {
 		}
 		interrupt()
 	}}
-	if code := out.tour(ctx, t, compiler, append(minioAlone(), binary)...); code != 130 || out.lastLine() != "demo: interrupted" {
+	if code := run(ctx, append(minioAlone(), binary), &out, &out); code != 130 || out.lastLine() != "demo: interrupted" {
 		t.Errorf("exit code %d, last line %q:\n%s", code, out.lastLine(), out.text.String())
 	}
 	data, err := os.ReadFile(noted)
