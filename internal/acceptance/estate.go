@@ -256,15 +256,21 @@ func (r *rig) enrol() {
 	if _, err := os.Stat(r.file("grants.yaml")); err != nil {
 		r.grants()
 	}
-	estate, _, err := intent.Load(r.file("estate"), intent.Options{Environment: "production", Types: kinds.Upstreams()})
-	if err != nil || estate == nil {
-		return
+	if grants := needed(r.file("estate")); len(grants) > 0 {
+		r.grants(grants...)
 	}
-	var grants []grant.Grant
+}
+
+// needed is what the estate in a folder asks for, nothing while it is not whole.
+func needed(folder string) (grants []grant.Grant) {
+	estate, _, err := intent.Load(folder, intent.Options{Environment: "production", Types: kinds.Upstreams()})
+	if err != nil || estate == nil {
+		return nil
+	}
 	for _, need := range grant.Needed(estate) {
 		grants = append(grants, need.Grant)
 	}
-	r.grants(grants...)
+	return grants
 }
 
 // grants replaces the operator's grants file at once: a server may be reading it.

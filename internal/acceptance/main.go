@@ -45,7 +45,7 @@ var binary built
 const binaryVariable = "CUSTODY_ACCEPTANCE_BINARY"
 
 // custody returns the path of the built binary.
-func custody(t *testing.T) string {
+func custody(t testing.TB) string {
 	t.Helper()
 	binary.once.Do(func() {
 		if binary.path = os.Getenv(binaryVariable); binary.path != "" {

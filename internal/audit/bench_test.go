@@ -5,6 +5,7 @@ package audit_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/audit/audittest"
+	"custody.dev/custody/internal/thorough"
 )
 
 // BenchmarkAppend says what an append costs that shares nothing, against one write and one fsync.
@@ -112,39 +114,39 @@ func BenchmarkAppendTogether(b *testing.B) {
 	b.ReportMetric(float64(least.Microseconds()), "µs/write+fsync")
 }
 
-// BenchmarkEventsOfOneRun is a question by index, in a log of a million events.
-func BenchmarkEventsOfOneRun(b *testing.B) {
-	cfg := config(b, large(b, 1_000_000))
-	log, err := audit.Open(cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer log.Close()
-	for b.Loop() {
-		if got := audittest.Collect(b, log, audit.Filter{Run: "run-001234"}); len(got) != 8 {
-			b.Fatal(got)
-		}
-	}
-}
-
-func BenchmarkOpenMillion(b *testing.B) {
-	dir := large(b, 1_000_000)
-	for b.Loop() {
+// BenchmarkRecord is what a record of many events costs to open, to ask by its index, and to verify, which alone reads all of it.
+func BenchmarkRecord(b *testing.B) {
+	count := thorough.Of(20_000, 1_000_000, 10_000_000)
+	dir := large(b, count)
+	open := func(b *testing.B) *audit.Log {
+		b.Helper()
 		log, err := audit.Open(config(b, dir))
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := log.Close(); err != nil {
-			b.Fatal(err)
-		}
+		return log
 	}
-}
-
-func BenchmarkVerifyMillion(b *testing.B) {
-	dir := large(b, 1_000_000)
-	for b.Loop() {
-		if report := verify(b, dir); !report.Sound() || !bytes.Contains([]byte(report.Origin), []byte(origin)) {
-			b.Fatal(report)
+	b.Run(fmt.Sprintf("open of %d", count), func(b *testing.B) {
+		for b.Loop() {
+			if err := open(b).Close(); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run(fmt.Sprintf("one run of %d", count), func(b *testing.B) {
+		log, asked := open(b), audit.Filter{Run: audittest.Event(count / 8).Run}
+		defer log.Close()
+		for b.Loop() {
+			if got := audittest.Collect(b, log, asked); len(got) != 8 {
+				b.Fatal(got)
+			}
+		}
+	})
+	b.Run(fmt.Sprintf("verify of %d", count), func(b *testing.B) {
+		for b.Loop() {
+			if report := verify(b, dir); !report.Sound() || !bytes.Contains([]byte(report.Origin), []byte(origin)) {
+				b.Fatal(report)
+			}
+		}
+	})
 }

@@ -11,9 +11,9 @@ import (
 )
 
 func (a *app) auditCommand() *cobra.Command {
-	return group("audit", "read and verify the record",
-		`The record holds every transition of every secret, each once, in a log whose changes show: events are hashed into a
-tree, and its head is signed after each of them.`,
+	return group("audit", "read and verify the record (audit log)",
+		`The record (audit log) has every transition of every secret, each once. Events are hashed into a Merkle tree whose head is signed
+after each event, so that a later change of any event is detected.`,
 		`  custody audit log --secret db-password
   custody audit verify --checkpoint /mnt/elsewhere/custody-checkpoint`,
 		a.auditLogCommand(), a.auditVerifyCommand())

@@ -18,8 +18,8 @@ func (a *app) auditLogCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
 		Short: "print the record, oldest first",
-		Long: `Prints the events on record, oldest first: of all secrets, of one secret, or of one run. It reads what is there;
-custody audit verify says whether that can be believed.`,
+		Long: `Prints the events in the record, oldest first: of all secrets, of one secret, or of one run. It does not check signatures; run
+custody audit verify for that.`,
 		Example: `  custody audit log
   custody audit log --secret db-password -o json`,
 		Args:        takes(),

@@ -23,13 +23,14 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 	folder, key, checkpoints := "", "", []string(nil)
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "check that the record is what was signed",
-		Long: `Reads the whole record, computes every hash again, compares it with every checkpoint, and says which checkpoint it
-trusted. It needs neither the authority nor a running server, only the record's folder, its public key, and best a
-checkpoint that was kept elsewhere: without one, whoever can write the folder could have cut off the newest events.
+		Short: "check that nobody changed the record",
+		Long: `Reads the whole record (audit log), computes every hash again, compares the result with every checkpoint, and says which
+checkpoint it trusted. It needs no authority and no running server, only the folder of the record and its public key. Also give it
+a checkpoint that is kept on another machine: without one, it cannot detect that somebody who can write to the folder removed the
+newest events.
 
-Where no folder or key is given, they are this host's, and the checkpoints are those that its host file names.
-Exit code 3 means that something was found.`,
+By default it uses the folder and key of this host and the checkpoints that the host file names.
+Exit code 3 means that it found something wrong.`,
 		Example: `  custody audit verify
   custody audit verify --folder copy/audit --key audit.pub --checkpoint /mnt/elsewhere/custody-checkpoint`,
 		Args:        takes(),
@@ -48,9 +49,9 @@ Exit code 3 means that something was found.`,
 			return a.verify(ctx, folder, key, checkpoints)
 		}),
 	}
-	cmd.Flags().StringVar(&folder, "folder", "", "`folder` of the record, or of a copy")
-	cmd.Flags().StringVar(&key, "key", "", "`file` with the record's public key, best from elsewhere")
-	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`file` with a checkpoint that was kept elsewhere; may be repeated")
+	cmd.Flags().StringVar(&folder, "folder", "", "`folder` of the record, or of a copy of it")
+	cmd.Flags().StringVar(&key, "key", "", "`file` with the public key of the record, preferably a copy from another machine")
+	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`file` with a checkpoint that was kept on another machine; can be repeated")
 	return cmd
 }
 

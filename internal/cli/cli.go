@@ -85,17 +85,18 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "custody",
-		Short: "look after the secrets that machines use",
-		Long: `Custody looks after the secrets that machines use. Git says which secrets exist, why, whose they are and who consumes
-them; an authority on this machine holds their values; Custody takes each from its bootstrap document into the
-authority, rotates it, delivers it and proves every step.
+		Short: "manage the secrets that machines use",
+		Long: `Custody manages the secrets that machines use. The estate (configuration) in Git declares which secrets exist, what they are
+for, who owns them and who consumes them. An authority (secrets store) on this machine holds their values. Custody copies the first
+value of each secret from an encrypted document in Git to the authority, rotates it, delivers it to its consumers, and writes each
+step to a signed record (audit log).
 
 Exit codes:
 ` + exitCodes(),
-		Example: `  custody init platform                   # a platform with an example, in a new folder
-  cd platform && custody lint             # is everything declared as it should be?
-  custody serve                           # run it
-  custody inventory                       # what is there, whose is it, who needs it, when does it end?
+		Example: `  custody init platform                   # make a platform with an example, in a new folder
+  cd platform && custody lint             # check the documents
+  custody serve                           # run the platform
+  custody inventory                       # which secrets exist, who owns and consumes them, when they expire
   custody rotate example-token --reason "trying it out" --wait`,
 		Version:       built().Version,
 		SilenceErrors: true, SilenceUsage: true,
@@ -104,11 +105,11 @@ Exit codes:
 		PersistentPreRunE: a.prepare,
 	}
 	root.SetVersionTemplate(built().text())
-	root.Flags().Bool("version", false, "say which custody this is, as custody version does")
-	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "", "`level` from which on things are logged: debug, info, warn or error (default info for serve, else error)")
+	root.Flags().Bool("version", false, "print the version, as custody version does")
+	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "", "lowest `level` that is logged: debug, info, warn or error (default info for serve, error for other commands)")
 	root.PersistentFlags().StringVar(&a.logFormat, "log-format", "", "`format` of the log on standard error: text or json (default text)")
 	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then /etc/custody/custody.yaml, then ./custody.yaml)")
-	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the answer: table, json or yaml (default table)")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the output: table, json or yaml (default table)")
 	root.AddCommand(
 		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),

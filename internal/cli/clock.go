@@ -5,9 +5,9 @@ package cli
 import "github.com/spf13/cobra"
 
 func (a *app) clockCommand() *cobra.Command {
-	return group("clock", "look after the clock that starts timed runs",
-		`When the machine's clock jumps, the clock alone starts nothing more until a person says that the time is right. Requests
-by people are served all the same.`,
+	return group("clock", "confirm the time after the clock jumped",
+		`After the clock of this machine jumped, Custody starts no timed runs until a person confirms that the time is right. Runs that people
+ask for (custody rotate) still start.`,
 		`  custody clock confirm`,
 		a.clockConfirmCommand())
 }

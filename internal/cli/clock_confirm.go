@@ -13,9 +13,10 @@ import (
 
 func (a *app) clockConfirmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "confirm",
-		Short:   "say that the time shown now is right",
-		Long:    `Lets timed runs start again after the machine's clock jumped. Look at the clock first: every lifetime is counted by it.`,
+		Use:   "confirm",
+		Short: "confirm that the time of this machine is right",
+		Long: `Allows timed runs to start again after the clock of this machine jumped. Check the time first: Custody computes from it when each
+secret is due.`,
 		Example: `  date -u && custody clock confirm`,
 		Args:    takes(),
 		RunE: a.run(func(ctx context.Context, _ []string) error {

@@ -14,10 +14,10 @@ import (
 func (a *app) deliverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "deliver SECRET [CONSUMER]",
-		Short: "give consumers the version of record again, now",
-		Long: `Gives the version of record to every consumer of a secret, or to the one that is named, without waiting for the next
-look at them, which comes every ten minutes. What is there already is left alone, and nobody is reloaded for it. It makes
-no new version and begins no run. Exit code 3 means that a consumer could not be served.`,
+		Short: "deliver the current version to consumers again, now",
+		Long: `Delivers the current version of a secret to all its consumers, or to the one that you name. Custody checks deliveries every ten
+minutes by itself; this command does it now. A file that is already right is not written again, and its consumer is not reloaded.
+The command makes no new version and starts no run. Exit code 3 means that the version could not be delivered to a consumer.`,
 		Example: `  custody deliver db-password
   custody deliver db-password app`,
 		Annotations: map[string]string{answers: "yes"},

@@ -14,10 +14,11 @@ import (
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "check on the live platform what must always hold",
-		Long: `Looks at every secret, asks its upstream and its consumers, and checks what must hold at every moment: that some working
-credential exists, that the value of record is honoured, that nobody runs on a refused one, and so on. What it looked at
-is listed. Exit code 3 means that something is broken; findings that only want a person's eye do not change it.`,
+		Short: "check the running platform for broken guarantees",
+		Long: `Checks every secret at its upstream and its consumers, and reports each guarantee that is broken. Examples of guarantees: a working
+credential exists; the upstream accepts the current value; no consumer runs on a value that is refused. It lists what it checked.
+Exit code 3 means that a guarantee is broken (a violation). Other findings, which a person should look at, do not change the exit
+code.`,
 		Example: `  custody doctor
   custody doctor -o json | jq .violations`,
 		Args:        takes(),

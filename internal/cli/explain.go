@@ -17,8 +17,8 @@ import (
 func (a *app) explainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain SECRET",
-		Short: "say all there is to say about one secret, except its value",
-		Long: `Says what a secret is for, who holds authority over it, under which policy, what its last run was and why, and what
+		Short: "show everything about one secret except its value",
+		Long: `Shows what a secret is for, whether Git or the authority holds its value, its policy, its last run and the reason for it, and what
 happens next and when.`,
 		Example: `  custody explain example-token
   custody explain db-password -o yaml`,

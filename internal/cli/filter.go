@@ -25,8 +25,8 @@ type filterOptions struct {
 func (f *filterOptions) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.Owner, "owner", "", "only the secrets of this `team`")
 	cmd.Flags().StringVar(&f.State, "state", "", "only the secrets in this `state`, such as waiting or rotating")
-	cmd.Flags().BoolVar(&f.Findings, "findings", false, "only the secrets that a person must look at")
-	cmd.Flags().StringVar(&f.within, "expires-within", "", "only the secrets whose lifetime has ended or ends within this `time`, such as 30d")
+	cmd.Flags().BoolVar(&f.Findings, "findings", false, "only the secrets with findings: a person must look at them")
+	cmd.Flags().StringVar(&f.within, "expires-within", "", "only the secrets that have expired or expire within this `time`, such as 30d")
 }
 
 // filter is what the options say.
@@ -39,7 +39,7 @@ func (f *filterOptions) filter() (server.Filter, error) {
 	}
 	within, err := duration.Parse(f.within)
 	if err != nil || within <= 0 {
-		return f.Filter, usage(fmt.Sprintf("--expires-within %q is no time to come", visible(f.within)), "write for example --expires-within 30d")
+		return f.Filter, usage(fmt.Sprintf("--expires-within %q is not a positive time", visible(f.within)), "write for example --expires-within 30d")
 	}
 	f.ExpiresWithin = within
 	return f.Filter, nil

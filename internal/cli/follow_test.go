@@ -102,7 +102,9 @@ type follower struct {
 	// lead is how much the clock runs ahead.
 	lead  time.Duration
 	began time.Time
-	runs  int
+	// copied is a copy of the state.
+	copied authoritymemory.Snapshot
+	runs   int
 }
 
 // found is a record of which something is to be said.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
@@ -55,6 +56,61 @@ func loses(reply int) func(*follower) {
 		f.must("custody rotate token --reason TEXT")
 		f.pass(10 * time.Minute)
 	}
+}
+
+// claim has somebody else own the account before a run changes it.
+func claim(f *follower) {
+	f.start()
+	f.pass(time.Hour)
+	f.account.SetForeign(true)
+	f.must("custody rotate token --reason TEXT")
+	f.pass(10 * time.Minute)
+}
+
+// away has the authority changed by somebody else while a run waits for its upstream. A copy of the state is taken before.
+func (f *follower) away(change func(*follower) error) {
+	f.t.Helper()
+	f.start()
+	f.pass(time.Hour)
+	f.account.away = true
+	f.must("custody rotate token --reason TEXT")
+	f.pass(time.Minute)
+	f.copied = f.store.Snapshot()
+	if err := change(f); err != nil {
+		f.t.Fatal(err)
+	}
+	f.account.away = false
+	f.start()
+	f.pass(10 * time.Minute)
+}
+
+func loseVerified(f *follower) error {
+	held, err := journal.New(f.store).LoadHeld(f.t.Context(), "app/token")
+	if err != nil {
+		return err
+	}
+	held.Live.Step, held.Pending = journal.Verified, nil
+	return journal.New(f.store).SaveHeld(f.t.Context(), held)
+}
+
+func writeForeign(f *follower) error {
+	v, err := secret.Text(map[string]string{upstreammemory.Key: "foreign"})
+	if err != nil {
+		return err
+	}
+	held, err := f.store.Read(f.t.Context(), "app/token")
+	if err != nil {
+		return err
+	}
+	_, err = f.store.Write(f.t.Context(), "app/token", held.ID.Number, "foreign", v)
+	return err
+}
+
+func putsBack(f *follower, _ int) secret.Value {
+	f.store = authoritymemory.Restore(authoritymemory.Config{Incarnation: "one", Clock: time.Now}, f.copied)
+	f.entries = journal.New(f.store)
+	f.start()
+	return secret.Value{}
 }
 
 var followed = []finding{
@@ -212,6 +268,32 @@ var followed = []finding{
 			f.start()
 			f.pass(10 * time.Minute)
 		},
+	},
+	{
+		name: "candidate is lost after it was verified", at: dual, code: reason.RunValuesGone,
+		arrange: func(f *follower) { f.away(loseVerified) }, mends: putsBack,
+	},
+	{
+		name: "somebody else wrote the value", at: dual, code: reason.ForeignWrite,
+		arrange: func(f *follower) { f.away(writeForeign) }, mends: putsBack,
+	},
+	{
+		name: "foreign claim, removed", at: dual, code: reason.AccountClaimed,
+		arrange: claim, mends: func(f *follower, _ int) secret.Value { f.account.SetForeign(false); return secret.Value{} },
+	},
+	{
+		name: "foreign claim, another's account", at: dual, code: reason.AccountClaimed, choose: []string{"run abort"},
+		arrange: claim, mends: func(f *follower, hop int) secret.Value { f.account.SetForeign(hop < 1); return secret.Value{} },
+	},
+	{
+		name: "foreign claim before the old one is revoked", at: dual, code: reason.AccountClaimed,
+		arrange: func(f *follower) {
+			f.rotates()
+			f.pass(10 * time.Second)
+			f.account.SetForeign(true)
+			f.pass(10 * time.Minute)
+		},
+		mends: func(f *follower, _ int) secret.Value { f.account.SetForeign(false); return secret.Value{} },
 	},
 	{
 		name: "a stranger's run", code: reason.AccountMarkerUnknown,

@@ -26,25 +26,30 @@ func (a *app) grantCommand() *cobra.Command {
 	var g granting
 	cmd := &cobra.Command{
 		Use:   "grant [FILE] --reason TEXT",
-		Short: "allow what the estate asks for",
-		Long: `Whoever can write to the estate's Git repository can ask for anything: to have values encrypted to a key of theirs, to have
-a credential sent to a server of theirs, to read another team's secret. Custody does so only where the platform's operator
-granted it. Until then the secret in question waits, and custody status, custody plan and custody lint say for what.
+		Short: "allow the keys, servers and readers that the estate asks for",
+		Long: `Anybody who can write to the Git repository of the estate (configuration) can declare anything: that values are encrypted to their
+own key, that a credential is sent to their own server, that they read the secret of another team. Custody does this only if the
+operator of the platform has granted it. Until then the secret waits; custody status, custody plan and custody lint say which grant
+is missing.
 
-A recipient is an age public key, of the root or of an environment: what is sealed can be read with its private part.
-An endpoint is an address, with how the server is identified, to which an upstream's credentials are sent; loopback too.
-A reader is what takes a secret's value across owners: a derived secret of another team or namespace, an upstream that opens
-with it or did not know it before, a file that belongs to a named user or group or that others can read. Where there is a value
-already, also a file in a folder that did not hold it before, and a derived secret that did not use it. A grant of a file names
-the folder, the user, the group and the mode: a change of one of them is another grant.
+There are three kinds of grants:
 
-With --current, it shows what the estate in force asks for and is not granted, asks, and grants that. With FILE it grants
-what an operator's file says. The file is believed as a host file is: nobody else can change it, it is not in the estate, and
-Git does not track it. Without a terminal to ask on, --yes says that somebody has looked.
+  recipient  an age public key, of the root or of an environment. Whoever has the private key can read what is sealed.
+  endpoint   a server address, and how the server proves its identity (for example TLS). The credentials of an upstream are sent
+             there. Addresses on this machine (loopback) need a grant too.
+  reader     whatever passes the value of a secret to somebody else: a derived secret of another team or namespace; an upstream
+             that uses it as its admin credential, or that did not get it before; a file that belongs to a named user or group, or that
+             others can read. Once a secret has a value, also a file in a folder that did not have it before, and a derived secret
+             that did not use it before. A grant for a file names the folder, the user, the group and the mode. If one of them
+             changes, it needs a new grant.
 
-A host file may name such a file (grants: grants.yaml; custody init does). The platform then follows it: what it says is
-granted within seconds, and what it no longer says is revoked, all on record. It is the way for machines that are set up by
-a program, and the only one before the platform first runs. What it looks like:
+With --current, the command lists what the estate in force asks for and is not granted, asks for confirmation, and grants it. With
+FILE, it grants what the file of the operator lists. As with the host file, nobody else may be able to change that file, it must not be
+in the estate, and Git must not track it. Without a terminal, --yes confirms that somebody has read the list.
+
+The host file can also name such a file (grants: grants.yaml; custody init sets this up). The platform then follows the file: it
+grants within seconds what the file lists and revokes what was removed from it, and records both. Use this for machines that are set up
+automatically. It is also the only way to grant before the platform first runs. Example:
 
   apiVersion: custody.dev/v1alpha1
   kind: Grants
@@ -65,8 +70,8 @@ a program, and the only one before the platform first runs. What it looks like:
 		RunE:        a.run(func(ctx context.Context, args []string) error { return a.grant(ctx, args, g) }),
 	}
 	cmd.Flags().BoolVar(&g.current, "current", false, "grant what the estate in force asks for")
-	cmd.Flags().BoolVar(&g.yes, "yes", false, "do not ask: somebody has looked")
-	cmd.Flags().StringVar(&g.reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().BoolVar(&g.yes, "yes", false, "do not ask for confirmation: somebody has read the list")
+	cmd.Flags().StringVar(&g.reason, "reason", "", "why: a `text` for the record")
 	cmd.AddCommand(a.grantListCommand(), a.grantRevokeCommand())
 	return cmd
 }
@@ -74,9 +79,9 @@ a program, and the only one before the platform first runs. What it looks like:
 func (a *app) grant(ctx context.Context, args []string, g granting) error {
 	switch {
 	case g.current == (len(args) == 1):
-		return usage("grant what?", "either --current, for what the estate asks for, or a file; `custody grant --help` says more")
+		return usage("grant what?", "give either --current, for what the estate asks for, or a file; see `custody grant --help`")
 	case g.reason == "":
-		return usage("a reason is needed: it goes on record", "add --reason TEXT")
+		return usage("a reason is required: it is written to the record", "add --reason TEXT")
 	}
 	return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
 		known, err := platform.Granted(ctx)
@@ -98,7 +103,7 @@ func (a *app) grant(ctx context.Context, args []string, g granting) error {
 		}
 		return a.answer(added, func(p *printer) {
 			if len(added) == 0 {
-				p.linef("nothing to grant: all that is asked for is granted")
+				p.linef("nothing to grant: everything that the estate asks for is granted")
 			}
 			for _, entry := range added {
 				p.linef("granted: %s", visible(entry.String()))
@@ -139,7 +144,7 @@ func (a *app) agreed(wanted []grant.Grant, yes bool) error {
 		return p.failed
 	}
 	if _, ok := terminal(a.in); !ok {
-		return usage("there is no terminal to ask on, and nothing was granted", "look at what is listed, and add --yes if it is right")
+		return usage("there is no terminal to ask for confirmation; nothing was granted", "read the list, and add --yes if it is right")
 	}
 	_, _ = io.WriteString(a.err, "grant this? [yes/no] ")
 	line, err := bufio.NewReader(a.in).ReadString('\n')

@@ -15,9 +15,9 @@ import (
 func (a *app) grantListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "say what is granted, by whom and why, and what is missing",
-		Long: `Lists what is granted, who granted it, when and why, and what the estate in force asks for besides. What the grants file
-says is granted by it, and revoked by taking it out of there.`,
+		Short: "list what is granted, by whom and why, and which grants are missing",
+		Long: `Lists what is granted, who granted it, when and why, and which grants the estate in force asks for and does not have. To revoke a
+grant that comes from the grants file, remove it from that file.`,
 		Example:     "  custody grant list\n  custody grant list -o json",
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},

@@ -17,9 +17,9 @@ func (a *app) grantRevokeCommand() *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:   "revoke WHAT OF TO --reason TEXT",
-		Short: "take a grant back",
-		Long: `Takes one grant back, named as custody grant list shows it. What needs it waits from then on: nothing is sealed to that
-recipient, sent to that address, or read by that reader any more. What was read before stays read: rotate it.`,
+		Short: "revoke a grant",
+		Long: `Revokes one grant, named as custody grant list shows it. From then on nothing is sealed to that recipient, sent to that address, or
+read by that reader, and secrets that need the grant wait. This does not undo what was read before: rotate such a secret.`,
 		Example: `  custody grant revoke endpoint main-database db.internal:5432 --reason "it moved"
   custody grant revoke reader database-admin upstream/main-database --reason "not theirs any more"`,
 		Args:        takes("WHAT", "OF", "TO"),
@@ -38,7 +38,7 @@ recipient, sent to that address, or read by that reader any more. What was read 
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().StringVar(&reason, "reason", "", "why: a `text` for the record")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }

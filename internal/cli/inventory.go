@@ -17,12 +17,12 @@ func (a *app) inventoryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "inventory",
 		Aliases: []string{"list"},
-		Short:   "list secrets: whose, who depends on them, when they end",
-		Long: `Lists every secret that the estate declares, then those that the authority remembers and the estate does not declare:
-what exists, who owns it, which services depend on it, and which end when. The options choose among them; several together choose
-what all of them do. custody list is another name of it: a shorter list would leave out what the longer one is read for.
+		Short:   "list secrets: who owns them, who depends on them, when they expire",
+		Long: `Lists every secret that the estate declares, with its owner, the services that depend on it, and when it expires. Then it lists the
+secrets that the authority still knows and the estate no longer declares. Filter with the options; a secret is listed if it matches
+all of them. custody list is another name for this command.
 
-A running server answers from what it saw when it last looked at each secret; -o json says in "looked" when that was.`,
+A running server answers from its last check of each secret; with -o json, "looked" is the time of that check.`,
 		Example: `  custody inventory
   custody list
   custody inventory --wide

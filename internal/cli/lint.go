@@ -28,15 +28,16 @@ func (a *app) lintCommand() *cobra.Command {
 	environment, explain := "", ""
 	cmd := &cobra.Command{
 		Use:   "lint [DIR]",
-		Short: "say everything that is wrong with an estate",
-		Long: `Reads the estate in DIR and says every fault in it: where, which rule, why, and what to do. Without DIR it reads the
-estate of this host, and the host file itself; with DIR the host file counts only when it is named. Every environment
-is looked at unless one is chosen. Without a host file, as in CI, it says what it could not check: the names of folders,
-reloads, checks, users and programs that only a machine has. What this machine alone gets wrong is a fault too; it holds the
-consumer in question, and the rest of the estate is in force. What the estate asks for and nobody granted (see custody grant)
-is listed and is no fault.
+		Short: "check the estate (configuration) for faults",
+		Long: `Checks the estate in DIR. For each fault it prints the place, the rule, the reason and the fix. Without DIR it checks the estate of
+this host and the host file. With DIR it uses a host file only if you name one (--host or $CUSTODY_HOST). It checks all environments
+unless you choose one.
 
-Exit code 3 means faults; any other but 0 means that it could not look.`,
+Without a host file, as in CI, it lists what it could not check: the names of folders, reloads, checks, users and programs, which only
+a machine knows. A name that only this machine lacks is a fault too; the secret or consumer that uses it waits, and the rest of the
+estate can be in force. Missing grants (see custody grant) are listed, but are not faults.
+
+Exit code 3 means that there are faults. Any other exit code except 0 means that the estate could not be checked.`,
 		Example: `  custody lint
   custody lint estate -o json
   custody lint --explain path-duplicate`,
@@ -49,8 +50,8 @@ Exit code 3 means faults; any other but 0 means that it could not look.`,
 			return a.lint(ctx, args, environment)
 		}),
 	}
-	cmd.Flags().StringVar(&environment, "environment", "", "look at this `environment` only")
-	cmd.Flags().StringVar(&explain, "explain", "", "say what a `rule` is for, and do nothing else")
+	cmd.Flags().StringVar(&environment, "environment", "", "check this `environment` only")
+	cmd.Flags().StringVar(&explain, "explain", "", "print what a `rule` checks and why, and exit")
 	return cmd
 }
 
@@ -87,7 +88,7 @@ func (a *app) lint(ctx context.Context, args []string, environment string) error
 				if fault.Consumer != "" {
 					held = "consumer " + fault.Consumer
 				}
-				p.linef("    on this machine alone: %s is held, and the rest of the estate can be in force", held)
+				p.linef("    on this machine only: %s waits, and the rest of the estate can be in force", held)
 			}
 		}
 		for _, need := range result.NotGranted {
@@ -101,7 +102,7 @@ func (a *app) lint(ctx context.Context, args []string, environment string) error
 		}
 	})
 	if err == nil && len(result.Faults) > 0 {
-		return &server.Problem{Class: server.Found, Text: plural(len(result.Faults), "fault"), Hint: "`custody lint --explain RULE` says what a rule is for"}
+		return &server.Problem{Class: server.Found, Text: plural(len(result.Faults), "fault"), Hint: "`custody lint --explain RULE` says what a rule checks and why"}
 	}
 	return err
 }
@@ -177,7 +178,7 @@ func (l *linted) notGranted(estate *intent.Estate, host v1alpha1.HostSpec) error
 		return err
 	}
 	if granted == nil {
-		l.NotChecked = append(l.NotChecked, "what the operator granted: the host file names no grants file, and the platform has written no copy that this user can read")
+		l.NotChecked = append(l.NotChecked, "grants: the host file names no grants file, and there is no copy by the platform that this user can read")
 		return nil
 	}
 	l.NotGranted = granted.Missing(grant.Needed(estate))
@@ -190,7 +191,7 @@ func (l *linted) notGranted(estate *intent.Estate, host v1alpha1.HostSpec) error
 // notChecked says what only a host file could answer.
 func notChecked(estate *intent.Estate) []string {
 	if estate == nil {
-		return []string{"what the consumers pick from a machine: no host file was given, and the estate has faults"}
+		return []string{"the names that consumers take from a host file: no host file was given, and the estate has faults"}
 	}
 	picked := map[string]map[string]bool{}
 	pick := func(what, name string) {

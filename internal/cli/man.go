@@ -18,8 +18,8 @@ func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "write the manual pages",
-		Long: `Writes a manual page of each command into DIR, which is made when absent: custody.1, custody-lint.1 and so on. Pages that are
-there are replaced. They say what --help says.`,
+		Long: `Writes a manual page for each command into DIR: custody.1, custody-lint.1 and so on. It makes DIR if needed and replaces existing
+pages. The text is that of --help.`,
 		Example: `  custody man /usr/local/share/man/man1
   custody man man && man man/custody-run-show.1`,
 		Args: takes("DIR"),

@@ -14,9 +14,9 @@ import (
 )
 
 // pipedRule says in the help of each command that takes a value from standard input how it is read.
-const pipedRule = `Standard input (-) is read by one rule. With --field it is the text of that field. Without --field, a JSON object such as
-{"username": "app", "password": "..."} is taken as the fields that it names, and anything else as the text of the field value, which
-is the field of a secret that has only one. To take a JSON object as one text, as it is: --field value.`
+const pipedRule = `How standard input (-) is read: with --field, it is the text of that field. Without --field, a JSON object such as
+{"username": "app", "password": "..."} gives one field for each key, and anything else is the text of the field named value, which is
+the field of a secret that has only one. If the value itself is a JSON object, use --field value.`
 
 // piped reads a value from standard input by pipedRule; field is "" where none is named.
 func (a *app) piped(field string, exact bool) (secret.Value, error) {
@@ -25,7 +25,7 @@ func (a *app) piped(field string, exact bool) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("reading the value: %w", err)
 	}
 	if len(withoutNewline(read)) == 0 {
-		return secret.Value{}, usage("the value is empty; nothing was taken", "the pipe gave nothing: see that the command before it works")
+		return secret.Value{}, usage("the value is empty; nothing was taken", "standard input was empty: check the command before the pipe")
 	}
 	if field == "" && isObject(read) {
 		return a.pipedObject(read)
@@ -45,13 +45,13 @@ func isObject(text []byte) bool {
 func (a *app) pipedObject(read []byte) (secret.Value, error) {
 	v, err := secret.Decode(read)
 	if err != nil {
-		return secret.Value{}, usage("standard input is a JSON object and not one of fields, each of which is a text; nothing was taken",
-			"write each field as a text; if the object itself is the value, name the field that it is the text of: --field value")
+		return secret.Value{}, usage("standard input is a JSON object, but not all its fields are text; nothing was taken",
+			"write each field as a JSON string; if the object itself is the value, add --field value")
 	}
 	if !slices.ContainsFunc(v.Names(), func(name string) bool { return v.ExposeText(name) != "" }) {
-		return secret.Value{}, usage("the value is empty; nothing was taken", "standard input holds a JSON object without the text of any field")
+		return secret.Value{}, usage("the value is empty; nothing was taken", "standard input is a JSON object in which every field is empty")
 	}
-	_, _ = fmt.Fprintf(a.err, "note: standard input is a JSON object, taken as the fields %s; --field value takes it as one text\n", strings.Join(v.Names(), ", "))
+	_, _ = fmt.Fprintf(a.err, "note: standard input is a JSON object, read as the fields %s; --field value takes it as one text\n", strings.Join(v.Names(), ", "))
 	return v, nil
 }
 

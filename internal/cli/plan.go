@@ -15,8 +15,8 @@ func (a *app) planCommand() *cobra.Command {
 	choice := filterOptions{}
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "say what would happen next, without doing it",
-		Long:  `Says what Custody would do next with each secret: what, why, when, and what holds it up. Nothing is changed.`,
+		Short: "show what would happen next, without doing it",
+		Long:  `Shows what Custody would do next with each secret: what, why, when, and what it waits for. Nothing is changed.`,
 		Example: `  custody plan
   custody plan --owner shop
   custody plan -o json`,

@@ -70,7 +70,7 @@ func (a *app) reading() func(done, of int) {
 	return func(done, of int) {
 		if now := wire.Now(); now.After(next) {
 			next = now.Add(readingEvery)
-			_, _ = fmt.Fprintf(a.err, "no server runs, so every secret is read: %d of %d\n", done, of)
+			_, _ = fmt.Fprintf(a.err, "no server is running, so every secret is read: %d of %d\n", done, of)
 		}
 	}
 }

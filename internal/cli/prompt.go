@@ -16,9 +16,9 @@ import (
 func (a *app) prompt(what string) ([]byte, error) {
 	fd, ok := terminal(a.in)
 	if !ok {
-		return nil, usage("there is no terminal to ask on", "use - for standard input, or --from-file")
+		return nil, usage("there is no terminal to ask for the value", "use - for standard input, or --from-file")
 	}
-	const lines = "a value of several lines goes by standard input (-) or --from-file"
+	const lines = "for a value of several lines use standard input (-) or --from-file"
 	first, err := a.hidden(fd, what+": ", lines)
 	if err != nil {
 		return nil, err
@@ -27,13 +27,13 @@ func (a *app) prompt(what string) ([]byte, error) {
 		drain(fd)
 		return nil, usage("the value is empty; nothing was taken", lines)
 	}
-	second, err := a.hidden(fd, "the same again: ", lines)
+	second, err := a.hidden(fd, "again: ", lines)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(first, second) {
 		drain(fd)
-		return nil, usage("the two were not the same; nothing was taken", "try again; "+lines)
+		return nil, usage("the two values differ; nothing was taken", "try again; "+lines)
 	}
 	return first, nil
 }
@@ -49,7 +49,7 @@ func (a *app) hidden(fd int, text, lines string) ([]byte, error) {
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(line), []byte("-----BEGIN")) {
 		drain(fd)
-		return nil, usage("a terminal gives one line, and this is the first of several; nothing was taken", lines)
+		return nil, usage("this is the first line of several, and the terminal takes only one; nothing was taken", lines)
 	}
 	return line, nil
 }

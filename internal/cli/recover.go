@@ -5,11 +5,11 @@ package cli
 import "github.com/spf13/cobra"
 
 func (a *app) recoverCommand() *cobra.Command {
-	return group("recover", "go on after an older state was put back",
-		`When a checkpoint kept elsewhere covers more events than the record has, or a consumer was given a version that the
-authority does not know, an older state was put back. The platform is recovering then: nothing is seeded, rotated or
-delivered, and status, doctor and audit verify work. Put the newest state back; or, where there is none, go on with this
-one.`,
+	return group("recover", "continue after an older state was restored",
+		`Custody detects that an older state was restored, for example from a backup: a checkpoint kept elsewhere covers more events than the
+record has, or a consumer has a version that the authority does not know. The platform is then recovering: it hands over, rotates and
+delivers nothing; status, doctor and audit verify still work. If you have a newer state, restore that. If not, continue with this one:
+custody recover accept.`,
 		`  custody recover accept --dry-run --reason "the disk was lost; copy of Sunday"`,
 		a.recoverAcceptCommand())
 }

@@ -15,17 +15,18 @@ func (a *app) recoverAcceptCommand() *cobra.Command {
 	reason, how := "", recovery.How{}
 	cmd := &cobra.Command{
 		Use:   "accept --reason TEXT",
-		Short: "go on with the older state that was put back",
-		Long: `Tries each credential at its upstream and says what becomes of it. What the upstream accepts is kept. What it refuses is
-replaced by a run where that disturbs nobody, and otherwise waits for a person, with the command to run. The authority
-begins a new incarnation, so that consumers take its versions whatever their numbers; runs and requests of the older state
-are given up. All of that is one change: when it is cut off, the platform is either still recovering or done.
+		Short: "continue with the older state that was restored",
+		Long: `Tests each credential of the older state at its upstream and says what it does with it. A credential that the upstream accepts is kept.
+One that it refuses is replaced by a run, if that disturbs nobody; otherwise the secret waits for a person, and the command to run is
+printed. The authority begins a new incarnation, so that consumers accept its versions even if their numbers are lower. Runs and
+requests of the older state are abandoned. All of this is one change: if the command is interrupted, the platform is either still
+recovering or done.
 
-It waits up to 2m for what was begun before the older state showed, and lets nothing else begin until all of it is on
-record. An estate in force that is only the copy which came with the older state may lack newer secrets: they would be
-kept without being tried, so mend the estate first, or say --kept-estate.
+The command waits up to 2m for work that began before the older state was detected, and lets no other work begin until everything is
+recorded. If the estate in force is only the copy that was restored with the older state, it may lack newer secrets, which would be
+kept without a test. In that case, repair the estate first, or add --kept-estate to continue anyway.
 
-Run it again for secrets whose upstream could not answer. With --dry-run it tries everything and changes nothing.`,
+Run it again for secrets whose upstream did not answer. With --dry-run it tests everything and changes nothing.`,
 		Example: `  custody recover accept --dry-run --reason "the disk was lost; copy of Sunday"
   custody recover accept --reason "the disk was lost; copy of Sunday"`,
 		Args:        takes(),
@@ -40,9 +41,9 @@ Run it again for secrets whose upstream could not answer. With --dry-run it trie
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
-	cmd.Flags().BoolVar(&how.Dry, "dry-run", false, "try every credential, say what would be done, and change nothing")
-	cmd.Flags().BoolVar(&how.KeptEstate, "kept-estate", false, "go on though the estate in force is the copy that came with the older state")
+	cmd.Flags().StringVar(&reason, "reason", "", "why: a `text` for the record")
+	cmd.Flags().BoolVar(&how.Dry, "dry-run", false, "test every credential, print what would be done, and change nothing")
+	cmd.Flags().BoolVar(&how.KeptEstate, "kept-estate", false, "continue although the estate in force is the copy that was restored with the older state")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }

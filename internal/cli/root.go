@@ -13,10 +13,10 @@ import (
 )
 
 func (a *app) rootCommand() *cobra.Command {
-	return group("root", "make, split and put together the offline root key",
-		`The root is the one private key that opens everything sealed in an estate. It is used when a platform is rebuilt, and
-is otherwise on no machine: split it into shares and keep those apart. These commands write files that only their owner
-can read, overwrite nothing, and never print a key.`,
+	return group("root", "make, split and restore the offline root key (recovery key)",
+		`The root key (recovery key) is the one private key that decrypts everything that is sealed in an estate. You need it to rebuild a
+platform. Otherwise keep it on no machine: split it into shares and store them in different places. These commands write files that
+only their owner can read, overwrite nothing, and never print a private key.`,
 		`  custody root new --out root.agekey
   custody root split --key root.agekey --shares 5 --threshold 3 --out-dir shares
   custody root combine shares/root-share-1-of-5.txt shares/root-share-3-of-5.txt shares/root-share-4-of-5.txt --out root.agekey`,
@@ -43,7 +43,7 @@ func oneIdentity(file string) (root.Identity, error) {
 		return root.Identity{}, err
 	}
 	if len(identities) != 1 {
-		return root.Identity{}, usage(fmt.Sprintf("%s holds %d keys", file, len(identities)), "give a file with one")
+		return root.Identity{}, usage(fmt.Sprintf("%s holds %d keys", file, len(identities)), "give a file with exactly one key")
 	}
 	return identities[0], nil
 }

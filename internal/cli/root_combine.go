@@ -21,9 +21,9 @@ func (a *app) rootCombineCommand() *cobra.Command {
 	out := ""
 	cmd := &cobra.Command{
 		Use:   "combine SHARE... --out FILE",
-		Short: "put a root key together from its shares",
-		Long: `Reads shares, each from its file, and writes the private key they were made of to a new file that only its owner can
-read. Case, spaces and line breaks in a share do not matter. Delete the file when the work is done.`,
+		Short: "restore a root key from its shares",
+		Long: `Reads shares, each from its own file, and writes the private key that they restore to a new file that only its owner can read. Case,
+spaces and line breaks in a share do not matter. Delete the key file when you are done.`,
 		Example: `  custody root combine a/root-share-1-of-5.txt b/root-share-2-of-5.txt c/root-share-5-of-5.txt --out root.agekey`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: a.run(func(_ context.Context, files []string) error {

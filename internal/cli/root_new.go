@@ -16,7 +16,7 @@ func (a *app) rootNewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new --out FILE",
 		Short: "make a root key",
-		Long: `Makes an age identity and writes it to a new file that only its owner can read. Its public key is printed: that goes into
+		Long: `Makes an age identity (private key) and writes it to a new file that only its owner can read. It prints the public key: add that to
 rootRecipients of the Platform document.`,
 		Example: `  custody root new --out /media/stick/root.agekey`,
 		Args:    takes(),

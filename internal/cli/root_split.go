@@ -18,9 +18,9 @@ func (a *app) rootSplitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "split --shares N --threshold M --out-dir DIR",
 		Short: "split a root key into shares",
-		Long: `Splits a private key into N shares, any M of which give it back and fewer of which tell nothing about it. Each share is
-text that can be printed, in a file of its own that only its owner can read. Splitting again makes other shares, which
-do not mix with these.`,
+		Long: `Splits a private key into N shares (Shamir's secret sharing). Any M of them restore the key; fewer reveal nothing about it. Each share
+is text that can be printed, in its own file that only its owner can read. Splitting the key again makes different shares; shares
+of two splits cannot be combined.`,
 		Example: `  custody root split --key keys/root.agekey --shares 5 --threshold 3 --out-dir /media/stick/shares`,
 		Args:    takes(),
 		RunE: a.run(func(context.Context, []string) error {
@@ -29,7 +29,7 @@ do not mix with these.`,
 				return err
 			}
 			if threshold < 2 || shares < threshold || shares > 255 {
-				return usage("a split has 2 to 255 shares, and a threshold of 2 at least and of all at most", "try --shares 5 --threshold 3")
+				return usage("--shares must be 2 to 255, and --threshold at least 2 and at most the number of shares", "try --shares 5 --threshold 3")
 			}
 			parts, err := root.Split(identity, shares, threshold)
 			if err != nil {
@@ -40,8 +40,8 @@ do not mix with these.`,
 	}
 	cmd.Flags().StringVar(&key, "key", filepath.Join("keys", "root.agekey"), "`file` with the private key")
 	cmd.Flags().IntVar(&shares, "shares", 0, "`number` of shares to make")
-	cmd.Flags().IntVar(&threshold, "threshold", 0, "`number` of shares that give the key back")
-	cmd.Flags().StringVar(&dir, "out-dir", "", "`folder` for the shares, made when absent")
+	cmd.Flags().IntVar(&threshold, "threshold", 0, "`number` of shares that restore the key")
+	cmd.Flags().StringVar(&dir, "out-dir", "", "`folder` for the shares; it is made if needed")
 	for _, name := range []string{"shares", "threshold", "out-dir"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -67,7 +67,7 @@ func (a *app) writeShares(dir, key string, shares []root.Share) error {
 		written = append(written, name)
 	}
 	p := a.printer(a.out)
-	p.linef("%d shares of key %s are in %s; any %d of them give it back.", len(shares), shares[0].Key(), dir, shares[0].Threshold())
-	p.linef("Give each to another person or place. Try %d of them with `custody root combine SHARE... --out FILE`, then delete %s.", shares[0].Threshold(), key)
+	p.linef("%d shares of key %s are in %s; any %d of them restore it.", len(shares), shares[0].Key(), dir, shares[0].Threshold())
+	p.linef("Give each to another person or place. Test %d of them with `custody root combine SHARE... --out FILE`, then delete %s.", shares[0].Threshold(), key)
 	return p.failed
 }

@@ -24,12 +24,12 @@ func (a *app) rotateCommand() *cobra.Command {
 	ask, wait, timeout := server.RotateRequest{}, false, time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "rotate SECRET --reason TEXT",
-		Short: "ask for a secret to be rotated",
-		Long: `Asks for a new version of a secret. The request is on disk before it is acknowledged, and takes the same steps as a
-timed one: made, applied, verified, promoted, delivered, and the old one revoked once every consumer proved that it
-runs on the new one. Asking again with the same --id changes nothing.
+		Short: "rotate a secret",
+		Long: `Requests a new version of a secret. The request is stored before the command returns. The run takes the same steps as a timed one:
+the new credential is made, applied, verified, promoted and delivered, and the old one is revoked once every consumer has proved that
+it runs on the new one. Repeating a request with the same --id changes nothing.
 
-With --wait it shows each step, and ends when the run does. Without a running server it does the work itself.`,
+With --wait it shows each step and exits when the run ends. Without a running server, --wait does the work in this process.`,
 		Example: `  custody rotate example-token --reason "trying it out" --wait
   custody rotate db-password --reason "left the team: case 4711" --id case-4711`,
 		Args:        takes("SECRET"),
@@ -47,16 +47,16 @@ With --wait it shows each step, and ends when the run does. Without a running se
 				return a.answer(request, func(p *printer) {
 					p.linef("request %s is on record", request.ID)
 					if !platform.Serving() {
-						p.linef("no server runs: it is served once `custody serve` does")
+						p.linef("no server is running: start `custody serve` to carry out the request")
 					}
 				})
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why, in `text` that goes on record")
-	cmd.Flags().StringVar(&ask.ID, "id", "", "`name` of the request, so that it can be repeated safely (default: a new one)")
+	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why: a `text` for the record")
+	cmd.Flags().StringVar(&ask.ID, "id", "", "`name` of the request, so that you can repeat it safely (default: a new one)")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "longest `time` to wait, such as 90s; the run continues after that")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
@@ -147,7 +147,7 @@ func (w *watcher) late(ctx context.Context) error {
 	if w.waiting != "" {
 		text += ": " + w.waiting
 	}
-	return &server.Problem{Class: server.Unavailable, Text: text, Hint: "it goes on under `custody serve`; see `custody explain " + w.secret + "`"}
+	return &server.Problem{Class: server.Unavailable, Text: text, Hint: "the run continues while `custody serve` runs; see `custody explain " + w.secret + "`"}
 }
 
 // end answers with the run. In this process the request is closed by one tick more.

@@ -13,9 +13,9 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return group("run", "look at runs, take one back, or have it go past what it waits for",
-		`A run is one execution of a workflow: the handover of a secret, or its rotation. Each step is on record before the next
-begins, and a run that was cut off goes on where it was.`,
+	return group("run", "show runs, abort one, or force one past what it waits for",
+		`A run (job) is one execution of a workflow, such as the handover (import) of a secret or its rotation. Each step is recorded before the
+next begins, and a run that was interrupted continues where it stopped.`,
 		`  custody run list
   custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77
   custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
@@ -37,12 +37,12 @@ func (a *app) reasoned(cmd *cobra.Command, act func(ctx context.Context, platfor
 				p.linef("run %s: %s", args[0], line)
 			}
 			if !platform.Serving() {
-				p.linef("no server runs: it goes on once `custody serve` does")
+				p.linef("no server is running: start `custody serve` to continue the run")
 			}
 			return p.failed
 		})
 	})
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().StringVar(&reason, "reason", "", "why: a `text` for the record")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }

@@ -14,12 +14,12 @@ import (
 func (a *app) runAbortCommand() *cobra.Command {
 	return a.reasoned(&cobra.Command{
 		Use:   "abort RUN --reason TEXT",
-		Short: "take a run back",
-		Long: `Asks for a live run to be taken back: what it applied is undone as the upstream allows, and the current version stays.
-The requests that the run took are closed with it; only a new request starts another.
+		Short: "abort a run and undo what it did",
+		Long: `Aborts a run that has not ended: Custody undoes what the run applied, as far as the upstream allows, and the current version stays. The
+requests that the run serves end with it; only a new request starts another run.
 
-It is refused where a run only goes forward: once its candidate was verified; where the upstream cannot undo, as soon as
-a call may have landed there; and for a member of a group that counts on it, of which the run that leads is aborted.`,
+A run cannot be aborted once its candidate (the new value) is verified. If the upstream cannot undo, it cannot be aborted as soon
+as a call may have taken effect there. If other members of a group depend on the run, abort the run that leads the group instead.`,
 		Example: `  custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
 	}, func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) ([]string, error) {
 		return []string{"it is being taken back"}, platform.Abort(ctx, id, reason)

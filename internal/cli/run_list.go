@@ -16,7 +16,7 @@ func (a *app) runListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list runs",
-		Long:  `Lists the runs on record, live and ended, of all secrets or of one.`,
+		Long:  `Lists the runs of all secrets or of one, both under way and ended.`,
 		Example: `  custody run list
   custody run list --secret db-password -o json`,
 		Args:        takes(),

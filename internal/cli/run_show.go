@@ -17,8 +17,8 @@ func (a *app) runShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "show one run with its transitions",
-		Long: `Shows one run: why it began, who asked, how far it came, what it waits for, and each transition on record. With
---watch it is shown again when it changes, until it ends.`,
+		Long: `Shows one run: why it began, who asked for it, how far it has come, what it waits for, and each recorded transition. With --watch it
+is shown again whenever it changes, until it ends.`,
 		Example: `  custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77
   custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --watch
   custody run show 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 -o json`,
@@ -36,7 +36,7 @@ func (a *app) runShowCommand() *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes, until it ends")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show the run again whenever it changes, until it ends")
 	return cmd
 }
 

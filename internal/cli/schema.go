@@ -21,10 +21,10 @@ func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema [KIND]",
 		Short: "print the JSON schema of the documents, for editors",
-		Long: `Prints the JSON schema (draft 7) of the documents: of all kinds, or of one. An editor that knows it completes fields, shows what
-each means and marks those that are unknown. It knows the form alone: custody lint says whether an estate is right.
+		Long: `Prints the JSON schema (draft 7) of all kinds of documents, or of one. With it, an editor completes fields, shows what each means and
+marks unknown ones. The schema describes only the form of documents; custody lint checks the rest.
 
-An editor with the YAML language server takes it by a line at the top of a document:
+For an editor with the YAML language server, add this line at the top of a document:
   # yaml-language-server: $schema=../custody.schema.json`,
 		Example: `  custody schema > custody.schema.json
   custody schema ManagedSecret`,

@@ -30,25 +30,26 @@ func (a *app) sealCommand() *cobra.Command {
 	field, from, identity, grants, exact, unchecked := "", "", "", "", false, false
 	cmd := &cobra.Command{
 		Use:   "seal SECRET [-]",
-		Short: "seal a value into the estate",
-		Long: `Encrypts fields of a managed secret's first value to the root and to the machines of one environment, and writes them as
-the secret's bootstrap document. The environment is this host's, or the one in --environment, which may be given more than
-once. A value is sealed only while the estate names the recipients that the platform's operator granted (see custody grant).
-In a folder that is not the host's estate, and away from the platform's machine, --grants names the operator's file. Where
-nothing says what is granted, nothing is sealed, unless --unchecked takes whatever recipients the estate names.
+		Short: "encrypt a first value into the estate",
+		Long: `Encrypts the first value of a managed secret, for the root key and for the machines of one environment, and writes it to the bootstrap
+document of the secret. The environment is that of this host or the one in --environment, which can be given more than once.
 
-The value of one field (--field, else the field value) is asked for on the terminal without being shown, or read from a file.
-It is never an argument: arguments stand in process lists and in the shell's history.
+Custody encrypts only to recipients (public keys) that the operator of the platform granted (see custody grant). In a folder that is
+not the estate of this host, or on another machine, name the grants file of the operator with --grants. If nothing says what is granted,
+nothing is sealed; --unchecked seals to whatever recipients the estate names.
+
+The value of one field is asked for on the terminal without being shown, or read from a file. The field is the one in --field, or the
+field named value. The value is never an argument: process lists and the shell's history show arguments.
 
 ` + pipedRule + `
 
-The line break at the end of a value of one line is not part of it, which is said; that of a value of several lines is. A byte
-order mark and lines that end in CR LF are refused. With --exact every byte is taken as it is.
+If the value is one line, the line break at its end is removed, and a note says so. If it has several lines, the line break is kept.
+A byte order mark and lines that end in CR LF are refused. With --exact every byte is kept as it is.
 
-Other fields of the document are kept, for which an
-identity that opens it is needed: the host's own, or the one in --identity.
+If the document exists, its other fields are kept. For this the command needs an identity (private key) that can decrypt it: that of
+the host, or the one in --identity.
 
-A value that was handed over already lives in the authority; sealing another one then changes nothing.`,
+Sealing has no effect on a secret that was handed over (imported) already: the authority holds its value. Use custody supply instead.`,
 		Example: `  custody seal db-password
   pass show db | custody seal db-admin --field password -
   custody seal db-admin - < admin.json
@@ -74,17 +75,17 @@ A value that was handed over already lives in the authority; sealing another one
 	}
 	// What follows an unknown flag could be a value: it is not repeated.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, _ error) error {
-		return usage("an option is unknown or lacks its argument; values are never options", "see `"+cmd.CommandPath()+" --help`")
+		return usage("an option is unknown or has no argument; a value is never given as an option", "see `"+cmd.CommandPath()+" --help`")
 	})
-	cmd.Flags().StringVar(&field, "field", "", "`name` of the field that is sealed (default value)")
+	cmd.Flags().StringVar(&field, "field", "", "`name` of the field to seal (default value)")
 	cmd.Flags().StringVar(&from, "from-file", "", "`file` with the value")
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
-	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that opens the document there is (default: the host's bootstrap identity)")
-	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environment` whose machines may read it, more than once for several (default: the host's, else the only one)")
-	cmd.Flags().StringVar(&grants, "grants", "", "operator's `file` with the recipients that are granted (default: what the host knows)")
-	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "seal to the recipients that the estate names where nothing says what is granted")
+	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that decrypts the existing document (default: the bootstrap identity of the host)")
+	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environment` whose machines can decrypt the value; can be repeated (default: that of the host, else the only one)")
+	cmd.Flags().StringVar(&grants, "grants", "", "`file` of the operator with the granted recipients (default: the grants of the host)")
+	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to whatever recipients the estate names")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
-	cmd.Flags().BoolVar(&s.Replace, "replace", false, "drop the other fields that the document has")
+	cmd.Flags().BoolVar(&s.Replace, "replace", false, "remove the other fields of the document")
 	return cmd
 }
 
@@ -99,8 +100,8 @@ func (a *app) noteHandedOver(ctx context.Context, secretName string) {
 	if err != nil || len(rows) != 1 || rows[0].Authority != "authority" {
 		return
 	}
-	_, _ = fmt.Fprintf(a.err, "warning: %[1]s was handed over already: the authority holds its value, and what was sealed now changes nothing there\n"+
-		"hint: hand a new value in with `custody supply %[1]s --reason TEXT`; what is sealed is read again only by an authority that is made anew\n", secretName)
+	_, _ = fmt.Fprintf(a.err, "warning: %[1]s was handed over already: the authority holds its value, and the sealed value has no effect\n"+
+		"hint: to give it a new value, run `custody supply %[1]s --reason TEXT`. Custody reads the sealed value again only for a new, empty authority\n", secretName)
 }
 
 // sealArgs never repeats what it refuses: it may be the value.
@@ -162,6 +163,7 @@ func (a *app) sealHost(ctx context.Context, s *scaffold.Sealing, identity bool) 
 		s.Environments = []string{host.Environment}
 	}
 	if own {
+		s.NeverRan = wire.NeverRan(host)
 		s.Granted, err = wire.Granted(host)
 	}
 	return err
@@ -181,8 +183,8 @@ func sameFolder(a, b string) bool {
 func unsealed(s scaffold.Sealing) error {
 	return &server.Problem{
 		Class: server.Refused,
-		Text:  "nothing was sealed: whether the recipients that the estate in " + s.Estate + " names are the platform's own cannot be checked, because no host file of it and no --grants says what is granted",
-		Hint:  "name the operator's file with --grants FILE, or seal on the platform's machine; --unchecked seals to whatever recipients the estate names",
+		Text:  "nothing was sealed: cannot check whether the recipients in the estate " + s.Estate + " are granted, because there is neither a host file of this estate nor --grants",
+		Hint:  "name the grants file of the operator with --grants FILE, or seal on the machine of the platform; --unchecked seals to whatever recipients the estate names",
 	}
 }
 
@@ -198,7 +200,7 @@ func (a *app) sealValue(name, field, from string, stdin, exact bool) (secret.Val
 	var err error
 	switch {
 	case stdin && from != "":
-		return secret.Value{}, usage("the value comes from standard input or from a file, not both", "")
+		return secret.Value{}, usage("the value comes from standard input or from a file, not both", "leave out either - or --from-file")
 	case stdin:
 		return a.piped(field, exact)
 	case from != "":
@@ -215,7 +217,7 @@ func (a *app) sealValue(name, field, from string, stdin, exact bool) (secret.Val
 	return oneField(field, text)
 }
 
-const exactUsage = "take the bytes of files and standard input as they are, line breaks at the end included"
+const exactUsage = "keep every byte of files and standard input, including the line break at the end"
 
 // edges drops the line end of a value that is one line, and says so; a byte order mark and CR LF, which are rarely meant, are
 // refused. With exact it changes and refuses nothing.
@@ -229,7 +231,7 @@ func (a *app) edges(value []byte, exact bool) ([]byte, error) {
 	case bytes.Contains(line, []byte("\r\n")):
 		return nil, usage("the lines of the value end in CR LF; nothing was taken", `remove the CR (sed -i 's/\r$//' FILE), or add --exact if they are part of the value`)
 	case len(line) < len(value):
-		_, _ = io.WriteString(a.err, "note: the line break at the end is left out; --exact keeps it\n")
+		_, _ = io.WriteString(a.err, "note: the line break at the end of the value was removed; --exact keeps it\n")
 	}
 	return line, nil
 }
@@ -257,16 +259,16 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 		return err
 	}
 	if s.Granted == nil {
-		a.printer(a.err).linef("note: whether these recipients are the platform's own could not be checked, because nothing says what is granted: %s", shown(sealed.Recipients))
+		a.printer(a.err).linef("note: could not check whether these recipients are granted, because there is no grants file: %s", shown(sealed.Recipients))
 	}
 	p := a.printer(a.out)
 	verb := "wrote"
 	if sealed.New {
 		verb = "made"
 	}
-	p.linef("%s %s, which seeds %s (%s)", verb, sealed.File, s.Secret, strings.Join(sealed.Fields, ", "))
+	p.linef("%s %s, the first value of %s (%s)", verb, sealed.File, s.Secret, strings.Join(sealed.Fields, ", "))
 	if len(sealed.Faults) > 0 {
-		p.linef("the estate still has %s beside it: see `custody lint`", plural(len(sealed.Faults), "fault"))
+		p.linef("the estate has %s besides: see `custody lint`", plural(len(sealed.Faults), "fault"))
 	}
 	return p.failed
 }

@@ -15,12 +15,12 @@ func (a *app) serveCommand() *cobra.Command {
 	options := wire.ServeOptions{}
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "run the platform of this host",
-		Long: `Runs the platform: takes the estate in force, hands secrets over, rotates what is due, delivers, and answers the other
-commands on a socket in the state folder. Health, readiness and metrics are on the address in the host file (/healthz,
-/readyz, /metrics). The first run makes the authority.
+		Short: "run the server of this host",
+		Long: `Runs the platform: puts the estate into force, hands over (imports) first values, rotates secrets that are due, delivers them, and
+answers the other commands on a socket in the state folder. It serves /healthz, /readyz and /metrics on the address in the host file.
+The first run makes the authority (secrets store).
 
-SIGTERM and SIGINT let the step in hand finish. One process at a time serves a state folder.`,
+On SIGTERM or SIGINT it finishes the current step and exits. Only one process can serve a state folder at a time.`,
 		Example: `  custody serve
   custody serve --host /etc/custody/custody.yaml
   custody serve --once`,
@@ -30,6 +30,6 @@ SIGTERM and SIGINT let the step in hand finish. One process at a time serves a s
 			return wire.Serve(ctx, a.options(slog.LevelInfo), options)
 		}),
 	}
-	cmd.Flags().BoolVar(&options.Once, "once", false, "take everything as far as it will go now, then end")
+	cmd.Flags().BoolVar(&options.Once, "once", false, "do everything that can be done now, then exit")
 	return cmd
 }

@@ -16,22 +16,22 @@ func (a *app) statusCommand() *cobra.Command {
 	choice, watch, exitCode := filterOptions{}, false, false
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "say which phase the platform is in, and what it waits for",
-		Long: `Says which phase the platform is in, on what evidence, what the next one waits for, and who holds authority over each
-secret: Git until it was handed over, the authority from then on. The options choose which secrets are listed, and whose findings.
+		Short: "show the phase of the platform, its secrets and findings",
+		Long: `Shows the phase of the platform, the evidence for it, what is missing for the next phase, and for each secret whether Git or the
+authority holds its value: Git until the secret is handed over (imported), the authority from then on. The options filter the secrets
+and their findings.
 
-A running server answers from what it saw when it last looked at each secret, which it does every ten minutes at least. "looks"
-is shown where that was more than a minute ago, or has not happened yet. Without a server the authority and the consumers' files
-are read.
+A running server answers from its last check of each secret. It checks each one at least every ten minutes. The line "looks" appears if
+a check is more than a minute old or has not happened yet. Without a server, the command reads the authority and the files of
+consumers.
 
-With --exit-code, as for a monitor, the exit code is 3 when there are findings: something that a person has to look at. What
-a secret waits for by design (a settle time, a maintenance window) is none. Without it, the code says only whether the question
-was answered.
+With --exit-code, for monitoring, the exit code is 3 if there are findings: something that a person must look at. What a secret waits for
+by design, such as a settle time or a maintenance window, is not a finding. Without --exit-code, findings do not change the exit code.
 
-Each finding ends with the code of its reason in brackets. A code never changes its meaning: the page on operations explains each, and
-scripts compare it (-o json).
+Each finding ends with the code of its reason in brackets. A code never changes its meaning: docs/operations.md explains each, and
+scripts can compare it (-o json).
 
-With --watch the answer is shown again when it changes, until Ctrl-C; -o json then writes one document after another.`,
+With --watch the output is shown again whenever it changes, until Ctrl-C; with -o json this is one document after another.`,
 		Example: `  custody status
   custody status --findings
   custody status --watch
@@ -63,8 +63,8 @@ With --watch the answer is shown again when it changes, until Ctrl-C; -o json th
 		}),
 	}
 	choice.add(cmd)
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again when it changes, until interrupted")
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there are findings")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show the output again whenever it changes, until interrupted")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with code 3 if there are findings")
 	return cmd
 }
 
@@ -105,5 +105,5 @@ func (p *printer) status(s server.Status) {
 	}
 	p.table("STATE", []string{"SECRET", "AUTHORITY", "STATE", "WAITS BECAUSE"}, rows)
 	p.linef("")
-	p.linef("%s", fmt.Sprintf("%s; `custody inventory` says whose they are and when they end", plural(len(s.Secrets), "secret")))
+	p.linef("%s", fmt.Sprintf("%s; `custody inventory` shows owners and expiry", plural(len(s.Secrets), "secret")))
 }

@@ -21,29 +21,26 @@ func (a *app) supplyCommand() *cobra.Command {
 	stdin, exact, wait, timeout := false, false, false, time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "supply SECRET [-] --reason TEXT",
-		Short: "hand in a value that you made yourself",
-		Long: `Hands in a new value of a secret, which takes the steps of any other run: promoted, delivered, proven by every consumer.
-It is for four cases.
+		Short: "give a secret a value that you created yourself",
+		Long: `Gives a secret a new value that you created yourself. As in any other run, the value is promoted and delivered, and every consumer
+proves that it runs on it. There are four cases:
 
-A secret that nothing can rotate (an admin's password, a token made in a dashboard): the value becomes its next version.
-The version before is kept, since nothing that Custody knows of refuses it.
+1. Custody cannot rotate the secret, for example the password of an admin or a token from a dashboard. The value becomes the next
+   version. The previous version is kept, since Custody cannot know whether it still works.
+2. The secret has an upstream, and you set or created its credential there by hand. Custody tests the value at the upstream first. It is
+   refused if the upstream does not accept it, or says that it belongs to another account. At the end the old credential is revoked.
+3. A run waits for a person, because the reply to creating a credential was lost and the upstream cannot tell what it created. Create a
+   credential there by hand and supply it; the run continues with it.
+4. The upstream accepted the new credential of a run and now refuses it, for example after a fail-over, a restore or a change by
+   somebody. Create one there by hand and supply it; the run delivers it instead of the refused one.
 
-A secret with an upstream, when you set or made its credential there by hand: it is tried at the upstream first and refused
-if that does not honour it, or tells that it is another account's. In the end the old one is revoked.
-
-A run that waits for a person because the reply to issuing was lost and its upstream cannot tell what it made: make a
-credential there by hand and hand it in. The run goes on with it.
-
-A run whose new credential the upstream accepted and refuses now (a fail-over, a restore, somebody's change): make one there
-by hand that works and hand it in. The run delivers it in place of the refused one.
-
-A value is asked for on the terminal, each field that the secret has (or those that --field names). One of several lines comes
-from a file (--from-file) or from standard input.
+On a terminal, the command asks for each field of the secret, or for those in --field. For a value of several lines use a file
+(--from-file) or standard input.
 
 ` + pipedRule + `
 
-The line break at the end of a text of one line is left out, which is said; a byte order mark and lines that
-end in CR LF are refused. With --exact every byte is taken as it is.`,
+If the text is one line, the line break at its end is removed, and a note says so. A byte order mark and lines that end in CR LF are
+refused. With --exact every byte is kept as it is.`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
   pass show mail | custody supply mail-password - --reason "changed in the dashboard"
   custody supply aws-key - --reason "the reply was lost" < credential.json
@@ -58,9 +55,9 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 				return usage("a value cannot be given as an argument: process lists and the shell's history would keep it",
 					"leave it out to be asked for it, or use - for standard input, or --from-file")
 			case stdin && len(fields) == 0 && len(files) > 0:
-				return usage("standard input without --field holds the whole value", "say with --field which one it holds, or leave --from-file out")
+				return usage("without --field, standard input is the whole value, and --from-file cannot add to it", "name the field in standard input with --field, or leave out --from-file")
 			case stdin && len(fields) > 1:
-				return usage("standard input holds one field", "leave --field out and hand in a JSON object of all fields")
+				return usage("standard input can hold only one --field", "leave out --field, and write a JSON object with all fields to standard input")
 			}
 			return nil
 		},
@@ -86,18 +83,18 @@ end in CR LF are refused. With --exact every byte is taken as it is.`,
 				return a.answer(map[string]authority.RunID{"run": run}, func(p *printer) {
 					p.linef("run %s has the value", run)
 					if !platform.Serving() {
-						p.linef("no server runs: it goes on once `custody serve` does")
+						p.linef("no server is running: start `custody serve` to continue the run")
 					}
 				})
 			})
 		}),
 	}
-	cmd.Flags().StringArrayVar(&fields, "field", nil, "`name` of a field that is handed in")
-	cmd.Flags().StringArrayVar(&files, "from-file", nil, "`field=file`: a field, and the file with its text")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
+	cmd.Flags().StringArrayVar(&fields, "field", nil, "`name` of a field to supply; can be repeated")
+	cmd.Flags().StringArrayVar(&files, "from-file", nil, "`field=file`: the name of a field and the file with its text; can be repeated")
+	cmd.Flags().StringVar(&reason, "reason", "", "why: a `text` for the record")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`time` to wait at most, such as 90s; the run goes on after that")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "longest `time` to wait, such as 90s; the run continues after that")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
@@ -149,6 +146,6 @@ func hasField(v secret.Value, have []string) error {
 	if len(have) == 0 || slices.Contains(have, secret.SingleField) || !slices.Equal(v.Names(), []string{secret.SingleField}) {
 		return nil
 	}
-	return usage("the secret has no field value but "+strings.Join(have, ", ")+"; nothing was sent",
-		"say with --field which one the text is, or hand in a JSON object of all fields")
+	return usage("the secret has no field named value; its fields are "+strings.Join(have, ", ")+". Nothing was sent",
+		"name the field with --field, or give a JSON object with all fields")
 }

@@ -17,7 +17,7 @@ func (a *app) filed(files, others []string, exact bool) (map[string][]byte, erro
 	for _, named := range files {
 		field, file, found := strings.Cut(named, "=")
 		if !found || field == "" || file == "" {
-			return nil, usage("--from-file is not FIELD=FILE", "name the field and the file that has its text: --from-file privateKey=app.pem")
+			return nil, usage("--from-file is not FIELD=FILE", "name the field and the file with its text, for example --from-file privateKey=app.pem")
 		}
 		if _, twice := typed[field]; twice || slices.Contains(others, field) {
 			return nil, usage("a field is given twice", "name each once, with --field or with --from-file")

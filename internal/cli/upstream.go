@@ -15,9 +15,9 @@ import (
 )
 
 func (a *app) upstreamCommand() *cobra.Command {
-	return group("upstream", "see which kinds of upstream there are, and hold programs to the contract",
-		`An upstream is a system that honours credentials. These commands tell what each kind can do, and hold a program of
-type exec to the suite that every upstream passes.`,
+	return group("upstream", "show the kinds of upstream, and test your own program or recipe",
+		`An upstream is a system that accepts credentials, such as a database. These commands show what Custody can do with each kind of
+upstream, and test a program of type exec or a recipe of type http of your own.`,
 		`  custody upstream list
   custody upstream explain postgres
   custody upstream check /usr/local/lib/custody/keys`,

@@ -33,21 +33,19 @@ func (a *app) upstreamCheckCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
 		Use:   "check PROGRAM [ARG...]",
-		Short: "hold a program of type exec to the suite that every upstream passes",
-		Long: `Runs a program as an upstream of type exec, on accounts that it makes and leaves behind, and says which tests of the
-suite it passes. What the program writes to standard error is shown here, and nowhere else: do not check with values that
-matter.
+		Short: "test a program of type exec with the suite that every upstream passes",
+		Long: `Runs a program as an upstream of type exec and prints which tests of the suite it passes. The tests create accounts and do not remove
+them. This command shows what the program writes to standard error, which custody serve never does: do not use real secrets.
 
 --parameters names a JSON file: {"mode": "dual", "parameters": {…}, "account": {…}, "public": ["id"]}, as in the documents.
-"{n}" in a value of account becomes a number that no other test has. public names fields of the values that are not
-secret.
+"{n}" in a value of account becomes a number that is different in each test. public lists the fields of values that are not secret.
 
---rig names a program that disturbs the system behind the one that is checked. It is called with one word and reads a JSON
-object with parameters and account. Called with words, it prints those that it knows: break, mend, throttle, wait (for
-changes to show), held (print what the account would accept, a name in each line). Without a rig nothing shows that the
-program says unknown when its system is away.
+--rig names a program that disturbs the system behind the tested program. It is called with one word as its argument and reads a JSON
+object with parameters and account from standard input. Called with the word "words", it prints the words that it knows, out of: break,
+mend, throttle, wait (until changes are visible), held (print the credentials that the account would accept, one name a line). Without
+a rig, the suite cannot test that the program answers "unknown" when its system is down.
 
-Exit code 3 means that a test failed; any other but 0 means that it could not check.`,
+Exit code 3 means that a test failed. Any other exit code except 0 means that the program could not be tested.`,
 		Example: `  custody upstream check --parameters check.json --rig ./rig ./keyfile
   custody upstream check --only DecoyIsRefused ./keyfile
   custody upstream check -o json ./keyfile --verbose`,
@@ -108,7 +106,7 @@ func (a *app) upstreamCheck(ctx context.Context, argv []string, f checkFlags) er
 	case err != nil:
 		return err
 	case len(result.Tests) == 0:
-		return usage("there is no such test", "the names are those that a check without --only prints")
+		return usage("there is no such test", "run the check without --only: it prints the names")
 	}
 	err = a.answer(result, func(p *printer) {
 		p.linef("%d passed, %d failed, %d not tried", result.Passed, result.Failed, result.Untried)

@@ -12,9 +12,9 @@ import (
 func (a *app) upstreamExplainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain KIND",
-		Short: "tell all there is to know of one kind of upstream",
-		Long: `Prints the page of one kind of upstream, the same as in docs/upstreams: what it can do in each mode, the documents to
-write, the least permissions, what is done when something fails, and what is not guaranteed.`,
+		Short: "show the page of one kind of upstream",
+		Long: `Prints the page of one kind of upstream, as in docs/upstreams: what it can do in each mode, the documents to write, the least
+permissions, what happens when something fails, and what is not guaranteed.`,
 		Example: `  custody upstream explain postgres
   custody upstream explain exec -o json`,
 		Args:        takes("KIND"),

@@ -18,9 +18,9 @@ func (a *app) upstreamListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "list the kinds of upstream",
-		Long: `Lists every kind of upstream, a line for each mode: how old and new credentials overlap, who makes them, what undoing a
-run means, what a lost reply means, and whether the upstream can tell who still uses a credential. Behind it stands
-against what each kind has been run. http/NAME is a recipe of type http that is built in.`,
+		Long: `Lists every kind of upstream, one line for each mode: how old and new credentials overlap, who creates them, how a run is undone, what
+a lost reply means, and whether the upstream can tell who still uses a credential. The last column says what the kind was tested
+against. http/NAME is a built-in recipe of type http.`,
 		Example: `  custody upstream list
   custody upstream list -o json`,
 		Args:        takes(),

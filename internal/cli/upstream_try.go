@@ -28,41 +28,41 @@ func (a *app) upstreamTryCommand() *cobra.Command {
 	patience := wire.TrialPatience.String()
 	cmd := &cobra.Command{
 		Use:   "try FILE [-]",
-		Short: "run a recipe of type http against the real thing, with nothing kept",
-		Long: `Creates a credential by the recipe of an Upstream of type http, verifies it, sees that a credential that was never given
-out is refused, lists, asks for uses, revokes, and sees that it is refused then. FILE holds one Upstream and, where the
-recipe wants parameters of the account or a rule for passwords, one ManagedSecret; that of the admin may stand beside
-it. Each request and each step is shown; no value is.
+		Short: "test a recipe of type http on the real service",
+		Long: `Tests the recipe of an Upstream of type http on the real service. It creates a credential, verifies it, checks that a made-up credential
+is refused, lists credentials, asks for uses, revokes the new credential, and checks that it is then refused. FILE has one Upstream
+and, if the recipe needs parameters of the account or a password rule, one ManagedSecret; the ManagedSecret of the admin can be
+in it too. Each request and each step is shown; no secret value is.
 
-What was created is removed in the end, after an error or an interrupt too. Where that fails, the last line says so.
+The created credential is removed at the end, also after an error or an interrupt. If that fails, the last line says so.
 
-The admin credential is asked for on the terminal, field by field, without being shown; with - it is read from standard
-input as a JSON object of fields. It is never an argument. A recipe that overwrites asks for the current value as well:
+The command asks for the admin credential on the terminal, field by field, without showing it. With - it is read from standard input
+as a JSON object of fields. It is never an argument. A recipe that overwrites also needs the current value:
 {"admin": {…}, "current": {…}}.
 
-An upstream may take longer to show a change than the recipe's settle time says. Then the trial goes on asking for two minutes, or as
-long as --patience says, and tells which settle time would be enough.
+A service may take longer to show a change than the settle time of the recipe. The test then keeps asking for two minutes, or for
+--patience, and prints which settle time would be enough.
 
-Exit code 3 means that the recipe does not do on this upstream what it says.`,
+Exit code 3 means that the recipe does not work as declared on this service.`,
 		Example: `  custody upstream try forge.yaml
   pass show forge/admin.json | custody upstream try forge.yaml -
   custody upstream try entra.yaml --patience 15m`,
 		Annotations: map[string]string{answers: "yes"},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "-" {
-				return usage("want a file, and - to read the admin credential from standard input", "a credential is never an argument")
+				return usage("upstream try takes a file, and - to read the admin credential from standard input", "a credential is never an argument")
 			}
 			return nil
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			asking, err := duration.Parse(patience)
 			if err != nil || asking < 0 {
-				return usage(fmt.Sprintf("--patience %q is no time", visible(patience)), "write for example --patience 5m")
+				return usage(fmt.Sprintf("--patience %q is not a time", visible(patience)), "write for example --patience 5m")
 			}
 			return a.upstreamTry(ctx, args[0], len(args) == 2, asking)
 		}),
 	}
-	cmd.Flags().StringVar(&patience, "patience", patience, "go on asking for this `time` once the settle time is over")
+	cmd.Flags().StringVar(&patience, "patience", patience, "keep asking for this `time` after the settle time")
 	return cmd
 }
 
@@ -182,7 +182,7 @@ func (a *app) trialPrompts(trial *wire.UpstreamTrial) (map[string]secret.Value, 
 	ask := func(part, name, means string) error {
 		fd, ok := terminal(a.in)
 		if !ok {
-			return usage("there is no terminal to ask on", "use - to read a JSON object of fields from standard input")
+			return usage("there is no terminal to ask for the credential", "use - to read a JSON object of fields from standard input")
 		}
 		typed, err := a.hidden(fd, fmt.Sprintf("%s, field %s (%s): ", part, name, visible(means)), "a value of several lines goes by standard input (-)")
 		if err != nil {

@@ -24,8 +24,8 @@ type build struct {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:         "version",
-		Short:       "say which custody this is",
-		Long:        `Says which version this is, from which commit it was built, and by which Go.`,
+		Short:       "print the version",
+		Long:        `Prints the version, the commit that it was built from, and the version of Go.`,
 		Example:     `  custody version -o json`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},

@@ -32,7 +32,7 @@ func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool
 		return err
 	}
 	if !platform.Serving() {
-		return &server.Problem{Class: server.Unavailable, Text: "no server runs, so nothing changes that could be watched", Hint: "start it with `custody serve`"}
+		return &server.Problem{Class: server.Unavailable, Text: "--watch needs a running server", Hint: "start it with `custody serve`"}
 	}
 	out := a.out
 	defer func() { a.out = out }()

@@ -16,14 +16,14 @@ func (a *app) withdrawCommand() *cobra.Command {
 	reason, dry := "", false
 	cmd := &cobra.Command{
 		Use:   "withdraw FILE --reason TEXT",
-		Short: "remove a file that was delivered and that nobody is to read any more",
-		Long: `Removes a file that holds a value and that nobody is to read any more, with its stamp: one that a consumer left behind when
-its path was changed or it was taken out of the estate, or one of a reader whose grant was revoked. ` + "`custody doctor`" + ` names
-them. See that nothing reads the file before.
+		Short: "remove a delivered file that is no longer needed",
+		Long: `Removes a delivered file that is no longer needed, with its stamp. Such a file is left when the path of a consumer is changed, when a
+consumer is removed from the estate, or when the grant of a reader is revoked. ` + "`custody doctor`" + ` lists these files. First make
+sure that nothing reads the file.
 
-Refused while a consumer of the estate is delivered to at that path, while the file is not what Custody delivered there,
-and while a reader holds on to it by other means than its path (another hard link, a mount of the one file). With --dry-run
-it says what it would remove, and removes nothing.`,
+The command refuses if a consumer in the estate still uses that path, if the file is not what Custody delivered there, or if the file
+can be read in another way than by its path (another hard link, a bind mount of the file). With --dry-run it prints what it would
+remove, and removes nothing.`,
 		Example: `  custody withdraw /run/app/old.env --dry-run --reason "moved to /run/app/new.env"
   custody withdraw /run/app/old.env --reason "moved to /run/app/new.env"`,
 		Annotations: map[string]string{answers: "yes"},
@@ -49,8 +49,8 @@ it says what it would remove, and removes nothing.`,
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, in `text` that goes on record")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be removed, and remove nothing")
+	cmd.Flags().StringVar(&reason, "reason", "", "why: a `text` for the record")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "print what would be removed, and remove nothing")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/reason"
 )
 
@@ -105,8 +106,14 @@ type Need struct {
 	NeverRan bool `json:"neverRan,omitempty"`
 }
 
-// Command is what grants all that an estate needs.
-const Command = "custody grant --current"
+// How says how something is granted on a host, where a platform that never ran takes no command yet.
+func How(neverRan bool) string {
+	asked := next.Grant() + " shows it and asks"
+	if neverRan {
+		return "the platform has never run here: write it into the host's grants file now (`custody grant --help` shows one); or start `custody serve`, which holds it, and then " + asked
+	}
+	return asked
+}
 
 // Waiting is why what it holds waits.
 func (n Need) Waiting() reason.Reason {

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/next"
 )
 
 // Needed is everything that an estate asks for, in order.
@@ -115,8 +116,8 @@ func (s Set) Stranger(secretName string, document v1alpha1.BootstrapSecret) stri
 	for _, key := range Recipients(document) {
 		if !s.Reads(key) {
 			return fmt.Sprintf("a document that only the platform can read: %s can be read with %s too, which nobody has granted. "+
-				"Seal it again with `custody seal %s --replace`, and change the value where it came from; or grant the recipient: `%s`",
-				strconv.Quote(document.Metadata.Name), key, secretName, Command)
+				"Seal it again with `custody seal %s --replace`, and change the value where it came from; or grant the recipient: %s",
+				strconv.Quote(document.Metadata.Name), key, secretName, next.Grant())
 		}
 	}
 	return ""

@@ -188,9 +188,26 @@ func (d *document) alone() []byte {
 	if d.siblings == 1 {
 		return d.raw
 	}
-	text, err := yaml.Marshal(d.root)
+	text, err := yaml.Marshal(exact(d.root))
 	if err != nil {
 		panic("intent: encoding a decoded document cannot fail: " + err.Error())
 	}
 	return append(bytes.Repeat([]byte("\n"), max(0, d.root.Line-1)), text...)
+}
+
+// exact is n in a form that the encoder writes so that it is read as n: its folded text is another one, and what is absent in
+// braces becomes text.
+func exact(n *yaml.Node) *yaml.Node {
+	same := *n
+	switch {
+	case isNull(n):
+		same.Value, same.Style = "null", 0
+	case n.Style&yaml.FoldedStyle != 0:
+		same.Style = n.Style&^yaml.FoldedStyle | yaml.DoubleQuotedStyle
+	}
+	same.Content = nil
+	for _, part := range n.Content {
+		same.Content = append(same.Content, exact(part))
+	}
+	return &same
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/wire/kinds"
@@ -290,6 +291,42 @@ func TestMixtureKeepsPlaces(t *testing.T) {
 	alone, _ := estate.Files.Load(options)
 	if got := alone.Secrets["app-signing"].Source; got.File != "apps/signing.yaml" || got.Line != 11 {
 		t.Errorf("it is said to stand at %+v", got)
+	}
+}
+
+// What is kept of a document whose file has another that gave way said something else: the encoder folds otherwise than it unfolds.
+func TestDocumentAloneSaysWhatItSaid(t *testing.T) {
+	for name, text := range map[string]string{
+		"folded, a line further in":     "a: >\n  x\n   y\n\n  z\n",
+		"folded, stripped":              "a: >-\n  x\n\n    y\n\n  z\n",
+		"folded, all breaks kept":       "a: >+\n  x\n\n",
+		"folded, begins further in":     "a: >2\n    x\n  y\n",
+		"folded in a list":              "a:\n  - >-\n    x\n\n      y\n",
+		"absent in braces":              "a: {b, c: }\n",
+		"absent":                        "a:\nb: ~\nc: null\nd: ''\n",
+		"literal":                       "a: |2\n    x\n  y\n",
+		"literal, all breaks kept":      "a: |+\n  x\n\n\n",
+		"quoted over lines":             "a: \"x\n  y\\\n  z\"\nb: 'x\n\n  y'\n",
+		"comments where they can stand": "a: {b: [c # d\n , e], # f\n  g: h} # i\nj:\n# k\n- l # m\n# n\n",
+		"what looks like another type":  "a: '1'\nb: \"yes\"\nc: 2026-01-01\nd: \"2026-01-01\"\ne: 0x10\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := func(text []byte) (n yaml.Node, said any) {
+				if err := yaml.Unmarshal(text, &n); err != nil {
+					t.Fatalf("%v in %q", err, text)
+				}
+				if err := n.Decode(&said); err != nil {
+					t.Fatal(err)
+				}
+				return n, said
+			}
+			n, want := read([]byte(text))
+			d := &document{place: place{root: n.Content[0]}, siblings: 2}
+			alone := d.alone()
+			if _, got := read(alone); !cmp.Equal(got, want) {
+				t.Errorf("got %q, want %q, in %q", got, want, alone)
+			}
+		})
 	}
 }
 

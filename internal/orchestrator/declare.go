@@ -61,7 +61,7 @@ func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
 	about := related{paths: map[authority.Path]bool{}, sets: map[string]bool{}}
 	for _, path := range removed {
 		about.add(o.secrets[path])
-		delete(o.secrets, path)
+		o.forget(path)
 		delete(o.states, path)
 		o.schedule(path)
 	}
@@ -70,7 +70,7 @@ func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
 			about.add(before)
 		}
 		about.add(s)
-		o.secrets[s.Path] = s
+		o.learn(s)
 		state := o.states[s.Path]
 		if state == nil {
 			state = &State{}
@@ -80,6 +80,42 @@ func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
 		o.schedule(s.Path)
 	}
 	o.wakeAbout(about)
+}
+
+// learn declares a secret, in place of another at its path. The caller holds the lock.
+func (o *Orchestrator) learn(s Secret) {
+	o.forget(s.Path)
+	o.secrets[s.Path] = s
+	if s.Stagger == nil {
+		return
+	}
+	if o.sets[s.Stagger.Set] == nil {
+		o.sets[s.Stagger.Set] = map[authority.Path]bool{}
+	}
+	o.sets[s.Stagger.Set][s.Path] = true
+}
+
+// forget takes back what learn did. The caller holds the lock.
+func (o *Orchestrator) forget(path authority.Path) {
+	if set := o.secrets[path].Stagger; set != nil {
+		if delete(o.sets[set.Set], path); len(o.sets[set.Set]) == 0 {
+			delete(o.sets, set.Set)
+		}
+	}
+	delete(o.secrets, path)
+}
+
+// apart are the other secrets of the stagger set of s, at the cost of that set.
+func (o *Orchestrator) apart(s Secret) []Secret {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var others []Secret
+	for path := range o.sets[s.Stagger.Set] {
+		if path != s.Path {
+			others = append(others, o.secrets[path])
+		}
+	}
+	return others
 }
 
 // related are secrets that others may wait for.

@@ -18,7 +18,27 @@ import (
 // place finds out which declared secrets are not the ones that the history at their paths is of, once for each Use. It
 // costs one listing of the journal. The listing may lack what was written lately: that a secret is misplaced is believed, and
 // that it is not is confirmed before its history begins.
-func (o *Orchestrator) place(ctx context.Context) error { return o.compare(ctx, nil) }
+func (o *Orchestrator) place(ctx context.Context) error {
+	o.mu.Lock()
+	placed := o.placed == o.uses
+	o.mu.Unlock()
+	if placed {
+		return nil
+	}
+	return o.oneAtATime(ctx, func() error { return o.compare(ctx, nil) })
+}
+
+// oneAtATime runs compare while nobody else does. All secrets need a comparison at the same moment, after each Use, and the first
+// serves the others: each for itself would hold as many listings of the journal as there are secrets.
+func (o *Orchestrator) oneAtATime(ctx context.Context, compare func() error) error {
+	select {
+	case o.comparing <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-o.comparing }()
+	return compare()
+}
 
 // compare is place; with written, which was stored since the last Use, the listing must show that, or it is ErrBehind. What was
 // found on such a listing is confirmed.
@@ -90,10 +110,6 @@ func (o *Orchestrator) compare(ctx context.Context, written *journal.Entry) erro
 func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held reason.Reason, err error) {
 	o.mu.Lock()
 	use, confirmed := o.uses, o.confirmed == o.uses
-	written := o.written
-	if o.writtenFor != use {
-		written = nil
-	}
 	o.mu.Unlock()
 	entry, err := o.Journal.Load(ctx, s.Path)
 	if err != nil {
@@ -106,10 +122,7 @@ func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held reason.Reaso
 	if confirmed {
 		return reason.Reason{}, nil
 	}
-	if written, err = o.mark(ctx, use, written, entry); err != nil {
-		return reason.Reason{}, err
-	}
-	if err := o.compare(ctx, written); err != nil {
+	if err := o.oneAtATime(ctx, func() error { return o.confirmUse(ctx, use, entry) }); err != nil {
 		return reason.Reason{}, err
 	}
 	o.mu.Lock()
@@ -117,8 +130,30 @@ func (o *Orchestrator) confirm(ctx context.Context, s Secret) (held reason.Reaso
 	return o.misplaced[s.Path], nil
 }
 
+// confirmUse is compare, on a listing that shows what was written for this use. It does nothing where another secret had the use
+// confirmed already.
+func (o *Orchestrator) confirmUse(ctx context.Context, use int, entry *journal.Entry) error {
+	o.mu.Lock()
+	confirmed := o.uses == use && o.confirmed == use
+	o.mu.Unlock()
+	if confirmed {
+		return nil
+	}
+	written, err := o.mark(ctx, use, entry)
+	if err != nil {
+		return err
+	}
+	return o.compare(ctx, written)
+}
+
 // mark returns what a listing must show: what was written for this use already, or entry, which it writes.
-func (o *Orchestrator) mark(ctx context.Context, use int, written, entry *journal.Entry) (*journal.Entry, error) {
+func (o *Orchestrator) mark(ctx context.Context, use int, entry *journal.Entry) (*journal.Entry, error) {
+	o.mu.Lock()
+	written := o.written
+	if o.writtenFor != use {
+		written = nil
+	}
+	o.mu.Unlock()
 	if written == nil {
 		if err := o.Journal.Save(ctx, entry); err != nil {
 			return nil, err

@@ -167,6 +167,34 @@ func TestALaggingListingDecidesNothing(t *testing.T) {
 	}
 }
 
+// listed counts the listings of a journal. Each takes a second, so that all who want one meet.
+type listed struct {
+	*authoritymemory.Store
+	listings atomic.Int64
+}
+
+func (l *listed) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	l.listings.Add(1)
+	time.Sleep(time.Second)
+	return l.Store.Keys(ctx, prefix)
+}
+
+// Each of the secrets that began their histories together listed the whole journal: 1500 of them held 4 GB.
+func TestSecretsThatBeginTogetherListOnce(t *testing.T) {
+	estate(t, 40, func(r *rig) {
+		r.workers = 40
+		journals := &listed{Store: r.store}
+		r.records = journals
+		process := r.start()
+		r.pass(process, time.Hour)
+		r.wantVersions(slices.Repeat([]authority.Version{1}, 40)...)
+		// One at the start, one to place them all, and one to confirm that they are new.
+		if got := journals.listings.Load(); got > 3 {
+			t.Errorf("the journal was listed %d times", got)
+		}
+	})
+}
+
 // gated holds the first write up.
 type gated struct {
 	journal.Documents

@@ -176,6 +176,7 @@ type Orchestrator struct {
 
 	mu      sync.Mutex
 	secrets map[authority.Path]Secret
+	sets    map[string]map[authority.Path]bool // those of each stagger set
 	states  map[authority.Path]*State
 	queue   queue
 	began   time.Time   // what the queue's places are counted from
@@ -196,6 +197,7 @@ type Orchestrator struct {
 	// confirm the use writtenFor.
 	confirmed, writtenFor int
 	written               *journal.Entry
+	comparing             chan struct{} // see oneAtATime
 	looks                 sync.WaitGroup
 	places                *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
@@ -213,8 +215,8 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), planning: map[string]*outward.Gate{},
-		secrets: map[authority.Path]Secret{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
+		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), comparing: make(chan struct{}, 1), planning: map[string]*outward.Gate{},
+		secrets: map[authority.Path]Secret{}, sets: map[string]map[authority.Path]bool{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
 
@@ -230,18 +232,6 @@ const (
 	// pruneEvery is how often requests that were closed long ago are forgotten.
 	pruneEvery = 24 * time.Hour
 )
-
-// Secret returns the declared secret of that name.
-func (o *Orchestrator) Secret(name string) (Secret, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, s := range o.secrets {
-		if s.Secret == name {
-			return s, true
-		}
-	}
-	return Secret{}, false
-}
 
 // Secrets returns the declared secrets, in no order.
 func (o *Orchestrator) Secrets() []Secret {

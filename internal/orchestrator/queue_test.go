@@ -62,6 +62,24 @@ func (o *Orchestrator) scan(requests map[authority.Path][]trigger.Request) []aut
 	return due
 }
 
+// wantSets checks the stagger sets against a look at every secret.
+func (o *Orchestrator) wantSets(t *testing.T) {
+	t.Helper()
+	want := map[string]map[authority.Path]bool{}
+	for path, s := range o.secrets {
+		if s.Stagger == nil {
+			continue
+		}
+		if want[s.Stagger.Set] == nil {
+			want[s.Stagger.Set] = map[authority.Path]bool{}
+		}
+		want[s.Stagger.Set][path] = true
+	}
+	if diff := cmp.Diff(want, o.sets); diff != "" {
+		t.Fatalf("stagger sets (-scan +kept):\n%s", diff)
+	}
+}
+
 func TestQueueFindsWhatTheScanFound(t *testing.T) {
 	random := thorough.Random(t, "queue")
 	o, now := clocked(40)
@@ -80,7 +98,11 @@ func TestQueueFindsWhatTheScanFound(t *testing.T) {
 		case 4:
 			kept := slices.DeleteFunc(slices.Collect(maps.Values(o.secrets)), func(Secret) bool { return random.IntN(10) == 0 })
 			s := Secret{Subject: rotation.Subject{Secret: "again", Path: path()}}
+			if set := random.IntN(4); set > 0 {
+				s.Stagger = &Stagger{Set: fmt.Sprintf("set-%d", set)}
+			}
 			o.Use(append(kept, s))
+			o.wantSets(t)
 		default: // a look ends
 			for at := range busy {
 				o.end(at, now.Add(time.Duration(random.IntN(600)-60)*time.Second))

@@ -36,16 +36,8 @@ func (o *Orchestrator) planningOf(set string) *outward.Gate {
 // withinStaggerGap says why a run may not begin beside, or so soon after, that of another secret of the set, none when it
 // may, and when to look again.
 func (o *Orchestrator) withinStaggerGap(ctx context.Context, s Secret) (why reason.Reason, again time.Time, err error) {
-	o.mu.Lock()
-	var others []Secret
-	for path, other := range o.secrets {
-		if path != s.Path && other.Stagger != nil && other.Stagger.Set == s.Stagger.Set {
-			others = append(others, other)
-		}
-	}
-	o.mu.Unlock()
 	now := o.Now()
-	for _, other := range others {
+	for _, other := range o.apart(s) {
 		entry, err := o.Journal.Load(ctx, other.Path)
 		if err != nil {
 			return why, again, err
@@ -241,16 +233,8 @@ func (o *Orchestrator) wakeRelated(s Secret) {
 	if s.Stagger == nil {
 		return
 	}
-	o.mu.Lock()
-	var others []authority.Path
-	for path, other := range o.secrets {
-		if path != s.Path && other.Stagger != nil && other.Stagger.Set == s.Stagger.Set {
-			others = append(others, path)
-		}
-	}
-	o.mu.Unlock()
-	for _, path := range others {
-		o.Wake(path)
+	for _, other := range o.apart(s) {
+		o.Wake(other.Path)
 	}
 }
 

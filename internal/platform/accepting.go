@@ -119,7 +119,7 @@ func (p *Platform) accept(ctx context.Context, by, reason string, was []string, 
 	}
 	var secrets []recovery.Secret
 	for _, name := range estate.SecretNames() {
-		bound, ok := p.Orchestrator.Secret(name)
+		bound, ok := p.Orchestrator.At(estate.Secrets[name].Path)
 		if !ok {
 			continue
 		}

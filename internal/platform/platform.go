@@ -191,7 +191,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	if err := p.refuseWhileRecovering(); err != nil {
 		return trigger.Request{}, err
 	}
-	bound, _ := p.Orchestrator.Secret(declared.Name)
+	bound, _ := p.Orchestrator.At(declared.Path)
 	switch {
 	case bound.Elsewhere:
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}

@@ -35,7 +35,7 @@ import (
 // counted counts what is asked of an authority.
 type counted struct {
 	*authoritymemory.Store
-	calls, values atomic.Int64
+	calls, values, listings atomic.Int64
 }
 
 func (c *counted) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
@@ -56,6 +56,7 @@ func (c *counted) Get(ctx context.Context, key string) (authority.Document, erro
 
 func (c *counted) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	c.calls.Add(1)
+	c.listings.Add(1)
 	return c.Store.Keys(ctx, prefix)
 }
 
@@ -181,6 +182,43 @@ func TestAQuestionAsksNothing(t *testing.T) {
 		}
 		if summary := p.Summary(); summary.States["steady"] != 2 || len(summary.Ends) != 2 {
 			t.Errorf("summary: %+v", summary)
+		}
+	})
+}
+
+// What was asked about one secret, or of one run, listed the whole journal.
+func TestOneRunIsFoundWithoutAListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := questioned(t)
+		p.tick(t)
+		before := store.listings.Load()
+		for name, ask := range map[string]func() error{
+			"run list of a secret": func() error {
+				runs, err := p.Runs(t.Context(), "key")
+				if err == nil && len(runs) != 1 {
+					err = fmt.Errorf("%d runs, want 1", len(runs))
+				}
+				return err
+			},
+			"run abort": func() error {
+				runs, err := p.Runs(t.Context(), "token")
+				if err != nil || len(runs) != 1 {
+					return fmt.Errorf("%d runs, want 1: %w", len(runs), err)
+				}
+				err = p.Abort(t.Context(), "me", runs[0].ID, "to see")
+				if problem := server.Problems(err); !strings.Contains(problem.Text, "has ended") {
+					return fmt.Errorf("aborting a run that has ended: %w", err)
+				}
+				return nil
+			},
+		} {
+			if err := ask(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if listed := store.listings.Load() - before; listed > 0 {
+				t.Errorf("%s listed the journal %d times", name, listed)
+			}
+			before = store.listings.Load()
 		}
 	})
 }

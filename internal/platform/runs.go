@@ -24,7 +24,7 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 	if err != nil {
 		return nil, err
 	}
-	entries, err := p.Journal.All(ctx)
+	entries, err := p.entriesOf(ctx, secretName)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,34 @@ func (p *Platform) Runs(ctx context.Context, secretName string) ([]server.Run, e
 		return entry.Live == nil || secretName != "" && entry.Secret != secretName
 	})
 	return runsOf(events, live), nil
+}
+
+// entriesOf reads the one entry that may have a live run of a secret. All are read where the secret is not declared, or its history
+// is not at its path.
+func (p *Platform) entriesOf(ctx context.Context, secretName string) ([]*journal.Entry, error) {
+	if estate, err := p.inForce(); err == nil {
+		if declared, ok := estate.ByName(secretName); ok {
+			if entry, err := p.Journal.Load(ctx, declared.Path); err == nil && entry.Secret == secretName {
+				return []*journal.Entry{entry}, nil
+			}
+		}
+	}
+	return p.Journal.All(ctx)
+}
+
+// entriesOfRun reads the one entry that may have a run live, as the record has the run. All are read where it is not on record yet.
+func (p *Platform) entriesOfRun(ctx context.Context, onRecord []server.Run) ([]*journal.Entry, error) {
+	if len(onRecord) == 0 {
+		return p.Journal.All(ctx)
+	}
+	entry, err := p.Journal.Load(ctx, onRecord[0].Path)
+	if errors.Is(err, journal.ErrUnreadable) { // the status says so, and what is on record is known
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []*journal.Entry{entry}, nil
 }
 
 // runsOf puts runs together from their events, and from the journal of those that are live, newest first.
@@ -100,17 +128,9 @@ func (p *Platform) Run(ctx context.Context, id authority.RunID) (server.Run, err
 	if err != nil {
 		return server.Run{}, err
 	}
-	var entries []*journal.Entry
 	runs := runsOf(events, nil)
-	if len(runs) > 0 {
-		entry, err := p.Journal.Load(ctx, runs[0].Path)
-		if err != nil && !errors.Is(err, journal.ErrUnreadable) { // the status says so, and what is on record is known
-			return server.Run{}, err
-		}
-		if err == nil {
-			entries = []*journal.Entry{entry}
-		}
-	} else if entries, err = p.Journal.All(ctx); err != nil {
+	entries, err := p.entriesOfRun(ctx, runs)
+	if err != nil {
 		return server.Run{}, err
 	}
 	live := slices.DeleteFunc(entries, func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
@@ -144,7 +164,7 @@ func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v 
 	if !ok {
 		return "", missing("secret", secretName)
 	}
-	if bound, _ := p.Orchestrator.Secret(declared.Name); bound.Elsewhere {
+	if bound, _ := p.Orchestrator.At(declared.Path); bound.Elsewhere {
 		return "", &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
 	}
 	err = p.onRecord(ctx, "supply", by, reason, declared.Name, declared.Path, func() error {
@@ -175,7 +195,11 @@ func (p *Platform) Deliver(ctx context.Context, by, secretName, consumer string)
 type verb func(ctx context.Context, path authority.Path, id authority.RunID, by, reason string) error
 
 func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, reason string, do verb) error {
-	entries, err := p.Journal.All(ctx)
+	events, err := p.Audit(ctx, audit.Filter{Run: id})
+	if err != nil {
+		return err
+	}
+	entries, err := p.entriesOfRun(ctx, runsOf(events, nil))
 	if err != nil {
 		return err
 	}

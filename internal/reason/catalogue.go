@@ -3,10 +3,10 @@
 package reason
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/next"
 )
 
@@ -35,6 +35,9 @@ var (
 	toSupply  = Next{"to hand in a value that works there", next.Supply("{supply}")}
 	toRotate  = Next{"to have a new value made", next.Rotate("{rotate}")}
 	toExplain = Next{"to see what it waits for", next.Explain("{explain}")}
+	toSeeOn   = Next{"once it runs on that, to see that the run goes on", next.Explain("{explain}")}
+	toSeeRun  = Next{"to see that it does", next.ShowRun("{run}")}
+	toLeave   = Next{"if somebody does, to take the run back, and then have the document name another account", next.Abort("{abort}")}
 	toConfirm = Next{"once the clock is right", next.ConfirmClock()}
 	toGrant   = Next{"to see it and allow it", next.Grant()}
 	toLint    = Next{"to see all that is wrong", next.Lint()}
@@ -63,7 +66,7 @@ func row(code Code) Row {
 	return Row{Code: code, Class: Person, Says: string(code) + " (this Custody does not know the code)"}
 }
 
-var parameter = regexp.MustCompile(`\{([a-z]+)\}`)
+var parameter = lazyregexp.New(`\{([a-z]+)\}`)
 
 // Parameters are the names in braces, each once, in order.
 func Parameters(template string) []string {
@@ -80,12 +83,11 @@ func fill(template string, args Args) string {
 	if !strings.Contains(template, "{") {
 		return template
 	}
-	return parameter.ReplaceAllStringFunc(template, func(found string) string {
-		if value, given := args[strings.Trim(found, "{}")]; given {
-			return value
-		}
-		return found
-	})
+	pairs := make([]string, 0, 2*len(args))
+	for name, value := range args {
+		pairs = append(pairs, "{"+name+"}", value)
+	}
+	return strings.NewReplacer(pairs...).Replace(template)
 }
 
 func (n Next) given(args Args) bool {

@@ -92,7 +92,7 @@ var ofSecrets = []Row{
 		"a document was changed in the middle of a run", "declare it as it was until the run ended"},
 	{RetryLater, Normal, "the last run was taken back; the next attempt is made after a pause", nil,
 		"a pause grows with each failure", "then; sooner with `custody rotate`, once the cause is mended"},
-	{RetryHeld, Person, "{attempts} attempts failed, and no other is made", []Next{toRotate, toSupply},
+	{RetryHeld, Person, "its attempts failed ({attempts} so far), and no other is made", []Next{toRotate, toSupply},
 		"runs of this secret were taken back too often, or a person took one back", "mend the cause, then " + shown},
 	{MaintenanceWindow, Normal, "it is due, and its maintenance window opens later", nil,
 		"its policy has windows", "then; sooner with `custody rotate`"},

@@ -72,8 +72,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	}
 	fresh := a.p.fresh
 	a.p.fresh = false
+	old, candidate := a.p.old, a.p.candidate // a call that never returns must not read what later turns write, here and below
 	_, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
-		return a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, a.p.candidate)
+		return a.s.Upstream.Apply(ctx, a.run.ID, old, candidate)
 	})
 	a.p.fresh = fresh && err != nil && definite(err)
 	switch {
@@ -177,7 +178,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	}
 	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
-		return a.wait(reason.ForeignWrite, nil), nil
+		return a.foreignWrite(), nil
 	}
 	if err != nil {
 		return nil, err
@@ -196,10 +197,16 @@ func (a *attempt) pendingGone() *pause {
 	case a.run.Step == journal.Applied && a.run.Group != a.run.ID:
 		stop.reason = stop.reason.With(reason.Args{"abort": string(a.run.Group)})
 	case a.run.Step == journal.Verified || a.kind.Undo == upstream.Impossible: // it only goes forward
+		stop.reason = stop.reason.With(reason.Args{"explain": a.s.Secret})
 	default:
 		stop.reason = stop.reason.With(reason.Args{"abort": string(a.run.ID)})
 	}
 	return stop
+}
+
+// foreignWrite says what a person does about a value that no run wrote.
+func (a *attempt) foreignWrite() *pause {
+	return a.wait(reason.ForeignWrite, reason.Args{"explain": a.s.Secret})
 }
 
 // takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
@@ -272,7 +279,8 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 // takeOff removes the candidate upstream.
 func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 	var act func(context.Context) error
-	known := !a.p.candidate.Empty()
+	old, candidate := a.p.old, a.p.candidate
+	known := !candidate.Empty()
 	switch {
 	case a.kind.Issues && !known:
 		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
@@ -282,9 +290,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 		return a.waitFor(reason.New(reason.UndoImpossible, reason.Args{"force": string(a.run.ID)}).Because(a.run.Undo)), nil
 	case !known:
 	case a.kind.Undo == upstream.Discard, a.run.Base == 0:
-		act = func(ctx context.Context) error {
-			return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.candidate, a.p.old)
-		}
+		act = func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, candidate, old) }
 	default:
 		if a.kind.Capability == upstream.Overwrite && a.kind.Settle == 0 && a.kind.WrongEvery == 0 { // its rules may have changed: what was honoured all along may be refused anew
 			if a.opensAlone(ctx) {
@@ -292,7 +298,7 @@ func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
 			}
 		}
 		act = func(ctx context.Context) error {
-			_, err := a.s.Upstream.Apply(ctx, a.run.ID, a.p.candidate, a.p.old)
+			_, err := a.s.Upstream.Apply(ctx, a.run.ID, candidate, old)
 			return err
 		}
 	}

@@ -69,7 +69,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 		return held, nil, err
 	}
 	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
-		return held, a.wait(reason.ForeignWrite, nil), nil
+		return held, a.foreignWrite(), nil
 	}
 	a.version = &held.ID
 	return held, nil, nil
@@ -231,9 +231,8 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	err = a.change(ctx, func(ctx context.Context) error {
-		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)
-	})
+	old := a.p.old
+	err = a.change(ctx, func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, old, held.Value) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err

@@ -48,9 +48,8 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	if a.p.issued.Empty() || a.p.issued.Equal(a.p.candidate) {
 		return nil, nil
 	}
-	err := a.change(ctx, func(ctx context.Context) error {
-		return a.s.Upstream.Revoke(ctx, a.run.ID, a.p.issued, a.p.candidate)
-	})
+	issued, candidate := a.p.issued, a.p.candidate
+	err := a.change(ctx, func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, issued, candidate) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
@@ -77,8 +76,9 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	}
 	fresh := a.p.fresh
 	a.p.fresh = false
+	old := a.p.old
 	issued, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
-		return a.s.Upstream.Apply(ctx, a.run.ID, a.p.old, secret.Value{})
+		return a.s.Upstream.Apply(ctx, a.run.ID, old, secret.Value{})
 	})
 	a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
 	switch {

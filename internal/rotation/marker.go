@@ -87,12 +87,16 @@ func (a *attempt) ours(ctx context.Context) (*pause, error) {
 	return nil, nil
 }
 
-// claimed waits for a person where somebody else changed the account.
+// claimed waits for a person where the account belongs to another run.
 func (a *attempt) claimed(err error) *pause {
 	if found, is := errors.AsType[*strange](err); is {
 		return a.waitFor(found.reason())
 	}
-	return a.waitFor(reason.New(reason.AccountClaimed, nil).Because(a.s.Explained(err)))
+	args := reason.Args{"run": string(a.run.ID)}
+	if a.run.Step == journal.Planned || a.run.Step == journal.Staged && a.kind.Undo != upstream.Impossible {
+		args["abort"] = string(a.run.ID)
+	}
+	return a.waitFor(reason.New(reason.AccountClaimed, args).Because(a.s.Explained(err)))
 }
 
 // waivableMarker is the stranger that the run is held by.

@@ -49,7 +49,7 @@ func (s Sealing) recipients(platform *sketch) ([]grant.Grant, error) {
 	for _, g := range all {
 		if !s.Granted[g] {
 			return nil, s.differ("the estate names a recipient for "+g.Of+" that nobody has granted: "+g.To,
-				"take it out of the Platform document; if it is right, the operator grants it: `"+grant.Command+"`")
+				"take it out of the Platform document. If it is right, the operator grants it: "+grant.How(s.NeverRan))
 		}
 	}
 	for _, key := range s.Granted.To(grant.Recipient, grant.Root) {

@@ -41,6 +41,8 @@ type Sealing struct {
 	Environments []string
 	// Granted is what the platform's operator granted; nil where that cannot be known.
 	Granted grant.Set
+	// NeverRan: the platform has not run on its host yet, so that its grants file alone grants anything.
+	NeverRan bool
 }
 
 // Sealed says what Seal wrote.

@@ -176,7 +176,7 @@ func Handler(service Service) http.Handler {
 			var ask granted
 			err := decode(r, &ask)
 			if err == nil && ask.Reason == "" {
-				err = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+				err = &Problem{Class: Usage, Text: "a reason is required: it is written to the record"}
 			}
 			var changed []grant.Entry
 			if err == nil {
@@ -205,7 +205,7 @@ func Handler(service Service) http.Handler {
 	return guarded(mux)
 }
 
-var errReason = &Problem{Class: Usage, Text: "a reason is needed: it goes on record"}
+var errReason = &Problem{Class: Usage, Text: "a reason is required: it is written to the record"}
 
 // Health serves /healthz, which answers while the process lives, /readyz, which says why it is not ready, and /metrics.
 func Health(service Service, metrics http.Handler) http.Handler {

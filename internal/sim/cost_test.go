@@ -38,6 +38,8 @@ func TestCallsOfARotation(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("calls that change something (-want +got):\n%s", diff)
 			}
+			writes := got["put record"] + got["delete record"] + got["write value"] + got["destroy version"]
+			fmt.Printf("BenchmarkRotationWrites/%s 1 %d writes\n", scenario.Name, writes) // a row of `make bench`
 			fmt.Printf("sim: one rotation (%s) with one consumer: %v, and asks %v\n", scenario.Name, got, asked)
 		})
 	}

@@ -8,7 +8,7 @@ package sim
 var fromInvariants = []mutant{
 	{
 		name: "successor-is-revoked", file: "rotation/deliver.go",
-		old: "a.s.Upstream.Revoke(ctx, a.run.ID, a.p.old, held.Value)", new: "a.s.Upstream.Revoke(ctx, a.run.ID, held.Value, a.p.old)",
+		old: "a.s.Upstream.Revoke(ctx, a.run.ID, old, held.Value)", new: "a.s.Upstream.Revoke(ctx, a.run.ID, held.Value, old)",
 		run: scenario("dual"), caught: "record-is-honoured",
 	},
 	{

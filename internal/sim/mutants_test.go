@@ -43,7 +43,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.wait(\"a person: \" + a.s.Explained(err)), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
+		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.claimed(err), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
@@ -135,8 +135,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "lost-rotation-is-taken-for-none", file: "rotation/issue.go",
-		old: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the reply to issuing was lost, and",
-		new: "\tcase upstream.Accepted, upstream.Refused:\n\t\treturn nil, nil\n\tcase \"never\":\n\t\treturn a.wait(\"a person: the reply to issuing was lost, and",
+		old: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.LostReplyOldEnded,",
+		new: "\tcase upstream.Accepted, upstream.Refused:\n\t\treturn nil, nil\n\tcase \"never\":\n\t\treturn a.wait(reason.LostReplyOldEnded,",
 		run: scenario("rotated"), caught: "converges",
 	},
 	{
@@ -151,7 +151,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "leader-does-not-wait", file: "rotation/group.go",
-		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn until(", new: "\t\tcase fate(-1):\n\t\t\treturn until(",
+		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn a.wait(reason.GroupMemberVerifying,", new: "\t\tcase fate(-1):\n\t\t\treturn a.wait(reason.GroupMemberVerifying,",
 		run: scenario("group-refused"), caught: "one-fate",
 	},
 	{
@@ -193,8 +193,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "undo-does-not-ask-whether-the-old-one-works", file: "rotation/apply.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(\"a person: the run was taken back",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
 		run: "TestUpstreamLosesAnUndo", caught: "record-is-honoured",
 	},
 	{

@@ -62,11 +62,15 @@ func undoing() []Scenario {
 	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Overwrite, upstreammemory.Issued} {
 		one := declare(shape, shape != upstreammemory.Issued, upstreammemory.Config{})
 		one.Reloads = one.Reloads[:1]
+		turn := recorded(journal.Staged) // of the turn that calls the upstream: what is planned is staged before it begins
+		if shape == upstreammemory.Issued {
+			turn = liveAt(journal.Staged)
+		}
 		all = append(all,
 			Scenario{
 				Name: "abort-staged-" + string(shape), Secret: one, Requests: 2,
 				Danger: "a call under way lands after the run was taken back",
-				Events: []Event{{When: liveAt(journal.Staged), Do: abort}},
+				Events: []Event{{When: turn, Do: abort}},
 			},
 			Scenario{
 				Name: "abort-applied-" + string(shape), Secret: one, Requests: 2,

@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
 )
@@ -45,7 +46,7 @@ func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.Ru
 		return nil
 	}
 	if len(e.recipients) == 0 {
-		return fmt.Errorf("keeping the candidate for the root: nobody has granted a root recipient that the estate names; `%s` shows them and asks", grant.Command)
+		return fmt.Errorf("keeping the candidate for the root: nobody has granted a root recipient that the estate names; %s shows them and asks", next.Grant())
 	}
 	sealed, err := root.EncryptValue(e.recipients, candidate)
 	if err != nil {

@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// glanceEvery is how often consumers are glanced at, and so how soon a file that was removed is written again.
-	glanceEvery = 2 * time.Second
+	// glanceEvery is how often consumers are glanced at, and so how soon a file that was removed is written again. Where there are
+	// so many that this takes more than a hundredth of the time, it is less often, but every glanceAtLeast.
+	glanceEvery   = 2 * time.Second
+	glanceAtLeast = time.Minute
 	// doubtGap is the least time between two looks at a secret's consumers that glances ask for: somebody who changes a file
 	// again and again must not have its process reloaded as often.
 	doubtGap = 30 * time.Second
@@ -58,19 +60,24 @@ func (w *watch) changed(s orchestrator.Secret, now time.Time) bool {
 // consumer is still looked at every ten minutes.
 func (p *parts) watchConsumers(stop context.Context) {
 	seen := newWatch()
-	ticker := time.NewTicker(glanceEvery)
-	defer ticker.Stop()
-	for {
+	for wait := glanceEvery; ; {
 		select {
 		case <-stop.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(wait):
 		}
+		began := time.Now()
 		for _, s := range p.platform.Orchestrator.Secrets() {
 			if seen.changed(s, Now()) {
 				p.platform.Orchestrator.Doubt(s.Path)
 				p.platform.Nudge()
 			}
 		}
+		wait = glanceAfter(time.Since(began))
 	}
+}
+
+// glanceAfter is how long after a round of glances, which took so long, the next one begins.
+func glanceAfter(took time.Duration) time.Duration {
+	return min(max(glanceEvery, 100*took), glanceAtLeast)
 }

@@ -55,3 +55,17 @@ func TestWatchSeesWhatHappensToFiles(t *testing.T) {
 	want("its mode was changed", true)
 	want("nothing happened after all that", false)
 }
+
+// Glances at ten thousand files every two seconds were most of what an idle server used.
+func TestGlancesTakeAHundredthOfTheTime(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		time.Millisecond:       glanceEvery,
+		50 * time.Millisecond:  5 * time.Second,
+		500 * time.Millisecond: 50 * time.Second,
+		time.Hour:              glanceAtLeast, // a folder hung; it answers again
+	} {
+		if got := glanceAfter(took); got != want {
+			t.Errorf("after glances that took %s, the next come after %s, want %s", took, got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -65,15 +66,7 @@ func (t *tour) declareExhibits(here []*exhibit) {
 		}
 	}
 	for _, e := range here {
-		for _, s := range e.seals {
-			args := []string{"seal", s.secret, "--field", s.field, "-"}
-			shown := "custody " + strings.Join(args, " ")
-			if s.field != "username" {
-				t.values = append(t.values, s.value)
-				shown = fmt.Sprintf("pass show %s/%s | %s", s.secret, s.field, shown)
-			}
-			t.run(call{args: args, stdin: s.value + "\n", shown: shown})
-		}
+		t.seal(e.seals)
 	}
 	t.run(call{args: []string{"lint"}, show: all})
 	t.commit("the credentials that hurt")
@@ -81,6 +74,26 @@ func (t *tour) declareExhibits(here []*exhibit) {
 		return !slices.ContainsFunc(here, func(e *exhibit) bool { return t.row(e.secret).Secret == "" })
 	})
 	t.grant()
+}
+
+// seal seals what an exhibit's admin signs in with, all fields at once: the server takes what it finds, half of it too.
+func (t *tour) seal(fields []sealed) {
+	if len(fields) == 0 {
+		return
+	}
+	object := map[string]string{}
+	for _, s := range fields {
+		object[s.field] = s.value
+		if s.field != "username" {
+			t.values = append(t.values, s.value)
+		}
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		panic("demo: encoding texts cannot fail: " + err.Error())
+	}
+	name := fields[0].secret
+	t.run(call{args: []string{"seal", name, "-"}, stdin: string(text), shown: fmt.Sprintf("pass show %s.json | custody seal %s -", name, name)})
 }
 
 // turn shows an exhibit's documents and rotates it while its clients sign in.

@@ -85,7 +85,7 @@ func (t *tour) yesterday() {
 func (t *tour) rootOfTrust() {
 	t.step("Phase 0: root of trust", "One command makes an estate for Git, and three keys that are not for Git. The root key opens everything and\nis needed by nothing that runs: it is split, and leaves the machine.")
 	t.run(call{args: []string{"init", ".", "--platform", "shop", "--team", "shop", "--contact", "shop@example.org", "--from-env", ".env", "--skip", "PORT"},
-		show: holding("what should be", "what this machine may do", "private keys", "values of .env sealed")})
+		show: holding("the estate: documents", "the settings of this machine", "private keys", "values of .env sealed")})
 	t.run(call{args: []string{"root", "split", "--key", "keys/root.agekey", "--shares", "3", "--threshold", "2", "--out-dir", "../elsewhere"}, show: holding("share")})
 	t.run(call{program: "rm", args: []string{"keys/root.agekey", ".env"}})
 	t.write("custody.yaml", t.configure(t.read("custody.yaml")))
