@@ -55,7 +55,8 @@ func PlayCrowd(seed uint64) (Crowd, error) {
 	}
 	w.watchOver(crowdLasts, func() bool { return false })
 	w.counting = false
-	w.watchOver(settleWithin, w.Settled)
+	// One that was asked for at the end may still be on its way.
+	w.watchOver(settleWithin, func() bool { return len(w.acknowledged) == crowdRequests && w.Settled() })
 	w.lock.Lock()
 	w.stopped = true
 	w.lock.Unlock()
