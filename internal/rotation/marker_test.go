@@ -14,8 +14,6 @@ import (
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
-const stranger = "which its journal does not know"
-
 // putBack is another process over the state as it was: runs that began since are not known to it.
 func (r *rig) putBack(older authoritymemory.Snapshot) {
 	r.store = authoritymemory.Restore(authoritymemory.Config{Incarnation: "one", Clock: time.Now}, older)
