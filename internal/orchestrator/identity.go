@@ -29,14 +29,13 @@ func (o *Orchestrator) place(ctx context.Context) error {
 }
 
 // oneAtATime runs compare while nobody else does. All secrets need a comparison at the same moment, after each Use, and the first
-// serves the others: each for itself would hold as many listings of the journal as there are secrets.
+// serves the others: each for itself would hold as many listings of the journal as there are secrets. Who waits holds no worker's
+// place, which whoever compares needs between its calls.
 func (o *Orchestrator) oneAtATime(ctx context.Context, compare func() error) error {
-	select {
-	case o.comparing <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := o.comparing.Enter(ctx, outward.First); err != nil {
+		return err
 	}
-	defer func() { <-o.comparing }()
+	defer o.comparing.Leave()
 	return compare()
 }
 

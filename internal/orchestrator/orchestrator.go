@@ -197,7 +197,7 @@ type Orchestrator struct {
 	// confirm the use writtenFor.
 	confirmed, writtenFor int
 	written               *journal.Entry
-	comparing             chan struct{} // see oneAtATime
+	comparing             *outward.Gate // see oneAtATime
 	looks                 sync.WaitGroup
 	places                *outward.Gate
 	// planning lets one of each stagger set plan its run at once.
@@ -215,7 +215,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), comparing: make(chan struct{}, 1), planning: map[string]*outward.Gate{},
+		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), comparing: outward.NewGate(1, 0), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, sets: map[string]map[authority.Path]bool{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
