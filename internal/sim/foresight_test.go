@@ -40,7 +40,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "edited-path-is-believed", file: "orchestrator/identity.go",
-		old: "\t\tmisplaced := journal.Misplaced(append(entries, unfinished...), declared)\n", new: "\t\tmisplaced := map[authority.Path]string{}\n\t\t_, _ = entries, declared\n",
+		old: "\t\tmisplaced := journal.Misplaced(append(entries, unfinished...), declared)\n", new: "\t\tmisplaced := map[authority.Path]reason.Reason{}\n\t\t_, _ = entries, declared\n",
 		run: scenario("path-edited"), caught: "one-identity",
 	},
 	{
