@@ -88,6 +88,8 @@ type Log struct {
 	compared map[string][]byte
 	// early are the checkpoints ahead of the log that were found before the sinks were started.
 	early []Outside
+	// former are the checkpoints of the log's name that another key signed, which count while the log is empty.
+	former []Outside
 }
 
 // shown is what questions about the log are answered from.
