@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -84,6 +85,25 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 		if err != nil || (behind != "") != c.behind {
 			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
 		}
+	}
+}
+
+// TestRunWhoseEntryCannotBeReadHasNotEnded: aborting or forcing it said that it had, and to look at a run that was live.
+func TestRunWhoseEntryCannotBeReadHasNotEnded(t *testing.T) {
+	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+	log := auditmemory.New(clock)
+	event := audit.Event{Run: "run-1", Step: string(journal.Verified), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
+	if err := log.Append(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	store := authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: clock})
+	if _, err := store.Put(t.Context(), "secret/app/db", 0, []byte(`{"schema":2,"path":"app/db","li`)); err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{Journal: journal.New(store), Record: unsent{log}, Now: clock})
+	err := p.onLive(t.Context(), "run-1", "abort", "me", "why", nil)
+	if problem := server.Problems(err); !errors.Is(err, journal.ErrUnreadable) || problem.Class != server.Refused || !strings.Contains(problem.Hint, "newest copy of the state folder") {
+		t.Errorf("got %+v", problem)
 	}
 }
 
