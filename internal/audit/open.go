@@ -120,9 +120,9 @@ func (l *Log) begin(known []checkpoint) error {
 func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 	var known []checkpoint
 	if len(cfg.Anchor) > 0 {
-		anchor, err := readCheckpoint("the authority's checkpoint", cfg.Anchor, l.signer.verifier)
+		anchor, err := readCheckpoint(anchored, cfg.Anchor, l.signer.verifier)
 		if err != nil {
-			return nil, tampered(Finding{Forged, "the authority's checkpoint", err.Error()})
+			return nil, tampered(Finding{Forged, anchored, err.Error()})
 		}
 		known = append(known, anchor)
 	}
