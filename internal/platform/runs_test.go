@@ -13,7 +13,9 @@ import (
 	"custody.dev/custody/internal/audit"
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 )
@@ -104,6 +106,23 @@ func TestRunWhoseEntryCannotBeReadHasNotEnded(t *testing.T) {
 	err := p.onLive(t.Context(), "run-1", "abort", "me", "why", nil)
 	if problem := server.Problems(err); !errors.Is(err, journal.ErrUnreadable) || problem.Class != server.Refused || !strings.Contains(problem.Hint, "newest copy of the state folder") {
 		t.Errorf("got %+v", problem)
+	}
+}
+
+// TestDamagedRecordOfThePlatformSaysWhatToPutBack: nothing began, and nothing said what to do.
+func TestDamagedRecordOfThePlatformSaysWhatToPutBack(t *testing.T) {
+	store := authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: time.Now})
+	for _, key := range []string{"recovery", "grants"} {
+		if _, err := store.Put(t.Context(), key, 0, []byte(`{"schema":1,`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, accepted := recovery.Last(t.Context(), store)
+	_, granted := (&grant.Book{Records: store}).Load(t.Context())
+	for _, err := range []error{accepted, granted} {
+		if problem := server.Problems(err); problem == nil || !strings.Contains(problem.Text+problem.Hint, "put the newest copy of the state folder back") {
+			t.Errorf("got %+v", problem)
+		}
 	}
 }
 
