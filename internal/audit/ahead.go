@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	formats "github.com/transparency-dev/formats/log"
 )
 
 // ErrBehind: a place keeps a checkpoint of events that the log does not have, so an older log was put back. It can be read, and
@@ -24,10 +26,16 @@ type Outside struct {
 	Data []byte
 	// Other: it covers other events than the log has, though not more: the log went on from where an older one was put back.
 	Other bool
+	// Former: another key than the log's signed it. It is evidence against an empty log alone: anybody can write such a one.
+	Former bool
 }
 
 // String says what it is evidence of.
 func (o Outside) String() string {
+	if o.Former {
+		return fmt.Sprintf("%s keeps a checkpoint of %d events that another authority of this platform signed: the state folder may not be "+
+			"the platform's own; look at `state` in the host file, and at what is to be mounted there", o.From, o.Size)
+	}
 	if o.Other {
 		return fmt.Sprintf("%s keeps a checkpoint of %d events that the record does not have: an older state was put back and went on, or the record was altered", o.From, o.Size)
 	}
@@ -99,9 +107,12 @@ func (s *sink) compare(ctx context.Context, data, offered []byte) error {
 	s.mu.Lock()
 	givenUp := holds(s.givenUp, data)
 	s.mu.Unlock()
+	if givenUp {
+		return nil
+	}
 	kept, err := readCheckpoint("the checkpoint in "+s.place.Name(), data, s.verifier)
-	if err != nil || givenUp { // what is not signed by the log's key is nobody's evidence: see lastOf
-		return nil //nolint:nilerr // as said
+	if err != nil {
+		return strangers(data)
 	}
 	newest, err := readCheckpoint("the newest checkpoint", offered, s.verifier)
 	if err != nil {
@@ -125,4 +136,33 @@ func (s *sink) compare(ctx context.Context, data, offered []byte) error {
 	defer s.mu.Unlock()
 	s.ahead = &ahead
 	return fmt.Errorf("%s. It is not replaced", ahead)
+}
+
+// unsigned notes what a place keeps that the log's key has not signed. It says nothing of what the log has, and must not stop
+// it: who can write the place may not be trusted. But a new log of a name that had one before may be in the wrong folder.
+func (l *Log) unsigned(place string, data []byte) {
+	switch origin, size, is := claimed(data); {
+	case !is:
+		l.unasked = append(l.unasked, Finding{Unread, place, "it kept no checkpoint, so nothing was compared with the log when it was opened; it was written again"})
+	case origin == l.signer.Origin() && size > 0:
+		l.former = append(l.former, Outside{From: place, Size: size, Data: data, Former: true})
+	}
+}
+
+// claimed is what a checkpoint says of itself; false when it has no checkpoint's form.
+func claimed(data []byte) (origin string, size uint64, is bool) {
+	var claims formats.Checkpoint
+	_, err := claims.Unmarshal(data)
+	return claims.Origin, claims.Size, err == nil
+}
+
+// strangers is the error of replacing what another key signed: it may be the only evidence that somebody else has. What has no
+// checkpoint's form is no evidence.
+func strangers(data []byte) error {
+	origin, size, is := claimed(data)
+	if !is {
+		return nil
+	}
+	return fmt.Errorf("it keeps a checkpoint of %d events of %q that is not signed by the key of this record. It is not replaced: "+
+		"give each platform a file of its own under `checkpoints` in the host file; if nobody needs that one, remove it", size, origin)
 }

@@ -88,6 +88,8 @@ type Log struct {
 	compared map[string][]byte
 	// early are the checkpoints ahead of the log that were found before the sinks were started.
 	early []Outside
+	// former are the checkpoints of the log's name that another key signed, which count while the log is empty.
+	former []Outside
 }
 
 // shown is what questions about the log are answered from.
@@ -140,4 +142,23 @@ func (l *Log) Close() error {
 	return errors.Join(l.tail.Close(), l.lock.Close())
 }
 
-func tampered(f Finding) error { return fmt.Errorf("%w: %s", ErrTampered, f) }
+// anchored is where a finding is about the checkpoint that the authority keeps.
+const anchored = "the authority's checkpoint"
+
+func tampered(f Finding) error { return alteration{f} }
+
+// alteration is why a log does not open.
+type alteration struct{ found Finding }
+
+func (a alteration) Error() string { return fmt.Sprintf("%s: %s", ErrTampered, a.found) }
+
+func (alteration) Unwrap() error { return ErrTampered }
+
+// Hint is the next move where verifying the folder may find nothing: what it lacks, the authority alone knows.
+func (a alteration) Hint() string {
+	if a.found.Where != anchored {
+		return ""
+	}
+	return "the record's folder is older than the authority, or was cut: put its newest copy back, or the newest copy of the whole state folder; " +
+		"do not delete anything. `custody audit verify` reads the folder alone and may find it sound"
+}

@@ -42,6 +42,9 @@ func Open(cfg Config) (log *Log, err error) {
 	if err := l.load(cfg); err != nil {
 		return nil, fmt.Errorf("opening audit log: %w", err)
 	}
+	if l.tree.End() == 0 {
+		l.early = append(l.early, l.former...)
+	}
 	for _, place := range cfg.Sinks {
 		var ahead *Outside
 		if at := slices.IndexFunc(l.early, func(o Outside) bool { return o.From == place.Name() }); at >= 0 {
@@ -117,21 +120,28 @@ func (l *Log) begin(known []checkpoint) error {
 func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 	var known []checkpoint
 	if len(cfg.Anchor) > 0 {
-		anchor, err := readCheckpoint("the authority's checkpoint", cfg.Anchor, l.signer.verifier)
+		anchor, err := readCheckpoint(anchored, cfg.Anchor, l.signer.verifier)
 		if err != nil {
-			return nil, tampered(Finding{Forged, "the authority's checkpoint", err.Error()})
+			return nil, tampered(Finding{Forged, anchored, err.Error()})
 		}
 		known = append(known, anchor)
 	}
 	for _, place := range cfg.Sinks {
-		kept, ok, err := lastOf(place, l.signer.verifier, cfg.GivenUp)
-		if ok {
-			known = append(known, kept)
-			l.compared[kept.place] = kept.signed
-		}
+		data, err := lastOf(place)
 		if err != nil {
 			l.unasked = append(l.unasked, Finding{Unread, place.Name(), fmt.Sprintf("what it keeps was not compared with the log when it was opened: %v", err)})
 		}
+		if err != nil || len(data) == 0 || holds(cfg.GivenUp, data) {
+			continue
+		}
+		kept, err := readCheckpoint("the checkpoint in "+place.Name(), data, l.signer.verifier)
+		if err != nil {
+			l.unsigned(place.Name(), data)
+			continue
+		}
+		kept.place, kept.signed = place.Name(), data
+		known = append(known, kept)
+		l.compared[kept.place] = kept.signed
 	}
 	return known, nil
 }

@@ -62,12 +62,12 @@ func (f FileSink) Last(context.Context) ([]byte, error) {
 	return data, err
 }
 
-// lastOf reads what a place keeps. Only a checkpoint with the log's signature counts: a place that somebody else can
-// write, or that hangs, must not be able to stop the log. The error says why the place could not be asked.
-func lastOf(place Sink, verifier note.Verifier, givenUp [][]byte) (kept checkpoint, ok bool, err error) {
+// lastOf reads what a place keeps, nil when it keeps nothing or cannot say. The error says why it could not be asked: a place
+// that hangs must not be able to stop the log.
+func lastOf(place Sink) ([]byte, error) {
 	remembers, can := place.(Rememberer)
 	if !can {
-		return checkpoint{}, false, nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sinkDeadline)
 	defer cancel()
@@ -79,16 +79,11 @@ func lastOf(place Sink, verifier note.Verifier, givenUp [][]byte) (kept checkpoi
 		ended <- err
 	}()
 	select {
-	case err = <-ended:
+	case err := <-ended:
+		return data, err
 	case <-ctx.Done():
-		return checkpoint{}, false, fmt.Errorf("it did not answer within %s", sinkDeadline)
+		return nil, fmt.Errorf("it did not answer within %s", sinkDeadline)
 	}
-	if err != nil || len(data) == 0 || holds(givenUp, data) {
-		return checkpoint{}, false, err
-	}
-	kept, unsigned := readCheckpoint("the checkpoint in "+place.Name(), data, verifier)
-	kept.place, kept.signed = place.Name(), data
-	return kept, unsigned == nil, nil
 }
 
 // sink offers the newest checkpoint to one place, one at a time, in its own goroutine.

@@ -225,6 +225,16 @@ func TestCutTail(t *testing.T) {
 		cfg := config(t, old)
 		cfg.Anchor = checkpoint
 		wantTampered(t, cfg, what+", old checkpoint, anchor")
+		// Verifying the folder, to which a person is sent otherwise, says that all is well.
+		cfg = config(t, old)
+		cfg.Anchor = checkpoint
+		_, err := audit.Open(cfg)
+		if hinted, is := errors.AsType[interface {
+			error
+			Hint() string
+		}](err); !is || !strings.Contains(hinted.Hint(), "put its newest copy back") {
+			t.Errorf("%s, old checkpoint, anchor: %v does not say what to put back", what, err)
+		}
 		cfg = config(t, old)
 		log, err := audit.Open(cfg)
 		if err != nil {

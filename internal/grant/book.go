@@ -66,7 +66,7 @@ func (b *Book) load(ctx context.Context) (document, authority.Revision, error) {
 		return held, 0, fmt.Errorf("reading the grants: %w", err)
 	}
 	if err := json.Unmarshal(record.Data, &held); err != nil {
-		return held, 0, fmt.Errorf("reading the grants: %w", err)
+		return held, 0, fmt.Errorf("reading the grants: %w; put the newest copy of the state folder back while no server runs", err)
 	}
 	if held.Schema > schema {
 		return held, 0, fmt.Errorf("reading the grants: they were written by a newer custody (schema %d): run that one", held.Schema)

@@ -40,7 +40,8 @@ func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
 		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), "more than 4194304 bytes"},
 		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), "more than 400000 keys"},
 		"one document of one list":  {fstest.MapFS{"a.yaml": {Data: []byte("[" + strings.Repeat("1,", maxFile/2-2) + "]")}}, "more than 400000 keys"},
-		"many documents with fault": {filled(3, 900<<10, document), "more than 10000 things are wrong"},
+		"many documents with fault": {filled(40, 90<<10, document), "more than 10000 things are wrong"},
+		"many of them in one file":  {filled(3, 900<<10, document), "more than 1000 things are wrong in this file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list []Fault
@@ -54,7 +55,7 @@ func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
 			found := ""
 			for _, fault := range list {
 				if fault.Rule == "estate-too-large" {
-					found = fault.Reason
+					found += fault.Reason + "\n"
 				}
 			}
 			if !strings.Contains(found, test.want) {

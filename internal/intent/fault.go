@@ -58,11 +58,13 @@ func (f Fault) String() string {
 type faults struct {
 	list []Fault
 	seen map[Fault]bool
+	in   map[string]int // how many are in a file
 }
 
-func newFaults() *faults { return &faults{seen: map[Fault]bool{}} }
+func newFaults() *faults { return &faults{seen: map[Fault]bool{}, in: map[string]int{}} }
 
-// add keeps f unless it is known already. A rule's own fix is used where f has none.
+// add keeps f unless it is known already. A rule's own fix is used where f has none. What is wrong in one file beyond its bound is
+// left out, so that the documents of others do not depend on it.
 func (l *faults) add(f Fault) {
 	if f.Fix == "" {
 		f.Fix = fixOf(f.Rule)
@@ -72,8 +74,12 @@ func (l *faults) add(f Fault) {
 		return
 	case len(l.list) == maxFaults:
 		f = Fault{Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong; what follows is left out", maxFaults), Fix: fixOf("estate-too-large")}
-	case l.full():
+	case l.full() || l.crowded(f.File):
 		return
+	case f.File != "" && !f.Here:
+		if l.in[f.File]++; l.crowded(f.File) {
+			f = Fault{File: f.File, Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong in this file; what follows is left out", maxFileFaults), Fix: fixOf("estate-too-large")}
+		}
 	}
 	l.seen[f] = true
 	l.list = append(l.list, f)
@@ -81,6 +87,9 @@ func (l *faults) add(f Fault) {
 
 // full reports whether more is wrong than is listed.
 func (l *faults) full() bool { return len(l.list) > maxFaults }
+
+// crowded reports whether more is wrong in a file than is listed.
+func (l *faults) crowded(file string) bool { return file != "" && l.in[file] > maxFileFaults }
 
 // only adds those of others that l does not have yet, and says that they hold in one environment alone.
 func (l *faults) only(environment string, others []Fault) {

@@ -33,7 +33,7 @@ type Files struct {
 // oneFile is a file that was read, or why it was not: the rule that it breaks.
 type oneFile struct {
 	name string
-	// part numbers, from 1, one document of the file that stands alone in a copy; 0 is a whole file.
+	// part numbers, from 1, documents of the file that stand in a copy without the others; 0 is a whole file.
 	part         int
 	data         []byte
 	rule, reason string

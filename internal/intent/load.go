@@ -28,8 +28,9 @@ const (
 	maxEstate = 4 << 20
 	// maxValues bounds the keys, texts, lists and mappings in them: each takes some hundred bytes of memory.
 	maxValues = 400_000
-	// maxFaults bounds what is said to be wrong.
-	maxFaults = 10_000
+	// maxFaults bounds what is said to be wrong, and maxFileFaults what of that is in one file.
+	maxFaults     = 10_000
+	maxFileFaults = 1_000
 )
 
 // Options say for whom an estate is loaded.
@@ -143,6 +144,10 @@ func (r *reader) read(name string, data []byte) {
 		r.document(name, n.Content[0])
 		if r.faults.full() {
 			r.full, r.lost, r.documents = true, true, nil
+			return
+		}
+		if r.faults.crowded(name) {
+			r.lost, r.documents = true, r.documents[:before]
 			return
 		}
 	}

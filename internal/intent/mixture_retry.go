@@ -5,6 +5,7 @@ package intent
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -149,7 +150,23 @@ func (m *mixture) finish(newest, before *Files, unread []Fault) *Estate {
 // key is what o is told from others by.
 func (o Older) key() string { return cmp.Or(o.Subject, o.Fault.File) }
 
-// files are those of the newest estate that are in force as they are, and each other document by itself.
+// origin is where a document was read: a file of the newest estate, or of the one before.
+type origin struct {
+	newest bool
+	index  int
+}
+
+func (o origin) compare(p origin) int {
+	if o.index == p.index && o.newest != p.newest {
+		if o.newest {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(o.index, p.index)
+}
+
+// files are those of the newest estate that are in force as they are, and the documents of each other file by themselves.
 func (m *mixture) files(newest *Files, unread []Fault) *Files {
 	torn, count := map[string]bool{}, map[int]int{}
 	for _, f := range unread {
@@ -162,7 +179,7 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 	}
 	out := &Files{since: map[string]time.Time{}}
 	whole := map[int]bool{}
-	var parts []oneFile
+	apart := map[origin][]*document{}
 	for _, name := range m.names {
 		d := m.settled[name]
 		switch {
@@ -170,7 +187,8 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 		case d == m.newest[name] && !torn[d.file] && count[d.index] == d.siblings:
 			whole[d.index] = true
 		default:
-			parts = append(parts, oneFile{name: d.file, part: len(parts) + 1, data: d.alone()})
+			from := origin{d == m.newest[name], d.index}
+			apart[from] = append(apart[from], d)
 		}
 	}
 	for i, one := range newest.read {
@@ -178,21 +196,42 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 			out.read = append(out.read, one)
 		}
 	}
-	out.read = append(out.read, parts...)
+	part := 0
+	for _, from := range slices.SortedFunc(maps.Keys(apart), origin.compare) {
+		for _, text := range together(apart[from]) {
+			part++
+			out.read = append(out.read, oneFile{name: apart[from][0].file, part: part, data: text})
+		}
+	}
 	out.addUp()
 	return out
 }
 
-// alone is the document's text without the others of its file, on the same line.
-func (d *document) alone() []byte {
-	if d.siblings == 1 {
-		return d.raw
+// together is the text of some documents of one file without the others, each on the same line where there is room. A part for each
+// would have as many lines before it as the file has.
+func together(documents []*document) (parts [][]byte) {
+	slices.SortFunc(documents, func(a, b *document) int { return cmp.Compare(a.root.Line, b.root.Line) })
+	var text []byte
+	lines := 0
+	for _, d := range documents {
+		if d.siblings == 1 {
+			return [][]byte{d.raw}
+		}
+		one, err := yaml.Marshal(exact(d.root))
+		if err != nil {
+			panic("intent: encoding a decoded document cannot fail: " + err.Error())
+		}
+		if len(text) > 0 && len(text)+len(one) > maxFile/2 {
+			parts, text, lines = append(parts, text), nil, 0
+		}
+		if len(text) > 0 {
+			text, lines = append(text, "---\n"...), lines+1
+		}
+		above := max(0, d.root.Line-1-lines)
+		text = append(append(text, bytes.Repeat([]byte("\n"), above)...), one...)
+		lines += above + bytes.Count(one, []byte("\n"))
 	}
-	text, err := yaml.Marshal(exact(d.root))
-	if err != nil {
-		panic("intent: encoding a decoded document cannot fail: " + err.Error())
-	}
-	return append(bytes.Repeat([]byte("\n"), max(0, d.root.Line-1)), text...)
+	return append(parts, text)
 }
 
 // exact is n in a form that the encoder writes so that it is read as n: its folded text is another one, and what is absent in

@@ -3,6 +3,7 @@
 package intent
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -321,12 +322,71 @@ func TestDocumentAloneSaysWhatItSaid(t *testing.T) {
 				return n, said
 			}
 			n, want := read([]byte(text))
-			d := &document{place: place{root: n.Content[0]}, siblings: 2}
-			alone := d.alone()
-			if _, got := read(alone); !cmp.Equal(got, want) {
-				t.Errorf("got %q, want %q, in %q", got, want, alone)
+			next := *n.Content[0]
+			next.Line += 20
+			parts := together([]*document{{place: place{root: n.Content[0]}, siblings: 3}, {place: place{root: &next}, siblings: 3}})
+			if len(parts) != 1 {
+				t.Fatalf("%d parts", len(parts))
+			}
+			decoder := yaml.NewDecoder(bytes.NewReader(parts[0]))
+			for range 2 {
+				var got any
+				if err := decoder.Decode(&got); err != nil || !cmp.Equal(got, want) {
+					t.Errorf("got %q, %v, want %q, in %q", got, err, want, parts[0])
+				}
 			}
 		})
+	}
+}
+
+// One document of a long file that does not lint: each other one was kept in a file of its own, with as many lines before it as
+// the file has. A file of 1500 took ten seconds at each look.
+func TestFaultInALongFileKeepsItInAFewParts(t *testing.T) {
+	const documents = 300
+	text := goodText(t, newStage(t))
+	for i := range documents {
+		text["apps/many.yaml"] += secretText(fmt.Sprintf("many-%d", i), fmt.Sprintf("app/many-%d", i), "---\n")
+	}
+	before := text.files(t)
+	text.replace("apps/many.yaml", "path: app/many-7\n", "path: App/Many\n")
+	newest, options := text.files(t), Options{Environment: "prod", Types: kinds.Upstreams()}
+	estate, faults := newest.LoadOver(before, options)
+	if estate == nil {
+		t.Fatal(faults)
+	}
+	holds(t, estate, newest, options)
+	parts, size := 0, 0
+	for _, one := range estate.Files.read {
+		if one.part > 0 {
+			parts, size = parts+1, size+len(one.data)
+		}
+	}
+	if most := 2 * len(text["apps/many.yaml"]); parts > 2 || size > most {
+		t.Errorf("%d parts of %d bytes, want 2 of %d bytes at most", parts, size, most)
+	}
+	alone, _ := estate.Files.Load(options)
+	if got, want := alone.Secrets["many-299"].Source.Line, 1+10*(documents-1)+0; got != want {
+		t.Errorf("the last is said to stand on line %d, want %d", got, want)
+	}
+}
+
+// A file with more faults than are listed kept every document as it was, and nothing that was changed elsewhere came into force.
+func TestFileFullOfFaultsFreezesNoOther(t *testing.T) {
+	text := goodText(t, newStage(t))
+	text["apps/more.yaml"] = secretText("kept", "app/kept", "")
+	before := text.files(t)
+	text["apps/more.yaml"] += strings.Repeat("---\napiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata: {name: one}\nspec: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1}\n", 1200)
+	text["apps/new.yaml"] = secretText("new", "app/new", "")
+	newest, options := text.files(t), Options{Environment: "prod", Types: kinds.Upstreams()}
+	estate, said := newest.LoadOver(before, options)
+	if estate == nil {
+		t.Fatalf("nothing came into force of an estate with %d faults", len(said))
+	}
+	holds(t, estate, newest, options)
+	for _, name := range []string{"kept", "new"} {
+		if _, in := estate.ByName(name); !in {
+			t.Errorf("%s is not in force", name)
+		}
 	}
 }
 

@@ -88,14 +88,26 @@ func unpack(document authority.Document) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := &Held{Entry: found.Entry}
-	var failed error
-	held.Pending, err = found.Pending.values()
-	held.Kept, failed = found.Kept.values()
-	if err = errors.Join(err, failed); err != nil {
+	held, err := found.held()
+	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrUnreadable, document.Key, err)
 	}
 	return held, nil
+}
+
+func (s *stored) held() (*Held, error) {
+	pending, err := s.Pending.values()
+	kept, failed := s.Kept.values()
+	return &Held{Entry: s.Entry, Pending: pending, Kept: kept}, errors.Join(err, failed)
+}
+
+// whole is an error when the document is not that of path, or holds values that are none.
+func (s *stored) whole(path authority.Path) error {
+	if s.Path != path {
+		return fmt.Errorf("it is that of path %q", s.Path)
+	}
+	_, err := s.held()
+	return err
 }
 
 func (v *storedValues) values() (*Pending, error) {

@@ -496,16 +496,25 @@ func undecoded(document authority.Document, fault error) *Entry {
 	}
 	_ = json.Unmarshal(document.Data, &names) // what cannot be told stays empty
 	return &Entry{
-		Path: authority.Path(strings.TrimPrefix(document.Key, keyPrefix)), Secret: names.Secret, Former: names.Former, Fault: fault,
+		Path: pathOf(document), Secret: names.Secret, Former: names.Former, Fault: fault,
 		revision: document.Revision,
 	}
 }
 
+func pathOf(document authority.Document) authority.Path {
+	return authority.Path(strings.TrimPrefix(document.Key, keyPrefix))
+}
+
+// decode takes a document whole or not at all: what a run holds is looked at too, so that a secret whose run can never go on is
+// not shown as one that rotates.
 func decode(document authority.Document) (*stored, error) {
 	found := &stored{}
 	decoder := json.NewDecoder(bytes.NewReader(document.Data))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(found)
+	if err == nil {
+		err = found.whole(pathOf(document))
+	}
 	if err == nil && found.Schema <= Schema {
 		found.revision, found.valued = document.Revision, found.Pending != nil || found.Kept != nil
 		return found, nil

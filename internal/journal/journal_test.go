@@ -146,6 +146,9 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"unknown field":                 {`{"schema":1,"path":"app/db","surprise":true}`, false},
 		"not JSON":                      {`{"schema":1,`, false},
 		"empty":                         {``, false},
+		"an empty object":               {`{}`, false},
+		"another secret's":              {`{"schema":2,"path":"app/other","secret":"other"}`, false},
+		"a run's values torn":           {`{"schema":2,"path":"app/db","pending":{"run":"r","candidate":{"pass word":"x"}}}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newStore()

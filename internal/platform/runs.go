@@ -205,7 +205,11 @@ func (p *Platform) onLive(ctx context.Context, id authority.RunID, name, by, rea
 	}
 	i := slices.IndexFunc(entries, func(entry *journal.Entry) bool { return entry.Live != nil && entry.Live.ID == id })
 	if i < 0 {
-		if _, err := p.Run(ctx, id); err != nil {
+		run, err := p.Run(ctx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := p.Journal.Load(ctx, run.Path); errors.Is(err, journal.ErrUnreadable) { // whether it has ended is not known
 			return err
 		}
 		return &server.Problem{Class: server.Refused, Text: "run " + string(id) + " has ended", Hint: "see how: " + next.ShowRun(id)}

@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,7 +13,9 @@ import (
 	"custody.dev/custody/internal/audit"
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 )
@@ -83,6 +86,42 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}))
 		if err != nil || (behind != "") != c.behind {
 			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
+		}
+	}
+}
+
+// TestRunWhoseEntryCannotBeReadHasNotEnded: aborting or forcing it said that it had, and to look at a run that was live.
+func TestRunWhoseEntryCannotBeReadHasNotEnded(t *testing.T) {
+	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
+	log := auditmemory.New(clock)
+	event := audit.Event{Run: "run-1", Step: string(journal.Verified), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
+	if err := log.Append(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	store := authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: clock})
+	if _, err := store.Put(t.Context(), "secret/app/db", 0, []byte(`{"schema":2,"path":"app/db","li`)); err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{Journal: journal.New(store), Record: unsent{log}, Now: clock})
+	err := p.onLive(t.Context(), "run-1", "abort", "me", "why", nil)
+	if problem := server.Problems(err); !errors.Is(err, journal.ErrUnreadable) || problem.Class != server.Refused || !strings.Contains(problem.Hint, "newest copy of the state folder") {
+		t.Errorf("got %+v", problem)
+	}
+}
+
+// TestDamagedRecordOfThePlatformSaysWhatToPutBack: nothing began, and nothing said what to do.
+func TestDamagedRecordOfThePlatformSaysWhatToPutBack(t *testing.T) {
+	store := authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: time.Now})
+	for _, key := range []string{"recovery", "grants"} {
+		if _, err := store.Put(t.Context(), key, 0, []byte(`{"schema":1,`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, accepted := recovery.Last(t.Context(), store)
+	_, granted := (&grant.Book{Records: store}).Load(t.Context())
+	for _, err := range []error{accepted, granted} {
+		if problem := server.Problems(err); problem == nil || !strings.Contains(problem.Text+problem.Hint, "put the newest copy of the state folder back") {
+			t.Errorf("got %+v", problem)
 		}
 	}
 }

@@ -128,7 +128,7 @@ func Last(ctx context.Context, records interface {
 	}
 	var last Accepted
 	if err := json.Unmarshal(held.Data, &last); err != nil || last.Schema > schema {
-		return Accepted{}, fmt.Errorf("reading what was accepted last: record %q is of a newer custody, or damaged", recordKey)
+		return Accepted{}, fmt.Errorf("reading what was accepted last: %w %q: it is of a newer custody, or damaged", journal.ErrUnreadable, recordKey)
 	}
 	last.revision = held.Revision
 	return last, nil

@@ -99,6 +99,7 @@ var classes = []struct {
 	{journal.ErrSuperseded, Refused, "somebody else changed it at the same moment; try again"},
 	{recovery.ErrNewer, Refused, "accept the older state as a whole: custody recover accept --reason TEXT"},
 	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
+	{journal.ErrUnreadable, Refused, "put the newest copy of the state folder back while no server runs, or run the newer custody that wrote it"},
 	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
 	{context.DeadlineExceeded, Unavailable, ""},
 	{syscall.ENOSPC, Unavailable, "make room on the disk that is full; what was begun then goes on by itself"},

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -236,6 +237,9 @@ func decode(record authority.Document) (Request, error) {
 	}
 	if request.Schema > schema {
 		return Request{}, fmt.Errorf("decoding request %s: schema %d is newer than this custody's %d", record.Key, request.Schema, schema)
+	}
+	if request.Path == "" || path.Base(record.Key) != request.ID { // closing it would close another, and it would be served for ever
+		return Request{}, fmt.Errorf("decoding request %s: it is not the request of that key", record.Key)
 	}
 	return request, nil
 }

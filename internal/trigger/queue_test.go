@@ -233,7 +233,9 @@ func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
 // One request that a newer custody wrote, or that is torn, stopped every secret.
 func TestUnreadableRequestStopsNoOther(t *testing.T) {
 	r := newRig()
-	unreadable := map[string]string{"request/open/a": `{"schema":2,"id":"a"}`, "request/open/b": `{"schema":`, "request/done/c": `{"schema":2,"id":"c"}`}
+	unreadable := map[string]string{"request/open/a": `{"schema":2,"id":"a"}`, "request/open/b": `{"schema":`, "request/done/c": `{"schema":2,"id":"c"}`,
+		"request/open/e": `{}`, "request/open/f": `{"schema":1,"id":"other","path":"app/db"}`,
+	}
 	for key, data := range unreadable {
 		if _, err := r.store.Put(t.Context(), key, 0, []byte(data)); err != nil {
 			t.Fatal(err)

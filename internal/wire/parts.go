@@ -180,7 +180,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	if p.state == nil {
 		return nil, err
 	}
-	if _, gone := p.state.Stat(initialised); gone == nil {
+	if p.wasThere() {
 		return nil, &server.Problem{
 			Class: server.Refused,
 			Text:  "the authority of this state folder was initialised before and is gone; nothing is seeded anew in its place",
@@ -203,6 +203,14 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 		return nil, err
 	}
 	return store, p.noteInitialised()
+}
+
+// wasThere reports whether the state folder had an authority: the note says so, and so does a record, which begins after one.
+func (p *parts) wasThere() bool {
+	return slices.ContainsFunc([]string{initialised, filepath.Base(AuditKeyPath(p.host.State)), filepath.Base(AuditFolder(p.host.State))}, func(name string) bool {
+		_, err := p.state.Stat(name)
+		return err == nil
+	})
 }
 
 // rootRecipients are the estate's: phases are entered in order, so there is an estate before there is an authority, and
@@ -262,12 +270,6 @@ func (p *parts) openRecord(ctx context.Context) (*audit.Log, error) {
 		return nil, err
 	}
 	p.closers = append(p.closers, folder.Close)
-	key := []byte(signer.Verifier() + "\n")
-	if held, err := p.state.Read(filepath.Base(AuditKeyPath(p.host.State))); err != nil || string(held) != string(key) {
-		if err := p.state.Replace(filepath.Base(AuditKeyPath(p.host.State)), key, durable.Private); err != nil {
-			return nil, err
-		}
-	}
 	p.anchor = &anchor{store: p.store}
 	last, err := p.anchor.Last(ctx)
 	if err != nil {
@@ -281,7 +283,24 @@ func (p *parts) openRecord(ctx context.Context) (*audit.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Anchor: last, Sinks: sinks, GivenUp: accepted.GivenUp})
+	record, err := audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Anchor: last, Sinks: sinks, GivenUp: accepted.GivenUp})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.notePublicKey(signer); err != nil {
+		return nil, errors.Join(err, record.Close())
+	}
+	return record, nil
+}
+
+// notePublicKey keeps the key that verifies the record beside it, once the record was found to be signed with it: the key of
+// another record is needed by whoever has that one.
+func (p *parts) notePublicKey(signer *audit.Signer) error {
+	name, key := filepath.Base(AuditKeyPath(p.host.State)), []byte(signer.Verifier()+"\n")
+	if held, err := p.state.Read(name); err == nil && string(held) == string(key) {
+		return nil
+	}
+	return p.state.Replace(name, key, durable.Private)
 }
 
 // checkpointFile keeps checkpoints in a file elsewhere, mostly on a mount. Its folder is opened for each call: one that is
