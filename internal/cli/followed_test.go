@@ -348,6 +348,7 @@ var elsewhere = map[string]string{
 	"a grant: its value is known to upstream":                   "grant.txtar",
 	"the grants file *file* is taken up once the platform":      "TestAGrantsFileWaitsWhileRecovering",
 	"the newest estate is not in force":                         "lint_and_serve.txtar",
+	"the bootstrap value is incomplete":                         "seal_by_fields.txtar",
 	"the upstream refuses the bootstrap value":                  "TestRefusedBootstrapValueStaysInGit",
 	"its upstream to say what it can do":                        "upstream_check.txtar",
 	"a person: its group counts on this run":                    "TestAbortStopsTheGroup",
