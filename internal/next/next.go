@@ -31,7 +31,7 @@ func ShowRun[ID ~string](run ID) string { return quote("custody run show " + str
 func Deliver(secret string) string { return quote("custody deliver " + secret) }
 
 // Withdraw removes a file that was delivered.
-func Withdraw(file string) string { return quote("custody withdraw " + word(file) + reason) }
+func Withdraw(file string) string { return quote("custody withdraw " + Word(file) + reason) }
 
 // Explain says what a secret waits for.
 func Explain(secret string) string { return quote("custody explain " + secret) }
@@ -60,15 +60,15 @@ func Grant() string { return quote("custody grant --current" + reason) }
 
 // Revoke takes a grant back.
 func Revoke[Kind ~string](kind Kind, of, to string) string {
-	return quote(fmt.Sprintf("custody grant revoke %s %s %s%s", string(kind), word(of), word(to), reason))
+	return quote(fmt.Sprintf("custody grant revoke %s %s %s%s", string(kind), Word(of), Word(to), reason))
 }
 
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 
-// word is text as a shell takes it for one word.
-func word(text string) string {
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+// Word is text as a shell takes it for one word: every command that is printed with a path, or with what a person chose, has it so.
+func Word(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

@@ -336,6 +336,9 @@ func retryOf(s Secret, retry *journal.Retry) wait {
 		if s.Escrow != nil { // it may need itself to be rotated
 			then += ", or where its upstream refuses it, set a value there by hand and " + next.Supply(s.Subject.Secret)
 		}
+		if retry.Attempts == 1 {
+			return wait{reason: fmt.Sprintf("a person: 1 attempt failed, because %s; mend it, then %s", retry.Reason, then)}
+		}
 		return wait{reason: fmt.Sprintf("a person: %d attempts failed, the last because %s; mend it, then %s", retry.Attempts, retry.Reason, then)}
 	}
 	return wait{reason: fmt.Sprintf("the next attempt at %s, after: %s", retry.NotBefore.UTC().Format(time.RFC3339), retry.Reason), byDesign: true}

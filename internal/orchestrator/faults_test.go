@@ -349,6 +349,10 @@ func TestWaitsByDesign(t *testing.T) {
 		process = r.start()
 		r.pass(process, time.Minute)
 		byDesign(process, 0, "5 attempts failed", false)
+		retry(journal.Retry{Attempts: 1, Reason: "refused", Held: true})
+		process = r.start()
+		r.pass(process, time.Minute)
+		byDesign(process, 0, "1 attempt failed, because refused;", false)
 
 		for i := range r.secrets {
 			r.secrets[i].Stagger = &orchestrator.Stagger{Set: "apart", Gap: time.Hour}
