@@ -354,6 +354,7 @@ var elsewhere = map[reason.Code]string{
 	reason.DocumentNotInForce:  "TestMixture",
 	reason.FileNotInForce:      "TestMixture",
 	reason.MoreNotInForce:      "TestFindingsNameWhatIsNotInForce",
+	reason.BootstrapIncomplete: "seal_by_fields.txtar",
 	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit",
 	reason.GroupMemberFailed:   "TestAbortStopsTheGroup",
 	reason.RecoverySupplies:    "TestDecide",

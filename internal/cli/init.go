@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/wire"
 	"custody.dev/custody/internal/wire/kinds"
@@ -79,7 +80,11 @@ func (a *app) init(ctx context.Context, dir string, p scaffold.Platform, dotenv 
 
 // tellInit says what is where, and what to do now.
 func (a *app) tellInit(w *printer, dir, dotenv string, p scaffold.Platform, made scaffold.Made) {
-	w.linef("Platform %s, environment %s, is in %s.", p.Name, p.Environment, dir)
+	place := dir
+	if filepath.Clean(dir) == "." {
+		place = "this folder"
+	}
+	w.linef("Platform %s, environment %s, is in %s.", p.Name, p.Environment, place)
 	w.linef("")
 	w.linef("  %-24s the estate: documents that declare the secrets; keep it in Git", made.Estate)
 	w.linef("  %-24s the settings of this machine; edit them here, not through Git", made.HostFile)
@@ -92,8 +97,8 @@ func (a *app) tellInit(w *printer, dir, dotenv string, p scaffold.Platform, made
 	w.linef("It is the recovery key: it decrypts everything that is ever sealed here, also when this machine is lost. The running")
 	w.linef("platform does not need it, so do not keep it here. Split it, give each share to another person or place, delete the file:")
 	w.linef("")
-	w.linef("  custody root split --key %s --shares 5 --threshold 3 --out-dir FOLDER-ON-A-STICK", made.RootKey)
-	w.linef("  shred -u %s", made.RootKey)
+	w.linef("  custody root split --key %s --shares 5 --threshold 3 --out-dir FOLDER-ON-A-STICK", next.Word(made.RootKey))
+	w.linef("  shred -u %s", next.Word(made.RootKey))
 	w.linef("")
 	if n := len(p.Import); n > 0 {
 		w.linef("%s of %s sealed into %s.", plural(n, "value"), dotenv, filepath.Join(made.Estate, "bootstrap"))
@@ -105,7 +110,9 @@ func (a *app) tellInit(w *printer, dir, dotenv string, p scaffold.Platform, made
 	}
 	w.linef("Next:")
 	w.linef("")
-	w.linef("  cd %s", dir)
+	if filepath.Clean(dir) != "." {
+		w.linef("  cd %s", next.Word(dir))
+	}
 	w.linef("  custody lint")
 	w.linef("  custody serve")
 }

@@ -90,6 +90,9 @@ func (a *app) lint(ctx context.Context, args []string, environment string) error
 				}
 				p.linef("    on this machine only: %s waits, and the rest of the estate can be in force", held)
 			}
+			if fault.Unsealed {
+				p.linef("    until then the secret is not handed over, if it was not before; the rest of the estate can be in force")
+			}
 		}
 		for _, need := range result.NotGranted {
 			p.linef("%s", visible(need.Finding().Text()))

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // pipedRule says in the help of each command that takes a value from standard input how it is read.
 const pipedRule = `How standard input (-) is read: with --field, it is the text of that field. Without --field, a JSON object such as
 {"username": "app", "password": "..."} gives one field for each key, and anything else is the text of the field named value, which is
-the field of a secret that has only one. If the value itself is a JSON object, use --field value.`
+the field of a secret that has only one. If the value itself begins with {, use --field value.`
 
 // piped reads a value from standard input by pipedRule; field is "" where none is named.
 func (a *app) piped(field string, exact bool) (secret.Value, error) {
@@ -27,7 +28,7 @@ func (a *app) piped(field string, exact bool) (secret.Value, error) {
 	if len(withoutNewline(read)) == 0 {
 		return secret.Value{}, usage("the value is empty; nothing was taken", "standard input was empty: check the command before the pipe")
 	}
-	if field == "" && isObject(read) {
+	if field == "" && bytes.HasPrefix(bytes.TrimSpace(read), []byte("{")) {
 		return a.pipedObject(read)
 	}
 	text, err := a.edges(read, exact)
@@ -37,12 +38,28 @@ func (a *app) piped(field string, exact bool) (secret.Value, error) {
 	return oneField(field, text)
 }
 
-// isObject reports whether text is a JSON object as a whole. A password may begin with a brace.
-func isObject(text []byte) bool {
-	return bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) && json.Valid(text)
+// unparsed says why text is no JSON, "" when it is. It repeats nothing of the text.
+func unparsed(text []byte) string {
+	var whole any
+	err := json.Unmarshal(text, &whole)
+	syntax, is := errors.AsType[*json.SyntaxError](err)
+	switch {
+	case err == nil:
+		return ""
+	case is && syntax.Offset >= int64(len(text)):
+		return "it ends before the object does"
+	case is:
+		return fmt.Sprintf("byte %d of %d does not fit", syntax.Offset, len(text))
+	}
+	return "it cannot be read"
 }
 
+// pipedObject reads what begins as a JSON object does: half of one that a broken pipe left would pass for a text.
 func (a *app) pipedObject(read []byte) (secret.Value, error) {
+	if why := unparsed(read); why != "" {
+		return secret.Value{}, usage("standard input begins with { and is not a JSON object: "+why+"; nothing was taken",
+			"check the command before the pipe; if the text itself is the value, add --field value")
+	}
 	v, err := secret.Decode(read)
 	if err != nil {
 		return secret.Value{}, usage("standard input is a JSON object, but not all its fields are text; nothing was taken",

@@ -46,6 +46,9 @@ field named value. The value is never an argument: process lists and the shell's
 If the value is one line, the line break at its end is removed, and a note says so. If it has several lines, the line break is kept.
 A byte order mark and lines that end in CR LF are refused. With --exact every byte is kept as it is.
 
+A value of several fields can be sealed field by field, in any order. It is handed over once it has every field that an upstream, a
+consumer or a derived secret of the estate needs; custody lint says what is missing.
+
 If the document exists, its other fields are kept. For this the command needs an identity (private key) that can decrypt it: that of
 the host, or the one in --identity.
 

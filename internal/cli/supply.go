@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/wire"
 )
@@ -68,7 +70,7 @@ refused. With --exact every byte is kept as it is.`,
 				}
 				v, err := a.suppliedValue(fields, files, stdin, exact)
 				if err == nil && stdin && len(fields) == 0 {
-					err = hasField(v, fieldsOf(ctx, platform, args[0]))
+					err = hasField(args[0], v, fieldsOf(ctx, platform, args[0]))
 				}
 				if err != nil {
 					return err
@@ -142,10 +144,10 @@ func (a *app) suppliedValue(fields, files []string, stdin, exact bool) (secret.V
 }
 
 // hasField refuses a text that no field was named for where the secret is known to have others.
-func hasField(v secret.Value, have []string) error {
+func hasField(name string, v secret.Value, have []string) error {
 	if len(have) == 0 || slices.Contains(have, secret.SingleField) || !slices.Equal(v.Names(), []string{secret.SingleField}) {
 		return nil
 	}
 	return usage("the secret has no field named value; its fields are "+strings.Join(have, ", ")+". Nothing was sent",
-		"name the field with --field, or give a JSON object with all fields")
+		fmt.Sprintf("give a JSON object with all fields, or let them be asked for: %s", next.Supply(name)))
 }

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -25,7 +26,8 @@ type frame struct {
 func (f frame) Fd() uintptr { return uintptr(f.fd) }
 
 // watched calls show once; with watch again and again, until it says that there is nothing more to see or ctx ends, which is
-// no error. Of what show writes, what is the same as before is left out. On a terminal the screen is cleared before each.
+// no error. Of what show writes, what is the same as before is left out. On a terminal the screen is cleared before each. While a
+// server that answered once does not, as when it is restarted, that is said, and it is asked again.
 func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool, show func(context.Context) (done bool, err error)) error {
 	if !watch {
 		_, err := show(ctx)
@@ -37,7 +39,7 @@ func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool
 	out := a.out
 	defer func() { a.out = out }()
 	fd, screen := terminal(out)
-	for before := []byte(nil); ; {
+	for before, away := []byte(nil), false; ; pause(ctx, watchEvery) {
 		var shown bytes.Buffer
 		if a.out = &shown; screen {
 			a.out = frame{&shown, fd}
@@ -46,8 +48,19 @@ func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the wait was ended, and so were questions under way
 		}
+		if err != nil && before != nil && server.Problems(err).Class == server.Unavailable {
+			if !away {
+				_, _ = fmt.Fprintf(a.err, "the server does not answer; it is asked again every %s\n", watchEvery)
+			}
+			away = true
+			continue
+		}
 		if err != nil {
 			return err
+		}
+		if away {
+			_, _ = io.WriteString(a.err, "the server answers again\n")
+			away, before = false, []byte{}
 		}
 		if !bytes.Equal(shown.Bytes(), before) {
 			if screen {
@@ -63,6 +76,5 @@ func (a *app) watched(ctx context.Context, platform *wire.Connection, watch bool
 		if done {
 			return nil
 		}
-		pause(ctx, watchEvery)
 	}
 }

@@ -107,6 +107,19 @@ func (f *Formula) Uses() []string {
 	return slices.Sorted(maps.Keys(used))
 }
 
+// Reads returns the fields of an input that templates name, in order.
+func (f *Formula) Reads(input string) []string {
+	read := map[string]bool{}
+	for _, refs := range f.refs {
+		for _, ref := range refs {
+			if ref.input == input {
+				read[ref.field] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(read))
+}
+
 // Compute applies the templates. An input without a field that is named is an error that says so.
 func (f *Formula) Compute(inputs map[string]secret.Value) (secret.Value, error) {
 	data := map[string]map[string]string{}

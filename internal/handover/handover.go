@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package handover moves the authority over one secret from its encrypted document in Git to the runtime authority,
-// once: read, verified at its upstream if it has one, planned, written, read back, tombstoned, consumed.
+// once: read, found complete, verified at its upstream if it has one, planned, written, read back, tombstoned, consumed.
 //
 // Guaranteed: a failure before the write leaves Git authoritative and the authority unchanged; after the write a run
 // only goes forward; once the tombstone is set, nothing here ever writes the secret's path again, whatever Git, a
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,9 @@ type Subject struct {
 	// Server are the upstreams that fail together; see outward.Call.
 	Server string
 	Policy journal.Policy
+	// Demands are the fields without which the value is of no use to those that read it: it is not handed over without them,
+	// since what the document says later counts no more.
+	Demands []upstream.Demand
 }
 
 // Config wires an Engine.
@@ -105,6 +109,8 @@ func New(config Config) *Engine {
 var (
 	// ErrOccupied: a value that no handover wrote stands at the path; a person decides which is right.
 	ErrOccupied = errors.New("the authority already holds a value that no handover wrote")
+	// ErrIncomplete: the bootstrap value lacks fields that are demanded of it; Git stays authoritative.
+	ErrIncomplete = errors.New("the bootstrap value is incomplete")
 	// ErrRefused: the upstream refuses the bootstrap value; Git stays authoritative.
 	ErrRefused = errors.New("the upstream refuses the bootstrap value")
 	// ErrUndecided: the upstream could not say whether it honours the bootstrap value; try again later.
@@ -190,6 +196,9 @@ func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key
 	if err != nil {
 		return authority.Versioned{}, err
 	}
+	if unmet := upstream.Unmet(s.Demands, value.Names()); len(unmet) > 0 {
+		return authority.Versioned{}, incomplete(s.Secret, unmet)
+	}
 	digest := value.Digest(key)
 	if err := e.verify(ctx, s, entry, value, digest); errors.Is(err, ErrRefused) {
 		return authority.Versioned{}, &reason.Error{Reason: reason.New(reason.BootstrapRefused, reason.Args{"seal": s.Secret, "field": named(value)}), Class: err}
@@ -260,6 +269,24 @@ func (e *Engine) verify(ctx context.Context, s Subject, entry *journal.Entry, va
 func undecided(err error) error {
 	why := reason.New(reason.BootstrapUndecided, nil).Because(upstream.Explained(err))
 	return &reason.Error{Reason: why, Class: fmt.Errorf("%w: %w", ErrUndecided, err)}
+}
+
+// incomplete says which fields are missing, who needs each, and the command that seals the first.
+func incomplete(secretName string, unmet []upstream.Demand) error {
+	var fields []string
+	who := map[string][]string{}
+	for _, demand := range unmet {
+		field := strings.Join(demand.Field, " or ")
+		if who[field] == nil {
+			fields = append(fields, field)
+		}
+		who[field] = append(who[field], demand.By)
+	}
+	for i, field := range fields {
+		fields[i] = fmt.Sprintf("%s (needed by %s)", field, strings.Join(who[field], "; "))
+	}
+	args := reason.Args{"fields": strings.Join(fields, ", "), "seal": secretName, "field": unmet[0].Field[0]}
+	return &reason.Error{Reason: reason.New(reason.BootstrapIncomplete, args), Class: ErrIncomplete}
 }
 
 // named is the field of a value that a person seals anew: its only one, else one that they choose.

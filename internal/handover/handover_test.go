@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,6 +165,33 @@ func TestWrongValueLeavesGitAuthoritative(t *testing.T) {
 		r.document = right
 		r.run(nil)
 		r.wantHandedOver("right")
+	})
+}
+
+// An admin credential that was sealed field by field was handed over half: what was sealed later had no effect.
+func TestHalfOfAValueIsNotHandedOver(t *testing.T) {
+	within(t, func(r *rig) {
+		whole := r.document
+		half, err := secret.Text(map[string]string{upstreammemory.Username: "account"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.document, r.subject.Upstream = half, nil
+		r.subject.Demands = []upstream.Demand{
+			{Field: upstream.OneOf{upstreammemory.Password, "key"}, By: "consumer web"}, {Field: upstream.OneOf{upstreammemory.Username}, By: "upstream db"},
+			{Field: upstream.OneOf{upstreammemory.Password, "key"}, By: "upstream db"},
+		}
+		r.run(handover.ErrIncomplete)
+		r.wantUntouched()
+		want := "it has no field password or key (needed by consumer web; upstream db); seal what is missing: `custody seal db --field password`"
+		if err := r.engine.Run(t.Context(), r.subject); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %v, want it to end %q", err, want)
+		}
+		r.document = whole
+		r.run(nil)
+		r.wantHandedOver("right")
+		r.document = half
+		r.run(nil) // what the document says counts no more
 	})
 }
 

@@ -2,6 +2,9 @@
 
 package intent
 
+// sealMissing is replaced in fixes where the secret and the field are known.
+const sealMissing = "`custody seal SECRET --field NAME`"
+
 // rotationCatalogue are the rules of the group "Rotation".
 func rotationCatalogue() []Rule {
 	return grouped("Rotation", []Rule{
@@ -120,6 +123,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "See origin.derived in the documents' reference for the functions.",
 		},
 		{
+			ID:     "derived-field",
+			Checks: "The fields that the templates of a derived secret name exist in its inputs, as far as sealed documents show.",
+			Why:    "Otherwise the secret cannot be computed. An input whose sealed value lacks such a field is not handed over.",
+			Fix:    "Name a field that the input has, or seal the missing field: " + sealMissing + ".",
+		},
+		{
 			ID:     "derived-cycle",
 			Checks: "No secret is computed from itself, directly or through other secrets.",
 			Why:    "Such a secret could never have a value.",
@@ -176,8 +185,8 @@ func upstreamsCatalogue() []Rule {
 		{
 			ID:     "admin-fields",
 			Checks: "The admin credential has the fields that the type of its upstream signs in with, as far as its documents show.",
-			Why:    "Otherwise the credential is sealed and handed over, and then the server refuses every sign-in.",
-			Fix:    "Seal the missing field: `custody seal SECRET --field NAME`. `custody upstream explain TYPE` lists the fields of the admin credential.",
+			Why:    "Otherwise the server refuses every sign-in. The credential is not handed over before it has them.",
+			Fix:    "Seal the missing field: " + sealMissing + ". `custody upstream explain TYPE` lists the fields of the admin credential.",
 		},
 		{
 			ID:     "admin-dangling",
@@ -218,8 +227,8 @@ func consumersCatalogue() []Rule {
 		{
 			ID:     "consumer-field",
 			Checks: "The fields that a consumer names exist in the value.",
-			Why:    "Otherwise the file lacks what its reader looks for.",
-			Fix:    "Name a field of the value; the origin decides which it has.",
+			Why:    "Otherwise the file lacks what its reader looks for. A secret whose sealed value lacks such a field is not handed over.",
+			Fix:    "Name a field of the value; the origin decides which it has. If the value is sealed, you can seal the missing field: " + sealMissing + ".",
 		},
 		{
 			ID:     "proof-level",

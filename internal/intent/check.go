@@ -66,6 +66,7 @@ func (c *checker) result(v *view) *Estate {
 		return nil
 	}
 	estate := build(c.types, v, c.documents)
+	estate.Demands = c.demands(v)
 	if c.options.Check != nil {
 		for _, fault := range c.options.Check(estate) {
 			c.faults.add(fault)
@@ -102,6 +103,7 @@ func (c *checker) environmentRules(v *view) {
 	c.derivedCycles(v)
 	c.consumerRules(v)
 	c.bootstrapRules(v)
+	c.unsealedRules(v)
 }
 
 // view sorts the documents and merges the overrides of an environment.

@@ -21,6 +21,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ type Estate struct {
 	Bootstrap map[string]Bootstrap
 	// Held says why consumers cannot be served on the host that the estate was loaded for, by secret and consumer.
 	Held map[string]map[string]string
+	// Demands are the fields without which first values are not handed over, by secret: what documents in force want, and what
+	// the newest forms of those want that are not.
+	Demands map[string][]upstream.Demand
 	// Types are the types of upstream that its documents were read by.
 	Types upstream.Types
 	// Digest is SHA-256 over the documents, in hexadecimal. It depends neither on files and order nor on Environment.
@@ -63,6 +67,9 @@ type Estate struct {
 
 // hold notes what this machine alone gets wrong.
 func (e *Estate) hold(f Fault) {
+	if !f.Here {
+		return
+	}
 	_, name, _ := strings.Cut(f.Subject, "/")
 	if e.Held == nil {
 		e.Held = map[string]map[string]string{}
@@ -109,6 +116,13 @@ type Bootstrap struct {
 	// Raw is the file as it was read: decryption needs the exact bytes.
 	Raw    []byte
 	Source Source
+}
+
+// Same reports whether e declares what other does, and demands as much of first values.
+func (e *Estate) Same(other *Estate) bool {
+	return e.Digest == other.Digest && maps.EqualFunc(e.Demands, other.Demands, func(a, b []upstream.Demand) bool {
+		return slices.EqualFunc(a, b, upstream.Demand.Equal)
+	})
 }
 
 // ByPath returns the secret whose value lives at path.

@@ -28,9 +28,15 @@ type Fault struct {
 	// Here: this machine alone gets it wrong, for the consumer named, or for the whole secret. The rest of the estate can be in
 	// force.
 	Here bool `json:"here,omitempty"`
+	// Unsealed: the sealed first value has not all that is wanted of it. The secret is not handed over until it has; one that was
+	// handed over before, and the rest of the estate, can be in force.
+	Unsealed bool `json:"unsealed,omitempty"`
 	// Consumer is the one in question, where a fault is about what one makes.
 	Consumer string `json:"consumer,omitempty"`
 }
+
+// Alone reports whether the estate can be in force without what is wrong.
+func (f Fault) Alone() bool { return f.Here || f.Unsealed }
 
 // Position is FILE:LINE:COLUMN, as far as it is known.
 func (f Fault) Position() string {
@@ -102,9 +108,9 @@ func (l *faults) only(environment string, others []Fault) {
 	}
 }
 
-// everywhere reports whether something is wrong wherever the estate is run.
+// everywhere reports whether something is wrong with which the estate cannot be in force anywhere.
 func (l *faults) everywhere() bool {
-	return slices.ContainsFunc(l.list, func(f Fault) bool { return !f.Here })
+	return slices.ContainsFunc(l.list, func(f Fault) bool { return !f.Alone() })
 }
 
 func (l *faults) sorted() []Fault {

@@ -28,6 +28,8 @@ type Files struct {
 	sum      string
 	// since says when newest forms were first found not to fit; see Older.
 	since map[string]time.Time
+	// demands are those of documents that are not in force; see Estate.Demands.
+	demands map[string][]upstream.Demand
 }
 
 // oneFile is a file that was read, or why it was not: the rule that it breaks.
@@ -40,9 +42,10 @@ type oneFile struct {
 }
 
 const (
-	// partsFolder and sinceFile are in copies alone. Read skips both.
+	// partsFolder and the files are in copies alone. Read skips them.
 	partsFolder = ".parts"
 	sinceFile   = ".since"
+	demandsFile = ".demands"
 )
 
 // place is where the file stands in a copy.
@@ -142,17 +145,24 @@ func readCopy(fsys fs.FS) (*Files, error) {
 		}
 	}
 	f.addUp()
-	since, err := fs.ReadFile(fsys, sinceFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(since, &f.since)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading copy of estate: %w", err)
+	for name, into := range map[string]any{sinceFile: &f.since, demandsFile: &f.demands} {
+		if err := readNoted(fsys, name, into); err != nil {
+			return nil, fmt.Errorf("reading copy of estate: %w", err)
+		}
 	}
 	return f, nil
+}
+
+// readNoted reads what a copy notes beside its documents, if it does.
+func readNoted(fsys fs.FS, name string, into any) error {
+	encoded, err := fs.ReadFile(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(encoded, into)
+	}
+	return err
 }
 
 // addUp notes the sum of what was read.
@@ -178,8 +188,8 @@ func readLimited(fsys fs.FS, name string) ([]byte, error) {
 // Sum is SHA-256 over the names and the bytes, in hexadecimal: two readings with the same sum found the same.
 func (f *Files) Sum() string { return f.sum }
 
-// All yields what a copy is made of, by name: the files that were read, documents that stand apart from theirs, and when
-// newest forms were first found not to fit.
+// All yields what a copy is made of, by name: the files that were read, documents that stand apart from theirs, when newest
+// forms were first found not to fit, and what those want.
 func (f *Files) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for _, one := range f.read {
@@ -187,15 +197,21 @@ func (f *Files) All() iter.Seq2[string, []byte] {
 				return
 			}
 		}
-		if len(f.since) == 0 {
+		if len(f.since) > 0 && !yield(sinceFile, encoded(f.since)) {
 			return
 		}
-		encoded, err := json.Marshal(f.since)
-		if err != nil {
-			panic("intent: encoding times cannot fail: " + err.Error())
+		if len(f.demands) > 0 {
+			yield(demandsFile, encoded(f.demands))
 		}
-		yield(sinceFile, encoded)
 	}
+}
+
+func encoded(noted any) []byte {
+	text, err := json.Marshal(noted)
+	if err != nil {
+		panic("intent: encoding times and texts cannot fail: " + err.Error())
+	}
+	return text
 }
 
 // parse reads the documents.
@@ -237,6 +253,7 @@ func (f *Files) judge(r *reader, options Options) (*Estate, []Fault) {
 	for _, fault := range list {
 		estate.hold(fault)
 	}
+	estate.want(f.demands)
 	estate.Files = f
 	return estate, list
 }

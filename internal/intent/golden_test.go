@@ -177,7 +177,7 @@ func load(t testing.TB, s *stage, from string) (*Estate, *v1alpha1.Host, []Fault
 	if err != nil {
 		t.Fatal(err)
 	}
-	if everywhere := slices.ContainsFunc(faults, func(f Fault) bool { return !f.Here }); (estate == nil) != everywhere {
+	if everywhere := slices.ContainsFunc(faults, func(f Fault) bool { return !f.Alone() }); (estate == nil) != everywhere {
 		t.Errorf("estate %v with %d faults", estate != nil, len(faults))
 	}
 	return estate, host, append(all, faults...)

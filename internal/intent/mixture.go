@@ -51,7 +51,9 @@ func (f *Files) LoadOver(before *Files, options Options) (*Estate, []Fault) {
 		return nil, faults
 	}
 	m.retry()
-	return m.finish(f, before, unread), faults
+	estate = m.finish(f, before, unread)
+	m.want(estate, before, unread)
+	return estate, faults
 }
 
 // ofNoDocument reports whether a fault is of no single document that could give way.
@@ -315,7 +317,7 @@ func (m *mixture) lint() []Fault {
 	estate := newChecker(r, m.options).run()
 	var faults []Fault
 	for _, f := range r.faults.sorted() {
-		if !f.Here {
+		if !f.Alone() {
 			faults = append(faults, f)
 		}
 	}

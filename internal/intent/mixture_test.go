@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/internal/thorough"
+	"custody.dev/custody/internal/upstream"
 	"custody.dev/custody/internal/wire/kinds"
 )
 
@@ -245,6 +247,103 @@ func TestMixture(t *testing.T) {
 				t.Errorf("in force are %v, want %s", mixture.SecretNames(), want)
 			}
 			holds(t, mixture, newest, options)
+		})
+	}
+}
+
+// A half-sealed value was handed over while the document that needs the other half had a fault, and so was not in force.
+func TestMixtureDemandsWhatDocumentsOutOfForceNeed(t *testing.T) {
+	options := Options{Environment: "prod", Types: kinds.Upstreams(), At: time.Unix(1000, 0).UTC()}
+	seed := func(e edited, name, field string) {
+		text := strings.ReplaceAll(e["database/admin-seed.yaml"], "admin-seed", name)
+		text = strings.ReplaceAll(text, "db-admin", name)
+		text = regexp.MustCompile(`(?s)(\n  values:\n).*?(\nkind:)`).ReplaceAllString(text, "${1}    "+field+": ENC[AES256_GCM,data:c2VhbGVk,iv:aXY=,tag:dGFn,type:str]${2}")
+		e[name+"-seed.yaml"] = text
+	}
+	sealed := func(e edited, name, more string) {
+		e[name+".yaml"] = strings.Replace(secretText(name, "app/"+name, more), "{generated: {type: password}}", "{bootstrap: {secretRef: "+name+"}}", 1)
+		seed(e, name, "accessKeyId")
+	}
+	upstreamOf := func(more string) string {
+		return "apiVersion: custody.dev/v1alpha1\nkind: Upstream\nmetadata: {name: objects}\nspec:\n  adminRef: keys\n  minio: {endpoint: \"https://objects.example.org\"" + more + "}\n"
+	}
+	tests := map[string]struct {
+		edit func(edited)
+		want []upstream.Demand
+	}{
+		"admin": {
+			func(e edited) { sealed(e, "keys", ""); e["up.yaml"] = upstreamOf("") },
+			[]upstream.Demand{{Field: upstream.OneOf{"accessKeyId"}, By: "upstream objects"}, {Field: upstream.OneOf{"secretAccessKey"}, By: "upstream objects"}},
+		},
+		"admin, of an upstream with another fault": {
+			func(e edited) {
+				sealed(e, "keys", "")
+				e["up.yaml"] = strings.Replace(upstreamOf(""), "https:", "ftp:", 1)
+			},
+			[]upstream.Demand{{Field: upstream.OneOf{"accessKeyId"}, By: "upstream objects"}, {Field: upstream.OneOf{"secretAccessKey"}, By: "upstream objects"}},
+		},
+		"admin, of an upstream that cannot be decoded": {
+			func(e edited) { sealed(e, "keys", ""); e["up.yaml"] = upstreamOf(", url: none") },
+			[]upstream.Demand{{Field: upstream.OneOf{"accessKeyId"}, By: "upstream objects"}, {Field: upstream.OneOf{"secretAccessKey"}, By: "upstream objects"}},
+		},
+		"consumer": {
+			func(e edited) {
+				sealed(e, "keys", "  consumers: [{name: web, file: {folder: app, path: keys.env, format: env, keys: {secretAccessKey: SECRET}}}]\n")
+			},
+			[]upstream.Demand{{Field: upstream.OneOf{"secretAccessKey"}, By: "consumer web"}},
+		},
+		"raw consumer": {
+			func(e edited) {
+				sealed(e, "keys", "  consumers: [{name: web, file: {folder: app, path: key, format: raw}}]\n")
+			},
+			[]upstream.Demand{{Field: upstream.OneOf{"value"}, By: "consumer web"}},
+		},
+		"formula": {
+			func(e edited) {
+				sealed(e, "keys", "")
+				e["made.yaml"] = strings.Replace(strings.Replace(secretText("made", "app/made", ""), "class: runtime", "class: derived", 1),
+					"{generated: {type: password}}", "{derived: {inputs: {in: keys}, fields: {value: \"{{ .in.secretAccessKey }}\"}}}", 1)
+			},
+			[]upstream.Demand{{Field: upstream.OneOf{"secretAccessKey"}, By: "secret made, which is computed from it"}},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			text := goodText(t, newStage(t))
+			before := text.files(t)
+			test.edit(text)
+			estate, faults := text.files(t).LoadOver(before, options)
+			if estate == nil || estate.Secrets["keys"] == nil {
+				t.Fatalf("the secret is not in force: %v", faults)
+			}
+			told := slices.ContainsFunc(faults, func(f Fault) bool { return strings.Contains(f.Fix, "`custody seal keys --field ") })
+			if !told {
+				t.Errorf("no fault names the command that seals what is missing: %v", faults)
+			}
+			demands := func(what string, e *Estate) {
+				t.Helper()
+				if diff := cmp.Diff(test.want, e.Demands["keys"]); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+			demands("demanded", estate)
+			kept := fstest.MapFS{}
+			for name, data := range estate.Files.All() {
+				kept[name] = &fstest.MapFile{Data: data}
+			}
+			back, err := readCopy(kept)
+			if err != nil {
+				t.Fatal(err)
+			}
+			alone, _ := back.Load(options)
+			demands("demanded after a restart that cannot read the newest", alone)
+			for name, data := range text {
+				if strings.HasSuffix(name, "up.yaml") {
+					text[name] = data + "\t- x: [\n"
+				}
+			}
+			torn, _ := text.files(t).LoadOver(back, options)
+			demands("demanded while a file cannot be read", torn)
 		})
 	}
 }

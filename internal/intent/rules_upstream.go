@@ -83,7 +83,7 @@ func (c *checker) adminFields(v *view, d *document, t upstream.Type, server any,
 	}
 	for _, missing := range upstream.Missing(t.AdminFields(server), have) {
 		c.fault(d, upstream.RuleFields, at("spec", "adminRef"), fmt.Sprintf("an upstream of type %s signs in with the field %s of its admin credential, and %s has none (it has: %s)",
-			t.Name(), strings.Join(missing, " or "), plaintext.Show(admin), listed(have)), "")
+			t.Name(), strings.Join(missing, " or "), plaintext.Show(admin), listed(have)), fixUnsealed(upstream.RuleFields, named, missing))
 	}
 }
 

@@ -69,9 +69,9 @@ func Revoked[Kind ~string](kind Kind, of, to string) string {
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 
-// Word is text as a shell takes it for one word.
+// Word is text as a shell takes it for one word: every command that is printed with a path, or with what a person chose, has it so.
 func Word(text string) string {
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

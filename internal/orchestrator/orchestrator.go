@@ -24,6 +24,7 @@ import (
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
@@ -267,7 +268,7 @@ func (o *Orchestrator) Supply(ctx context.Context, path authority.Path, by, reas
 				return err
 			}
 			if entry.Tombstone == nil {
-				return fmt.Errorf("supplying a value to %s: it is still to be handed over from Git: %w", s.Secret, rotation.ErrNotNow)
+				return fmt.Errorf("supplying a value to %s: it is still to be handed over from Git; seal it instead: %s: %w", s.Secret, next.Seal(s.Secret, "FIELD"), rotation.ErrNotNow)
 			}
 		}
 		run, err = o.Rotation.Supply(ctx, s.Subject, by, reason, v)

@@ -23,7 +23,7 @@ func (p *Platform) Reload() bool {
 	regranted := p.Grants.Refresh(context.Background())
 	current := p.Estate()
 	estate, err := p.Load(current)
-	if current != nil && regranted && (err != nil || current.Digest == estate.Digest) {
+	if current != nil && regranted && (err != nil || current.Same(estate)) {
 		if berr := p.use(current, true, false); berr != nil {
 			p.note(berr.Error())
 			return false
@@ -37,7 +37,7 @@ func (p *Platform) Reload() bool {
 	case err != nil:
 		p.note(err.Error())
 		return false
-	case current != nil && current.Digest == estate.Digest:
+	case current != nil && current.Same(estate):
 		p.note("")
 		p.retell(estate)
 		p.keepLater()

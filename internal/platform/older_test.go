@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/upstream"
 )
 
 // Each document that is not in force as the newest estate has it is a finding: which, since when, why, and what to do.
@@ -79,6 +80,30 @@ func TestReloadRetellsWhatIsNotInForce(t *testing.T) {
 	estate = &intent.Estate{Digest: "1"}
 	if p.Reload(); p.Older() != nil {
 		t.Errorf("once it is mended it is said %q", p.Older())
+	}
+}
+
+// A document that has a fault, and so is not in force, wants more of a first value: the secret is bound anew, and not handed over
+// half.
+func TestReloadBindsWhatIsDemanded(t *testing.T) {
+	estate := &intent.Estate{Digest: "1"}
+	var bound []int
+	p := New(Config{
+		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
+		Load: func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
+		Bind: func(e *intent.Estate) ([]orchestrator.Secret, error) {
+			bound = append(bound, len(e.Demands["admin"]))
+			return nil, nil
+		},
+		Keep: func(*intent.Estate) error { return nil }, Grants: ungrantedAll{},
+	})
+	p.Reload()
+	for _, fields := range []string{"password", "password", "key"} {
+		estate = &intent.Estate{Digest: "1", Demands: map[string][]upstream.Demand{"admin": {{Field: upstream.OneOf{fields}, By: "upstream db"}}}}
+		p.Reload()
+	}
+	if diff := cmp.Diff([]int{0, 1, 1}, bound); diff != "" {
+		t.Errorf("demands that were bound (-want +got):\n%s", diff)
 	}
 }
 

@@ -110,7 +110,10 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 	p.mu.Lock()
 	status := server.Status{
 		Platform: p.Name, Environment: p.Environment, Authority: p.AuthorityType,
-		Incarnation: string(p.Authority.Incarnation()), EstateSince: p.since, Serving: p.serving,
+		Incarnation: string(p.Authority.Incarnation()), Serving: p.serving,
+	}
+	if p.serving { // else it was read just now, and nobody knows since when it is as it is
+		status.EstateSince = p.since
 	}
 	fault, estate, unkept := p.fault, p.estate, p.unkept
 	p.mu.Unlock()

@@ -41,6 +41,7 @@ const (
 	GroupMemberCallPending Code = "group-member-call-pending"
 	StaggerRun             Code = "stagger-run"
 	StaggerGap             Code = "stagger-gap"
+	BootstrapIncomplete    Code = "bootstrap-incomplete"
 	BootstrapRefused       Code = "bootstrap-refused"
 	BootstrapUndecided     Code = "bootstrap-undecided"
 	BootstrapInFlight      Code = "bootstrap-in-flight"
@@ -132,6 +133,8 @@ var ofSecrets = []Row{
 	{GroupMemberCallPending, Normal, "a call of the last run of {member}, of its group {group}, may still take effect", nil, "that call had no reply", "in seconds"},
 	{StaggerRun, Normal, "{secret}, of the same stagger set {set}, has a run that is not over", nil, "they never rotate at once", "with that run"},
 	{StaggerGap, Normal, "{secret}, of the same stagger set {set}, was rotated lately", nil, "they never rotate soon after each other", "then"},
+	{BootstrapIncomplete, Person, "the bootstrap value is incomplete: it has no field {fields}; it is handed over once, and whole", []Next{{"to seal what is missing", next.Seal("{seal}", "{field}")}},
+		"an upstream, a consumer or a derived secret needs a field that is not sealed", "run the command that is shown, and commit. If the field is not meant, correct the document of the one that needs it"},
 	{BootstrapRefused, Person, "the upstream refuses the value that is sealed in Git", []Next{{"to seal the right one", next.Seal("{seal}", "{field}")}},
 		"the sealed value is wrong; Git stays authoritative", "seal the right one, and commit"},
 	{BootstrapUndecided, Fault, "the upstream does not say whether it accepts the value that is sealed in Git", nil,

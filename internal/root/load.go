@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"custody.dev/custody/internal/next"
 )
 
 // maxIdentityFile bounds an identity file; one post-quantum key with its comments takes 2 KiB.
@@ -42,7 +44,7 @@ func Load(path string) ([]Identity, error) {
 	if info.Mode().Perm()&barred != 0 {
 		return nil, &Error{Doing: "opening identity file " + path, Class: ErrExposed,
 			Detail: fmt.Sprintf("mode %04o lets group or others in", info.Mode().Perm()),
-			Next:   fmt.Sprintf("chmod 600 %s; if others may have read it, make a new identity and re-encrypt to it", path)}
+			Next:   fmt.Sprintf("chmod 600 %s; if others may have read it, make a new identity and re-encrypt to it", next.Word(path))}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxIdentityFile+1))
 	if err != nil {

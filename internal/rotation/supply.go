@@ -60,6 +60,23 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, why string, v secret
 	return e.Supply(ctx, s, by, why, v)
 }
 
+// again is the refusal of a value for which another is to be handed in.
+type again struct {
+	error
+
+	secret, what string
+}
+
+func (r again) Unwrap() error { return r.error }
+
+// Hint is the next command.
+func (r again) Hint() string { return r.what + ": " + next.Supply(r.secret) }
+
+// turnsDown is the refusal of a value, of class, with the reason why and what to hand in instead.
+func (a *attempt) turnsDown(class error, what, why string, args ...any) error {
+	return again{fmt.Errorf("supplying a value to %s: %s: %w", a.s.Secret, fmt.Sprintf(why, args...), class), a.s.Secret, what}
+}
+
 // errTakesNone: the live run waits for no value.
 var errTakesNone = fmt.Errorf("it waits for none: %w", ErrNotAllowed)
 
@@ -234,16 +251,16 @@ func (a *attempt) recordSupply(ctx context.Context) error {
 func (a *attempt) follows(old, v secret.Value) error {
 	for _, name := range old.Names() {
 		if a.made() && !v.Has(name) {
-			return fmt.Errorf("supplying a value to %s: the field %s is missing; the secret has %s: %w", a.s.Secret, name, strings.Join(old.Names(), ", "), ErrNotAllowed)
+			return a.turnsDown(ErrNotAllowed, "hand in all fields", "the field %s is missing; the secret has %s", name, strings.Join(old.Names(), ", "))
 		}
 	}
 	for _, name := range v.Names() {
 		if v.ExposeText(name) == "" && (!old.Has(name) || old.ExposeText(name) != "") {
-			return fmt.Errorf("supplying a value to %s: the field %s is empty: %w", a.s.Secret, name, ErrNotAllowed)
+			return a.turnsDown(ErrNotAllowed, "hand in all fields", "the field %s is empty", name)
 		}
 	}
 	if v.Equal(old) {
-		return fmt.Errorf("supplying a value to %s: it is the one that the secret has: %w", a.s.Secret, ErrNotAllowed)
+		return a.turnsDown(ErrNotAllowed, "hand in another", "it is the one that the secret has")
 	}
 	return nil
 }
@@ -259,9 +276,9 @@ func (a *attempt) honoured(ctx context.Context, v secret.Value) error {
 	case verdict == upstream.Unknown:
 		return fmt.Errorf("supplying a value to %s: the upstream cannot say whether it honours it (%w): %w", a.s.Secret, err, ErrNotNow)
 	case a.kind.Settle > 0:
-		return fmt.Errorf("supplying a value to %s: the upstream refuses it; what was just made there takes up to %s to show: %w", a.s.Secret, a.kind.Settle, ErrNotNow)
+		return a.turnsDown(ErrNotNow, "hand it in again then, or one that the upstream accepts", "the upstream refuses it; what was just made there takes up to %s to show", a.kind.Settle)
 	}
-	return fmt.Errorf("supplying a value to %s: the upstream refuses it: %w", a.s.Secret, ErrNotAllowed)
+	return a.turnsDown(ErrNotAllowed, "hand in one that the upstream accepts", "the upstream refuses it")
 }
 
 // own wants v to be of an account that the secret's runs change, or of the one that its value is of, such as a login from
@@ -285,7 +302,7 @@ func (a *attempt) own(ctx context.Context, v secret.Value) error {
 	if before, err := a.whose(ctx, owner, held.Value); err == nil && before.name == given.name {
 		return nil
 	}
-	return fmt.Errorf("supplying a value to %s: it is of %s; hand in one of the account that the secret's document names: %w", a.s.Secret, given.name, ErrNotAllowed)
+	return a.turnsDown(ErrNotAllowed, "hand in one of that account", "it is of %s; hand in one of the account that the secret's document names", given.name)
 }
 
 // account is what upstream.Owner says of a credential.
@@ -310,7 +327,7 @@ func (a *attempt) opens(ctx context.Context, v secret.Value) error {
 	case err == nil && (verdict == upstream.Accepted || verdict == ""): // or it cannot be asked about
 		return nil
 	case verdict == upstream.Refused:
-		return fmt.Errorf("supplying a value to %s: the upstream that it opens refuses it; it was mistyped, or belongs to another account: %w", a.s.Secret, ErrNotAllowed)
+		return a.turnsDown(ErrNotAllowed, "hand in one that it accepts", "the upstream that it opens refuses it; it was mistyped, or belongs to another account")
 	default:
 		return fmt.Errorf("supplying a value to %s: the upstream that it opens cannot say whether it takes it (%w): %w", a.s.Secret, err, ErrNotNow)
 	}

@@ -70,7 +70,7 @@ type Status struct {
 	Authority   string         `json:"authority"`
 	Incarnation string         `json:"incarnation,omitempty"`
 	Standing    phase.Standing `json:"standing"`
-	// Estate in force, and since when; Fault says why a newer one is not.
+	// Estate in force, and since when in the server's process; zero without a server. Fault says why a newer one is not.
 	Estate      string    `json:"estate"`
 	EstateSince time.Time `json:"estateSince,omitzero"`
 	// Findings want a person's eye. They never hold a value.

@@ -25,6 +25,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"custody.dev/custody/internal/next"
 )
 
 // maxLinks bounds the symbolic links that are followed.
@@ -140,7 +142,7 @@ func (w walk) entry(path string, info fs.FileInfo) error {
 		name, class string
 	}{{0o002, "everybody", "o"}, {0o020, "group " + groupOf(info), "g"}} {
 		if info.Mode().Perm()&who.bit != 0 {
-			return &Untrusted{path, "can be changed by " + who.name, "`chmod " + who.class + "-w " + path + "`, once you know that what is there is yours"}
+			return &Untrusted{path, "can be changed by " + who.name, "`chmod " + who.class + "-w " + next.Word(path) + "`, once you know that what is there is yours"}
 		}
 	}
 	return nil

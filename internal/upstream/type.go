@@ -66,16 +66,6 @@ type Pick struct {
 	At Trail
 }
 
-// OneOf are fields of which a credential needs one.
-type OneOf []string
-
-// Missing returns those of needs for which there is no field among have.
-func Missing(needs []OneOf, have []string) []OneOf {
-	return slices.DeleteFunc(slices.Clone(needs), func(one OneOf) bool {
-		return slices.ContainsFunc(one, func(field string) bool { return slices.Contains(have, field) })
-	})
-}
-
 // Program is one that the host's own configuration names for upstreams.
 type Program struct {
 	Argv []string

@@ -74,7 +74,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 		bound.Stagger = &orchestrator.Stagger{Set: declared.Spec.Rotation.Stagger.Set, Gap: gap}
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
-		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy}
+		bound.Handover = &handover.Subject{Secret: declared.Name, Path: declared.Path, Document: document.Source.File, Policy: policy, Demands: estate.Demands[declared.Name]}
 	}
 	if server, ok := estate.UpstreamOf(declared); ok {
 		bound.SentTo = server.Metadata.Name

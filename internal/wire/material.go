@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/upstream"
 )
 
 // material is what acting on a secret is made of: of its own document, of those that it refers to, of those that refer to it, and of
@@ -39,6 +40,7 @@ type material struct {
 	Escrow   []string
 	Document string
 	Sealed   [sha256.Size]byte
+	Demands  []upstream.Demand
 	// Held says why consumers are not served, by name.
 	Held map[string]string
 	// Dependents are what is computed from it, and Members who rotates with it.
@@ -68,7 +70,7 @@ func (p *parts) materialOf(estate *intent.Estate, declared *intent.Secret, bound
 		m.Escrow = p.rootsGranted(estate)
 	}
 	if document, ok := estate.BootstrapOf(declared); ok {
-		m.Document, m.Sealed = document.Source.File, sha256.Sum256(document.Raw)
+		m.Document, m.Sealed, m.Demands = document.Source.File, sha256.Sum256(document.Raw), estate.Demands[declared.Name]
 	}
 	if bound.Group != nil {
 		for _, member := range bound.Group.Members {

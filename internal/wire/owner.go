@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/server"
 )
 
@@ -37,7 +38,7 @@ func (p *parts) runBy(me int, ownerOf func(path string) (int, error)) error {
 			Hint: "ask as that user: " + p.as(account(owner), me == 0),
 		}
 		if owner == 0 {
-			problem.Hint += fmt.Sprintf("; if only a restore or a mistake made it root's: `chown -R %s %s`", account(me), p.host.State)
+			problem.Hint += fmt.Sprintf("; if only a restore or a mistake made it root's: `chown -R %s %s`", account(me), next.Word(p.host.State))
 		}
 		return problem
 	}
@@ -48,11 +49,11 @@ func (p *parts) as(user string, root bool) string {
 	switch {
 	case p.host.Unseal.Credential != "":
 		return fmt.Sprintf("`systemd-run --pipe --wait -p User=%s -p LoadCredentialEncrypted=%s:/etc/custody/%[2]s.cred custody … --host %s`, with the file that the service's unit names",
-			user, p.host.Unseal.Credential, p.hostFile)
+			user, p.host.Unseal.Credential, next.Word(p.hostFile))
 	case root:
-		return "`runuser -u " + user + " -- custody … --host " + p.hostFile + "`"
+		return "`runuser -u " + user + " -- custody … --host " + next.Word(p.hostFile) + "`"
 	}
-	return "`sudo -u " + user + " custody … --host " + p.hostFile + "`"
+	return "`sudo -u " + user + " custody … --host " + next.Word(p.hostFile) + "`"
 }
 
 // noKey says how the unseal key comes to a command that no service runs.

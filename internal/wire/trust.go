@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trust"
 )
@@ -29,9 +30,9 @@ func trustHost(file string) error {
 	return err
 }
 
-// untracked wants that only root and this user could have changed what is at path, and that no Git repository tracks it; next
+// untracked wants that only root and this user could have changed what is at path, and that no Git repository tracks it; move
 // is then the operator's move, with a place for the path.
-func untracked(path, next string) error {
+func untracked(path, move string) error {
 	places, err := trust.Check(path, os.Geteuid())
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func untracked(path, next string) error {
 		if tree != "" {
 			return &trust.Untrusted{
 				Path: place, Reason: "is tracked by Git in " + tree + ", so that a pull could change it",
-				Next: fmt.Sprintf(next, place),
+				Next: fmt.Sprintf(move, next.Word(place)),
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func (t *tour) declareExhibits(here []*exhibit) {
 	t.grant()
 }
 
-// seal seals what an exhibit's admin signs in with, all fields at once: the server takes what it finds, half of it too.
+// seal seals what an exhibit's admin signs in with, all fields at once.
 func (t *tour) seal(fields []sealed) {
 	if len(fields) == 0 {
 		return

@@ -14,6 +14,8 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/sys/unix"
+
+	"custody.dev/custody/internal/next"
 )
 
 // maxKeyFile bounds what is read as a key.
@@ -118,7 +120,7 @@ func readKey(name string, private bool) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", name)
 	case private && info.Mode().Perm()&0o077 != 0:
-		return nil, &Error{fmt.Errorf("%s has mode %04o, so others may read it", name, info.Mode().Perm()), "chmod 0600 " + name}
+		return nil, &Error{fmt.Errorf("%s has mode %04o, so others may read it", name, info.Mode().Perm()), "chmod 0600 " + next.Word(name)}
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
 	if err != nil {
