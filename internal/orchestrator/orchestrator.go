@@ -187,7 +187,8 @@ type Orchestrator struct {
 	uses    int       // counts Use
 	// wants says why members of groups want their leader to begin. They are found again after a crash.
 	wants map[authority.Path]want
-	busy  map[authority.Path]Secret // those that somebody looks at now, as they were declared
+	busy  map[authority.Path]Secret    // those that somebody looks at now, as they were declared
+	since map[authority.Path]time.Time // of looks under way, when they began; see Unended
 	// misplaced says why declared secrets are not the ones that the history at their paths is of; see place. placed is the
 	// use that it was found for.
 	misplaced map[authority.Path]reason.Reason
@@ -216,7 +217,7 @@ func New(config Config) *Orchestrator {
 		config.Barred = func() string { return "" }
 	}
 	return &Orchestrator{
-		Config: config, busy: map[authority.Path]Secret{}, places: outward.NewGate(config.Workers, 0), comparing: outward.NewGate(1, 0), planning: map[string]*outward.Gate{},
+		Config: config, busy: map[authority.Path]Secret{}, since: map[authority.Path]time.Time{}, places: outward.NewGate(config.Workers, 0), comparing: outward.NewGate(1, 0), planning: map[string]*outward.Gate{},
 		secrets: map[authority.Path]Secret{}, sets: map[string]map[authority.Path]bool{}, states: map[authority.Path]*State{}, wants: map[authority.Path]want{},
 	}
 }
@@ -437,6 +438,7 @@ func (o *Orchestrator) rankOf(path authority.Path) outward.Rank {
 func (o *Orchestrator) finish(path authority.Path) {
 	o.mu.Lock()
 	delete(o.busy, path)
+	delete(o.since, path)
 	o.schedule(path)
 	o.endedOne()
 	o.mu.Unlock()
@@ -494,9 +496,10 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	}
 	seen := *state
 	state.woken, state.doubted = false, false
+	seen.Looked = o.Now()
+	o.since[s.Path] = seen.Looked
 	o.mu.Unlock()
 
-	seen.Looked = o.Now()
 	seen.hold(reason.Reason{}, time.Time{})
 	seen.asked = make(map[string]bool, len(requests))
 	for _, request := range requests {

@@ -429,8 +429,14 @@ func TestHangingUpstreamHoldsUpNoOther(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		r.wantVersions(0, 1, 1)
+		if names, _ := process.Unended(10 * time.Second); !slices.Equal(names, []string{"s0"}) {
+			t.Errorf("the looks at %v have not ended", names)
+		}
 		close(release)
 		process.Wait()
+		if names, _ := process.Unended(0); len(names) > 0 {
+			t.Errorf("the looks at %v have not ended", names)
+		}
 		r.pass(process, time.Minute)
 		r.wantVersions(1, 1, 1)
 	})

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/rotation"
@@ -101,4 +102,23 @@ func (o *Orchestrator) leave(path authority.Path) {
 		delete(o.asked, path)
 	}
 	o.endedOne()
+}
+
+// Unended names the secrets at which one look has gone on for d at least, and says when the first of those looks began. All that a
+// look waits for is bounded, so such a look waits for very many parts that do not answer, or for ever.
+func (o *Orchestrator) Unended(d time.Duration) (names []string, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.Now()
+	for path, began := range o.since {
+		if now.Sub(began) < d {
+			continue
+		}
+		names = append(names, o.busy[path].Subject.Secret)
+		if since.IsZero() || began.Before(since) {
+			since = began
+		}
+	}
+	slices.Sort(names)
+	return names, since
 }

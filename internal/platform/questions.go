@@ -159,6 +159,9 @@ func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.E
 			found = append(found, reason.New(reason.MachineFile, nil).Because(text))
 		}
 	}
+	if names, since := p.unended(); len(names) > 0 {
+		found = append(found, reason.New(reason.LooksUnended, reason.Args{"secrets": few(names), "since": since.UTC().Format(time.RFC3339)}))
+	}
 	if unkept != "" {
 		found = append(found, reason.New(reason.EstateNotKept, nil).Because(unkept))
 	}
@@ -170,6 +173,16 @@ func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.E
 		found = append(found, reason.New(reason.RecordDoubtful, nil).Because(finding.String()))
 	}
 	return found
+}
+
+// unendedAfter is longer than a look takes that waits for a few parts, each for as long as it may.
+const unendedAfter = 15 * time.Minute
+
+func (p *Platform) unended() (names []string, since time.Time) {
+	if p.Orchestrator == nil {
+		return nil, time.Time{}
+	}
+	return p.Orchestrator.Unended(unendedAfter)
 }
 
 // age notes how old what is known of a declared secret is.

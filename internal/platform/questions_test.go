@@ -36,11 +36,15 @@ import (
 type counted struct {
 	*authoritymemory.Store
 	calls, values, listings atomic.Int64
+	holds                   chan struct{} // until it is closed, a value that is read is waited for
 }
 
 func (c *counted) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
 	c.calls.Add(1)
 	c.values.Add(1)
+	if c.holds != nil {
+		<-c.holds
+	}
 	return c.Store.Read(ctx, path)
 }
 
@@ -253,6 +257,40 @@ func TestAnswersSayWhatWasNotLookedAt(t *testing.T) {
 		time.Sleep(time.Hour)
 		if status, err = first.Status(t.Context(), server.Filter{}); err != nil || time.Since(status.Oldest) < time.Hour || status.Unlooked != 0 {
 			t.Errorf("an hour after the last look the oldest is of %s, %d were not looked at, %v", status.Oldest, status.Unlooked, err)
+		}
+	})
+}
+
+// A server whose looks all waited for each other showed no finding for as long as it ran.
+func TestALookThatDoesNotEndIsAFinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := questioned(t)
+		p.tick(t)
+		p.Serving()
+		found := func() bool {
+			status, err := p.Status(t.Context(), server.Filter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(status.Findings, func(f server.Finding) bool {
+				return f.Is(reason.LooksUnended) && f.Args["secrets"] == "key"
+			})
+		}
+		store.holds = make(chan struct{})
+		time.Sleep(time.Hour)
+		go func() { _, _ = p.Orchestrator.Tick(t.Context()) }()
+		time.Sleep(time.Minute)
+		if found() {
+			t.Error("a look that takes a minute is a finding")
+		}
+		time.Sleep(time.Hour)
+		if !found() {
+			t.Error("a look that takes an hour is no finding")
+		}
+		close(store.holds)
+		synctest.Wait()
+		if found() {
+			t.Error("looks that have ended are a finding")
 		}
 	})
 }

@@ -56,12 +56,7 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (str
 		behind = append(behind, fmt.Sprintf("%s (run %s)", path, run))
 	}
 	slices.Sort(behind)
-	more := ""
-	if len(behind) > 3 {
-		more = fmt.Sprintf(" and %d more", len(behind)-3)
-		behind = behind[:3]
-	}
-	return fmt.Sprintf("the authority does not know what the record says was done with %s%s: it is an older copy", strings.Join(behind, ", "), more), nil
+	return fmt.Sprintf("the authority does not know what the record says was done with %s: it is an older copy", few(behind)), nil
 }
 
 // untilAccepted ends every sentence that says why the platform is recovering.
@@ -262,4 +257,13 @@ func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer 
 		found.text = fmt.Sprintf("consumer %s was given version %d, and the authority knows of %d", consumer, given.Number, held.ID.Number)
 	}
 	return found
+}
+
+// few are the first of many, and how many more there are.
+func few(of []string) string {
+	const most = 3
+	if len(of) <= most {
+		return strings.Join(of, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(of[:most], ", "), len(of)-most)
 }

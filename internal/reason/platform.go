@@ -9,6 +9,7 @@ const (
 	Recovering          Code = "recovering"
 	OlderGrant          Code = "older-grant"
 	MachineFile         Code = "machine-file"
+	LooksUnended        Code = "looks-unended"
 	EstateNotKept       Code = "estate-not-kept"
 	EstateNotInForce    Code = "estate-not-in-force"
 	FormNotInForce      Code = "form-not-in-force"
@@ -40,6 +41,8 @@ var ofPlatform = []Row{
 		"nothing on the machine knows what was revoked after the older state", "run the command for what is not right"},
 	{MachineFile, Person, "a file of this machine is not used, or can be read or changed by others", nil,
 		"the host file changed since the process read it, others can write where only Custody should, or a document was sealed to a recipient that nobody granted", mend + ", then start Custody again"},
+	{LooksUnended, Fault, "checking {secrets} has not ended since {since}; nothing is done with them meanwhile. If that does not change, start Custody again", nil,
+		"parts that it asks answer very late, one after another, or the process waits for what never comes; every run goes on after a start where it was", "look at what those secrets need (their upstreams, mounts and programs); if they answer, start Custody again"},
 	{EstateNotKept, Fault, "no copy of the estate in force could be kept", nil,
 		"the copy is for starting while the estate does not lint; the estate is in force", "make room, or mend the cause; it is tried again"},
 	{EstateNotInForce, Person, "the newest estate is not in force", []Next{toLint},
