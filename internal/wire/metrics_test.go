@@ -62,7 +62,7 @@ func TestAScrapeAsksNothing(t *testing.T) {
 	p.platform = platform.New(platform.Config{
 		Now: Now, Initialised: true, Broken: p.broken, Authority: p.values, Journal: journal.New(p.values), Record: unborn{}, Grants: noGrants{},
 		Queue: trigger.New(p.values, unborn{}, Now), Clock: trigger.NewClock(p.values, Now, func() time.Duration { return 0 }),
-		Orchestrator: orchestrator.New(orchestrator.Config{}), Identity: asks,
+		Orchestrator: orchestrator.New(orchestrator.Config{Now: Now}), Identity: asks,
 		Machine:  func() []string { asks(); return []string{"a finding"} },
 		Readable: func(context.Context, string) error { asks(); return nil },
 	})
