@@ -200,18 +200,33 @@ func (e *Engine) complete(ctx context.Context, s Subject, entry *journal.Entry, 
 			return err
 		}
 	}
-	if run.Base > 0 {
-		if err := e.Authority.Destroy(ctx, s.Path, run.Base); err != nil {
-			return err
-		}
-	}
+	spent := e.destroy(ctx, entry)
 	id := held.ID
 	entry.Current, entry.Rotated, entry.Inputs, entry.Formula = &id, held.Created, run.Inputs, run.Formula
 	entry.Last = &journal.Outcome{
 		Run: run.ID, Workflow: run.Workflow, Result: "completed", Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
+		Spent: spent,
 	}
 	entry.Live = nil
 	return e.Journal.Save(ctx, entry)
+}
+
+// destroy destroys the value that the live run replaces, and what an earlier run still owes. It returns those that it could not
+// destroy, for the outcome: the inputs' runs and the consumers do not wait for that.
+func (e *Engine) destroy(ctx context.Context, entry *journal.Entry) (left []authority.Version) {
+	var spent []authority.Version
+	if entry.Last != nil {
+		spent = slices.Clone(entry.Last.Spent)
+	}
+	if entry.Live.Base > 0 {
+		spent = append(spent, entry.Live.Base)
+	}
+	for _, number := range spent {
+		if e.Authority.Destroy(ctx, entry.Path, number) != nil {
+			left = append(left, number)
+		}
+	}
+	return left
 }
 
 func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step journal.Step) error {

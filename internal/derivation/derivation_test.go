@@ -4,7 +4,9 @@ package derivation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,6 +103,53 @@ func (r *rig) is(want, got string) {
 	r.Helper()
 	if got != want {
 		r.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// indestructible is an authority that destroys nothing while it is denied.
+type indestructible struct {
+	*authoritymemory.Store
+	denied bool
+}
+
+func (i *indestructible) Destroy(ctx context.Context, path authority.Path, number authority.Version) error {
+	if i.denied {
+		return errors.New("permission denied")
+	}
+	return i.Store.Destroy(ctx, path, number)
+}
+
+// The run of an input waits for the derived value, and that does not wait for an old one that cannot be destroyed. What is owed goes
+// from outcome to outcome.
+func TestRebuiltWithoutDestroyingWhatItReplaces(t *testing.T) {
+	r := newRig(t)
+	store := &indestructible{r.store, true}
+	r.engine.Authority = store
+	r.promote("app/cache", "x", nil)
+	owed := func() []authority.Version {
+		entry, err := r.entries.Load(context.Background(), r.subject.Path)
+		if err != nil || entry.Live != nil || entry.Last == nil {
+			r.Fatalf("the entry is %+v, %v", entry, err)
+		}
+		return entry.Last.Spent
+	}
+	for i, text := range []string{"a", "b", "c"} {
+		r.promote("app/db", text, nil)
+		r.is(fmt.Sprintf("%d db://%s:x", i+1, text), r.rebuild())
+	}
+	if got := owed(); !slices.Equal(got, []authority.Version{1, 2}) {
+		t.Errorf("the versions %d are owed, want 1 and 2", got)
+	}
+	store.denied = false
+	r.promote("app/db", "d", nil)
+	r.is("4 db://d:x", r.rebuild())
+	for number := authority.Version(1); number < 4; number++ {
+		if _, err := r.store.ReadVersion(context.Background(), r.subject.Path, number); err == nil {
+			t.Errorf("version %d can still be read", number)
+		}
+	}
+	if got := owed(); len(got) > 0 {
+		t.Errorf("the versions %d are owed still", got)
 	}
 }
 

@@ -364,9 +364,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Rotation.Clean(ctx, entry); err != nil { // the process that closed the last run may have died over it
-		return err
-	}
+	unclean := o.Rotation.Clean(ctx, entry) // the process that closed the last run may have died over it; consumers do not wait for that
 	switch {
 	case entry.Live != nil:
 		if finishes(s, entry.Live) { // another engine is at it
@@ -385,7 +383,7 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	}
 	if entry.Live != nil || lost || recovery != nil {
 		seen.Again = o.again(ctx, s, seen)
-		return nil
+		return unclean
 	}
 	steady := !seen.kept.IsZero() // consumers held this version when they were last looked at
 	if steady || seen.failures == 0 {
@@ -431,9 +429,12 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if unchecked != nil {
 		return unchecked
 	}
-	seen.kept, seen.sweep = now, o.sweepAfter(s.Path, now)
+	seen.kept, seen.sweep = now, now
+	if unclean == nil { // else the next look tries that again
+		seen.sweep = o.sweepAfter(s.Path, now)
+	}
 	seen.Again = o.again(ctx, s, seen)
-	return nil
+	return unclean
 }
 
 // gone says that the value on record is not there.

@@ -384,7 +384,7 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 	for _, s := range o.ready(requests) {
 		turn := func(ctx context.Context) {
 			defer o.finish(s.Path)
-			if o.Stopping == nil || !o.Stopping() {
+			if o.begins() {
 				o.look(ctx, s, requests[s.Path], jumped)
 			}
 		}
@@ -403,6 +403,17 @@ func (o *Orchestrator) Begin(ctx context.Context) (time.Time, error) {
 		})
 	}
 	return o.next(), errors.Join(pruning, ctx.Err())
+}
+
+// begins reports whether a look may begin, which may have waited long for its turn. One that may not is due at once when looks begin
+// again.
+func (o *Orchestrator) begins() bool {
+	if o.Stopping != nil && o.Stopping() || o.Barred() != "" {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pauses == 0
 }
 
 // prune forgets requests that were closed long ago, now and then. A fault of that holds up no secret.

@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 )
@@ -84,13 +85,19 @@ func (p *Platform) olderEstate() string {
 // come into force.
 func (p *Platform) alone(ctx context.Context) (resume func(), err error) {
 	p.doing("waiting up to " + endsWithin.String() + " for what was begun before it showed to end")
-	p.reloading.Lock()
 	limited, cancel := context.WithTimeout(ctx, endsWithin)
 	defer cancel()
+	if p.reloading.Enter(limited, outward.First) != nil {
+		p.doing("")
+		return nil, &server.Problem{
+			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", and a look at the estate that was begun has not ended",
+			Hint: "look at what hangs, mostly the folder of the estate; if the look never ends, restart custody",
+		}
+	}
 	again, err := p.Orchestrator.Pause(limited)
 	if err != nil {
 		p.doing("")
-		p.reloading.Unlock()
+		p.reloading.Leave()
 		return nil, &server.Problem{
 			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", and " + err.Error(),
 			Hint: "nothing new begins while the platform is recovering; try again once they have ended",
@@ -100,7 +107,7 @@ func (p *Platform) alone(ctx context.Context) (resume func(), err error) {
 	return func() {
 		again()
 		p.doing("")
-		p.reloading.Unlock()
+		p.reloading.Leave()
 		p.Orchestrator.WakeAll()
 		p.Nudge()
 	}, nil

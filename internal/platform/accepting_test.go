@@ -176,6 +176,35 @@ func TestAcceptingWaitsForLooksUnderWay(t *testing.T) {
 	}
 }
 
+// TestAcceptingWaitsForALookAtTheEstate: a folder that hangs while the estate is read held an acceptance up for ever, and with it
+// everything, while the status said two minutes.
+func TestAcceptingWaitsForALookAtTheEstate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
+		release, load := make(chan struct{}), p.Load
+		p.Load = func(current *intent.Estate) (*intent.Estate, error) {
+			<-release
+			return load(current)
+		}
+		go p.Reload()
+		synctest.Wait()
+		p.behind = "an older state"
+		began := time.Now()
+		_, err := p.AcceptRecovery(t.Context(), "me", "the disk was lost", recovery.How{})
+		if problem, _ := errors.AsType[*server.Problem](err); problem == nil || !strings.Contains(problem.Text, "look at the estate") || time.Since(began) > endsWithin {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		if why := p.accepts(); why != "" || store.Incarnation() != "one" {
+			t.Errorf("incarnation %s, and %q", store.Incarnation(), why)
+		}
+		close(release)
+		synctest.Wait()
+		if _, err := p.AcceptRecovery(t.Context(), "me", "the disk was lost", recovery.How{}); err != nil || store.Incarnation() == "one" {
+			t.Errorf("once the look has ended: %v, incarnation %s", err, store.Incarnation())
+		}
+	})
+}
+
 // TestNothingActsBeforeWhatWasAcceptedIsOnRecord: events that came after newer ones of the same secret looked like an older
 // copy at the next start.
 func TestNothingActsBeforeWhatWasAcceptedIsOnRecord(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/outward"
 )
 
 // Reload puts the newest estate in force as far as it lints, if it can be bound; what does not lint stays as it was, or as it
@@ -17,9 +18,9 @@ func (p *Platform) Reload() bool {
 	if p.underAcceptance() {
 		return false
 	}
-	_ = p.SettleRecovery(context.Background()) // Recovering says why that failed
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
+	_ = p.SettleRecovery(context.Background())                 // Recovering says why that failed
+	_ = p.reloading.Enter(context.Background(), outward.First) // what never ends has no error
+	defer p.reloading.Leave()
 	regranted := p.Grants.Refresh(context.Background())
 	current := p.Estate()
 	estate, err := p.Load(current)

@@ -26,6 +26,7 @@ import (
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
@@ -101,7 +102,7 @@ type Platform struct {
 	Reading func(done, of int)
 
 	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
-	reloading  sync.Mutex
+	reloading  *outward.Gate
 	acceptance sync.Mutex
 
 	mu      sync.Mutex
@@ -135,7 +136,7 @@ func New(config Config) *Platform {
 	if config.Orchestrator != nil {
 		config.Orchestrator.Looked = config.Model.Looked
 	}
-	return &Platform{Config: config, woken: make(chan struct{}, 1), behind: config.Behind}
+	return &Platform{Config: config, woken: make(chan struct{}, 1), reloading: outward.NewGate(1, 0), behind: config.Behind}
 }
 
 // Woken yields when somebody asked for something that a tick should look at.

@@ -4,7 +4,6 @@ package wire
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,17 +35,21 @@ type grants struct {
 	// estate is the folder that the grants file must not lie in.
 	estate *estateFolder
 
-	mu      sync.Mutex
-	entries []grant.Entry
-	known   bool // entries were read
-	places  grant.Known
+	// refreshing is held while the grants file and the record are read, which may hang. Nobody who only wants to know waits for it.
+	refreshing sync.Mutex
 	// amended: what the record says was revoked was taken back.
 	amended bool
 	// uncopied: the copy beside the state is older than entries.
 	uncopied bool
+
+	mu       sync.Mutex
+	entries  []grant.Entry
+	known    bool // entries were read
+	places   grant.Known
 	file     []byte
 	fault    string
 	answered *answeredNeeds
+
 	// recovering says why nothing may be changed; see platform.Platform.Recovering.
 	recovering func() string
 	// pause is the time between two looks at a file that changed.
@@ -59,29 +62,44 @@ const looksApart = 200 * time.Millisecond
 // Refresh takes up the grants file where it changed, and the record. It reports whether what is granted is another than
 // before; what cannot be read changes nothing, and is a fault.
 func (g *grants) Refresh(ctx context.Context) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.fault = ""
-	if err := errors.Join(g.amend(ctx), g.follow(ctx)); err != nil {
-		g.fault = err.Error()
-	}
+	g.refreshing.Lock()
+	defer g.refreshing.Unlock()
+	fault := errors.Join(g.amend(ctx), g.follow(ctx))
 	entries, err := g.book.Load(ctx)
 	if err != nil {
-		g.fault = err.Error()
+		g.blame(err)
 		return false
 	}
 	if g.parts.store == (unborn{}) { // nothing can be recorded yet: the file is all there is
 		entries = g.ofFile()
 	}
-	changed := !g.known || !slices.Equal(entries, g.entries)
-	g.entries, g.known = entries, true
+	changed := g.take(entries)
 	if changed || g.uncopied {
-		err := g.copy()
-		if g.uncopied = err != nil; g.uncopied {
-			g.fault = cmp.Or(g.fault, err.Error())
+		err := g.copy(entries)
+		if g.uncopied = err != nil; fault == nil {
+			fault = err
 		}
 	}
+	g.blame(fault)
 	return changed
+}
+
+// take has these be what is granted, and reports whether that is another than before.
+func (g *grants) take(entries []grant.Entry) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed := !g.known || !slices.Equal(entries, g.entries)
+	g.entries, g.known = entries, true
+	return changed
+}
+
+// blame notes what is wrong with where the grants are read from, nil for nothing.
+func (g *grants) blame(fault error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fault = ""; fault != nil {
+		g.fault = fault.Error()
+	}
 }
 
 // amend revokes, once for each start, what the record says was revoked, and puts on record what is owed to it. Its cost is one
@@ -141,6 +159,8 @@ func (g *grants) follow(ctx context.Context) error {
 			return err
 		}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.file = data
 	return nil
 }
@@ -159,10 +179,13 @@ func says(known []grant.Entry, wanted []grant.Grant) bool {
 
 // ofFile is what the grants file says, as it was read last.
 func (g *grants) ofFile() []grant.Entry {
-	if g.file == nil {
+	g.mu.Lock()
+	data := g.file
+	g.mu.Unlock()
+	if data == nil {
 		return nil
 	}
-	wanted, _ := grant.Parse(g.file) // it was parsed before it was kept
+	wanted, _ := grant.Parse(data) // it was parsed before it was kept
 	entries := make([]grant.Entry, 0, len(wanted))
 	for _, one := range wanted {
 		entries = append(entries, grant.Entry{Grant: one, By: "file " + g.parts.host.Grants, File: true})
@@ -171,12 +194,12 @@ func (g *grants) ofFile() []grant.Entry {
 }
 
 // copy keeps what is granted beside the state, which is nobody else's to write.
-func (g *grants) copy() error {
+func (g *grants) copy(entries []grant.Entry) error {
 	if g.parts.store == (unborn{}) {
 		return nil
 	}
 	var all []grant.Grant
-	for _, entry := range g.entries {
+	for _, entry := range entries {
 		all = append(all, entry.Grant)
 	}
 	const comment = "# A copy of what is granted, written by custody serve. To change it: custody grant --help\n"

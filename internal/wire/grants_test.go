@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/audit"
@@ -98,5 +99,39 @@ func TestAGrantsFileThatOthersCanWriteToIsToldOfUnchanged(t *testing.T) {
 	wantRefused(t, g.follow(t.Context()), "can be changed by everybody")
 	if taken() != 1 {
 		t.Errorf("%d grants are on record, want 1", taken())
+	}
+}
+
+// A grants file in a folder that hangs held everybody up who only asked what is granted: status, metrics, and a revocation.
+func TestAGrantsFileThatHangsHoldsUpNoQuestion(t *testing.T) {
+	g, write, _ := followed(t)
+	g.parts.store = unborn{}
+	ours := grant.Grant{Kind: grant.Endpoint, Of: "db", To: "db.internal:5432"}
+	write(ours)
+	if !g.Refresh(t.Context()) {
+		t.Fatal("the grants file is not taken up")
+	}
+	write(ours, grant.Grant{Kind: grant.Endpoint, Of: "db", To: "other.internal:5432"})
+	hangs, release, refreshed := make(chan struct{}), make(chan struct{}), make(chan bool)
+	g.pause = func() { close(hangs); <-release }
+	go func() { refreshed <- g.Refresh(t.Context()) }()
+	<-hangs
+	answered := make(chan error, 1)
+	go func() {
+		if entries, fault := g.Entries(); len(entries) != 1 || fault != "" {
+			t.Errorf("granted is %+v, %q, want what was before", entries, fault)
+		}
+		_, err := g.Revoke(t.Context(), "me", "test", []grant.Grant{ours})
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		wantRefused(t, err, "the grants file")
+	case <-time.After(10 * time.Second): // it asks nobody
+		t.Error("nobody learns what is granted while the file hangs")
+	}
+	close(release)
+	if !<-refreshed {
+		t.Error("what the file says now is not taken up")
 	}
 }
