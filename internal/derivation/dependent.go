@@ -64,7 +64,7 @@ func (d *Dependent) Prove(ctx context.Context, v authority.Versioned) (materiali
 	if err != nil {
 		return materialize.Proof{}, err
 	}
-	if entry.Live != nil || entry.Current == nil || entry.Inputs[d.Input] != v.ID.String() {
+	if entry.Live != nil || entry.Current == nil || entry.Inputs[d.Input].Version != v.ID {
 		d.Wake(d.Path)
 		return materialize.Proof{Missing: d.Secret + " to be computed from this version"}, nil
 	}

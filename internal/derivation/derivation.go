@@ -112,6 +112,9 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (reason.Reason, error) 
 	if err != nil || !waiting.None() {
 		return waiting, err
 	}
+	if behind(entry, versions) {
+		return none, fmt.Errorf("reading the inputs of %s: %w", s.Secret, journal.ErrBehind)
+	}
 	if entry.Current != nil && entry.Live == nil && maps.Equal(entry.Inputs, versions) && entry.Formula == s.Formula.Digest() {
 		return none, nil
 	}
@@ -151,8 +154,8 @@ func (e *Engine) current(ctx context.Context, path authority.Path) (authority.Ve
 }
 
 // inputs reads every input, and says which one has no value yet or is about to have another.
-func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value, map[string]string, reason.Reason, error) {
-	values, versions := map[string]secret.Value{}, map[string]string{}
+func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value, map[string]journal.Input, reason.Reason, error) {
+	values, versions := map[string]secret.Value{}, map[string]journal.Input{}
 	moving, moved := map[string]authority.RunID{}, map[authority.RunID]bool{}
 	for _, input := range s.Inputs {
 		held, err := e.Authority.Read(ctx, input.Path)
@@ -167,6 +170,9 @@ func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value
 			return nil, nil, none, err
 		}
 		promoted := entry.Live != nil && held.ID.Run == entry.Live.ID
+		if entry.Live != nil && !promoted && entry.Live.Step == journal.Delivered { // the value that it promoted is not in this reading
+			return nil, nil, none, fmt.Errorf("reading %s, of which %s is computed: %w", input.Secret, s.Secret, journal.ErrBehind)
+		}
 		if !promoted && (entry.Current == nil || *entry.Current != held.ID) {
 			return nil, nil, reason.New(reason.InputForeign, reason.Args{"input": input.Secret}), nil
 		}
@@ -182,7 +188,7 @@ func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value
 		} else if last := entry.Last; last != nil && last.Group != "" && last.Run == held.ID.Run {
 			moved[last.Group] = true
 		}
-		values[input.Name], versions[input.Name] = held.Value, held.ID.String()
+		values[input.Name], versions[input.Name] = held.Value, journal.Input{Path: input.Path, Version: held.ID}
 	}
 	for _, name := range slices.Sorted(maps.Keys(moving)) {
 		if moved[moving[name]] {
@@ -190,6 +196,23 @@ func (e *Engine) inputs(ctx context.Context, s Subject) (map[string]secret.Value
 		}
 	}
 	return values, versions, none, nil
+}
+
+// behind reports whether the value was, or is being, computed from a later version of an input than was read now. Where the
+// authority answers with what it had a while ago, that may be one whose credential is revoked already.
+func behind(entry *journal.Entry, versions map[string]journal.Input) bool {
+	known := []map[string]journal.Input{entry.Inputs}
+	if entry.Live != nil {
+		known = append(known, entry.Live.Inputs)
+	}
+	for _, inputs := range known {
+		for name, input := range inputs {
+			if versions[name].Before(input) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // complete closes the run: the record first, then the journal.
@@ -237,7 +260,7 @@ func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step jo
 }
 
 // changed says why the value is computed.
-func changed(entry *journal.Entry, versions map[string]string, s Subject) string {
+func changed(entry *journal.Entry, versions map[string]journal.Input, s Subject) string {
 	if entry.Current == nil {
 		return "never computed"
 	}

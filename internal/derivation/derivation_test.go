@@ -106,6 +106,89 @@ func (r *rig) is(want, got string) {
 	}
 }
 
+// lagging is an authority that answers with what it had when it was made.
+type lagging struct {
+	*authoritymemory.Store
+	had map[authority.Path]authority.Versioned
+}
+
+func (r *rig) lag(paths ...authority.Path) *lagging {
+	r.Helper()
+	l := &lagging{r.store, map[authority.Path]authority.Versioned{}}
+	for _, path := range paths {
+		held, err := r.store.Read(context.Background(), path)
+		if err != nil {
+			r.Fatal(err)
+		}
+		l.had[path] = held
+	}
+	return l
+}
+
+func (l *lagging) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	if held, has := l.had[path]; has {
+		return held, nil
+	}
+	return l.Store.Read(ctx, path)
+}
+
+// A value that was read late may be one whose credential is revoked at any moment: nothing is computed from it, whether the
+// derived value was computed from the later one, or was computed never.
+func TestNothingIsComputedFromAnOlderInput(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		built bool // the derived value was computed from the later version
+	}{{"built before", true}, {"never built", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			r.promote("app/cache", "x", nil)
+			r.promote("app/db", "old", nil)
+			behind := r.lag("app/db")
+			r.promote("app/db", "new", &journal.Run{ID: "moves", Workflow: journal.Rotation, Step: journal.Delivered})
+			if test.built {
+				r.is("1 db://new:x", r.rebuild())
+			}
+			r.engine.Authority = behind
+			if _, err := r.engine.Rebuild(t.Context(), r.subject); !errors.Is(err, journal.ErrBehind) {
+				t.Errorf("Rebuild on an older input: %v, want ErrBehind", err)
+			}
+			r.engine.Authority = r.store
+			r.is("1 db://new:x", r.rebuild())
+		})
+	}
+}
+
+// Neither is it where the journal is read late as well: what the value was computed from is known by its own document.
+func TestNothingIsComputedFromAnOlderInputAndItsJournal(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/cache", "x", nil)
+	r.promote("app/db", "old", nil)
+	entry, err := r.entries.Load(t.Context(), "app/db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := r.lag("app/db")
+	r.promote("app/db", "new", nil)
+	r.is("1 db://new:x", r.rebuild())
+	r.engine.Authority, r.engine.Journal = behind, olderJournal{r.entries, entry}
+	if _, err := r.engine.Rebuild(t.Context(), r.subject); !errors.Is(err, journal.ErrBehind) {
+		t.Errorf("Rebuild on an older input: %v, want ErrBehind", err)
+	}
+}
+
+// olderJournal answers for one secret with what it had.
+type olderJournal struct {
+	*journal.Journal
+	had *journal.Entry
+}
+
+func (o olderJournal) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
+	if path == o.had.Path {
+		return o.had, nil
+	}
+	return o.Journal.Load(ctx, path)
+}
+
 // indestructible is an authority that destroys nothing while it is denied.
 type indestructible struct {
 	*authoritymemory.Store

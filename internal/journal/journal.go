@@ -38,8 +38,9 @@ const keyPrefix = "secret/"
 var (
 	// ErrSuperseded: another engine changed the entry since it was loaded. Nothing was written.
 	ErrSuperseded = errors.New("superseded by another engine")
-	// ErrBehind: a listing does not show what was stored before it, so it tells nothing of what there is. A later one will.
-	ErrBehind = errors.New("the authority's listing does not show yet what was written")
+	// ErrBehind: a listing or a value that was read does not show what was stored before it, so nothing follows from it. A later
+	// one will show it.
+	ErrBehind = errors.New("the authority does not show yet what was written to it")
 	// ErrUnreadable: the entry is there and cannot be decoded, be it damaged or of a newer Custody.
 	ErrUnreadable = errors.New("unreadable journal record")
 	// ErrNewerSchema: the entry was written by a newer Custody.
@@ -70,10 +71,9 @@ type Entry struct {
 	Rotated time.Time `json:"rotated,omitzero"`
 	// Current is the version of record.
 	Current *authority.VersionID `json:"current,omitempty"`
-	// Inputs are the versions that a derived value was computed from, by the names its formula gives them, and Formula the
-	// digest of that.
-	Inputs  map[string]string `json:"inputs,omitempty"`
-	Formula string            `json:"formula,omitempty"`
+	// Inputs are what a derived value was computed from, by the names its formula gives them, and Formula the digest of that.
+	Inputs  map[string]Input `json:"inputs,omitempty"`
+	Formula string           `json:"formula,omitempty"`
 	// Onboarded: a credential that was never given to the upstream was refused there.
 	Onboarded bool `json:"onboarded,omitempty"`
 	// Checked is how the last sign-in with the value of record between runs was answered.
@@ -252,6 +252,17 @@ const (
 	Consumed   Step = "consumed"
 )
 
+// Input is a version of a secret that another is computed from.
+type Input struct {
+	Path    authority.Path      `json:"path"`
+	Version authority.VersionID `json:"version"`
+}
+
+// Before reports whether i is an earlier version of the same history than known.
+func (i Input) Before(known Input) bool {
+	return i.Path == known.Path && i.Version.Incarnation == known.Version.Incarnation && i.Version.Number < known.Version.Number
+}
+
 // Run is the live run. The step in the journal may lag behind the real one wherever the parts themselves tell.
 type Run struct {
 	ID       authority.RunID `json:"id"`
@@ -276,8 +287,8 @@ type Run struct {
 	Leader  authority.Path   `json:"leader,omitempty"`
 	Members []authority.Path `json:"members,omitempty"`
 	// Inputs and Formula are those of a derivation; see Entry.
-	Inputs  map[string]string `json:"inputs,omitempty"`
-	Formula string            `json:"formula,omitempty"`
+	Inputs  map[string]Input `json:"inputs,omitempty"`
+	Formula string           `json:"formula,omitempty"`
 	// Digest of the candidate under the path's digest key.
 	Digest []byte `json:"digest,omitempty"`
 	// CallBy: no effect of any call begun so far can land after it.

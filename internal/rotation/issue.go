@@ -60,11 +60,16 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	return nil, nil
 }
 
-// obtain calls the upstream, unless it has answered already.
+// obtain calls the upstream, unless it has answered already. What it answered in an earlier turn counts once no other engine's call
+// can land any more: one that removes it afterwards loses to the write that keeps it, and one that came before is seen when the
+// candidate is verified.
 func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	var err error
-	if a.p.old, err = a.base(ctx); err != nil || !a.p.issued.Empty() {
+	if a.p.old, err = a.base(ctx); err != nil {
 		return nil, err
+	}
+	if !a.p.issued.Empty() { // in an earlier turn: another engine may be collecting it, as what a lost reply left
+		return a.fence(), nil
 	}
 	if !a.p.fresh {
 		if stop, err := a.reclaim(ctx); stop != nil || err != nil {

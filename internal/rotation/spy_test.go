@@ -28,6 +28,7 @@ type spy struct {
 	revoke                   func() error
 	verify                   func(secret.Value) (upstream.Verdict, error)
 	uses                     func() error
+	collect                  func()
 	applied, revoked         int
 	lastApplied, lastRefused time.Time
 }
@@ -63,6 +64,14 @@ func (u *spy) Revoke(ctx context.Context, run authority.RunID, old, successor se
 		}
 	}
 	return u.Upstream.Revoke(ctx, run, old, successor)
+}
+
+// Collect calls the hook before the account takes the change.
+func (u *spy) Collect(ctx context.Context, run authority.RunID) error {
+	if u.collect != nil {
+		u.collect()
+	}
+	return u.Upstream.Collect(ctx, run)
 }
 
 func (u *spy) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, error) {

@@ -221,6 +221,42 @@ func TestIssuedCredentialOutlivesAFailedWrite(t *testing.T) {
 	}
 }
 
+// What one engine was given and could not keep yet, another takes for what a lost reply left, and collects. Its call may land at any
+// moment up to its deadline: until then the first does not count on what it was given.
+func TestIssuedCredentialDoesNotCountWhileAnotherEngineCollects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Issued})
+		r.plan(t)
+		journals := r.Journal
+		r.Journal = &failing{Journal: journals, writes: 1}
+		r.wait(t, reason.IssuedNotKept)
+		first := r.Engine
+		r.restart()
+		r.Journal = journals
+		var meanwhile rotation.Outlook
+		u.collect = func() {
+			u.collect = nil
+			var err error
+			if meanwhile, err = first.Advance(t.Context(), r.subject); err != nil {
+				t.Error(err)
+			}
+		}
+		r.wait(t, reason.EarlierCallPending)
+		if got := r.finish(t, r.subject); got != "completed" {
+			t.Errorf("the run is %s", got)
+		}
+		if !meanwhile.Waiting.Is(reason.EarlierCallPending) {
+			t.Errorf("the first engine went on while the other collected: %+v", meanwhile)
+		}
+		if !r.account.Accepts(r.value(t).Value) {
+			t.Error("the value of record is not honoured")
+		}
+		if honoured := r.account.Credentials(); len(honoured) != 1 {
+			t.Errorf("%d accounts are honoured: %v", len(honoured), honoured)
+		}
+	})
+}
+
 // A run's values go with the write that closes it: one that is still open can always tell its candidate.
 func TestUndoneRunIsClosedBeforeItsCandidateGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
