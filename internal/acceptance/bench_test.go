@@ -67,6 +67,20 @@ func BenchmarkServed(b *testing.B) {
 	f.starts(b)
 }
 
+// BenchmarkCommand is what a command takes that does nothing: to be started.
+func BenchmarkCommand(b *testing.B) {
+	program := custody(b)
+	var used time.Duration
+	for b.Loop() {
+		cmd := exec.CommandContext(b.Context(), program, "--version")
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
+		used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	b.ReportMetric(float64(used.Microseconds())/1000/float64(b.N), "CPU-ms")
+}
+
 // run measures do, and what the server uses of the processor meanwhile.
 func (f *farm) run(b *testing.B, what string, do func(b *testing.B) error) {
 	b.Helper()

@@ -41,7 +41,7 @@ type size struct {
 // sized shows each guarantee once, or is the long run's.
 func sized() size {
 	return thorough.Of(size{},
-		size{rotations: 5, abreast: 2, admins: 1, crowd: 3, losers: 2, model: 3, others: 3, kills: 3, steps: 3, runs: 2, heldUp: 2, losing: 5 * time.Second, pace: time.Second},
+		size{rotations: 3, abreast: 2, admins: 1, crowd: 3, losers: 2, model: 3, others: 3, kills: 3, steps: 3, runs: 2, heldUp: 2, losing: 5 * time.Second, pace: time.Second},
 		size{rotations: 50, abreast: 50, admins: 5, crowd: 50, losers: 5, model: 100, others: 10, kills: 10, steps: 4, runs: 3, heldUp: 10, losing: 30 * time.Second, pace: 500 * time.Millisecond})
 }
 

@@ -29,6 +29,7 @@ import (
 
 	"custody.dev/custody/internal/scaffold"
 	"custody.dev/custody/internal/server"
+	_ "custody.dev/custody/internal/startup" // it is for every program that holds the commands
 	"custody.dev/custody/internal/wire"
 )
 

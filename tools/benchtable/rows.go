@@ -49,6 +49,7 @@ var rows = []row{
 	{"lint", "10,000 documents", `Lint`, []string{"ns/op", "MB-heap", "B/op"}, "< 2 s, < 150 MB"},
 	{"lint with one bad document", "10,000 documents", `Mixture`, took, "< 2 s"},
 	{"start of the server", secrets, `Served/start_of_(\d+)`, []string{"ns/op", "CPU-ms", "MiB-peak"}, "of 100,000 < 10 s, < 500 MiB"},
+	{"a command, only started", "", `Command`, asked, ""},
 	{"a command without a server", secrets, `Served/alone_of_(\d+)`, []string{"ns/op", "CPU-ms", "MiB-peak"}, "of 100,000 < 10 s, < 500 MiB"},
 	{"opening the record", "events", `Record/open_of_(\d+)`, loads, "of 10 million < 10 s, < 500 MiB"},
 	{"audit verify", "events", `Record/verify_of_(\d+)`, took, "reads all"},

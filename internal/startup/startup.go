@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package startup lets a process start before the garbage collector runs first.
+//
+// The libraries that are linked in allocate about 4 MiB while they are initialised. There Go begins its first collection, which a
+// command that takes a tenth of a second does not live to see the end of, and which takes a fifth of its processor time.
+// Importing this package moves the first collection to 16 MiB; from then on the collector runs as Go sets it. It imports the standard
+// library only, and so is initialised before the libraries that allocate most. Where GOGC is set, nothing is changed.
+//
+// Cost: up to 12 MiB more until the first collection. BenchmarkCommand of internal/acceptance shows what a command costs.
+package startup
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+const (
+	// firstPercent has the first collection begin at four times Go's 4 MiB.
+	firstPercent = 400
+	// usualPercent is Go's own setting.
+	usualPercent = 100
+)
+
+// unreachable is found by the first collection, and is large enough not to share its memory with something that lives on.
+type unreachable [64]byte
+
+func init() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	debug.SetGCPercent(firstPercent)
+	runtime.AddCleanup(new(unreachable), func(struct{}) { debug.SetGCPercent(usualPercent) }, struct{}{})
+}
