@@ -16,7 +16,7 @@ func describe() []upstream.Description {
 	kind := func(mode upstream.Capability) upstream.Kind {
 		return (&Upstream{Config: Config{Mode: mode, File: &PasswdFile{}, Settle: defaultSettle, CallDeadline: defaultCallDeadline}}).Kind()
 	}
-	const hashed = "unless kept in a directory with `hash: server`"
+	const hashed = "unless passwords are in a directory with `hash: server`"
 	return []upstream.Description{{
 		Type: "mail", Title: "Mail logins",
 		Summary: "Rotates the password that a program uses to send mail through a mail server. Passwords are stored in a passwd-file, a database table or a directory; Custody tests them by signing in for submission.",
