@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1alpha1 defines the documents of an estate, apiVersion custody.dev/v1alpha1. The Go types are the source of
-// the reference in docs/. They carry intent only: no field of any of them holds a plaintext secret.
+// Package v1alpha1 defines the documents of an estate (configuration), apiVersion custody.dev/v1alpha1. The Go types
+// are the source of the reference in docs/. They declare intent only: no field holds a plaintext secret.
 package v1alpha1
 
 // APIVersion is the apiVersion of every document in this package.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reference renders the reference of the document kinds: fields from the compiled types, their meaning from the comments
-// in the source.
+// Package reference renders the reference of the document kinds: the fields come from the compiled types, their meaning
+// from the comments in the source.
 //
-// Guaranteed: every kind, every type it uses, the parameters of every type of upstream and every field is listed, and the same
-// source gives the same bytes. A field without a comment panics, so that the generator (and its test) fail, never a program
-// that runs: nothing but the generator of the documentation imports this package. It parses the source each time it is
-// called: tens of milliseconds.
+// Guaranteed: it lists every kind, every type that a kind uses, the parameters of every type of upstream, and every
+// field; the same source gives the same bytes. A field without a comment panics, so that the generator and its test
+// fail. No program that runs can panic: only the generator of the documentation imports this package. It parses the
+// source each time it is called, which takes tens of milliseconds.
 package reference
 
 import (
