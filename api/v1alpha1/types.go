@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1alpha1 defines the documents of an estate, apiVersion custody.dev/v1alpha1. The Go types are the source of
-// the reference in docs/. They carry intent only: no field of any of them holds a plaintext secret.
+// Package v1alpha1 defines the documents of an estate (configuration), apiVersion custody.dev/v1alpha1. The Go types
+// are the source of the reference in docs/. They declare intent only: no field holds a plaintext secret.
 package v1alpha1
 
 // APIVersion is the apiVersion of every document in this package.
@@ -17,11 +17,11 @@ const (
 	KindHost            = "Host"
 )
 
-// Header is what every document begins with.
+// Header has the fields that every document begins with.
 type Header struct {
 	// Always custody.dev/v1alpha1.
 	APIVersion string `json:"apiVersion"`
-	// One of the kinds.
+	// Platform, ManagedSecret, RotationPolicy, Upstream, BootstrapSecret or Host.
 	Kind string `json:"kind"`
 	// Name and labels of the document.
 	Metadata Metadata `json:"metadata"`
@@ -29,13 +29,14 @@ type Header struct {
 
 // Metadata names a document.
 type Metadata struct {
-	// Unique within its kind: lower-case letters, digits and hyphens, 63 at most.
+	// Lower-case letters and digits, with single hyphens between them; at most 63 characters. Unique within its kind.
 	Name string `json:"name"`
-	// Kubernetes namespace; on a host only a label of ownership.
+	// Kubernetes namespace. On a host it only groups documents by owner: whatever passes a secret on to another
+	// namespace needs a grant (`custody grant`).
 	Namespace string `json:"namespace,omitempty"`
-	// Free labels, for selecting.
+	// Labels of your own. They have no effect.
 	Labels map[string]string `json:"labels,omitempty"`
-	// Free annotations.
+	// Annotations of your own. They have no effect.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
@@ -52,370 +53,405 @@ func WellNamed(name string) bool {
 	return len(name) <= 63 && last != '-'
 }
 
-// Platform is the estate's own document; there is exactly one.
+// Platform describes the estate (configuration) as a whole. An estate has exactly one.
 type Platform struct {
 	Header `json:",inline"`
-	// What holds for the whole estate.
+	// Settings for the whole estate.
 	Spec PlatformSpec `json:"spec"`
 }
 
-// PlatformSpec says what holds for the whole estate.
+// PlatformSpec has the settings for the whole estate.
 type PlatformSpec struct {
-	// Environments this estate is run in; a host is one of them.
+	// Names of the environments that the estate is deployed to, such as prod and staging. Each host belongs to one of
+	// them.
 	Environments []string `json:"environments"`
-	// Age public keys (X25519) of the offline root: everything encrypted is readable by them.
+	// Age public keys (X25519) of the offline root key (recovery key). Every bootstrap document is encrypted to them
+	// too, so that the root key can decrypt it.
 	RootRecipients []string `json:"rootRecipients"`
-	// Age public key of each environment's bootstrap identity.
+	// For each environment, the age public key of its bootstrap identity. With the private key, the hosts of that
+	// environment decrypt the first values.
 	BootstrapRecipients map[string]string `json:"bootstrapRecipients,omitempty"`
-	// Which authority holds the values.
+	// Which authority (secrets store) holds the values.
 	Authority AuthoritySpec `json:"authority"`
-	// Limits on timed work.
+	// Limits on timed rotations.
 	Rotation PlatformRotation `json:"rotation,omitempty"`
 }
 
-// AuthoritySpec chooses the runtime authority.
+// AuthoritySpec selects the authority (secrets store).
 type AuthoritySpec struct {
-	// "embedded" (one machine).
+	// Always "embedded": an encrypted store in the state folder of one machine.
 	Type string `json:"type"`
 }
 
-// PlatformRotation bounds what the clock alone may start.
+// PlatformRotation limits the rotations that the clock starts. It does not limit those that a person requests.
 type PlatformRotation struct {
-	// Timed runs started in any hour, at most. Default (and 0) 100.
+	// How many timed rotations may start within an hour. Further ones wait. Default 100; 0 means the default.
 	MaxTimedRunsPerHour int `json:"maxTimedRunsPerHour,omitempty"`
 }
 
-// ManagedSecret declares one secret: why it exists, whose it is, where it comes from, who consumes it.
+// ManagedSecret declares one secret: what it is for, who owns it, where its first value comes from, how it is rotated
+// and who uses it.
 type ManagedSecret struct {
 	Header `json:",inline"`
-	// The intent for this secret.
+	// The declaration of this secret.
 	Spec ManagedSecretSpec `json:"spec"`
 }
 
-// ManagedSecretSpec is the intent for one secret.
+// ManagedSecretSpec is the declaration of one secret.
 type ManagedSecretSpec struct {
-	// What the secret is for, in a sentence a stranger understands.
+	// What the secret is for, in one sentence that a person from another team understands.
 	Purpose string `json:"purpose"`
-	// Who answers for it.
+	// Who is responsible for the secret.
 	Owner Owner `json:"owner"`
-	// bootstrap, runtime or derived.
+	// bootstrap (needed before the authority works; has no consumers), runtime, or derived (computed from other
+	// secrets).
 	Class string `json:"class"`
-	// Where its value lives in the authority. Immutable.
+	// Path of the value in the authority, such as platform-data/app-db/app. It must never change: with the name it
+	// identifies the secret.
 	Path string `json:"path"`
-	// Exactly one way by which the first value comes to be.
+	// Where the first value comes from. Exactly one field is set.
 	Origin Origin `json:"origin"`
-	// When the issuer says it ends, RFC 3339, where the issuer says so.
+	// When the current value expires according to its issuer, as an RFC 3339 time such as 2030-01-31T00:00:00Z. Custody
+	// reports the time and raises a finding once it has passed, but rotates nothing because of it.
 	ExpiresAt string `json:"expiresAt,omitempty"`
-	// How it is rotated; absent means static.
+	// How the secret is rotated. Without it, the secret is static: Custody never rotates it.
 	Rotation *RotationSpec `json:"rotation,omitempty"`
-	// Who consumes it.
+	// Programs that use the secret, and how each receives it.
 	Consumers []ConsumerSpec `json:"consumers,omitempty"`
-	// Names this secret had before; the path stays.
+	// Earlier names of this secret. If you rename a secret, add the old name here and leave path unchanged.
 	FormerNames []string `json:"formerNames,omitempty"`
-	// No new run starts while true. A live run finishes.
+	// While true, no new rotation starts, and a derived value is not computed again. A rotation that is under way
+	// continues, and so does delivery.
 	Suspend bool `json:"suspend,omitempty"`
-	// JSON merge patch over this spec per environment. path, class and origin cannot be changed.
+	// Overrides for single environments: for each environment, a JSON merge patch on this spec. It cannot change path,
+	// class, origin and formerNames.
 	Environments map[string]RawPatch `json:"environments,omitempty"`
 }
 
 // RawPatch is a JSON merge patch (RFC 7396).
 type RawPatch map[string]any
 
-// Owner answers for a secret.
+// Owner is responsible for a secret.
 type Owner struct {
-	// Team that owns it.
+	// Name of the team.
 	Team string `json:"team"`
-	// How to reach them.
+	// How to reach the team, such as an e-mail address.
 	Contact string `json:"contact"`
 }
 
-// Origin says how the first value comes to be; exactly one field is set.
+// Origin says where the first value of a secret comes from. Exactly one field is set.
 type Origin struct {
-	// Custody generates it by rule.
+	// Custody generates it.
 	Generated *GenerateRule `json:"generated,omitempty"`
-	// It is handed over from an encrypted document in Git.
+	// It is in an encrypted document in Git, and Custody hands it over to the authority (imports it), once.
 	Bootstrap *BootstrapOrigin `json:"bootstrap,omitempty"`
-	// Its upstream issues it.
+	// The upstream creates it, for example an API token.
 	Issued *IssuedOrigin `json:"issued,omitempty"`
-	// It is computed from other secrets.
+	// Custody computes it from other secrets, for example a connection string.
 	Derived *DerivedOrigin `json:"derived,omitempty"`
 }
 
-// IssuedOrigin says that the first value, like each later one, is made by the upstream. It has no settings: write {}.
+// IssuedOrigin says that the upstream creates the first value and every later one. It has no settings; write issued:
+// {}.
 type IssuedOrigin struct{}
 
-// GenerateRule says what to generate.
+// GenerateRule says what kind of value Custody generates.
 type GenerateRule struct {
-	// password, token, ed25519 or rsa.
+	// password, token, ed25519 or rsa. The last two generate a key pair.
 	Type string `json:"type"`
-	// Characters (password, 8 to 256) or random bytes before encoding (token, 16 to 512). Default 32.
+	// Length of a password in characters (8 to 256), or of a token in random bytes before encoding (16 to 512). Default
+	// 32.
 	Length int `json:"length,omitempty"`
-	// Character classes of a password, each of which it then holds: lower, upper, digit, symbol. Default lower, upper,
-	// digit.
+	// Character classes of a password: lower, upper, digit, symbol. The password has at least one character of each.
+	// Default lower, upper, digit.
 	Classes []string `json:"classes,omitempty"`
 	// Encoding of a token: base64url (default) or hex.
 	Encoding string `json:"encoding,omitempty"`
-	// Bits of an RSA key: 2048, 3072 (default) or 4096.
+	// Size of an RSA key in bits: 2048, 3072 (default) or 4096.
 	Bits int `json:"bits,omitempty"`
-	// Name of the field that receives it. Default "value"; key pairs add FIELD.pub.
+	// Field of the value that receives what is generated. Default "value". The public key of a key pair is in FIELD.pub.
 	Field string `json:"field,omitempty"`
 }
 
-// BootstrapOrigin points at the encrypted document.
+// BootstrapOrigin names the document that holds the encrypted first value.
 type BootstrapOrigin struct {
-	// Name of the BootstrapSecret.
+	// Name of the BootstrapSecret. Its spec.seeds must name this secret.
 	SecretRef string `json:"secretRef"`
 }
 
-// RotationSpec says by which policy, where, and by whom a secret is rotated.
+// RotationSpec says how a secret is rotated: by which policy, at which upstream, and by which environment.
 type RotationSpec struct {
 	// Name of the RotationPolicy.
 	PolicyRef string `json:"policyRef"`
-	// Name of the Upstream that honours the credential; absent means nothing outside checks it.
+	// Name of the Upstream that accepts the credential. Without it, no system can test a new value; Custody then rotates
+	// only values that it generates.
 	UpstreamRef string `json:"upstreamRef,omitempty"`
 	// The account at that upstream, under the name of the upstream's type; at most one.
 	Account Parameters `json:",inline" parameters:"account"`
-	// The one platform and environment that rotates it, as PLATFORM/ENVIRONMENT. Default: wherever the estate is run.
+	// The only platform and environment that rotates the secret, as PLATFORM/ENVIRONMENT. Default: every environment
+	// that loads the estate rotates it.
 	RotatedBy string `json:"rotatedBy,omitempty"`
-	// Allows kinds whose rotation refuses sign-ins for a moment (overwrite).
+	// Must be true if sign-ins are refused during a rotation, as in mode overwrite: from the change at the upstream
+	// until the new value is delivered.
 	AllowInterruption bool `json:"allowInterruption,omitempty"`
-	// Secrets of the same group rotate as one: they start together, and either all go forward, once each candidate works,
-	// or all are taken back.
+	// Secrets with the same group rotate together. They start at the same time. Once the new credentials of all of them
+	// work, all go forward; if one fails, all are taken back (rolled back).
 	Group string `json:"group,omitempty"`
-	// Secrets of the same stagger set do not rotate near each other.
+	// Keeps the rotations of several secrets apart in time.
 	Stagger *Stagger `json:"stagger,omitempty"`
 }
 
-// Stagger keeps the rotations of several secrets apart.
+// Stagger keeps the rotations of several secrets apart in time.
 type Stagger struct {
-	// Name of the set.
+	// Name of the set. While one secret of the set is being rotated, the others wait.
 	Set string `json:"set"`
-	// Time between the end of one's run and the start of another's. Default 1h.
+	// How long to wait after the end of one rotation before the next one of the set starts. Default 1h.
 	Gap string `json:"gap,omitempty"`
 }
 
-// ConsumerSpec is one consumer of a secret.
+// ConsumerSpec is one consumer of a secret: a program that uses it, and how the value reaches it.
 type ConsumerSpec struct {
-	// Unique within the secret.
+	// Name of the consumer. Unique within the secret.
 	Name string `json:"name"`
-	// Delivery to a file on this host.
+	// Deliver the value to a file on this host.
 	File *FileConsumer `json:"file,omitempty"`
-	// Proof level that revocation needs: delivered, rolled or observed. Default: the highest the consumer can give. A
-	// file without a check can give delivered, with one all three.
+	// Evidence that is needed before the old credential is revoked: delivered (the file is in place), rolled (the
+	// program was reloaded and its check passed) or observed (the program itself reports the new version). Default: the
+	// highest that the consumer can give. Without a check that is delivered, with a check observed.
 	Proof string `json:"proof,omitempty"`
 }
 
-// FileConsumer delivers to one file beneath a folder that the host's own configuration names.
+// FileConsumer writes the value to one file, in a folder that the host file names.
 type FileConsumer struct {
-	// Name of a folder in the host's configuration.
+	// Name of a folder from folders in the host file.
 	Folder string `json:"folder"`
-	// Path beneath it. No "..", no symlinks. Folders on the way are made, as open as the one above.
+	// Path of the file, relative to that folder. It must not contain ".." or symbolic links. Missing folders are
+	// created, with the mode, owner and group of the folder above.
 	Path string `json:"path"`
 	// env, json, properties or raw.
 	Format string `json:"format"`
-	// env: what reads the file: sh (set -a; . file), systemd (EnvironmentFile=), docker (--env-file), compose (env_file:),
-	// node (--env-file), dotenv (npm), python-dotenv, ruby (dotenv), phpdotenv, symfony or godotenv. The value is then
-	// written for it. Default: such that all of them but docker read the same; a value that cannot be is not delivered.
+	// env: the program that reads the file: sh (set -a; . file), systemd (EnvironmentFile=), docker (--env-file),
+	// compose (env_file:), node (--env-file), dotenv (npm), python-dotenv, ruby (dotenv), phpdotenv, symfony or
+	// godotenv. Custody then quotes the value for that program. Default: Custody quotes the value so that all of these
+	// except docker read it alike; if that is impossible, it does not deliver the value.
 	Reader string `json:"reader,omitempty"`
-	// raw: the field to write. Default "value".
+	// raw: the field of the value that is written. Default "value".
 	Field string `json:"field,omitempty"`
-	// Key written for each field (env, json, properties). Default: the field name (env: in upper case).
+	// env, json, properties: the key under which each field is written, such as value: APP_PASSWORD. Default: the name
+	// of the field, in format env in upper case.
 	Keys map[string]string `json:"keys,omitempty"`
-	// Key under which the version's identity is written as well (env, json, properties); absent: not written.
+	// env, json, properties: an additional key under which the identity of the version is written. Default: it is not
+	// written.
 	VersionKey string `json:"versionKey,omitempty"`
-	// Write the file itself instead of replacing it. For readers that hold on to that one file: a container that mounts it
-	// by itself, another hard link; without this, delivery to such a file fails. A reader may see half a file for a moment.
+	// Write into the existing file instead of replacing it. Needed if a reader holds on to this one file, for example a
+	// container that mounts the file and not its folder, or another hard link; otherwise delivery to such a file fails.
+	// A reader may see a half-written file for a moment.
 	InPlace bool `json:"inPlace,omitempty"`
-	// Octal mode. Default "0600"; never writable by group or others.
+	// Octal mode of the file, in quotes. Group and others can never write. Default "0600".
 	Mode string `json:"mode,omitempty"`
-	// Owner by name or number; changing it needs privilege.
+	// Owner of the file, as a name or number. Custody needs the privilege to change owners.
 	User string `json:"user,omitempty"`
-	// Group by name or number; changing it needs privilege.
+	// Group of the file, as a name or number. Custody needs the privilege to change groups.
 	Group string `json:"group,omitempty"`
-	// Name of a reload in the host's configuration (a signal or a command).
+	// Name of a reload in the host file: a signal or a command that makes the program read the new version.
 	Reload string `json:"reload,omitempty"`
-	// Name of a check in the host's configuration: it proves that the reloaded process runs on the version.
+	// Name of a check in the host file: a command that proves that the reloaded program runs on the new version.
 	Check string `json:"check,omitempty"`
 }
 
-// RotationPolicy is the policy as data.
+// RotationPolicy says when secrets are rotated and what happens when proofs are missing.
 type RotationPolicy struct {
 	Header `json:",inline"`
-	// The policy.
+	// The settings of the policy.
 	Spec RotationPolicySpec `json:"spec"`
 }
 
-// RotationPolicySpec holds the six attributes and their refinements. Durations are Go's, and "d" for 24 hours.
+// RotationPolicySpec has the settings of a policy. A run that is under way takes over a change only where the change
+// makes it stricter.
 type RotationPolicySpec struct {
-	// static, time or event. Manual requests are taken under each.
+	// What starts a rotation: time (the end of the ttl), event (an event) or static (neither). A person can always start
+	// one with `custody rotate`.
 	RotationType string `json:"rotationType"`
-	// How long a version is meant to live (time; required there, refused elsewhere).
+	// Lifetime of a version. Required for rotationType time, rejected for the others.
 	TTL string `json:"ttl,omitempty"`
-	// How long before the end of the TTL the run begins (time).
+	// rotationType time: how long before the end of the ttl the rotation starts. Default 0.
 	RotateBefore string `json:"rotateBefore,omitempty"`
-	// Whether the old credential is revoked at all. Default true.
+	// Whether Custody revokes the old credential. Default true.
 	RevokeOld *bool `json:"revokeOld,omitempty"`
-	// How long both may be valid before missing proofs are a failure. Default 24h.
+	// How long the old and the new credential may both be valid. After that, a missing proof is a failure, and
+	// failureStrategy applies. Default 24h.
 	MaxOverlap string `json:"maxOverlap,omitempty"`
-	// retry, alert or hold. None of them revokes. Default alert.
+	// What happens when proofs are still missing after maxOverlap: retry (keep trying), alert (keep trying and alert a
+	// person) or hold (also stop delivering this version again to the consumer whose proof is missing). None of them
+	// revokes the old credential. Default alert.
 	FailureStrategy string `json:"failureStrategy,omitempty"`
-	// Time between the last proof and revocation, for clients that read the old value and have not yet signed in. Default 1m.
+	// How long to wait between the last proof and revocation, for clients that have read the old value but have not
+	// signed in yet. Default 1m.
 	Settle string `json:"settle,omitempty"`
-	// For upstreams that tell who still uses the old credential: how long it must not have been used before it is
-	// revoked. Default: the settle time.
+	// How long the old credential must have been unused before it is revoked. Only at upstreams that report who still
+	// uses it (evidence of use). Default: the settle time.
 	QuietWindow string `json:"quietWindow,omitempty"`
-	// The most time between two sign-ins with the value of record while no run is live, so that one that stopped working is
-	// found. 5m to 90d, or 0s for none. Default 1d.
+	// While no rotation is under way, Custody signs in with the current value at least this often, and raises a finding
+	// if it no longer works. 5m to 90d, or 0s to switch this off. Default 1d.
 	VerifyEvery string `json:"verifyEvery,omitempty"`
-	// Timed runs begin only within these windows.
+	// Maintenance windows. Timed rotations start only within one of them. Default: at any time.
 	Windows []MaintenanceWindow `json:"windows,omitempty"`
-	// Timed runs begin earlier by a stable share of this, so that many secrets do not rotate at once. Default 0.
+	// Timed rotations start earlier by up to this time, so that many secrets are not rotated at once. The share of each
+	// secret is fixed. Default 0.
 	Jitter string `json:"jitter,omitempty"`
 }
 
-// MaintenanceWindow is a weekly window in a named zone.
+// MaintenanceWindow is a maintenance window that opens every week.
 type MaintenanceWindow struct {
-	// Days: Mon to Sun. Default all.
+	// Days on which it opens: Mon to Sun. Default: every day.
 	Days []string `json:"days,omitempty"`
-	// Local start, HH:MM.
+	// Local time at which it opens, HH:MM.
 	Start string `json:"start"`
-	// How long it lasts.
+	// How long it stays open; at most a week.
 	Duration string `json:"duration"`
-	// IANA zone. Default UTC.
+	// IANA time zone, such as Europe/Berlin. Default UTC.
 	Zone string `json:"zone,omitempty"`
 }
 
-// Upstream is a system that honours credentials.
+// Upstream is a system that accepts credentials, such as a database server.
 type Upstream struct {
 	Header `json:",inline"`
-	// Where it is, and which managed secret opens it.
+	// Where the upstream is, and which admin credential Custody uses there.
 	Spec UpstreamSpec `json:"spec"`
 }
 
-// BootstrapSecret is a SOPS document, alone in its file; sops itself encrypts everything under data, including the
-// binding. Its keys are in alphabetical order (sops, which SOPS writes last, aside), so that the MAC survives tools that
-// sort them.
+// BootstrapSecret is a SOPS document with an encrypted first value. It must be alone in its file. SOPS encrypts
+// everything under data. Its keys must be in alphabetical order, except sops, which SOPS writes last: then the MAC
+// stays valid when a tool sorts the keys.
 type BootstrapSecret struct {
 	Header `json:",inline"`
-	// Plain: what the document is for.
+	// Not encrypted: what the document is for.
 	Spec BootstrapSecretSpec `json:"spec"`
-	// Encrypted by SOPS: the values, and what they are bound to.
+	// Encrypted by SOPS: the first value, and which secret it belongs to.
 	Data BootstrapData `json:"data"`
-	// SOPS's own metadata.
+	// Metadata that SOPS writes.
 	Sops map[string]any `json:"sops"`
 }
 
-// BootstrapSecretSpec is plain: what the document is for.
+// BootstrapSecretSpec says what the document is for. It is not encrypted.
 type BootstrapSecretSpec struct {
-	// The managed secret that this document seeds.
+	// Name of the ManagedSecret whose first value the document holds.
 	Seeds string `json:"seeds"`
-	// Who needs the value before the authority exists.
+	// Who needs the value before the authority exists. For people who read the document; it has no effect.
 	NeededBy []string `json:"neededBy,omitempty"`
 }
 
-// BootstrapData is encrypted. The binding is compared after decryption with where the document was found.
+// BootstrapData is encrypted. After decryption, Custody compares the binding with the secret that the document was
+// found for, and rejects the document if they differ.
 type BootstrapData struct {
-	// What this document is bound to.
+	// Which secret the document belongs to.
 	Binding Binding `json:"binding"`
-	// The fields of the value, each encrypted as a string; not UTF-8 is written "base64:…" under a key that ends in
-	// ".base64".
+	// The fields of the value, each encrypted as text. A field that is not UTF-8 has a key that ends in ".base64", and
+	// its text begins with "base64:".
 	Values map[string]string `json:"values"`
 }
 
-// Binding says where an encrypted document belongs, so that a copy elsewhere is refused.
+// Binding says which secret an encrypted document belongs to, so that a copy of it under another secret is rejected.
 type Binding struct {
 	// Name of the Platform.
 	Platform string `json:"platform"`
-	// Name of the managed secret that the document seeds.
+	// Name of the ManagedSecret whose first value the document holds.
 	Secret string `json:"secret"`
-	// Path of that secret in the authority. With the name it is the secret's identity: a value that was sealed for one path is
-	// never handed over at another.
+	// Path of that secret in the authority. With the name it identifies the secret: Custody never hands over a value at
+	// another path than the one it was sealed for.
 	Path string `json:"path"`
-	// Namespace of the document, when it has one.
+	// Namespace of the document, if it has one.
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// Host is the host's own configuration. It is not part of the estate: what Git may not say is said here.
+// Host is the host file: the configuration of one machine. It is not part of the estate. It says what Git must not
+// decide, such as which programs Custody may run.
 type Host struct {
 	Header `json:",inline"`
-	// What is where on this machine, and what an estate may make it do.
+	// Where things are on this machine, and what the estate may use.
 	Spec HostSpec `json:"spec"`
 }
 
-// HostSpec says where things are on this machine, and what an estate may make it do. Relative paths are relative to the
-// file.
+// HostSpec says where things are on this machine, and which folders and programs the estate may use. Relative paths are
+// relative to the folder of the host file.
 type HostSpec struct {
-	// Name of the Platform this host runs.
+	// Name of the Platform that this host runs.
 	Platform string `json:"platform"`
-	// The environment this host is.
+	// Environment that this host belongs to.
 	Environment string `json:"environment"`
 	// Folder of the estate.
 	Estate string `json:"estate"`
-	// Folder of the embedded authority, the audit log and the socket; 0700.
+	// Folder for the embedded authority, the record (audit log) and the socket. Its mode is 0700.
 	State string `json:"state"`
-	// File with the bootstrap identity (age). May be absent once nothing in Git is left to hand over.
+	// File with the bootstrap identity, an age private key that decrypts first values. You can remove the file once Git
+	// has no value left to hand over.
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
-	// How the authority is unsealed; exactly one.
+	// Where the key that unseals the authority comes from. Exactly one source is given.
 	Unseal Unseal `json:"unseal"`
-	// A second socket, for users of some groups. Without it commands are for root and the user that runs custody alone.
+	// An additional socket for members of groups. Without it, only root and the user that runs custody can use commands.
 	Socket *Socket `json:"socket,omitempty"`
-	// Loopback address of health and metrics. Default 127.0.0.1:8470.
+	// Loopback address for health checks and metrics. Default 127.0.0.1:8470.
 	Listen string `json:"listen,omitempty"`
-	// Folders under which files may be written, by name. None overlaps the state folder or the estate.
+	// Folders in which Custody may write files, by name. None may overlap the state folder or the estate.
 	Folders map[string]string `json:"folders,omitempty"`
-	// Ways to make a process take a new version, by name.
+	// Ways to make a program read a new version, by name.
 	Reloads map[string]Reload `json:"reloads,omitempty"`
-	// Checks that a process runs on a version, by name.
+	// Commands that check whether a program runs on a version, by name.
 	Checks map[string]Command `json:"checks,omitempty"`
-	// Programs that an estate may use as upstreams of type exec, by name.
+	// Programs that the estate may use as upstreams of type exec, by name.
 	Upstreams map[string]Command `json:"upstreams,omitempty"`
-	// Files, best on another machine's disk, to which signed checkpoints are copied.
+	// Files to which signed checkpoints of the record are copied, best on the disk of another machine. Only a copy
+	// elsewhere shows that the newest events were cut off.
 	Checkpoints []string `json:"checkpoints,omitempty"`
-	// File with what the operator grants: to whom values are encrypted, where credentials are sent, who reads across owners.
-	// It is believed as this file is, and read again when it changes; custody grant --help shows one.
+	// File with the grants of the operator: to which keys values may be encrypted, to which servers credentials may be
+	// sent, and who may read secrets of other owners. Like the host file, nobody else may be able to change it. Custody
+	// reads it again when it changes; `custody grant --help` shows an example.
 	Grants string `json:"grants,omitempty"`
 }
 
-// Socket opens the server to users of some groups, at least one of which is named. The kernel says who connects.
+// Socket is an additional socket through which members of groups can use commands. At least one group is given. The
+// kernel tells the server which user connects.
 type Socket struct {
-	// Path of the socket, such as /run/custody/socket. Its folder exists, belongs to the user that runs custody or to root, and lets
-	// the groups in; the state folder lets in nobody.
+	// Path of the socket, such as /run/custody/socket. Its folder must exist, must belong to root or to the user that
+	// runs custody, and must be open to the groups. It cannot be the state folder, which nobody else can enter.
 	Path string `json:"path"`
-	// Group whose members may ask everything but doctor, which signs in, and change nothing.
+	// Group whose members may use every command that changes nothing, except doctor, which signs in at upstreams.
 	Readers string `json:"readers,omitempty"`
-	// Group whose members may do all that the user that runs custody may.
+	// Group whose members may do everything that the user that runs custody may do.
 	Operators string `json:"operators,omitempty"`
 }
 
-// Unseal names the one source of the authority's key.
+// Unseal says where the key of the authority comes from. Exactly one field is set.
 type Unseal struct {
 	// File with 32 random bytes in hexadecimal.
 	KeyFile string `json:"keyFile,omitempty"`
-	// File with an age identity.
+	// File with an age private key (identity).
 	Identity string `json:"identity,omitempty"`
-	// Name of a systemd credential (read beneath $CREDENTIALS_DIRECTORY) that holds either of them.
+	// Name of a systemd credential with either of them. It is read from $CREDENTIALS_DIRECTORY.
 	Credential string `json:"credential,omitempty"`
 }
 
-// Reload is one way to make a process take a new version; exactly one of signal and argv is set.
+// Reload is one way to make a program read a new version: either a signal or a command. Exactly one of signal and argv
+// is set.
 type Reload struct {
-	// Signal by name: HUP, USR1 or USR2. Needs pidFile.
+	// Signal to send: HUP, USR1 or USR2. Needs pidFile.
 	Signal string `json:"signal,omitempty"`
-	// File with the process id to signal.
+	// File with the id of the process that receives the signal.
 	PIDFile string `json:"pidFile,omitempty"`
-	// Absolute path of the program that the process in pidFile must run. Needed where the process writes its pid file again
-	// long after its start; else a number in a file that was written more than 10m after the process began is not signalled.
+	// Absolute path of the program that the process in pidFile must run. Set it if the program writes its pid file again
+	// later. Otherwise Custody does not signal a process that started more than 10m before its pid file was written,
+	// because it may be another process.
 	Program string `json:"program,omitempty"`
-	// Command, as an absolute path, and arguments; no shell.
+	// Command to run: the absolute path of a program, and its arguments. There is no shell.
 	Argv []string `json:"argv,omitempty"`
-	// How long the command may take. Default 30s.
+	// How long the command may run. Default 30s.
 	Timeout string `json:"timeout,omitempty"`
 }
 
-// Command is a locally configured program; no shell.
+// Command is a program that the host file allows Custody to run, without a shell.
 type Command struct {
-	// Command, as an absolute path, and arguments.
+	// Absolute path of the program, and its arguments.
 	Argv []string `json:"argv"`
-	// How long it may take. Default 30s.
+	// How long it may run. Default 30s.
 	Timeout string `json:"timeout,omitempty"`
 }

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// UpstreamSpec says where it is and which managed secret opens it; exactly one type is given.
+// UpstreamSpec says where the upstream is and which admin credential Custody uses there. Exactly one type is given.
 type UpstreamSpec struct {
-	// Name of the ManagedSecret that holds the admin credential. The type's page says which fields it has, and which types
-	// need none.
+	// Name of the ManagedSecret with the admin credential. `custody upstream explain TYPE` says which fields it needs,
+	// or that the type needs none.
 	AdminRef string `json:"adminRef,omitempty"`
 	// Where the upstream is, under the name of its type.
 	Server Parameters `json:",inline" parameters:"server"`

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command custody looks after the secrets that machines use. All of it is in internal/cli.
+// Command custody manages the secrets that machines use. All of its code is in internal/cli.
 package main
 
 import (

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package audit keeps the record that cannot be quietly edited: every transition is a leaf of a Merkle log whose
-// checkpoints are signed. It stands in segments: the last one grows, and each of the others has a seal, which holds its part
-// of the tree, and an index by run and by secret. Both are made from the segment, and made again when they are missing.
+// Package audit keeps the record (audit log), in which later changes are detected: every transition is a leaf of a
+// Merkle log whose checkpoints are signed. The log consists of segments. The last one grows; each of the others has a
+// seal, which holds its part of the tree, and an index by run and by secret. Both are computed from the segment, and
+// again if they are missing.
 //
-// Guaranteed: an event is durable, and covered by a signed checkpoint, before Append returns; (Run, Step) occurs once;
-// events keep the order in which they were appended, whatever their clocks say; a change, removal or insertion of any
-// byte before the last trusted checkpoint is found by Verify. Open finds it in the last segment, and elsewhere where it changes the
-// length of a segment; whoever reads a sealed segment whole holds it against its seal, and the seals against the checkpoint. After
-// a crash at most one event is there that nobody was told of, or one group of events that were appended at the same time and whose
-// checkpoint was signed before; Open takes it up.
+// Guaranteed: before Append returns, the event is durable and covered by a signed checkpoint; each (Run, Step) occurs
+// once; events keep the order in which they were appended, whatever their clocks say; Verify detects a change, removal
+// or insertion of any byte before the last trusted checkpoint. Open detects it in the last segment, and in other
+// segments if it changes their length. Reading a whole sealed segment compares it with its seal, and the seals with the
+// checkpoint. After a crash there is at most one event that nobody was told of, or one group of events that were
+// appended at the same time and whose checkpoint was already signed; Open accepts it.
 //
-// Not guaranteed: whoever holds the signing key can sign another history, and whoever can write the folder can cut its
-// tail together with its checkpoint. Both show only against a checkpoint kept elsewhere (Config.Anchor, Config.Sinks,
-// VerifyConfig.Checkpoints). Whoever can write the folder can also make an index leave out an event, which then is not found by its
-// run or secret; Verify finds that. Where one file ends and the next begins is not covered: it carries no meaning.
+// Not guaranteed: somebody with the signing key can sign another history, and somebody who can write to the folder can
+// cut off its end together with its checkpoint. Both show only against a checkpoint kept elsewhere (Config.Anchor,
+// Config.Sinks, VerifyConfig.Checkpoints). Somebody who can write to the folder can also make an index leave out an
+// event, which is then not found by its run or secret; Verify detects that. Where one file ends and the next begins is
+// not protected, because it has no meaning.
 //
-// Cost: Append is one write and three fsyncs (the line, the checkpoint, its folder), and four for a group of calls that came at the
-// same time. Open reads the seals and the last segment, some MiB for millions of events, and keeps about a megabyte for each million
-// in memory; the first Open of a log without seals reads all of it. A question about one run or secret costs a few small reads
-// for each segment that holds it. Verify reads and decodes everything, and keeps some 40 bytes for each event.
+// Cost: Append is one write and three fsyncs (the line, the checkpoint, its folder), and four for a group of calls at
+// the same time. Open reads the seals and the last segment, some MiB for millions of events, and keeps about a megabyte
+// for each million in memory; the first Open of a log without seals reads all of it. A question about one run or secret
+// costs a few small reads for each segment that contains it. Verify reads and decodes everything, and keeps some 40
+// bytes for each event.
 package audit
 
 import (

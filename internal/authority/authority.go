@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package authority holds the words that every authority shares: paths, versions, documents, and the errors by which
-// callers decide. Adapters live in its subfolders; callers declare the interfaces they need over these types.
+// Package authority has the types that all authorities (secrets stores) share: paths, versions, documents, and the
+// errors that callers decide by. Adapters are in its subfolders; callers declare the interfaces that they need over
+// these types.
 //
-// An authority keeps two kinds of thing. Values are what consumers are given, versioned and written by compare-and-set.
-// Documents are Custody's own (journal, requests, checkpoints), written by compare-and-set on a revision and readable by
-// the orchestrator alone. Each has its own port, since an adapter may keep them in different places with different rights.
+// An authority stores two kinds of things. Values are delivered to consumers; they have versions and are written by
+// compare-and-set. Documents belong to Custody itself (journal, requests, checkpoints); they are written by
+// compare-and-set on a revision, and only the orchestrator can read them. Each kind has its own port, because an
+// adapter may store them in different places with different permissions.
 package authority
 
 import (

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bootstrap decrypts the bootstrap documents of an estate, in memory, and checks that each belongs where it was
-// found.
+// Package bootstrap decrypts the bootstrap documents (encrypted first values) of an estate, in memory, and checks that
+// each belongs to the secret that it was found for.
 //
-// Guaranteed: a value is returned only when the document opens whole, its encrypted binding names the platform, secret,
-// path and namespace it was asked for, and the value fits a managed secret. Nothing is written, to disk or to a log; no error
-// holds a value.
+// Guaranteed: it returns a value only if the whole document can be decrypted, its encrypted binding names the expected
+// platform, secret, path and namespace, and the value has a form that a managed secret can have. It writes nothing to
+// disk or to a log; no error contains a value.
 //
-// Not guaranteed: that the document is the newest, or who sealed it; the binding says where a value belongs, and whoever
-// knows the recipients can bind another value to the same place. Signed commits answer that.
+// Not guaranteed: that the document is the newest, or who sealed it. The binding says where a value belongs, and
+// anybody who knows the recipients can seal another value for the same place. Only signed commits would prevent that.
 //
-// Cost: what opening the document costs, once per call; nothing is cached.
+// Cost: one decryption of the document for each call; nothing is cached.
 package bootstrap
 
 import (

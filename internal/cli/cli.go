@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli is the command line. Each command stands in a file of its own: its flags, its words, and what it calls.
+// Package cli is the command line. Each command has a file of its own with its flags, its texts, and what it calls.
 //
-// Guaranteed: what a command answers goes to standard output, everything else to standard error; an error is one line
-// `error:` and, where there is a next move, a line `hint:`; exit codes come from the one table that --help prints; no
-// flag and no argument takes the value of a secret, and none is ever printed. Not guaranteed: that tables keep their
-// columns between versions; -o json is for programs.
+// Guaranteed: the answer of a command goes to standard output, everything else to standard error. An error is one line
+// `error:` and, if there is a next step, a line `hint:`. Exit codes come from the one table that --help prints. No flag
+// and no argument takes the value of a secret, and none is ever printed. Not guaranteed: that tables keep their columns
+// between versions; programs should use -o json.
 //
-// Commands that ask a platform call its running server, or open the platform in their own process while they run.
+// Commands that ask a platform call its running server. If none runs, they open the platform in their own process.
 package cli
 
 import (

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package derivation computes the value of a secret from others, and computes it again when one of them has a new
-// version: a connection string, a docker config.
+// Package derivation computes the value of a derived secret from other secrets, and computes it again when one of them
+// has a new version: for example a connection string or a docker config.
 //
-// Guaranteed: a value is computed from versions of record alone, and the journal says from which; the run of an input
-// revokes its old credential only after the derived value was rebuilt on the new one and every consumer of that value
-// proved it (see Dependent). Inputs of one group that are promoted together are waited for, so that consumers are
-// disturbed once. Nothing outside checks a derived value. Not guaranteed: that an input revoked by force leaves the
-// derived value working.
+// Guaranteed: it computes only from current versions, and the journal says from which. The run of an input revokes its
+// old credential only after the derived value was computed from the new one and every consumer of that value has proved
+// it (see Dependent). If several inputs belong to one group, it waits until all of them are promoted, so that consumers
+// are disturbed once. No upstream checks a derived value. Not guaranteed: that the derived value still works if an
+// input was revoked by force.
 //
-// A rebuild costs one read for each input, one value write, two journal writes and three records; looking whether one is
-// needed costs the reads alone.
+// Cost: computing a value again takes one read for each input, one value write, two journal writes and three events;
+// checking whether that is necessary takes only the reads.
 package derivation
 
 import (

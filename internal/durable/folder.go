@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package durable holds the verbs that change files so that a crash leaves the old content or the new, never half.
+// Package durable has operations that change files so that after a crash a file has its old content or its new content,
+// never half of it.
 //
-// Each verb works beneath one open folder, follows no symlinks, and has synced the file and its folder when it returns
-// nil. An error leaves the old content, save one: when the last sync of the folder fails, the new content is in place
-// and only a crash could still take it back. Repeating the call settles it.
+// Each operation works inside one open folder and follows no symbolic links. When it returns nil, the file and its
+// folder are synced. When it returns an error, the old content is still there, with one exception: if the last sync of
+// the folder fails, the new content is in place, and only a crash could still undo that. Calling the operation again
+// settles it.
 //
-// A crash may leave a temporary file behind, .NAME.SIXTEENHEX.tmp, that no verb reads. Where the writer is alone it is
-// .NAME.custody.tmp, and the next write of that file removes it.
-// Not guaranteed: that a link put on the way by somebody else between the look and the act is refused; even then nothing
-// outside the folder is reached. Cost: one write, two fsyncs and a rename per call.
+// A crash may leave a temporary file .NAME.SIXTEENHEX.tmp, which no operation reads. If there is only one writer, the
+// file is .NAME.custody.tmp, and the next write of that file removes it. Not guaranteed: that it refuses a link that
+// somebody else creates between its check and its action; even then it reaches nothing outside the folder. Cost: one
+// write, two fsyncs and a rename for each call.
 package durable
 
 import (

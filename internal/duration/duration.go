@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package duration reads and writes durations as documents hold them: Go's, with days before them.
+// Package duration parses and formats durations as documents have them: those of Go, with days (d) in addition.
 package duration
 
 import (

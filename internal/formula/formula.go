@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package formula computes the fields of a derived secret from the fields of others, by templates.
+// Package formula computes the fields of a derived secret from the fields of other secrets, with templates.
 //
-// A template is text with actions that name an input's field or apply one of a few functions: no loops, no conditions,
-// no other templates, no files, no environment. So whoever writes one can neither read more than the inputs it names
-// nor keep the program busy. Guaranteed: no error quotes a value. Not guaranteed: that the same inputs give the same
-// bytes; htpasswd draws a salt each time.
+// A template is text with actions that name a field of an input or apply one of a few functions. It has no loops,
+// conditions, nested templates, files or environment. So the author of a template can read only the inputs that it
+// names, and cannot keep the program busy. Guaranteed: no error contains a value. Not guaranteed: that the same inputs
+// give the same bytes, because htpasswd uses a new random salt each time.
 //
-// It costs no input or output, and memory in proportion to what it makes: it has maxFields templates, maxTemplate
-// bytes and maxCalls calls of functions at most, and no text on the way is longer than a value may be. htpasswd costs about 50 ms of processor, by
-// design of its hash, maxHashes of them at most.
+// Cost: no I/O, and memory in proportion to the result. There are at most maxFields templates, maxTemplate bytes and
+// maxCalls function calls, and no intermediate text is longer than a value may be. htpasswd takes about 50 ms of CPU
+// time, because its hash is slow by design; there are at most maxHashes of them.
 package formula
 
 import (

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package grant is what the operator of a platform allows an estate to do with the values of others: to whom values are
-// encrypted, where they are sent, and who reads across owners. The estate proposes, by its documents; the operator grants.
+// Package grant says what the operator of a platform allows an estate (configuration) to do with values: which keys
+// they are encrypted to, which servers they are sent to, and who reads secrets of other owners. The estate asks for it
+// with its documents; the operator grants it.
 //
-// Guaranteed: a grant names both ends exactly, so that a change of either needs another; nothing here is read from the
-// estate's folder but what is asked for; every change of the record is one compare-and-set, and is on the record of events
-// once by who, when and why, whatever crashes in between.
+// Guaranteed: a grant names both ends exactly, so that a change of either needs a new grant. The estate's folder only
+// says what is needed, never what is granted. Every change of the grants is one compare-and-set, and appears once in
+// the record (audit log), with who, when and why, even if the process crashes in between.
 //
-// Not guaranteed: that the team that a document names is the team of whoever wrote it. Who may write which document of the
-// estate is for the reviews of its repository.
+// Not guaranteed: that a document really belongs to the team that it names. Reviews in the repository have to control
+// who can change which document.
 //
-// Cost: what an estate needs takes one pass over its documents; a change of the record two writes, and one event for each
+// Cost: one pass over the documents finds what an estate needs. A change takes two writes, and one event for each
 // grant.
 package grant
 

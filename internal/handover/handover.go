@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package handover moves the authority over one secret from its encrypted document in Git to the runtime authority,
-// once: read, found complete, verified at its upstream if it has one, planned, written, read back, tombstoned, consumed.
+// Package handover moves one secret from its encrypted document in Git to the authority (secrets store), once. Its
+// steps: read the value, check that it is complete, sign in with it if it has an upstream, plan, write, read back,
+// write the tombstone, complete.
 //
-// Guaranteed: a failure before the write leaves Git authoritative and the authority unchanged; after the write a run
-// only goes forward; once the tombstone is set, nothing here ever writes the secret's path again, whatever Git, a
-// restart or a deleted value says; where wrong sign-ins lock an account out, two of its own are never closer together than
-// its upstream says, whatever crashes. Cost: one decryption, one sign-in, one value write and read, three journal writes,
-// and one more where wrong sign-ins lock out.
+// Guaranteed: if it fails before the write, Git stays the authority and nothing was changed. After the write a run only
+// goes forward. After the tombstone, this package never writes to the secret's path again, whatever Git, a restart or a
+// deleted value says. If wrong sign-ins can lock the account, two of its own are never closer together than the
+// upstream requires, even after crashes. Cost: one decryption, one sign-in, one value written and read back, three
+// journal writes, and one more if wrong sign-ins can lock the account.
 package handover
 
 import (

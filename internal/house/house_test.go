@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package house_test checks the rules of the tree that no linter knows: licence lines, file lengths, package docs,
-// skipped tests, and addresses or paths of the machine on which something was written.
+// Package house_test tests rules of the source tree that no linter checks: licence lines, file lengths, package
+// comments, skipped tests, and addresses or paths of the machine on which something was written.
 package house_test
 
 import (

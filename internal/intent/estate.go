@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package intent loads an estate and says everything that is wrong with it.
+// Package intent loads an estate (configuration) and reports everything that is wrong with it.
 //
-// Guaranteed: an estate is returned only when no rule is broken but by one machine, which holds
-// the consumer in question alone; what is returned has every default applied, every
-// reference resolved and every override of its environment merged; each fault names its place and what to do; no fault
-// holds text that looks like a secret; the same documents give the same digest wherever they stand in whichever files.
+// Guaranteed: it returns an estate only if no rule is broken, except by faults of one machine, which stop only the
+// consumer that they concern. In what it returns, every default is set, every reference is resolved and every override
+// of the environment is merged. Each fault says where it is and what to do. No fault contains text that looks like a
+// secret. The same documents give the same digest, in whichever files they are.
 //
-// It knows no type of upstream: Options brings them, with their parameters, defaults and checks.
+// It contains no type of upstream: the caller passes them in Options, with their parameters, defaults and checks.
 //
-// Not guaranteed: that names of the host (folders, reloads, checks) exist, unless a host is given; that a path on the
-// host is free of symbolic links (the adapter that writes sees to that); that encrypted documents decrypt, or are bound
-// to where they were found (that takes the key). Plaintext is recognised by form: what looks like a word passes.
+// Not guaranteed: that names in the host file (folders, reloads, checks) exist, unless a host is given; that a path on
+// the host contains no symbolic links (the adapter that writes checks that); that encrypted documents can be decrypted,
+// or belong where they were found (that needs the key). Plaintext secrets are recognised by their form: a password that
+// looks like a word passes.
 //
-// Loading reads every file once and holds all documents in memory: about twenty times their size while it works. Rules
-// are applied once for each environment that is looked at, each time in a time near linear in the number of documents.
+// Cost: loading reads every file once and keeps all documents in memory, about twenty times their size while it runs.
+// The rules are applied once for each environment, in nearly linear time in the number of documents.
 package intent
 
 import (

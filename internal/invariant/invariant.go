@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package invariant states what must hold of every secret at every moment, as pure predicates over a snapshot. The
-// simulator checks them after every effect; `custody doctor` checks the same ones on a live estate.
+// Package invariant states what must be true of every secret at every moment, as pure functions of a snapshot. The
+// simulator checks them after every effect; `custody doctor` checks the same ones on a running platform.
 package invariant
 
 import (

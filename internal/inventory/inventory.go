@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inventory is the read model: what secrets exist, who owns each, which services depend on it, which expire and
-// when, and what is going on with each. It is built from three sources that it never changes: the estate in force, the
-// journal in the authority, and what the orchestrator last saw. Nothing in it is a value. Building all rows is linear in the
-// number of secrets, building one costs no more with many than with few, and neither asks anybody.
+// Package inventory is the read model: which secrets exist, who owns each, which services depend on it, when it
+// expires, and what is happening with it. It is computed from the estate in force, the journal in the authority, and
+// what the orchestrator last saw, and changes none of them. It contains no values. Building all rows takes time linear
+// in the number of secrets; building one row takes the same time however many there are. Neither calls anything
+// outside.
 package inventory
 
 import (

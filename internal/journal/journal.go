@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal keeps what Custody itself must remember about each secret: one document per secret, in the authority,
-// changed by compare-and-set alone. It holds the Entry (history, live run, enforced policy), and beside it the values that
-// the run holds before they are promoted; see Held.
+// Package journal stores what Custody itself must remember about each secret: one document for each secret, in the
+// authority, changed only by compare-and-set. It has the Entry (history, live run, enforced policy) and the values of
+// the run before they are promoted; see Held.
 //
-// Because there is one document, there is at most one live run per secret, and closing a run, its outcome, the next due
-// time and the end of its values change together or not at all. A writer that lost the race is told ErrSuperseded and must
-// load again: a write that lands late brings back no value.
+// Because there is one document, a secret has at most one live run, and closing a run, its outcome, the next due time
+// and the removal of its values change together or not at all. A writer that loses the race gets ErrSuperseded and must
+// load again, so a late write cannot bring back a value.
 //
-// The values lie in the document as the authority keeps it: it seals values and documents alike. They leave this package
-// as secret.Value alone.
+// The values are inside the document; the authority encrypts documents like values. They leave this package only as
+// secret.Value.
 //
-// Cost: Load and LoadHeld are one read, Save and SaveHeld one write of about a kilobyte and the run's values (64 KiB at most each, old
-// and candidate; Save a read more while there are any), All one listing and a read for each entry.
+// Cost: Load and LoadHeld are one read. Save and SaveHeld are one write of about a kilobyte plus the run's values (at
+// most 64 KiB each for the old value and the candidate); Save also reads once while there are any. All is one listing,
+// and one read for each entry.
 package journal
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lazyregexp holds regular expressions that are compiled when they are first used. Custody has about seventy, of which
-// a command uses a few; compiling all of them was a third of the processor time that a command needs to start.
+// Package lazyregexp has regular expressions that are compiled at their first use. Custody has about seventy, of which
+// one command uses a few; compiling all of them took a third of the CPU time that a command needs to start.
 package lazyregexp
 
 import (

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package materialize holds the words that every consumer adapter shares: delivery, proof and its levels.
-// What a consumer holds is derived and replaceable; it is never an authority.
+// Package materialize has the types that all consumer adapters share: delivery, proof and its levels. What a consumer
+// has is a copy that can be made again; it is never the authority.
 //
-// Guaranteed by every adapter that passes materializetest: a version older than the one held is refused, a version that
-// is there and taken is left alone, a delivery that failed or was cut off is not proven until it was made good, a proof
-// says no more than what was found, and no error, proof or name holds a value.
-// Not guaranteed: that what was proved is still so a moment later. Whoever revokes on a proof asks again first.
+// Guaranteed by every adapter that passes materializetest: it refuses a version older than the one that is there; it
+// leaves a version alone that is there and in use; a delivery that failed or was interrupted is not proved until it was
+// completed; a proof claims no more than what was found; and no error, proof or name contains a value. Not guaranteed:
+// that something that was proved is still true a moment later. Ask again before you revoke because of a proof.
 package materialize
 
 import (

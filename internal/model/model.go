@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package model keeps what is known of each secret in the memory of one process, so that a question asks nobody and costs what its
-// answer costs: the newest journal entry that this process read or wrote, and what the last look saw. A row is put together when it
-// is asked for, from these and from the estate in force.
+// Package model keeps in memory what one process knows of each secret, so that answering a question needs no other
+// calls: the newest journal entry that this process read or wrote, and what the last look at the secret saw. A row is
+// computed when it is asked for, from these and from the estate in force.
 //
-// It does not say what another process did since the last look at a secret; each row says when that was. Nothing in it is a value.
+// It does not know what another process did since the last look at a secret; each row says when that was. It contains
+// no values.
 //
-// Cost: noting an entry or a look, and one row, is constant; all rows are linear in the number of secrets. The first question
-// after an estate came into force, or after a secret got its first entry or another name, compares all names and paths once, which
-// is linear as well. Memory: about 1 KB a secret.
+// Cost: storing an entry or a look, and computing one row, takes constant time; all rows are linear in the number of
+// secrets. The first question after an estate came into force, or after a secret got its first entry or another name,
+// compares all names and paths once, which is linear too. Memory: about 1 KB for each secret.
 package model
 
 import (

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package next words the command with which a person goes on, wherever a finding or an error names one: with all of its
-// arguments, so that it can be copied. What only the person knows is in capitals. A test of package cli holds each to the
-// command line.
+// Package next builds the commands that findings and errors suggest, with all arguments, so that they can be copied.
+// What only the person knows is in capitals. A test of package cli checks each of them against the command line.
 package next
 
 import (

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package orchestrator sequences everything that changes a secret: handover, then runs of rotation, then keeping
-// consumers on the version of record. It is the only caller of handover and rotation.
+// Package orchestrator decides what happens to each secret, and when: the handover, then rotations, then keeping
+// consumers on the current version. It is the only caller of handover and rotation.
 //
-// It stores nothing: what it keeps in memory is when to look at each secret again. Losing it costs one look at each. A
-// tick costs one listing of open requests with a read for each, and one journal read for each secret whose time has
-// come; the first tick after Use, one listing of the journal more. Between runs the value of record is tried at its
-// upstream every verifyEvery of its policy: one sign-in, one read and one write to the journal each time.
+// It stores nothing: in memory it only has the time of the next look at each secret. If that is lost, each secret is
+// looked at once more. A tick costs one listing of open requests with a read for each, and one journal read for each
+// secret that is due; the first tick after Use costs one more listing of the journal. Between runs, the current value
+// is tested at its upstream every verifyEvery of its policy: one sign-in, one read and one write to the journal each
+// time.
 package orchestrator
 
 import (

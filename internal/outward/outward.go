@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package outward keeps calls to parts outside (upstreams, consumers, the authority, the record) within bounds, such that
-// one that never answers holds up nothing but itself.
+// Package outward limits calls to parts outside the engine (upstreams, consumers, the authority, the record), so that a
+// call that never returns stops nothing but itself.
 //
-// Guaranteed: a call ends for its caller within its limit and Grace, whatever the part does with its context; while a call
-// that was given up still goes on, no other call to the same part begins; parts of one group, which fail together, never
-// have more than Width calls between them, those that were given up among them; of that, Kept are for work that is past
-// its first steps. What a call answers after it was given up is dropped.
+// Guaranteed: the caller gets an answer within the call's limit and Grace, whatever the part does with its context.
+// While a call that was given up is still running, no other call to the same part starts. The parts of one group, which
+// fail together, have at most Width calls at a time, including those that were given up; Kept of these are reserved for
+// work that is past its first steps. The answer of a call that was given up is dropped.
 //
-// Not guaranteed: that a call which was given up has no effect. Its error is Unanswered, which tells nothing of the
+// Not guaranteed: that a call that was given up has no effect. Its error is Unanswered, which says nothing about the
 // effect; only ErrNotBegun says that there was none.
 //
-// A call costs a goroutine and a timer. A part that never answers costs one goroutine until the process ends.
+// Cost: a call takes a goroutine and a timer. A part that never returns keeps one goroutine until the process ends.
 package outward
 
 import (

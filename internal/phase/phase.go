@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package phase says which phase the system is in, on what evidence, and what it waits for. It decides and does
-// nothing; a phase is entered in order, and the system may stay in any of them for ever.
+// Package phase says which phase the platform is in, on what evidence, and what is missing for the next one. It decides
+// nothing and changes nothing. The phases are entered in order, and the platform may stay in any of them.
 package phase
 
 import (

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plaintext tells credentials from names by their form, so that what stands in a document in plain text is found, and
-// never repeated.
+// Package plaintext distinguishes credentials from names by their form, so that plaintext secrets in documents are
+// found and never printed.
 //
-// Guaranteed: Show and Plain return nothing that Credential knows, and nothing that is as mixed as a generated value. Not
-// guaranteed: that a credential is known as one. What looks like a word passes.
+// Guaranteed: Show and Plain return nothing that Credential recognises, and nothing that is as mixed as a generated
+// value. Not guaranteed: that every credential is recognised. A password that looks like a word passes.
 package plaintext
 
 import (

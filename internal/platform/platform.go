@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package platform answers for one running estate: it holds the estate in force and puts together what the orchestrator,
-// the journal, the queue and the record know. It is the server's Service. It keeps no state of its own beyond which
+// Package platform answers questions and commands for one running estate: it has the estate in force, and combines what
+// the orchestrator, the journal, the queue and the record know. It is the server's Service. Its only state is which
 // estate is in force.
 //
-// Cost: where a server runs, status, inventory, plan and the summary ask nobody: they are put together from what looks saw.
-// Without one they are one listing of the journal, one read of each value and a look at each consumer's file. Runs and audit read
-// the record through; doctor signs in with each credential it knows (three at most a secret) and asks every consumer once.
+// Cost: with a running server, status, inventory, plan and the summary call nothing: they are computed from what
+// earlier looks saw. Without a server they cost one listing of the journal, one read of each value and a check of each
+// consumer's file. Runs and audit read the whole record; doctor signs in with each credential that it knows (at most
+// three for each secret) and asks every consumer once.
 package platform
 
 import (

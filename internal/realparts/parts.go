@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package realparts gives tests the real programs they are checked against.
+// Package realparts gives tests the real programs that they need.
 //
-// Guaranteed: what comes as a module is built from the go.mod and go.sum beneath tools/, by tools/install-parts, once for
-// each version, whatever number of tests ask at the same time; a part that is missing fails the test and says what to do.
-// Not guaranteed: that old builds are removed.
+// Guaranteed: tools/install-parts builds programs that are modules from the go.mod and go.sum in tools/, once for each
+// version, however many tests ask at the same time. If a part is missing, the test fails and says what to do. Not
+// guaranteed: that old builds are removed.
 //
-// Cost: the first build of a program takes minutes (and the network, where modules are not yet in the cache); `make test`
-// has them built before tests start, and later calls take a look.
+// Cost: the first build of a program takes minutes, and needs the network if modules are not in the cache. `make test`
+// builds them before the tests start; later calls only check that they are there.
 package realparts
 
 import (

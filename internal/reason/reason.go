@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reason has the catalogue of everything that a secret, a run or the platform may wait for, and of what a person is told to
-// look at. A Reason is data: a code and its parameters. Its text, its commands and whether anybody has to act are rendered from the
-// catalogue, and so are the labels of metrics and the tables of docs/operations.md. Nothing reads the text again.
+// Package reason has the catalogue of everything that a secret, a run or the platform may wait for, and of everything
+// that a person should look at. A Reason is data: a code and its parameters. Its text, its commands and whether a
+// person has to act are rendered from the catalogue, and so are the labels of metrics and the tables in
+// docs/operations.md. Nothing parses the text again.
 //
-// A code never changes its meaning. One that is needed no more goes to Retired and is never used again.
+// A code never changes its meaning. A code that is no longer needed moves to Retired and is never used again.
 package reason
 
 import (

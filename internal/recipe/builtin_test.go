@@ -60,8 +60,8 @@ func TestPagesTellOfClaimsAndLockOuts(t *testing.T) {
 		}
 	}
 	for want, c := range map[string]*Compiled{
-		"one sign-in refused in 1m0s": {Source: &Recipe{}, kind: upstream.Kind{WrongEvery: time.Minute}},
-		"never signs in":              {Source: &Recipe{Verify: Verify{Listed: true}}},
+		"is refused every 1m0s": {Source: &Recipe{}, kind: upstream.Kind{WrongEvery: time.Minute}},
+		"never signs in":        {Source: &Recipe{Verify: Verify{Listed: true}}},
 	} {
 		if got := lockOut(c); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)

@@ -19,15 +19,15 @@ var page string
 func Describe() []upstream.Description {
 	out := []upstream.Description{{
 		Type: "http", Title: "HTTP by recipe",
-		Summary: "Any HTTP interface, by a recipe that says which requests create, verify, list and revoke a credential.",
+		Summary: "Rotates credentials of any HTTP API. A recipe says which requests create, verify, list and revoke a credential.",
 		Modes: []upstream.Mode{{
 			Kind: upstream.Kind{
 				Name: "http", Capability: upstream.Dual, Issues: true, Undo: upstream.Discard, LostReply: upstream.Reissue,
 				Verifies: true, CallDeadline: defaultDeadline,
 			},
-			Means: "As the recipe says; this is what most do: the upstream issues a second credential beside the first.",
+			Means: "The recipe decides. Most recipes work like this: the upstream creates a second credential beside the first.",
 		}},
-		Tried: "The language: servers of its own tests. Each recipe says for itself against what it was run.",
+		Tried: "The language was tested against servers written for its tests. The page of each recipe says what that recipe was tested against.",
 		Page:  page,
 	}}
 	for _, name := range Names() {
@@ -50,11 +50,11 @@ func Describe() []upstream.Description {
 func means(k upstream.Kind) string {
 	switch k.Capability {
 	case upstream.Dual:
-		return "Old and new are honoured at once, until the old one is revoked."
+		return "The old and the new credential are both valid until the old one is revoked."
 	case upstream.Alternate:
 		return "Two accounts take turns."
 	}
-	return "The new one ends the old one: sign-ins are refused between applying and delivery."
+	return "The new credential ends the old one: sign-ins are refused until the new one is delivered."
 }
 
 // whenItFails begins the part of a page before which its recipe's own words stand.
@@ -79,7 +79,7 @@ func whole(page string, c *Compiled) string {
 
 // hostWords say what documents refer to that is not in them.
 func hostWords(documents string) string {
-	words := "The folder, the reload and the check that the consumer picks are named in `custody.yaml`: see [on the host](http.md#on-the-host)."
+	words := "The host file `custody.yaml` must define the folder, reload and check that the consumer names: see [on the host](http.md#on-the-host)."
 	if strings.Contains(documents, "policyRef: monthly") {
 		return "The policy `monthly` is there after `custody init`.\n" + words
 	}
@@ -96,7 +96,7 @@ func fieldWords(c *Compiled) string {
 			note = "not secret"
 		}
 		if field.Optional {
-			note += "; a value handed over from elsewhere need not have it"
+			note += "; optional in a value that you create by hand"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, field.Means, note)
 	}
@@ -111,7 +111,7 @@ func fieldWords(c *Compiled) string {
 }
 
 func accountWords(c *Compiled) string {
-	words := "Any number of secrets may share the account: a run removes what its value names or what carries its own id, and nothing else."
+	words := "Any number of secrets may share the account: a run removes only the credential that its value names and those with its own run id."
 	if c.exclusive {
 		same := "parameters are all the same"
 		switch names := c.identity(); len(names) {
@@ -121,22 +121,22 @@ func accountWords(c *Compiled) string {
 		default:
 			same = "`" + strings.Join(names, "` and `") + "` are the same"
 		}
-		words = "The account belongs to one secret: a rotation of another there would end this one's credential, or find no room.\n" +
-			"`custody lint` refuses two secrets whose " + same + " at one `url`."
+		words = "The account can belong to one secret only: rotating another one there would end this one's credential, or find no room.\n" +
+			"`custody lint` rejects two secrets with one `url` whose " + same + "."
 	}
 	if c.Source.Tag == nil {
-		return words + "\n\nNothing at the server names the owner: that no other platform rotates this account is not checked."
+		return words + "\n\nThe server stores nothing that names the owner. Custody cannot detect that another platform rotates the same account."
 	}
-	return words + "\n\nWho made a credential stands in " + c.Source.Tag.Where + ": a digest of platform, environment and secret, and the run."
+	return words + "\n\nThe owner of a credential is stored in " + c.Source.Tag.Where + ": a digest of platform, environment and secret, and the id of the run."
 }
 
 func lockOut(c *Compiled) string {
 	switch {
 	case c.Source.Verify.Listed:
-		return "Custody never signs in with the credential, so it locks nothing out."
+		return "Custody never signs in with the credential, so it cannot lock the account."
 	case c.kind.WrongEvery > 0:
-		return fmt.Sprintf("Custody has at most one sign-in refused in %s, so that the server never locks the account.", c.kind.WrongEvery)
+		return fmt.Sprintf("At most one sign-in of Custody is refused every %s, so that the server does not lock the account.", c.kind.WrongEvery)
 	}
-	return "Wrong sign-ins are not limited: no lock-out of this server is known. Custody has few on purpose: with a credential that was\n" +
-		"never given out, when a secret is taken on, and with a revoked one until it is refused."
+	return "Wrong sign-ins are not limited: this server is not known to lock accounts. Custody makes few of them: with a made-up credential,\n" +
+		"to see that the server rejects it, and with a revoked credential until the server refuses it."
 }

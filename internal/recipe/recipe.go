@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recipe is the language in which an HTTP interface is described: which requests create, verify, list and
-// revoke a credential, and what their answers mean. page.md is the reference of the form; the recipes in the folder
-// recipes are built in, each with a page of its own. It reads recipes, checks them, fills in what is asked and reads
-// what was answered; it opens no connection and reads neither clock nor file: internal/upstream/http asks.
+// Package recipe is the language that describes an HTTP API: which requests create, verify, list and revoke a
+// credential, and what their answers mean. page.md is the reference of the language; the recipes in the folder recipes
+// are built in, each with a page of its own. The package reads and checks recipes, builds requests and interprets
+// answers. It opens no connection and uses no clock and no files: internal/upstream/http makes the calls.
 //
 // # Guaranteed
 //
-// A recipe is compiled before anything is filled in: every expression has a type, every name in it is known, and what
-// is wrong is said with its place. An expression sees the document's parameters, the value's own fields, the run, the
-// claim and what earlier steps let, and nothing else; the admin credential is seen by the admin's way to sign in alone.
-// It has no effect, and its cost is bounded. What is put into a path is escaped, a header holds no line break, and
-// fields that are secret stand in no address unless the recipe says so. No error of filling in or of reading quotes a
-// value or an answer.
+// A recipe is compiled before it is used: every expression has a type, every name in it is known, and each fault is
+// reported with its place. An expression can use only the parameters in documents, the fields of the value, the run,
+// the claim, and what earlier steps stored; only the admin's way to sign in can use the admin credential. Expressions
+// have no effects, and their cost is limited. Text in a path is escaped, a header contains no line break, and no secret
+// field is part of a URL unless the recipe allows it. No error contains a value or an answer.
 //
 // # Not guaranteed
 //
-// That an interface does what a recipe says of it.
+// That an API does what its recipe says.
 //
 // # Cost
 //
-// Compiling takes about 10 ms and leaves 2 MB to collect; a recipe that is built in is compiled once in a process.
-// Filling in a path takes a microsecond or two. An evaluation is given up after some five million comparisons.
+// Compiling takes about 10 ms and leaves 2 MB of garbage; a built-in recipe is compiled once in a process. Building a
+// path takes a microsecond or two. An evaluation is stopped after about five million comparisons.
 package recipe
 
 import "time"

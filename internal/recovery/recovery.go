@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recovery accepts an older state that was put back. Until a person does so nothing is seeded, rotated or
-// delivered: what is in use outside may be newer than what the authority holds.
+// Package recovery accepts an older state that was restored. Until a person does so, nothing is handed over, rotated or
+// delivered, because what is in use outside may be newer than what the authority has.
 //
-// Guaranteed: accepting is one transaction of the authority. It begins a new incarnation, writes every value again under
-// it, gives up the runs and requests of the older state, notes for each secret whether a person is needed, and keeps what
-// is still owed to the record. A crash at any point leaves the platform either recovering or done; what is owed is settled
-// at the next start. A consumer takes a version of another incarnation whatever its number.
-// Not guaranteed: that a credential which nothing outside can be asked about is the newest one.
+// Guaranteed: accepting is one transaction of the authority. It begins a new incarnation, writes every value again
+// under it, gives up the runs and requests of the older state, stores for each secret whether a person is needed, and
+// keeps the events that are still missing in the record. After a crash at any point the platform is either still
+// recovering or done; missing events are written at the next start. A consumer accepts a version of another
+// incarnation, whatever its number. Not guaranteed: that a credential is the newest one, if no upstream can be asked
+// about it.
 //
-// Cost: two sign-ins at most for each declared secret, eight secrets at once, each bounded by 30 s; one transaction.
+// Cost: at most two sign-ins for each declared secret, eight secrets at a time, each limited to 30 s; one transaction.
 package recovery
 
 import (

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package root is the root of trust: age identities, the shares a root identity is split into, and the few things that
-// are encrypted to recipients directly.
+// Package root is the root of trust: age identities, the shares that a root key (recovery key) is split into, and the
+// few things that are encrypted directly to recipients.
 //
-// Guaranteed: an Identity and a Share are redacted under every verb, in JSON, YAML, text and slog; no error of this
-// package holds a private key, a share's content or a plaintext; shares are combined into the identity they were split
-// from or into none. Files are readable by stock age, and stock age's identity files are readable here. No program is
-// started (age plugins are refused), no environment variable is read.
+// Guaranteed: an Identity and a Share are redacted under every formatting verb, in JSON, YAML, text and slog. No error
+// of this package contains a private key, the content of a share or a plaintext. Shares are combined into the key that
+// they were split from, or into none. The standard age program can read the files, and this package can read age's
+// identity files. It starts no program (age plugins are refused) and reads no environment variable.
 //
-// Not guaranteed: memory is not wiped; age and the splitting draw randomness from the operating system themselves; age
-// proves integrity, not who encrypted.
+// Not guaranteed: memory is not wiped; age and the splitting take randomness directly from the operating system; age
+// protects integrity, but does not prove who encrypted.
 //
-// Cost: an X25519 operation per recipient or identity tried; a post-quantum recipient costs about ten times that and
-// 1.5 KiB in each message.
+// Cost: one X25519 operation for each recipient or identity that is tried; a post-quantum recipient costs about ten
+// times that, and 1.5 KiB in each message.
 package root
 
 import (

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rotation decides when a secret is due and takes its run from planned to completed.
+// Package rotation decides when a secret is due, and carries out its run from planned to completed.
 //
-// Guaranteed, whatever crashes, hangs, or runs beside it: the journal tells of an effect before the effect; the old
-// credential is revoked only after every declared consumer proved the new version's identity at the level it needs and
-// the settle time passed, and the new one was accepted by its upstream right before; a value at a secret's path is one that its upstream honoured; a second engine loses every
-// compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
-// enforces none; the upstream's own page says so.
+// Guaranteed, whatever crashes, hangs or runs at the same time: the journal names an effect before the effect happens.
+// The old credential is revoked only after every declared consumer has proved the new version at the level that it
+// needs, the settle time has passed, and the upstream has accepted the new credential right before. A value at a
+// secret's path is one that its upstream accepted. A second engine loses every compare-and-set and stops. Not
+// guaranteed: that a call has no effect after its deadline, at an upstream that does not enforce deadlines; the
+// upstream's page says so.
 //
-// The parts themselves are asked wherever they can tell how far a run came, so the journal is written four times in a timed
-// run without trouble: staged (with the candidate and the old value), verified (from there it only goes forward), before
-// revoking, completed (without them). With the promoted value and the destroyed one that makes six writes to the authority.
-// A run whose credential the upstream issues, whose group or stagger set waits, or that cannot be staged at once is planned by a write of
-// its own, and an issued credential is kept by one more. Beside that: two changing calls and four sign-ins at the upstream
-// (one more before it is revoked, since what was verified may be lost since), and where accounts carry a marker one look at
-// it; one delivery and three proofs for each consumer; eight records. Tests here and in internal/sim count them.
+// If the upstream or a consumer can tell how far a run has come, nothing is written. So a timed run without problems
+// writes the journal four times: staged (with the candidate and the old value), verified (from here on it only goes
+// forward), before revoking, and completed (without the values). With the promoted value and the destroyed one that is
+// six writes to the authority. Planning takes a write of its own if the upstream creates the credential, if the group
+// or stagger set waits, or if the run cannot be staged at once; a credential that the upstream created takes one more.
+// In addition: two changes and four sign-ins at the upstream (one more before the old one is revoked, because what was
+// verified may have been lost since), and one read of the marker, if accounts have one; one delivery and three proofs
+// for each consumer; eight events. Tests here and in internal/sim count them.
 package rotation
 
 import (

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scaffold writes the documents and keys that people begin with: a whole platform in a folder, and sealed
-// documents for the secrets they already have.
+// Package scaffold writes the documents and keys that people start with: a whole platform in a folder, and sealed
+// documents for secrets that they already have.
 //
-// Guaranteed: what is written lints; nothing that exists is overwritten (a .gitignore gains lines, a sealed document is
-// replaced by one that holds the same fields and the new one); after an error the folder is as it was; no error holds a
-// value. Not guaranteed: that a crash leaves no folder named .custody-init-*; it is private, Git passes over it, and it
-// may be deleted.
+// Guaranteed: what it writes lints. It overwrites nothing (it adds lines to a .gitignore, and replaces a sealed
+// document by one with the same fields and the new one). After an error the folder is as it was. No error contains a
+// value. Not guaranteed: that a crash leaves no folder .custody-init-*; such a folder is private, Git ignores it, and
+// you can delete it.
 //
 // Cost: three key generations and, for each imported variable, one sealing and two fsyncs.
 package scaffold

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package secret holds the one type that may carry a secret value.
+// Package secret has the only type that can hold a secret value.
 //
-// A Value is redacted under every formatting verb, in JSON, YAML, text and slog. Its content is reached only through
-// Expose, ExposeText, Encode and the functions that compare or digest it, all of which are easy to search for.
-// A Value is immutable once made. The package does not wipe memory: Go's collector may copy, and a promise that
-// cannot be kept is not made.
+// A Value is redacted under every formatting verb, in JSON, YAML, text and slog. Its content can be read only with
+// Expose, ExposeText, Encode and the functions that compare or digest it, all of which are easy to search for. A Value
+// is immutable. The package does not wipe memory: Go's garbage collector may copy values, so it could not promise that.
 package secret
 
 import (

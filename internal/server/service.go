@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package server is Custody's own interface: one HTTP handler over one Service. `custody serve` listens with it on a
-// Unix socket; a command that finds no server takes the state folder's lock and calls the same handler in its own
-// process, so both ways do the same. No answer ever holds a value. Health and metrics listen apart, on loopback.
+// Package server is Custody's own interface: one HTTP handler for one Service. `custody serve` listens with it on a
+// Unix socket. A command that finds no server takes the lock of the state folder and calls the same handler in its own
+// process, so both ways do the same. No answer ever contains a value. Health and metrics have a listener of their own,
+// on loopback.
 package server
 
 import (

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sim is a deterministic world for the engines: real orchestrator, handover, rotation, trigger and journal code
-// over doubles of everything outside, in virtual time, with a fault at any outward call. After every effect it checks
-// the invariants of package invariant.
+// Package sim is the simulator: a deterministic world for the engines, with the real code of orchestrator, handover,
+// rotation, trigger and journal, doubles of everything outside, virtual time, and a fault at any call to the outside.
+// After every effect it checks the invariants of package invariant.
 //
-// It runs inside a testing/synctest bubble, and whoever acts has the world to itself: a second engine runs while the first
-// one stands still in the middle of a call, and so do people and foreigners (Event). So a schedule of faults, or a seed,
+// It runs inside a testing/synctest bubble, and only one actor runs at a time: a second engine runs while the first one
+// stands still in the middle of a call, and so do people and outsiders (Event). So a schedule of faults, or a seed,
 // replays exactly.
 //
-// Four ways of looking: Scenarios break every call of a workflow, one at a time; Short ones break every two; PlayCrowd has
-// several workers of two processes take turns at every call; PlayYear lives through a year in which one call in a hundred is
-// faulty. Properties names what is checked beside the invariants. Mutants of the engines show that what it is there to
-// find is found; docs/design/2026-12-01-what-the-simulator-sees.md says what each fault stands for, and what is not seen:
-// races within a process, the real parts' own faults (their conformance suites do that), disks, and clocks that run at
-// different rates. A schedule costs about a millisecond, a secret's year about twenty, a crowd's two hours a second.
+// There are four kinds of test. Scenarios break every call of a workflow, one at a time. Short scenarios break every
+// pair of calls. In PlayCrowd, several workers of two processes take turns at every call. PlayYear simulates a year in
+// which one call in a hundred has a fault. Properties names what is checked besides the invariants. Mutants, engines
+// that are broken on purpose, show that the simulator detects what it is meant to detect.
+// docs/design/2026-12-01-what-the-simulator-sees.md says what each fault stands for, and what the simulator does not
+// see: races within a process, faults of the real parts (their conformance suites test those), disks, and clocks that
+// run at different rates. A schedule costs about a millisecond, a secret's year about twenty, two hours of a crowd a
+// second.
 package sim
 
 import (

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package thorough tells a test how much to try: `make check` runs tests with -short, `make test` without, and
-// `make test-long` with CUSTODY_LONG=1. It also hands out the seed from which a test samples what it does not try whole.
+// Package thorough tells a test how much to try: `make check` runs tests with -short, `make test` without it, and `make
+// test-long` with CUSTODY_LONG=1. It also provides the seed with which a test takes a sample of what it does not try in
+// full.
 //
-// The seed is taken from the commit, so that every commit tries another sample and a failing one can be repeated:
-// CUSTODY_SEED=N names another. Outside a Git checkout it is 1. No program of Custody uses this package.
+// The seed comes from the commit, so that every commit tries another sample and a failure can be repeated;
+// CUSTODY_SEED=N sets another one. Outside a Git checkout it is 1. No program of Custody uses this package.
 package thorough
 
 import (

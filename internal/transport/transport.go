@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package transport says, once for all upstreams and for what checks documents, how the identity of a server is checked
-// and where it need not be, and whether an HTTP request without an answer may have left. Of the process's environment the
-// proxy alone is taken, and that for every upstream that speaks HTTP: see HTTP.
+// Package transport defines, for all upstreams and for the checks of documents, how the identity of a server is
+// verified and where that is not necessary, and whether an HTTP request without an answer may have been sent. From the
+// process's environment it uses only the proxy, for every upstream that speaks HTTP: see HTTP.
 package transport
 
 import (

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trigger holds the one queue of requests to rotate, whatever asked for them: the clock, an event, a person.
+// Package trigger has the queue of requests to rotate, whoever made them: the clock, an event or a person.
 //
-// A request is durable before it is acknowledged and is created once by its id, so a replay changes nothing. It stays
-// open until a run that began after it completes. Cost: Submit is two reads and a write, Open a listing and two reads for
-// each open request, Close a read, a write and a removal, Prune a listing and a read for each closed request.
+// A request is durable before it is acknowledged, and is created once for its id, so repeating it changes nothing. It
+// stays open until a run that started after it completes. Cost: Submit is two reads and a write; Open is a listing and
+// two reads for each open request; Close is a read, a write and a removal; Prune is a listing and a read for each
+// closed request.
 package trigger
 
 import (

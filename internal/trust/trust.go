@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trust says whether a file can be believed: whether nobody but root and the users that are named could have
-// changed what its path leads to.
+// Package trust says whether a file can be trusted: whether only root and the given users could have changed what its
+// path leads to.
 //
-// Guaranteed: every folder on the way, every symbolic link and the file itself belong to root or to one of the users, and
-// neither their group nor others may write to them. A folder that all may write to, such as /tmp, passes only with the
-// sticky bit, by which others cannot replace what is not theirs. An access list that lets somebody write shows in the
-// group's bits, and is refused with them.
+// Guaranteed: every folder on the way, every symbolic link and the file itself belong to root or to one of the users,
+// and neither their group nor others can write to them. A folder that everybody can write to, such as /tmp, is accepted
+// only with the sticky bit, because then others cannot replace what is not theirs. An access list that lets somebody
+// write shows in the group's bits, and is refused with them.
 //
-// Not guaranteed: anything about who is in which group (a group that may write is refused even where its only member is
-// the user); that nothing was changed before the owner and the mode became what they are; file systems whose servers
+// Not guaranteed: anything about the members of a group (a group that can write is refused even if the user is its only
+// member); that nothing was changed before the owner and the mode became what they are; file systems whose servers
 // decide otherwise than the modes say.
 //
-// Cost: one look at each part of the path, and one reading of the index of each Git repository around it.
+// Cost: one check of each part of the path, and one read of the index of each Git repository around it.
 package trust
 
 import (

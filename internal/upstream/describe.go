@@ -46,16 +46,16 @@ type Fact struct {
 func (k Kind) Facts() []Fact {
 	return []Fact{
 		{"overlap", string(k.Capability) + ": " + k.Capability.means()},
-		{"credential", choose(k.Issues, "issued by the upstream", "made by Custody")},
-		{"verify", choose(k.Verifies, "a sign-in decides", "always accepted: no system checks the value")},
+		{"credential", choose(k.Issues, "created by the upstream", "created by Custody")},
+		{"verify", choose(k.Verifies, "the upstream says whether it accepts the credential", "none: no system checks the value")},
 		{"undo before promotion", string(k.Undo) + ": " + k.Undo.means(k)},
 		{"lost reply", string(k.LostReply) + ": " + k.LostReply.means()},
-		{"settle upstream", choose(k.Settle == 0, "none: a change holds for the next sign-in", span(k.Settle)+" until a change shows everywhere")},
+		{"settle upstream", choose(k.Settle == 0, "none: a change takes effect at once", "up to "+span(k.Settle)+" until a change takes effect everywhere")},
 		{"call deadline", span(k.CallDeadline)},
-		{"late calls", choose(k.Fences, "refused by the upstream once a later run has begun", "no later run begins before the deadline of an earlier call has passed")},
+		{"late calls", choose(k.Fences, "the upstream refuses a delayed call once a later run has started", "the next run starts only after the deadline of the last call")},
 		{"evidence of use", k.Evidence.words()},
 		{"supplied by hand", k.supplied()},
-		{"wrong sign-ins", choose(k.WrongEvery == 0, "not limited", "at most one in "+span(k.WrongEvery)+", so that the account is never locked")},
+		{"wrong sign-ins", choose(k.WrongEvery == 0, "not limited", "at most one every "+span(k.WrongEvery)+", so that the account is not locked")},
 	}
 }
 
@@ -63,11 +63,11 @@ func (k Kind) Facts() []Fact {
 func (k Kind) supplied() string {
 	switch {
 	case !k.Verifies:
-		return "never: Custody makes the values"
+		return "none: Custody generates the values"
 	case k.Whose == "":
-		return "any that is honoured: of which account it is cannot be told"
+		return "any that the upstream accepts; Custody cannot tell which account it belongs to"
 	}
-	return "only of the account, or of the one that the secret has already: told by " + k.Whose
+	return "only one of the account in the document, or of the account that the secret has now; Custody tells by " + k.Whose
 }
 
 // facts are the kind's, with the settings under which they hold.
@@ -108,35 +108,35 @@ func span(d time.Duration) string {
 func (c Capability) means() string {
 	switch c {
 	case Dual:
-		return "old and new are honoured at once"
+		return "the old and the new credential are valid at the same time"
 	case Alternate:
-		return "two accounts take turns, and both are honoured meanwhile"
+		return "two accounts take turns, and during a run both are valid"
 	default:
-		return "the new one replaces the old, so sign-ins are refused until it is delivered"
+		return "the new credential replaces the old one; sign-ins are refused until it is delivered"
 	}
 }
 
 func (u Undo) means(k Kind) string {
 	switch {
 	case u == Discard && k.Issues:
-		return "what was issued is revoked; the current credential was never touched"
+		return "the new credential is revoked; the current one was never touched"
 	case u == Discard:
-		return "the candidate is revoked; the current credential was never touched"
+		return "the candidate (new credential) is revoked; the current one was never touched"
 	case u == Reapply:
 		return "the current credential is applied again"
 	default:
-		return "there is no way back; the run goes forward, or waits for a person"
+		return "impossible to undo; the run goes forward or waits for a person"
 	}
 }
 
 func (l LostReply) means() string {
 	switch l {
 	case Recover:
-		return "a sign-in tells, and applying again is harmless"
+		return "a sign-in shows whether the change took effect; making it again does no harm"
 	case Reissue:
-		return "what the lost call made is removed by its run's id, and another is issued"
+		return "the credential that the lost call created is found by the run's id and removed; then another one is created"
 	default:
-		return "nothing upstream can tell; a person decides"
+		return "the upstream cannot tell what happened; a person decides"
 	}
 }
 
@@ -144,12 +144,12 @@ func (e *Evidence) words() string {
 	if e == nil {
 		return "none: the upstream cannot tell who still uses the old credential"
 	}
-	words := e.Source + choose(e.Names, ", which name who", ", which say when but not who")
+	words := e.Source + choose(e.Names, ", with the name of the user", ", without the name of the user")
 	if e.Late > 0 {
 		words += "; up to " + span(e.Late) + " late"
 	}
 	if e.Fine > 0 {
-		words += "; to " + span(e.Fine)
+		words += "; exact to " + span(e.Fine)
 	}
 	return words
 }
@@ -160,7 +160,7 @@ func (d Description) Markdown() string {
 	fmt.Fprintf(&b, "# %s\n\n%s\n\n## Modes\n\n", d.Title, d.Summary)
 	for _, mode := range d.Modes {
 		if mode.Name == "" {
-			fmt.Fprintf(&b, "There is one: %s\n\n", mode.Means)
+			fmt.Fprintf(&b, "There is one mode: %s\n\n", mode.Means)
 			continue
 		}
 		fmt.Fprintf(&b, "**%s**: %s\n\n", mode.Name, mode.Means)

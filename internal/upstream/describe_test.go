@@ -53,8 +53,8 @@ func TestPageSaysUnderWhichSettingsAFactHolds(t *testing.T) {
 	d := upstream.Description{Modes: []upstream.Mode{
 		{Name: "one", Kind: fencing, FencesIf: "with `marker`"}, {Name: "two", Kind: fencing, FencesIf: "with `marker`"}, {Name: "three", Kind: fencing},
 	}}
-	want := "| late calls | with `marker`: refused by the upstream once a later run has begun; else no later run begins before the deadline of " +
-		"an earlier call has passed | the same | refused by the upstream once a later run has begun |\n"
+	want := "| late calls | with `marker`: the upstream refuses a delayed call once a later run has started; else the next run starts only after the " +
+		"deadline of the last call | the same | the upstream refuses a delayed call once a later run has started |\n"
 	if got := d.Markdown(); !strings.Contains(got, want) {
 		t.Errorf("got\n%s\nwant the line\n%s", got, want)
 	}
@@ -86,17 +86,17 @@ Rotates keys.
 
 | | one | two |
 |---|---|---|
-| overlap | dual: old and new are honoured at once | overwrite: the new one replaces the old, so sign-ins are refused until it is delivered |
-| credential | made by Custody | the same |
-| verify | a sign-in decides | the same |
-| undo before promotion | discard: the candidate is revoked; the current credential was never touched | reapply: the current credential is applied again |
-| lost reply | recover: a sign-in tells, and applying again is harmless | the same |
-| settle upstream | none: a change holds for the next sign-in | 1m30s until a change shows everywhere |
+| overlap | dual: the old and the new credential are valid at the same time | overwrite: the new credential replaces the old one; sign-ins are refused until it is delivered |
+| credential | created by Custody | the same |
+| verify | the upstream says whether it accepts the credential | the same |
+| undo before promotion | discard: the candidate (new credential) is revoked; the current one was never touched | reapply: the current credential is applied again |
+| lost reply | recover: a sign-in shows whether the change took effect; making it again does no harm | the same |
+| settle upstream | none: a change takes effect at once | up to 1m30s until a change takes effect everywhere |
 | call deadline | 1m | the same |
-| late calls | no later run begins before the deadline of an earlier call has passed | the same |
-| evidence of use | none: the upstream cannot tell who still uses the old credential | sessions \| logs, which name who; up to 1m late; to 1s |
-| supplied by hand | any that is honoured: of which account it is cannot be told | only of the account, or of the one that the secret has already: told by the username |
-| wrong sign-ins | not limited | at most one in 2h, so that the account is never locked |
+| late calls | the next run starts only after the deadline of the last call | the same |
+| evidence of use | none: the upstream cannot tell who still uses the old credential | sessions \| logs, with the name of the user; up to 1m late; exact to 1s |
+| supplied by hand | any that the upstream accepts; Custody cannot tell which account it belongs to | only one of the account in the document, or of the account that the secret has now; Custody tells by the username |
+| wrong sign-ins | not limited | at most one every 2h, so that the account is not locked |
 
 Tried: a server
 

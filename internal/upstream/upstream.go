@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package upstream holds the words that every upstream shares: what a kind can do, what a verdict means, which errors
-// decide; and what a type of upstream is to everybody else (Type). An upstream is a system that honours a credential. Each type
-// has a subfolder, with all that Custody knows of it.
+// Package upstream has the types that all upstreams share: what a kind can do, what a verdict means, which errors
+// decide; and how a type of upstream describes itself to the rest of the program (Type). An upstream is a system that
+// accepts a credential. Each type has a subfolder with everything that Custody knows about it.
 package upstream
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire puts the parts together for a host. It alone imports adapters, the clock and randomness; everything else
-// is given them. The lists of adapters are here, by hand: unseal sources, upstreams, consumers.
+// Package wire connects the parts for a host. Only this package imports adapters, the clock and randomness, and passes
+// them to everything else. The lists of adapters are here, written by hand: unseal sources, upstreams, consumers.
 package wire
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command benchtable passes the output of `go test -bench` through, and closes with the table of costs: one row for each kind of
-// work, with what was measured, what is aimed at, and the ratio to the part beneath that does the least of the same. A row that
-// was not measured says so. It judges nothing: figures are reported.
+// Command benchtable prints the output of `go test -bench` and then the table of costs: one row for each kind of work,
+// with the measurement, the aim, and the ratio to the cheapest part that does the same work. A row that was not
+// measured says so. It only reports figures and judges nothing.
 //
 //	go test -run '^$' -bench . ./... | benchtable
 package main

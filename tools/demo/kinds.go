@@ -20,7 +20,7 @@ const pace = 500 * time.Millisecond
 func apiToken() *exhibit {
 	return &exhibit{
 		id: "gitea", what: "an API token", server: "Gitea", secret: "ci-token", needs: "gitea", built: true, start: startGitea,
-		about: "Gitea makes its access tokens itself, and tells each once. The interface is described by a recipe: what to ask, and\nwhat answers mean. The token carries the run's name, so that one whose answer was lost is found and removed.",
+		about: "Gitea creates its access tokens itself, and shows each only once. A recipe describes its API: which requests to send,\nand what the answers mean. The token's name has the run's id: if a reply is lost, Custody finds that token and removes it.",
 		shows: "url:|recipe:|origin:|http: ",
 	}
 }
@@ -54,7 +54,7 @@ func startGitea(ctx context.Context, _ *tour, dir string) (*stand, error) {
 func objectKey() *exhibit {
 	return &exhibit{
 		id: "minio", what: "a cloud storage key", server: "MinIO, by the S3 interface", secret: "orders-bucket", needs: "minio", built: true, start: startMinIO,
-		about: "Custody makes a second access key beside the one in use. The admin is an access key too, with the right to make and\nremove keys, and no other.",
+		about: "Custody creates a second access key beside the one in use. The admin is an access key too, with permission to create\nand remove keys, and nothing else.",
 		shows: "endpoint:|origin:|minio: ",
 	}
 }
@@ -104,7 +104,7 @@ func startMinIO(ctx context.Context, _ *tour, dir string) (*stand, error) {
 func mailPassword() *exhibit {
 	return &exhibit{
 		id: "dovecot", what: "an SMTP password", server: "Dovecot", secret: "shop-mail", needs: "dovecot", start: startDovecot,
-		about: "A password that existed before Custody: it was sealed in Git and handed over. The login has room for two, in two\nfiles that Dovecot asks in turn, so none is refused on the way. Dovecot looks at a file at most once a second.",
+		about: "This password existed before Custody: it was sealed in Git and handed over. The login can have two passwords, in two\nfiles that Dovecot asks in turn, so no sign-in is refused. Dovecot checks a file for changes at most once a second.",
 		shows: "passwdFile|settle:|origin:|mail: ",
 	}
 }
@@ -145,7 +145,7 @@ func startDovecot(ctx context.Context, t *tour, dir string) (*stand, error) {
 func identityClient() *exhibit {
 	return &exhibit{
 		id: "oidc", what: "a client of an identity provider", server: "oidc-provider", secret: "orders-client", needs: "oidc-provider", built: true, start: startOIDC,
-		about: "The provider makes id and secret, by dynamic registration. No standard lists clients; this provider has a list of its\nown, by which a client whose registration's answer was lost is found and deleted: `orphans: collect`.",
+		about: "The provider creates id and secret, by dynamic registration. The standard cannot list clients, but this provider has a\nlist of its own. If the reply to a registration is lost, Custody finds that client there and deletes it: `orphans: collect`.",
 		shows: "issuer:|orphans:|origin:|oidc: ",
 	}
 }
@@ -179,7 +179,7 @@ func startOIDC(ctx context.Context, _ *tour, dir string) (*stand, error) {
 func connectionString() *exhibit {
 	return &exhibit{
 		id: "url", what: "a connection string", server: "PostgreSQL", secret: "shop-database-url", asked: "shop-database", start: startURL,
-		about: "Computed from the database credential, and rebuilt whenever that rotates: the old user is revoked only after\neverybody who connects by the string has moved on too.",
+		about: "Custody computes it from the database credential, and again whenever that rotates. The old user is revoked only after\nevery consumer of the connection string uses the new one too.",
 		shows: "class:|inputs:|url:",
 	}
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo is the guided tour that `make demo` runs: a sample .env becomes an estate in a Git repository, is handed
-// over, and its credentials rotate on a real PostgreSQL server while clients keep signing in; then one of each kind of
-// credential that hurts does, on Gitea, MinIO, Dovecot and an OpenID provider.
+// Command demo is the guided tour that `make demo` runs. A sample .env becomes an estate (configuration) in a Git
+// repository, its values are handed over, and its credentials rotate on a real PostgreSQL server while clients keep signing
+// in. Then one of each kind of credential that is hard to rotate does, on Gitea, MinIO, Dovecot and an OpenID provider.
 //
-// Guaranteed: every statement that it prints was checked on the way, and one that does not hold ends it with exit code 1;
-// whatever happens short of SIGKILL, the processes it started, builds among them, and its folder are gone when it ends. Its last line begins
-// with "demo: ok" only when everything held. A part that is not here is named with how to have it, and the tour goes on;
-// one that is here and fails ends it. Not guaranteed: that the folder is gone after SIGKILL of the demo itself; its name
-// begins with custody-demo-. Without PostgreSQL installed, a generated token takes the database's part.
+// Guaranteed: the tour checks every statement before it prints it, and ends with exit code 1 at the first that is not true.
+// Whatever happens short of SIGKILL, at the end the processes that it started, builds included, and its folder are gone. Its
+// last line begins with "demo: ok" only if every check passed. If a part is missing, the tour says how to install it and
+// goes on; if a part that is there fails, the tour ends. Not guaranteed: that the folder is removed after SIGKILL of the demo
+// itself; its name begins with custody-demo-. Without PostgreSQL, a generated token is used instead of a database account.
 package main
 
 import (

@@ -17,7 +17,7 @@ import (
 
 // show rotates one of each kind of credential that hurts, on a real server where that is here.
 func (t *tour) show() {
-	t.step("The credentials that hurt", "An API token, a cloud key, an SMTP password, a client of an identity provider, each on a real server of its own, and a\nconnection string that is computed. They come as changes of intent do: documents, sealed admin credentials, a commit.\ncustody serve looks at the estate every five seconds.")
+	t.step("The credentials that hurt", "An API token, a cloud key, an SMTP password and a client of an identity provider, each on its own real server, and a\nconnection string that is computed. They are added like any change of the estate: documents, sealed admin credentials,\na commit. custody serve checks the estate every five seconds.")
 	t.gather()
 	var here []*exhibit
 	for _, e := range t.exhibits {
@@ -48,7 +48,7 @@ func (t *tour) show() {
 			return row.State == "steady" && row.Version != ""
 		})
 	}
-	t.check(true, fmt.Sprintf("%s issued or handed over, and held by clients that sign in", counted(len(here), "credential")), "")
+	t.check(true, fmt.Sprintf("%s created or handed over, and used by clients that sign in", counted(len(here), "credential")), "")
 	for _, e := range here {
 		t.showing = e
 		if t.turn(e); t.err != nil {

@@ -68,7 +68,7 @@ func (t *tour) startDatabase() (*realparts.Server, error) {
 }
 
 func (t *tour) yesterday() {
-	t.step("Yesterday", "A shop keeps its secrets in a .env beside the code. Nobody knows whose they are or when they end.")
+	t.step("Yesterday", "A shop keeps its secrets in a .env file next to the code. Nobody knows who owns them or when they expire.")
 	smtp, session := drawn("smtp-"), drawn("session-")
 	t.values = append(t.values, smtp, session)
 	t.write(".env", "SMTP_TOKEN="+smtp+"\nSESSION_KEY="+session+"\nPORT=8080\n")
@@ -83,7 +83,7 @@ func (t *tour) yesterday() {
 }
 
 func (t *tour) rootOfTrust() {
-	t.step("Phase 0: root of trust", "One command makes an estate for Git, and three keys that are not for Git. The root key opens everything and\nis needed by nothing that runs: it is split, and leaves the machine.")
+	t.step("Phase 0: root of trust", "One command makes an estate (configuration) for Git, and three keys that do not belong in Git. The root key\n(recovery key) opens everything, but nothing that runs needs it: it is split into shares, which leave the machine.")
 	t.run(call{args: []string{"init", ".", "--platform", "shop", "--team", "shop", "--contact", "shop@example.org", "--from-env", ".env", "--skip", "PORT"},
 		show: holding("the estate: documents", "the settings of this machine", "private keys", "values of .env sealed")})
 	t.run(call{args: []string{"root", "split", "--key", "keys/root.agekey", "--shares", "3", "--threshold", "2", "--out-dir", "../elsewhere"}, show: holding("share")})
@@ -95,13 +95,13 @@ func (t *tour) rootOfTrust() {
 func (t *tour) declare() {
 	if t.database == nil {
 		t.rotated = "shop-token"
-		t.step("Declare what is to rotate", "PostgreSQL is not here: a token that Custody makes takes the part of a database account.")
+		t.step("Declare what is to rotate", "PostgreSQL is not installed. The tour uses a token that Custody generates instead of a database account.")
 		t.write("estate/secrets/token.yaml", tokenDocument())
 		t.run(call{args: []string{"lint"}, show: all})
 		return
 	}
 	t.rotated = "shop-database"
-	t.step("Declare a database", "The estate says what should be: a PostgreSQL server, its admin credential, and an account of two users that take\nturns. The admin's password is still missing, and lint says so.")
+	t.step("Declare a database", "The estate declares a PostgreSQL server, its admin credential, and an account of two users that take turns.\nThe admin's password is still missing, and lint reports that.")
 	t.write("estate/database.yaml", databaseDocuments(t.database.Host, t.database.Port, adminUser))
 	t.run(call{args: []string{"lint"}, exit: 3, show: all})
 	t.run(call{args: []string{"seal", "database-admin", "--field", "username", "-"}, stdin: adminUser + "\n", shown: "custody seal database-admin --field username -"})
@@ -111,7 +111,7 @@ func (t *tour) declare() {
 }
 
 func (t *tour) controlPlane() {
-	t.step("Phases 1 and 2: control plane, bootstrap", "Git holds the whole intent. Without the bootstrap identity this machine cannot open what is sealed in it, and\nthe platform stays in phase 1. A phase is entered on evidence.")
+	t.step("Phases 1 and 2: control plane, bootstrap", "Git has everything that is declared. Without its private key (the bootstrap identity) this machine cannot decrypt\nthe sealed values in it, and the platform stays in phase 1. The platform enters a phase only on evidence.")
 	t.commit("estate of the shop")
 	t.run(call{program: "mv", args: []string{"keys/bootstrap.agekey", "../elsewhere"}})
 	t.phase(1, "control plane")
@@ -151,9 +151,9 @@ func standing(lines []string) []string {
 }
 
 func (t *tour) authority() {
-	about := "The server makes its authority, sealed by its own key, and hands over what the .env held: from here on Git is no\nauthority for those values. What the clients' check has not confirmed is not yet steady."
+	about := "The server creates its authority (secrets store), encrypted with its own key, and hands over (imports) the values\nof the .env: from now on the authority is right about them, not Git. The token is not steady yet, because no client has\nconfirmed it."
 	if t.database != nil {
-		about = "The server makes its authority, sealed by its own key, and hands over what the .env held: from here on Git is no\nauthority for those values. The database is down, so its password cannot be tried, and stays where it is."
+		about = "The server creates its authority (secrets store), encrypted with its own key, and hands over (imports) the values\nof the .env: from now on the authority is right about them, not Git. The database is down, so its admin password cannot\nbe tested, and stays in Git."
 	}
 	t.step("Phase 3: authority, handover", about)
 	t.serve()
@@ -173,23 +173,23 @@ func (t *tour) authority() {
 	said := t.run(call{args: []string{"status"}, show: func(lines []string) []string {
 		return append(standing(lines), holding("SECRET ", "database-admin  ", "session-key  ", "smtp-token  ", "shop-token  ")(lines)...)
 	}})
-	t.check(strings.Contains(said, "phase:        3 "), "phase 3, authority: each secret has exactly one authority, and status names it", "custody status does not say phase 3")
+	t.check(strings.Contains(said, "phase:        3 "), "phase 3, authority: for each secret, status says whether Git or the authority is right", "custody status does not say phase 3")
 	delivered := t.run(call{shown: `sed "s/=.*/=.../" run/imported/*.env`, program: "sh", args: []string{"-c", `sed "s/=.*/=.../" run/imported/*.env`}, show: all})
 	t.check(strings.Contains(delivered, "SMTP_TOKEN=") && strings.Contains(t.read("run/imported/smtp-token.env"), t.values[len(t.values)-2]),
-		"applications read the same variables from files that Custody keeps", "the imported values were not delivered")
+		"applications read the same variables, now from files that Custody writes", "the imported values were not delivered")
 }
 
 // grant allows what the estate asks for: whoever can write to it could otherwise name a server of theirs.
 func (t *tour) grant() {
-	t.output([]string{"Where credentials are sent, and who reads another team's secret, the estate can only ask for."})
+	t.output([]string{"The estate can only ask where credentials may be sent and who may read another team's secret. A person grants it."})
 	t.run(call{args: []string{"grant", "--current", "--reason", "the tour", "--yes"}, show: holding("granted")})
 }
 
 func (t *tour) steadyState() {
 	if t.database == nil {
-		t.step("Phase 4: steady state", "Eight clients start: four read the file at each use, four hold what they read until they are reloaded.")
+		t.step("Phase 4: steady state", "Eight clients start: four read the file at each use, four keep what they read until they are reloaded.")
 	} else {
-		t.step("Phase 4: steady state", "The database comes back. The admin's credential is tried, handed over, and makes the shop's first account. Eight\nclients start: four read the file at each sign-in, four hold what they read until they are reloaded.")
+		t.step("Phase 4: steady state", "The database is up again. Custody tests the admin credential, hands it over, and creates the shop's first user with\nit. Eight clients start: four read the file at each sign-in, four keep what they read until they are reloaded.")
 		t.command("pg_ctl start")
 		if err := t.database.Start(t.ctx); err != nil {
 			t.fail("%w", err)
@@ -228,7 +228,7 @@ func (t *tour) enter(name string, p plan) *signingIn {
 }
 
 func (t *tour) rotate() {
-	about := "Each run goes: made, applied beside the old one, tried, promoted, delivered, proven by the clients, the old one\nrevoked and tried again. The clients keep on working."
+	about := "In each run, Custody creates a new credential, applies it beside the old one, tests it, promotes it and delivers it.\nWhen the clients have proved that they use it, Custody revokes the old one, and tests that it is refused. The clients\nkeep working."
 	t.step(fmt.Sprintf("Rotate %d times under the clients", rounds), about)
 	before := t.client.signIns()
 	var old []fields
@@ -258,7 +258,7 @@ func (t *tour) rotate() {
 			refused++
 		}
 	}
-	t.check(refused == rounds, fmt.Sprintf("%d of %d old passwords are refused by the server now", refused, rounds), fmt.Sprintf("only %d of %d old passwords are refused", refused, rounds))
+	t.check(refused == rounds, fmt.Sprintf("the server now refuses %d of %d old passwords", refused, rounds), fmt.Sprintf("only %d of %d old passwords are refused", refused, rounds))
 }
 
 // delivered is what the clients of that name have now, whose values are looked for in the end.
@@ -296,7 +296,7 @@ func (t *tour) unharmed(c *signingIn, before int64) {
 }
 
 func (t *tour) interrupt() {
-	t.step("Kill the server in the middle of a run", "SIGKILL, no time to clean up. What the run had done is on record, and asking the parts tells the rest.")
+	t.step("Kill the server in the middle of a run", "SIGKILL leaves no time to clean up. The journal says what the run has done; for the rest, the next process asks the\nupstream and the consumers.")
 	before, version := t.client.signIns(), ""
 	for try := range 5 {
 		version = t.row(t.rotated).Version
@@ -310,7 +310,7 @@ func (t *tour) interrupt() {
 		t.output([]string{"that run was over before the signal came: once more"})
 		t.serve()
 	}
-	t.check(true, "the run is live, and nobody serves", "")
+	t.check(true, "the run is under way, and no server is running", "")
 	t.serve()
 	t.settled(t.rotated, version)
 	t.rotations++
@@ -327,7 +327,7 @@ func (t *tour) interrupt() {
 		a := logged(line)
 		return a["run"] == string(row.Last.Run) && a["resumed"] == "true"
 	})
-	t.check(resumed && row.Last.Result == "completed", "the new process took up the same run and completed it", "the run was not resumed")
+	t.check(resumed && row.Last.Result == "completed", "the new process resumed the same run and completed it", "the run was not resumed")
 	t.unharmed(t.client, before)
 }
 
@@ -345,7 +345,7 @@ func (t *tour) cutOff() bool {
 	if t.err = t.serving.kill(); t.err != nil {
 		return false
 	}
-	t.output([]string{"it had come as far as: " + strings.Join(since(t.serving.steps(t.rotated), known), ", ")})
+	t.output([]string{"steps that the run had done: " + strings.Join(since(t.serving.steps(t.rotated), known), ", ")})
 	said := t.run(call{args: []string{"run", "list", "--secret", t.rotated}, show: holding("RESULT", " live ")})
 	return strings.Contains(said, " live ")
 }
@@ -354,7 +354,7 @@ func (t *tour) cutOff() bool {
 func since(steps []string, n int) []string { return steps[min(n, len(steps)):] }
 
 func (t *tour) answers() {
-	t.step("What exists, whose is it, who depends on it, when does it end", "One command answers, for people and as JSON.")
+	t.step("Which secrets exist, who owns them, who depends on them, when do they expire", "One command answers, as a table or as JSON.")
 	t.run(call{args: []string{"inventory"}, show: all})
 	t.run(call{args: []string{"explain", t.rotated}, show: func(lines []string) []string {
 		end := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "AT ") })
@@ -370,7 +370,7 @@ func (t *tour) answers() {
 	text, _, err := t.quietly("git", []string{"status", "--porcelain"}, "")
 	made, _, failed := t.quietly("git", []string{"rev-list", "--count", "HEAD"}, "")
 	t.check(err == nil && failed == nil && strings.TrimSpace(text) == "" && strings.TrimSpace(made) == strconv.Itoa(t.commits),
-		fmt.Sprintf("Git has %s, made by hand when what should be changed, and nothing else since: no rotation needs a commit", counted(t.commits, "commit")),
+		fmt.Sprintf("Git has %s, all made by hand to change what is declared. No rotation needed a commit", counted(t.commits, "commit")),
 		"git status is not clean: "+text)
 }
 
@@ -383,8 +383,8 @@ func counted(n int, thing string) string {
 }
 
 func (t *tour) record() {
-	t.step("The record", "Every transition is a leaf of a Merkle tree whose head is signed. One byte changed on a copy is found.")
-	t.command(fmt.Sprintf("kill %d    # custody serve, which finishes the step in hand", t.serving.command.Process.Pid))
+	t.step("The record", "Every transition is an event in the record (audit log), a Merkle tree whose head is signed. If one byte of a copy\nis changed, audit verify detects it.")
+	t.command(fmt.Sprintf("kill %d    # custody serve, which finishes its current step", t.serving.command.Process.Pid))
 	if t.err = t.serving.terminate(); t.err != nil {
 		return
 	}
@@ -402,7 +402,7 @@ func (t *tour) record() {
 	}
 	t.command("# one byte of ../copy is changed: " + where)
 	said := t.run(call{args: verify, exit: 3, show: all})
-	t.check(!strings.Contains(said, "sound:"), "the change is found", "a changed record passed for sound")
+	t.check(!strings.Contains(said, "sound:"), "the change is detected", "a changed record passed for sound")
 }
 
 // changeOneByte changes a letter in the reason of some event in the middle of the record.
@@ -424,7 +424,7 @@ func changeOneByte(folder string) (string, error) {
 }
 
 func (t *tour) nothingLeaked() {
-	t.step("Nothing leaked, nothing left", "The values of the .env, all that was sealed, and the credentials that clients had are looked for in the Git history,\nin the state folder, in the log of the server, and in all that the commands above printed.")
+	t.step("Nothing leaked, nothing left", "The tour searches for the values of the .env, everything that was sealed, and the credentials that clients had: in the\nGit history, in the state folder, in the log of the server, and in everything that the commands above printed.")
 	t.delivered(shop)
 	clients := []*signingIn{t.client}
 	for _, e := range t.exhibits {
@@ -447,7 +447,7 @@ func (t *tour) nothingLeaked() {
 		t.signIns += seen.SignIns
 		t.check(seen.Failed() == 0, "", fmt.Sprintf("%d of %d sign-ins were refused, the first by %s", seen.Failed(), seen.SignIns, seen.First))
 	}
-	t.check(true, fmt.Sprintf("%d sign-ins by %d programs in all, refused sign-ins: 0", t.signIns, len(clients)), "")
+	t.check(true, fmt.Sprintf("%d sign-ins by %d programs in total, refused sign-ins: 0", t.signIns, len(clients)), "")
 	if t.err != nil {
 		return
 	}
@@ -481,5 +481,5 @@ func (t *tour) nothingLeaked() {
 			}
 		}
 	}
-	t.good(fmt.Sprintf("%d values looked for in %d places: none found", len(t.values), len(places)))
+	t.good(fmt.Sprintf("searched for %d values in %d places: none found", len(t.values), len(places)))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command envreaders reads every env file of a folder as docker's --env-file, as compose's env_file and as the Go library
-// godotenv do, and prints what each reads: reader, file, key and value in hexadecimal.
+// Command envreaders reads every env file in a folder like docker's --env-file, like compose's env_file and with the Go
+// library godotenv, and prints what each of them reads: reader, file, key and value in hexadecimal.
 package main
 
 import (

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes the references that come from the program itself: docs/cli.md from the command tree,
-// docs/documents.md from the document types, the tables of reasons in docs/operations.md from the catalogue of reasons, docs/lint.md from the rules, the schema from the document types as well, docs/upstreams from what each kind of upstream
-// says of itself. The same sources give the same bytes.
+// Command gendocs writes the references that are generated from the program itself: docs/cli.md from the command tree,
+// docs/documents.md and the JSON schema from the document types, the tables of reasons in docs/operations.md from the
+// catalogue of reasons, docs/lint.md from the lint rules, and docs/upstreams from the description of each kind of
+// upstream. The same sources give the same bytes.
 package main
 
 import (

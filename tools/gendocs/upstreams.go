@@ -14,8 +14,8 @@ func upstreams(list []upstream.Description) map[string][]byte {
 	pages := map[string][]byte{}
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from internal/upstream. Do not edit. -->\n\n# Upstreams\n\n" +
-		"An upstream is a system that honours credentials. What each kind can do; `custody upstream list` prints the same, and\n" +
-		"`custody upstream explain KIND` a kind's page.\n\n" +
+		"An upstream is a system that accepts credentials, such as a database server. The table shows what each kind can do. `custody upstream\n" +
+		"list` prints the same table, and `custody upstream explain KIND` prints the page of a kind.\n\n" +
 		"| kind | mode | overlap | made by | undo | lost reply | evidence of use | tried |\n|---|---|---|---|---|---|---|---|\n")
 	for _, d := range list {
 		pages["upstreams/"+d.Type+".md"] = []byte("<!-- Generated from internal/upstream. Do not edit. -->\n\n" + d.Markdown())
@@ -34,8 +34,10 @@ func upstreams(list []upstream.Description) map[string][]byte {
 				mode.Kind.Undo, mode.Kind.LostReply, cell(evidence), cell(tried))
 		}
 	}
-	b.WriteString("\n**overlap**: how old and new credentials live side by side. **undo**: how a run is taken back before promotion. " +
-		"**lost reply**:\nwhat is done when nobody knows whether a call had effect. See [concepts](../concepts.md).\n")
+	b.WriteString("\n**overlap**: whether the old and the new credential are valid at the same time. **made by**: who creates the new credential. " +
+		"**undo**: how\na run is taken back (rolled back) before promotion. **lost reply**: what happens when the reply to a call is lost, so that nobody " +
+		"knows whether\nthe call took effect. **evidence of use**: how the upstream tells who still signs in with the old credential. **tried**: what the kind was\n" +
+		"tested against. See [concepts](../concepts.md).\n")
 	pages["upstreams/README.md"] = b.Bytes()
 	return pages
 }

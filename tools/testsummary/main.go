@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command testsummary runs `go test -json` with its own arguments and says in its last line how many tests ran.
+// Command testsummary runs `go test -json` with its own arguments, and says in its last line how many tests ran.
 //
 // It prints each package as it finishes, everything that a failing test or build wrote, the lines that begin with the
-// package's name and a colon (such as "sim: "), and the slowest tests. It fails when go test fails, when a test was
-// skipped (a missing part is a failure, not a pass) and when no test ran at all.
+// package's name and a colon (such as "sim: "), and the slowest tests. It fails if go test fails, if a test was skipped
+// (a missing part is a failure, not a pass), or if no test ran.
 //
 //	testsummary [-part NAME] ARG...   with CUSTODY_TIMES=FILE, appends the part's time and counts to FILE
-//	testsummary -sum FILE             prints the parts in FILE and closes with their sum; fails when a test failed
+//	testsummary -sum FILE             prints the parts in FILE and then their sum; fails if a test failed
 package main
 
 import (

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reference renders the reference of the document kinds: fields from the compiled types, their meaning from the comments
-// in the source.
+// Package reference renders the reference of the document kinds: the fields come from the compiled types, their meaning
+// from the comments in the source.
 //
-// Guaranteed: every kind, every type it uses, the parameters of every type of upstream and every field is listed, and the same
-// source gives the same bytes. A field without a comment panics, so that the generator (and its test) fail, never a program
-// that runs: nothing but the generator of the documentation imports this package. It parses the source each time it is
-// called: tens of milliseconds.
+// Guaranteed: it lists every kind, every type that a kind uses, the parameters of every type of upstream, and every
+// field; the same source gives the same bytes. A field without a comment panics, so that the generator and its test
+// fail. No program that runs can panic: only the generator of the documentation imports this package. It parses the
+// source each time it is called, which takes tens of milliseconds.
 package reference
 
 import (
@@ -53,9 +53,13 @@ func documents() []any {
 
 func (p *page) render() []byte {
 	p.WriteString("<!-- Generated from api/v1alpha1 and the types of upstream. Do not edit. -->\n\n# Documents\n\n")
-	fmt.Fprintf(p, "An estate is a folder of YAML documents, apiVersion `%s`. Unknown fields are refused; so are anchors, "+
-		"aliases and duplicate keys. A file may hold several documents, a BootstrapSecret stands alone. Durations are a number "+
-		"and a unit (`90m`, `1d12h`, `30d`); `d` is 24 hours. `custody schema` prints a JSON schema of them for editors.\n\n", v1alpha1.APIVersion)
+	fmt.Fprintf(p, "An estate (the configuration of one platform) is a folder of YAML documents with apiVersion `%s`. Custody "+
+		"rejects unknown fields, anchors, aliases and duplicate keys. A file can hold several documents, but a BootstrapSecret must "+
+		"be alone in its file. The Host document is not part of the estate; it is the configuration of one machine.\n\n"+
+		"A field that is required must be present wherever the object that it belongs to is present. A duration is a number and a "+
+		"unit, or several of them: `90m`, `1d12h`, `30d`; `d` is 24 hours. `custody schema` prints a JSON schema for editors, and "+
+		"`custody lint` checks a whole estate ([rules](lint.md)). [Concepts](concepts.md) explains the words, such as authority "+
+		"(secrets store), handover (import) and proof.\n\n", v1alpha1.APIVersion)
 	for _, kind := range documents() {
 		name := reflect.TypeOf(kind).Name()
 		fmt.Fprintf(p, "- [%s](#%s)\n", name, strings.ToLower(name))
@@ -128,7 +132,7 @@ func (p *page) fields(of reflect.Type) []field {
 func (p *page) parameters(whose string) []field {
 	var out []field
 	for _, t := range p.upstreams {
-		of, doc := reflect.TypeOf(t.NewAccount()).Elem(), "An account of an upstream of type "+t.Name()+"."
+		of, doc := reflect.TypeOf(t.NewAccount()).Elem(), "The account, at an upstream of type "+t.Name()+"."
 		if whose == "server" {
 			of = reflect.TypeOf(t.NewServer()).Elem()
 			doc = strings.TrimPrefix(p.comments.of(of), of.Name()+" is ")

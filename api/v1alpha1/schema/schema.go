@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package schema holds the JSON schema of the document kinds, which package reference writes from the types and their comments.
-// It says which fields there are, of which form, and what they mean; what lint checks beyond that it does not say.
+// Package schema holds the JSON schema of the document kinds, which package reference writes from the types and their
+// comments. It says which fields exist, what form they have and what they mean, but not what lint checks beyond that.
 package schema
 
 import _ "embed"

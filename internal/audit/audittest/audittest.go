@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package audittest is the suite that every audit log passes, the double included.
+// Package audittest is the test suite that every audit log passes, also the in-memory double.
 package audittest
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package memory is the audit log's double for simulation and tests. It keeps events in order, each (Run, Step) once,
-// in the form in which the real log would give them back, and does nothing by itself: no goroutine, clock or chance.
-// It proves nothing and keeps nothing beyond the process.
+// Package memory is the in-memory double of the audit log, for simulation and tests. It keeps events in order, each
+// (Run, Step) once, in the form in which the real log returns them. It has no goroutine, clock or randomness. It
+// detects no changes, and keeps nothing after the process ends.
 package memory
 
 import (

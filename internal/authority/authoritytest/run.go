@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package authoritytest is the conformance suite of authority.Store, and counts what is asked of one (Count). Run holds for every store, the double included;
-// RunDurable for those that outlive their process. It shows what the port's comments promise and, where they leave a
-// choice, fixes it: a repeated write answers with what it made even when others have written since, and is a conflict
-// once that version was destroyed; a destroyed version still counts for the next base. Whether
-// destroyed content is gone from the medium is the adapter's own to test.
+// Package authoritytest is the conformance suite of authority.Store, and counts the calls to one (Count). Run is for
+// every store, also the in-memory double; RunDurable is for stores that outlive their process. The suite tests what the
+// comments of the port promise. Where they leave a choice, it decides: a repeated write returns the version that it
+// made, even if others have written since, and is a conflict once that version was destroyed; a destroyed version still
+// counts for the next base. Each adapter tests itself whether destroyed content is gone from the disk.
 package authoritytest
 
 import (

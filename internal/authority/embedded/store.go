@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package embedded is the authority of a single machine: one bbolt file whose content is sealed with one tink keyset.
+// Package embedded is the authority (secrets store) of a single machine: one bbolt file whose content is encrypted with
+// one tink keyset.
 //
-// Guaranteed: what a call acknowledged survives a crash and a reopening. Values, runs, times and documents are
-// sealed with XChaCha20-Poly1305, each bound to its place and incarnation; paths and documents' keys are plain. The key that
-// digest keys are derived from is sealed with the file's identity, so every copy of the file carries it. Damage
-// to the file is found when it is opened or read, and is never answered with a wrong value. One process at a time. A
-// destroyed value's ciphertext is overwritten in the file, in what earlier writes left in free pages too; that of a document
-// which was replaced or deleted with the next value that is destroyed.
+// Guaranteed: once a call has returned, its effect survives a crash. Values, runs, times and documents are encrypted
+// with XChaCha20-Poly1305, and each ciphertext is bound to its place and incarnation; paths and the keys of documents
+// are not encrypted. The key that digest keys are derived from is stored with the file's identity, so every copy of the
+// file has it. Damage to the file is detected when the file is opened or read, and never leads to a wrong value. Only
+// one process can open it. The ciphertext of a destroyed value is overwritten in the file, also in free pages that
+// earlier writes left; that of a replaced or deleted document is overwritten when the next value is destroyed.
 //
-// Not guaranteed: that overwritten blocks are gone from the medium below the file system, or from copies of the file;
-// that a whole older file put back after a crash is recognised (after a proper close it is); that damage to the very
-// last commit's meta page is told from a commit that the crash cut short; that an entry which damage took out of the
-// tree while the store was open is missed before the next opening.
+// Not guaranteed: that overwritten blocks are gone from the disk below the file system, or from copies of the file;
+// that a whole older file that was restored after a crash is recognised (after a proper close it is); that damage to
+// the meta page of the newest commit can be distinguished from a commit that a crash interrupted; that the store
+// notices before it is next opened that damage removed an entry while it was open.
 //
-// Cost: a write is one bbolt transaction with two fsyncs, which writes that come while others are committed share; a read is
-// a tree look-up and one decryption; Destroy also reads every free page; Open reads and checks the whole file.
+// Cost: a write is one bbolt transaction with two fsyncs, which simultaneous writes share. A read is a tree look-up and
+// one decryption. Destroy also reads every free page. Open reads and checks the whole file.
 package embedded
 
 import (

@@ -2,10 +2,11 @@
 
 // Package memory is the in-memory double of authority.Store, for tests and the simulator only.
 //
-// It keeps every promise of the port except durability: it starts no goroutine, asks nothing but the clock and the
-// incarnation it is given, and so replays exactly. Snapshot and Restore stand in for a backup put back under a new
-// incarnation, Behind and Earlier for standbys that answer with old data. Values are kept by reference (secret.Value is immutable); documents are copied on the way in and out.
-// Cost: a map access per call; a first write to a path or document also moves a sorted list of names.
+// It keeps every promise of the port except durability. It starts no goroutine, and uses only the clock and the
+// incarnation that it is given, so a run replays exactly. Snapshot and Restore simulate a backup that is restored under
+// a new incarnation; Behind and Earlier simulate standbys that answer with old data. Values are kept by reference
+// (secret.Value is immutable); documents are copied on the way in and out. Cost: one map access for each call; the
+// first write to a path or document also updates a sorted list of names.
 package memory
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package durabletest gives tests a disk that is really full: a tmpfs of its own, mounted in a namespace that ends
-// with the test's process. It needs Linux, and root or unprivileged user namespaces; without either the test fails and
-// says so. Cost: the test binary is started once more.
+// Package durabletest gives tests a disk that is really full: a tmpfs of its own, mounted in a namespace that ends with
+// the test's process. It needs Linux, and root or unprivileged user namespaces; without them the test fails with that
+// message. Cost: the test binary is started once more.
 package durabletest
 
 import (

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package file delivers one secret to one file beneath a folder that the host's own configuration names, makes a process
-// take it, and proves what the file holds.
+// Package file delivers one secret to one file in a folder that the host file names, tells a process to read it, and
+// proves which version the file has.
 //
-// Guaranteed: readers see the old content or the new, never half (unless InPlace asks for it), and never with a wider mode
-// or another owner than declared; an access list on the file stays. A file that a reader holds on to by other means than its
-// path (another hard link, a mount of the one file) is not replaced behind its back: delivery fails and says so. No link is followed and nothing outside the folder is touched. A version older than the one delivered is
-// refused while the file is there, a crash at any point included; where it is gone, there is nothing to go back from. After the content changed, the reload is done at least once; when nothing
-// changed, nothing is written and nobody is reloaded. Leftovers of a crashed write are removed by the next delivery.
+// Guaranteed: readers see the old content or the new, never half of it (except with InPlace), and never with a wider
+// mode or another owner than declared; an access list on the file stays. If a reader holds on to the file in another
+// way than by its path (another hard link, a mount of this one file), the file is not replaced: delivery fails and says
+// so. No link is followed and nothing outside the folder is touched. While the file exists, a version older than the
+// delivered one is refused, also after a crash at any point; if the file is gone, there is no such check. After the
+// content changed, the reload is done at least once. If nothing changed, nothing is written and nothing is reloaded.
+// The next delivery removes what a crashed write left behind.
 //
-// Not guaranteed: that every such reader is found. Mounts are looked for in the processes that Custody may look at, which
-// without privilege are its own user's; a process that just keeps the file open is not looked for. Nor that a process which was reloaded has taken the file. A signal has no answer and a command may lie, so
-// a reload alone proves only that the version is delivered; a check proves the rest. Somebody with the same rights on
-// the folder can undo all of this, and the next proof says so.
+// Not guaranteed: that every such reader is detected. Mounts are searched for in the processes that Custody can see,
+// without privilege those of its own user; a process that only keeps the file open is not searched for. Also not
+// guaranteed: that a process has read the file after its reload, because a signal has no answer and a command may
+// report success wrongly. So a reload alone proves only delivery; a check proves the rest. Somebody with the same
+// permissions on the folder can undo all of this, and the next proof shows it.
 //
-// Beside the file NAME lies a stamp, .NAME.custody: which version was delivered and how far that went, never a value or
-// a digest of one. It is derived: losing it costs one more reload and the memory of which version is newest. While a
-// delivery runs there is a lock, .NAME.custody.lock, and any number of engines may call at once.
+// Beside the file NAME there is a stamp, .NAME.custody: it says which version was delivered and how far the delivery
+// went, and contains no value and no digest of one. If it is lost, the only loss is one more reload, and the knowledge
+// of which version is newest. During a delivery there is a lock, .NAME.custody.lock, so any number of engines may call
+// at the same time.
 //
-// Cost: a proof or an unneeded delivery reads two small files and runs the check, if any; a delivery writes three files,
-// each with two fsyncs. Neither depends on how many files the folder has.
+// Cost: a proof, or a delivery that changes nothing, reads two small files and runs the check, if there is one. A
+// delivery writes three files, with two fsyncs each. Neither depends on the number of files in the folder.
 package file
 
 import (

@@ -2,12 +2,12 @@
 
 // Package format turns a secret value into the bytes of a file and back.
 //
-// Guaranteed: reading what was written yields the same keys and the same bytes (fuzzed per format), a value that a
-// format cannot carry exactly is refused rather than changed, the same input always gives the same bytes, and no error
-// quotes a value: errors name keys and fields only. What each format refuses is said at its constant.
+// Guaranteed: reading what was written gives the same keys and bytes (fuzzed for each format); a value that a format
+// cannot represent exactly is refused, not changed; the same input always gives the same bytes; errors name keys and
+// fields only, never a value. The constant of each format says what it refuses.
 //
-// Not guaranteed: that Read takes what another program wrote in the same format. Everything is pure; the cost is linear
-// in the value, which is 64 KiB at most.
+// Not guaranteed: that Read accepts what another program wrote in the same format. All functions are pure; their cost
+// is linear in the size of the value, which is at most 64 KiB.
 package format
 
 import (

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package materializetest is the conformance suite of materialize.Consumer. Every adapter and every double runs it.
+// Package materializetest is the conformance suite of materialize.Consumer. Every adapter passes it, and so does every
+// double.
 //
-// Each case starts from a fresh fixture. The fixture gives the suite a view of the outside that does not go through the
-// consumer, so that what a consumer says can be compared with what is so.
+// Each case starts with a fresh fixture. The fixture gives the suite a view of the outside that does not go through the
+// consumer, so that the suite can compare what the consumer says with what is true.
 package materializetest
 
 import (

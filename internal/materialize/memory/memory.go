@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package memory is a consumer without an outside, for simulations and tests: a place that holds a version and a process
-// that runs on what it read there last.
+// Package memory is a consumer in memory, for simulations and tests: a place that has a version, and a process that
+// runs on what it last read there.
 //
-// It is deterministic: everything follows from the calls and the clock. It models what real consumers do to a run: a
-// reload that takes time, is ignored or fails, proofs that are older than they look, a place that takes nothing for a
-// while, and a place that is changed from elsewhere. It keeps no goroutine and survives its engine: share one between
-// two engines to model a restart or two leaders. No program links it.
+// It is deterministic: everything follows from the calls and the clock. It simulates what real consumers do to a run: a
+// reload that takes time, is ignored or fails; proofs that are out of date; a place that accepts nothing for a while;
+// and a place that somebody else changes. It has no goroutine and survives its engine: share one between two engines to
+// simulate a restart or two leaders. No program links it.
 package memory
 
 import (

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package client plays an application: workers of one process that sign in in a loop by what is delivered to them.
+// Package client simulates an application: several workers of one process that keep signing in with what is delivered
+// to them.
 //
-// Guaranteed: the file "running" names a version only once every worker that holds one holds that; every sign-in is
-// counted; nothing that is written holds a credential, if the errors of signing in hold none. Not guaranteed: how often
-// workers sign in, for each waits for its own answer.
+// Guaranteed: the file "running" names a version only when every worker that has a version has that one; every sign-in
+// is counted; nothing that it writes contains a credential, provided that the errors of signing in contain none. Not
+// guaranteed: how often workers sign in, because each waits for its own answer.
 package client
 
 import (

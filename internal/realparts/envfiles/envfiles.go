@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package envfiles has the programs and libraries that people read env files with read some, for tests.
+// Package envfiles lets the programs and libraries that people read env files with read some, for tests.
 //
-// Guaranteed: each reader is the real one, a process for all files together; one that is missing fails the test and says
-// how to have it. Not guaranteed: that other versions of a reader read alike.
+// Guaranteed: each reader is the real one, in one process for all files; if one is missing, the test fails and says how
+// to install it. Not guaranteed: that other versions of a reader behave in the same way.
 //
-// Cost: about a second for a thousand files; the first call on a machine builds and fetches the readers.
+// Cost: about a second for a thousand files; the first call on a machine also builds and downloads the readers.
 package envfiles
 
 import (

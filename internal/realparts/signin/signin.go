@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package signin signs in to the servers of realparts as an application would, by other means than Custody's own.
+// Package signin signs in to the servers of realparts like an application, without code of Custody's own adapters.
 //
-// Guaranteed: ErrRefused only when the server refused the credential itself; nil only when it took it; errors hold no
-// credential. Not guaranteed: anything of an error that is not ErrRefused, a server that is away among them.
+// Guaranteed: it returns ErrRefused only if the server refused the credential itself, and nil only if the server
+// accepted it; errors contain no credential. Not guaranteed: anything about other errors, such as those of a server
+// that is down.
 package signin
 
 import (

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sops reads and writes BootstrapSecret documents: SOPS files with age recipients, readable and editable with
-// stock sops. It is the only importer of the sops library (nearly 600 packages) besides the key shares in root.
+// Package sops reads and writes BootstrapSecret documents: SOPS files with age recipients, which the standard sops
+// program can read and edit. Besides the key shares in root, only this package imports the sops library (nearly 600
+// packages).
 //
-// Guaranteed: Open returns the values and the binding that were sealed under the document's data key, or an error; a
-// changed, shortened or half-encrypted document is never read in part. Identities are those handed in and no others: no
-// program is started, no environment variable, key file or key service is asked. Nothing is written to disk or to a log,
-// and no error holds a value.
+// Guaranteed: Open returns the values and the binding that were sealed with the document's data key, or an error; it
+// never reads a part of a document that was changed, shortened or is only half encrypted. It uses only the identities
+// that it is given: it starts no program and uses no environment variable, key file or key service. It writes nothing
+// to disk or to a log, and no error contains a value.
 //
-// Not guaranteed: SOPS proves integrity, not authorship. Whoever knows the recipients can seal another document, and
-// everything outside data (name, labels, spec, the list of recipients) is covered by nothing: the caller compares the
-// binding. Importing the library reads /etc/sops/audit.yaml if there is one, and its audit then records each decryption.
+// Not guaranteed: SOPS protects integrity, but does not prove authorship. Anybody who knows the recipients can seal
+// another document, and everything outside data (name, labels, spec, the list of recipients) is unprotected: the caller
+// compares the binding. If /etc/sops/audit.yaml exists, the library reads it, and then logs each decryption.
 //
-// Accepted are only documents that survive a round trip through tools that reformat or sort: encrypted_regex ^data$,
-// mac_only_encrypted, age recipients in one group. Within data, the MAC covers the order of the keys; Seal and Reseal
-// write them sorted.
+// It accepts only documents that survive tools that reformat or sort them: encrypted_regex ^data$, mac_only_encrypted,
+// age recipients in one group. Within data the MAC depends on the order of the keys; Seal and Reseal write them sorted.
 //
-// Cost: an X25519 operation per recipient (and identity, when opening) and AES-GCM over the value.
+// Cost: one X25519 operation for each recipient (and identity, when opening), and AES-GCM over the value.
 package sops
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package accesskey is what upstreams share whose credential is an access key, by which requests are signed as AWS
-// publishes it (Signature Version 4): the values, the server's clock, what may be shown of a refusal, and which run came
-// last. It speaks to nothing.
+// Package accesskey has the shared code of upstreams whose credential is an access key that signs requests as AWS
+// publishes it (Signature Version 4): the values, the server's clock, what may be shown of a refusal, and which run
+// came last. It opens no connection.
 package accesskey
 
 import (

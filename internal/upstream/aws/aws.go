@@ -4,32 +4,34 @@
 //
 // # Modes
 //
-// dual, without a choice: a user has two access keys at most. Apply has IAM issue the second; Revoke makes the old one
-// inactive, and the next Apply deletes it (Deactivate), or Revoke deletes it at once (Delete). A key whose run is taken
-// back is deleted at once in either case: nobody was given it.
+// There is one mode, dual: a user can have two access keys. Apply lets IAM create the second one. Revoke makes the old
+// one inactive, and the next Apply deletes it (Deactivate), or Revoke deletes it at once (Delete). If a run is taken
+// back, its key is deleted at once in both cases, because nobody has it yet.
 //
 // # Guaranteed
 //
-// Keys that Custody does not know are never changed: with two of them Apply says which they are and leaves them. Only an
-// inactive key that Custody itself made inactive is deleted to make room. Tags of the user name the claim (platform,
-// environment, secret), the runs, and those inactive keys; a foreign claim or a superseded run changes nothing. The user's
-// ARN is checked, so that credentials of another AWS account change nothing. Requests are never repeated by the SDK, and
-// nothing is taken from the environment or from files of the AWS tools, except a proxy (see transport.HTTP).
+// Keys that Custody does not know are never changed: if there are two of them, Apply names them and leaves them. To
+// make room, it deletes only an inactive key that Custody itself made inactive. Tags of the user name the claim
+// (platform, environment, secret), the runs and those inactive keys; with the claim of somebody else, or in a run that
+// a later one has replaced, nothing is changed. The user's ARN is checked, so that credentials of another AWS account
+// change nothing. The SDK never retries a request, and nothing is taken from the environment or from files of the AWS
+// tools, except a proxy (see transport.HTTP).
 //
 // # Not guaranteed
 //
-// A key has no room for the run's id, so a lost reply to issuing needs a person; List tells what is new. Reading tags,
-// writing them and changing a key are separate requests, and IAM is eventually consistent: two runs at the same time can
-// both pass the check. The call's deadline bounds the client; AWS takes a request for some minutes after it was signed.
+// A key has no place for the run's id, so if the reply to creating one is lost, a person has to decide; List shows what
+// is new. Reading tags, writing them and changing a key are separate requests, and IAM is eventually consistent: two
+// runs at the same time can both pass the check. The deadline of a call applies to the client; AWS accepts a request
+// for some minutes after it was signed.
 //
 // # What the admin needs
 //
 // On the one user: iam:GetUser, iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey, iam:DeleteAccessKey,
-// iam:GetAccessKeyLastUsed, and iam:TagUser for the keys of tags that begin with custody. The user may be its own admin.
+// iam:GetAccessKeyLastUsed, and iam:TagUser for tags whose keys begin with custody. The user may be its own admin.
 //
 // # Cost
 //
-// Verify is one request to STS. Apply is three to five to IAM, Revoke three or four, Uses and List two each.
+// Verify is one request to STS. Apply is three to five requests to IAM, Revoke three or four, Uses and List two each.
 package aws
 
 import (

@@ -17,13 +17,13 @@ func describe() []upstream.Description {
 	u := &Upstream{Config: Config{CallDeadline: defaultCallDeadline, Settle: 15 * time.Second}}
 	return []upstream.Description{{
 		Type: "aws", Title: "AWS access keys",
-		Summary: "Rotates the access keys of IAM users of Amazon Web Services.",
+		Summary: "Rotates access keys of IAM users of Amazon Web Services.",
 		Modes: []upstream.Mode{{
 			Kind:  u.Kind(),
-			Means: "A user has two access keys at most: IAM issues the second, and the first is made inactive once nobody needs it.",
+			Means: "A user can have two access keys. IAM creates the second one; Custody makes the first one inactive when nobody needs it any more.",
 		}},
-		Tried: "Never run against AWS itself. Tried against a local server written from what AWS publishes of IAM and STS: signatures, " +
-			"the quota of two keys, pages, throttling, errors, lost replies, and keys that are known and forgotten late.",
+		Tried: "Never run against AWS itself. It was run against a local server built from AWS's published description of IAM and STS: signatures, " +
+			"the limit of two keys, pages, throttling, errors, lost replies, and changes that take effect late.",
 		Page: page,
 	}}
 }

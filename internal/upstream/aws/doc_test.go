@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package aws_test tries the kind on a double of IAM and STS in this process.
+// Package aws_test tests the adapter with a double of IAM and STS in this process.
 //
-// What bounds the tests: what starts or stops is waited for as long as it lives, and a wait ends when what is waited for is
-// seen; only -timeout ends what hangs. Where a time is part of what is tried, it is said there.
+// How waits are bounded: tests wait for a process to start or stop as long as it lives, and for anything else until
+// they see it; only -timeout ends a test that hangs. If a test depends on a time, its comment says so.
 package aws_test

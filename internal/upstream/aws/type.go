@@ -15,32 +15,33 @@ import (
 	"custody.dev/custody/internal/upstream/fields"
 )
 
-// ServerSpec is one account of Amazon Web Services, for access keys of IAM users.
+// ServerSpec is one AWS account, for access keys of IAM users.
 type ServerSpec struct {
-	// Number of the AWS account: 12 digits, quoted. Keys and users of any other account are refused.
+	// Number of the AWS account: 12 digits, in quotes. Custody rejects keys and users of any other account.
 	AccountID string `json:"accountId"`
-	// Region whose security token service (STS) checks the keys, such as eu-central-1.
+	// Region of the security token service (STS) that checks the keys, such as eu-central-1.
 	Region string `json:"region"`
-	// aws, aws-cn, aws-us-gov, or another partition. Default: the region's.
+	// aws, aws-cn, aws-us-gov or another partition. Default: the one of the region.
 	Partition string `json:"partition,omitempty"`
-	// How long a change takes to show everywhere in AWS. Default 15s.
+	// How long a change takes to reach every part of AWS. Default 15s.
 	Settle string `json:"settle,omitempty"`
-	// URL of IAM in place of AWS's own, such as an interface endpoint. http is refused unless the host is loopback.
+	// URL of IAM instead of the public one, such as an interface endpoint. http is allowed only for loopback addresses.
 	IAMEndpoint string `json:"iamEndpoint,omitempty"`
-	// URL of STS in place of AWS's own. http is refused unless the host is loopback.
+	// URL of STS instead of the public one. http is allowed only for loopback addresses.
 	STSEndpoint string `json:"stsEndpoint,omitempty"`
-	// PEM of the certificate authority of the endpoints given here; default the system's.
+	// PEM certificate of the CA that signs the certificates of these two endpoints. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
 }
 
-// AccountSpec names the IAM user whose access keys one secret is.
+// AccountSpec names the IAM user that the access keys of one secret belong to.
 type AccountSpec struct {
-	// IAM user, without its path. It must exist, with at most one access key when Custody takes it on.
+	// Name of the IAM user, without its path. It must exist, and have at most one access key when Custody begins to
+	// manage it.
 	User string `json:"user"`
-	// deactivate (default): a revoked key is made inactive and deleted when the next is issued, so that it can be brought
-	// back until then. delete: it is deleted at once.
+	// deactivate (default): a revoked key is made inactive, and deleted when the next key is created; until then you can
+	// activate it again. delete: it is deleted at once.
 	Revoke Revocation `json:"revoke,omitempty"`
-	// Do not tag the user. Nothing then keeps others from rotating it as well, and revoke is delete.
+	// Do not put tags on the user. Then nothing stops somebody else from rotating it too, and revoke is delete.
 	Untagged bool `json:"untagged,omitempty"`
 }
 

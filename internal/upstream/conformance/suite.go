@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conformance is the suite that every upstream passes: adapters in their tests, through upstreamtest, and
-// programs of type exec by `custody upstream check`. It knows nothing of package testing, so that it may be part of the
-// binary.
+// Package conformance is the test suite that every upstream passes: adapters in their tests, through upstreamtest, and
+// programs of type exec with `custody upstream check`. It does not import package testing, so that it can be part of
+// the binary.
 //
-// It checks what the run relies on: verdicts, idempotence, that revoking never touches the successor, that calls which
-// are late or superseded change nothing, that a lost reply is survived wherever it is lost, that Unknown is said where
-// nothing is known, and that no error quotes a value. It cannot check that a server enforces a deadline against a call
-// already on its way; adapters test that themselves. It signs in with wrong credentials often: an upstream that locks
-// out must be set up not to, or Fixture.Wait must wait for it.
+// It tests what a run relies on: verdicts; idempotence; that revoking never touches the successor; that late and
+// superseded calls change nothing; that a reply may be lost at any point; that Unknown is the answer when nothing is
+// known; and that no error contains a value. It cannot test that a server enforces a deadline for a call that is
+// already on its way; adapters test that themselves. It makes many wrong sign-ins: configure the upstream so that it
+// does not lock accounts, or let Fixture.Wait wait.
 package conformance
 
 import (

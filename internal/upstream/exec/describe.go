@@ -21,13 +21,13 @@ func describe() []upstream.Description {
 	}
 	return []upstream.Description{{
 		Type: typeName, Title: "Programs",
-		Summary: "Rotates credentials of any system through a program of yours, which this host names and which speaks JSON.",
+		Summary: "Rotates credentials of any system through a program of your own. The host file names the program; it reads and writes JSON.",
 		Modes: []upstream.Mode{
-			{Name: "dual", Kind: kind(upstream.Dual, upstream.Discard), Means: "The system honours two credentials of one account at once. The program may also have the system issue them."},
-			{Name: "alternate", Kind: kind(upstream.Alternate, upstream.Discard), Means: "Two accounts take turns, which the program chooses between."},
-			{Name: "overwrite", Kind: kind(upstream.Overwrite, upstream.Reapply), Means: "The account has one credential, so sign-ins are refused between applying and delivery. The document must say `allowInterruption: true`."},
+			{Name: "dual", Kind: kind(upstream.Dual, upstream.Discard), Means: "The system accepts two credentials of one account at the same time. The program can also let the system create them."},
+			{Name: "alternate", Kind: kind(upstream.Alternate, upstream.Discard), Means: "Two accounts take turns; the program chooses which one is next."},
+			{Name: "overwrite", Kind: kind(upstream.Overwrite, upstream.Reapply), Means: "The account has one credential, so sign-ins are refused from the change until the new one is delivered. The document must say `allowInterruption: true`."},
 		},
-		Tried: "the example on this page. Hold your own program to `custody upstream check`.",
+		Tried: "the example on this page. Test your own program with `custody upstream check`.",
 		Page:  page,
 	}}
 }

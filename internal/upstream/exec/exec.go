@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package exec is an upstream behind a program that this host names: for systems that Custody has no adapter for.
+// Package exec is an upstream behind a program that the host file names, for systems that Custody has no adapter for.
 //
 // Each call is one process: no shell, a fixed environment, one JSON request on standard input, one JSON answer on
-// standard output. What the program can do it says itself, once, in answer to the method kind; Custody holds the answer
-// against the mode that the document declares.
+// standard output. The program says what it can do in its answer to the method kind, which is called once; Custody
+// compares this with the mode in the document.
 //
-// Guaranteed: a call whose context is done starts nothing; a program that could not be started is not applied, and what
-// came without a well-formed answer is ambiguous, or unknown for a sign-in; the program is killed at the deadline, and
-// when Custody dies; what it started in its process group is killed when it ends, however it ends; no value reaches an
-// argument, the environment, an error or a log, and a text of the program's that quotes a value of the call is not
-// shown; admin credentials reach only methods that change or list. Not guaranteed: anything that the program promises,
-// above all that nothing lands after its deadline, that its kind is true, and that it keeps what it is given to itself.
-// `custody upstream check` holds it to the same suite as every adapter. A call costs a process.
+// Guaranteed: a call whose context is done starts nothing. A program that could not be started counts as not applied;
+// without a well-formed answer the result is ambiguous, or unknown for a sign-in. The program is killed at the
+// deadline, and when Custody dies; however it ends, the processes in its process group are then killed. No value
+// reaches an argument, the environment, an error or a log, and a text from the program that contains a value of the
+// call is not shown. Admin credentials are passed only to methods that change or list. Not guaranteed: anything that
+// the program promises, above all that nothing takes effect after its deadline, that its kind is true, and that it does
+// not pass on what it gets. `custody upstream check` runs the suite that every adapter passes. A call costs a process.
 package exec
 
 import (

@@ -15,19 +15,19 @@ import (
 	"custody.dev/custody/internal/upstream/fields"
 )
 
-// ServerSpec is a program that this host names.
+// ServerSpec is a program that the host file names.
 type ServerSpec struct {
-	// Name of the program, as the host's own configuration lists it under upstreams.
+	// Name of the program from upstreams in the host file.
 	Program string `json:"program"`
-	// What the program is told of the system that it speaks to. Passed on as it is; never a secret.
+	// What Custody tells the program about the system it works on. Passed on unchanged; must not contain secrets.
 	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
-// AccountSpec is one account behind the program.
+// AccountSpec is one account that the program manages.
 type AccountSpec struct {
-	// How old and new credentials overlap: dual (default), alternate or overwrite. The program must say the same.
+	// How old and new credentials overlap: dual (default), alternate or overwrite. The program must report the same.
 	Mode upstream.Capability `json:"mode,omitempty"`
-	// What the program is told of the account. Passed on as it is; never a secret.
+	// What Custody tells the program about the account. Passed on unchanged; must not contain secrets.
 	Parameters map[string]string `json:"parameters,omitempty"`
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fields holds what the parameters of many types of upstream have in common: the checks of hosts, ports, certificates,
-// addresses, durations and pairs of users, which report to lint, and the words by which servers and accounts are told apart.
-//
-// Each check leaves an empty field to whoever requires it. Nothing here calls anything outside.
+// Package fields has what the parameters of many types of upstream share: checks of hosts, ports, certificates,
+// addresses, durations and pairs of users, which report to lint, and the texts that identify servers and accounts. A
+// check accepts an empty field; whether the field is required is checked elsewhere. Nothing here opens a connection.
 package fields
 
 import (

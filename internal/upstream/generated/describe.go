@@ -16,12 +16,12 @@ func Describe() upstream.Description {
 	return upstream.Description{
 		Type: "generated", Title: "Generated values",
 		Summary: "For secrets that no outside system checks: signing keys, session keys, tokens that only your own processes share. " +
-			"Custody draws them by rule; there is no `Upstream` document, and `origin.generated` alone makes it so.",
+			"Custody generates them by a rule, `origin.generated`. There is no `Upstream` document.",
 		Modes: []upstream.Mode{{
 			Kind:  (&Upstream{}).Kind(),
-			Means: "nothing outside refuses the old value, so both are valid as long as consumers take them.",
+			Means: "no system refuses the old value, so both values are valid as long as your own programs accept them.",
 		}},
-		Tried: "there is nothing outside to try it on; the rules are tested.",
+		Tried: "there is no system to run against; the tests check the rules.",
 		Page:  page,
 	}
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package generated makes values by rule, for secrets that no outside system checks: signing keys, session keys,
-// passwords that only Custody's own consumers share.
+// Package generated generates values by a rule, for secrets that no other system checks: signing keys, session keys,
+// passwords that only your own programs share.
 //
-// Guaranteed: each password and token is drawn without bias from the reader given, and each class asked for is present
-// in a password; fields of the current value that the rule does not name are kept. Not guaranteed: that anything
-// honours or refuses the value. Nothing outside is changed, so Verify always accepts (Kind.Verifies is false) and
-// Revoke has nothing to do. A call costs no input or output; making an RSA key costs up to some seconds of processor.
+// Guaranteed: each password and token is drawn without bias from the given reader, and a password has at least one
+// character of each requested class; fields of the current value that the rule does not name are kept. Not guaranteed:
+// that any system accepts or refuses the value. Nothing outside is changed, so Verify always accepts (Kind.Verifies is
+// false) and Revoke has nothing to do. A call does no I/O; generating an RSA key takes up to some seconds of CPU time.
 //
-// Forms: ed25519 and rsa put the private key as PEM ("PRIVATE KEY", PKCS #8) into the rule's field and the public key
-// as PEM ("PUBLIC KEY", PKIX) into FIELD.pub. The OpenSSH form is not offered: ssh-keygen -i -m PKCS8 derives it.
+// Forms: ed25519 and rsa write the private key as PEM ("PRIVATE KEY", PKCS #8) into the rule's field and the public key
+// as PEM ("PUBLIC KEY", PKIX) into FIELD.pub. The OpenSSH form is not available; ssh-keygen -i -m PKCS8 converts the
+// public key.
 package generated
 
 import (

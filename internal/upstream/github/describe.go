@@ -18,12 +18,12 @@ func describe() []upstream.Description {
 	return []upstream.Description{{
 		Type:    "github",
 		Title:   "GitHub App installation tokens",
-		Summary: "Has GitHub issue an access token for an installation of an App, restricted to repositories and permissions, and revokes the one before it.",
+		Summary: "Creates access tokens for an installation of a GitHub App, restricted to repositories and permissions, and revokes the previous token.",
 		Modes: []upstream.Mode{{
 			Kind:  u.Kind(),
-			Means: "The old and the new token are both honoured until the old one is revoked, or dies an hour after it was issued.",
+			Means: "The old and the new token are both valid until the old one is revoked, or expires an hour after it was created.",
 		}},
-		Tried: "A local server built from GitHub's published description. It was never tried against github.com or a GitHub Enterprise Server.",
+		Tried: "A local server built from GitHub's published description. It was never run against github.com or a GitHub Enterprise Server.",
 		Page:  page,
 	}}
 }

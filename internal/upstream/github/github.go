@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package github issues installation access tokens of a GitHub App, on github.com or a GitHub Enterprise Server.
+// Package github creates installation access tokens of a GitHub App, on github.com or a GitHub Enterprise Server.
 //
 // # Modes
 //
-// There is one: dual. Apply has GitHub issue a token for the installation, restricted to the repositories and permissions
-// that are configured; Revoke has the old token revoke itself. A token dies by itself an hour after it was issued.
+// There is one mode, dual. Apply lets GitHub create a token for the installation, restricted to the configured
+// repositories and permissions. Revoke revokes the old token with the token itself. A token expires an hour after it
+// was created.
 //
 // # Guaranteed
 //
-// The app's private key leaves this process only as signatures, each good for eight minutes. Tokens go to the
-// configured address and nowhere else; redirects are not followed. A token with more or less than was asked for is
-// revoked again and the run is told; where that fails, the token comes beside the error. That GitHub refuses a token
-// counts as its end only when the settle time after issuing has passed. A clock that is wrong here is not taken for a
-// wrong key: GitHub's own time is taken from its answer, once.
+// The app's private key leaves this process only in the form of signatures, each valid for eight minutes. Tokens are
+// sent only to the configured address; redirects are not followed. If GitHub creates a token with more or less than
+// requested, it is revoked again, and the run gets an error; if revoking fails, the token is returned with the error. A
+// refusal by GitHub counts as the end of a token only after the settle time since its creation. If this machine's clock
+// is wrong, that is not taken for a wrong key: GitHub's time is taken from its answer, once.
 //
 // # Not guaranteed
 //
-// Tokens carry no run and cannot be listed. One whose reply was lost is known to nobody and dies within the hour; Collect
-// revokes those that this process received, and tells when another may be left. There is no room for a claim or a fence:
-// a call of a superseded run that lands late issues one more such token. GitHub enforces no call deadline; this client
-// stops waiting at it.
+// Tokens have no place for a run's id, and cannot be listed. If the reply is lost, nobody knows the token, and it
+// expires within the hour; Collect revokes those that this process received, and reports that another may exist. There
+// is no place for a claim, and late calls are not refused: a late call of an earlier run creates one more such token.
+// GitHub enforces no deadline; this client only stops waiting.
 //
 // # What the admin needs
 //
-// The app's id or client id and a private key of it: fields appId or clientId, and privateKey (PEM).
+// The app's id or client id and a private key of the app: fields appId or clientId, and privateKey (PEM).
 //
 // # Cost
 //
-// Apply, Verify and Revoke: one request each; Apply two after a wrong clock, Verify two where the token may not list
-// repositories, Revoke two where the token is gone already.
+// Apply, Verify and Revoke: one request each. Apply takes two after a wrong clock, Verify two if the token is not
+// allowed to list repositories, Revoke two if the token no longer exists.
 package github
 
 import (

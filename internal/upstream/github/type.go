@@ -19,25 +19,25 @@ import (
 	"custody.dev/custody/internal/upstream/fields"
 )
 
-// ServerSpec is GitHub, or a GitHub Enterprise Server, for tokens of an App.
+// ServerSpec is GitHub or a GitHub Enterprise Server, for tokens of a GitHub App.
 type ServerSpec struct {
-	// Address of the REST interface. Default https://api.github.com; of an Enterprise Server https://HOST/api/v3.
+	// URL of the REST API. Default https://api.github.com. For an Enterprise Server https://HOST/api/v3.
 	APIURL string `json:"apiUrl,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// How long a change takes to show in every part of GitHub. Default 10s.
+	// How long a change takes to reach every part of GitHub. Default 10s.
 	Settle string `json:"settle,omitempty"`
 }
 
-// AccountSpec says what the tokens of one secret open.
+// AccountSpec says what the tokens of one secret give access to.
 type AccountSpec struct {
-	// Number of the App's installation.
+	// Number of the installation of the App.
 	InstallationID int `json:"installationId"`
-	// Names of the repositories, without their owner; 500 at most.
+	// Names of the repositories, without their owner; at most 500.
 	Repositories []string `json:"repositories,omitempty"`
-	// Instead of repositories: everything that the installation has.
+	// Access to all repositories of the installation. Use it instead of repositories.
 	AllRepositories bool `json:"allRepositories,omitempty"`
-	// Permissions by GitHub's names, such as contents: read. Levels: read, write, admin.
+	// Permissions, by the names that GitHub uses, such as contents: read. Levels: read, write, admin.
 	Permissions map[string]string `json:"permissions"`
 }
 

@@ -16,25 +16,25 @@ import (
 	"custody.dev/custody/internal/upstream/fields"
 )
 
-// ServerSpec is any HTTP interface, by a recipe. Exactly one of recipe and define is set.
+// ServerSpec is any HTTP API, described by a recipe. Exactly one of recipe and define is set.
 type ServerSpec struct {
-	// Base address, https://; http:// to loopback alone. The recipe's paths lie beneath it.
+	// Base URL, https://. http:// is allowed only for loopback addresses. The paths in the recipe are below it.
 	URL string `json:"url"`
-	// Further base addresses that the recipe names, where its defaults do not fit.
+	// Other base URLs that the recipe uses, by name, if its defaults are not right.
 	Endpoints map[string]string `json:"endpoints,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// A recipe that is built in.
+	// Name of a built-in recipe.
 	Recipe string `json:"recipe,omitempty"`
-	// A recipe of the estate's own, in the form that the page of the upstream type http describes.
+	// Your own recipe, in the form that `custody upstream explain http` describes.
 	Define any `json:"define,omitempty"`
-	// The recipe's parameters that all accounts have in common.
+	// Parameters of the recipe that are the same for all accounts.
 	Parameters map[string]any `json:"parameters,omitempty"`
 }
 
-// AccountSpec is one account at the interface.
+// AccountSpec is one account of the API.
 type AccountSpec struct {
-	// The recipe's parameters for this account. None of them stands in the Upstream too.
+	// Parameters of the recipe for this account. A parameter cannot be given here and in the Upstream too.
 	Parameters map[string]any `json:"parameters,omitempty"`
 }
 

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package http rotates the credentials of any HTTP interface, by a recipe: internal/recipe says what is asked and what an
-// answer means, this package asks.
+// Package http rotates the credentials of any HTTP API by a recipe: internal/recipe says what to request and what an
+// answer means, and this package makes the calls.
 //
 // # Guaranteed
 //
-// Requests go to the configured addresses and nowhere else: the next page of a list must lie beneath the same address,
-// redirects are not followed, and neither proxies nor anything else are taken from the environment. The admin
-// credential is seen by the admin's way to sign in alone. Answers are bounded; no error holds anything of an answer's
-// body. A reply that no rule of the recipe and none of HTTP's own decides is unknown. Nothing is removed but what the
-// value names, or what carries the tag of the run in question; the successor never.
+// Requests go only to the configured addresses: the next page of a list must be below the same address, redirects are
+// not followed, and nothing is taken from the environment except a proxy (see transport.HTTP). Only the admin's way to
+// sign in can use the admin credential. The size of answers is limited; no error contains anything from the body of an
+// answer. A reply that neither a rule of the recipe nor a rule of HTTP decides is unknown. Nothing is removed except
+// what the value names, or what has the tag of the run in question; the successor is never removed.
 //
 // # Not guaranteed
 //
-// A recipe can be wrong; `custody upstream try` runs one against the real thing with nothing kept. A request that was
-// sent may take effect after its deadline: HTTP has no way to recall it. Kind.CallDeadline includes the settle time, so
-// that what a lost request made shows in lists before anything is collected, and what a recipe allows for late ones.
-// Superseded runs are not fenced. The uses that a last-use time tells of are Custody's own sign-ins too: those made by
-// this process are left out, and hide what came before them.
+// A recipe can be wrong; `custody upstream try` tests one on the real service, without keeping anything. A request that
+// was sent may take effect after its deadline, because HTTP cannot recall it. Kind.CallDeadline includes the settle
+// time, so that what a lost request created is in the lists before anything is collected, and the time that a recipe
+// allows for late requests. Calls of superseded runs are not refused. A time of last use also counts Custody's own
+// sign-ins: those of this process are ignored, and hide earlier ones.
 //
 // # What the admin needs
 //
-// Each recipe's page says it.
+// The page of each recipe says it.
 //
 // # Cost
 //
-// Each step is one request on a connection of its own (each page of a list another); OAuth 2 costs one request for each
-// operation more. Nothing is kept open between calls.
+// Each step is one request on its own connection, and so is each further page of a list; OAuth 2 costs one more request
+// for each operation. No connection is kept open between calls.
 package http
 
 import (

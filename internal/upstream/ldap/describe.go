@@ -27,13 +27,13 @@ func describe() []upstream.Description {
 	const hashed = "unless `hash: server`"
 	return []upstream.Description{{
 		Type: "ldap", Title: "LDAP directories",
-		Summary: "Rotates the password that an entry of a directory binds with; the server is sent a hash, unless told otherwise.",
+		Summary: "Rotates the password of directory entries. Custody sends the server a hash, unless you set `hash: server`.",
 		Modes: []upstream.Mode{
-			{Name: string(upstream.Dual), Kind: kind(upstream.Dual), Means: "One entry has two values of userPassword until the old one's is deleted."},
-			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), FencesIf: hashed, Means: "Two entries take turns; the old one keeps its password until it is revoked, then has none."},
-			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), FencesIf: hashed, Means: "One entry has one password: applying the new one is the revocation of the old."},
+			{Name: string(upstream.Dual), Kind: kind(upstream.Dual), Means: "One entry has two values of userPassword until the old one is deleted."},
+			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), FencesIf: hashed, Means: "Two entries take turns. Revoking removes the password of the old entry."},
+			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), FencesIf: hashed, Means: "One entry has one password. Setting a new password revokes the old one."},
 		},
-		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with the rights named below and no more. No other directory has been tried.",
+		Tried: "OpenLDAP 2.5 with and without the password policy overlay, over LDAPS and StartTLS, with only the permissions listed below. It was never run against another directory.",
 		Page:  page,
 	}}
 }

@@ -1,47 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ldap rotates the password of entries in an LDAP directory that knows the assertion control (RFC 4528), such as
-// OpenLDAP.
+// Package ldap rotates the password of entries in an LDAP directory that supports the assertion control (RFC 4528),
+// such as OpenLDAP.
 //
 // # Modes
 //
-// dual: one entry with two values of userPassword. Apply adds the candidate's; Revoke deletes the old one's, which is
-// found by comparing the old password with what the entry holds.
+// dual: one entry with two values of userPassword. Apply adds the candidate's; Revoke deletes the old one's, which it
+// finds by comparing the old password with the values of the entry.
 //
-// alternate: two entries that take turns. Apply sets the password of the entry whose turn it is; Revoke takes all
+// alternate: two entries that take turns. Apply sets the password of the entry whose turn it is; Revoke removes all
 // passwords from the other, if the old one is among them.
 //
-// overwrite: one entry with one password. One modify operation deletes the value that was read and adds the candidate's.
-// Revoke does nothing. The admin may be that entry itself.
+// overwrite: one entry with one password. One modify operation deletes the value that was read and adds the
+// candidate's. Revoke does nothing. The admin may be that entry itself.
 //
 // # Guaranteed
 //
-// Each change is one modify operation, which a directory does entirely or not at all: it asserts the marker that was read,
-// changes passwords value by value, and counts the marker up. So no request lands after another has, however late it
-// arrives, a run that a later one superseded changes nothing, and neither does one under a foreign claim. Of a pair, both
-// entries are marked before either password is changed. The marker is one value of an attribute (description by default);
-// other values are left alone. A password is sent as a hash. An empty password is never tried. One Verify is one sign-in.
-// Where the password policy has locked the account, Verify says Unknown, never Refused.
+// Each change is one modify operation, which a directory does entirely or not at all: it asserts the marker that was
+// read, changes passwords value by value, and increases the marker's count. So a request cannot take effect after
+// another one has, however late it arrives; a run that a later one has replaced changes nothing, and neither does one
+// with the claim of somebody else. Both entries of a pair are marked before either password is changed. The marker is
+// one value of an attribute (description by default); other values are not touched. A password is sent as a hash. An
+// empty password is never tried. One Verify is one sign-in. If the password policy has locked the account, Verify
+// answers Unknown, never Refused.
 //
 // # Not guaranteed
 //
-// No directory enforces a deadline on a request that is under way. It can land until the next change of the same account,
-// which it then cannot follow. The marker remembers the last 16 runs. Replicas lag: Settle says by how much. Sessions that
-// are open when a password is revoked stay open. With Hash server the password itself travels, after the marker and not
-// with it: such an upstream has no fence, and its late calls may land. What hashes an old value has that this package
-// cannot compute (SHA-crypt, PBKDF2) is inferred: the old password signs in, and exactly one value is left to be it.
-// Verify cannot tell a locked account from a wrong password where the admin may not read pwdAccountLockedTime.
+// Directories enforce no deadline on a request that is on its way. It can take effect until the next change of the same
+// account, but not after that. The marker remembers the last 16 runs. Replicas lag; Settle says by how much. Open
+// sessions stay open when a password is revoked. With Hash server the plain password is sent, in a separate operation
+// after the marker: such an upstream does not refuse late calls. If this package cannot compute the hash of an old
+// value (SHA-crypt, PBKDF2), it infers that value: the old password signs in, and exactly one value is left that it can
+// be. Verify cannot distinguish a locked account from a wrong password if the admin is not allowed to read
+// pwdAccountLockedTime.
 //
 // # What the admin needs
 //
-// To read and write userPassword and the marker's attribute of the account's entries, and to read and search their other
-// attributes. See the page.
+// Permission to read and write userPassword and the marker's attribute of the account's entries, and to read and search
+// their other attributes. See the page.
 //
 // # Cost
 //
-// Verify is one connection, bind and whoami; a refusal costs a second one, of the admin. Apply and Revoke are one
-// connection, a bind, a search and one modify; for a pair, two of each of the last two. LastUse adds two connections to a
-// Verify.
+// Verify is one connection, bind and whoami; a refusal costs a second connection, of the admin. Apply and Revoke are
+// one connection, a bind, a search and one modify; for a pair, two of each of the last two. LastUse adds two
+// connections to a Verify.
 package ldap
 
 import (

@@ -19,38 +19,40 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// ServerSpec is an LDAP directory that knows the assertion control (RFC 4528), such as OpenLDAP.
+// ServerSpec is an LDAP directory that supports the assertion control (RFC 4528), such as OpenLDAP.
 type ServerSpec struct {
-	// Host name, address, or path of the Unix socket (ldapi).
+	// Host name, IP address, or path of the Unix socket (ldapi).
 	Host string `json:"host"`
 	// Port. Default 636 with tls: ldaps, else 389.
 	Port int `json:"port,omitempty"`
-	// TLS: ldaps (default), starttls, disable. disable is refused unless the host is loopback or a socket.
+	// TLS mode: ldaps (default), starttls or disable. disable is allowed only for loopback addresses and sockets.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// How a password is hashed before it is sent: ssha (default), ssha512, argon2, bcrypt; or server: the password itself is
-	// sent by the password modify operation, and the server hashes it.
+	// How Custody hashes a password before it sends it: ssha (default), ssha512, argon2 or bcrypt. With server, Custody
+	// sends the plain password in a password modify operation, and the server hashes it.
 	Hash string `json:"hash,omitempty"`
-	// Attribute of the account's entry that carries the marker; the entry may have other values of it. Default description.
+	// Attribute of the account's entry in which Custody keeps its marker (claim and run id). It may have other values
+	// too. Default description.
 	MarkerAttribute string `json:"markerAttribute,omitempty"`
-	// Least time between a refused sign-in by Custody and the next, for directories that lock accounts out: at least twice
-	// pwdFailureCountInterval / pwdMaxFailure. Default none.
+	// Minimum time between two sign-ins of Custody that are refused, for directories that lock accounts: at least twice
+	// pwdFailureCountInterval / pwdMaxFailure. Default: no limit.
 	WrongEvery string `json:"wrongEvery,omitempty"`
-	// How long a change takes to reach every replica. Default none.
+	// How long a change takes to reach every replica. Default 0s.
 	Settle string `json:"settle,omitempty"`
-	// Operational attribute that holds when an entry last signed in, for mode alternate: pwdLastSuccess (OpenLDAP 2.5 with
-	// lastbind on) or authTimestamp (overlay lastbind). Default none.
+	// mode alternate: operational attribute with the time of an entry's last sign-in: pwdLastSuccess (OpenLDAP 2.5 with
+	// lastbind on) or authTimestamp (overlay lastbind). Default: Custody does not look.
 	LastUse string `json:"lastUse,omitempty"`
 }
 
-// AccountSpec names the entry or entries of one secret, which must exist.
+// AccountSpec names the entry or entries of one secret. They must exist.
 type AccountSpec struct {
-	// dual (two passwords on one entry), alternate (two entries that take turns) or overwrite (one password on one entry).
+	// dual (two passwords on one entry), alternate (two entries that take turns) or overwrite (one password on one
+	// entry).
 	Mode upstream.Capability `json:"mode"`
-	// dual, overwrite: the entry's distinguished name.
+	// dual, overwrite: distinguished name (DN) of the entry.
 	DN string `json:"dn,omitempty"`
-	// alternate: the distinguished names of the two entries.
+	// alternate: distinguished names of the two entries.
 	Entries []string `json:"entries,omitempty"`
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package login is what upstreams share whose credential is a name and a password: whose turn it is, what a marker says,
-// how the admin signs in. It speaks to nothing.
+// Package login has the shared code of upstreams whose credential is a name and a password: whose turn it is, what a
+// marker says, how the admin signs in. It opens no connection.
 package login
 
 import (

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mail rotates the password behind a mail login: what Postfix and Dovecot check when somebody signs in to send.
-// Passwords are kept in a passwd-file of Dovecot, in a table, or in a directory; they are tried by signing in for
-// submission.
+// Package mail rotates the password of a mail login: what Postfix and Dovecot check when somebody signs in to send
+// mail. Passwords are stored in a passwd-file of Dovecot, in a table, or in a directory; they are tested by signing in
+// for submission.
 //
 // # Modes
 //
-// dual: one login that two passdbs of Dovecot know, each with its own password: two passwd-files, two rows, or one
-// entry of a directory. Apply puts the candidate where the current password is not; Revoke puts a hash that nobody's
-// password has in place of the old one's.
+// dual: one login in two passdbs of Dovecot, with a different password in each: two passwd-files, two rows, or one
+// entry of a directory. Apply writes the candidate where the current password is not; Revoke replaces the old one's
+// hash with one that no known password has.
 //
 // alternate: two logins that take turns.
 //
@@ -16,33 +16,33 @@
 //
 // # Guaranteed
 //
-// A passwd-file is replaced atomically, under a lock on its folder, with its mode and owner kept and every other line
-// preserved byte by byte. A row is changed in one transaction that locks the login's rows. Each row or line carries a
-// marker, checked and written together with the password: the claim, the current run and the runs before it. A run that
-// a later one superseded changes nothing, nor does one under a foreign claim. Where a change waits for the lock of one
-// whose reply was lost, it sees what that one did; so late calls land before a later run, or not at all. A password is
-// stored as a bcrypt hash. Verify is one real AUTH over verified TLS, with nothing sent; an empty password is never
-// tried. A refusal is believed when another credential of the account gets through at that moment, or when the password
-// is not kept.
+// A passwd-file is replaced atomically, under a lock on its folder; its mode, its owner and every other line stay
+// exactly as they are. A row is changed in one transaction that locks the login's rows. Each row or line has a marker,
+// which is checked and written together with the password: the claim, the current run and the runs before it. A run
+// that a later one has replaced changes nothing, nor does one with the claim of somebody else. If a change waits for
+// the lock of one whose reply was lost, it sees what that one did; so late calls take effect before a later run, or not
+// at all. A password is stored as a bcrypt hash. Verify is one real AUTH over verified TLS, and sends no mail; an empty
+// password is never tried. A refusal is believed if another credential of the account is accepted at that moment, or if
+// the password is not stored.
 //
 // # Not guaranteed
 //
-// Programs that edit the passwd-file without the lock may undo a change, or lose theirs: what they wrote since it was
-// read is noticed until the moment of the rename. The lock does not hold across machines that share the file. Between
-// two files of mode dual there is no transaction: the marker is in both before either password changes. Dovecot's auth
-// cache may honour an old password for its time: Settle says how long. Sessions that are open stay open. Who signs in
-// is not told: logs are not read. What hashes an old value has that this package cannot compute is inferred from its
-// place. For a directory the ldap kind's guarantees hold.
+// Programs that edit the passwd-file without the lock may undo a change, or lose theirs: what they wrote since the file
+// was read is noticed only until the moment of the rename. The lock has no effect on other machines that share the
+// file. The two files of mode dual are not changed in one transaction: the marker is written to both before either
+// password changes. Dovecot's auth cache may accept an old password for some time; Settle says how long. Open sessions
+// stay open. There is no evidence of use, because logs are not read. If this package cannot compute the hash of an old
+// value, it infers that value from its place. For a directory, the guarantees of the ldap kind apply.
 //
 // # What the admin needs
 //
-// passwd-file: none; the account Custody runs as writes to the folder. Table: SELECT and UPDATE on it. Directory: see the
-// ldap kind.
+// passwd-file: none; the account that Custody runs as writes to the folder. Table: SELECT and UPDATE on it. Directory:
+// see the ldap kind.
 //
 // # Cost
 //
-// Verify is one connection, TLS, EHLO and AUTH; of a refusal it is as much again, and one read. Apply and Revoke are
-// one read and one or two replaced files, or one connection and five statements.
+// Verify is one connection, TLS, EHLO and AUTH; a refusal takes the same again, and one read. Apply and Revoke are one
+// read and one or two replaced files, or one connection and five statements.
 package mail
 
 import (

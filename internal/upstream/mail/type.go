@@ -22,86 +22,87 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// ServerSpec is a mail server: where its passwords are tried, and, in exactly one of passwdFile, sql and ldap, where
-// they are kept.
+// ServerSpec is a mail server. submission says where Custody tries passwords. Exactly one of passwdFile, sql and ldap
+// says where they are stored.
 type ServerSpec struct {
-	// Where a password is tried, by signing in for submission.
+	// The submission service, where Custody tries a password by signing in.
 	Submission SubmissionSpec `json:"submission"`
-	// A passwd-file of Dovecot on this host. It needs no adminRef.
+	// Passwords are in a passwd-file of Dovecot on this host. It needs no adminRef.
 	PasswdFile *PasswdFileSpec `json:"passwdFile,omitempty"`
-	// A table in a database.
+	// Passwords are in a database table.
 	SQL *SQLSpec `json:"sql,omitempty"`
-	// A directory; the account then names its entries.
+	// Passwords are in a directory. The account must then name its entries.
 	LDAP *ldap.ServerSpec `json:"ldap,omitempty"`
-	// passwdFile, sql: cost of the bcrypt hashes that are written, 4 to 31. Default 10. Each step more doubles what a
-	// sign-in costs the server. A generated password of 32 characters cannot be guessed, whatever the cost: 4 is enough
-	// for it.
+	// passwdFile, sql: cost of the bcrypt hashes that Custody writes, 4 to 31. Each step doubles the work of the server
+	// for a sign-in. Default 10. For a generated password of 32 characters 4 is enough, because nobody can guess it
+	// anyway.
 	Cost int `json:"cost,omitempty"`
-	// How long the server goes by what it knew: Dovecot's auth_cache_ttl, or a replica's delay. Default 2s with passwdFile,
-	// and 1s at least there, since Dovecot looks at the file once a second at most; else none.
+	// How long the server may use old passwords from a cache or a replica, such as Dovecot's auth_cache_ttl. Default 2s
+	// with passwdFile, and at least 1s there, because Dovecot checks the file at most once a second; otherwise 0s.
 	Settle string `json:"settle,omitempty"`
-	// Least time between a refused sign-in by Custody and the next, for servers that lock accounts or addresses out.
-	// Default none.
+	// Minimum time between two sign-ins of Custody that are refused, for servers that lock accounts or addresses.
+	// Default: no limit.
 	WrongEvery string `json:"wrongEvery,omitempty"`
 }
 
-// SubmissionSpec is a server that takes mail for submission, with AUTH PLAIN.
+// SubmissionSpec is a server that accepts mail for submission and supports AUTH PLAIN.
 type SubmissionSpec struct {
-	// Host name or address.
+	// Host name or IP address.
 	Host string `json:"host"`
-	// Port. Default 587 with tls: starttls, else 465.
+	// Port. Default 587, with tls: tls 465.
 	Port int `json:"port,omitempty"`
-	// TLS: starttls (default), tls (from the first byte), disable. disable is refused unless the host is loopback.
+	// TLS mode: starttls (default), tls (from the first byte) or disable. disable is allowed only for loopback
+	// addresses.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
 }
 
-// PasswdFileSpec is a file with one line per user.
+// PasswdFileSpec is a file with one line for each user.
 type PasswdFileSpec struct {
-	// Name of a folder in the host's configuration.
+	// Name of a folder from folders in the host file.
 	Folder string `json:"folder"`
-	// The file, relative to the folder.
+	// Path of the file, relative to that folder.
 	File string `json:"file"`
-	// mode dual: the file of Dovecot's second passdb, relative to the folder.
+	// mode dual: path of the file of Dovecot's second passdb, relative to that folder.
 	SecondFile string `json:"secondFile,omitempty"`
 }
 
-// SQLSpec is a table with one row per user.
+// SQLSpec is a database table with one row for each user.
 type SQLSpec struct {
-	// postgres or mysql (MariaDB too).
+	// postgres, or mysql (also for MariaDB).
 	Type string `json:"type"`
-	// Host name, address, or path of the Unix socket (postgres: its folder).
+	// Host name, IP address, or path of the Unix socket (postgres: of its folder).
 	Host string `json:"host"`
-	// Port. Default 5432 or 3306.
+	// Port. Default 5432 (postgres) or 3306 (mysql).
 	Port int `json:"port,omitempty"`
-	// Database that holds the table.
+	// Database that has the table.
 	Database string `json:"database"`
-	// TLS: verify-full (default) or disable. disable is refused unless the host is loopback or a socket.
+	// TLS mode: verify-full (default) or disable. disable is allowed only for loopback addresses and sockets.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// Table, with its schema where it needs one.
+	// Name of the table, with its schema if it needs one.
 	Table string `json:"table"`
-	// Column of the user's name. Default username.
+	// Column with the name of the user. Default username.
 	UserColumn string `json:"userColumn,omitempty"`
-	// Column of the hash. Default password.
+	// Column with the hash. Default password.
 	PasswordColumn string `json:"passwordColumn,omitempty"`
-	// Column of the marker, text of 1024 characters or more. Default custody.
+	// Column in which Custody keeps its marker (claim and run id): text of at least 1024 characters. Default custody.
 	MarkerColumn string `json:"markerColumn,omitempty"`
-	// mode dual: column that is 1 in the row of Dovecot's first passdb and 2 in that of its second.
+	// mode dual: column that is 1 in the row for Dovecot's first passdb and 2 in the row for the second.
 	SlotColumn string `json:"slotColumn,omitempty"`
 }
 
-// AccountSpec names the mail login or logins of one secret, which must exist.
+// AccountSpec names the mail login or logins of one secret. They must exist.
 type AccountSpec struct {
-	// dual (one login that two passdbs know), alternate (two logins that take turns) or overwrite (one login).
+	// dual (one login in two passdbs), alternate (two logins that take turns) or overwrite (one login).
 	Mode upstream.Capability `json:"mode"`
 	// dual, overwrite: the login.
 	User string `json:"user,omitempty"`
 	// alternate: the two logins.
 	Users []string `json:"users,omitempty"`
-	// Passwords kept in a directory: the entry of user, or the entries of users in the same order.
+	// ldap: distinguished names of the entries of user or users, in the same order.
 	Entries []string `json:"entries,omitempty"`
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package memory is an upstream that lives in the process, for tests and the simulator.
+// Package memory is an upstream in memory, for tests and the simulator.
 //
-// It takes every shape that the port knows (dual, alternate, overwrite, issued, listed, rotated) and behaves as real
-// ones do at their worst: what was changed shows late, wrong sign-ins lock the account, sign-ins are rate-limited,
-// candidates are refused by rule, a call that arrives after its deadline has no effect (or, under IgnoresDeadlines, has
-// one). It is deterministic: time and randomness come from Config alone. Nothing is stored outside the process. A call
-// costs a mutex and a walk over the few credentials that are live or were until lately.
+// It can take every form that the port allows (dual, alternate, overwrite, issued, listed, rotated) and behaves like
+// real ones at their worst: changes take effect late, wrong sign-ins lock the account, sign-ins are rate-limited,
+// candidates are refused by a rule, and a call that arrives after its deadline has no effect (or, with
+// IgnoresDeadlines, has one). It is deterministic: time and randomness come only from Config. It stores nothing outside
+// the process. A call costs a mutex and a walk over the few credentials that are or recently were valid.
 package memory
 
 import (

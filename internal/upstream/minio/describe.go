@@ -20,10 +20,10 @@ func describe() []upstream.Description {
 		Summary: "Rotates S3 access keys (service accounts) of the users of a MinIO server.",
 		Modes: []upstream.Mode{{
 			Kind:  u.Kind(),
-			Means: "A user has any number of access keys: Custody adds the new one, and deletes the old one once nobody needs it.",
+			Means: "A user can have any number of access keys. Custody adds the new one, and deletes the old one when nobody needs it any more.",
 		}},
-		Tried: "Run against MinIO of February 2026, one node with one drive, over TLS. Not run against several nodes or sites, against " +
-			"users of LDAP or OpenID, or against the commercial edition.",
+		Tried: "MinIO of February 2026, one node with one drive, over TLS. Never run against several nodes or sites, " +
+			"users of LDAP or OpenID, or the commercial edition.",
 		Page: page,
 	}}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package minio_test tries the kind on MinIO, started by the tests.
+// Package minio_test tests the adapter with MinIO, started by the tests.
 //
-// What bounds them: a server that starts or stops is waited for as long as it lives, and a wait for something that the server
-// does ends when it is seen; only -timeout ends what hangs. A short deadline is given where a call's deadline is what is
-// tried, and is doubled on a machine too busy for it (upstreamtest.Deadlines).
+// How waits are bounded: tests wait for a server to start or stop as long as its process lives, and for what the server
+// does until they see it; only -timeout ends a test that hangs. A test of a call's deadline sets a short one, which is
+// doubled on a machine that is too busy for it (upstreamtest.Deadlines).
 package minio_test

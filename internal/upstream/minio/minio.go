@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package minio rotates S3 access keys (service accounts) of one user of a MinIO server, over its admin interface.
+// Package minio rotates S3 access keys (service accounts) of one user of a MinIO server, with its admin API.
 //
 // # Modes
 //
-// dual, without a choice: Apply adds an access key that Custody made beside the current one; Revoke deletes the old one.
+// There is one mode, dual: Apply adds an access key that Custody generated, beside the current one; Revoke deletes the
+// old one.
 //
 // # Guaranteed
 //
-// Custody chooses key id and secret, so a lost reply is settled by signing in, and adding the same key again changes
-// nothing. The description of each key names its claim (platform, environment, secret), its run, and the runs before; a
-// key with another claim is never touched, and calls of superseded runs change nothing. The secret travels encrypted for
-// the server beneath TLS. The server enforces the call's deadline: requests that change something are signed for a time
-// so far back that the server's limit of 15 minutes ends with the call. One Verify is one request.
+// Custody chooses key id and secret, so after a lost reply a sign-in shows whether the key exists, and adding the same
+// key again changes nothing. The description of each key has its claim (platform, environment, secret), its run, and
+// the runs before; a key with another claim is never touched, and calls of superseded runs change nothing. Inside TLS,
+// the secret is also encrypted for the server. The server enforces the deadline of a call: requests that change
+// something are signed with a timestamp so far in the past that the server's limit of 15 minutes ends at the deadline.
+// One Verify is one request.
 //
 // # Not guaranteed
 //
 // Reading the descriptions and changing a key are two requests: a call of a superseded run that is on its way may still
-// land until its deadline. The description remembers about five runs, and a run that was undone leaves no trace. The
-// deadline holds as far as the server's clock, or that of the proxy that writes the Date header, runs evenly during one
-// call. Nodes of a cluster, and sites that replicate, tell each other of changes; see Settle.
+// take effect until its deadline. The description remembers about five runs, and a run that was undone leaves no trace.
+// The deadline depends on the clock of the server, or of the proxy that writes the Date header; a jump of it during one
+// call is not detected. Nodes of a cluster, and sites that replicate, learn of changes from each other; see Settle.
 //
 // # What the admin needs
 //
-// To be the user itself, or one of its access keys: nothing more. Otherwise admin:CreateServiceAccount,
+// If it is the user itself, or one of the user's access keys: nothing more. Otherwise admin:CreateServiceAccount,
 // admin:ListServiceAccounts and admin:RemoveServiceAccount.
 //
 // # Cost
 //
-// Verify is one request; Apply and Revoke are two, three when the admin is one of the user's own keys, and one more when
-// Apply is repeated. Each sealed message costs both sides 64 MiB of memory for about a tenth of a second.
+// Verify is one request; Apply and Revoke are two, three if the admin is one of the user's own keys, and one more if
+// Apply is repeated. Each encrypted message costs both sides 64 MiB of memory for about a tenth of a second.
 package minio
 
 import (

@@ -16,24 +16,26 @@ import (
 
 // ServerSpec is a MinIO server, for S3 access keys.
 type ServerSpec struct {
-	// URL of scheme and host, such as https://minio.internal:9000. http is refused unless the host is loopback.
+	// URL of the server, scheme and host, such as https://minio.internal:9000. http is allowed only for loopback
+	// addresses.
 	Endpoint string `json:"endpoint"`
-	// Region that the server is set to. Default us-east-1.
+	// Region that the server is configured with. Default us-east-1.
 	Region string `json:"region,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// How long a change takes to reach every node and every site that replicates. Default 10s; 0s for a single node.
+	// How long a change takes to reach every node and every site of a replication. Default 10s; a single node needs 0s.
 	Settle string `json:"settle,omitempty"`
 }
 
-// AccountSpec says whose access keys one secret is.
+// AccountSpec names the user that the access keys of one secret belong to.
 type AccountSpec struct {
 	// User that owns the access keys. It must exist. Several secrets may be access keys of one user.
 	User string `json:"user"`
-	// Policy document in JSON, 2048 bytes at most, that narrows what the keys may do. Default: all that the user may.
+	// JSON policy document of at most 2048 bytes that restricts the keys. Default: they may do everything that the user
+	// may do.
 	Policy string `json:"policy,omitempty"`
-	// The server refuses a key that is older, whether or not Custody has replaced it: 1h to 365d, well above the time
-	// between rotations. Default: never.
+	// The server refuses a key that is older than this, whether or not Custody has replaced it. 1h to 365d; choose a
+	// time well above the time between rotations. Default: keys do not expire.
 	ExpiresAfter string `json:"expiresAfter,omitempty"`
 }
 

@@ -23,13 +23,13 @@ func describe() []upstream.Description {
 	const marked = "on MySQL, and on MariaDB with `markerTable`"
 	return []upstream.Description{{
 		Type: "mysql", Title: "MariaDB and MySQL",
-		Summary: "Rotates the password of accounts on MariaDB (10.4.3 or later) and MySQL (8.0.21 or later); the server is sent a hash, not the password.",
+		Summary: "Rotates passwords of accounts on MariaDB (10.4.3 or later) and MySQL (8.0.21 or later). Custody sends the server a hash, not the password.",
 		Modes: []upstream.Mode{
-			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), FencesIf: marked, Means: "Two users take turns and have the same role; the old one keeps its password until it is revoked, then gets one that nobody knows, and is locked."},
-			{Name: string(upstream.Dual), Kind: kind(upstream.Dual), FencesIf: marked, Means: "One user has two passwords: on MariaDB as alternatives of its authentication, on MySQL by RETAIN CURRENT PASSWORD."},
-			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), FencesIf: marked, Means: "One user has one password: applying the new one is the revocation of the old."},
+			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), FencesIf: marked, Means: "Two users with the same role take turns. Revoking sets a random password that nobody knows on the old user, and locks it."},
+			{Name: string(upstream.Dual), Kind: kind(upstream.Dual), FencesIf: marked, Means: "One user has two passwords: on MariaDB as alternative authentication methods (OR), on MySQL by RETAIN CURRENT PASSWORD."},
+			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), FencesIf: marked, Means: "One user has one password. Setting a new password revokes the old one."},
 		},
-		Tried: "MariaDB 10.11, with the rights named below and no more. It has never been run on MySQL: what is sent there was written from its manual, and only the text of its statements is tested.",
+		Tried: "MariaDB 10.11, with only the permissions listed below. It has never been run on MySQL: its statements were written from MySQL's manual, and the tests only compare their text.",
 		Page:  page,
 	}}
 }

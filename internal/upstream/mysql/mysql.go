@@ -4,50 +4,55 @@
 //
 // # Modes
 //
-// alternate: two users take turns. Both are created when absent and get the same role. Apply sets the password of the
-// user whose turn it is and unlocks it; Revoke gives the other a password that nobody knows, and locks it.
+// alternate: two users take turns. Both are created if they do not exist, and get the same role. Apply sets the
+// password of the user whose turn it is and unlocks it; Revoke sets a random password that nobody knows on the other,
+// and locks it.
 //
-// dual: one user that exists, with two passwords. On MariaDB both are alternatives of the account's authentication
-// (IDENTIFIED VIA … OR …); on MySQL the old one is retained (RETAIN CURRENT PASSWORD). Revoke leaves only the successor.
+// dual: one existing user with two passwords. On MariaDB both are alternatives of the account's authentication
+// (IDENTIFIED VIA … OR …); on MySQL the old one is retained (RETAIN CURRENT PASSWORD). Revoke leaves only the
+// successor.
 //
-// overwrite: one user that exists. Applying a password revokes the one before it; Revoke does nothing. The admin may be
+// overwrite: one existing user. Setting a password revokes the one before it; Revoke does nothing. The admin may be
 // that user itself.
 //
 // # Guaranteed
 //
-// Each change is made under a lock of the server (GET_LOCK) by one message that first checks, on the server, that the
-// lock is still held and that the deadline has not passed. With a marker table, or on MySQL the accounts' attributes, a
-// marker names the claim (platform, environment, secret), the current run and the runs before it; it is read and written
-// under the same lock, before the change. A run that a later one superseded changes nothing, nor does one under a foreign
-// claim. On MariaDB a change that waits is ended by the server at the deadline (max_statement_time). One Verify is one
-// sign-in attempt. The server is sent a hash, never the password, unless SendPassword says otherwise. In dual mode what
-// is changed, and for a pair what is revoked, depends on whether the old password is honoured, which is found out by
-// signing in with it under the lock. Nothing is applied while the old password also opens an account of the same name and
-// another host part that the admin sees, and revoking waits for that. Dual and overwrite change nothing of an account that can also be opened by what is
-// not a password of Custody's, which they would take away.
+// Each change is made under a lock of the server (GET_LOCK), with one message that first checks, on the server, that
+// the lock is still held and that the deadline has not passed. If there is a marker table, and on MySQL in the
+// accounts' attributes, a marker has the claim (platform, environment, secret), the current run and the runs before it;
+// it is read and written under the same lock, before the change. A run that a later one has replaced changes nothing,
+// nor does one with the claim of somebody else. On MariaDB the server ends a waiting change at the deadline
+// (max_statement_time). One Verify is one sign-in attempt. The server gets a hash, never the password, unless
+// SendPassword is set. In dual mode what is changed, and for a pair what is revoked, depends on whether the old
+// password is still valid; this is tested by signing in with it under the lock. While the old password also works for
+// an account of the same name with another host part, and the admin can see that account, Apply changes nothing and
+// Revoke waits. Dual and overwrite do not change an account that can also authenticate in another way than by passwords
+// of Custody's, because a change would remove that way.
 //
 // # Not guaranteed
 //
-// Changes of accounts are not transactions: a marker may be written whose change then fails, which costs nothing. Without
-// a place for the marker nothing fences superseded runs or foreign claims. The lock is one server's: nodes of a Galera
-// cluster do not share it, so name one node. Replicas honour what they have received. The deadline holds as far as the
-// server's wall clock runs evenly during one call; on MySQL a change that waits for another session's lock on the grant
-// tables is not ended by it. An account that asks for a client's certificate, or for TLS where it is disabled, is refused
-// with the same words as a wrong password. With SendPassword the server sees the password, and shows it in its general
-// log and its list of statements, unless the admin may turn its own log off (SUPER).
+// Changes of accounts are not transactions: a marker may be written although its change then fails, which does no harm.
+// Without a place for the marker, nothing stops superseded runs or a second owner. The lock belongs to one server:
+// nodes of a Galera cluster do not share it, so name one node. A replica that lags may accept a revoked password. The
+// deadline depends on the server's clock; a jump of it during a call is not detected. On MySQL the deadline does not
+// end a change that waits for another session's lock on the grant tables. An account that requires a client
+// certificate, or TLS where it is disabled, is refused with the same error as a wrong password. With SendPassword the
+// server sees the password, and shows it in its general log and its list of statements, unless the admin is allowed to
+// switch off its own log (SUPER).
 //
 // # What the admin needs
 //
 // CREATE USER; for dual and overwrite SELECT on mysql.global_priv (MySQL: on the columns User, Host and plugin of
-// mysql.user), which also shows accounts of the same name (MySQL: with authentication_string and account_locked); for the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses
-// PROCESS. Overwrite of itself on MariaDB: nothing. Default roles of others can be set on MariaDB only by who may write
-// the database mysql: without that a person sets them, once.
+// mysql.user), which also shows accounts of the same name (MySQL: with authentication_string and account_locked); for
+// the role of a pair ADMIN OPTION on it; for the marker table SELECT, INSERT and UPDATE on it; for Uses PROCESS. To
+// overwrite itself on MariaDB: nothing. On MariaDB only an account that can write to the database mysql can set default
+// roles of others: otherwise a person sets them, once.
 //
 // # Cost
 //
-// Verify is one connection and one query; Apply and Revoke are one connection and about nine round trips, and in dual
-// mode, as for Revoke of a pair, one sign-in more. On MariaDB a refused Verify in dual mode is one more sign-in, as the
-// admin. Nothing is kept open between calls.
+// Verify is one connection and one query. Apply and Revoke are one connection and about nine round trips; in dual mode,
+// and to revoke a pair, one sign-in more. On MariaDB a refused Verify in dual mode takes one more sign-in, as the
+// admin. No connection is kept open between calls.
 package mysql
 
 import (

@@ -17,24 +17,25 @@ import (
 
 // ServerSpec is a MySQL or MariaDB server.
 type ServerSpec struct {
-	// Host name, address, or path of the Unix socket.
+	// Host name, IP address, or path of the Unix socket.
 	Host string `json:"host"`
 	// Port. Default 3306.
 	Port int `json:"port,omitempty"`
-	// The server's product: mariadb (10.4.3 or later, default) or mysql (8.0.21 or later).
+	// Product of the server: mariadb (10.4.3 or later, default) or mysql (8.0.21 or later).
 	Product Product `json:"product,omitempty"`
-	// TLS: verify-full (default), verify-ca, disable. disable is refused unless the host is loopback or a socket.
+	// TLS mode: verify-full (default), verify-ca or disable. disable is allowed only for loopback addresses and sockets.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// Send the password itself instead of its hash, for MariaDB servers whose password rule must see it.
+	// Send the plain password instead of its hash. Needed on a MariaDB server if a password policy has to check it.
 	SendPassword bool `json:"sendPassword,omitempty"`
-	// Table that holds claims and runs, as DATABASE.TABLE; see the type's page for its form. Without it, MySQL keeps them
-	// in the account's attributes, and MariaDB nowhere.
+	// Table in which Custody keeps claims and run ids, as DATABASE.TABLE. `custody upstream explain mysql` shows its
+	// form. Without a table, MySQL keeps them in the attributes of the account, and MariaDB does not keep them.
 	MarkerTable string `json:"markerTable,omitempty"`
-	// Look for open sessions of the old user before it is revoked. The admin then needs the right PROCESS.
+	// Before the old user is revoked, check whether it still has open sessions. The admin then needs the privilege
+	// PROCESS.
 	Usage bool `json:"usage,omitempty"`
-	// Least time between a refused sign-in by Custody and the next, for servers that lock accounts out. Default none.
+	// Minimum time between two sign-ins of Custody that are refused, for servers that lock accounts. Default: no limit.
 	WrongEvery string `json:"wrongEvery,omitempty"`
 }
 
@@ -42,16 +43,16 @@ type ServerSpec struct {
 type AccountSpec struct {
 	// alternate (two users that take turns), dual (one user with two passwords) or overwrite (one user).
 	Mode upstream.Capability `json:"mode"`
-	// alternate: the two users. Default ROLE_a and ROLE_b when a role is named. Created if absent.
+	// alternate: the two users. Default ROLE_a and ROLE_b if a role is given. Custody creates them if they do not exist.
 	Users []string `json:"users,omitempty"`
 	// dual, overwrite: the user. It must exist.
 	User string `json:"user,omitempty"`
-	// alternate: a role that is granted to both users, and that a sign-in must have by default.
+	// alternate: a role that Custody grants to both users. It must be active by default after a sign-in.
 	Role string `json:"role,omitempty"`
-	// Host part of the accounts. Default %.
+	// Host part of the account names. Default %.
 	Host string `json:"host,omitempty"`
-	// How the password is checked: mysql_native_password (default on MariaDB), ed25519 (MariaDB) or caching_sha2_password
-	// (default, and the only one, on MySQL). dual on MariaDB wants mysql_native_password.
+	// Authentication plugin of the accounts: mysql_native_password (default on MariaDB), ed25519 (MariaDB) or
+	// caching_sha2_password (the only one on MySQL). Mode dual on MariaDB needs mysql_native_password.
 	Plugin string `json:"plugin,omitempty"`
 }
 

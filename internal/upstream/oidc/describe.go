@@ -21,13 +21,13 @@ func describe() []upstream.Description {
 	return []upstream.Description{{
 		Type:    "oidc",
 		Title:   "OpenID Connect clients",
-		Summary: "Registers a new client at an OpenID provider (RFC 7591), delivers its id and secret together, and deletes the old client (RFC 7592).",
+		Summary: "Registers a new client at an OpenID provider (RFC 7591), delivers its id and secret together, and then deletes the old client (RFC 7592).",
 		Modes: []upstream.Mode{
-			mode(Hold, "The old and the new client are both registered until the old one is deleted. When the reply to a registration is lost, a person looks for the client that it may have left."),
-			mode(Accept, "The same. When the reply to a registration is lost, another client is registered; the lost one, whose secret nobody knows, may stay, and the log names it."),
-			mode(Collect, "The same. When the reply to a registration is lost, the client is found in the provider's own list by its run's id, and deleted."),
+			mode(Hold, "The old and the new client are both registered until the old one is deleted. If the reply to a registration is lost, a person has to look for the client that it may have created."),
+			mode(Accept, "The same. If the reply to a registration is lost, Custody registers another client. The lost one, whose secret nobody knows, may stay registered; the log names it."),
+			mode(Collect, "The same. If the reply to a registration is lost, Custody finds the client by the run's id in the provider's own list, and deletes it."),
 		},
-		Tried: "oidc-provider 9.13.3 (a certified OpenID provider) with a list of clients of our own beside it. No hosted provider was tried.",
+		Tried: "oidc-provider 9.13.3 (a certified OpenID provider), with a list of clients that was written for the tests. It was never run against a hosted provider.",
 		Page:  page,
 	}}
 }

@@ -4,36 +4,37 @@
 //
 // # Modes
 //
-// There is one: dual. Apply registers a new client with the metadata of the estate and returns its id and secret
-// together; Revoke deletes the old client, by its own registration access token. The standard promises no rotation of a
-// secret in place, and none is tried.
+// There is one mode, dual. Apply registers a new client with the metadata in the estate, and returns its id and secret
+// together. Revoke deletes the old client with its own registration access token. The standard does not promise that a
+// secret can be rotated in place, so that is not tried.
 //
 // # Guaranteed
 //
-// Credentials are sent to the issuer's host and to hosts that the configuration names, nowhere else; redirects are not
-// followed. What the provider registered otherwise than asked (fewer grants or redirect addresses, another way to
-// authenticate) is deleted again and the run is told. A client is deleted only by a registration access token that came
-// with it, or, with the provider's own list, if it carries this secret's claim and the run. An answer 401 or 404 to a
-// deletion is believed only when the client is refused at the token endpoint too, and that not within the settle time
-// after a registration. A client that was registered and could not be deleted again comes beside the error.
+// Credentials are sent only to the issuer's host and to configured hosts; redirects are not followed. If the provider
+// registers a client otherwise than requested (fewer grants or redirect URIs, another authentication method), the
+// client is deleted again and the run gets an error. A client is deleted only with the registration access token that
+// came with it or, through the provider's own list, if it has this secret's claim and the run's id. An answer 401 or
+// 404 to a deletion is believed only if the token endpoint refuses the client too, and only after the settle time since
+// a registration. If a client was registered and could not be deleted again, it is returned with the error.
 //
 // # Not guaranteed
 //
-// The standard has no list of clients. A client whose registration's reply was lost cannot be found, unless the provider
-// has a list of its own (Collect); under Accept it stays registered and its name is told, under Hold a person looks.
-// Nobody knows such a client's secret. There is no room for a claim or a fence: whoever has the initial access token
-// registers clients, and a call of a superseded run that lands late registers one too. The provider enforces no call
-// deadline; this client stops waiting at it.
+// The standard has no list of clients. If the reply to a registration is lost, the client cannot be found, unless the
+// provider has a list of its own (Collect). With Accept it stays registered and its name is reported; with Hold a
+// person has to look for it. Nobody knows the secret of such a client. There is no place for a claim, and late calls
+// are not refused: anybody with the initial access token can register clients, and a late call of a superseded run
+// registers one too. The provider enforces no deadline; this client only stops waiting.
 //
 // # What the admin needs
 //
-// An initial access token where registration is not open (field initialAccessToken); for Collect a bearer token that may
-// list and delete clients (field clientsToken).
+// An initial access token, if registration is not open (field initialAccessToken); for Collect a bearer token that is
+// allowed to list and delete clients (field clientsToken).
 //
 // # Cost
 //
-// Apply and Verify: two requests each, the first for the discovery document. Revoke: one, and two more where the provider
-// does not confirm. Collect: one for each page of the list and each client removed. Nothing is kept open between calls.
+// Apply and Verify: two requests each, the first for the discovery document. Revoke: one, and two more if the provider
+// does not confirm. Collect: one for each page of the list and each client removed. No connection is kept open between
+// calls.
 package oidc
 
 import (

@@ -18,47 +18,48 @@ import (
 
 // ServerSpec is an OpenID provider with dynamic client registration (RFC 7591 and RFC 7592).
 type ServerSpec struct {
-	// The issuer, letter by letter as its discovery document says it, such as https://login.example.org. https, or http on
-	// loopback.
+	// The issuer, exactly as the discovery document has it, such as https://login.example.org. http is allowed only for
+	// loopback addresses.
 	Issuer string `json:"issuer"`
-	// Hosts besides the issuer's to which the discovery document may point, with their port where it is not 443. Credentials
-	// are sent nowhere else.
+	// Hosts other than the issuer's that the discovery document may point to, with their port unless it is 443. Custody
+	// sends credentials to no other host.
 	EndpointHosts []string `json:"endpointHosts,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// What a lost reply to a registration means, since the standard cannot list clients: hold (a person looks), accept
-	// (another is registered, the lost one may stay) or collect (it is found in clients and deleted).
+	// What happens when the reply to a registration is lost, because the standard has no way to list clients: hold (a
+	// person decides), accept (another client is registered; the lost one may remain) or collect (Custody finds the lost
+	// one in clients and deletes it).
 	Orphans Orphans `json:"orphans"`
-	// collect: address of the provider's own list of clients: GET answers a JSON array of them, DELETE beneath it removes
-	// one. The admin credential's field clientsToken opens it.
+	// collect: URL of the provider's own list of clients. GET must return a JSON array of them, and DELETE of a URL
+	// below it must remove one. The field clientsToken of the admin credential gives access.
 	Clients string `json:"clients,omitempty"`
-	// Which of a client's metadata carries the run's id: clientName (default) or softwareVersion, which people do not see
-	// when they consent.
+	// Metadata field of a client in which Custody keeps the run's id: clientName (default) or softwareVersion, which
+	// people do not see on the consent screen.
 	Marker Marker `json:"marker,omitempty"`
-	// How long a change takes to show in every part of the provider. Default 5s.
+	// How long a change takes to reach every part of the provider. Default 5s.
 	Settle string `json:"settle,omitempty"`
 }
 
-// AccountSpec is the metadata of the clients of one secret, as they are registered.
+// AccountSpec is the metadata with which the clients of one secret are registered.
 type AccountSpec struct {
 	// Name of the client.
 	ClientName string `json:"clientName"`
-	// Grants of the client. One of client_credentials, authorization_code, refresh_token and
-	// urn:ietf:params:oauth:grant-type:device_code must be among them.
+	// Grant types of the client. They must include at least one of client_credentials, authorization_code, refresh_token
+	// and urn:ietf:params:oauth:grant-type:device_code.
 	GrantTypes []string `json:"grantTypes"`
-	// Where people are sent back to; authorization_code needs one.
+	// Redirect URIs after sign-in. authorization_code needs at least one.
 	RedirectURIs []string `json:"redirectUris,omitempty"`
-	// Where people are sent after signing out.
+	// Redirect URIs after sign-out.
 	PostLogoutRedirectURIs []string `json:"postLogoutRedirectUris,omitempty"`
-	// Response types. Default code where authorization_code is granted, else none.
+	// Response types. Default code with authorization_code, otherwise none.
 	ResponseTypes []string `json:"responseTypes,omitempty"`
-	// Scopes that the client may ask for. Default the provider's.
+	// Scopes that the client may request. Default: the provider's.
 	Scopes []string `json:"scopes,omitempty"`
 	// How the client authenticates: client_secret_basic (default) or client_secret_post.
 	AuthMethod string `json:"authMethod,omitempty"`
-	// Addresses of people responsible for the client.
+	// Addresses of people who are responsible for the client.
 	Contacts []string `json:"contacts,omitempty"`
-	// A page about the client.
+	// URL of a page about the client.
 	ClientURI string `json:"clientUri,omitempty"`
 }
 

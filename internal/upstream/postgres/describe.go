@@ -22,12 +22,12 @@ func describe() []upstream.Description {
 	}
 	return []upstream.Description{{
 		Type: "postgres", Title: "PostgreSQL",
-		Summary: "Rotates the password of roles on a PostgreSQL server, 14 or later; the server is sent a SCRAM-SHA-256 verifier, not the password.",
+		Summary: "Rotates passwords of roles on a PostgreSQL server, version 14 or later. Custody sends the server a SCRAM-SHA-256 verifier (hash), not the password.",
 		Modes: []upstream.Mode{
-			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), Means: "Two login users take turns and both become one owner role at sign-in; revoking takes LOGIN and the password from the old one."},
-			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), Means: "One login user: applying a password revokes the one before it."},
+			{Name: string(upstream.Alternate), Kind: kind(upstream.Alternate), Means: "Two login users take turns. Both act as one owner role. Revoking removes LOGIN and the password from the old user."},
+			{Name: string(upstream.Overwrite), Kind: kind(upstream.Overwrite), Means: "There is one login user. Setting a new password revokes the old one."},
 		},
-		Tried: "PostgreSQL 15, and PgBouncer 1.18 before it (session and transaction pooling, auth_query and auth_file), with the rights named below and no more.",
+		Tried: "PostgreSQL 15, also behind PgBouncer 1.18 (session and transaction pooling, auth_query and auth_file), with only the permissions listed below.",
 		Page:  page,
 	}}
 }

@@ -1,53 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package postgres rotates the password of PostgreSQL roles, server 14 or later.
+// Package postgres rotates the password of PostgreSQL roles, server version 14 or later.
 //
 // # Modes
 //
-// alternate: two login users take turns. Both become one owner role at sign-in (ALTER ROLE … SET role), so objects
-// belong to the owner whoever made them. The owner cannot log in. All three are created when absent. Apply gives the user
-// whose turn it is the owner's settings and limit of connections, and sets its password; Revoke takes LOGIN and the password from the other.
+// alternate: two login users take turns. At sign-in both become one owner role (ALTER ROLE … SET role), so objects
+// belong to the owner, whichever user creates them. The owner cannot log in. All three are created if they do not
+// exist. Apply copies the owner's settings and connection limit to the user whose turn it is, and sets its password;
+// Revoke removes LOGIN and the password from the other.
 //
-// overwrite: one existing login user. Applying a password revokes the one before it; Revoke does nothing. The admin may
+// overwrite: one existing login user. Setting a password revokes the one before it; Revoke does nothing. The admin may
 // be that user itself.
 //
 // # Guaranteed
 //
-// Each change is one transaction: a lock on the account, a check of its marker, the change, the new marker. The marker
-// is the comment of the owner (alternate) or of the user (overwrite); it names the claim (platform, environment,
-// secret), the current run and the runs before it. A run that a later one superseded changes nothing, nor does one
-// under a foreign claim; a comment written by a person is a foreign claim. Users of a pair carry the claim as well.
-// The server itself enforces the call's deadline: lock and statement timeouts lie below it, and the COMMIT travels with
-// a check of the server's clock, so that a message that arrives late commits nothing. One Verify is one sign-in attempt.
-// By default the server is sent a SCRAM-SHA-256 verifier, never the password.
+// Each change is one transaction: lock the account, check its marker, make the change, write the new marker. The marker
+// is the comment of the owner (alternate) or of the user (overwrite); it has the claim (platform, environment, secret),
+// the current run and the runs before it. A run that a later one has replaced changes nothing, nor does one with the
+// claim of somebody else; a comment written by a person counts as such a claim. Users of a pair have the claim too. The
+// server itself enforces the call's deadline: lock and statement timeouts are shorter, and the COMMIT is sent together
+// with a check of the server's clock, so that a message that arrives late commits nothing. One Verify is one sign-in
+// attempt. By default the server gets a SCRAM-SHA-256 verifier, never the password.
 //
 // # Not guaranteed
 //
-// The deadline holds as far as the server's wall clock runs evenly during one call (20 s): the difference to Custody's
-// clock is measured at the call's beginning, a jump in between is not seen. The marker remembers the last 16 runs. The
-// lock is per database: whoever else manages the same roles with Custody must administer through the same database.
-// Changes are made at the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt,
-// may go on honouring a revoked credential. Sessions that are open when a credential is revoked stay open: see
-// EndSessions. With SendPassword the server sees the password and may show it: in its log under log_statement=all,
-// log_duration or log_min_duration_statement (these are turned off for the statement when the admin is a superuser), in
-// pg_stat_statements with track=all, and to whatever auditing extension is loaded. A user that rotates itself without
-// CREATEROLE (or, from PostgreSQL 16, without being a superuser) may not comment on itself: that account has lock and
-// deadline but no marker.
+// The deadline depends on the server's wall clock during one call (20 s): its difference to Custody's clock is measured
+// when the call starts, and a later jump is not detected. The marker remembers the last 16 runs. The lock is per
+// database: another Custody that manages the same roles must use the same database for administration. Changes are made
+// on the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt, may still accept a
+// revoked credential. Open sessions stay open when a credential is revoked: see EndSessions. With SendPassword the
+// server sees the password and may show it: in its log with log_statement=all, log_duration or
+// log_min_duration_statement (these are switched off for the statement if the admin is a superuser), in
+// pg_stat_statements with track=all, and to any auditing extension. A user that rotates itself without CREATEROLE (or,
+// from PostgreSQL 16 on, without being a superuser) is not allowed to comment on itself: that account has the lock and
+// the deadline, but no marker.
 //
 // # What the admin needs
 //
-// overwrite of itself: nothing. Otherwise LOGIN and CREATEROLE, on all versions: a superuser is not needed. Through
-// PostgreSQL 15 that suffices. From 16 on a CREATEROLE role manages only what it created or has ADMIN OPTION on, so for
-// roles that exist already: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend.
-// For Uses: pg_read_all_stats. With AlsoAt: a way in through those places, so that an error there can be told from a
-// refusal. A pair cannot administer itself from PostgreSQL 16 on (no role has ADMIN OPTION on itself): rotate the admin
-// by overwrite. The owner needs its own rights on schemas and objects, which Custody does not grant; the users need
+// To overwrite itself: nothing. Otherwise LOGIN and CREATEROLE on all versions; a superuser is not needed. This is
+// enough up to PostgreSQL 15. From 16 on, a CREATEROLE role manages only roles that it created or has ADMIN OPTION on,
+// so for existing roles: GRANT owner, user_a, user_b TO admin WITH ADMIN OPTION. To end sessions: pg_signal_backend.
+// For Uses: pg_read_all_stats. With AlsoAt: permission to sign in there, so that an error there can be distinguished
+// from a refusal. From PostgreSQL 16 on a pair cannot administer itself (no role has ADMIN OPTION on itself): rotate
+// the admin in mode overwrite. Custody does not grant the owner its permissions on schemas and objects; the users need
 // CONNECT on the database named in the Upstream document, which Verify signs in to.
 //
 // # Cost
 //
-// Verify is one connection and one query, and as much again for each further place, twice where it refuses; Apply and
-// Revoke are one connection and about twelve round trips. Nothing is kept open between calls.
+// Verify is one connection and one query, and the same again for each further server, twice if it refuses. Apply and
+// Revoke are one connection and about twelve round trips each. No connection is kept open between calls.
 package postgres
 
 import (

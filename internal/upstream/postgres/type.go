@@ -15,41 +15,46 @@ import (
 	"custody.dev/custody/internal/upstream/login"
 )
 
-// ServerSpec is a PostgreSQL server, 14 or later.
+// ServerSpec is a PostgreSQL server, version 14 or later.
 type ServerSpec struct {
-	// Host name, address, or folder of the Unix socket.
+	// Host name, IP address, or folder of the Unix socket.
 	Host string `json:"host"`
 	// Port. Default 5432.
 	Port int `json:"port,omitempty"`
-	// Database for administration. Default postgres.
+	// Database that the admin connects to. Default postgres.
 	Database string `json:"database,omitempty"`
-	// TLS: verify-full (default), verify-ca, require, disable. disable is refused unless the host is loopback or a socket.
+	// TLS mode: verify-full (default), verify-ca, require or disable. disable is allowed only for loopback addresses and
+	// sockets.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// Send the password itself instead of a SCRAM verifier, for servers whose password policy must see it.
+	// Send the plain password instead of a SCRAM verifier (hash). Needed if a password policy on the server has to check
+	// it.
 	SendPassword bool `json:"sendPassword,omitempty"`
-	// Look for open sessions of the old user before it is revoked (mode alternate). The admin then needs pg_read_all_stats.
+	// mode alternate: before the old user is revoked, check whether it still has open sessions. The admin then needs the
+	// role pg_read_all_stats.
 	Usage bool `json:"usage,omitempty"`
-	// Further places that take the same credentials, such as PgBouncer. A credential counts as accepted when all accept it,
-	// and as refused when all refuse it. The admin must be able to sign in there.
+	// Other servers that accept the same credentials, such as PgBouncer. A credential counts as accepted when all of
+	// them accept it, and as refused when all refuse it. The admin must be able to sign in there.
 	AlsoAt []EndpointSpec `json:"alsoAt,omitempty"`
 }
 
-// EndpointSpec is a pooler before a PostgreSQL server, or another place that takes its credentials.
+// EndpointSpec is another server that accepts the credentials of a PostgreSQL server, such as a connection pooler in
+// front of it.
 type EndpointSpec struct {
-	// Host name, address, or folder of the Unix socket.
+	// Host name, IP address, or folder of the Unix socket.
 	Host string `json:"host"`
 	// Port. Default 5432.
 	Port int `json:"port,omitempty"`
-	// Database to sign in to. Default that of the server.
+	// Database to sign in to. Default: the one of the server.
 	Database string `json:"database,omitempty"`
-	// TLS: verify-full (default), verify-ca, require, disable. disable is refused unless the host is loopback or a socket.
+	// TLS mode: verify-full (default), verify-ca, require or disable. disable is allowed only for loopback addresses and
+	// sockets.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// It keeps passwords of its own, which reach it after promotion: it must refuse what is revoked, and need not accept yet
-	// what is new.
+	// The endpoint has its own copies of passwords, which reach it only after promotion. It must refuse a revoked
+	// credential, but need not accept a new one yet.
 	OwnPasswords bool `json:"ownPasswords,omitempty"`
 }
 
@@ -57,9 +62,10 @@ type EndpointSpec struct {
 type AccountSpec struct {
 	// alternate (two login users that take turns) or overwrite (one login user).
 	Mode upstream.Capability `json:"mode"`
-	// alternate: the role both users become and that owns the objects; it cannot log in. Created if absent.
+	// alternate: the role that both users act as and that owns the objects. It cannot log in. Custody creates it if it
+	// does not exist.
 	Owner string `json:"owner,omitempty"`
-	// alternate: the two login users. Default OWNER_a and OWNER_b. Created if absent.
+	// alternate: the two login users. Default OWNER_a and OWNER_b. Custody creates them if they do not exist.
 	Users []string `json:"users,omitempty"`
 	// overwrite: the login user. It must exist.
 	User string `json:"user,omitempty"`

@@ -19,10 +19,10 @@ func describe() []upstream.Description {
 		Type: "rabbitmq", Title: "RabbitMQ",
 		Summary: "Rotates the passwords of users of a RabbitMQ broker, 3.10 or later, over its management interface.",
 		Modes: []upstream.Mode{
-			{Name: string(upstream.Alternate), Kind: pair.Kind(), Means: "Two users with the rights of one template take turns: the other gets a new password, the old one loses its own once nobody needs it."},
-			{Name: string(upstream.Overwrite), Kind: one.Kind(), Means: "One user: the new password replaces the old one, so sign-ins are refused between applying and delivery."},
+			{Name: string(upstream.Alternate), Kind: pair.Kind(), Means: "Two users with the permissions of one template take turns: the other one gets a new password, and the old one loses its password when nobody needs it any more."},
+			{Name: string(upstream.Overwrite), Kind: one.Kind(), Means: "There is one user. The new password replaces the old one; sign-ins are refused until the new one is delivered."},
 		},
-		Tried: "Run against RabbitMQ 3.10, one node, with and without TLS, and with its authentication cache. Not run against a cluster, nor against 3.11 or later.",
+		Tried: "RabbitMQ 3.10, one node, with and without TLS, and with its authentication cache. Never run against a cluster, or against 3.11 or later.",
 		Page:  page,
 	}}
 }

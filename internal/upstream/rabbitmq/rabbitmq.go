@@ -1,40 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rabbitmq rotates the passwords of users of a RabbitMQ broker, 3.10 or later, over its management interface.
+// Package rabbitmq rotates the passwords of users of a RabbitMQ broker, version 3.10 or later, with its management
+// interface.
 //
 // # Modes
 //
-// alternate: two users take turns. Both get the tags, permissions, topic permissions and limits of a template, a user
-// without a password. Apply copies them to the user whose turn it is, which is created when absent, and sets its
-// password; Revoke takes the other's password away.
+// alternate: two users take turns. Both get the tags, permissions, topic permissions and limits of a template, which is
+// a user without a password. Apply copies them to the user whose turn it is, creates that user if it does not exist,
+// and sets its password; Revoke removes the password of the other.
 //
-// overwrite: one existing user. Applying a password revokes the one before it; Revoke does nothing. The admin may be
+// overwrite: one existing user. Setting a password revokes the one before it; Revoke does nothing. The admin may be
 // that user itself.
 //
 // # Guaranteed
 //
-// The broker is sent a salted SHA-256 hash, never the password, except to sign in with it. Before each change the marker
-// is read: tags of the template (alternate) or of the user (overwrite) that name the claim (platform, environment,
-// secret), the current run and the eight before it. A run that a later one superseded changes nothing, nor does one
-// under a foreign claim. One Verify is one sign-in attempt over AMQP, and a connection that breaks on the way decides
-// nothing.
+// To set a password, the broker gets a salted SHA-256 hash; the password itself is sent only to sign in with it. Before
+// each change the marker is read: tags of the template (alternate) or of the user (overwrite) with the claim (platform,
+// environment, secret), the current run and the eight before it. A run that a later one has replaced changes nothing,
+// nor does one with the claim of somebody else. One Verify is one sign-in attempt over AMQP; a connection that breaks
+// decides nothing.
 //
 // # Not guaranteed
 //
-// The management interface has no conditional change: between reading the marker and changing the user another run may
-// come in between, and a request that lies on the wire for longer than the call's deadline still takes effect. So the
-// kind does not fence, and nothing on the broker enforces the deadline. Connections that are open when a password is
-// revoked stay open. A user may also be let in by other means: a client certificate, another authentication backend.
-// Brokers that answer sign-ins from a cache do so for as long as the document says (authCache), which is the settle time.
+// The management interface has no conditional changes: another run may change the user between reading the marker and
+// the change, and a request that is delayed past its deadline still takes effect. So the broker neither refuses late
+// calls nor enforces the deadline. Open connections stay open when a password is revoked. A user may also be able to
+// sign in in other ways: with a client certificate, or through another authentication backend. A broker that answers
+// sign-ins from a cache does so for as long as the document says (authCache), which is the settle time.
 //
 // # What the admin needs
 //
-// The tag administrator, which may do everything; no less lets it change users. No permission in any virtual host.
+// The tag administrator, which can do everything; nothing less can change users. It needs no permission in any virtual
+// host.
 //
 // # Cost
 //
-// Verify is one connection and four round trips. Apply of a pair is one HTTP connection and, when rights are in place
-// already, eleven requests, of overwrite three; Revoke of a pair is four.
+// Verify is one connection and four round trips. Apply for a pair is one HTTP connection and, once the permissions are
+// in place, eleven requests; for overwrite three. Revoke of a pair is four.
 package rabbitmq
 
 import (

@@ -18,21 +18,21 @@ import (
 
 // ServerSpec is a RabbitMQ broker with its management interface.
 type ServerSpec struct {
-	// Host name or address of the broker.
+	// Host name or IP address of the broker.
 	Host string `json:"host"`
-	// Port of its AMQP listener. Default 5671, without TLS 5672.
+	// Port of the AMQP listener. Default 5671, without TLS 5672.
 	Port int `json:"port,omitempty"`
-	// Host name or address of its management interface. Default the broker's.
+	// Host name or IP address of the management interface. Default: host.
 	ManagementHost string `json:"managementHost,omitempty"`
-	// Port of its management interface. Default 15671, without TLS 15672.
+	// Port of the management interface. Default 15671, without TLS 15672.
 	ManagementPort int `json:"managementPort,omitempty"`
-	// Path under which the management interface lies (management.path_prefix).
+	// Path prefix of the management interface (management.path_prefix).
 	ManagementPath string `json:"managementPath,omitempty"`
-	// TLS to both: verify-full (default) or disable, which is refused unless both hosts are loopback.
+	// TLS mode of both: verify-full (default) or disable. disable is allowed only if both hosts are loopback addresses.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the server's certificate. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// How long the broker may answer sign-ins from a cache (auth_cache.cache_ttl). Default none.
+	// How long the broker may answer sign-ins from its cache (auth_cache.cache_ttl). Default: it has no cache.
 	AuthCache string `json:"authCache,omitempty"`
 }
 
@@ -40,9 +40,10 @@ type ServerSpec struct {
 type AccountSpec struct {
 	// alternate (two users that take turns) or overwrite (one user).
 	Mode upstream.Capability `json:"mode"`
-	// alternate: the user whose tags, permissions and limits both users get. It must exist and have no password.
+	// alternate: the user whose tags, permissions and limits are copied to both users. It must exist and have no
+	// password.
 	Template string `json:"template,omitempty"`
-	// alternate: the two users. Default TEMPLATE_a and TEMPLATE_b. Created if absent.
+	// alternate: the two users. Default TEMPLATE_a and TEMPLATE_b. Custody creates them if they do not exist.
 	Users []string `json:"users,omitempty"`
 	// overwrite: the user. It must exist.
 	User string `json:"user,omitempty"`

@@ -19,10 +19,10 @@ func describe() []upstream.Description {
 		Type: "redis", Title: "Redis and Valkey",
 		Summary: "Rotates the passwords of users in the access control lists of Redis 6 or later, or of Valkey.",
 		Modes: []upstream.Mode{
-			{Name: string(upstream.Dual), Kind: dual.Kind(), Means: "One user has two passwords: the new one is added beside the old one, which is removed once nobody needs it."},
-			{Name: string(upstream.Alternate), Kind: pair.Kind(), Means: "Two users with the rights of one template take turns: the other is switched on with a new password, the old one is switched off once nobody needs it."},
+			{Name: string(upstream.Dual), Kind: dual.Kind(), Means: "One user has two passwords: Custody adds the new one, and removes the old one when nobody needs it any more."},
+			{Name: string(upstream.Alternate), Kind: pair.Kind(), Means: "Two users with the permissions of one template take turns: Custody switches the other one on with a new password, and switches the old one off when nobody needs it any more."},
 		},
-		Tried: "Run against Redis 7.0, with and without TLS, one node and two. Not run against Redis 6 or 8, or Valkey.",
+		Tried: "Redis 7.0, with and without TLS, with one node and with two. Never run against Redis 6 or 8, or Valkey.",
 		Page:  page,
 	}}
 }

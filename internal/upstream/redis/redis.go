@@ -4,40 +4,41 @@
 //
 // # Modes
 //
-// dual: one existing user with two passwords. Apply adds the digest of the candidate, Revoke removes that of the old one.
+// dual: one existing user with two passwords. Apply adds the digest of the candidate, Revoke removes that of the old
+// one.
 //
-// alternate: two users take turns. Both get the rights of a template, a user that is off and has no password. Apply
-// copies its rights to the user whose turn it is and gives that the candidate as its only password; Revoke switches the
-// other off and takes its passwords, if the old one is among them. While one of the two is somebody else's, Apply
-// changes nothing and Revoke leaves that one alone: it carries no claim, the current credential does not open it, and
-// it lets somebody in, or has rights that are not the template's.
+// alternate: two users take turns. Both get the permissions of a template, which is a user that is off and has no
+// password. Apply copies the template's permissions to the user whose turn it is, with the candidate as its only
+// password. Revoke switches the other off and removes its passwords, if the old one is among them. If one of the two
+// users belongs to somebody else, Apply changes nothing, and Revoke does not touch that user: it has no claim, the
+// current credential does not work for it, and it can be signed in to or has permissions that are not the template's.
 //
 // # Guaranteed
 //
-// Each change is one ACL SETUSER, which the server does in whole or not at all. It takes the account's marker along: some
-// entries in the user's list of password digests (see marker.go) that hold a digest of the claim, the current run, the
-// eight runs before it and a count of changes. A change names the marker that it has seen; when that is gone, the server
-// does nothing. So a call that arrives late, after any other change of Custody's, changes nothing, nor does one of a run
-// that a later one superseded. Of a pair a run takes both users' markers before it changes either. Passwords are not sent
-// except to sign in with them; users are given SHA-256 digests. One Verify is one sign-in attempt per node.
+// Each change is one ACL SETUSER, which the server does completely or not at all. It also writes the account's marker:
+// entries in the user's list of password digests (see marker.go) with a digest of the claim, the current run, the eight
+// runs before it and a count of changes. A change names the marker that was read; if that is gone, the server does
+// nothing. So a late call changes nothing after any other change by Custody, nor does one of a run that a later one has
+// replaced. For a pair, a run marks both users before it changes either. Passwords are sent only to sign in with them;
+// users get SHA-256 digests. One Verify is one sign-in attempt on each node.
 //
 // # Not guaranteed
 //
-// The server does not know the deadline: a call that lies on the wire for longer still takes effect, if nothing changed
-// the user since. Servers do not replicate users: all must be named, and a change reaches one after the other; when it
-// stops halfway, nodes disagree, Verify says Unknown, and applying, revoking or undoing again heals. Connections that are
-// open when a password is revoked stay open. A server that is told not to persist its users forgets at its restart.
-// Passwords are digested without salt, by the server's own rule: they must be drawn, not thought up.
+// The server does not know the deadline: a call that is delayed past it still takes effect, if nothing changed the user
+// in between. Servers do not replicate users: all must be named, and a change is made on one after the other. If it
+// stops halfway, the nodes disagree and Verify answers Unknown; applying, revoking or undoing again repairs that. Open
+// connections stay open when a password is revoked. A server that does not persist its users loses changes at a
+// restart. The server stores digests without salt: passwords must be random.
 //
 // # What the admin needs
 //
-// ACL LIST, ACL SETUSER and ACL SAVE (or CONFIG REWRITE); to tell uses, CLIENT LIST. Who may ACL SETUSER may give itself
-// every right. The admin may be the user itself, in mode dual.
+// ACL LIST, ACL SETUSER and ACL SAVE (or CONFIG REWRITE); for Uses, CLIENT LIST. An account that can run ACL SETUSER
+// can give itself every permission. In mode dual the admin may be the user itself.
 //
 // # Cost, per node
 //
 // Verify is one connection and two round trips. Apply and Revoke are one connection and six round trips, in mode
-// alternate up to seven, and two more for a user that carries no marker yet. Nothing is kept open between calls.
+// alternate up to seven, and two more for a user without a marker. No connection is kept open between calls.
 package redis
 
 import (

@@ -15,21 +15,23 @@ import (
 	"custody.dev/custody/internal/upstream/login"
 )
 
-// ServerSpec is a Redis or Valkey server with access control lists.
+// ServerSpec is a Redis or Valkey server with access control lists (ACLs).
 type ServerSpec struct {
-	// Host name, address, or path of the Unix socket.
+	// Host name, IP address, or path of the Unix socket.
 	Host string `json:"host"`
 	// Port. Default 6379.
 	Port int `json:"port,omitempty"`
-	// Further servers that hold the same users, as HOST or HOST:PORT: replicas and cluster nodes, which do not replicate
-	// users. Each change is made at all of them, and all must agree on each verdict.
+	// Other servers with the same users, as HOST or HOST:PORT: replicas and cluster nodes, to which Redis does not
+	// replicate users. Custody changes users on all of them. A sign-in counts as accepted or refused only if all of them
+	// agree.
 	Nodes []string `json:"nodes,omitempty"`
-	// TLS: verify-full (default) or disable, which is refused unless every host is loopback or a socket.
+	// TLS mode: verify-full (default) or disable. disable is allowed only if every host is a loopback address or a
+	// socket.
 	TLS string `json:"tls,omitempty"`
-	// PEM of the certificate authority; default the system's.
+	// PEM certificate of the CA that signs the servers' certificates. Default: the CAs of the system.
 	CACertificate string `json:"caCertificate,omitempty"`
-	// How the server keeps users over a restart: aclFile (default; ACL SAVE), configFile (CONFIG REWRITE), or none: it
-	// forgets every change.
+	// How the server keeps users over a restart: aclFile (default; Custody runs ACL SAVE), configFile (CONFIG REWRITE),
+	// or none (a restart loses every change).
 	Persist Persist `json:"persist,omitempty"`
 }
 
@@ -39,9 +41,9 @@ type AccountSpec struct {
 	Mode upstream.Capability `json:"mode"`
 	// dual: the user. It must exist.
 	User string `json:"user,omitempty"`
-	// alternate: the user whose rights both users get. It must exist, be off and have no password.
+	// alternate: the user whose permissions are copied to both users. It must exist, be off, and have no password.
 	Template string `json:"template,omitempty"`
-	// alternate: the two users. Default TEMPLATE_a and TEMPLATE_b. Created if absent.
+	// alternate: the two users. Default TEMPLATE_a and TEMPLATE_b. Custody creates them if they do not exist.
 	Users []string `json:"users,omitempty"`
 }
 

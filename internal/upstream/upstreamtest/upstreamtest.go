@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package upstreamtest runs the suite that every upstream passes, the doubles included, under `go test`. What the suite
-// checks, and what it cannot, is said in package conformance.
+// Package upstreamtest runs the test suite that every upstream passes, also the doubles, under `go test`. Package
+// conformance says what the suite tests, and what it cannot.
 package upstreamtest
 
 import (

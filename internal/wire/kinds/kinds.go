@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kinds is the one list, written by hand, of what Custody can speak to. Nothing else imports the adapters' packages.
+// Package kinds is the only list, written by hand, of the types of upstream. Nothing else imports the adapters'
+// packages.
 package kinds
 
 import (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package exectest is how the type of upstream exec is run on the whole product, at a program of the host: what people set up by hand, as its
-// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+// Package exectest tests the type of upstream exec with the whole product, on a program of the host. It sets up what
+// people set up by hand, as the page says, and has clients that sign in with code of their own. It uses no code of the
+// adapter.
 package exectest
 
 import (

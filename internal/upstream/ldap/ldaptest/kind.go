@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ldaptest is how the type of upstream ldap is run on the whole product, at OpenLDAP: what people set up by hand, as its
-// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+// Package ldaptest tests the type of upstream ldap with the whole product, on OpenLDAP. It sets up what people set up
+// by hand, as the page says, and has clients that sign in with code of their own. It uses no code of the adapter.
 package ldaptest
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hashing compares passwords with the forms in which directories and mail servers keep them: a scheme, as in
-// {SSHA512}…, and what stands behind it. It bounds what a stored form can make this process compute.
+// Package hashing compares passwords with the hashes that directories and mail servers store: a scheme, as in
+// {SSHA512}…, and the text after it. It limits how much computing a stored hash can cause.
 package hashing
 
 import (

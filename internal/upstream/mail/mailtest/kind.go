@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mailtest is how the type of upstream mail is run on the whole product, at Dovecot and Postfix: what people set up by hand, as its
-// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+// Package mailtest tests the type of upstream mail with the whole product, on Dovecot and Postfix. It sets up what
+// people set up by hand, as the page says, and has clients that sign in with code of their own. It uses no code of the
+// adapter.
 package mailtest
 
 import (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package oidctest is how the type of upstream oidc is run on the whole product, at an OpenID provider: what people set up by hand, as its
-// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+// Package oidctest tests the type of upstream oidc with the whole product, on an OpenID provider. It sets up what
+// people set up by hand, as the page says, and has clients that sign in with code of their own. It uses no code of the
+// adapter.
 package oidctest
 
 import (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package postgrestest is how the type of upstream postgres is run on the whole product, at PostgreSQL and PgBouncer: what people set up by hand, as its
-// page says, and clients that sign in by means of their own. It holds no part of the adapter.
+// Package postgrestest tests the type of upstream postgres with the whole product, on PostgreSQL and PgBouncer. It sets
+// up what people set up by hand, as the page says, and has clients that sign in with code of their own. It uses no code
+// of the adapter.
 package postgrestest
 
 import (
