@@ -219,62 +219,22 @@ func TestAlteredRecord(t *testing.T) {
 }
 
 // TestFullDisk fills the disk under the state folder: what cannot be written is not acknowledged, a run in hand waits,
-// nothing is lost, and it goes on once there is room.
+// nothing is lost, and it goes on once there is room: in the same process, and in one that was started while there was none.
 func TestFullDisk(t *testing.T) {
 	t.Setenv(binaryVariable, custody(t))
 	durabletest.OnSmallDisk(t, "2m", func(t *testing.T, dir string) {
 		r := newRig(t, "100ms", gated, func(s *setup) { s.state = filepath.Join(dir, "state") })
-		letPass := func() {
-			t.Helper()
-			eventually(t, "the token to be delivered", func() bool {
-				c, err := readCredential(r.file("app/session.json"))
-				return err == nil && client.Replace(r.file("client/running"), c.Version+"\n") == nil
-			})
-		}
 		r.serve()
-		letPass()
+		r.letPass()
 		r.steady()
-		before := r.row("session-token").Version
-		r.request("session-token")
-		eventually(t, "the run to wait for its proof", func() bool { return r.row("session-token").Waiting.Is(reason.ProofMissing) })
 		ballast := filepath.Join(dir, "ballast")
-		durabletest.Fill(t, ballast)
-		refused := r.run("rotate", "mail-password", "--reason", "full")
-		if refused.code != 5 {
-			t.Errorf("mail-password has no upstream: exit code %d\n%s", refused.code, refused.err)
-		}
-		r.fails(r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"), server.Unavailable, "no space left on device")
-		letPass()
-		eventually(t, "the run to say that the disk is full", func() bool {
-			return strings.Contains(fmt.Sprint(r.status().Findings), "no space left on device")
-		})
-		if code, _ := r.get("/healthz"); code != 200 {
-			t.Errorf("healthz: %d", code)
-		}
-		if row := r.row("session-token"); row.Live == nil {
-			t.Error("the run ended though it could not be recorded")
-		}
-		if !testing.Short() { // killed on a full disk, too
+		r.fill(ballast, "goes-on", nil)
+		r.fill(ballast, "killed", func() {
 			r.kill()
-		}
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		if r.serving == nil {
 			r.serve()
-		}
-		eventually(t, "the run to end", func() bool {
-			letPass() // the request that was refused may be on disk all the same: then it is served too
-			row := r.row("session-token")
-			return row.Version != before && row.State == "steady"
-		})
-		if repeated := r.run("rotate", "session-token", "--reason", "full", "--id", "on-a-full-disk"); repeated.code != 0 {
-			t.Errorf("the request cannot be repeated: %s", repeated.err)
-		}
-		eventually(t, "the repeated request to be served", func() bool {
-			letPass()
-			row := r.row("session-token")
-			return row.State == "steady" && slices.Contains(row.Last.Trigger.Requests, "on-a-full-disk")
+			if row := r.row("session-token"); row.Authority != "authority" || row.Live == nil {
+				t.Errorf("started on a full disk: authority %q, run %+v", row.Authority, row.Live)
+			}
 		})
 		for _, run := range r.runs("session-token", "rotation") {
 			if run.Result != "completed" {
@@ -282,5 +242,58 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 		r.sound()
+	})
+}
+
+// letPass has the token's consumer run on what was delivered.
+func (r *rig) letPass() {
+	r.t.Helper()
+	eventually(r.t, "the token to be delivered", func() bool {
+		c, err := readCredential(r.file("app/session.json"))
+		return err == nil && client.Replace(r.file("client/running"), c.Version+"\n") == nil
+	})
+}
+
+// fill fills the disk in a run of the token, does what happens meanwhile, makes room again, and waits for the run to end.
+func (r *rig) fill(ballast, id string, meanwhile func()) {
+	t := r.t
+	t.Helper()
+	before := r.row("session-token").Version
+	r.request("session-token")
+	eventually(t, "the run to wait for its proof", func() bool { return r.row("session-token").Waiting.Is(reason.ProofMissing) })
+	durabletest.Fill(t, ballast)
+	refused := r.run("rotate", "mail-password", "--reason", "full")
+	if refused.code != 5 {
+		t.Errorf("mail-password has no upstream: exit code %d\n%s", refused.code, refused.err)
+	}
+	r.fails(r.run("rotate", "session-token", "--reason", "full", "--id", id), server.Unavailable, "no space left on device")
+	r.letPass()
+	eventually(t, "the run to say that the disk is full", func() bool {
+		return strings.Contains(fmt.Sprint(r.status().Findings), "no space left on device")
+	})
+	if code, _ := r.get("/healthz"); code != 200 {
+		t.Errorf("healthz: %d", code)
+	}
+	if row := r.row("session-token"); row.Live == nil {
+		t.Error("the run ended though it could not be recorded")
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the run to end", func() bool {
+		r.letPass() // the request that was refused may be on disk all the same: then it is served too
+		row := r.row("session-token")
+		return row.Version != before && row.State == "steady"
+	})
+	if repeated := r.run("rotate", "session-token", "--reason", "full", "--id", id); repeated.code != 0 {
+		t.Errorf("the request cannot be repeated: %s", repeated.err)
+	}
+	eventually(t, "the repeated request to be served", func() bool {
+		r.letPass()
+		row := r.row("session-token")
+		return row.State == "steady" && slices.Contains(row.Last.Trigger.Requests, id)
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -211,4 +213,60 @@ func TestReadOnlyFolder(t *testing.T) {
 			t.Errorf("verifying a read-only log: %+v, %v", report, err)
 		}
 	})
+}
+
+// A write that failed, and of which a part could not be taken back either, leaves a log that takes nothing more until it is opened
+// again. It must say so: a server whose record is broken is not ready, and ends.
+func TestBrokenTailIsSaid(t *testing.T) {
+	if apart(t) {
+		return
+	}
+	dir := t.TempDir()
+	fill(t, dir, 2)
+	cfg := config(t, dir)
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loseFile(t, ".jsonl")
+	if err := log.Append(t.Context(), audittest.Event(2)); err == nil || log.Broken() == "" {
+		t.Errorf("appending to a file that is lost: %v, and the log says %q, want it broken", err, log.Broken())
+	}
+	if err := log.Append(t.Context(), audittest.Event(3)); err == nil {
+		t.Error("a broken log takes an event")
+	}
+	_ = log.Close()
+	if log, err = audit.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if log.Broken() != "" || log.Size() != 2 {
+		t.Errorf("opened again it has %d events, want 2, and says %q", log.Size(), log.Broken())
+	}
+	if err := log.Append(t.Context(), audittest.Event(2)); err != nil {
+		t.Error(err)
+	}
+}
+
+// loseFile closes this process's descriptors of files with a suffix, beneath whoever uses them.
+func loseFile(t *testing.T, suffix string) {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := 0
+	for _, one := range open {
+		name, err := os.Readlink("/proc/self/fd/" + one.Name())
+		number, wrong := strconv.Atoi(one.Name())
+		if err == nil && wrong == nil && strings.HasSuffix(name, suffix) {
+			if err := syscall.Close(number); err != nil {
+				t.Fatal(err)
+			}
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Fatalf("no file %s is open", suffix)
+	}
 }

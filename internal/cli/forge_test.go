@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -21,6 +22,13 @@ type forge struct {
 	keys     map[string]string // label by key
 	password string
 	lengths  []int // of the passwords that were set, the current one not among them
+	asked    atomic.Int64
+}
+
+// ServeHTTP counts what the forge is asked, whether it knows an answer or not.
+func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.asked.Add(1)
+	f.ServeMux.ServeHTTP(w, r)
 }
 
 const (
@@ -89,6 +97,13 @@ func serveForge(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 const forgeValue = "forge"
+
+// forgeAsked wants the forge to have been asked something, or with ! nothing at all.
+func forgeAsked(ts *testscript.TestScript, nothing bool, _ []string) {
+	if asked := (*ts.Value(forgeValue).(**forge)).asked.Load(); nothing != (asked == 0) {
+		ts.Fatalf("the forge was asked %d times", asked)
+	}
+}
 
 func forgeHolds(ts *testscript.TestScript, _ bool, args []string) {
 	f := *ts.Value(forgeValue).(**forge)

@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/secret"
 )
 
 // proveTimeout bounds what one consumer of the derived secret is asked.
@@ -51,6 +52,9 @@ func (d *Dependent) Name() string { return "derived-" + d.Secret }
 
 // Highest is the level that it shows once every consumer of the derived secret shows what is needed of it.
 func (d *Dependent) Highest() materialize.Level { return materialize.Observed }
+
+// Fits knows nothing against any value: what its consumers are given is computed, and shows when it is.
+func (d *Dependent) Fits(secret.Value) error { return nil }
 
 // Deliver has the derived secret rebuilt; whoever sequences secrets does it.
 func (d *Dependent) Deliver(context.Context, authority.Versioned) error {

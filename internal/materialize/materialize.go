@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/secret"
 )
 
 // Level orders how much a proof shows.
@@ -99,6 +100,9 @@ type Consumer interface {
 	Name() string
 	// Highest is the highest level this consumer can prove as configured.
 	Highest() Level
+	// Fits says why v can never be written where this consumer reads it, however often that is tried; nil when it can be. It asks
+	// nobody and looks at v alone. Its error holds nothing of v.
+	Fits(v secret.Value) error
 	// Deliver puts v where the consumer reads it and makes the consumer take it (reload, restart). Delivering what is
 	// already there, and taken, changes nothing and disturbs nobody. A version older than the one held is ErrStale;
 	// one of another incarnation is taken whatever its number. After any other error, and after a crash, the consumer

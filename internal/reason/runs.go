@@ -9,6 +9,7 @@ const (
 	UpstreamNotReady        Code = "upstream-not-ready"
 	CredentialsNotListed    Code = "credentials-not-listed"
 	CandidateNotProposed    Code = "candidate-not-proposed"
+	CandidateUnfit          Code = "candidate-unfit"
 	DecoyAccepted           Code = "decoy-accepted"
 	DecoyUndecided          Code = "decoy-undecided"
 	DecoyNotMade            Code = "decoy-not-made"
@@ -78,6 +79,8 @@ var ofRuns = []Row{
 	{CredentialsNotListed, Fault, "the upstream did not list its credentials", nil,
 		"what exists there is noted before another is made, and compared after a lost reply", mend + ": mostly a right to list"},
 	{CandidateNotProposed, Fault, "no new value could be made", nil, "making the candidate failed", mend},
+	{CandidateUnfit, Person, "consumer {consumer} cannot be given the new value; change its format or reader, or the rule that values are made by", nil,
+		"a value was made for which the consumer's file has no form; it was not applied", "correct the secret's document"},
 	{DecoyAccepted, Person, "the upstream accepts a made-up credential, so sign-ins prove nothing there; correct its authentication rules (trust, cached sign-ins)", nil,
 		"a server that lets everybody in would make every later check worthless", "correct the upstream's authentication rules"},
 	{DecoyUndecided, Fault, "testing that the upstream rejects a made-up credential (it must, or sign-ins prove nothing) gave no answer", nil,

@@ -99,7 +99,11 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	case err != nil:
 		return a.stuck(reason.CredentialNotIssued, err), nil
 	}
-	if err := issued.Fits(); err != nil {
+	err = issued.Fits()
+	if err == nil {
+		_, err = a.s.unfit(issued)
+	}
+	if err != nil {
 		return a.takeBack(ctx, err.Error())
 	}
 	a.p.issued = issued

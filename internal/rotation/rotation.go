@@ -106,6 +106,16 @@ func (s Subject) Explained(err error) string {
 	return upstream.Named(upstream.Explained(err), s.Secret, s.Admin)
 }
 
+// unfit is the first consumer that v can never be delivered to, and why.
+func (s Subject) unfit(v secret.Value) (consumer string, err error) {
+	for _, c := range s.Consumers {
+		if err := c.Fits(v); err != nil {
+			return c.Name(), err
+		}
+	}
+	return "", nil
+}
+
 // Config wires an Engine.
 type Config struct {
 	Authority Authority

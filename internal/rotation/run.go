@@ -271,6 +271,9 @@ func (a *attempt) candidate(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return a.stuck(reason.CandidateNotProposed, err), nil
 	}
+	if consumer, err := a.s.unfit(proposed); err != nil {
+		return a.waitFor(reason.New(reason.CandidateUnfit, reason.Args{"consumer": consumer}).Because(err.Error())), nil
+	}
 	if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
 		if stop := a.refuses(ctx, proposed); stop != nil {
 			return stop, nil

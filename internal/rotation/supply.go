@@ -259,6 +259,9 @@ func (a *attempt) follows(old, v secret.Value) error {
 			return a.turnsDown(ErrNotAllowed, "hand in all fields", "the field %s is empty", name)
 		}
 	}
+	if consumer, err := a.s.unfit(v); err != nil {
+		return a.turnsDown(ErrNotAllowed, "hand in one that it can be given, or change its format or reader in the secret's document", "consumer %s cannot be given it (%v)", consumer, err)
+	}
 	if v.Equal(old) {
 		return a.turnsDown(ErrNotAllowed, "hand in another", "it is the one that the secret has")
 	}

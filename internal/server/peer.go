@@ -93,6 +93,11 @@ func owned(conn net.Conn, folder string) error {
 	if err != nil {
 		return err
 	}
+	return peer.owns(folder)
+}
+
+// owns says why a server that the peer runs is not the one of the folder's owner.
+func (c Credentials) owns(folder string) error {
 	info, err := os.Stat(folder)
 	if err != nil {
 		return fmt.Errorf("looking at the folder of the socket: %w", err)
@@ -101,9 +106,9 @@ func owned(conn net.Conn, folder string) error {
 	if !known {
 		return fmt.Errorf("looking at %s: %w", folder, errors.ErrUnsupported)
 	}
-	if int(status.Uid) != peer.UID {
+	if int(status.Uid) != c.UID {
 		return &Problem{
-			Class: Refused, Text: fmt.Sprintf("the server on the socket in %s runs as user %d, and the folder belongs to user %d", folder, peer.UID, status.Uid),
+			Class: Refused, Text: fmt.Sprintf("the server on the socket in %s runs as user %d, and the folder belongs to user %d", folder, c.UID, status.Uid),
 			Hint: "find out who listens there: `ss -xlp`. Nothing was sent to it",
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,11 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -65,6 +70,49 @@ func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {
 	if want := []string{"held", "candidate"}; !slices.Equal(got, want) {
 		t.Errorf("offered are %q, want %q", got, want)
 	}
+}
+
+// Who can write to the estate can name a root recipient. What its admin credentials become is encrypted to those that the operator
+// granted, and to no other; without one of them nothing is kept, and so nothing applied.
+func TestEscrowIsEncryptedToGrantedRootsAlone(t *testing.T) {
+	granted, added := identity(t), identity(t)
+	estate := &intent.Estate{}
+	estate.Platform.Spec.RootRecipients = []string{granted.Public(), added.Public()}
+	dir := t.TempDir()
+	state, err := durable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = state.Close() }()
+	p := &parts{grants: &grants{known: true, entries: []grant.Entry{{Grant: grant.Grant{Kind: grant.Recipient, Of: grant.Root, To: granted.Public()}}}}}
+	kept := &escrow{state: state, recipients: p.rootsGranted(estate), journal: journal.New(memory.New(memory.Config{Incarnation: "one", Clock: time.Now}))}
+	if err := kept.Keep(t.Context(), "shop/admin", "run-1", password(t, "candidate")); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := os.ReadFile(filepath.Join(dir, "escrow", "shop", "admin", "run-1.age"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := root.DecryptValue([]root.Identity{granted}, sealed); err != nil || v.ExposeText("password") != "candidate" {
+		t.Errorf("the granted root cannot open it: %v", err)
+	}
+	if _, err := root.DecryptValue([]root.Identity{added}, sealed); err == nil {
+		t.Error("a root that nobody granted can open it")
+	}
+	p.grants.entries = nil
+	kept.recipients = p.rootsGranted(estate)
+	if err := kept.Keep(t.Context(), "shop/admin", "run-2", password(t, "candidate")); err == nil || !strings.Contains(err.Error(), next.Grant()) {
+		t.Errorf("without a granted root: %v, want the command that grants one", err)
+	}
+}
+
+func identity(t *testing.T) root.Identity {
+	t.Helper()
+	made, err := root.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 // What the last completed run applied is honoured until another completes: it stays, however many are undone.

@@ -8,6 +8,7 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 )
 
@@ -49,6 +50,15 @@ func (h heldConsumer) Highest() materialize.Level {
 		return materialize.Observed
 	}
 	return materialize.Delivered
+}
+
+// Fits knows nothing against a value while this machine cannot serve the consumer.
+func (h heldConsumer) Fits(v secret.Value) error {
+	made, err := h.again()
+	if err != nil {
+		return nil //nolint:nilerr // Deliver says that
+	}
+	return made.Fits(v)
 }
 
 // Deliver says why nothing can be delivered.

@@ -174,6 +174,7 @@ func fixture(t *testing.T, config Config, proc *process) materializetest.Fixture
 				t.Fatal(err)
 			}
 		},
+		Unfit:   materializetest.Unfit(t),
 		Outside: func(t *testing.T) []string { return beside(t, config) },
 	}
 	if config.Reload != nil {

@@ -39,6 +39,7 @@ import (
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/format"
+	"custody.dev/custody/internal/secret"
 )
 
 // ErrInTheWay: what stands at the path is neither absent nor a regular file. A person has to look; nothing was changed.
@@ -170,6 +171,14 @@ func (c *Consumer) Highest() materialize.Level {
 		return materialize.Rolled
 	}
 	return materialize.Delivered
+}
+
+// Fits says why the file's format, or its reader, has no form for v.
+func (c *Consumer) Fits(v secret.Value) error {
+	if _, err := c.layout.Render(v, ""); err != nil {
+		return fmt.Errorf("file consumer %q: %w", c.config.Name, err)
+	}
+	return nil
 }
 
 // Deliver writes v to the file and has the process take it.

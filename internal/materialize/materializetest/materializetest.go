@@ -41,6 +41,8 @@ type Fixture struct {
 	Settle func(t *testing.T)
 	// Drift changes what is held from elsewhere; nil when that cannot be done.
 	Drift func(t *testing.T)
+	// Unfit is a value that can never be delivered; its texts begin with what Version's do. Empty when each can.
+	Unfit secret.Value
 	// Outside returns whatever the consumer keeps beside the place itself: names, stamps, annotations.
 	Outside func(t *testing.T) []string
 }
@@ -67,6 +69,16 @@ func Version(t testing.TB, incarnation authority.Incarnation, run authority.RunI
 	}
 }
 
+// Unfit is a value that most formats of files have no form for: its text is not UTF-8, and it lacks the field that is asked for by name.
+func Unfit(t testing.TB) secret.Value {
+	t.Helper()
+	v, err := secret.New(map[string][]byte{"username": []byte(canary + "\xff")})
+	if err != nil {
+		t.Fatalf("making value: %v", err)
+	}
+	return v
+}
+
 // Run runs the suite.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, *probe){
@@ -81,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		"Drift":                testDrift,
 		"FailedReload":         testFailedReload,
 		"Withdraw":             testWithdraw,
+		"Fits":                 testFits,
 		"EndedContext":         testEndedContext,
 		"ConcurrentDeliveries": testConcurrentDeliveries,
 	} {
@@ -105,6 +118,28 @@ func testDeliver(t *testing.T, p *probe) {
 	p.prove(v) // whatever it claims before settling must be true
 	p.settle()
 	p.wantProven(v)
+}
+
+// What never fits is said before it is delivered, by the value alone, and delivering it changes nothing.
+func testFits(t *testing.T, p *probe) {
+	v := Version(t, "a", "r", 1)
+	if err := p.fixture.Consumer.Fits(v.Value); err != nil {
+		t.Errorf("a value that can be delivered does not fit: %v", err)
+	}
+	p.deliver(v)
+	if p.fixture.Unfit.Empty() {
+		return
+	}
+	err := p.fixture.Consumer.Fits(p.fixture.Unfit)
+	if err == nil || strings.Contains(err.Error(), canary) {
+		t.Errorf("a value that cannot be delivered: %v, want an error that does not repeat it", err)
+	}
+	unfit := Version(t, "a", "s", 2)
+	unfit.Value = p.fixture.Unfit
+	if err := p.fixture.Consumer.Deliver(t.Context(), unfit); err == nil {
+		t.Error("a value that does not fit was delivered")
+	}
+	p.wantHeld(v)
 }
 
 func testDeliverTwice(t *testing.T, p *probe) {

@@ -39,6 +39,8 @@ type Config struct {
 	IgnoresReload bool
 	// ProofDelay is the age of what Prove answers.
 	ProofDelay time.Duration
+	// Unfit says why a value can never be delivered; nil when each can.
+	Unfit func(secret.Value) error
 	// Clock is the virtual time; it must not go back.
 	Clock func() time.Time
 }
@@ -88,9 +90,20 @@ func (c *Consumer) Name() string { return c.config.Name }
 // Highest is as configured.
 func (c *Consumer) Highest() materialize.Level { return c.config.Highest }
 
+// Fits is as configured.
+func (c *Consumer) Fits(v secret.Value) error {
+	if c.config.Unfit == nil {
+		return nil
+	}
+	return c.config.Unfit(v)
+}
+
 // Deliver holds v and tells the process to reload. After ErrReload it does so again when it is called again.
 func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delivering to %q: %w", c.config.Name, err)
+	}
+	if err := c.Fits(v.Value); err != nil {
 		return fmt.Errorf("delivering to %q: %w", c.config.Name, err)
 	}
 	c.mu.Lock()

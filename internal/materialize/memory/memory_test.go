@@ -34,9 +34,17 @@ func TestConformance(t *testing.T) {
 		"StaleProofs": {Name: "app", ReloadDelay: time.Minute, ProofDelay: 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			materializetest.Run(t, func(*testing.T) materializetest.Fixture {
+			materializetest.Run(t, func(t *testing.T) materializetest.Fixture {
+				unfit, config := materializetest.Unfit(t), config
+				config.Unfit = func(v secret.Value) error {
+					if v.Equal(unfit) {
+						return errors.New("it has no form for that")
+					}
+					return nil
+				}
 				w := newWorld(config)
 				return materializetest.Fixture{
+					Unfit:    unfit,
 					Consumer: w.consumer,
 					Reopen:   func(*testing.T) materialize.Consumer { return w.consumer },
 					Holds: func(_ *testing.T, v authority.Versioned) bool {
