@@ -245,7 +245,8 @@ type FileConsumer struct {
 	VersionKey string `json:"versionKey,omitempty"`
 	// Write into the existing file instead of replacing it. Needed if a reader holds on to this one file, for example a
 	// container that mounts the file and not its folder, or another hard link; otherwise delivery to such a file fails.
-	// A reader may see a half-written file for a moment.
+	// A reader may see a half-written file for a moment. Custody can only detect mounts by processes that it may look at
+	// in /proc: set this if it runs in a PID namespace of its own, or if /proc hides processes (hidepid, ProtectProc=).
 	InPlace bool `json:"inPlace,omitempty"`
 	// Octal mode of the file, in quotes. Group and others can never write. Default "0600".
 	Mode string `json:"mode,omitempty"`
