@@ -363,6 +363,7 @@ var elsewhere = map[reason.Code]string{
 	reason.FileLeft:            "withdraw.txtar",
 	reason.RecordDoubtful:      "audit_verify.txtar",
 	reason.ConsumerNotOnRecord: "deliver.txtar",
+	reason.CandidateLost:       "TestLostCandidateThatCannotBeTakenBack",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.

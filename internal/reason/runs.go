@@ -19,6 +19,7 @@ const (
 	CandidateNotApplied     Code = "candidate-not-applied"
 	CandidateSettling       Code = "candidate-settling"
 	CandidateUndecided      Code = "candidate-undecided"
+	CandidateLost           Code = "candidate-lost"
 	AccountClaimed          Code = "account-claimed"
 	AccountMarkerUnknown    Code = "account-marker-unknown"
 	AccountMarkerUnread     Code = "account-marker-unread"
@@ -95,6 +96,8 @@ var ofRuns = []Row{
 	{CandidateSettling, Normal, "the candidate was applied; it counts once it is accepted everywhere upstream", nil,
 		"a change takes time to spread", "after the upstream's settle time"},
 	{CandidateUndecided, Fault, "the upstream does not say whether it accepts the candidate", nil, "it was applied, and signing in with it decides nothing", await},
+	{CandidateLost, Person, "the upstream refuses the candidate, which it accepted before; nobody was given it, and {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
+		"the change was lost there, and the run cannot be taken back alone: of a group, or at an upstream that cannot undo", "set it there again, or make one there that works and hand it in"},
 	{AccountClaimed, Person, "an account has one owner, and somebody else claims this one; if nobody owns it, remove that claim there, and the run goes on", []Next{toSeeRun, toLeave},
 		"another Custody, or a person, claims the account upstream", "see whose claim the account's marker is. If nobody's, remove it there, and the run goes on; otherwise take the run back, and have the document name another account"},
 	{AccountMarkerUnknown, Person, "the marker of the account names run {marker}, which the journal does not know, so a newer state or another Custody changed the account; what that made may be in use", []Next{toChange},
@@ -150,7 +153,7 @@ var ofRuns = []Row{
 		"it was delivered, or could not be, and not taken", "reload or restart that consumer, or mend what it says; if it is gone for good, remove it from the estate, or run the command that is shown"},
 	{OverlapExceeded, Person, "the old and the new credential have both been valid for longer than maxOverlap (strategy {strategy}), because consumers have not shown that they run on the new version: {consumers}", []Next{toWaive},
 		"as `proof-missing`, for too long", "as for `proof-missing`, now"},
-	{NewCredentialRefused, Person, "the upstream refuses the new credential (version {version}), which it accepted before and which consumers have; {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
+	{NewCredentialRefused, Person, "the upstream refuses the new credential (version {version}), which it accepted before; {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
 		"the change was lost there; the old credential is not revoked", "set it there again, or make one there that works and hand it in"},
 	{NewCredentialUndecided, Fault, "the upstream does not say whether it still accepts the new credential", nil, "nothing is revoked before it says so", await},
 	{SettleTime, Normal, "every consumer has the new version; the settle time after the last proof is running", nil,

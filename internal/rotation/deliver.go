@@ -43,6 +43,9 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if owed := a.owed(held, missing); len(owed) > 0 {
+		if stop, err := a.worthHanding(ctx, held, owed); stop != nil || err != nil {
+			return stop, err
+		}
 		faults, err := a.hand(ctx, held, owed)
 		if err != nil {
 			return nil, err

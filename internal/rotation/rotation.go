@@ -4,8 +4,8 @@
 //
 // Guaranteed, whatever crashes, hangs, or runs beside it: the journal tells of an effect before the effect; the old
 // credential is revoked only after every declared consumer proved the new version's identity at the level it needs and
-// the settle time passed, and the new one was accepted by its upstream right before; a value at a secret's path is one that its upstream honoured; a second engine loses every
-// compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
+// the settle time passed, and the new one was accepted by its upstream right before; a value at a secret's path is one that its upstream
+// honoured at most promoteWithin before it was written there; a second engine loses every compare-and-set and stops. Not guaranteed: that a call outlives its deadline without effect at an upstream that
 // enforces none; the upstream's own page says so.
 //
 // The parts themselves are asked wherever they can tell how far a run came, so the journal is written four times in a timed
@@ -453,6 +453,8 @@ type progress struct {
 	applied        time.Time
 	proven         time.Time
 	delivered      time.Time // last delivery to consumers without proof
+	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery
+	lost           time.Time // when the upstream was first found to refuse a candidate that it had accepted
 	polls          int       // how often the run waited at its step
 	unsaid         int       // how often the upstream could not say whether the candidate was applied
 	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
