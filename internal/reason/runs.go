@@ -54,6 +54,7 @@ const (
 	SettleTime              Code = "settle-time"
 	QuietWindow             Code = "quiet-window"
 	OldUsesUnknown          Code = "old-uses-unknown"
+	OldUsesUndated          Code = "old-uses-undated"
 	OldUsedLately           Code = "old-used-lately"
 	OldInUse                Code = "old-in-use"
 	OldNotRevoked           Code = "old-not-revoked"
@@ -162,6 +163,8 @@ var ofRuns = []Row{
 		"the upstream shows sign-ins late", "after `quietWindow` and what `custody upstream explain` names"},
 	{OldUsesUnknown, Fault, "the upstream does not say who still uses the old credential", []Next{toRevoke},
 		"it can tell, and does not now", mend + ", or run the command that is shown"},
+	{OldUsesUndated, Person, "the clock may be wrong, so it is not known how long ago the old credential was used; it is not revoked", []Next{toConfirm},
+		"uses are dated by the upstream and compared with this machine's clock, which jumped or was set back", "[look at the clock](#the-clock-was-wrong), then confirm; the quiet window begins anew then"},
 	{OldUsedLately, Normal, "the last use of the old credential may be from before the consumers moved; it has to be longer ago than the quiet window", nil,
 		"the upstream's times are too coarse to tell", "after `quietWindow` and what `custody upstream explain` names"},
 	{OldInUse, Person, "every declared consumer has moved, and the old credential is still used by {who}; find them, and declare or move them", []Next{toRevoke},

@@ -63,6 +63,11 @@ type Escrow interface {
 	Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error
 }
 
+// Clock says "" while the wall clock can be believed, else what happened to it; see trigger.Clock.
+type Clock interface {
+	Check(ctx context.Context) (string, error)
+}
+
 // Consumer is a declared consumer and the proof level that revocation needs of it.
 type Consumer struct {
 	materialize.Consumer
@@ -115,6 +120,8 @@ type Config struct {
 	Observe func(secret string, run authority.RunID, step journal.Step, resumed bool)
 	// Stopping, when set, says that the process is to end: the step in hand is finished and no other begun.
 	Stopping func() bool
+	// Clock guards what is dated by upstreams; nil means that Now can always be believed.
+	Clock Clock
 	// Calls bounds what is asked of parts outside; nil means by themselves. All engines of a process share them.
 	Calls *outward.Calls
 }
@@ -452,6 +459,8 @@ type progress struct {
 	issued         secret.Value // what the upstream made and the journal has not kept yet
 	applied        time.Time
 	proven         time.Time
+	undated        bool      // the wall clock could not be believed when it was asked last
+	dated          time.Time // since when it can be again
 	delivered      time.Time // last delivery to consumers without proof
 	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery
 	lost           time.Time // when the upstream was first found to refuse a candidate that it had accepted

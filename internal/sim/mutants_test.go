@@ -129,6 +129,11 @@ var mutants = []mutant{
 		run: scenario("old-still-used"), caught: "used-credential-is-kept",
 	},
 	{
+		name: "uses-are-dated-by-a-clock-that-jumped", file: "rotation/quiet.go",
+		old: "\tif why == \"\" {\n", new: "\tif why != \"never\" {\n",
+		run: "TestClockJumpKeepsAUsedCredential/forward", caught: "used-credential-is-kept",
+	},
+	{
 		name: "issue-beside-a-newcomer", file: "rotation/issue.go",
 		old: "\tif len(unknown) == 0 {\n", new: "\tif true {\n",
 		run: scenario("listed"), caught: "no-orphans",
