@@ -339,7 +339,8 @@ func (a *attempt) steps() []journal.Step {
 	return append(steps, journal.Completed)
 }
 
-// close ends the run in the journal: outcome, next start, the end of the run and of its values change together.
+// close ends the run in the journal: outcome, next start, the end of the run and of its values change together. What the last run
+// left to be destroyed, and was not, is left to the next look after this one.
 func (a *attempt) close(ctx context.Context, result, detail string, spent []authority.Version) error {
 	a.entry.QuietUntil = a.p.prior
 	if a.kind.Fences {
@@ -348,7 +349,7 @@ func (a *attempt) close(ctx context.Context, result, detail string, spent []auth
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
 		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
-		Started: a.run.Started, Ended: a.Now(), Spent: spent,
+		Started: a.run.Started, Ended: a.Now(), Spent: append(a.Engine.owed(a.entry), spent...),
 	}
 	a.entry.Live = nil
 	return a.save(ctx)

@@ -97,7 +97,8 @@ type Subject struct {
 	Opens func(ctx context.Context, v secret.Value) (upstream.Verdict, error)
 	// Suspended: no new run is planned.
 	Suspended bool
-	// PlanOnly: Plan does not stage the run as well, which asks the upstream. Others wait until it has planned.
+	// PlanOnly: Plan asks the upstream nothing, which was found ready, and does not stage the run as well: others wait until it has
+	// planned.
 	PlanOnly bool
 	// Group is set for secrets that rotate as one.
 	Group *Group
@@ -198,7 +199,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		return "", err
 	}
 	entry := &held.Entry
-	if s.Upstream != nil {
+	if s.Upstream != nil && !s.PlanOnly {
 		if err := e.Ready(ctx, s); err != nil {
 			return "", s.refuse(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), ErrNotNow)
 		}
@@ -220,9 +221,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
 		return "", s.refuse(reason.New(reason.InterruptionNotAllowed, reason.Args{"kind": s.Upstream.Kind().Name}), ErrNotAllowed)
 	}
-	if err := e.Clean(ctx, entry); err != nil { // the outcome that knows of it is about to be replaced
-		return "", err
-	}
+	_ = e.Clean(ctx, entry) // what fails stays owed; see close
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
@@ -314,6 +313,16 @@ func (e *Engine) Clean(ctx context.Context, entry *journal.Entry) error {
 	return nil
 }
 
+// owed are the versions that the last run replaced and that this process has not seen destroyed.
+func (e *Engine) owed(entry *journal.Entry) []authority.Version {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if entry.Last == nil || e.cleaned[entry.Path] == entry.Last.Run {
+		return nil
+	}
+	return slices.Clone(entry.Last.Spent)
+}
+
 // Candidate is what the live run of the secret at path is to promote, empty before it has one.
 func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Value, error) {
 	held, err := e.Journal.LoadHeld(ctx, path)
@@ -326,7 +335,7 @@ func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Val
 // Quieten shortens the time in which a call of the last run of s may still land to what one can take: where it was longer,
 // the clock was set back. Where it is not known what the upstream can do, it stays as long.
 func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) error {
-	if e.Ready(ctx, s) != nil {
+	if !s.PlanOnly && e.Ready(ctx, s) != nil {
 		return nil
 	}
 	longest := e.Now().Add(deadlineOf(s))
