@@ -55,6 +55,9 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 		}
 	}
 	if required := a.required(missing); len(required) > 0 {
+		if stop, err := a.watched(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 		return a.lacking(ctx, held, required)
 	}
 	a.p.proven = a.Now()
@@ -222,7 +225,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	}
 	if gone == upstream.Accepted {
 		if stop, err := a.settled(ctx); stop != nil || err != nil {
-			return stop, err
+			return a.watching(stop), err
 		}
 		if a.p.at != journal.Delivered {
 			return nil, nil // a proof was lost while settling
@@ -275,6 +278,9 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if a.p.proven.IsZero() { // resumed here: the proofs were in, but this process has not seen them
 		a.reach(journal.Promoted)
 		return nil, nil
+	}
+	if stop, err := a.watched(ctx, held); stop != nil || err != nil {
+		return stop, err
 	}
 	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
 		return a.until(reason.SettleTime, nil, left), nil

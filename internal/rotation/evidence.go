@@ -125,3 +125,46 @@ func (a *attempt) oldStands() string {
 	}
 	return "the old one is not revoked"
 }
+
+// watched signs in with the promoted value while its run waits for anything else, as often as the policy's verifyEvery says: proofs and
+// windows may take weeks. What decides nothing is tried again within the hour, and holds nothing.
+func (a *attempt) watched(ctx context.Context, held authority.Versioned) (*pause, error) {
+	if left, on := a.nextWatch(); !on || left > 0 {
+		return nil, nil
+	}
+	stop, err := a.stillHonoured(ctx, held)
+	switch now := a.Now(); {
+	case err != nil || stop != nil && a.run.Refused:
+		return stop, err
+	case stop == nil:
+		a.p.accepted = now
+	default:
+		a.p.watch = now.Add(time.Hour)
+	}
+	return nil, nil
+}
+
+// nextWatch is how long it is to the next such sign-in; false when there is to be none.
+func (a *attempt) nextWatch() (time.Duration, bool) {
+	every := a.s.Policy.VerifyEvery
+	if every <= 0 || !a.kind.Verifies {
+		return 0, false
+	}
+	last := a.run.PromoteBy.Add(-promoteWithin)
+	if a.p.accepted.After(last) {
+		last = a.p.accepted
+	}
+	next := last.Add(watchEvery(a.s.Path, every))
+	if a.p.watch.After(next) {
+		next = a.p.watch
+	}
+	return next.Sub(a.Now()), true
+}
+
+// watching has a pause end when the next such sign-in is due.
+func (a *attempt) watching(stop *pause) *pause {
+	if left, on := a.nextWatch(); stop != nil && on && left > 0 {
+		stop.after = min(stop.after, left)
+	}
+	return stop
+}

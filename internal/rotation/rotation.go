@@ -471,7 +471,8 @@ type progress struct {
 	undated        bool      // the wall clock could not be believed when it was asked last
 	dated          time.Time // since when it can be again
 	delivered      time.Time // last delivery to consumers without proof
-	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery
+	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery or while the run waited
+	watch          time.Time // when it may be tried again, after a sign-in that decided nothing
 	lost           time.Time // when the upstream was first found to refuse a candidate that it had accepted
 	polls          int       // how often the run waited at its step
 	unsaid         int       // how often the upstream could not say whether the candidate was applied

@@ -18,27 +18,31 @@ import (
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
-// stopped is a rig whose run stands still as it comes to a step, because its process is told to stop; go on has it go on, in
-// the same process or in another.
+// stopAt has the process stop as its run comes to a step. The function that it returns has the run go on, in the same process or
+// in another.
+func (r *rig) stopAt(at journal.Step) (goOn func(restarted bool)) {
+	reached := false
+	r.Observe = func(_ string, _ authority.RunID, step journal.Step, _ bool) { reached = reached || step == at }
+	r.Stopping = func() bool { return reached }
+	return func(restarted bool) {
+		r.Observe, r.Stopping = nil, nil
+		if restarted {
+			r.restart()
+		}
+	}
+}
+
+// stopped is a rig whose run stands still as it comes to a step, because its process is told to stop.
 func stopped(t *testing.T, at journal.Step, account upstreammemory.Config, prepare func(*rig)) (r *rig, u *spy, goOn func(restarted bool)) {
 	t.Helper()
 	r, u = spied(t, account)
 	if prepare != nil {
 		prepare(r)
 	}
-	reached := false
-	r.Config.Observe = func(_ string, _ authority.RunID, step journal.Step, _ bool) { reached = reached || step == at }
-	r.Config.Stopping = func() bool { return reached }
-	r.restart()
+	goOn = r.stopAt(at)
 	r.plan(t)
 	r.wait(t, reason.CustodyStopping)
-	return r, u, func(restarted bool) {
-		r.Config.Observe, r.Config.Stopping = nil, nil
-		r.Engine.Observe, r.Engine.Stopping = nil, nil
-		if restarted {
-			r.restart()
-		}
-	}
+	return r, u, goOn
 }
 
 // candidate is what the live run is to promote.
@@ -220,6 +224,54 @@ func TestPromotedValueLostBeforeDelivery(t *testing.T) {
 				t.Errorf("the run is %s", got)
 			}
 			r.ofRecord(t, 2)
+		})
+	}
+}
+
+// While a run waited for weeks for a proof, or settled, nobody signed in with what it had promoted. It is tried as often as verifyEvery
+// says, and one that is refused is told.
+func TestRunThatWaitsLongTriesWhatItPromoted(t *testing.T) {
+	for name, waits := range map[string]func(*rig){
+		"for a proof":    func(r *rig) { r.consumed("api")[0].IgnoreReloads(true) },
+		"while settling": func(r *rig) { r.subject.Policy.Settle = 30 * day },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+				r.subject.Policy.VerifyEvery = day
+				waits(r)
+				r.plan(t)
+				r.pass(t, time.Hour)
+				asked, silent := 0, false
+				promoted := r.value(t).Value
+				u.verify = func(v secret.Value) (upstream.Verdict, error) {
+					if v.Equal(promoted) {
+						asked++
+					}
+					if silent {
+						return upstream.Unknown, errors.New("starting")
+					}
+					return "", nil
+				}
+				r.pass(t, 3*day)
+				if asked < 2 || asked > 6 { // each comes within the later half of a day
+					t.Errorf("it was tried %d times in three days", asked)
+				}
+				silent = true // which holds nothing, and is no news
+				for range 24 {
+					r.pass(t, time.Hour)
+					if waiting := r.advance(t).Waiting; waiting.Is(reason.NewCredentialUndecided, reason.NewCredentialRefused) {
+						t.Fatalf("it waits because of %s", waiting.Text())
+					}
+				}
+				silent = false
+				r.account.Lose(promoted)
+				r.pass(t, day)
+				r.wait(t, reason.NewCredentialRefused, "db")
+				if u.revoked != 0 {
+					t.Errorf("%d calls to revoke", u.revoked)
+				}
+			})
 		})
 	}
 }
