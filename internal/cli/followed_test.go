@@ -363,6 +363,8 @@ var elsewhere = map[reason.Code]string{
 	reason.FileLeft:            "withdraw.txtar",
 	reason.RecordDoubtful:      "audit_verify.txtar",
 	reason.ConsumerNotOnRecord: "deliver.txtar",
+	reason.CandidateLost:       "TestLostCandidateThatCannotBeTakenBack",
+	reason.OldUsesUndated:      "TestClockJumpKeepsAUsedCredential",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.

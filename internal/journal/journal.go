@@ -278,7 +278,7 @@ type Run struct {
 	// Over is the version that the promoted value follows where that is not Base: one that this run promoted before, which the
 	// upstream refused later, and in whose place a person handed in another.
 	Over authority.Version `json:"over,omitempty"`
-	// Refused: the upstream refuses what this run promoted, which it accepted before.
+	// Refused: the upstream refuses what this run promoted, or is to promote, which it accepted before.
 	Refused bool `json:"refused,omitempty"`
 	// Before names the credentials that existed upstream before one was issued, for kinds that can only list them.
 	Before []string `json:"before,omitempty"`
@@ -294,6 +294,9 @@ type Run struct {
 	Digest []byte `json:"digest,omitempty"`
 	// CallBy: no effect of any call begun so far can land after it.
 	CallBy time.Time `json:"callBy,omitzero"`
+	// PromoteBy: until then the candidate, which was accepted shortly before, may be promoted without asking for it again, and no
+	// write that promotes it lands after it.
+	PromoteBy time.Time `json:"promoteBy,omitzero"`
 	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
 	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
 	Turn authority.RunID `json:"turn,omitempty"`

@@ -226,6 +226,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 		}
 		return nil
 	}
+	subject := s.Subject
 	if s.Stagger != nil && due.Kind != "first" {
 		if err := o.Rotation.Ready(ctx, s.Subject); err != nil { // nothing outside is waited for under the lock
 			seen.hold(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), o.Now().Add(time.Minute))
@@ -236,6 +237,7 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 			return err
 		}
 		defer set.Leave()
+		subject.PlanOnly = true
 		stop, again, err := o.withinStaggerGap(ctx, s)
 		if err != nil {
 			return err
@@ -256,8 +258,6 @@ func (o *Orchestrator) start(ctx context.Context, s Secret, entry *journal.Entry
 			return nil
 		}
 	}
-	subject := s.Subject
-	subject.PlanOnly = s.Stagger != nil // its set waits
 	_, err := o.Rotation.Plan(ctx, subject, why)
 	none := errors.Is(err, rotation.ErrNotNow) || errors.Is(err, rotation.ErrNotAllowed)
 	if timed && (none || errors.Is(err, journal.ErrSuperseded)) {

@@ -232,9 +232,17 @@ func TestConsumersDoNotWaitForWhatCannotBeDestroyed(t *testing.T) {
 		if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting.Text(), "permission denied") {
 			t.Errorf("told is %q", waiting.Text())
 		}
+		r.ask(0, "b") // nor does the next run wait
+		r.pass(process, time.Hour)
+		r.wantVersions(3)
+		if waiting := process.States()[r.secrets[0].Path].Waiting; !strings.Contains(waiting.Text(), "permission denied") {
+			t.Errorf("told is %q after the next run", waiting.Text())
+		}
 		r.pass(r.start(), time.Hour)
-		if _, err := r.store.ReadVersion(r.t.Context(), r.secrets[0].Path, 1); err == nil {
-			t.Error("the old value can still be read after the authority destroys again")
+		for number := authority.Version(1); number < 3; number++ {
+			if _, err := r.store.ReadVersion(r.t.Context(), r.secrets[0].Path, number); err == nil {
+				t.Errorf("version %d can still be read after the authority destroys again", number)
+			}
 		}
 	})
 }

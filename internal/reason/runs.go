@@ -20,6 +20,7 @@ const (
 	CandidateNotApplied     Code = "candidate-not-applied"
 	CandidateSettling       Code = "candidate-settling"
 	CandidateUndecided      Code = "candidate-undecided"
+	CandidateLost           Code = "candidate-lost"
 	AccountClaimed          Code = "account-claimed"
 	AccountMarkerUnknown    Code = "account-marker-unknown"
 	AccountMarkerUnread     Code = "account-marker-unread"
@@ -54,6 +55,7 @@ const (
 	SettleTime              Code = "settle-time"
 	QuietWindow             Code = "quiet-window"
 	OldUsesUnknown          Code = "old-uses-unknown"
+	OldUsesUndated          Code = "old-uses-undated"
 	OldUsedLately           Code = "old-used-lately"
 	OldInUse                Code = "old-in-use"
 	OldNotRevoked           Code = "old-not-revoked"
@@ -98,6 +100,8 @@ var ofRuns = []Row{
 	{CandidateSettling, Normal, "the candidate was applied; it counts once it is accepted everywhere upstream", nil,
 		"a change takes time to spread", "after the upstream's settle time"},
 	{CandidateUndecided, Fault, "the upstream does not say whether it accepts the candidate", nil, "it was applied, and signing in with it decides nothing", await},
+	{CandidateLost, Person, "the upstream refuses the candidate, which it accepted before; nobody was given it, and {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
+		"the change was lost there, and the run cannot be taken back alone: of a group, or at an upstream that cannot undo", "set it there again, or make one there that works and hand it in"},
 	{AccountClaimed, Person, "an account has one owner, and somebody else claims this one; if nobody owns it, remove that claim there, and the run goes on", []Next{toSeeRun, toLeave},
 		"another Custody, or a person, claims the account upstream", "see whose claim the account's marker is. If nobody's, remove it there, and the run goes on; otherwise take the run back, and have the document name another account"},
 	{AccountMarkerUnknown, Person, "the marker of the account names run {marker}, which the journal does not know, so a newer state or another Custody changed the account; what that made may be in use", []Next{toChange},
@@ -153,7 +157,7 @@ var ofRuns = []Row{
 		"it was delivered, or could not be, and not taken", "reload or restart that consumer, or mend what it says; if it is gone for good, remove it from the estate, or run the command that is shown"},
 	{OverlapExceeded, Person, "the old and the new credential have both been valid for longer than maxOverlap (strategy {strategy}), because consumers have not shown that they run on the new version: {consumers}", []Next{toWaive},
 		"as `proof-missing`, for too long", "as for `proof-missing`, now"},
-	{NewCredentialRefused, Person, "the upstream refuses the new credential (version {version}), which it accepted before and which consumers have; {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
+	{NewCredentialRefused, Person, "the upstream refuses the new credential (version {version}), which it accepted before; {old}. If a fail-over, a restore or somebody's change lost it, set it there again and the run goes on; otherwise make one there that works", []Next{toSupply},
 		"the change was lost there; the old credential is not revoked", "set it there again, or make one there that works and hand it in"},
 	{NewCredentialUndecided, Fault, "the upstream does not say whether it still accepts the new credential", nil, "nothing is revoked before it says so", await},
 	{SettleTime, Normal, "every consumer has the new version; the settle time after the last proof is running", nil,
@@ -162,6 +166,8 @@ var ofRuns = []Row{
 		"the upstream shows sign-ins late", "after `quietWindow` and what `custody upstream explain` names"},
 	{OldUsesUnknown, Fault, "the upstream does not say who still uses the old credential", []Next{toRevoke},
 		"it can tell, and does not now", mend + ", or run the command that is shown"},
+	{OldUsesUndated, Person, "the clock may be wrong, so it is not known how long ago the old credential was used; it is not revoked", []Next{toConfirm},
+		"uses are dated by the upstream and compared with this machine's clock, which jumped or was set back", "[look at the clock](#the-clock-was-wrong), then confirm; the quiet window begins anew then"},
 	{OldUsedLately, Normal, "the last use of the old credential may be from before the consumers moved; it has to be longer ago than the quiet window", nil,
 		"the upstream's times are too coarse to tell", "after `quietWindow` and what `custody upstream explain` names"},
 	{OldInUse, Person, "every declared consumer has moved, and the old credential is still used by {who}; find them, and declare or move them", []Next{toRevoke},

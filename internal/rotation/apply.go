@@ -125,8 +125,9 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	}
 }
 
-// decide journals that the candidate works, after which the run only goes forward. Without this write an engine that
-// takes the run back and one that promotes it could both believe that they may.
+// decide journals that the candidate works, after which the run goes forward, unless the upstream refuses the candidate before it
+// is promoted; see confirm. Without this write an engine that takes the run back and one that promotes it could both believe that
+// they may.
 func (a *attempt) decide(ctx context.Context) (*pause, error) {
 	if stop, err := a.onboarded(ctx); stop != nil || err != nil {
 		return stop, err
@@ -134,7 +135,7 @@ func (a *attempt) decide(ctx context.Context) (*pause, error) {
 	if stop, err := a.together(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
 		return stop, err
 	}
-	a.run.Step = journal.Verified
+	a.run.Step, a.run.PromoteBy = journal.Verified, a.Now().Add(promoteWithin)
 	if err := a.save(ctx); err != nil {
 		return nil, err
 	}
@@ -176,7 +177,12 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	if !a.pending() {
 		return a.pendingGone(), nil
 	}
-	id, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
+	if stop, err := a.confirm(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
+		return stop, err
+	}
+	within, cancel := context.WithTimeout(ctx, a.run.PromoteBy.Sub(a.Now()))
+	defer cancel()
+	id, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
 		return a.foreignWrite(), nil
 	}

@@ -22,7 +22,7 @@ func NextCheck(entry journal.Entry, policy journal.Policy, wrongEvery time.Durat
 	if every <= 0 || entry.Current == nil || entry.Live != nil {
 		return time.Time{}, false
 	}
-	last, wait := began(entry), every-share(string(entry.Path)+" verify", every/2)
+	last, wait := began(entry), watchEvery(entry.Path, every)
 	if checked := entry.CheckedNow(); checked != nil {
 		last = checked.At
 		if checked.Refused {
@@ -33,6 +33,11 @@ func NextCheck(entry journal.Entry, policy journal.Policy, wrongEvery time.Durat
 		return now, true // by a clock that ran ahead
 	}
 	return last.Add(wait), true
+}
+
+// watchEvery is verifyEvery, less a stable share of half of it for each path.
+func watchEvery(path authority.Path, every time.Duration) time.Duration {
+	return every - share(string(path)+" verify", every/2)
 }
 
 // Check signs in with the value of record of s, which has no live run, within what locks accounts out. Unknown comes with the

@@ -43,6 +43,9 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if owed := a.owed(held, missing); len(owed) > 0 {
+		if stop, err := a.worthHanding(ctx, held, owed); stop != nil || err != nil {
+			return stop, err
+		}
 		faults, err := a.hand(ctx, held, owed)
 		if err != nil {
 			return nil, err
@@ -52,6 +55,9 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 		}
 	}
 	if required := a.required(missing); len(required) > 0 {
+		if stop, err := a.watched(ctx, held); stop != nil || err != nil {
+			return stop, err
+		}
 		return a.lacking(ctx, held, required)
 	}
 	a.p.proven = a.Now()
@@ -219,7 +225,7 @@ func (a *attempt) revoke(ctx context.Context) (*pause, error) {
 	}
 	if gone == upstream.Accepted {
 		if stop, err := a.settled(ctx); stop != nil || err != nil {
-			return stop, err
+			return a.watching(stop), err
 		}
 		if a.p.at != journal.Delivered {
 			return nil, nil // a proof was lost while settling
@@ -272,6 +278,9 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if a.p.proven.IsZero() { // resumed here: the proofs were in, but this process has not seen them
 		a.reach(journal.Promoted)
 		return nil, nil
+	}
+	if stop, err := a.watched(ctx, held); stop != nil || err != nil {
+		return stop, err
 	}
 	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
 		return a.until(reason.SettleTime, nil, left), nil
@@ -336,7 +345,8 @@ func (a *attempt) steps() []journal.Step {
 	return append(steps, journal.Completed)
 }
 
-// close ends the run in the journal: outcome, next start, the end of the run and of its values change together.
+// close ends the run in the journal: outcome, next start, the end of the run and of its values change together. What the last run
+// left to be destroyed, and was not, is left to the next look after this one.
 func (a *attempt) close(ctx context.Context, result, detail string, spent []authority.Version) error {
 	a.entry.QuietUntil = a.p.prior
 	if a.kind.Fences {
@@ -345,7 +355,7 @@ func (a *attempt) close(ctx context.Context, result, detail string, spent []auth
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
 		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
-		Started: a.run.Started, Ended: a.Now(), Spent: spent,
+		Started: a.run.Started, Ended: a.Now(), Spent: append(a.Engine.owed(a.entry), spent...),
 	}
 	a.entry.Live = nil
 	return a.save(ctx)

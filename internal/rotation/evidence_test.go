@@ -3,6 +3,7 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -165,4 +166,64 @@ func TestRevocationCutOffWhereAccountsAreLocked(t *testing.T) {
 			t.Errorf("the run is %s", got)
 		}
 	})
+}
+
+// jumping is a guard over a clock that says what it is told to, from its nth question on.
+type jumping struct {
+	why   string
+	from  int
+	asked int
+}
+
+func (j *jumping) Check(context.Context) (string, error) {
+	if j.asked++; j.asked < j.from {
+		return "", nil
+	}
+	return j.why, nil
+}
+
+// The clock jumped ahead when the quiet time was nearly over: what somebody does with the old credential by the upstream's clock lay
+// before the time that uses were asked from, and the credential was revoked. However late in the look it jumps, that holds the run;
+// once the clock is believed, the quiet time begins anew.
+func TestClockJumpDatesNoUse(t *testing.T) {
+	for name, from := range map[string]int{"before uses are asked for": 0, "while they are": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual, Witnesses: true})
+				r.subject.Policy.QuietWindow = 10 * time.Minute
+				old := r.value(t).Value
+				clock := &jumping{}
+				r.Config.Clock = clock
+				r.restart()
+				r.plan(t)
+				r.wait(t, reason.QuietWindow)
+				uses := func() {
+					if !r.account.SignIn("somebody", old) {
+						t.Fatal("the old credential, which is in use, is revoked")
+					}
+				}
+				for range 11 {
+					time.Sleep(time.Minute)
+					uses()
+				}
+				*clock = jumping{why: "the clock jumped by 24h", from: from}
+				r.Engine.Now = func() time.Time { return time.Now().Add(day) }
+				r.wait(t, reason.OldUsesUndated, "jumped")
+				if u.revoked != 0 {
+					t.Fatalf("%d calls to revoke", u.revoked)
+				}
+				*clock, r.Engine.Now = jumping{}, time.Now
+				r.wait(t, reason.QuietWindow)
+				for range 11 {
+					time.Sleep(time.Minute)
+					uses()
+				}
+				r.wait(t, reason.OldInUse, "somebody")
+				time.Sleep(time.Hour)
+				if got := r.finish(t, r.subject); got != "completed" || u.revoked != 1 {
+					t.Errorf("the run is %s, with %d calls to revoke", got, u.revoked)
+				}
+			})
+		})
+	}
 }

@@ -29,8 +29,15 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	if a.kind.Evidence == nil || !able {
 		return nil, nil
 	}
+	if stop, err := a.undated(ctx); stop != nil || err != nil {
+		return stop, err
+	}
+	began := a.p.proven
+	if a.p.dated.After(began) {
+		began = a.p.dated
+	}
 	window := a.run.Policy.QuietWindow
-	if left := a.p.proven.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
+	if left := began.Add(window + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
 		return a.until(reason.QuietWindow, nil, left), nil
 	}
 	uses, err := a.usesOf(ctx, witness, a.p.old)
@@ -47,12 +54,15 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 		}
 		return stop, nil
 	}
+	if stop, err := a.undated(ctx); stop != nil || err != nil { // it may have jumped before that was asked
+		return stop, err
+	}
 	if len(uses) == 0 {
 		return nil, nil
 	}
 	var who, when []string
 	for _, use := range uses {
-		if use.Last.Before(a.p.proven) {
+		if use.Last.Before(began) {
 			continue
 		}
 		name := nameOf(use)
@@ -74,6 +84,26 @@ func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	stop := a.wait(reason.OldInUse, reason.Args{"who": strings.Join(who, "; "), "force": string(a.run.ID)})
 	stop.uses = who
 	return stop, nil
+}
+
+// undated holds while the wall clock cannot be believed: what the upstream tells of uses could be dated wrongly, and so be taken to be
+// from before the quiet window. That begins anew once the clock is believed again.
+func (a *attempt) undated(ctx context.Context) (*pause, error) {
+	if a.Clock == nil {
+		return nil, nil
+	}
+	why, err := a.Clock.Check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if why == "" {
+		if a.p.undated {
+			a.p.undated, a.p.dated = false, a.Now()
+		}
+		return nil, nil
+	}
+	a.p.undated = true
+	return a.waitFor(reason.New(reason.OldUsesUndated, nil).Because(why)), nil
 }
 
 // usesOf asks who used old within the quiet window, and as long before as evidence may be late or coarse.

@@ -5,8 +5,8 @@
 // Guaranteed, whatever crashes, hangs or runs at the same time: the journal names an effect before the effect happens.
 // The old credential is revoked only after every declared consumer has proved the new version at the level that it
 // needs, the settle time has passed, and the upstream has accepted the new credential right before. A value at a
-// secret's path is one that its upstream accepted. A second engine loses every compare-and-set and stops. Not
-// guaranteed: that a call has no effect after its deadline, at an upstream that does not enforce deadlines; the
+// secret's path is one that its upstream accepted at most promoteWithin before it was written there. A second engine
+// loses every compare-and-set and stops. Not guaranteed: that a call has no effect after its deadline, at an upstream that does not enforce deadlines; the
 // upstream's page says so.
 //
 // If the upstream or a consumer can tell how far a run has come, nothing is written. So a timed run without problems
@@ -65,6 +65,11 @@ type Escrow interface {
 	Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error
 }
 
+// Clock says "" while the wall clock can be believed, else what happened to it; see trigger.Clock.
+type Clock interface {
+	Check(ctx context.Context) (string, error)
+}
+
 // Consumer is a declared consumer and the proof level that revocation needs of it.
 type Consumer struct {
 	materialize.Consumer
@@ -94,7 +99,8 @@ type Subject struct {
 	Opens func(ctx context.Context, v secret.Value) (upstream.Verdict, error)
 	// Suspended: no new run is planned.
 	Suspended bool
-	// PlanOnly: Plan does not stage the run as well, which asks the upstream. Others wait until it has planned.
+	// PlanOnly: Plan asks the upstream nothing, which was found ready, and does not stage the run as well: others wait until it has
+	// planned.
 	PlanOnly bool
 	// Group is set for secrets that rotate as one.
 	Group *Group
@@ -127,6 +133,8 @@ type Config struct {
 	Observe func(secret string, run authority.RunID, step journal.Step, resumed bool)
 	// Stopping, when set, says that the process is to end: the step in hand is finished and no other begun.
 	Stopping func() bool
+	// Clock guards what is dated by upstreams; nil means that Now can always be believed.
+	Clock Clock
 	// Calls bounds what is asked of parts outside; nil means by themselves. All engines of a process share them.
 	Calls *outward.Calls
 }
@@ -203,7 +211,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		return "", err
 	}
 	entry := &held.Entry
-	if s.Upstream != nil {
+	if s.Upstream != nil && !s.PlanOnly {
 		if err := e.Ready(ctx, s); err != nil {
 			return "", s.refuse(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), ErrNotNow)
 		}
@@ -225,9 +233,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	case !handedIn && s.Upstream.Kind().Capability == upstream.Overwrite && !s.AllowInterruption:
 		return "", s.refuse(reason.New(reason.InterruptionNotAllowed, reason.Args{"kind": s.Upstream.Kind().Name}), ErrNotAllowed)
 	}
-	if err := e.Clean(ctx, entry); err != nil { // the outcome that knows of it is about to be replaced
-		return "", err
-	}
+	_ = e.Clean(ctx, entry) // what fails stays owed; see close
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
@@ -319,6 +325,16 @@ func (e *Engine) Clean(ctx context.Context, entry *journal.Entry) error {
 	return nil
 }
 
+// owed are the versions that the last run replaced and that this process has not seen destroyed.
+func (e *Engine) owed(entry *journal.Entry) []authority.Version {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if entry.Last == nil || e.cleaned[entry.Path] == entry.Last.Run {
+		return nil
+	}
+	return slices.Clone(entry.Last.Spent)
+}
+
 // Candidate is what the live run of the secret at path is to promote, empty before it has one.
 func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Value, error) {
 	held, err := e.Journal.LoadHeld(ctx, path)
@@ -331,7 +347,7 @@ func (e *Engine) Candidate(ctx context.Context, path authority.Path) (secret.Val
 // Quieten shortens the time in which a call of the last run of s may still land to what one can take: where it was longer,
 // the clock was set back. Where it is not known what the upstream can do, it stays as long.
 func (e *Engine) Quieten(ctx context.Context, s Subject, entry *journal.Entry) error {
-	if e.Ready(ctx, s) != nil {
+	if !s.PlanOnly && e.Ready(ctx, s) != nil {
 		return nil
 	}
 	longest := e.Now().Add(deadlineOf(s))
@@ -464,7 +480,12 @@ type progress struct {
 	issued         secret.Value // what the upstream made and the journal has not kept yet
 	applied        time.Time
 	proven         time.Time
+	undated        bool      // the wall clock could not be believed when it was asked last
+	dated          time.Time // since when it can be again
 	delivered      time.Time // last delivery to consumers without proof
+	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery or while the run waited
+	watch          time.Time // when it may be tried again, after a sign-in that decided nothing
+	lost           time.Time // when the upstream was first found to refuse a candidate that it had accepted
 	polls          int       // how often the run waited at its step
 	unsaid         int       // how often the upstream could not say whether the candidate was applied
 	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error

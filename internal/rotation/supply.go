@@ -179,14 +179,11 @@ func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) erro
 	if stop := a.fence(); stop != nil {
 		return &reason.Error{Doing: fmt.Sprintf("supplying a value to run %s", a.run.ID), Reason: stop.reason, Class: ErrNotNow}
 	}
-	var refused authority.Versioned
+	over := a.run.Over
 	if replaces {
-		var stop *pause
 		var err error
-		if refused, stop, err = a.held(ctx); err != nil {
+		if over, err = a.replaced(ctx); err != nil {
 			return err
-		} else if stop != nil {
-			return &reason.Error{Doing: fmt.Sprintf("supplying a value to run %s", a.run.ID), Reason: stop.reason, Class: ErrNotAllowed}
 		}
 	}
 	switch {
@@ -220,13 +217,27 @@ func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) erro
 		return a.store(ctx)
 	}
 	if replaces { // it goes the way from verified to completed once more, and what was waived was of the refused version
-		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, refused.ID.Number, false, nil
-		a.run.Forced, a.run.Waived = "", nil
+		a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, over, false, nil
+		a.run.Forced, a.run.Waived, a.run.PromoteBy = "", nil, a.Now().Add(promoteWithin)
 	}
 	if a.run.Digest, err = a.digest(ctx, v); err != nil {
 		return err
 	}
 	return a.store(ctx)
+}
+
+// replaced is the version that a value follows which is handed in for one that the upstream refuses: what the run promoted, or,
+// where it was refused before that, what it was to follow.
+func (a *attempt) replaced(ctx context.Context) (authority.Version, error) {
+	done, err := a.promoted(ctx, a.s.Path, a.run)
+	if err != nil || !done && a.run.Step == journal.Verified {
+		return a.run.Over, err
+	}
+	held, stop, err := a.held(ctx)
+	if stop != nil {
+		return 0, &reason.Error{Doing: fmt.Sprintf("supplying a value to run %s", a.run.ID), Reason: stop.reason, Class: ErrNotAllowed}
+	}
+	return held.ID.Number, err
 }
 
 // store stores the value that was handed in, and then records it. To make the value may have ended the credential before it

@@ -3,12 +3,14 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
@@ -154,5 +156,24 @@ func TestEmptyValueIsNotSupplied(t *testing.T) {
 		if _, err := r.supply(t, with); !errors.Is(err, rotation.ErrNotAllowed) {
 			t.Errorf("with a further field, empty: got %v, want ErrNotAllowed", err)
 		}
+	})
+}
+
+// unready never says what it can do.
+type unready struct{ *spy }
+
+func (unready) Ready(context.Context) error { return errors.New("starting") }
+
+// A run is planned while the rest of its stagger set waits: nothing outside is asked meanwhile, which may hang.
+func TestPlanUnderAGateAsksNothingOutside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		r.subject.Upstream = unready{u}
+		if _, err := r.Plan(t.Context(), r.subject, journal.Trigger{Kind: "manual"}); !errors.Is(err, rotation.ErrNotNow) {
+			t.Errorf("got %v, want ErrNotNow", err)
+		}
+		r.subject.PlanOnly = true
+		r.plan(t)
+		r.wait(t, reason.UpstreamNotReady, "starting")
 	})
 }

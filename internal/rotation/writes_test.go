@@ -3,13 +3,17 @@
 package rotation_test
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/authoritytest"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -106,6 +110,44 @@ func TestSpentValueIsDestroyedBeforeTheNextRun(t *testing.T) {
 		r.plan(t)
 		if _, err := r.store.ReadVersion(t.Context(), r.subject.Path, was.ID.Number); err == nil {
 			t.Error("the next run began, and the old value can still be read")
+		}
+	})
+}
+
+// An authority that never destroys a value kept the secret from being rotated again. What is owed goes from outcome to outcome, also
+// over a run that is taken back.
+func TestWhatCannotBeDestroyedHoldsNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		denied := &indestructible{r.store, math.MaxInt}
+		r.Authority = denied
+		for _, want := range []string{"completed", "undone", "completed"} {
+			u.apply = nil
+			if want == "undone" {
+				u.apply = func() error { return fmt.Errorf("no: %w", upstream.ErrRefusedCandidate) }
+			}
+			r.restart()
+			r.plan(t)
+			if got := r.finish(t, r.subject); got != want {
+				t.Fatalf("the run is %s, want %s", got, want)
+			}
+			if err := r.Clean(t.Context(), r.entry(t)); err == nil {
+				t.Error("nobody is told that a value is not destroyed")
+			}
+		}
+		if got, want := r.entry(t).Last.Spent, []authority.Version{1, 2}; !slices.Equal(got, want) {
+			t.Errorf("the versions %d are owed, want %d", got, want)
+		}
+		denied.fails = 0
+		r.plan(t)
+		r.finish(t, r.subject)
+		if got, want := r.entry(t).Last.Spent, []authority.Version{3}; !slices.Equal(got, want) {
+			t.Errorf("of the last run %d are spent, want %d", got, want)
+		}
+		for number := authority.Version(1); number < 4; number++ {
+			if _, err := r.store.ReadVersion(t.Context(), r.subject.Path, number); err == nil {
+				t.Errorf("version %d can still be read", number)
+			}
 		}
 	})
 }

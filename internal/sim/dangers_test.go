@@ -208,6 +208,42 @@ func TestClockJumpHoldsTimedRuns(t *testing.T) {
 	}
 }
 
+// What an upstream tells of uses is compared with a clock that jumped: an old credential that is in use looked as if it were not.
+func TestClockJumpKeepsAUsedCredential(t *testing.T) {
+	for name, jump := range map[string]time.Duration{"forward": day, "backward": -day} {
+		t.Run(name, func(t *testing.T) {
+			declared := dual()
+			declared.Account.Witnesses = true
+			declared.Policy.QuietWindow = 10 * time.Minute
+			within(t, declared, func(l live) {
+				uses := true
+				l.latency = 100 * time.Millisecond
+				l.watch = func() {
+					if uses && !l.s.Upstream.SignIn("stranger", l.s.Bootstrap) {
+						l.violate("used-credential-is-kept", l.s, "a stranger who uses the old credential is refused")
+					}
+				}
+				l.when(recorded(journal.Delivered), func(w *World, _ *Secret) { w.At(5*time.Minute, func() { w.skew = jump }) })
+				l.request()
+				l.pass(time.Hour)
+				if jump > 0 { // set back, it is a day to the end of the quiet window
+					l.wantWaiting(reason.OldUsesUndated)
+				}
+				l.skew = 0
+				if err := l.once(func(ctx context.Context) error { return l.clock().Confirm(ctx) }); err != nil {
+					t.Fatal(err)
+				}
+				l.pass(time.Hour)
+				l.wantWaiting(reason.OldInUse)
+				uses = false
+				l.pass(time.Hour)
+				l.wantEnded(journal.Completed, 1)
+				l.Final()
+			})
+		})
+	}
+}
+
 func TestRequestsDuringARunBecomeOneFurtherRun(t *testing.T) {
 	within(t, dual(), func(l live) {
 		l.counting = true

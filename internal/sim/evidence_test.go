@@ -41,6 +41,52 @@ func TestUpstreamLosesTheNewCredentialAfterProof(t *testing.T) {
 	})
 }
 
+// downAt has every process die right before a call of that name, for ten minutes from the first one on.
+func (l live) downAt(name string) {
+	l.counting = true
+	var since time.Time
+	l.World.plan = func(_ int, call string) Fault {
+		switch {
+		case call != name:
+			return None
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > 10*time.Minute:
+			return None
+		}
+		return CrashBefore
+	}
+}
+
+// A fail-over loses the candidate once it was verified, and no process comes to promote it for long: it is taken back, and what
+// consumers hold is honoured all the time.
+func TestUpstreamLosesTheCandidateWhileTheProcessIsDown(t *testing.T) {
+	within(t, dual(), func(l live) {
+		l.downAt("write value")
+		l.when(recorded(journal.Verified), func(w *World, s *Secret) { s.Upstream.Lose(w.held(s.Path).Pending.Candidate) })
+		l.request()
+		l.pass(time.Hour)
+		l.wantEnded(journal.Undone, 1)
+		l.wantEnded(journal.Completed, 1)
+		l.Final()
+	})
+}
+
+// The same once it was promoted: no consumer is given it.
+func TestUpstreamLosesThePromotedValueWhileTheProcessIsDown(t *testing.T) {
+	within(t, dual(), func(l live) {
+		l.downAt("deliver")
+		l.when(recorded(journal.Promoted), func(w *World, s *Secret) { s.Upstream.Lose(w.held(s.Path).Pending.Candidate) })
+		l.request()
+		l.pass(time.Hour)
+		l.wantWaiting(reason.NewCredentialRefused)
+		l.forgive("record-is-honoured") // what the upstream did
+		mend(l.World, l.s)
+		l.settle(time.Hour)
+		l.Final()
+	})
+}
+
 // A consumer falls back to the old version while the run settles.
 func TestProofLostWhileSettling(t *testing.T) {
 	within(t, dual(), func(l live) {

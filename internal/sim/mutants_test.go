@@ -80,8 +80,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
-		old: "\tid, err := a.Authority.Write(ctx, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
-		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(ctx, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
+		old: "\tid, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
+		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(within, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
@@ -127,6 +127,11 @@ var mutants = []mutant{
 		name: "revoke-what-is-still-used", file: "rotation/quiet.go",
 		old: "\tif len(uses) == 0 {\n", new: "\tif true {\n",
 		run: scenario("old-still-used"), caught: "used-credential-is-kept",
+	},
+	{
+		name: "uses-are-dated-by-a-clock-that-jumped", file: "rotation/quiet.go",
+		old: "\tif why == \"\" {\n", new: "\tif why != \"never\" {\n",
+		run: "TestClockJumpKeepsAUsedCredential/forward", caught: "used-credential-is-kept",
 	},
 	{
 		name: "issue-beside-a-newcomer", file: "rotation/issue.go",
@@ -207,6 +212,16 @@ var mutants = []mutant{
 		name: "policy-is-never-enforced", file: "orchestrator/act.go",
 		old: "\tif entry.Current == nil {\n\t\treturn nil\n\t}\n\tif entry.Enforcing", new: "\tif s.Path != \"\" {\n\t\treturn nil\n\t}\n\tif entry.Enforcing",
 		run: "TestDeclaredPolicyIsEnforced", caught: "declared-policy-is-enforced",
+	},
+	{
+		name: "promoted-on-what-was-verified-long-ago", file: "rotation/evidence.go",
+		old: "\tcase left > 0 && left <= promoteWithin:\n", new: "\tcase left <= promoteWithin:\n\t\ta.run.PromoteBy = a.Now().Add(promoteWithin)\n",
+		run: "TestUpstreamLosesTheCandidateWhileTheProcessIsDown", caught: "record-is-honoured",
+	},
+	{
+		name: "handed-out-on-what-was-verified-long-ago", file: "rotation/evidence.go",
+		old: "\tstop, err := a.stillHonoured(ctx, held)\n\tif stop == nil && err == nil {\n", new: "\tvar stop *pause\n\tvar err error\n\tif stop == nil && err == nil {\n",
+		run: "TestUpstreamLosesThePromotedValueWhileTheProcessIsDown", caught: "consumers-not-refused",
 	},
 	{
 		name: "live-run-is-not-tightened", file: "rotation/tighten.go",

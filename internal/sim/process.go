@@ -158,9 +158,11 @@ func (w *World) boot() *running {
 	entries := journals{journal.New(outside), w}
 	r := &running{finished: make(chan struct{}, 1)}
 	r.process, r.ctx = w.start()
+	clock, engine := w.clock(), w.engine()
+	engine.Clock = clock
 	r.Orchestrator = orchestrator.New(orchestrator.Config{
 		Journal: entries, Values: outside, Record: record{w}, Now: w.Now, NewRun: w.newRun,
-		Queue: w.queue(), Clock: w.clock(), Rotation: w.engine(),
+		Queue: w.queue(), Clock: clock, Rotation: engine,
 		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: record{w}, Now: w.Now, NewRun: w.newRun}),
 		Handover: handover.New(handover.Config{
 			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),

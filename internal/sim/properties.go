@@ -35,7 +35,7 @@ var Properties = map[string]string{
 	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
 	"stranger-is-left-alone":      "no run changes an account that a run of a lost state changed last, unless a person lets it",
 	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
-	"verified-goes-forward":       "a run whose candidate was verified is not taken back",
+	"verified-goes-forward":       "a run whose candidate was verified is not taken back by a person",
 }
 
 // violate notes that a named property does not hold.

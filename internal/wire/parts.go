@@ -479,7 +479,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.seeds.changed()
 	engine := rotation.New(rotation.Config{
 		Authority: p.values, Journal: entries, Record: record, Now: Now, NewRun: newRun, Observe: p.steps.observe,
-		Stopping: p.stopping.Load, Calls: p.calls,
+		Stopping: p.stopping.Load, Calls: p.calls, Clock: clock,
 	})
 	recoveries := recovery.New(recovery.Config{
 		Authority: outward.NewRenewing(p.store, p.calls), Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
