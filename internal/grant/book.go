@@ -180,7 +180,8 @@ func (b *Book) Amend(ctx context.Context, revoked Revoked) error {
 		}
 		for _, entry := range slices.Clone(held.Entries) {
 			event, was := revoked[detail(entry.Grant)]
-			if !was || owed[event.Detail] { // it was granted again, and that is not on record yet
+			// It was granted again, and that is not on record yet, or was cut off it.
+			if !was || owed[event.Detail] || entry.At.After(event.At) {
 				continue
 			}
 			why := fmt.Sprintf("%s revoked it at %s (%s), and the authority that was put back is older", event.By, event.At.UTC().Format(time.RFC3339), event.Reason)

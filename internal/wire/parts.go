@@ -394,10 +394,30 @@ func (a *anchor) Put(ctx context.Context, checkpoint []byte) error {
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
 		return err
 	}
+	events := audit.Covers(checkpoint)
+	if events < audit.Covers(held.Data) { // a record that was cut goes on
+		if err := a.lower(ctx, events); err != nil {
+			return err
+		}
+	}
 	if _, err = a.store.Put(ctx, anchorKey, held.Revision, checkpoint); err != nil {
 		return err
 	}
-	return a.note(ctx, audit.Covers(checkpoint))
+	return a.note(ctx, events)
+}
+
+// lower takes back what was noted of events that the record no longer has: others come in their place.
+func (a *anchor) lower(ctx context.Context, events uint64) error {
+	held, err := a.store.Get(ctx, comparedKey)
+	if errors.Is(err, authority.ErrNotFound) || err == nil && comparedOf(held.Data) <= events {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.noted = events
+	_, err = a.store.Put(ctx, comparedKey, held.Revision, strconv.AppendUint(nil, events, 10))
+	return err
 }
 
 // note says that the authority knows of so many events. The anchor says so of at least as many: a record that lacks them does
@@ -452,7 +472,8 @@ func (p *parts) behind(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	behind, err := platform.Behind(known, p.record.Events(ctx, audit.Filter{Skip: max(accepted.Events, compared)}))
+	cut := slices.ContainsFunc(p.record.Ahead(), func(o audit.Outside) bool { return o.Cut })
+	behind, err := platform.Behind(known, p.record.Events(ctx, audit.Filter{Skip: max(accepted.Events, compared)}), cut)
 	p.current = err == nil && behind == "" && !slices.ContainsFunc(known, func(entry *journal.Entry) bool { return entry.Fault != nil })
 	return behind, err
 }
