@@ -109,7 +109,7 @@ func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise boo
 		p.steps = newSteps(p.log)
 	}
 	if err := p.open(ctx, initialise); err != nil {
-		return nil, errors.Join(err, p.Close())
+		return nil, p.toOpen(errors.Join(err, p.Close()))
 	}
 	return p, nil
 }
@@ -163,7 +163,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	}
 	var err error
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
-		return nil, p.noKey(err)
+		return nil, p.notKeyed(p.noKey(err))
 	}
 	store, err := embedded.Open(ctx, config)
 	if !errors.Is(err, embedded.ErrUninitialised) {
@@ -191,7 +191,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 		return nil, err
 	}
 	if source.Recipients, err = p.rootRecipients(); err != nil {
-		return nil, err
+		return nil, notBegun(err)
 	}
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
 		return nil, err
@@ -344,6 +344,9 @@ const (
 
 func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	held, err := p.store.Get(ctx, seedKey)
+	if err == nil && len(held.Data) != audit.SeedSize {
+		return nil, fmt.Errorf("reading the key that signs the record: %w %q: it has %d bytes, want %d", journal.ErrUnreadable, seedKey, len(held.Data), audit.SeedSize)
+	}
 	if err == nil {
 		return held.Data, nil
 	}
