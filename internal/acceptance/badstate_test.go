@@ -184,20 +184,21 @@ func TestAlteredRecord(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		files map[string][]byte
+		cut   bool // what is there was signed so
 	}{
 		{"a word changed", edited(func(data []byte) []byte {
 			return bytes.Replace(data, []byte("acceptance test"), []byte("acceptance tesd"), 1)
-		})},
+		}), false},
 		{"an event taken out", edited(func(data []byte) []byte {
 			all := lines(data)
 			return bytes.Join(append(all[:2:2], all[3:]...), nil)
-		})},
+		}), false},
 		{"the last event cut off", edited(func(data []byte) []byte {
 			all := lines(data)
 			return bytes.Join(all[:len(all)-1], nil)
-		})},
-		{"tail and checkpoint of an earlier day", early},
-		{"gone", nil},
+		}), false},
+		{"tail and checkpoint of an earlier day", early, true},
+		{"gone", nil, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer r.within(t)()
@@ -208,7 +209,14 @@ func TestAlteredRecord(t *testing.T) {
 			} else if got := r.run("audit", "verify"); got.code == 0 {
 				t.Error("a record that is gone verifies")
 			}
-			r.fails(r.run("serve"), server.Found, "altered")
+			if test.cut {
+				r.serve()
+				r.finding("", reason.Recovering, "it was cut", "are missing", "custody recover accept --reason TEXT")
+				r.fails(r.run("rotate", "session-token", "--reason", "acceptance test"), server.Refused, "recovering")
+				r.stop()
+			} else {
+				r.fails(r.run("serve"), server.Found, "altered", "state/audit.kept")
+			}
 			r.unchanged("elsewhere", before)
 		})
 	}

@@ -35,7 +35,7 @@ var (
 )
 
 // FindingKind says what was found. Unsent is about another place; Uncovered is also what a crash, or an append that is
-// under way, looks like; Misindexed means that a file beside the log was altered; every other kind means that the log was.
+// under way, looks like; Gap is on record itself; Misindexed means that a file beside the log was altered; every other kind means that the log was.
 type FindingKind string
 
 const (
@@ -47,6 +47,8 @@ const (
 	Repeated FindingKind = "repeated"
 	// Cut: the log holds fewer events than a checkpoint says.
 	Cut FindingKind = "cut"
+	// Gap: a person went on with a log that lacks events which a checkpoint covers, or has others in their place.
+	Gap FindingKind = "gap"
 	// Missing: a file is not there.
 	Missing FindingKind = "missing"
 	// Forged: a checkpoint is not signed by the log's key, or is not as it was written.
@@ -160,12 +162,14 @@ type examination struct {
 	// newer is ErrNewer for the first event of a newer schema. It counts only if nothing was found: an altered line
 	// can look like one.
 	newer error
+	// gaps are those that a person accepted.
+	gaps []Finding
 	// roots holds the tree's root at each size from the log's own checkpoint on, for one that moved meanwhile.
 	roots [][]byte
 
 	known   []checkpoint // not yet compared, by size
 	fit     []checkpoint // compared, and right
-	unfit   []checkpoint // kept by other places, and of events that the log does not have
+	unfit   []checkpoint // kept outside the folder, and of events that the log does not have
 	covered place        // the last line that a checkpoint vouches for
 	prior   place
 	// part is the segment that is being read, unless a line of it is no event.
@@ -214,7 +218,7 @@ func examine(ctx context.Context, folder *durable.Folder, own *checkpoint, other
 		}
 	}
 	for _, short := range x.known {
-		if short.place != "" {
+		if short.place != "" || short.anchor {
 			x.unfit = append(x.unfit, short)
 			continue
 		}
@@ -241,6 +245,10 @@ func (x *examination) take(l line) error {
 			ok = err == nil
 		}
 		if err == nil {
+			if event.Step == StepGap {
+				what := fmt.Sprintf("accepted by %s at %s, because %q: %s", event.By, event.At.Format(time.RFC3339), event.Reason, event.Detail)
+				x.gaps = append(x.gaps, Finding{Gap, l.String(), what})
+			}
 			x.last = event.At
 			if x.tree.End() == 0 {
 				x.first = event.At

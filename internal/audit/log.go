@@ -40,7 +40,7 @@ type Config struct {
 	// Clock dates events that carry no time.
 	Clock func() time.Time
 	// Anchor is the newest checkpoint that the authority knows, nil when it knows none. It shows a tail cut off
-	// together with the checkpoint.
+	// together with the checkpoint: Ahead then says so, and Append fails.
 	Anchor []byte
 	// Sinks are further places for checkpoints. One that keeps a checkpoint of events that the log does not have makes Ahead
 	// say so, and Append fail.
@@ -88,6 +88,8 @@ type Log struct {
 	compared map[string][]byte
 	// early are the checkpoints ahead of the log that were found before the sinks were started.
 	early []Outside
+	// cut is the anchor where it covers more events than the log has and no sink keeps it; nil once it was given up.
+	cut atomic.Pointer[Outside]
 	// former are the checkpoints of the log's name that another key signed, which count while the log is empty.
 	former []Outside
 }
@@ -145,20 +147,37 @@ func (l *Log) Close() error {
 // anchored is where a finding is about the checkpoint that the authority keeps.
 const anchored = "the authority's checkpoint"
 
-func tampered(f Finding) error { return alteration{f} }
+func tampered(f Finding) error { return alteration{found: f} }
 
 // alteration is why a log does not open.
-type alteration struct{ found Finding }
+type alteration struct {
+	found Finding
+	// folder is the log's, "" until that is known.
+	folder string
+}
+
+// in names the folder of the log that was altered, for what to do about it.
+func in(folder string, err error) error {
+	var a alteration
+	if !errors.As(err, &a) {
+		return err
+	}
+	a.folder = folder
+	return a
+}
 
 func (a alteration) Error() string { return fmt.Sprintf("%s: %s", ErrTampered, a.found) }
 
 func (alteration) Unwrap() error { return ErrTampered }
 
-// Hint is the next move where verifying the folder may find nothing: what it lacks, the authority alone knows.
+// Hint is the next move. Nothing vouches for what the folder holds, so it goes on only without it.
 func (a alteration) Hint() string {
-	if a.found.Where != anchored {
+	if a.folder == "" {
 		return ""
 	}
-	return "the record's folder is older than the authority, or was cut: put its newest copy back, or the newest copy of the whole state folder; " +
-		"do not delete anything. `custody audit verify` reads the folder alone and may find it sound"
+	if a.found.Where == anchored {
+		return "put the newest copy of the whole state folder back while no server runs; do not delete anything"
+	}
+	return fmt.Sprintf("put the newest copy of %[1]s back while no server runs. If there is none: mv %[1]s %[1]s.kept, then start custody; "+
+		"it says what is missing and does nothing until `custody recover accept --reason TEXT` puts that on record. Delete nothing", a.folder)
 }

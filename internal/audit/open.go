@@ -19,8 +19,8 @@ import (
 
 // Open opens the log in cfg.Folder, or begins one when the folder holds none. It reads the seals and the last segment (all of it where
 // these do not fit), takes up what a crash left without a checkpoint (on a full disk the next Append does), and cuts off what a crash
-// left half written. ErrTampered when the log is not what its checkpoint or the anchor says; ErrInUse when it is open elsewhere. A
-// sink that knows of events which the log does not have is no error: see Ahead.
+// left half written. ErrTampered when the log is not what its checkpoint or the anchor says; ErrInUse when it is open elsewhere. That
+// the anchor or a sink knows of events which the log does not have is no error: see Ahead.
 func Open(cfg Config) (log *Log, err error) {
 	if cfg.Folder == nil || cfg.Signer == nil || cfg.Clock == nil {
 		return nil, errors.New("opening audit log: folder, signer and clock must be given")
@@ -40,7 +40,7 @@ func Open(cfg Config) (log *Log, err error) {
 	}()
 	l := &Log{folder: cfg.Folder, signer: cfg.Signer, clock: cfg.Clock, segment: cfg.SegmentBytes, lock: lock, compared: map[string][]byte{}}
 	if err := l.load(cfg); err != nil {
-		return nil, fmt.Errorf("opening audit log: %w", err)
+		return nil, fmt.Errorf("opening audit log: %w", in(cfg.Folder.Dir(), err))
 	}
 	if l.tree.End() == 0 {
 		l.early = append(l.early, l.former...)
@@ -50,7 +50,10 @@ func Open(cfg Config) (log *Log, err error) {
 		if at := slices.IndexFunc(l.early, func(o Outside) bool { return o.From == place.Name() }); at >= 0 {
 			ahead = &l.early[at]
 		}
-		s := &sink{place: place, verifier: l.signer.verifier, has: l.has, compared: l.compared[place.Name()], ahead: ahead, givenUp: slices.Clone(cfg.GivenUp)}
+		s := &sink{
+			place: place, verifier: l.signer.verifier, has: l.has, compared: l.compared[place.Name()], ahead: ahead,
+			anchor: cfg.Anchor, givenUp: slices.Clone(cfg.GivenUp),
+		}
 		l.sinks = append(l.sinks, s.start(l.signed))
 	}
 	return l, nil
@@ -103,10 +106,8 @@ func (l *Log) load(cfg Config) error {
 // begin begins a log in a folder that holds none.
 func (l *Log) begin(known []checkpoint) error {
 	for _, k := range known {
-		if k.size > 0 && k.place != "" {
+		if k.size > 0 {
 			l.behind(k, 0)
-		} else if k.size > 0 {
-			return tampered(Finding{Missing, k.from, fmt.Sprintf("it covers %d events, and there is no log", k.size)})
 		}
 	}
 	l.tree, l.seen, l.part = tree.NewEmptyRange(0), map[key]struct{}{}, newPart(1, 0)
@@ -119,11 +120,12 @@ func (l *Log) begin(known []checkpoint) error {
 // outside reads the checkpoints that are kept elsewhere.
 func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 	var known []checkpoint
-	if len(cfg.Anchor) > 0 {
+	if len(cfg.Anchor) > 0 && !holds(cfg.GivenUp, cfg.Anchor) {
 		anchor, err := readCheckpoint(anchored, cfg.Anchor, l.signer.verifier)
 		if err != nil {
 			return nil, tampered(Finding{Forged, anchored, err.Error()})
 		}
+		anchor.signed, anchor.anchor = cfg.Anchor, true
 		known = append(known, anchor)
 	}
 	for _, place := range cfg.Sinks {
@@ -139,7 +141,7 @@ func (l *Log) outside(cfg Config) ([]checkpoint, error) {
 			l.unsigned(place.Name(), data)
 			continue
 		}
-		kept.place, kept.signed = place.Name(), data
+		kept.place, kept.signed, kept.anchor = place.Name(), data, bytes.Equal(data, cfg.Anchor)
 		known = append(known, kept)
 		l.compared[kept.place] = kept.signed
 	}
@@ -188,7 +190,7 @@ type resumed struct {
 	// covered is part without what is beyond the log's own checkpoint.
 	covered part
 	seen    map[key]struct{}
-	unfit   []checkpoint // kept by other places, and of events that the log does not have
+	unfit   []checkpoint // kept outside the folder, and of events that the log does not have
 }
 
 // resume finds where the log goes on. It believes nothing that does not hash to the log's own signed checkpoint: when the seals
@@ -267,7 +269,7 @@ func (r *resumed) read(ctx context.Context, own, group checkpoint, known []check
 	if err := r.takeUp(beyond, own, group); err != nil {
 		return err
 	}
-	return r.compare(ctx, known)
+	return r.compare(ctx, own, known)
 }
 
 func (r *resumed) readSealed(ctx context.Context, number int, believe bool) error {
@@ -370,8 +372,9 @@ func (r *resumed) takeUp(beyond []line, own, group checkpoint) error {
 	return nil
 }
 
-// compare holds the log against the checkpoints that are kept elsewhere.
-func (r *resumed) compare(ctx context.Context, known []checkpoint) error {
+// compare holds the log against the checkpoints that are kept elsewhere. Of a log that was cut, what its own checkpoint does not
+// cover is vouched for by nothing.
+func (r *resumed) compare(ctx context.Context, own checkpoint, known []checkpoint) error {
 	for _, k := range known {
 		fits := false
 		if k.size <= r.tree.End() {
@@ -383,7 +386,9 @@ func (r *resumed) compare(ctx context.Context, known []checkpoint) error {
 		}
 		switch {
 		case fits:
-		case k.place != "":
+		case k.anchor && k.size > r.tree.End() && own.size < r.tree.End():
+			return tampered(Finding{Uncovered, segment(r.part.number), fmt.Sprintf("its last %d events have no checkpoint, and %s has others", r.tree.End()-own.size, k.from)})
+		case k.place != "" || k.size > r.tree.End():
 			r.unfit = append(r.unfit, k)
 		default:
 			return tampered(Finding{Altered, k.from, "the log is not what it covers"})

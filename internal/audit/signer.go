@@ -92,7 +92,8 @@ type checkpoint struct {
 	root []byte
 
 	place  string // the sink that keeps it, "" for the log's own and the anchor
-	signed []byte // as the sink keeps it
+	anchor bool   // it is the one that the authority knows
+	signed []byte // as it is kept, nil for the log's own
 }
 
 // Covers is how many events a checkpoint says that it covers, 0 when it is none. It does not verify it.

@@ -97,8 +97,10 @@ type sink struct {
 	// has is the log's; compared is what the place kept when that was last held against the log and was right.
 	has      func(context.Context, checkpoint) (bool, error)
 	compared []byte
-	wake     chan struct{}
-	done     chan struct{}
+	// anchor is what the authority knew when the log was opened.
+	anchor []byte
+	wake   chan struct{}
+	done   chan struct{}
 
 	mu     sync.Mutex
 	newest []byte

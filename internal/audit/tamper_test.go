@@ -224,17 +224,7 @@ func TestCutTail(t *testing.T) {
 		}
 		cfg := config(t, old)
 		cfg.Anchor = checkpoint
-		wantTampered(t, cfg, what+", old checkpoint, anchor")
-		// Verifying the folder, to which a person is sent otherwise, says that all is well.
-		cfg = config(t, old)
-		cfg.Anchor = checkpoint
-		_, err := audit.Open(cfg)
-		if hinted, is := errors.AsType[interface {
-			error
-			Hint() string
-		}](err); !is || !strings.Contains(hinted.Hint(), "put its newest copy back") {
-			t.Errorf("%s, old checkpoint, anchor: %v does not say what to put back", what, err)
-		}
+		wantCut(t, cfg, checkpoint, uint64(keep))
 		cfg = config(t, old)
 		log, err := audit.Open(cfg)
 		if err != nil {
@@ -245,7 +235,122 @@ func TestCutTail(t *testing.T) {
 	// Nothing left at all.
 	empty := config(t, t.TempDir())
 	empty.Anchor = checkpoint
-	wantTampered(t, empty, "an empty folder and an anchor")
+	wantCut(t, empty, checkpoint, 0)
+}
+
+// wantCut wants a log that can be read, says how many events it has of those that the anchor covers, and takes none.
+func wantCut(t *testing.T, cfg audit.Config, anchor []byte, has uint64) {
+	t.Helper()
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatalf("cut to %d events: %v, want it to open", has, err)
+	}
+	defer log.Close()
+	ahead := log.Ahead()
+	if len(ahead) != 1 || !ahead[0].Cut || ahead[0].Size != events || !bytes.Equal(ahead[0].Data, anchor) || log.Size() != has {
+		t.Errorf("cut to %d events: %+v ahead of %d, want the anchor", has, ahead, log.Size())
+	}
+	if want := fmt.Sprintf("events %d to %d are missing", has+1, events); ahead[0].Missing(has) != want {
+		t.Errorf("got %q, want %q", ahead[0].Missing(has), want)
+	}
+	if err := log.Append(t.Context(), audittest.Event(90)); !errors.Is(err, audit.ErrBehind) {
+		t.Errorf("cut to %d events: appending gave %v, want ErrBehind", has, err)
+	}
+}
+
+// Where the authority knows of more events, an event beyond the log's own checkpoint is no crash's: nothing vouches for it, and
+// it must not become the log's by way of an accepted gap.
+func TestEventPutBehindACutTail(t *testing.T) {
+	dir := t.TempDir()
+	checkpoint := fill(t, dir, events)
+	lines := linesOf(contents(t, dir))
+	forged := bytes.Replace(lines[20], []byte(`"ok"`), []byte(`"failed"`), 1)
+	cfg := config(t, rewrite(t, append(slices.Clone(lines[:20]), forged), sign(t, lines[:20])))
+	cfg.Anchor = checkpoint
+	wantTampered(t, cfg, "an event of somebody's behind a cut tail")
+}
+
+// What a record goes on without stays to be seen for ever, and is counted as known only by who names its place.
+func TestAcceptedGapIsReportedForEver(t *testing.T) {
+	dir := t.TempDir()
+	anchor := fill(t, dir, events)
+	lines := linesOf(contents(t, dir))[:20]
+	cut := rewrite(t, lines, sign(t, lines))
+	cfg := config(t, cut)
+	cfg.Anchor = anchor
+	log, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := audittest.Event(events)
+	e.Step, e.By, e.Reason, e.Detail = audit.StepGap, "operator", "no copy", audit.GapOf(log.Ahead(), log.Size())
+	log.GiveUp(anchor)
+	if err := errors.Join(log.Append(t.Context(), e), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.GivenUp = [][]byte{anchor} // as after a crash before the authority took the new one
+	again, err := audit.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ahead := again.Ahead(); len(ahead) != 0 {
+		t.Errorf("given up, and still ahead: %v", ahead)
+	}
+	for n := events + 1; n < 2*events; n++ {
+		if err := again.Append(t.Context(), audittest.Event(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The gap is at the event behind it, whose line is found wherever the log's files begin.
+	report := verify(t, cut)
+	if len(report.Findings) != 1 || report.Findings[0].Kind != audit.Gap || len(report.Gaps) != 1 {
+		t.Fatalf("report %+v, want the gap", report)
+	}
+	said := report.Findings[0].String()
+	for _, want := range []string{"operator", "no copy", "goes on after event 20: events 21 to 50 are missing, by the checkpoint of 50 events in the authority's checkpoint (root "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%s does not say %q", said, want)
+		}
+	}
+	held := folder(t, cut)
+	known, err := audit.Verify(t.Context(), audit.VerifyConfig{Folder: held, Verifier: signer(t).Verifier(), KnownGaps: []string{report.Gaps[0].Where}})
+	if err != nil || !known.Sound() || len(known.Gaps) != 1 {
+		t.Errorf("report %+v, %v, want the gap among what is known", known, err)
+	}
+	// The copy of before still tells.
+	if report := verify(t, cut, anchor); len(report.Findings) < 2 {
+		t.Errorf("findings %v, want that the old checkpoint does not fit too", report.Findings)
+	}
+}
+
+// What nothing vouches for does not open, and the hint leads on: without the folder the log begins again as one that was cut.
+func TestAlteredLogNamesTheWayOn(t *testing.T) {
+	dir := t.TempDir()
+	anchor := fill(t, dir, events)
+	lines := linesOf(contents(t, dir))
+	altered := rewrite(t, slices.Delete(slices.Clone(lines), 10, 11), anchor)
+	cfg := config(t, altered)
+	cfg.Anchor = anchor
+	_, err := audit.Open(cfg)
+	hinted, is := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	if !is || !strings.Contains(hinted.Hint(), "mv "+altered+" "+altered+".kept, then start custody") {
+		t.Fatalf("%v does not say what to do", err)
+	}
+	if err := os.Rename(altered, altered+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(altered, 0o700); err != nil { // as a start does
+		t.Fatal(err)
+	}
+	cfg = config(t, altered)
+	cfg.Anchor = anchor
+	wantCut(t, cfg, anchor, 0)
 }
 
 func TestHistorySignedAnewIsFoundFromOutside(t *testing.T) {

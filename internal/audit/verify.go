@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -23,6 +24,8 @@ type VerifyConfig struct {
 	Verifier string
 	// Checkpoints were kept elsewhere: a file on another host, a Git tag, a witness.
 	Checkpoints [][]byte
+	// KnownGaps are places of gaps that whoever verifies knows of: Report.Gaps has them, Findings does not.
+	KnownGaps []string
 	// Progress, if any, is told now and then how many bytes of how many were read.
 	Progress func(read, of int64)
 }
@@ -42,6 +45,8 @@ type Report struct {
 	// First and Last are the times of the first and the last event.
 	First time.Time `json:"first,omitzero"`
 	Last  time.Time `json:"last,omitzero"`
+	// Gaps are where a person went on without events that a checkpoint covers, each at the event that says so.
+	Gaps []Finding `json:"gaps,omitempty"`
 	// Findings is empty when the log is what its checkpoints say.
 	Findings []Finding `json:"findings"`
 }
@@ -89,9 +94,14 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 		return Report{}, fmt.Errorf("verifying audit log: %w", err)
 	}
 	report.Size, report.First, report.Last = x.tree.End(), x.first, x.last
-	report.Findings = append(early, x.findings...)
+	report.Findings, report.Gaps = append(early, x.findings...), x.gaps
 	if x.newer != nil && len(report.Findings) == 0 {
 		return Report{}, fmt.Errorf("verifying audit log: %w", x.newer)
+	}
+	for _, gap := range x.gaps {
+		if !slices.Contains(cfg.KnownGaps, gap.Where) {
+			report.Findings = append(report.Findings, gap)
+		}
 	}
 	for _, o := range outside {
 		if x.fits(o) {

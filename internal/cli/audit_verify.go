@@ -20,7 +20,7 @@ import (
 )
 
 func (a *app) auditVerifyCommand() *cobra.Command {
-	folder, key, checkpoints := "", "", []string(nil)
+	folder, key, checkpoints, gaps := "", "", []string(nil), []string(nil)
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "check that nobody changed the record",
@@ -30,6 +30,8 @@ a checkpoint that is kept on another machine: without one, it cannot detect that
 newest events.
 
 By default it uses the folder and key of this host and the checkpoints that the host file names.
+A gap that somebody accepted (custody recover accept) is reported for ever. Once you have looked into it, name its place with
+--known-gap, so that a timer notices the next one.
 Exit code 3 means that it found something wrong.`,
 		Example: `  custody audit verify
   custody audit verify --folder copy/audit --key audit.pub --checkpoint /mnt/elsewhere/custody-checkpoint`,
@@ -46,12 +48,13 @@ Exit code 3 means that it found something wrong.`,
 					checkpoints = present(host.Checkpoints)
 				}
 			}
-			return a.verify(ctx, folder, key, checkpoints)
+			return a.verify(ctx, folder, key, checkpoints, gaps)
 		}),
 	}
 	cmd.Flags().StringVar(&folder, "folder", "", "`folder` of the record, or of a copy of it")
 	cmd.Flags().StringVar(&key, "key", "", "`file` with the public key of the record, preferably a copy from another machine")
 	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`file` with a checkpoint that was kept on another machine; can be repeated")
+	cmd.Flags().StringArrayVar(&gaps, "known-gap", nil, "`place` of an accepted gap (FILE:LINE) that you know of: it is printed, and is no finding; can be repeated")
 	return cmd
 }
 
@@ -74,8 +77,8 @@ type verified struct {
 	Checkpoints []string `json:"checkpoints"`
 }
 
-func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string) error {
-	config := audit.VerifyConfig{}
+func (a *app) verify(ctx context.Context, dir, key string, checkpoints, gaps []string) error {
+	config := audit.VerifyConfig{KnownGaps: gaps}
 	text, err := os.ReadFile(key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &server.Problem{Class: server.NotFound, Text: "there is no public key " + key, Hint: "custody serve writes it when it first runs; give another with --key"}
@@ -112,9 +115,18 @@ func (a *app) verify(ctx context.Context, dir, key string, checkpoints []string)
 	}
 	err = a.answer(verified{report, report.Sound(), append([]string{}, checkpoints...)}, func(p *printer) { p.report(report, checkpoints) })
 	if err == nil && !report.Sound() {
-		return &server.Problem{Class: server.Found, Text: plural(len(report.Findings), "finding") + " in the record", Hint: "keep the folder as it is, and compare it with a copy and with checkpoints kept elsewhere"}
+		return &server.Problem{Class: server.Found, Text: plural(len(report.Findings), "finding") + " in the record", Hint: afterwards(report)}
 	}
 	return err
+}
+
+// afterwards is what a person does about the findings.
+func afterwards(r audit.Report) string {
+	only := !slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Kind != audit.Gap })
+	if only {
+		return "each of these gaps was accepted by the person that is named; once you have looked into it, add --known-gap " + r.Findings[0].Where
+	}
+	return "keep the folder as it is, and compare it with a copy and with checkpoints kept elsewhere"
 }
 
 // settleTries bounds how often a record that ends in an event without checkpoint is read again.
@@ -142,12 +154,22 @@ func (p *printer) report(r audit.Report, checkpoints []string) {
 	for i, file := range checkpoints {
 		p.fields(fmt.Sprintf("outside checkpoint %d", i+1), file)
 	}
+	known := make([]string, 0, len(r.Gaps))
+	for _, gap := range r.Gaps {
+		if !slices.Contains(r.Findings, gap) {
+			known = append(known, gap.String())
+		}
+	}
+	p.list("gaps that you know of:", known)
 	found := make([]string, 0, len(r.Findings))
 	for _, finding := range r.Findings {
 		found = append(found, finding.String())
 	}
 	p.list("findings:", found)
-	if len(found) == 0 {
+	switch {
+	case len(found) == 0 && len(known) > 0:
+		p.linef("sound but for the gaps that you know of")
+	case len(found) == 0:
 		p.linef("sound: the record is what was signed")
 	}
 }

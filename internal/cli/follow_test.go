@@ -120,7 +120,7 @@ type nothing struct{ platform.Grants }
 
 func (nothing) Known(*intent.Estate) []grant.Need { return nil }
 func (nothing) Refresh(context.Context) bool      { return false }
-func (nothing) Entries() ([]grant.Entry, string)  { return nil, "" }
+func (nothing) Entries() ([]grant.Entry, error)   { return nil, nil }
 func (nothing) Missing(context.Context, *intent.Estate) ([]grant.Need, error) {
 	return nil, nil
 }

@@ -353,6 +353,7 @@ var elsewhere = map[reason.Code]string{
 	reason.RemovalNotInForce:   "TestMixture",
 	reason.DocumentNotInForce:  "TestMixture",
 	reason.FileNotInForce:      "TestMixture",
+	reason.GrantsUnreadable:    "TestDamagedGrantsAreGrantedAnew",
 	reason.MoreNotInForce:      "TestFindingsNameWhatIsNotInForce",
 	reason.BootstrapIncomplete: "seal_by_fields.txtar",
 	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit",

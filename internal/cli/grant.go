@@ -94,9 +94,12 @@ func (a *app) grant(ctx context.Context, args []string, g granting) error {
 		}
 		added := []grant.Entry{}
 		if len(wanted) > 0 {
-			if err := a.agreed(wanted, g.yes); err != nil {
-				return err
-			}
+			err = a.agreed(wanted, g.yes)
+		}
+		if err != nil {
+			return err
+		}
+		if len(wanted) > 0 || known.Damaged {
 			if added, err = platform.Grant(ctx, g.reason, wanted); err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ func (a *app) recoverAcceptCommand() *cobra.Command {
 	reason, how := "", recovery.How{}
 	cmd := &cobra.Command{
 		Use:   "accept --reason TEXT",
-		Short: "continue with the older state that was restored",
+		Short: "continue with an older state that was restored, or a record that was cut",
 		Long: `Tests each credential of the older state at its upstream and says what it does with it. A credential that the upstream accepts is kept.
 One that it refuses is replaced by a run, if that disturbs nobody; otherwise the secret waits for a person, and the command to run is
 printed. The authority begins a new incarnation, so that consumers accept its versions even if their numbers are lower. Runs and
@@ -25,6 +25,9 @@ recovering or done.
 The command waits up to 2m for work that began before the older state was detected, and lets no other work begin until everything is
 recorded. If the estate in force is only the copy that was restored with the older state, it may lack newer secrets, which would be
 kept without a test. In that case, repair the estate first, or add --kept-estate to continue anyway.
+
+If only the record (audit log) lacks its newest events, no credential is tested and nothing else changes. In every case, what the
+record continues without becomes an event of the record, which custody audit verify reports from then on.
 
 Run it again for secrets whose upstream did not answer. With --dry-run it tests everything and changes nothing.`,
 		Example: `  custody recover accept --dry-run --reason "the disk was lost; copy of Sunday"
@@ -50,6 +53,9 @@ Run it again for secrets whose upstream did not answer. With --dry-run it tests 
 
 func (p *printer) recovered(report recovery.Report, dry bool) {
 	p.list("recovering:", report.Was)
+	if report.Gap != "" {
+		p.linef("on record for ever: %s", report.Gap)
+	}
 	if report.Estate != "" {
 		p.linef("%s: secrets that only a newer estate declares are kept without being tried", report.Estate)
 	}
@@ -70,6 +76,10 @@ func (p *printer) recovered(report recovery.Report, dry bool) {
 	}
 	if dry {
 		p.linef("nothing was changed")
+		return
+	}
+	if report.RecordAlone {
+		p.linef("accepted: the gap is on record, and `custody audit verify` names it; values, runs and requests are as they were")
 		return
 	}
 	p.linef("accepted: the authority is incarnation %s", report.Incarnation)

@@ -23,6 +23,14 @@ const (
 	stepRevoked = "grant-revoked"
 )
 
+// Errors of reading what is granted.
+var (
+	// ErrUnreadable: the document is damaged. See Book.Anew.
+	ErrUnreadable = errors.New("the authority's document of them is damaged")
+	// ErrNewer: a newer custody wrote it.
+	ErrNewer = errors.New("they were written by a newer custody")
+)
+
 // Records keeps Custody's own documents under compare-and-set; see authority.Store.
 type Records interface {
 	Get(ctx context.Context, key string) (authority.Document, error)
@@ -65,13 +73,45 @@ func (b *Book) load(ctx context.Context) (document, authority.Revision, error) {
 	if err != nil {
 		return held, 0, fmt.Errorf("reading the grants: %w", err)
 	}
-	if err := json.Unmarshal(record.Data, &held); err != nil {
-		return held, 0, fmt.Errorf("reading the grants: %w; put the newest copy of the state folder back while no server runs", err)
+	held, err = decode(record.Data)
+	return held, record.Revision, err
+}
+
+func decode(data []byte) (document, error) {
+	var held document
+	if err := json.Unmarshal(data, &held); err != nil {
+		return document{}, fmt.Errorf("reading the grants: %w: %w", ErrUnreadable, err)
 	}
 	if held.Schema > schema {
-		return held, 0, fmt.Errorf("reading the grants: they were written by a newer custody (schema %d): run that one", held.Schema)
+		return document{}, fmt.Errorf("reading the grants: %w (schema %d)", ErrNewer, held.Schema)
 	}
-	return held, record.Revision, nil
+	return held, nil
+}
+
+// Anew is Add where the document is damaged: another takes its place, of what was known to be granted before and of grants, each
+// on record as given by the same person now. Where the document can be read it is Add.
+func (b *Book) Anew(ctx context.Context, by, reason string, known []Entry, grants []Grant) ([]Entry, error) {
+	record, err := b.Records.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the grants: %w", err)
+	}
+	if _, err := decode(record.Data); !errors.Is(err, ErrUnreadable) {
+		return b.Add(ctx, by, reason, grants)
+	}
+	held := document{Schema: schema}
+	for _, entry := range known {
+		b.add(&held, entry.Grant, by, reason, entry.File)
+	}
+	var added []Entry
+	for _, g := range grants {
+		if !held.has(g) {
+			added = append(added, b.add(&held, g, by, reason, false))
+		}
+	}
+	if _, err := b.put(ctx, record.Revision, held); err != nil {
+		return nil, err
+	}
+	return added, b.change(ctx, func(*document) {}) // which puts on record what is owed
 }
 
 // Add grants, and returns what was not granted before.
@@ -180,7 +220,8 @@ func (b *Book) Amend(ctx context.Context, revoked Revoked) error {
 		}
 		for _, entry := range slices.Clone(held.Entries) {
 			event, was := revoked[detail(entry.Grant)]
-			if !was || owed[event.Detail] { // it was granted again, and that is not on record yet
+			// It was granted again, and that is not on record yet, or was cut off it.
+			if !was || owed[event.Detail] || entry.At.After(event.At) {
 				continue
 			}
 			why := fmt.Sprintf("%s revoked it at %s (%s), and the authority that was put back is older", event.By, event.At.UTC().Format(time.RFC3339), event.Reason)

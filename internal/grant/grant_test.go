@@ -179,6 +179,26 @@ func TestGrantThatIsOwedToTheRecordStays(t *testing.T) {
 	}
 }
 
+// A record that was cut may know that a grant was revoked and not that it was given again: the authority knows.
+func TestGrantedAgainAndCutOffTheRecord(t *testing.T) {
+	b, kept := book(t)
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	b.Now = func() time.Time { now = now.Add(time.Second); return now }
+	for _, change := range []func(*testing.T, *grant.Book, ...grant.Grant) error{add, revoke, add} {
+		if err := change(t, b, place); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept.order = kept.order[:2]
+	revoked, err := grant.RevokedIn(kept.all())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Amend(t.Context(), revoked); err != nil || len(granted(t, b)) != 1 {
+		t.Errorf("%v, granted are %q, want what was granted last", err, granted(t, b))
+	}
+}
+
 // While the record takes no events, because it is older than something outside knows of, a grant can be taken back.
 func TestRevokedWhileTheRecordIsBehind(t *testing.T) {
 	b, kept := book(t)

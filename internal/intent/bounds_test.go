@@ -5,11 +5,16 @@ package intent
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"custody.dev/custody/internal/thorough"
+	"custody.dev/custody/internal/wire/kinds"
 )
 
 // allocated is how many bytes do takes from the heap in all, freed or not.
@@ -67,6 +72,52 @@ func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// More faults than are listed, over many files, froze the whole estate: each of those files keeps its documents as they were,
+// and all others go on.
+func TestFaultsBeyondEveryBoundKeepTheirOwnFilesAlone(t *testing.T) {
+	options := Options{Environment: "prod", Types: kinds.Upstreams(), At: time.Unix(1000, 0).UTC()}
+	text := goodText(t, newStage(t))
+	text["z.yaml"] = secretText("last", "app/last", "") + "---\n" + secretText("beside", "app/beside", "")
+	want := []string{"ManagedSecret/beside", "ManagedSecret/last"}
+	for i := range maxFaults/maxFileFaults + 2 {
+		name := fmt.Sprintf("crowd-%d", i)
+		text[name+".yaml"] = secretText(name, "app/"+name, "")
+		want = append(want, "ManagedSecret/"+name)
+	}
+	before := text.files(t)
+	for i := range maxFaults/maxFileFaults + 2 {
+		var unknown strings.Builder
+		for i := range maxFileFaults + 10 {
+			fmt.Fprintf(&unknown, "  unknown%d: 1\n", i)
+		}
+		text[fmt.Sprintf("crowd-%d.yaml", i)] += unknown.String()
+	}
+	text.replace("z.yaml", "path: app/last", "path: app/last\n  unknown: 1") // beyond the bound of all
+	text["fresh.yaml"] = secretText("fresh", "app/fresh", "")
+	newest := text.files(t)
+	mixture, faults := newest.LoadOver(before, options)
+	if mixture == nil {
+		t.Fatalf("no mixture, and %d faults", len(faults))
+	}
+	if mixture.Secrets["fresh"] == nil {
+		t.Error("a new document in a file of its own is not in force")
+	}
+	var got []string
+	for _, older := range mixture.Older {
+		if older.Subject != "" && older.InForce {
+			got = append(got, older.Subject)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("in the form before are (-want +got):\n%s", diff)
+	}
+	if most := maxFaults + len(newest.read); len(faults) > most {
+		t.Errorf("%d faults are listed, want %d at most", len(faults), most)
+	}
+	holds(t, mixture, newest, options)
 }
 
 // The largest estate that is taken costs a known multiple of its size, and no more for each document than a small one.

@@ -65,34 +65,39 @@ type faults struct {
 	list []Fault
 	seen map[Fault]bool
 	in   map[string]int // how many are in a file
+	// bounded counts those of which only so many are listed.
+	bounded int
 }
 
 func newFaults() *faults { return &faults{seen: map[Fault]bool{}, in: map[string]int{}} }
 
-// add keeps f unless it is known already. A rule's own fix is used where f has none. What is wrong in one file beyond its bound is
-// left out, so that the documents of others do not depend on it.
+// add keeps f unless it is known already. A rule's own fix is used where f has none. What is wrong beyond the bounds is left out,
+// and one fault says so for each file in which something is: the documents of other files do not depend on how much that is.
 func (l *faults) add(f Fault) {
 	if f.Fix == "" {
 		f.Fix = fixOf(f.Rule)
 	}
-	switch {
-	case l.seen[f]:
+	if l.seen[f] || !f.Alone() && l.crowded(f.File) {
 		return
-	case len(l.list) == maxFaults:
-		f = Fault{Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong; what follows is left out", maxFaults), Fix: fixOf("estate-too-large")}
-	case l.full() || l.crowded(f.File):
-		return
-	case f.File != "" && !f.Here:
-		if l.in[f.File]++; l.crowded(f.File) {
-			f = Fault{File: f.File, Rule: "estate-too-large", Reason: fmt.Sprintf("more than %d things are wrong in this file; what follows is left out", maxFileFaults), Fix: fixOf("estate-too-large")}
+	}
+	if f.File != "" && !f.Alone() {
+		l.in[f.File]++
+		l.bounded++
+		beyond := ""
+		switch {
+		case l.bounded > maxFaults:
+			l.in[f.File] = maxFileFaults + 1
+			beyond = fmt.Sprintf("more than %d things are wrong; what is wrong in this file is left out", maxFaults)
+		case l.crowded(f.File):
+			beyond = fmt.Sprintf("more than %d things are wrong in this file; what follows is left out", maxFileFaults)
+		}
+		if beyond != "" {
+			f = Fault{File: f.File, Rule: "estate-too-large", Reason: beyond, Fix: fixOf("estate-too-large")}
 		}
 	}
 	l.seen[f] = true
 	l.list = append(l.list, f)
 }
-
-// full reports whether more is wrong than is listed.
-func (l *faults) full() bool { return len(l.list) > maxFaults }
 
 // crowded reports whether more is wrong in a file than is listed.
 func (l *faults) crowded(file string) bool { return file != "" && l.in[file] > maxFileFaults }

@@ -28,7 +28,7 @@ const (
 	maxEstate = 4 << 20
 	// maxValues bounds the keys, texts, lists and mappings in them: each takes some hundred bytes of memory.
 	maxValues = 400_000
-	// maxFaults bounds what is said to be wrong, and maxFileFaults what of that is in one file.
+	// maxFaults bounds what is said to be wrong, but for one fault more in each file, and maxFileFaults what of that is in one.
 	maxFaults     = 10_000
 	maxFileFaults = 1_000
 )
@@ -142,10 +142,6 @@ func (r *reader) read(name string, data []byte) {
 			return
 		}
 		r.document(name, n.Content[0])
-		if r.faults.full() {
-			r.full, r.lost, r.documents = true, true, nil
-			return
-		}
 		if r.faults.crowded(name) {
 			r.lost, r.documents = true, r.documents[:before]
 			return

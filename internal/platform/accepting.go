@@ -46,7 +46,11 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
 		}
 	}
+	how.RecordAlone = p.recordAlone()
 	how.Estate, how.Grants, how.Incarnations = p.olderEstate(), said(p.olderGrants()), p.newerIncarnations()
+	if how.RecordAlone { // the kept copy of the estate is as new as the authority
+		how.Estate = ""
+	}
 	if how.Estate != "" && !how.Open && !how.Dry && !how.KeptEstate {
 		return recovery.Report{}, &server.Problem{
 			Class: server.Refused, Text: how.Estate + ", so secrets that only a newer estate declares would be kept without being tried",
@@ -126,6 +130,9 @@ func (p *Platform) accept(ctx context.Context, by, reason string, was []string, 
 	}
 	var secrets []recovery.Secret
 	for _, name := range estate.SecretNames() {
+		if how.RecordAlone {
+			break
+		}
 		bound, ok := p.Orchestrator.At(estate.Secrets[name].Path)
 		if !ok {
 			continue

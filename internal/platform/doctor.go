@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/upstream"
@@ -135,6 +136,9 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		for _, event := range events {
 			snapshot.Transitions = append(snapshot.Transitions, event.Step)
 		}
+		if p.mayBeInAGap(ctx, entry.Last) {
+			snapshot.Due = slices.DeleteFunc(snapshot.Due, func(step string) bool { return !slices.Contains(snapshot.Transitions, step) })
+		}
 	}
 	for _, consumer := range s.Consumers {
 		ask, cancel := context.WithTimeout(ctx, askTimeout)
@@ -197,4 +201,13 @@ func (p *Platform) judge(ctx context.Context, s orchestrator.Secret, id authorit
 		*doubts = append(*doubts, server.NewFinding(s.Subject.Secret, why))
 	}
 	return credential
+}
+
+// mayBeInAGap reports whether events of the run may be among those that a person went on without.
+func (p *Platform) mayBeInAGap(ctx context.Context, run *journal.Outcome) bool {
+	if p.Recovery == nil {
+		return false
+	}
+	accepted, err := recovery.Last(ctx, p.Recovery.Authority)
+	return err == nil && run.Started.Before(accepted.Cut)
 }

@@ -4,6 +4,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"custody.dev/custody/internal/grant"
@@ -17,7 +18,7 @@ type Grants interface {
 	// Refresh takes up what changed, and reports whether anything did.
 	Refresh(ctx context.Context) bool
 	// Entries returns what is granted, and what is wrong with where that is read from.
-	Entries() (entries []grant.Entry, fault string)
+	Entries() (entries []grant.Entry, fault error)
 	// Known is Missing by the histories as they were read last: it asks nobody.
 	Known(estate *intent.Estate) []grant.Need
 	// Missing is what the estate asks for and is not granted.
@@ -37,7 +38,11 @@ func (p *Platform) Granted(ctx context.Context) (server.Grants, error) {
 	for _, s := range strangers {
 		missing = append(missing, grant.Need{Grant: grant.ToUpstream(s.Subject.Secret, s.SentTo), Holds: []string{s.Subject.Secret}})
 	}
-	return server.Grants{Granted: entries, Missing: missing, Fault: fault}, err
+	granted := server.Grants{Granted: entries, Missing: missing, Damaged: errors.Is(fault, grant.ErrUnreadable)}
+	if fault != nil {
+		granted.Fault = fault.Error()
+	}
+	return granted, err
 }
 
 func (p *Platform) missingGrants(ctx context.Context, estate *intent.Estate) ([]grant.Need, error) {
@@ -97,8 +102,12 @@ func wellFormed(grants []grant.Grant) error {
 func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]server.Finding, error) {
 	_, fault := p.Grants.Entries()
 	var found []server.Finding
-	if fault != "" {
-		found = append(found, server.NewFinding("", reason.New(reason.GrantsUnused, nil).Because(fault)))
+	if fault != nil {
+		code := reason.GrantsUnused
+		if errors.Is(fault, grant.ErrUnreadable) {
+			code = reason.GrantsUnreadable
+		}
+		found = append(found, server.NewFinding("", reason.New(code, nil).Because(fault.Error())))
 	}
 	var missing []grant.Need
 	var err error

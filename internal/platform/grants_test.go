@@ -19,7 +19,7 @@ type changed struct {
 	count int
 }
 
-func (c *changed) Entries() ([]grant.Entry, string) { return []grant.Entry{{Grant: c.of}}, "" }
+func (c *changed) Entries() ([]grant.Entry, error) { return []grant.Entry{{Grant: c.of}}, nil }
 
 func (c *changed) Add(context.Context, string, string, []grant.Grant) ([]grant.Entry, error) {
 	c.count++

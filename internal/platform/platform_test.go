@@ -42,7 +42,7 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 type ungrantedAll struct{ Grants }
 
 func (ungrantedAll) Refresh(context.Context) bool      { return false }
-func (ungrantedAll) Entries() ([]grant.Entry, string)  { return nil, "" }
+func (ungrantedAll) Entries() ([]grant.Entry, error)   { return nil, nil }
 func (ungrantedAll) Known(*intent.Estate) []grant.Need { return nil }
 func (ungrantedAll) Missing(context.Context, *intent.Estate) ([]grant.Need, error) {
 	return nil, nil

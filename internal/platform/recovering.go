@@ -26,16 +26,17 @@ import (
 // Behind says how an authority is older than the record of what was done with it, "" when it is not. A run's last
 // transition is recorded before the journal closes it, so the last run that the record closes is, in a current
 // authority, either the last outcome or still live. events are those that are to be compared: not those that tell of a state
-// that a person gave up, nor those that the authority was found to know before.
-func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (string, error) {
-	closed := map[authority.Path]authority.RunID{}
+// that a person gave up, nor those that the authority was found to know before. Of a record that was cut, the last run that it
+// closes need not be the last: there a journal that has gone on since knows it.
+func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error], cut bool) (string, error) {
+	closed := map[authority.Path]audit.Event{}
 	for event, err := range events {
 		if err != nil {
 			return "", fmt.Errorf("comparing the authority with the record: %w", err)
 		}
 		switch journal.Step(event.Step) {
 		case journal.Completed, journal.Consumed, journal.Undone:
-			closed[event.Path] = event.Run
+			closed[event.Path] = event
 		}
 	}
 	for _, entry := range entries {
@@ -44,7 +45,9 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (str
 			continue
 		}
 		last, recorded := closed[entry.Path]
-		if recorded && (entry.Live != nil && entry.Live.ID == last || entry.Last != nil && entry.Last.Run == last) {
+		known := entry.Live != nil && entry.Live.ID == last.Run || entry.Last != nil && entry.Last.Run == last.Run
+		wentOn := entry.Live != nil && entry.Live.Started.After(last.At) || entry.Last != nil && entry.Last.Ended.After(last.At)
+		if recorded && (known || cut && wentOn) {
 			delete(closed, entry.Path)
 		}
 	}
@@ -52,8 +55,8 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error]) (str
 		return "", nil
 	}
 	var behind []string
-	for path, run := range closed {
-		behind = append(behind, fmt.Sprintf("%s (run %s)", path, run))
+	for path, last := range closed {
+		behind = append(behind, fmt.Sprintf("%s (run %s)", path, last.Run))
 	}
 	slices.Sort(behind)
 	return fmt.Sprintf("the authority does not know what the record says was done with %s: it is an older copy", few(behind)), nil
@@ -85,7 +88,12 @@ func (p *Platform) recovering() []string {
 	var reasons []string
 	if p.Recovery != nil {
 		for _, ahead := range p.Recovery.Record.Ahead() {
-			reasons = append(reasons, fmt.Sprintf("%s (the record has %d)", ahead, p.Recovery.Record.Size()))
+			has := p.Recovery.Record.Size()
+			counted := fmt.Sprintf("the record has %d", has)
+			if missing := ahead.Missing(has); missing != "" {
+				counted += "; " + missing
+			}
+			reasons = append(reasons, fmt.Sprintf("%s (%s)", ahead, counted))
 		}
 	}
 	p.mu.Lock()
@@ -99,6 +107,16 @@ func (p *Platform) recovering() []string {
 	return reasons
 }
 
+// recordAlone reports whether all that the platform is recovering from is a record that lacks events: the authority knows of them,
+// and nothing outside knows of more.
+func (p *Platform) recordAlone() bool {
+	p.mu.Lock()
+	older := p.behind != "" || len(p.newer) > 0
+	p.mu.Unlock()
+	ahead := p.Recovery.Record.Ahead()
+	return !older && len(ahead) > 0 && !slices.ContainsFunc(ahead, func(o audit.Outside) bool { return !o.Cut })
+}
+
 // olderGrants are what people granted in a state that something outside is newer than, each with the command that revokes it:
 // only people know whether it was revoked since. What the record says of that the grants follow by themselves, and a grants
 // file is the newest there is.
@@ -106,7 +124,7 @@ func (p *Platform) olderGrants() []reason.Reason {
 	p.mu.Lock()
 	older := len(p.newer) > 0
 	p.mu.Unlock()
-	if !older && (p.Recovery == nil || len(p.Recovery.Record.Ahead()) == 0) {
+	if !older && (p.Recovery == nil || !slices.ContainsFunc(p.Recovery.Record.Ahead(), func(o audit.Outside) bool { return !o.Cut })) {
 		return nil
 	}
 	entries, _ := p.Grants.Entries()

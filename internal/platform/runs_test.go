@@ -83,7 +83,36 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 		"unreadable": {[]*journal.Entry{{Path: "app/db", Fault: journal.ErrUnreadable}}, false},
 		"missing":    {nil, true},
 	} {
-		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}))
+		behind, err := Behind(c.entries, log.Events(t.Context(), audit.Filter{}), false)
+		if err != nil || (behind != "") != c.behind {
+			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
+		}
+	}
+}
+
+// The last run that a record closes which was cut is one of before: that the journal knows a later one does not make the authority
+// an older copy; that it knows none does.
+func TestCutRecordMakesTheAuthorityNoOlderCopy(t *testing.T) {
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	log := auditmemory.New(func() time.Time { return at })
+	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: at}
+	if err := log.Append(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		last   *journal.Outcome
+		live   *journal.Run
+		cut    bool
+		behind bool
+	}{
+		"the same run":                   {&journal.Outcome{Run: "run-1", Ended: at}, nil, true, false},
+		"a later one":                    {&journal.Outcome{Run: "run-2", Ended: at.Add(1)}, nil, true, false},
+		"a later one that is live":       {&journal.Outcome{Run: "run-0", Ended: at.Add(-1)}, &journal.Run{ID: "run-2", Started: at.Add(1)}, true, false},
+		"an earlier one":                 {&journal.Outcome{Run: "run-0", Ended: at.Add(-1)}, nil, true, true},
+		"another one, of a whole record": {&journal.Outcome{Run: "run-2", Ended: at.Add(1)}, nil, false, true},
+	} {
+		entries := []*journal.Entry{{Path: "app/db", Last: c.last, Live: c.live}}
+		behind, err := Behind(entries, log.Events(t.Context(), audit.Filter{}), c.cut)
 		if err != nil || (behind != "") != c.behind {
 			t.Errorf("%s: %q, %v, want it behind: %t", name, behind, err, c.behind)
 		}

@@ -19,6 +19,7 @@ const (
 	MoreNotInForce      Code = "more-not-in-force"
 	RecordDoubtful      Code = "record-doubtful"
 	GrantsUnused        Code = "grants-unused"
+	GrantsUnreadable    Code = "grants-unreadable"
 	NotGrantedUnborn    Code = "not-granted-before-first-run"
 	NotGranted          Code = "not-granted"
 	FileLeft            Code = "file-left"
@@ -58,6 +59,8 @@ var ofPlatform = []Row{
 		"the record is not what was signed, or a place that keeps checkpoints or a copy is away or has more events", "delete nothing; mount the folder, or make the sink answer. A checkpoint of more events than the record has shows that an older state was put back"},
 	{GrantsUnused, Person, "the grants file is not used as it is now; what it said before stays granted", nil,
 		"others can change it, Git tracks it or is changing the work tree, it differed between two looks, or the platform is recovering", mend + "; it is looked at again within seconds"},
+	{GrantsUnreadable, Person, "what was granted cannot be read, so what is not known to be granted waits", []Next{{"to grant anew what the estate asks for", next.Grant()}},
+		"the authority's document of grants is damaged", "look at what is listed, then run the command: it is granted anew, by you. `grants.yaml` in the state folder is a copy of what was granted; or put the newest copy of the state folder back while no server runs"},
 	{NotGranted, Person, "not granted: {what} ({kind} of {of}); {held}", []Next{toGrant},
 		"a recipient; or a file for another user, group or folder, or that others can read", "look whether it is right, then grant it"},
 	{NotGrantedUnborn, Person, "the platform has never run here, and it is not granted that {what} ({kind} of {of}); {held}; write it into the host's grants file now (`custody grant --help` shows one); or start `custody serve`, which holds it, and grant it then", nil,

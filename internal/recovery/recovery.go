@@ -106,6 +106,8 @@ type Accepted struct {
 	Run    authority.RunID `json:"run"`
 	// Events is how many events the record had: what they say of later states is given up.
 	Events uint64 `json:"events"`
+	// Cut is when a record that was cut was gone on with, zero when none was: events of runs that began before may be missing.
+	Cut time.Time `json:"cut,omitzero"`
 	// GivenUp are the checkpoints of the newer state.
 	GivenUp [][]byte `json:"givenUp,omitempty"`
 	// Incarnations are those whose versions consumers were given, and which are given up.
@@ -182,6 +184,8 @@ type How struct {
 	// takes that upon themselves.
 	Estate     string
 	KeptEstate bool
+	// RecordAlone: only the record is older. Nothing is tried and no run is given up.
+	RecordAlone bool
 	// Grants are what people granted that may have been revoked in the newer state.
 	Grants []string
 	// Incarnations are those of what consumers were given and this state does not know: it is given up.
@@ -192,6 +196,10 @@ type How struct {
 type Report struct {
 	// Was is why the platform was recovering.
 	Was []string `json:"was,omitempty"`
+	// Gap says which events the record goes on without, "" where it lacks none that is known of.
+	Gap string `json:"gap,omitempty"`
+	// RecordAlone: only the record was older, and nothing else changes.
+	RecordAlone bool `json:"recordAlone,omitempty"`
 	// Estate says why the estate in force may not declare all that a newer one does.
 	Estate string `json:"estate,omitempty"`
 	// Grants are what people granted in the older state, with the command that revokes each.
@@ -199,12 +207,15 @@ type Report struct {
 	Secrets []Outcome `json:"secrets"`
 	// Requests is how many open requests of the older state are dropped.
 	Requests int `json:"requests,omitempty"`
-	// Incarnation is the new one, "" while nothing was accepted.
+	// Incarnation is the new one, or the one that goes on where the record alone was older; "" while nothing was accepted.
 	Incarnation authority.Incarnation `json:"incarnation,omitempty"`
 }
 
 // Accept asks each credential's upstream and goes on with the state that is there.
 func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, secrets []Secret, how How) (Report, error) {
+	if how.RecordAlone {
+		return e.acceptRecord(ctx, by, reason, was, how.Dry)
+	}
 	from := e.Authority.Incarnation()
 	cases, err := e.examine(ctx, secrets, how.Open)
 	if err != nil {
@@ -214,7 +225,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Was: was, Estate: how.Estate, Grants: how.Grants, Requests: len(requests), Secrets: []Outcome{}}
+	report := Report{Was: was, Gap: e.gap(), Estate: how.Estate, Grants: how.Grants, Requests: len(requests), Secrets: []Outcome{}}
 	for _, c := range cases {
 		report.Secrets = append(report.Secrets, c.outcome())
 	}
@@ -230,14 +241,12 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 		return Report{}, err
 	}
 	accepted := Accepted{
-		Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), GivenUp: last.GivenUp, Incarnations: slices.Concat(last.Incarnations, how.Incarnations, []authority.Incarnation{from}),
+		Schema: schema, Run: e.NewRun(), Events: e.Record.Size(), Cut: last.Cut, GivenUp: last.GivenUp, Incarnations: slices.Concat(last.Incarnations, how.Incarnations, []authority.Incarnation{from}),
 		revision: last.revision, Owed: last.Owed,
 	}
 	slices.Sort(accepted.Incarnations)
 	accepted.Incarnations = slices.Compact(accepted.Incarnations)
-	for _, outside := range ahead {
-		accepted.GivenUp = append(accepted.GivenUp, outside.Data)
-	}
+	e.giveUp(&accepted, ahead, by, reason)
 	report.Incarnation, err = e.Authority.Renew(ctx, from, func(next authority.Incarnation) (authority.Renewal, error) {
 		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests)
 	})

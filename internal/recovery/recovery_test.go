@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/audit/audittest"
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	"custody.dev/custody/internal/authority"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
@@ -515,4 +516,53 @@ func TestAnAuthorityThatHangsHoldsUpNoAcceptance(t *testing.T) {
 			t.Errorf("accepting what has landed: %v after %s", err, took)
 		}
 	})
+}
+
+// cut is a record of which the authority alone knows that it was longer.
+type cut struct{ log }
+
+func (c cut) Ahead() []audit.Outside {
+	ahead := c.log.Ahead()
+	for i := range ahead {
+		ahead[i].Cut = true
+	}
+	return ahead
+}
+
+// Where only the record was cut nothing else changes, and the event that names the gap comes first; cut off at any of its calls,
+// accepting is repeated or settled, and is on record once.
+func TestRecordThatWasCutIsAcceptedAlone(t *testing.T) {
+	for at := 1; at <= 3; at++ {
+		for _, after := range []bool{false, true} {
+			w := newWorld(t)
+			before := w.entry()
+			try := func(c *crash) (Report, error) {
+				e := w.engine(c)
+				e.Record = cut{e.Record.(log)}
+				return e.Accept(t.Context(), "operator", "no copy", []string{"it was cut"}, nil, How{RecordAlone: true})
+			}
+			_, err := try(&crash{at: at, after: after})
+			if !errors.Is(err, errCrash) {
+				t.Fatalf("call %d: %v, want it to end there", at, err)
+			}
+			if len(w.givenUp) == 0 { // the person was told of nothing
+				_, err = try(&crash{})
+			} else {
+				err = w.engine(&crash{}).Settle(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			events := audittest.Collect(t, w.log, audit.Filter{})
+			if len(events) != 1 || events[0].Step != audit.StepGap || events[0].By != "operator" || !strings.Contains(events[0].Detail, "events 5 to 9 are missing") {
+				t.Errorf("call %d, after %t: on record are %+v, want the gap alone", at, after, events)
+			}
+			if got := w.entry(); got.Live == nil || got.Live.ID != before.Live.ID {
+				t.Errorf("call %d: the run was given up", at)
+			}
+			if last, err := Last(t.Context(), w.store); err != nil || len(last.Owed) > 0 || len(last.GivenUp) != 1 {
+				t.Errorf("call %d: %+v, %v, want nothing owed and the checkpoint given up", at, last, err)
+			}
+		}
+	}
 }

@@ -58,8 +58,11 @@ type supplied struct {
 }
 
 // Handler serves the interface to those of whom WithCaller says what they may do.
-func Handler(service Service) http.Handler {
-	mux := http.NewServeMux()
+func Handler(service Service) http.Handler { return guarded(routed(service)) }
+
+// routed are all that can be asked of a service, by whomever.
+func routed(service Service) *routes {
+	mux := &routes{}
 	get := func(pattern string, fn func(*http.Request) (any, error)) {
 		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) {
 			result, err := fn(r)
@@ -202,7 +205,7 @@ func Handler(service Service) http.Handler {
 		}
 		answer(w, report, err)
 	})
-	return guarded(mux)
+	return mux
 }
 
 var errReason = &Problem{Class: Usage, Text: "a reason is required: it is written to the record"}

@@ -10,6 +10,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/rotation"
@@ -100,6 +101,8 @@ var classes = []struct {
 	{recovery.ErrNewer, Refused, "accept the older state as a whole: custody recover accept --reason TEXT"},
 	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
 	{journal.ErrUnreadable, Refused, "put the newest copy of the state folder back while no server runs, or run the newer custody that wrote it"},
+	{grant.ErrUnreadable, Refused, "grant anew what the estate asks for: `custody grant --current --reason TEXT`; or put the newest copy of the state folder back while no server runs"},
+	{grant.ErrNewer, Refused, "run the newer custody that wrote them"},
 	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
 	{context.DeadlineExceeded, Unavailable, ""},
 	{syscall.ENOSPC, Unavailable, "make room on the disk that is full; what was begun then goes on by itself"},

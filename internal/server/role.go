@@ -44,16 +44,54 @@ func roleOf(r *http.Request) Role {
 	return is.role
 }
 
-// reads reports whether a request changes nothing, here or at an upstream: doctor signs in with every secret.
-func reads(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Path != "/v1/doctor" }
+// rights are who may ask what. What is not here nobody may ask: no one said who may.
+var rights = map[string]Role{
+	"GET /v1/status":             Reader,
+	"GET /v1/inventory":          Reader,
+	"GET /v1/inventory/{secret}": Reader,
+	"GET /v1/plan":               Reader,
+	"GET /v1/runs":               Reader,
+	"GET /v1/runs/{run}":         Reader,
+	"GET /v1/audit":              Reader,
+	"GET /v1/grants":             Reader,
 
-// guarded lets through what the caller's role may do.
-func guarded(next http.Handler) http.Handler {
+	"GET /v1/doctor":                    Operator, // it signs in with every secret
+	"POST /v1/requests":                 Operator,
+	"POST /v1/runs/{run}/abort":         Operator,
+	"POST /v1/runs/{run}/force":         Operator,
+	"POST /v1/secrets/{secret}/supply":  Operator,
+	"POST /v1/secrets/{secret}/deliver": Operator,
+	"POST /v1/withdrawals":              Operator,
+	"POST /v1/grants":                   Operator,
+	"POST /v1/grants/revoke":            Operator,
+	"POST /v1/clock/confirm":            Operator,
+	"POST /v1/recovery/accept":          Operator,
+}
+
+// routes are the handlers of an interface, by what they answer.
+type routes struct {
+	http.ServeMux
+	patterns []string
+}
+
+// HandleFunc registers a handler.
+func (m *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.HandleFunc(pattern, handler)
+}
+
+// guarded lets through what the caller's role may do. That there is nothing at a path may be told to whoever may ask anything.
+func guarded(next *routes) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pattern := next.Handler(r)
+		needed, stated := rights[pattern]
+		if pattern == "" {
+			needed, stated = Reader, true
+		}
 		switch role := roleOf(r); {
-		case role == Operator, role == Reader && reads(r):
+		case stated && role >= needed:
 			next.ServeHTTP(w, r)
-		case role == Reader:
+		case role >= Reader:
 			answer(w, nil, &Problem{
 				Class: Refused, Text: "this user may ask and change nothing here; nothing was done",
 				Hint: "ask somebody of the group that the host file names as socket.operators",

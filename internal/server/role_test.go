@@ -3,7 +3,6 @@
 package server
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,38 +13,73 @@ import (
 	"testing"
 )
 
-// answers is a service that answers with nothing.
-type answers struct{ Service }
-
-func (answers) Status(context.Context, Filter) (Status, error) { return Status{}, nil }
-func (answers) Doctor(context.Context) (Diagnosis, error)      { return Diagnosis{}, nil }
-func (answers) ConfirmClock(context.Context, string) error     { return nil }
-
-func TestRoles(t *testing.T) {
-	handler := Handler(answers{})
-	for _, test := range []struct {
-		role            Role
-		question, check int
-		change          int
+// Each command over a socket says which group may run it; one that is added without saying so fails here, and nobody may run it.
+func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
+	commands := map[string]struct {
+		endpoint string
+		least    Role
 	}{
-		{Nobody, http.StatusConflict, http.StatusConflict, http.StatusConflict},
-		{Reader, http.StatusOK, http.StatusConflict, http.StatusConflict},
-		{Operator, http.StatusOK, http.StatusOK, http.StatusOK},
-	} {
-		for request, want := range map[string]int{"GET /v1/status": test.question, "GET /v1/doctor": test.check, "POST /v1/clock/confirm": test.change} {
-			method, path, _ := strings.Cut(request, " ")
-			r := httptest.NewRequestWithContext(WithCaller(t.Context(), "user x", test.role), method, path, strings.NewReader("{}"))
-			w := httptest.NewRecorder()
-			handler.ServeHTTP(w, r)
-			if w.Code != want {
-				t.Errorf("role %d: %s: HTTP %d, want %d: %s", test.role, request, w.Code, want, w.Body)
+		"status": {"GET /v1/status", Reader}, "inventory": {"GET /v1/inventory", Reader}, "explain": {"GET /v1/inventory/{secret}", Reader},
+		"plan": {"GET /v1/plan", Reader}, "run list": {"GET /v1/runs", Reader}, "run show": {"GET /v1/runs/{run}", Reader},
+		"audit log": {"GET /v1/audit", Reader}, "grant list": {"GET /v1/grants", Reader},
+		"doctor": {"GET /v1/doctor", Operator}, "rotate": {"POST /v1/requests", Operator},
+		"run abort": {"POST /v1/runs/{run}/abort", Operator}, "run force": {"POST /v1/runs/{run}/force", Operator},
+		"supply": {"POST /v1/secrets/{secret}/supply", Operator}, "deliver": {"POST /v1/secrets/{secret}/deliver", Operator},
+		"withdraw": {"POST /v1/withdrawals", Operator}, "grant": {"POST /v1/grants", Operator}, "grant revoke": {"POST /v1/grants/revoke", Operator},
+		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
+	}
+	handler, tried := Handler(nobody{}), map[string]bool{}
+	for command, c := range commands {
+		tried[c.endpoint] = true
+		for _, role := range []Role{Nobody, Reader, Operator} {
+			if got, want := letThrough(t, handler, c.endpoint, role), role >= c.least; got != want {
+				t.Errorf("role %d: custody %s: let through %t, want %t", role, command, got, want)
 			}
 		}
 	}
+	routes := routed(nobody{})
+	for _, endpoint := range routes.patterns {
+		if _, stated := rights[endpoint]; !stated || !tried[endpoint] {
+			t.Errorf("%s: say in rights who may ask it, and in this test which command does", endpoint)
+		}
+	}
+	for endpoint := range rights {
+		if !slices.Contains(routes.patterns, endpoint) {
+			t.Errorf("%s: there is no such endpoint", endpoint)
+		}
+	}
+	routes.HandleFunc("GET /v1/new", func(http.ResponseWriter, *http.Request) {})
+	for _, role := range []Role{Nobody, Reader, Operator} {
+		if letThrough(t, guarded(routes), "GET /v1/new", role) {
+			t.Errorf("role %d: an endpoint of which nobody said who may ask it is let through", role)
+		}
+	}
+}
+
+// nobody is a service that must not be reached with what is sent to it, or panics.
+type nobody struct{ Service }
+
+// letThrough reports whether a request gets past who may ask: to its own checks, or to the service, which panics.
+func letThrough(t *testing.T, handler http.Handler, endpoint string, role Role) (through bool) {
+	t.Helper()
+	method, path, _ := strings.Cut(endpoint, " ")
+	path = strings.NewReplacer("{secret}", "s", "{run}", "r").Replace(path)
+	r := httptest.NewRequestWithContext(WithCaller(t.Context(), "user x", role), method, path, strings.NewReader("{}"))
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/status", nil))
+	defer func() {
+		if recover() != nil {
+			through = true
+		}
+	}()
+	handler.ServeHTTP(w, r)
+	return w.Code != http.StatusConflict
+}
+
+func TestRequestOfWhichNobodySaidWhoseItIs(t *testing.T) {
+	w := httptest.NewRecorder()
+	Handler(nobody{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/status", nil))
 	if w.Code != http.StatusConflict {
-		t.Errorf("a request of which nobody said whose it is: HTTP %d", w.Code)
+		t.Errorf("HTTP %d", w.Code)
 	}
 }
 

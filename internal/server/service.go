@@ -185,4 +185,6 @@ type Grants struct {
 	Missing []grant.Need  `json:"missing,omitempty"`
 	// Fault says what is wrong with where they are read from, "" when nothing is.
 	Fault string `json:"fault,omitempty"`
+	// Damaged: what was granted cannot be read, and granting anything, or nothing, begins it anew.
+	Damaged bool `json:"damaged,omitempty"`
 }

@@ -47,7 +47,7 @@ type grants struct {
 	known    bool // entries were read
 	places   grant.Known
 	file     []byte
-	fault    string
+	fault    error
 	answered *answeredNeeds
 
 	// recovering says why nothing may be changed; see platform.Platform.Recovering.
@@ -97,9 +97,7 @@ func (g *grants) take(entries []grant.Entry) bool {
 func (g *grants) blame(fault error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.fault = ""; fault != nil {
-		g.fault = fault.Error()
-	}
+	g.fault = fault
 }
 
 // amend revokes, once for each start, what the record says was revoked, and puts on record what is owed to it. Its cost is one
@@ -206,8 +204,8 @@ func (g *grants) copy(entries []grant.Entry) error {
 	return g.parts.state.Replace(grantsCopy, grant.Format(comment, all), durable.Private)
 }
 
-// Entries returns what is granted, and what is wrong with where that is read from, "" when nothing is.
-func (g *grants) Entries() ([]grant.Entry, string) {
+// Entries returns what is granted, and what is wrong with where that is read from.
+func (g *grants) Entries() ([]grant.Entry, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.entries), g.fault
@@ -324,9 +322,14 @@ func (g *grants) wanting(estate *intent.Estate) wanting {
 	return w
 }
 
-// Add implements platform.Grants.
+// Add implements platform.Grants. Over a document that is damaged it begins another one, with what is in force.
 func (g *grants) Add(ctx context.Context, by, reason string, wanted []grant.Grant) ([]grant.Entry, error) {
-	return g.book.Add(ctx, by, reason, wanted)
+	added, err := g.book.Add(ctx, by, reason, wanted)
+	if errors.Is(err, grant.ErrUnreadable) {
+		entries, _ := g.Entries()
+		return g.book.Anew(ctx, by, reason, entries, wanted)
+	}
+	return added, err
 }
 
 // Revoke implements platform.Grants. What the grants file says is revoked there: it would be granted again by it.

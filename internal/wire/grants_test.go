@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/grant"
+	"custody.dev/custody/internal/server"
 )
 
 type nobody struct{}
@@ -118,7 +120,7 @@ func TestAGrantsFileThatHangsHoldsUpNoQuestion(t *testing.T) {
 	<-hangs
 	answered := make(chan error, 1)
 	go func() {
-		if entries, fault := g.Entries(); len(entries) != 1 || fault != "" {
+		if entries, fault := g.Entries(); len(entries) != 1 || fault != nil {
 			t.Errorf("granted is %+v, %q, want what was before", entries, fault)
 		}
 		_, err := g.Revoke(t.Context(), "me", "test", []grant.Grant{ours})
@@ -133,5 +135,67 @@ func TestAGrantsFileThatHangsHoldsUpNoQuestion(t *testing.T) {
 	close(release)
 	if !<-refreshed {
 		t.Error("what the file says now is not taken up")
+	}
+}
+
+// A document of grants that was damaged made everything ungranted, and the command that was named for that failed with the same, in a
+// process that starts and in one that runs.
+func TestDamagedGrantsAreGrantedAnew(t *testing.T) {
+	p := reopened(t, home(t))
+	defer p.Close()
+	p.platform.Reload()
+	asked, err := p.platform.Granted(t.Context())
+	if err != nil || len(asked.Missing) == 0 {
+		t.Fatalf("%+v, %v, want the estate to ask for its recipient", asked, err)
+	}
+	give := func() {
+		t.Helper()
+		asked, err := p.platform.Granted(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wanted []grant.Grant
+		for _, need := range asked.Missing {
+			wanted = append(wanted, need.Grant)
+		}
+		if _, err := p.platform.Grant(t.Context(), "operator", "as it says", wanted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	codes := func() (codes []string) {
+		t.Helper()
+		status, err := p.platform.Status(t.Context(), server.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, finding := range status.Findings {
+			codes = append(codes, string(finding.Code))
+		}
+		return codes
+	}
+	give()
+	for name, restarted := range map[string]bool{"running": false, "started": true} {
+		held, err := p.store.Get(t.Context(), "grants")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.store.Put(t.Context(), "grants", held.Revision, held.Data[:len(held.Data)/2]); err != nil {
+			t.Fatal(err)
+		}
+		if restarted {
+			p.grants.entries, p.grants.known = nil, false
+		}
+		p.platform.Reload()
+		if got := codes(); !slices.Contains(got, "grants-unreadable") || slices.Contains(got, "grants-unused") {
+			t.Errorf("%s: findings %v, want that grants cannot be read", name, got)
+		}
+		give()
+		entries, err := p.grants.book.Load(t.Context())
+		if err != nil || len(entries) != len(asked.Missing) || entries[0].By != "operator" {
+			t.Errorf("%s: granted are %v, %v, want what the estate asks for", name, entries, err)
+		}
+		if got := codes(); slices.Contains(got, "grants-unreadable") || slices.Contains(got, "not-granted") {
+			t.Errorf("%s: findings %v once it was granted anew", name, got)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func (c counted) Keys(ctx context.Context, prefix string) iter.Seq2[string, erro
 
 type noGrants struct{ platform.Grants }
 
-func (noGrants) Entries() ([]grant.Entry, string) { return nil, "" }
+func (noGrants) Entries() ([]grant.Entry, error) { return nil, nil }
 
 // Everybody on the machine may read the metrics. Each scrape read the whole journal, looked for the bootstrap identity and
 // decrypted the documents that were still to be handed over.

@@ -109,7 +109,7 @@ func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise boo
 		p.steps = newSteps(p.log)
 	}
 	if err := p.open(ctx, initialise); err != nil {
-		return nil, errors.Join(err, p.Close())
+		return nil, p.toOpen(errors.Join(err, p.Close()))
 	}
 	return p, nil
 }
@@ -163,7 +163,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	}
 	var err error
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
-		return nil, p.noKey(err)
+		return nil, p.notKeyed(p.noKey(err))
 	}
 	store, err := embedded.Open(ctx, config)
 	if !errors.Is(err, embedded.ErrUninitialised) {
@@ -191,7 +191,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 		return nil, err
 	}
 	if source.Recipients, err = p.rootRecipients(); err != nil {
-		return nil, err
+		return nil, notBegun(err)
 	}
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
 		return nil, err
@@ -344,6 +344,9 @@ const (
 
 func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	held, err := p.store.Get(ctx, seedKey)
+	if err == nil && len(held.Data) != audit.SeedSize {
+		return nil, fmt.Errorf("reading the key that signs the record: %w %q: it has %d bytes, want %d", journal.ErrUnreadable, seedKey, len(held.Data), audit.SeedSize)
+	}
 	if err == nil {
 		return held.Data, nil
 	}
@@ -394,10 +397,30 @@ func (a *anchor) Put(ctx context.Context, checkpoint []byte) error {
 	if err != nil && !errors.Is(err, authority.ErrNotFound) {
 		return err
 	}
+	events := audit.Covers(checkpoint)
+	if events < audit.Covers(held.Data) { // a record that was cut goes on
+		if err := a.lower(ctx, events); err != nil {
+			return err
+		}
+	}
 	if _, err = a.store.Put(ctx, anchorKey, held.Revision, checkpoint); err != nil {
 		return err
 	}
-	return a.note(ctx, audit.Covers(checkpoint))
+	return a.note(ctx, events)
+}
+
+// lower takes back what was noted of events that the record no longer has: others come in their place.
+func (a *anchor) lower(ctx context.Context, events uint64) error {
+	held, err := a.store.Get(ctx, comparedKey)
+	if errors.Is(err, authority.ErrNotFound) || err == nil && comparedOf(held.Data) <= events {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.noted = events
+	_, err = a.store.Put(ctx, comparedKey, held.Revision, strconv.AppendUint(nil, events, 10))
+	return err
 }
 
 // note says that the authority knows of so many events. The anchor says so of at least as many: a record that lacks them does
@@ -452,7 +475,8 @@ func (p *parts) behind(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	behind, err := platform.Behind(known, p.record.Events(ctx, audit.Filter{Skip: max(accepted.Events, compared)}))
+	cut := slices.ContainsFunc(p.record.Ahead(), func(o audit.Outside) bool { return o.Cut })
+	behind, err := platform.Behind(known, p.record.Events(ctx, audit.Filter{Skip: max(accepted.Events, compared)}), cut)
 	p.current = err == nil && behind == "" && !slices.ContainsFunc(known, func(entry *journal.Entry) bool { return entry.Fault != nil })
 	return behind, err
 }
