@@ -26,7 +26,7 @@ const (
 // unreachable is found by the first collection, and is large enough not to share its memory with something that lives on.
 type unreachable [64]byte
 
-func init() {
+func init() { //nolint:gochecknoinits // it is to come before what the libraries allocate
 	if os.Getenv("GOGC") != "" {
 		return
 	}
