@@ -103,11 +103,11 @@ func (p *Platform) ungranted(ctx context.Context, estate *intent.Estate) ([]serv
 	_, fault := p.Grants.Entries()
 	var found []server.Finding
 	if fault != nil {
-		code := reason.GrantsUnused
+		why := reason.New(reason.GrantsUnused, nil)
 		if errors.Is(fault, grant.ErrUnreadable) {
-			code = reason.GrantsUnreadable
+			why = reason.New(reason.GrantsUnreadable, nil)
 		}
-		found = append(found, server.NewFinding("", reason.New(code, nil).Because(fault.Error())))
+		found = append(found, server.NewFinding("", why.Because(fault.Error())))
 	}
 	var missing []grant.Need
 	var err error

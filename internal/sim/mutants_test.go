@@ -110,7 +110,7 @@ var mutants = []mutant{
 	{
 		name: "promote-without-journaling-the-decision", file: "rotation/apply.go",
 		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:",
-		new: "\tcase upstream.Accepted:\n\t\ta.reach(journal.Verified)\n\t\treturn nil, a.audit(ctx, journal.Verified, \"\")\n\tcase upstream.Refused:",
+		new: "\tcase upstream.Accepted:\n\t\ta.run.PromoteBy = a.Now().Add(promoteWithin)\n\t\ta.reach(journal.Verified)\n\t\treturn nil, a.audit(ctx, journal.Verified, \"\")\n\tcase upstream.Refused:",
 		run: scenario("abort-applied-dual"), caught: "record-is-honoured",
 	},
 	{
