@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,9 +48,9 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 		p.log = slog.New(slog.DiscardHandler)
 		p.estates = newEstates(p) // as after a restart
 		p.estates.pause = func() {}
-		back, looks := make(chan struct{}), 0
+		back, looks := make(chan struct{}), new(atomic.Int32)
 		p.estates.folder.read = func(name string) (*intent.Files, error) {
-			looks++
+			looks.Add(1)
 			<-back
 			return intent.Read(name)
 		}
@@ -59,8 +60,8 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 		began = time.Now()
 		_, err = p.estates.load(nil)
 		wantHangs(t, err, p.host.Estate, began, 0)
-		if looks != 1 {
-			t.Errorf("%d looks were begun while the first hung", looks)
+		if begun := looks.Load(); begun != 1 {
+			t.Errorf("%d looks were begun while the first hung", begun)
 		}
 		kept, err := p.estates.kept()
 		if got := names(t, kept, err); got != "a" {
