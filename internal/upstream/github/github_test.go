@@ -496,7 +496,7 @@ func TestDescription(t *testing.T) {
 			t.Errorf("%s: %v", mode.Name, err)
 		}
 	}
-	if !strings.HasPrefix(d.Page, "## Documents\n") || !strings.Contains(d.Tried, "never tried against github.com") {
+	if !strings.HasPrefix(d.Page, "## Documents\n") || !strings.Contains(d.Tried, "never run against github.com") {
 		t.Errorf("the page begins with %.20q, and was tried against %q", d.Page, d.Tried)
 	}
 }
