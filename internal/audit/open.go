@@ -266,7 +266,7 @@ func (r *resumed) read(ctx context.Context, own, group checkpoint, known []check
 		return tampered(Finding{Altered, segment(r.part.number), "the log is not what its own checkpoint covers"})
 	}
 	r.covered = *r.part
-	if err := r.takeUp(beyond, own, group); err != nil {
+	if err := r.include(beyond, own, group); err != nil {
 		return err
 	}
 	return r.compare(ctx, own, known)
@@ -336,9 +336,9 @@ func (r *resumed) add(l line) error {
 	return nil
 }
 
-// takeUp adds what a crash left beyond the checkpoint: one event, or the whole of a group that was signed before it was written.
+// include adds what a crash left beyond the checkpoint: one event, or the whole of a group that was signed before it was written.
 // A half-written line, and a part of a group, nobody was told of: they are cut off.
-func (r *resumed) takeUp(beyond []line, own, group checkpoint) error {
+func (r *resumed) include(beyond []line, own, group checkpoint) error {
 	whole := 0
 	for whole < len(beyond) && beyond[whole].whole {
 		_, err := Decode(beyond[whole].text)

@@ -37,14 +37,15 @@ func filled(files, size int, unit string) fstest.MapFS {
 
 // An estate of 9.6 MiB took 547 MB. Beyond its bounds nothing more is read, however small the parts are that it is made of.
 func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
+	longList := &fstest.MapFile{Data: []byte("[" + strings.Repeat("1,", maxFile/2-2) + "]")}
 	const document = "apiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata:\n  name: one\nspec: {}\n---\n"
 	for name, test := range map[string]struct {
 		files fstest.MapFS
 		want  string
 	}{
-		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), "more than 4194304 bytes"},
-		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), "more than 400000 keys"},
-		"one document of one list":  {fstest.MapFS{"a.yaml": {Data: []byte("[" + strings.Repeat("1,", maxFile/2-2) + "]")}}, "more than 400000 keys"},
+		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), "more than 6291456 bytes"},
+		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), "more than 600000 keys"},
+		"two documents of one list": {fstest.MapFS{"a.yaml": longList, "b.yaml": longList}, "more than 600000 keys"},
 		"many documents with fault": {filled(40, 90<<10, document), "more than 10000 things are wrong"},
 		"many of them in one file":  {filled(3, 900<<10, document), "more than 1000 things are wrong in this file"},
 	} {

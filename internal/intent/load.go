@@ -24,10 +24,10 @@ import (
 const (
 	// maxFile bounds one file of an estate.
 	maxFile = 1 << 20
-	// maxEstate bounds its documents together, in bytes: about seven thousand secrets.
-	maxEstate = 4 << 20
+	// maxEstate bounds its documents together, in bytes: about twelve thousand secrets with a consumer each.
+	maxEstate = 6 << 20
 	// maxValues bounds the keys, texts, lists and mappings in them: each takes some hundred bytes of memory.
-	maxValues = 400_000
+	maxValues = 600_000
 	// maxFaults bounds what is said to be wrong, but for one fault more in each file, and maxFileFaults what of that is in one.
 	maxFaults     = 10_000
 	maxFileFaults = 1_000

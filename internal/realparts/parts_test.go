@@ -244,7 +244,7 @@ func TestInstallUsage(t *testing.T) {
 		m.want(code, 2, said, `^usage: `, `hint: 'tools/install-parts --list' prints the names; 'all' is every part\n$`)
 	}
 	code, printed, _ := m.run("--list")
-	m.want(code, 0, printed, `(?m)^redis +no +packages +key-value server$`, `(?m)^gitea +no +Go module, 7 minutes +`)
+	m.want(code, 0, printed, `(?m)^redis +no +packages +key-value server$`, `(?m)^gitea +no +Go module, 5 minutes +`)
 	code, printed, _ = m.run("--help")
 	m.want(code, 0, printed, `--print-path`, `(?m)^  4  packages are missing`)
 	if log := m.log(); log != "" {

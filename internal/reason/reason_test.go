@@ -4,8 +4,10 @@ package reason_test
 
 import (
 	"encoding/json"
+	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,5 +71,28 @@ func TestReasonIsStoredAsData(t *testing.T) {
 	}
 	if err != nil || !back.Same(r) || back.Text != r.Text() {
 		t.Errorf("answered %s, %v", answered, err)
+	}
+}
+
+// Dashboards, alerts and scripts name codes: none may go without a word, and none may come back with another meaning.
+func TestCodesStayWhatTheyAre(t *testing.T) {
+	data, err := os.ReadFile("testdata/codes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[reason.Code]bool{}
+	for _, code := range strings.Fields(string(data)) {
+		listed[reason.Code(code)] = true
+	}
+	rows := map[reason.Code]bool{}
+	for _, row := range reason.Catalogue() {
+		if rows[row.Code] = true; !listed[row.Code] {
+			t.Errorf("%s is new: add it to testdata/codes, where it stays", row.Code)
+		}
+	}
+	for code := range listed {
+		if !rows[code] && !slices.Contains(reason.Retired(), code) {
+			t.Errorf("%s was used and is gone: add it to Retired", code)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			return nil, nil
 		case upstream.Refused:
 			if a.run.Trigger.Kind == Supplied {
-				return a.takeBack(ctx, "the upstream refuses what was handed in")
+				return a.beginUndo(ctx, "the upstream refuses what was handed in")
 			}
 		case upstream.Unknown: // after a while applied again: nodes that disagree since one of them missed it agree then
 			if a.p.unsaid++; a.p.unsaid <= unknownPolls {
@@ -85,14 +85,14 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.takeBack(ctx, a.s.Explained(err))
+		return a.beginUndo(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.claimed(err), nil
 	case errors.Is(err, upstream.ErrNotApplied): // it never arrived, and counts as no attempt
 		return a.stuck(reason.CandidateNotApplied, err), nil
 	}
 	if a.p.attempts++; a.p.attempts >= applyAttempts {
-		return a.takeBack(ctx, "applying failed too often: "+a.s.Explained(err))
+		return a.beginUndo(ctx, "applying failed too often: "+a.s.Explained(err))
 	}
 	return a.stuck(reason.CandidateNotApplied, err), nil
 }
@@ -119,7 +119,7 @@ func (a *attempt) verify(ctx context.Context) (*pause, error) {
 	case upstream.Accepted:
 		return a.decide(ctx)
 	case upstream.Refused:
-		return a.takeBack(ctx, "the upstream refuses the candidate that it took")
+		return a.beginUndo(ctx, "the upstream refuses the candidate that it took")
 	default:
 		return a.stuck(reason.CandidateUndecided, err), nil
 	}
@@ -215,9 +215,9 @@ func (a *attempt) foreignWrite() *pause {
 	return a.wait(reason.ForeignWrite, reason.Args{"explain": a.s.Secret})
 }
 
-// takeBack journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
+// beginUndo journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
 // its own.
-func (a *attempt) takeBack(ctx context.Context, why string) (*pause, error) {
+func (a *attempt) beginUndo(ctx context.Context, why string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
 		return a.waitFor(reason.New(reason.GroupMemberFailed, reason.Args{"abort": string(a.run.Group)}).Because(why)), nil
 	}
@@ -269,7 +269,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		if a.p.old, err = a.base(ctx); err != nil {
 			return nil, err
 		}
-		stop, err := a.takeOff(ctx)
+		stop, err := a.removeCandidate(ctx)
 		switch {
 		case err != nil || stop != nil && (!a.waives(journal.WaivedUndo, "") || stop.reason.ByDesign()):
 			return stop, err
@@ -282,8 +282,8 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 	return nil, a.abandon(ctx)
 }
 
-// takeOff removes the candidate upstream.
-func (a *attempt) takeOff(ctx context.Context) (*pause, error) {
+// removeCandidate removes the candidate upstream.
+func (a *attempt) removeCandidate(ctx context.Context) (*pause, error) {
 	var act func(context.Context) error
 	old, candidate := a.p.old, a.p.candidate
 	known := !candidate.Empty()

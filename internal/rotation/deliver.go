@@ -46,7 +46,7 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 		if stop, err := a.worthHanding(ctx, held, owed); stop != nil || err != nil {
 			return stop, err
 		}
-		faults, err := a.hand(ctx, held, owed)
+		faults, err := a.deliverTo(ctx, held, owed)
 		if err != nil {
 			return nil, err
 		}
@@ -84,12 +84,12 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 // owed returns those who are handed the version now: everybody at once, then rarely. Past maxOverlap the strategy hold
 // disturbs nobody again who has it; who has not is locked out where the old credential is gone, and gets it whatever
 // the strategy.
-func (a *attempt) owed(held authority.Versioned, missing []lack) []lack {
+func (a *attempt) owed(held authority.Versioned, missing []missingProof) []missingProof {
 	if !a.p.delivered.IsZero() && a.Now().Sub(a.p.delivered) < redeliverAfter {
 		return nil
 	}
 	if a.run.Policy.FailureStrategy == strategyHold && a.overdue(held) {
-		return slices.DeleteFunc(slices.Clone(missing), func(l lack) bool { return l.has })
+		return slices.DeleteFunc(slices.Clone(missing), func(l missingProof) bool { return l.has })
 	}
 	return missing
 }
@@ -98,17 +98,17 @@ func (a *attempt) overdue(held authority.Versioned) bool {
 	return a.run.Policy.MaxOverlap > 0 && a.Now().Sub(held.Created) > a.run.Policy.MaxOverlap
 }
 
-// hand delivers held to those that are owed it and returns, by consumer, what failed. That is tried again at the next look.
-func (a *attempt) hand(ctx context.Context, held authority.Versioned, owed []lack) (map[string]error, error) {
+// deliverTo delivers held to those that are owed it and returns, by consumer, what failed. That is tried again at the next look.
+func (a *attempt) deliverTo(ctx context.Context, held authority.Versioned, owed []missingProof) (map[string]error, error) {
 	a.p.delivered = a.Now()
 	faults := map[string]error{}
-	for _, lack := range owed {
-		err := a.Deliver(ctx, a.s, lack.consumer, held, a.rank())
+	for _, one := range owed {
+		err := a.Deliver(ctx, a.s, one.consumer, held, a.rank())
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			faults[lack.consumer.Name()] = err
+			faults[one.consumer.Name()] = err
 			a.p.delivered = time.Time{}
 		}
 	}
@@ -124,8 +124,8 @@ func (a *attempt) proved() string {
 	return strings.Join(said, ", ")
 }
 
-// lack is a consumer without the proof that revocation needs.
-type lack struct {
+// missingProof is a consumer without the proof that revocation needs.
+type missingProof struct {
 	consumer Consumer
 	why      string
 	has      bool // it shows that it has the version, and not enough
@@ -133,11 +133,11 @@ type lack struct {
 
 // missing asks every consumer and returns those that cannot yet show that they run on held. One whose delivery just
 // failed is among them, whatever it would show.
-func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults map[string]error) ([]lack, error) {
-	var lacking []lack
+func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults map[string]error) ([]missingProof, error) {
+	var lacking []missingProof
 	for _, consumer := range a.s.Consumers {
 		if fault := faults[consumer.Name()]; fault != nil {
-			lacking = append(lacking, lack{consumer: consumer, why: fault.Error()})
+			lacking = append(lacking, missingProof{consumer: consumer, why: fault.Error()})
 			continue
 		}
 		proof, err := a.Prove(ctx, a.s, consumer, held, a.rank())
@@ -145,13 +145,13 @@ func (a *attempt) missing(ctx context.Context, held authority.Versioned, faults 
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			lacking = append(lacking, lack{consumer: consumer, why: err.Error()})
+			lacking = append(lacking, missingProof{consumer: consumer, why: err.Error()})
 			continue
 		}
 		if proof.Version == held.ID && proof.Level >= consumer.Needs {
 			continue
 		}
-		lacking = append(lacking, lack{consumer, describe(proof, held.ID, consumer.Needs), proof.Version == held.ID})
+		lacking = append(lacking, missingProof{consumer, describe(proof, held.ID, consumer.Needs), proof.Version == held.ID})
 	}
 	return lacking, nil
 }
@@ -172,10 +172,10 @@ func because(missing string) string {
 
 // lacking waits for proofs, says whose, and at maxOverlap does what the policy's failure strategy says. It never
 // revokes; only a proof that a person waived is not waited for.
-func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing []lack) (*pause, error) {
+func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing []missingProof) (*pause, error) {
 	reasons := make([]string, len(missing))
-	for i, lack := range missing {
-		reasons[i] = fmt.Sprintf("%s %s", lack.consumer.Name(), lack.why)
+	for i, one := range missing {
+		reasons[i] = fmt.Sprintf("%s %s", one.consumer.Name(), one.why)
 	}
 	said, force := strings.Join(reasons, "; "), string(a.run.ID)
 	if !a.overdue(held) {

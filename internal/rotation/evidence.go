@@ -54,7 +54,7 @@ func (a *attempt) candidateLost(ctx context.Context, setBack bool) (*pause, erro
 		return a.until(reason.EarlierCallPending, nil, left+1), nil
 	}
 	if a.run.Group == "" && a.run.Over == 0 && a.kind.Undo != upstream.Impossible {
-		return a.takeBack(ctx, "the upstream refuses the candidate, which it accepted before")
+		return a.beginUndo(ctx, "the upstream refuses the candidate, which it accepted before")
 	}
 	if !a.run.Refused {
 		a.run.Refused = true
@@ -69,7 +69,7 @@ func (a *attempt) candidateLost(ctx context.Context, setBack bool) (*pause, erro
 
 // worthHanding signs in with the promoted value once more before consumers that have a credential which works are handed it, where
 // it was accepted longer than promoteWithin ago. Where the old one ended when this one was made, nobody waits for that.
-func (a *attempt) worthHanding(ctx context.Context, held authority.Versioned, owed []lack) (*pause, error) {
+func (a *attempt) worthHanding(ctx context.Context, held authority.Versioned, owed []missingProof) (*pause, error) {
 	recent := func(left time.Duration) bool { return left > 0 && left <= promoteWithin }
 	now := a.Now()
 	switch {
@@ -77,7 +77,7 @@ func (a *attempt) worthHanding(ctx context.Context, held authority.Versioned, ow
 		return nil, nil
 	case !a.kind.Verifies || a.run.Base == 0 || a.kind.Capability == upstream.Overwrite:
 		return nil, nil
-	case !slices.ContainsFunc(owed, func(l lack) bool { return !l.has }):
+	case !slices.ContainsFunc(owed, func(l missingProof) bool { return !l.has }):
 		return nil, nil
 	}
 	stop, err := a.stillHonoured(ctx, held)

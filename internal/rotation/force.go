@@ -27,7 +27,7 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, r
 	}
 	entry := &held.Entry
 	a := &attempt{Engine: e, s: s, document: held, entry: entry}
-	a.takeUp(&progress{prior: run.CallBy, recorded: map[journal.Step]bool{}})
+	a.attach(&progress{prior: run.CallBy, recorded: map[journal.Step]bool{}})
 	waivers, err := a.waivable(ctx)
 	if err != nil {
 		return nil, err
@@ -80,8 +80,8 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, lack := range a.required(missing) {
-		waivers = append(waivers, journal.Waiver{Kind: journal.WaivedConsumer, Name: lack.consumer.Name(), Why: lack.why})
+	for _, one := range a.required(missing) {
+		waivers = append(waivers, journal.Waiver{Kind: journal.WaivedConsumer, Name: one.consumer.Name(), Why: one.why})
 	}
 	if len(waivers) > 0 {
 		return waivers, nil
@@ -139,8 +139,8 @@ func (a *attempt) waives(kind, name string) bool {
 }
 
 // required are those without proof whose proof nobody waived.
-func (a *attempt) required(missing []lack) []lack {
-	return slices.DeleteFunc(slices.Clone(missing), func(l lack) bool { return a.waives(journal.WaivedConsumer, l.consumer.Name()) })
+func (a *attempt) required(missing []missingProof) []missingProof {
+	return slices.DeleteFunc(slices.Clone(missing), func(l missingProof) bool { return a.waives(journal.WaivedConsumer, l.consumer.Name()) })
 }
 
 // waivesProof reports whether a person waived the proof of any consumer.

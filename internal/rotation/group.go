@@ -127,7 +127,7 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 		return nil, nil
 	case undone:
 		a.p.released = true
-		return a.takeBackWith(ctx, leader, "its group was taken back")
+		return a.beginUndoWith(ctx, leader, "its group was taken back")
 	}
 	return a.wait(reason.GroupVerifying, reason.Args{"leader": a.s.member(a.run.Leader).Secret}), nil
 }
@@ -153,10 +153,10 @@ func (a *attempt) ofOthers(ctx context.Context) (fate, error) {
 	return undone, nil
 }
 
-// takeBackWith takes this run back with that of another member: who aborted that aborted the group.
-func (a *attempt) takeBackWith(ctx context.Context, other *journal.Entry, why string) (*pause, error) {
+// beginUndoWith takes this run back with that of another member: who aborted that aborted the group.
+func (a *attempt) beginUndoWith(ctx context.Context, other *journal.Entry, why string) (*pause, error) {
 	a.run.Aborted = abortedIn(other, a.run.Group)
-	stop, err := a.takeBack(ctx, why)
+	stop, err := a.beginUndo(ctx, why)
 	a.run.Aborted = a.run.Aborted && a.run.Step == journal.Undoing
 	return stop, err
 }
@@ -190,7 +190,7 @@ func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause,
 		}
 		switch fateOf(entry, a.run.Group) {
 		case undone:
-			return a.takeBackWith(ctx, entry, member.Secret+", of its group, was taken back")
+			return a.beginUndoWith(ctx, entry, member.Secret+", of its group, was taken back")
 		case underWay, unknownOf:
 			return a.wait(reason.GroupMemberVerifying, reason.Args{"member": member.Secret}), nil
 		}

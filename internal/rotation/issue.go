@@ -90,12 +90,12 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	case errors.Is(err, journal.ErrSuperseded):
 		return nil, err
 	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.takeBack(ctx, a.s.Explained(err))
+		return a.beginUndo(ctx, a.s.Explained(err))
 	case errors.Is(err, upstream.ErrSuperseded):
 		return a.claimed(err), nil
 	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
 		a.p.issued = issued
-		return a.takeBack(ctx, a.s.Explained(err))
+		return a.beginUndo(ctx, a.s.Explained(err))
 	case err != nil:
 		return a.stuck(reason.CredentialNotIssued, err), nil
 	}
@@ -104,7 +104,7 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 		_, err = a.s.unfit(issued)
 	}
 	if err != nil {
-		return a.takeBack(ctx, err.Error())
+		return a.beginUndo(ctx, err.Error())
 	}
 	a.p.issued = issued
 	return nil, nil

@@ -276,7 +276,7 @@ func (s Subject) refuse(why reason.Reason, class error) error {
 // unless its first questions have no answer yet: then Advance asks them again.
 func (e *Engine) open(ctx context.Context, s Subject, held *journal.Held) error {
 	a := &attempt{Engine: e, s: s, document: held, entry: &held.Entry}
-	a.takeUp(&progress{begun: true, recorded: map[journal.Step]bool{}})
+	a.attach(&progress{begun: true, recorded: map[journal.Step]bool{}})
 	staged := false
 	if a.run.Group == "" && a.run.Trigger.Kind != Supplied && !a.kind.Issues && !s.PlanOnly {
 		stop, err := a.prepare(ctx)
@@ -417,7 +417,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 		return Outlook{}, nil
 	}
 	a := &attempt{Engine: e, s: s, document: held, entry: entry}
-	if a.takeUp(e.remember(entry.Live)); a.s.Upstream == nil {
+	if a.attach(e.remember(entry.Live)); a.s.Upstream == nil {
 		return Outlook{}, fmt.Errorf("advancing run %s: the estate no longer declares the upstream of %s: %w", entry.Live.ID, s.Secret, ErrNotAllowed)
 	}
 	outlook := Outlook{Run: a.run.ID}
@@ -445,8 +445,8 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 	return outlook, nil
 }
 
-// takeUp makes the attempt one at the entry's live run.
-func (a *attempt) takeUp(p *progress) {
+// attach makes the attempt one at the entry's live run.
+func (a *attempt) attach(p *progress) {
 	a.run, a.p = a.entry.Live, p
 	if a.run.Trigger.Kind == Supplied && a.s.Upstream == nil {
 		a.s.Upstream = supplied{}

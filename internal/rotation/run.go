@@ -40,8 +40,8 @@ type attempt struct {
 	version *authority.VersionID
 }
 
-// errSparing is why no sign-in is tried that may be refused, until enough time has passed since the last.
-var errSparing = errors.New("one more wrong sign-in could lock the account out")
+// errLockoutPause is why no sign-in is tried that may be refused, until enough time has passed since the last.
+var errLockoutPause = errors.New("one more wrong sign-in could lock the account out")
 
 // pause stops a turn: the run waits.
 type pause struct {
@@ -70,7 +70,7 @@ func (a *attempt) waitFor(why reason.Reason) *pause {
 func (a *attempt) stuck(code reason.Code, err error) *pause {
 	stop := a.wait(code, nil)
 	switch {
-	case errors.Is(err, errSparing):
+	case errors.Is(err, errLockoutPause):
 		stop.reason = reason.New(reason.LockoutPause, nil)
 	case errors.Is(err, outward.ErrBusy):
 		stop.reason = reason.New(reason.CallsBusy, nil)
@@ -329,7 +329,7 @@ func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
 // one.
 func (a *attempt) ask(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	if left := a.lockOut(); left > 0 {
-		return upstream.Unknown, &upstream.Later{After: left, Err: errSparing}
+		return upstream.Unknown, &upstream.Later{After: left, Err: errLockoutPause}
 	}
 	verdict, err := a.signIn(ctx, a.s, v, a.rank())
 	if verdict == upstream.Refused || outward.GoesOn(err) { // or it may be refused yet

@@ -45,7 +45,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, why string, v secret
 	if run := a.entry.Live; run == nil || run.Workflow != journal.Rotation {
 		return "", fmt.Errorf("supplying a value to %s: another run is live: %w", s.Secret, ErrNotNow)
 	}
-	a.takeUp(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
+	a.attach(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
 	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
 	err = a.take(ctx, by, why, v)
 	if !errors.Is(err, errTakesNone) {

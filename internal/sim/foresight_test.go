@@ -13,8 +13,8 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "unknown-is-good-enough", file: "rotation/apply.go",
-		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.takeBack(ctx, \"the upstream refuses the candidate that it took\")",
-		new: "\tcase upstream.Accepted, upstream.Unknown:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.takeBack(ctx, \"the upstream refuses the candidate that it took\")",
+		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.beginUndo(ctx, \"the upstream refuses the candidate that it took\")",
+		new: "\tcase upstream.Accepted, upstream.Unknown:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.beginUndo(ctx, \"the upstream refuses the candidate that it took\")",
 		run: scenario("dual"), caught: "record-is-honoured",
 	},
 	{

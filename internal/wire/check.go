@@ -15,7 +15,7 @@ import (
 // what cannot be made. Lint and serve both ask it, so that neither takes what the other refuses. It calls nothing outside.
 func CheckEstate(estate *intent.Estate) []intent.Fault {
 	ideal := &parts{
-		store: unborn{}, log: slog.New(slog.DiscardHandler),
+		store: uninitialised{}, log: slog.New(slog.DiscardHandler),
 		host: v1alpha1.HostSpec{
 			Platform: estate.Platform.Metadata.Name, Environment: estate.Environment, Upstreams: map[string]v1alpha1.Command{}, Folders: map[string]string{},
 		},
@@ -63,7 +63,7 @@ func CheckEstate(estate *intent.Estate) []intent.Fault {
 // program that others can change. Serve holds the consumer, or the secret, that it is about. What lint itself found on the
 // host is left out.
 func CheckHere(estate *intent.Estate, host v1alpha1.HostSpec) []intent.Fault {
-	here := &parts{store: unborn{}, log: slog.New(slog.DiscardHandler), host: host}
+	here := &parts{store: uninitialised{}, log: slog.New(slog.DiscardHandler), host: host}
 	var faults []intent.Fault
 	for _, name := range estate.SecretNames() {
 		declared := estate.Secrets[name]

@@ -180,7 +180,7 @@ func (e *estates) keptFiles() (*intent.Files, error) {
 // keep writes what the estate was made of, which holds no plaintext, over the copy kept before. There is none before the
 // authority is made.
 func (e *estates) keep(estate *intent.Estate) error {
-	if e.parts.store == (unborn{}) {
+	if e.parts.store == (uninitialised{}) {
 		return nil
 	}
 	next := filepath.Join(e.parts.host.State, keptNext)

@@ -22,7 +22,7 @@ type checkout struct {
 }
 
 // born is a store that was made.
-type born struct{ unborn }
+type born struct{ uninitialised }
 
 func newCheckout(t *testing.T) checkout {
 	t.Helper()

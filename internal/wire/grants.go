@@ -70,7 +70,7 @@ func (g *grants) Refresh(ctx context.Context) bool {
 		g.blame(err)
 		return false
 	}
-	if g.parts.store == (unborn{}) { // nothing can be recorded yet: the file is all there is
+	if g.parts.store == (uninitialised{}) { // nothing can be recorded yet: the file is all there is
 		entries = g.ofFile()
 	}
 	changed := g.take(entries)
@@ -103,7 +103,7 @@ func (g *grants) blame(fault error) {
 // amend revokes, once for each start, what the record says was revoked, and puts on record what is owed to it. Its cost is one
 // reading, at the start, of what the record holds beyond what was compared before, then one read of what is granted.
 func (g *grants) amend(ctx context.Context) error {
-	if g.parts.store == (unborn{}) {
+	if g.parts.store == (uninitialised{}) {
 		return nil
 	}
 	var revoked grant.Revoked
@@ -149,7 +149,7 @@ func (g *grants) follow(ctx context.Context) error {
 			return fmt.Errorf("the grants file %s is being changed: what it said before holds until it stays as it is", name)
 		}
 	}
-	if g.parts.store != (unborn{}) {
+	if g.parts.store != (uninitialised{}) {
 		if why := g.recovering(); why != "" && !says(known, wanted) { // it would be in force, and the record takes no event of it
 			return fmt.Errorf("the grants file %s is taken up once the platform is no longer recovering, and what it said before holds: %s", name, why)
 		}
@@ -193,7 +193,7 @@ func (g *grants) ofFile() []grant.Entry {
 
 // copy keeps what is granted beside the state, which is nobody else's to write.
 func (g *grants) copy(entries []grant.Entry) error {
-	if g.parts.store == (unborn{}) {
+	if g.parts.store == (uninitialised{}) {
 		return nil
 	}
 	var all []grant.Grant
@@ -304,7 +304,7 @@ func (g *grants) wanting(estate *intent.Estate) wanting {
 	g.mu.Unlock()
 	missing := grant.Missing(estate, granted, places)
 	for i := range missing {
-		missing[i].NeverRan = g.parts.store == (unborn{})
+		missing[i].NeverRan = g.parts.store == (uninitialised{})
 	}
 	w := wanting{places, missing, grant.Held(missing), map[string]map[string]string{}, map[[2]string]bool{}}
 	for _, need := range missing {

@@ -107,7 +107,7 @@ func TestAGrantsFileThatOthersCanWriteToIsToldOfUnchanged(t *testing.T) {
 // A grants file in a folder that hangs held everybody up who only asked what is granted: status, metrics, and a revocation.
 func TestAGrantsFileThatHangsHoldsUpNoQuestion(t *testing.T) {
 	g, write, _ := followed(t)
-	g.parts.store = unborn{}
+	g.parts.store = uninitialised{}
 	ours := grant.Grant{Kind: grant.Endpoint, Of: "db", To: "db.internal:5432"}
 	write(ours)
 	if !g.Refresh(t.Context()) {

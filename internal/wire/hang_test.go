@@ -25,7 +25,7 @@ import (
 
 // hangs is an authority and a record that never answer, whatever their context says.
 type hangs struct {
-	unborn
+	uninitialised
 	release chan struct{}
 }
 

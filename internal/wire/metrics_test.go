@@ -23,28 +23,28 @@ import (
 
 // counted counts what is asked of an authority.
 type counted struct {
-	unborn
+	uninitialised
 	asked *atomic.Int64
 }
 
 func (c counted) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
 	c.asked.Add(1)
-	return c.unborn.Read(ctx, path)
+	return c.uninitialised.Read(ctx, path)
 }
 
 func (c counted) ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error) {
 	c.asked.Add(1)
-	return c.unborn.ReadVersion(ctx, path, number)
+	return c.uninitialised.ReadVersion(ctx, path, number)
 }
 
 func (c counted) Get(ctx context.Context, key string) (authority.Document, error) {
 	c.asked.Add(1)
-	return c.unborn.Get(ctx, key)
+	return c.uninitialised.Get(ctx, key)
 }
 
 func (c counted) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	c.asked.Add(1)
-	return c.unborn.Keys(ctx, prefix)
+	return c.uninitialised.Keys(ctx, prefix)
 }
 
 type noGrants struct{ platform.Grants }
@@ -56,12 +56,12 @@ func (noGrants) Entries() ([]grant.Entry, error) { return nil, nil }
 func TestAScrapeAsksNothing(t *testing.T) {
 	var asked atomic.Int64
 	store := counted{asked: &asked}
-	p := &parts{store: store, record: unborn{}, log: slog.New(slog.DiscardHandler), calls: outward.New(Now)}
+	p := &parts{store: store, record: uninitialised{}, log: slog.New(slog.DiscardHandler), calls: outward.New(Now)}
 	p.values, p.steps = outward.NewStore(store, p.calls), newSteps(p.log)
 	asks := func() bool { asked.Add(1); return false }
 	p.platform = platform.New(platform.Config{
-		Now: Now, Initialised: true, Broken: p.broken, Authority: p.values, Journal: journal.New(p.values), Record: unborn{}, Grants: noGrants{},
-		Queue: trigger.New(p.values, unborn{}, Now), Clock: trigger.NewClock(p.values, Now, func() time.Duration { return 0 }),
+		Now: Now, Initialised: true, Broken: p.broken, Authority: p.values, Journal: journal.New(p.values), Record: uninitialised{}, Grants: noGrants{},
+		Queue: trigger.New(p.values, uninitialised{}, Now), Clock: trigger.NewClock(p.values, Now, func() time.Duration { return 0 }),
 		Orchestrator: orchestrator.New(orchestrator.Config{Now: Now}), Identity: asks,
 		Machine:  func() []string { asks(); return []string{"a finding"} },
 		Readable: func(context.Context, string) error { asks(); return nil },

@@ -70,7 +70,7 @@ type parts struct {
 	looked chan struct{}
 }
 
-// store is the opened authority, or unborn.
+// store is the opened authority, or uninitialised.
 type store interface {
 	authority.Store
 	authority.Renewer
@@ -78,7 +78,7 @@ type store interface {
 	Close() error
 }
 
-// record is the opened record, or unborn.
+// record is the opened record, or uninitialised.
 type record interface {
 	platform.Record
 	recovery.Record
@@ -134,7 +134,7 @@ func (p *parts) open(ctx context.Context, initialise bool) error {
 	}
 	opened, err := p.openAuthority(ctx, initialise)
 	if errors.Is(err, embedded.ErrUninitialised) {
-		p.store, p.record = unborn{}, unborn{}
+		p.store, p.record = uninitialised{}, uninitialised{}
 		return p.assemble(ctx)
 	}
 	if err != nil {
@@ -527,7 +527,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
-		Identity: p.seeds.there, Initialised: p.store != unborn{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
+		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine,
 		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {

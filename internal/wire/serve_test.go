@@ -12,15 +12,15 @@ import (
 	"custody.dev/custody/internal/server"
 )
 
-type broken struct{ unborn }
+type broken struct{ uninitialised }
 
 func (broken) Broken() string { return "a commit failed half-way" }
 
 // A server over a store that answers nothing any more said that it was ready, and went on for ever: nothing restarted it.
 func TestABrokenStoreEndsTheServer(t *testing.T) {
 	for name, p := range map[string]*parts{
-		"authority": {store: broken{}, record: unborn{}},
-		"record":    {store: unborn{}, record: broken{}},
+		"authority": {store: broken{}, record: uninitialised{}},
+		"record":    {store: uninitialised{}, record: broken{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.log = slog.New(slog.DiscardHandler)

@@ -52,7 +52,7 @@ func TestTourBuilds(t *testing.T) {
 	if code != 0 || !strings.Contains(out.lastLine(), " 1 of 6 kinds") {
 		t.Fatalf("exit code %d:\n%s", code, said)
 	}
-	for _, want := range []string{"  minio: Go module, about 7 minutes\nthere is no terminal to ask on: going on\n", "meanwhile: building minio, once, for ", "ok  shown: a cloud storage key (MinIO"} {
+	for _, want := range []string{"  minio: Go module, about 5 minutes\nthere is no terminal to ask on: going on\n", "meanwhile: building minio, once, for ", "ok  shown: a cloud storage key (MinIO"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not say %q:\n%s", want, said)
 		}

@@ -134,7 +134,7 @@ func late(b *bench, g given) (kept int, whole bool) {
 			b.is(upstream.Refused, g.candidate, fmt.Sprintf("the candidate that is said not to be applied (%v)", g.err))
 		}
 	}
-	current := b.takeBack("run-2", g.first, g.candidate)
+	current := b.undo("run-2", g.first, g.candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
 	kept = g.land()
 	b.wait()

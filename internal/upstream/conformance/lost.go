@@ -245,7 +245,7 @@ func testOutlived(b *bench) {
 	if !b.kind.Fences {
 		b.pause(min(b.kind.CallDeadline, landing))
 	}
-	current := b.takeBack("run-2", first, candidate)
+	current := b.undo("run-2", first, candidate)
 	third := b.applyUntil("run-3", current, b.propose(current))
 	b.undisturbed(current, candidate, third, 3)
 }
@@ -270,8 +270,8 @@ func (b *bench) undisturbed(current, candidate, third secret.Value, looks int) {
 	b.holds(1, "in the end")
 }
 
-// takeBack undoes a run as its kind allows, and returns what is current then.
-func (b *bench) takeBack(run authority.RunID, current, candidate secret.Value) secret.Value {
+// undo undoes a run as its kind allows, and returns what is current then.
+func (b *bench) undo(run authority.RunID, current, candidate secret.Value) secret.Value {
 	b.Helper()
 	switch {
 	case b.kind.Issues:

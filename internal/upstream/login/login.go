@@ -153,15 +153,15 @@ func (a Account) Foreign(ctx context.Context, verify func(context.Context, secre
 // Admin signs in at a place with the first of the admin's credentials that the server does not refuse. signIn returns what
 // the server said of one that it refuses, and an error when it cannot tell, which ends it. Where a sign-in without a
 // password means nothing, signIn refuses it itself. What the server at this place has refused is not sent again at once;
-// see Sparing. Nothing has been changed when Admin fails.
+// see AdminBackoff. Nothing has been changed when Admin fails.
 func Admin[Session any](ctx context.Context, doing, at string, credentials func(context.Context) ([]secret.Value, error),
 	signIn func(ctx context.Context, v secret.Value) (session Session, refused string, err error),
 ) (Session, error) {
-	return AdminSparing(ctx, process, doing, at, credentials, signIn)
+	return AdminWithBackoff(ctx, process, doing, at, credentials, signIn)
 }
 
-// AdminSparing is Admin, by the refusals that sparing knows of.
-func AdminSparing[Session any](ctx context.Context, sparing *Sparing, doing, at string, credentials func(context.Context) ([]secret.Value, error),
+// AdminWithBackoff is Admin, by the refusals that backoff knows of.
+func AdminWithBackoff[Session any](ctx context.Context, backoff *AdminBackoff, doing, at string, credentials func(context.Context) ([]secret.Value, error),
 	signIn func(ctx context.Context, v secret.Value) (session Session, refused string, err error),
 ) (none Session, err error) {
 	all, err := upstream.Admins(ctx, doing, credentials)
@@ -174,7 +174,7 @@ func AdminSparing[Session any](ctx context.Context, sparing *Sparing, doing, at 
 		if v.ExposeText(Username) == "" {
 			continue
 		}
-		if known, held := sparing.held(at, v); held {
+		if known, held := backoff.held(at, v); held {
 			said, again = known.said, known.again
 			continue
 		}
@@ -183,10 +183,10 @@ func AdminSparing[Session any](ctx context.Context, sparing *Sparing, doing, at 
 			return none, err
 		}
 		if refused == "" {
-			sparing.accept(at, v)
+			backoff.accept(at, v)
 			return session, nil
 		}
-		said, again = refused, sparing.refuse(at, v, refused)
+		said, again = refused, backoff.refuse(at, v, refused)
 	}
 	if !again.IsZero() {
 		detail += ", and is not sent it again before " + again.UTC().Format(time.TimeOnly) + " UTC, so as not to lock it out"

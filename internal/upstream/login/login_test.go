@@ -141,7 +141,7 @@ func TestAdminTakesTheFirstThatIsNotRefused(t *testing.T) {
 		{"none", nil, nil, nil, "", upstream.ErrNotApplied, "refuses every admin credential"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := login.AdminSparing(t.Context(), login.NewSparing(time.Now), "testing", "there", func(context.Context) ([]secret.Value, error) { return test.listed, nil },
+			got, err := login.AdminWithBackoff(t.Context(), login.NewAdminBackoff(time.Now), "testing", "there", func(context.Context) ([]secret.Value, error) { return test.listed, nil },
 				func(_ context.Context, v secret.Value) (string, string, error) {
 					password := v.ExposeText("password")
 					return password, test.refused[password], test.fails[password]

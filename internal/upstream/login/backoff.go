@@ -20,10 +20,10 @@ const (
 	forgetAfter = 24 * time.Hour
 )
 
-// Sparing keeps admins from being locked out by Custody: a server that refused a credential is not sent the same one again
+// AdminBackoff keeps admins from being locked out by Custody: a server that refused a credential is not sent the same one again
 // before a while has passed, by whichever run. It is safe for concurrent use; runs that meet the first refusal at the same
-// moment each send it. Make one with NewSparing.
-type Sparing struct {
+// moment each send it. Make one with NewAdminBackoff.
+type AdminBackoff struct {
 	now func() time.Time
 	key []byte
 
@@ -38,21 +38,23 @@ type refusal struct {
 	said  string
 }
 
-// NewSparing returns one that knows of no refusal.
-func NewSparing(now func() time.Time) *Sparing {
-	return &Sparing{now: now, key: []byte(rand.Text()), refused: map[string]refusal{}}
+// NewAdminBackoff returns one that knows of no refusal.
+func NewAdminBackoff(now func() time.Time) *AdminBackoff {
+	return &AdminBackoff{now: now, key: []byte(rand.Text()), refused: map[string]refusal{}}
 }
 
 // process is what Admin goes by.
-var process = NewSparing(time.Now) //nolint:forbidigo // sign-ins at real servers, of which the simulation has none
+var process = NewAdminBackoff(time.Now) //nolint:forbidigo // sign-ins at real servers, of which the simulation has none
 
 // At is a place, for Admin.
 func At(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
-func (s *Sparing) id(at string, v secret.Value) string { return at + "\x00" + string(v.Digest(s.key)) }
+func (s *AdminBackoff) id(at string, v secret.Value) string {
+	return at + "\x00" + string(v.Digest(s.key))
+}
 
 // held returns the refusal for which v is not to be sent now.
-func (s *Sparing) held(at string, v secret.Value) (refusal, bool) {
+func (s *AdminBackoff) held(at string, v secret.Value) (refusal, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.refused[s.id(at, v)]
@@ -60,7 +62,7 @@ func (s *Sparing) held(at string, v secret.Value) (refusal, bool) {
 }
 
 // refuse notes that v was refused, and returns until when it is not sent again.
-func (s *Sparing) refuse(at string, v secret.Value, said string) time.Time {
+func (s *AdminBackoff) refuse(at string, v secret.Value, said string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -80,7 +82,7 @@ func (s *Sparing) refuse(at string, v secret.Value, said string) time.Time {
 }
 
 // accept forgets that v was refused.
-func (s *Sparing) accept(at string, v secret.Value) {
+func (s *AdminBackoff) accept(at string, v secret.Value) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.refused, s.id(at, v))

@@ -16,11 +16,11 @@ import (
 // again is used within the pause.
 func TestRefusedAdminIsSpared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sparing := login.NewSparing(time.Now)
+		backoff := login.NewAdminBackoff(time.Now)
 		old, next := value(t, "username", "admin", "password", "old"), value(t, "username", "admin", "password", "next")
 		honoured, sent := "", 0
 		try := func(at string, listed ...secret.Value) string {
-			got, _ := login.AdminSparing(t.Context(), sparing, "testing", at, func(context.Context) ([]secret.Value, error) { return listed, nil },
+			got, _ := login.AdminWithBackoff(t.Context(), backoff, "testing", at, func(context.Context) ([]secret.Value, error) { return listed, nil },
 				func(_ context.Context, v secret.Value) (string, string, error) {
 					sent++
 					if password := v.ExposeText("password"); password == honoured {
