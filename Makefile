@@ -35,8 +35,11 @@ check: ## the fast loop: format, lint, unit tests, simulation of half the single
 
 # A kind on the whole product: the binary, its server, clients that sign in all the while.
 KIND_TESTS = /internal/upstream/[a-z]+/[a-z]+test$$
+# The kinds: each folder of internal/upstream that has a type.
+empty :=
+KINDS = $(subst $(empty) $(empty),|,$(patsubst internal/upstream/%/type.go,%,$(wildcard internal/upstream/*/type.go)))
 # The adapters, and what starts their servers.
-ADAPTERS = /internal/(realparts(/.*)?|upstream/(aws|exec|github|http|ldap|mail|minio|mysql|oidc|postgres|rabbitmq|redis))$$
+ADAPTERS = /internal/(realparts(/.*)?|upstream/($(KINDS)))$$
 # The whole product, and the tour.
 WHOLE = /(internal/acceptance|tools/demo)$$
 # What starts servers. The fast loop leaves it out.

@@ -529,7 +529,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine,
-		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: leftovers{p},
+		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {
 			if p.platform.Served() { // nobody who asks a question has documents decrypted
 				return p.seeds.last(secretName)
