@@ -378,10 +378,14 @@ var followed = []finding{
 				f.t.Fatalf("work prepared nothing: %v", err)
 			}
 			f.beside.account.Lose(held.Pending.Candidate)
+			f.beside.account.forgets = true
 			f.start()
 			f.pass(10 * time.Minute)
 		},
-		mends: func(f *follower, _ int) secret.Value { f.account.away = false; return secret.Value{} },
+		mends: func(f *follower, _ int) secret.Value {
+			f.account.away, f.beside.account.forgets = false, false
+			return secret.Value{}
+		},
 	},
 	{
 		name: "older state, handed in", at: dual, code: reason.RecoverySupplies,

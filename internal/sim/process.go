@@ -18,7 +18,6 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"

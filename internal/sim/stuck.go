@@ -55,6 +55,8 @@ const (
 	stuckFor = 15 * time.Minute
 	// boundOfLook is longer than any one bounded call with its grace takes, and the turn that it waits for.
 	boundOfLook = 10 * time.Minute
+	// pollEvery is how often a server looks for requests at least.
+	pollEvery = 5 * time.Second
 )
 
 // Stuckness is what an estate came to in which one call did not return, not even when its context ended.
@@ -80,7 +82,7 @@ func PlayStuck(declared Declaration, name string, lost bool) (Stuckness, error) 
 	w := New(1)
 	defer close(w.over)
 	w.together, w.workers, w.calling, w.released = true, 4, outward.New(time.Now), make(chan struct{})
-	w.reconcile = time.Hour // the first call of a name is the run's
+	w.reconcile = time.Hour // consumers are not looked at meanwhile: the first call of a name is the run's
 	declared.Name = "stuck"
 	s, err := w.Declare(declared)
 	if err != nil {
