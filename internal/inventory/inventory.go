@@ -237,7 +237,7 @@ func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, s
 	if checked := entry.CheckedNow(); checked != nil {
 		r.Checked = checked.At
 		if checked.Refused {
-			r.Refused = refused(declared.Name, checked)
+			r.Refused = refused(r, checked)
 		}
 	}
 	return r
@@ -248,8 +248,13 @@ func unreadable(entry *journal.Entry) *reason.Shown {
 	return reason.New(reason.JournalUnreadable, nil).Because(entry.Fault.Error()).Show()
 }
 
-// refused says what a refused value of record means, and both commands that end it.
-func refused(name string, checked *journal.Checked) *reason.Shown {
+// refused says what a refused value of record means, and the commands that end it: nothing makes an admin credential anew that no
+// upstream rotates.
+func refused(r Row, checked *journal.Checked) *reason.Shown {
+	name := r.Secret
+	if r.Upstream == "" && len(r.Opens) > 0 {
+		return reason.New(reason.AdminRefused, reason.Args{"supply": name}).Show()
+	}
 	since, version := checked.Since.UTC().Format(time.RFC3339), checked.Version.String()
 	return reason.New(reason.ValueRefused, reason.Args{"since": since, "version": version, "rotate": name, "supply": name}).Show()
 }

@@ -379,8 +379,8 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	if err != nil || report.Secrets[0].Action != Person {
 		t.Fatalf("got %+v, %v, want the secret to wait for a person", report, err)
 	}
-	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
-		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
+	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" || !recovery.Reason.Is(reason.RecoveryAsks) {
+		t.Fatalf("got %+v, want run-2's candidate to be kept, and to be asked again", recovery)
 	}
 	if held, err := journal.New(w.store).LoadHeld(t.Context(), path); err != nil || held.Pending != nil || held.Kept == nil || !held.Kept.Candidate.Equal(password(t, "second")) {
 		t.Fatalf("held are %+v and %+v, %v, want run-2's candidate", held.Pending, held.Kept, err)
@@ -392,6 +392,9 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	}
 	if held, err := w.store.Read(t.Context(), path); err != nil || held.Value.ExposeText("password") != "second" {
 		t.Errorf("the value of record is another: %v", err)
+	}
+	if recovery := w.entry().RecoveryNow(); recovery != nil {
+		t.Errorf("once the upstream is back, the secret waits because of %+v", recovery)
 	}
 }
 

@@ -90,6 +90,9 @@ func (p *parts) once(ctx, stop context.Context) error {
 			err = nil
 		}
 	}
+	if unnoted := p.platform.Orchestrator.Note(ctx); unnoted != nil {
+		p.log.Warn("noting what runs wait for", "error", unnoted)
+	}
 	states := p.platform.Orchestrator.States()
 	for _, path := range slices.Sorted(maps.Keys(states)) {
 		if state := states[path]; !state.Waiting.None() {
@@ -299,6 +302,9 @@ func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 		}
 	}
 	p.platform.Orchestrator.Wait()
+	if err := p.platform.Orchestrator.Note(working); err != nil {
+		p.log.Warn("noting what runs wait for", "error", err)
+	}
 	return nil
 }
 
