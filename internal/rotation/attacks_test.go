@@ -99,7 +99,7 @@ func (a *attacked) goesOn(restarted bool) (ended string) {
 		outlook := a.advance(a.t)
 		a.told(outlook.Waiting)
 		if outlook.Ended != "" || outlook.Run == "" {
-			return outlook.Ended
+			return string(outlook.Ended)
 		}
 		next := max(outlook.Again.Sub(a.Now()), time.Millisecond)
 		if next > 30*time.Second { // nobody hurries what waits for long

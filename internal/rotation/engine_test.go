@@ -58,7 +58,7 @@ func (r *rig) finish(t *testing.T, s rotation.Subject) string {
 			t.Fatal(err)
 		}
 		if outlook.Ended != "" {
-			return outlook.Ended
+			return string(outlook.Ended)
 		}
 		time.Sleep(time.Until(outlook.Again))
 	}

@@ -16,7 +16,7 @@ func (p *parts) reread() {
 	host, err := LoadHost(p.hostFile)
 	switch changed := changedSettings(p.host, host); {
 	case err != nil:
-		p.log.Error("the host file has faults: custody goes on with the settings that it started with, and would not start with these", "file", p.hostFile, "error", err)
+		p.log.Error("the host file has faults: the server continues with the settings that it started with, and could not start with these", "file", p.hostFile, "error", err)
 	case len(changed) > 0:
 		p.log.Warn("the host file changed: restart custody for it to take effect", "file", p.hostFile, "settings", changed)
 	default:

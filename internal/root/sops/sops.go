@@ -140,20 +140,6 @@ func (c Codec) Open(ctx context.Context, raw []byte, identities []root.Identity)
 	return doc, nil
 }
 
-// Recipients lists the age public keys the document names. They are plain and covered by nothing: a list to compare
-// with what was declared, no proof of who can read.
-func (c Codec) Recipients(raw []byte) ([]string, error) {
-	sealed, err := parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(sealed.keys))
-	for _, key := range sealed.keys {
-		names = append(names, key.recipient)
-	}
-	return names, nil
-}
-
 // encrypt encrypts a plain data branch under a new data key, and makes the metadata that goes with it.
 func (c Codec) encrypt(plain getsops.TreeBranch, recipients []string) (data, meta *yaml.Node, err error) {
 	if len(recipients) == 0 {
