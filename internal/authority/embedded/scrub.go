@@ -111,25 +111,23 @@ func (s *Store) look() error {
 	unclean, buffer := map[uint64]struct{}{}, make([]byte, len(zeros))
 	for pages := range runs(unused, scrubbedAtOnce) {
 		if s.free.rewrite {
-			add(unclean, pages)
+			for _, id := range pages {
+				unclean[id] = struct{}{}
+			}
 			continue
 		}
 		read := buffer[:len(pages)*pageSize]
 		if _, err := s.file.ReadAt(read, int64(pages[0])*pageSize); err != nil {
 			return fmt.Errorf("scrubbing: %w", err)
 		}
-		if !bytes.Equal(read, zeros[:len(read)]) {
-			add(unclean, pages)
+		for n, id := range pages { // one by one: to write zeros where the file has a hole would take space
+			if !bytes.Equal(read[n*pageSize:(n+1)*pageSize], zeros[:pageSize]) {
+				unclean[id] = struct{}{}
+			}
 		}
 	}
 	s.free = freePages{listed: listed, end: end, unclean: unclean}
 	return nil
-}
-
-func add(to map[uint64]struct{}, pages []uint64) {
-	for _, id := range pages {
-		to[id] = struct{}{}
-	}
 }
 
 // scrub overwrites with zeros what was freed since it last did, if a version was destroyed since, and returns when that is on
