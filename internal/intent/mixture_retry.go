@@ -177,7 +177,7 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 			count[d.index]++
 		}
 	}
-	out := &Files{since: map[string]time.Time{}}
+	out := &Files{bounds: newest.bounds, since: map[string]time.Time{}}
 	whole := map[int]bool{}
 	apart := map[origin][]*document{}
 	for _, name := range m.names {

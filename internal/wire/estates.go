@@ -226,13 +226,8 @@ func writeDocuments(files *intent.Files, to string) error {
 		return err
 	}
 	defer func() { _ = folder.Close() }()
-	for name, data := range files.All() {
-		if err := folder.MakeParents(name); err != nil {
-			return err
-		}
-		if err := folder.Replace(name, data, durable.Private); err != nil {
-			return err
-		}
+	if err := folder.Fill(files.All()); err != nil { // the sum tells a copy that a crash cut short
+		return err
 	}
 	return folder.Replace(keptDigest, []byte(files.Sum()), durable.Private)
 }
