@@ -518,7 +518,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	recoveries := recovery.New(recovery.Config{
 		Authority: outward.NewRenewing(p.store, p.calls), Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
-		Requests: trigger.OpenPrefix,
+		Requests: trigger.Prefix, Open: trigger.Open,
 		Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 			return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream, Server: s.Server}, authority.Versioned{Value: v})
 		},
