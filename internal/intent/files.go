@@ -228,30 +228,6 @@ func encoded(noted any) []byte {
 	return text
 }
 
-// parse reads the documents.
-func (f *Files) parse(types upstream.Types) *reader {
-	r := newReader(types)
-	r.mostValues = f.bounds.values
-	for i, one := range f.read {
-		if r.full {
-			break
-		}
-		if one.rule != "" {
-			r.file(one.rule, one.name, one.reason, "")
-			continue
-		}
-		before := len(r.documents)
-		r.read(one.name, one.data)
-		for _, d := range r.documents[min(before, len(r.documents)):] {
-			d.index = i
-		}
-	}
-	if f.tooLarge && !r.full {
-		r.fill(fmt.Sprintf("the documents have more than %d bytes together", f.bounds.bytes))
-	}
-	return r
-}
-
 // Load makes an estate of the files and reports everything that is wrong with it, in order of file and line. The estate is
 // nil when anything is wrong that this machine does not get wrong alone; see Fault.Here and Estate.Held.
 func (f *Files) Load(options Options) (*Estate, []Fault) {
