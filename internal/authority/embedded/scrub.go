@@ -135,6 +135,9 @@ func (s *Store) look() error {
 func (s *Store) scrub(ctx context.Context) error {
 	s.scrubbing.Lock()
 	defer s.scrubbing.Unlock()
+	if !s.unscrubbed.Load() {
+		return nil
+	}
 	wrote, err := s.zero(ctx)
 	if err != nil || !wrote {
 		return err
@@ -155,9 +158,6 @@ func (s *Store) zero(ctx context.Context) (wrote bool, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	defer s.guard(&err)()
-	if !s.unscrubbed.Load() {
-		return false, nil
-	}
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
