@@ -216,7 +216,7 @@ func (c *hostChecker) unseal(spec v1alpha1.Unseal) {
 			count++
 		}
 	}
-	if count != 1 && lookup(c.d.root, at("spec", "unseal")) != nil {
+	if count != 1 && lookup(c.trees.root(c.d), at("spec", "unseal")) != nil {
 		c.bad("host-unseal", at("spec", "unseal"), "%d sources of the key are named", count)
 	}
 	if spec.Credential != "" && (strings.Contains(spec.Credential, "/") || !filepath.IsLocal(spec.Credential)) {

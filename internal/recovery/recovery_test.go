@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -134,7 +135,7 @@ func newWorld(t *testing.T) *world {
 	}
 	id, err := w.store.Write(ctx, path, 0, "run-1", password(t, "first"))
 	must(err)
-	_, err = w.store.Put(ctx, "request/open/a", 0, []byte("{}"))
+	_, err = w.store.Put(ctx, "request/a", 0, []byte("{}"))
 	must(err)
 	must(journal.New(w.store).SaveHeld(ctx, &journal.Held{Pending: &journal.Pending{Run: "run-2", Candidate: password(t, "second")}, Entry: journal.Entry{
 		Schema: journal.Schema, Secret: "db", Path: path, Current: &id, Rotated: clock(), Tombstone: &journal.Tombstone{Run: "run-1"},
@@ -165,7 +166,7 @@ func (w *world) engine(c *crash) *Engine {
 			})
 		},
 		NewRun:   func() authority.RunID { return "accepted" },
-		Requests: "request/open/",
+		Requests: trigger.Prefix, Open: trigger.Open,
 	})
 }
 
@@ -185,7 +186,7 @@ func (w *world) entry() *journal.Entry {
 // untouched reports whether the state is still the one that was put back.
 func (w *world) untouched() bool {
 	now, err := w.store.Get(w.t.Context(), "secret/"+string(path))
-	_, asked := w.store.Get(w.t.Context(), "request/open/a")
+	_, asked := w.store.Get(w.t.Context(), "request/a")
 	return err == nil && asked == nil && now.Revision == w.before.Revision && w.store.Incarnation() == "one"
 }
 
@@ -200,7 +201,7 @@ func (w *world) done(what string) {
 	if held, err := w.store.Read(w.t.Context(), path); err != nil || held.ID != want {
 		w.t.Errorf("%s: the authority holds %v, %v, want %v", what, held.ID, err, want)
 	}
-	if _, err := w.store.Get(w.t.Context(), "request/open/a"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := w.store.Get(w.t.Context(), "request/a"); !errors.Is(err, authority.ErrNotFound) {
 		w.t.Errorf("%s: the request of the older state is still open: %v", what, err)
 	}
 	seen := map[string]int{}

@@ -296,9 +296,9 @@ func (w *World) owes(entry *journal.Entry) bool {
 }
 
 func (w *World) openRequests() []authority.Document {
-	open, err := w.store.List(context.Background(), "request/open/")
+	all, err := w.store.List(context.Background(), trigger.Prefix)
 	if err != nil {
 		panic("sim: listing the double's requests: " + err.Error())
 	}
-	return open
+	return slices.DeleteFunc(all, func(record authority.Document) bool { return !trigger.Open(record) })
 }

@@ -28,7 +28,7 @@ const (
 // is everybody on the machine, must not be able to have documents decrypted and the journal read.
 func (p *parts) watchStatus(stop context.Context) {
 	for stop.Err() == nil {
-		began := Now()
+		began, changes := Now(), p.model.Changes()
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the summary", Limit: summaryLimit}, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, p.platform.Summarise(ctx)
 		})
@@ -39,10 +39,16 @@ func (p *parts) watchStatus(stop context.Context) {
 		case <-stop.Done():
 		case <-time.After(max(summaryGap, summaryShare*Now().Sub(began))):
 		}
-		select {
-		case <-stop.Done():
-		case <-p.looked:
-		case <-time.After(summaryEvery - summaryGap):
+		due := time.After(summaryEvery - summaryGap)
+		for again := false; !again; {
+			select {
+			case <-stop.Done():
+				again = true
+			case <-p.looked: // with very many secrets there always is one
+				again = p.model.Changes() != changes
+			case <-due:
+				again = true
+			}
 		}
 	}
 }

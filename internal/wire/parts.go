@@ -361,7 +361,8 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	return seed, err
 }
 
-// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows. Once the
+// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows, unless it is of
+// less than anchorPause before a crash. Once the
 // authority was found to know what the record says was done with it, it also notes now and then how far the record went: a
 // later start compares only what came after that.
 type anchor struct {
@@ -375,12 +376,22 @@ type anchor struct {
 const (
 	// comparedKey is where the number of events is kept that the authority is known to know of.
 	comparedKey = "audit/compared"
+	// anchorPause is how long the anchor is behind the record at most: all events of that time cost one write together.
+	anchorPause = 10 * time.Second
 	// notedEvery bounds how many events a start compares, and how often a write is spent on it.
 	notedEvery = 10_000
 )
 
 // Name tells this place from others.
 func (a *anchor) Name() string { return "authority" }
+
+var (
+	_ audit.Rememberer = (*anchor)(nil)
+	_ audit.Paced      = (*anchor)(nil)
+)
+
+// Pause implements audit.Paced.
+func (a *anchor) Pause() time.Duration { return anchorPause }
 
 // Last returns the checkpoint kept last.
 func (a *anchor) Last(ctx context.Context) ([]byte, error) {
@@ -507,7 +518,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	recoveries := recovery.New(recovery.Config{
 		Authority: outward.NewRenewing(p.store, p.calls), Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
-		Requests: trigger.OpenPrefix,
+		Requests: trigger.Prefix, Open: trigger.Open,
 		Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 			return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream, Server: s.Server}, authority.Versioned{Value: v})
 		},
