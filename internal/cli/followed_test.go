@@ -366,6 +366,8 @@ var elsewhere = map[reason.Code]string{
 	reason.ConsumerNotOnRecord: "deliver.txtar",
 	reason.CandidateLost:       "TestLostCandidateThatCannotBeTakenBack",
 	reason.OldUsesUndated:      "TestClockJumpKeepsAUsedCredential",
+	reason.TargetAway:          "notify_test.txtar",
+	reason.OwnerUnreached:      "notify_list.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.
@@ -377,6 +379,7 @@ var alike = map[reason.Code]reason.Code{
 	reason.DatedAhead:             reason.ClockJumped,
 	reason.OlderGrant:             reason.NotGranted,
 	reason.AdminRefused:           reason.ValueRefused,
+	reason.LifetimeEnding:         reason.LifetimeEnded,
 }
 
 // TestEveryFindingWithACommandIsFollowed: each code that sends people to a command has a test that follows it.

@@ -418,7 +418,10 @@ func (o *Orchestrator) keep(ctx context.Context, s Secret, seen *State) error {
 	if steady || seen.failures == 0 {
 		seen.drifted = drifted
 	}
-	unchecked := o.check(ctx, s, entry, held, seen)
+	unchecked := o.ends(ctx, entry, held)
+	if unchecked == nil {
+		unchecked = o.check(ctx, s, entry, held, seen)
+	}
 	if err := o.settleOwed(ctx, seen); err != nil {
 		faults = append(faults, err.Error())
 	}
