@@ -77,19 +77,19 @@ func of(class reason.Class, lasts, severity string) (rules []rule) {
 
 // platform are the rules about the server itself, and about lifetimes.
 func platform() []rule {
-	make1 := func(alert, expr, lasts, severity, summary, description string) rule {
+	one := func(alert, expr, lasts, severity, summary, description string) rule {
 		return rule{alert, expr, lasts, map[string]string{"severity": severity}, map[string]string{"summary": summary, "description": description}}
 	}
 	return []rule{
-		make1("CustodyAbsent", "absent(custody_ready)", "10m", critical, "Custody serves no metrics",
+		one("CustodyAbsent", "absent(custody_ready)", "10m", critical, "Custody serves no metrics",
 			"Nothing is rotated while no server runs. Values that were delivered stay valid until they expire. Look at its log, and start it."),
-		make1("CustodyNotReady", "custody_ready == 0", "10m", critical, "Custody is not ready",
+		one("CustodyNotReady", "custody_ready == 0", "10m", critical, "Custody is not ready",
 			"/readyz of its loopback address says why."),
-		make1("CustodySummaryOld", "time() - custody_summary_timestamp_seconds > 900", "5m", warning, "Custody's metrics are old",
+		one("CustodySummaryOld", "time() - custody_summary_timestamp_seconds > 900", "5m", warning, "Custody's metrics are old",
 			"What the metrics say of secrets has not been put together for 15 minutes: the authority or its disk may not answer. Look at the log."),
-		make1("CustodySecretExpired", "custody_secret_expiry_timestamp_seconds - time() <= 0", "5m", critical, "Secret {{ $labels.secret }} has expired",
+		one("CustodySecretExpired", "custody_secret_expiry_timestamp_seconds - time() <= 0", "5m", critical, "Secret {{ $labels.secret }} has expired",
 			"Its lifetime ended and nothing replaced it. See: custody explain {{ $labels.secret }}."),
-		make1("CustodySecretExpiresToday", "custody_secret_expiry_timestamp_seconds - time() < 86400 and custody_secret_expiry_timestamp_seconds - time() > 0 and on(secret) custody_secret_ending == 1", "1h", warning,
+		one("CustodySecretExpiresToday", "custody_secret_expiry_timestamp_seconds - time() < 86400 and custody_secret_expiry_timestamp_seconds - time() > 0 and on(secret) custody_secret_ending == 1", "1h", warning,
 			"Secret {{ $labels.secret }} expires within a day", "No rotation comes before. See: custody explain {{ $labels.secret }}."),
 	}
 }

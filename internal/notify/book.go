@@ -108,12 +108,12 @@ func (f Finding) key() string {
 // look has the book know what there is at now, and reports whether that changes it. theirs are findings that other owners are told of.
 func (b *book) look(own, theirs []Finding, seen Seen) (changed bool) {
 	here := map[string]bool{}
-	note1 := func(f Finding, others bool) {
+	take := func(f Finding, others bool) {
 		key := f.key()
 		here[key] = true
 		n := b.Notes[key]
 		if n == nil {
-			if len(b.Notes) >= mostNotes {
+			if room := mostNotes; len(b.Notes) >= room || others && len(b.Notes) >= room/2 { // what others are told keeps out nothing of its own
 				return
 			}
 			n = &note{Code: f.Reason.Code, Secret: f.Secret, Since: seen.At, Theirs: others}
@@ -125,10 +125,10 @@ func (b *book) look(own, theirs []Finding, seen Seen) (changed bool) {
 		n.now = f
 	}
 	for _, f := range own {
-		note1(f, false)
+		take(f, false)
 	}
 	for _, f := range theirs {
-		note1(f, true)
+		take(f, true)
 	}
 	for key, n := range b.Notes {
 		switch {
