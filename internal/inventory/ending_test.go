@@ -30,6 +30,7 @@ func TestWhoIsWarnedOfAnEnd(t *testing.T) {
 		age      int
 		waiting  reason.Reason
 		suspend  bool
+		class    string
 		ends     time.Time
 		by       string
 		warned   bool
@@ -49,12 +50,17 @@ func TestWhoIsWarnedOfAnEnd(t *testing.T) {
 		"in its window, too late":             {policy: &monthly, age: 27, waiting: reason.New(reason.MaintenanceWindow, nil).Till(in(4)), ends: in(3), by: "policy", warned: true},
 		"held":                                {policy: &monthly, age: 27, waiting: reason.New(reason.RetryHeld, nil), ends: in(3), by: "policy", warned: true},
 		"suspended":                           {policy: &monthly, age: 20, suspend: true, ends: in(10), by: "policy", warned: true},
+		"computed from what ends":             {class: "derived", read: &journal.Ends{Version: one, At: in(2), By: "token"}, ends: in(2), by: "token"},
+		"computed, and declared to end":       {class: "derived", declared: in(2), ends: in(2), by: "issuer", warned: true},
 		"a token that ends before":            {policy: &monthly, age: 1, read: &journal.Ends{Version: one, At: in(2), By: "token"}, ends: in(2), by: "token", warned: true},
 	} {
 		estate := &intent.Estate{Secrets: map[string]*intent.Secret{}, Policies: map[string]intent.Policy{}}
 		declare(estate, "tls", v1alpha1.Origin{Generated: &v1alpha1.GenerateRule{Type: "token"}})
 		s := estate.Secrets["tls"]
 		s.ExpiresAt, s.Spec.Suspend = test.declared, test.suspend
+		if test.class != "" {
+			s.Spec.Class = test.class
+		}
 		if test.policy != nil {
 			policy, err := intent.ParsePolicy("p", *test.policy)
 			if err != nil {

@@ -325,6 +325,9 @@ func ending(r *Row, warnBefore time.Duration, now time.Time) {
 	if r.Expires.IsZero() || r.Expired || warnBefore <= 0 || now.Before(r.Expires.Add(-warnBefore)) {
 		return
 	}
+	if r.Class == "derived" && r.ExpiresBy != "issuer" {
+		return // it ends with an input, whose owner is warned
+	}
 	late := r.Waiting != nil && r.Waiting.Until.After(r.Expires)
 	r.Ending = r.Due.IsZero() || !r.Due.Before(r.Expires) || r.Held() || r.Refused != nil || late || r.State == "suspended"
 }
