@@ -253,7 +253,7 @@ func load(ctx context.Context, documents Documents, r Route) (*book, error) {
 	b := &book{revision: held.Revision}
 	broken := json.Unmarshal(held.Data, b) != nil
 	if b.Schema > schema {
-		return nil, fmt.Errorf("reading what %s was told: a newer custody wrote it (schema %d)", r, b.Schema)
+		return nil, fmt.Errorf("reading what %s was told: a newer Custody wrote it (schema %d)", r, b.Schema)
 	}
 	if broken || b.Notes == nil || slices.Contains(slices.Collect(maps.Values(b.Notes)), nil) {
 		empty.revision = held.Revision
