@@ -453,6 +453,8 @@ var elsewhere = map[reason.Code]string{
 	reason.FileLeft:            "withdraw.txtar",
 	reason.RecordDoubtful:      "lint_and_serve.txtar",
 	reason.ConsumerNotOnRecord: "deliver.txtar",
+	reason.TargetAway:          "notify_test.txtar",
+	reason.OwnerUnreached:      "notify_list.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.
@@ -461,6 +463,7 @@ var alike = map[reason.Code]reason.Code{
 	reason.LostReplyUncollectable: reason.LostReplyUnknown,
 	reason.RecoveryExplains:       reason.GroupMemberRecovering,
 	reason.DatedAhead:             reason.ClockJumped,
+	reason.LifetimeEnding:         reason.LifetimeEnded,
 }
 
 // TestEveryFindingWithACommandIsFollowed: each code that sends people to a command has a test that follows it.

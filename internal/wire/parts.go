@@ -30,6 +30,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
@@ -59,6 +60,7 @@ type parts struct {
 	grants     *grants
 	model      *model.Model // nil keeps nothing
 	steps      *steps
+	notifier   *notify.Notifier // nil where nobody is told
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -535,11 +537,12 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
+	p.notifier = p.notifications()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
-		Unanswered: p.unanswered, Machine: p.machine,
+		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier,
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {
 			if p.platform.Served() { // nobody who asks a question has documents decrypted

@@ -235,6 +235,9 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	err = p.loop(ctx, stop, manager.turned)
 	cancel()
 	watching.Wait()
+	if p.notifier != nil {
+		p.notifier.Wait()
+	}
 	if err != nil {
 		p.log.Error("leaving", "error", err)
 	}
