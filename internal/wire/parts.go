@@ -379,7 +379,7 @@ const (
 	// comparedKey is where the number of events is kept that the authority is known to know of.
 	comparedKey = "audit/compared"
 	// anchorPause is how long the anchor is behind the record at most: all events of that time cost one write together.
-	anchorPause = 10 * time.Second
+	anchorPause = time.Second
 	// notedEvery bounds how many events a start compares, and how often a write is spent on it.
 	notedEvery = 10_000
 )

@@ -219,7 +219,7 @@ func (p *parts) watchConsumers(stop context.Context) {
 		seen.watcher = watcher
 		defer func() { _ = watcher.Close() }()
 	}
-	swept, wait := Now(), glanceEvery
+	swept := Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -252,8 +252,7 @@ func (p *parts) watchConsumers(stop context.Context) {
 			swept = began
 		}
 		if tick {
-			wait = glanceAfter(time.Since(began))
-			timer.Reset(wait)
+			timer.Reset(glanceAfter(time.Since(began)))
 		}
 	}
 }
