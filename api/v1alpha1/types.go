@@ -112,7 +112,9 @@ type ManagedSecretSpec struct {
 	// Where the first value comes from. Exactly one field is set.
 	Origin Origin `json:"origin"`
 	// When the current value expires according to its issuer, as an RFC 3339 time such as 2030-01-31T00:00:00Z. Custody
-	// reports the time and raises a finding once it has passed, but rotates nothing because of it.
+	// reads the end of certificates (PEM) and tokens (JWT) from the value itself; the earlier of the two counts. It
+	// reports the time and raises a finding ahead of it (warnBefore of the policy) and once it has passed, but rotates
+	// nothing because of it.
 	ExpiresAt string `json:"expiresAt,omitempty"`
 	// How the secret is rotated. Without it, the secret is static: Custody never rotates it.
 	Rotation *RotationSpec `json:"rotation,omitempty"`
@@ -295,6 +297,9 @@ type RotationPolicySpec struct {
 	// While no rotation is under way, Custody signs in with the current value at least this often, and raises a finding
 	// if it no longer works. 5m to 90d, or 0s to switch this off. Default 1d.
 	VerifyEvery string `json:"verifyEvery,omitempty"`
+	// How long before the end of a value's lifetime its owner is warned, if no timed rotation replaces it before: by a
+	// certificate or token in the value, by expiresAt, or by ttl. Up to 366d, or 0s to switch this off. Default 14d.
+	WarnBefore string `json:"warnBefore,omitempty"`
 	// Maintenance windows. Timed rotations start only within one of them. Default: at any time.
 	Windows []MaintenanceWindow `json:"windows,omitempty"`
 	// Timed rotations start earlier by up to this time, so that many secrets are not rotated at once. The share of each
@@ -408,6 +413,8 @@ type HostSpec struct {
 	// sent, and who may read secrets of other owners. Like the host file, nobody else may be able to change it. Custody
 	// reads it again when it changes; `custody grant --help` shows an example.
 	Grants string `json:"grants,omitempty"`
+	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
+	Notifications *Notifications `json:"notifications,omitempty"`
 }
 
 // Socket is an additional socket through which members of groups can use commands. At least one group is given. The

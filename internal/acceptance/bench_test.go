@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -56,9 +58,16 @@ func BenchmarkFirstIssue(b *testing.B) {
 }
 
 // BenchmarkServed is what a server of many steady secrets takes for an answer over its socket, at rest, for a change of its estate,
-// and for a start.
+// and for a start. CUSTODY_BENCH_SECRETS takes another number of them.
 func BenchmarkServed(b *testing.B) {
-	f := newFarm(b, thorough.Of(50, 10_000, 100_000))
+	count := thorough.Of(50, 10_000, 100_000)
+	if given := os.Getenv("CUSTODY_BENCH_SECRETS"); given != "" {
+		var err error
+		if count, err = strconv.Atoi(given); err != nil || count < 1 {
+			b.Fatalf("CUSTODY_BENCH_SECRETS=%q is no number of secrets", given)
+		}
+	}
+	f := newFarm(b, count)
 	f.serve()
 	f.ready()
 	f.atRest(b)

@@ -5,9 +5,11 @@ package acceptance
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/server"
 )
 
 // TestBootstrapValueIsNeverWrittenAgain is named after vault-config-operator #131 and #339, where a reconcile wrote the
@@ -114,13 +116,15 @@ func TestRefusedBootstrapValueStaysInGit(t *testing.T) {
 	r := newRig(t, "50ms")
 	r.seal("database-admin", credential{Username: adminUser, Password: "outdated-" + marker})
 	r.serve()
-	r.waitsInGit("database-admin", reason.BootstrapRefused)
+	r.waitsInGit("database-admin", reason.BootstrapRefused, "custody seal database-admin --field FIELD")
 	eventually(t, "app-database to wait for the admin", func() bool { return r.row("app-database").Waiting != nil })
 	if row := r.row("app-database"); row.Authority != "nobody" {
 		t.Errorf("app-database: authority %s before its admin was handed over", row.Authority)
 	}
-	r.kill()
-	r.seal("database-admin", r.admin)
-	r.serve()
+	r.write("password", r.admin.Password)
+	r.ok("seal", "database-admin", "--field", "password", "--from-file", r.file("password"))
 	r.handedOver("database-admin")
+	if status := r.status(); slices.ContainsFunc(status.Findings, func(f server.Finding) bool { return f.Is(reason.BootstrapRefused) }) {
+		t.Errorf("once the right one is sealed, there still is %q", status.Findings)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
 )
 
@@ -36,12 +37,16 @@ func TestStaticAdminIsTriedAtWhatItOpens(t *testing.T) {
 	if doctor := r.ok("doctor"); !containsAll(doctor, []string{"[admin-refused]", "custody supply database-admin --reason TEXT"}) {
 		t.Errorf("doctor does not find it:\n%s", doctor)
 	}
+	r.finding("database-admin", reason.AdminRefused, "custody supply database-admin --reason TEXT") // status says the same
 	if got := supply("set-by-hand"); got.code != 0 {
 		t.Fatal(got.err)
 	}
 	r.settled("database-admin", version)
 	if doctor := r.ok("doctor"); strings.Contains(doctor, "admin-refused") {
 		t.Errorf("doctor still finds it:\n%s", doctor)
+	}
+	if status := r.ok("status"); strings.Contains(status, "admin-refused") {
+		t.Errorf("status still finds it:\n%s", status)
 	}
 	r.rotate("app-database")
 	if stats := clients.stop(t); stats.Refused != 0 {

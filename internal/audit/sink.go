@@ -33,6 +33,13 @@ type Rememberer interface {
 	Last(ctx context.Context) ([]byte, error)
 }
 
+// Paced is an optional power of a Sink to which a checkpoint is a cost: it is offered the newest one after a pause, for all events of
+// that time, and when the log is closed. What was cut off the log within the pause it cannot show.
+type Paced interface {
+	// Pause is how long it waits after an event.
+	Pause() time.Duration
+}
+
 // FileSink is a Sink: one file in a folder, such as a mount of another host.
 type FileSink struct {
 	Folder *durable.Folder
@@ -101,6 +108,7 @@ type sink struct {
 	anchor []byte
 	wake   chan struct{}
 	done   chan struct{}
+	ending chan struct{} // closed when no pause is to be made any more
 
 	mu     sync.Mutex
 	newest []byte
@@ -113,7 +121,7 @@ type sink struct {
 
 // start has the sink offer first.
 func (s *sink) start(first []byte) *sink {
-	s.wake, s.done = make(chan struct{}, 1), make(chan struct{})
+	s.wake, s.done, s.ending = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go s.work()
 	s.offer(first)
 	return s
@@ -133,6 +141,7 @@ func (s *sink) work() {
 	defer close(s.done)
 	for {
 		<-s.wake
+		s.pause()
 		s.mu.Lock()
 		checkpoint, ended := s.newest, s.ended
 		s.newest = nil
@@ -143,6 +152,23 @@ func (s *sink) work() {
 		if ended {
 			return
 		}
+	}
+}
+
+// pause lets more events come, where the place asks for it and something is to be offered.
+func (s *sink) pause() {
+	paced, is := s.place.(Paced)
+	s.mu.Lock()
+	idle := s.newest == nil
+	s.mu.Unlock()
+	if !is || idle {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), paced.Pause())
+	defer cancel()
+	select {
+	case <-ctx.Done():
+	case <-s.ending:
 	}
 }
 
@@ -188,6 +214,7 @@ func (s *sink) stop() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
+	close(s.ending)
 	select {
 	case s.wake <- struct{}{}:
 	default:

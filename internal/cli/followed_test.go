@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/reason"
@@ -82,6 +84,30 @@ func (f *follower) away(change func(*follower) error) {
 	f.account.away = false
 	f.start()
 	f.pass(10 * time.Minute)
+}
+
+// change edits the journal entry at path.
+func (f *follower) change(path authority.Path, edit func(*journal.Entry)) error {
+	held, err := journal.New(f.store).LoadHeld(f.t.Context(), path)
+	if err != nil {
+		return err
+	}
+	edit(&held.Entry)
+	return journal.New(f.store).SaveHeld(f.t.Context(), held)
+}
+
+// recovers has an older state accepted in which the secret at path waits for why.
+func (f *follower) recovers(path authority.Path, why reason.Reason) {
+	f.t.Helper()
+	f.start()
+	f.pass(time.Hour)
+	if err := f.change(path, func(e *journal.Entry) {
+		e.Recovery = &journal.Recovery{Run: "accepted", Version: e.Current, Reason: why}
+	}); err != nil {
+		f.t.Fatal(err)
+	}
+	f.start()
+	f.pass(time.Hour)
 }
 
 func loseVerified(f *follower) error {
@@ -322,6 +348,70 @@ var followed = []finding{
 		},
 	},
 	{
+		name: "nobody can date a use of the old one", at: told, code: reason.OldUsesUndated,
+		arrange: func(f *follower) {
+			f.rotates()
+			f.pass(10 * time.Minute)
+			f.lead = 24 * time.Hour
+			f.pass(2 * time.Hour)
+		},
+	},
+	{
+		name: "candidate is lost before it was promoted", at: dual, code: reason.CandidateLost,
+		arrange: func(f *follower) {
+			f.account.kind = func(kind *upstream.Kind) { kind.Undo = upstream.Impossible }
+			f.away(func(f *follower) error {
+				return f.change("app/token", func(e *journal.Entry) { e.Live.Step = journal.Verified })
+			})
+		},
+		mends: handsIn,
+	},
+	{
+		name: "member of a group fails when it was ready", at: dual, code: reason.GroupMemberFailed,
+		arrange: func(f *follower) {
+			f.pair()
+			f.start()
+			f.pass(time.Hour)
+			f.account.away = true
+			f.must("custody rotate token --reason TEXT")
+			f.pass(time.Minute)
+			held, err := f.entries.LoadHeld(f.t.Context(), "app/work")
+			if err != nil || held.Pending == nil {
+				f.t.Fatalf("work prepared nothing: %v", err)
+			}
+			f.beside.account.Lose(held.Pending.Candidate)
+			f.beside.account.forgets = true
+			f.start()
+			f.pass(10 * time.Minute)
+		},
+		mends: func(f *follower, _ int) secret.Value {
+			f.account.away, f.beside.account.forgets = false, false
+			return secret.Value{}
+		},
+	},
+	{
+		name: "older state, handed in", at: dual, code: reason.RecoverySupplies,
+		arrange: func(f *follower) {
+			f.recovers("app/token", reason.New(reason.RecoverySupplies, reason.Args{"supply": "token"}))
+		},
+		mends: handsIn,
+	},
+	{
+		name: "older state, replaced", at: dual, code: reason.RecoveryRotates,
+		arrange: func(f *follower) {
+			f.recovers("app/token", reason.New(reason.RecoveryRotates, reason.Args{"rotate": "token"}))
+		},
+	},
+	{
+		name: "older state of a member", at: dual, code: reason.GroupMemberRecovering, choose: []string{"explain", "rotate"},
+		arrange: func(f *follower) {
+			f.pair()
+			f.recovers("app/work", reason.New(reason.RecoveryRotates, reason.Args{"rotate": "work"}))
+			f.must("custody rotate token --reason TEXT")
+			f.pass(10 * time.Minute)
+		},
+	},
+	{
 		name: "nothing makes a successor", at: dual, code: reason.NoSuccessor,
 		arrange: func(f *follower) {
 			f.declared.Spec.Rotation.UpstreamRef = ""
@@ -348,35 +438,32 @@ var elsewhere = map[reason.Code]string{
 	reason.GrantMissing:        "grant.txtar",
 	reason.UpstreamNotGranted:  "grant.txtar",
 	reason.NotGranted:          "grant.txtar",
-	reason.EstateNotInForce:    "lint_and_serve.txtar",
-	reason.FormNotInForce:      "lint_and_serve.txtar",
-	reason.RemovalNotInForce:   "TestMixture",
-	reason.DocumentNotInForce:  "TestMixture",
-	reason.FileNotInForce:      "TestMixture",
+	reason.OlderGrant:          "recover_accept.txtar",
+	reason.EstateNotInForce:    "not_in_force.txtar",
+	reason.FormNotInForce:      "not_in_force.txtar",
+	reason.RemovalNotInForce:   "not_in_force.txtar",
+	reason.DocumentNotInForce:  "not_in_force.txtar",
+	reason.FileNotInForce:      "not_in_force.txtar",
+	reason.MoreNotInForce:      "not_in_force.txtar",
 	reason.GrantsUnreadable:    "TestDamagedGrantsAreGrantedAnew",
-	reason.MoreNotInForce:      "TestFindingsNameWhatIsNotInForce",
 	reason.BootstrapIncomplete: "seal_by_fields.txtar",
-	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit",
-	reason.GroupMemberFailed:   "TestAbortStopsTheGroup",
-	reason.RecoverySupplies:    "TestDecide",
-	reason.RecoveryRotates:     "TestWhatIsRecoveredWaitsForWhoItSays",
-	reason.RecoveryAsks:        "TestCallThatMayStillLandIsWaitedFor",
+	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit", // a server has to refuse it
+	reason.RecoveryAsks:        "TestCandidateThatCouldNotBeAskedAboutIsKept",
+	reason.AdminRefused:        "TestStaticAdminIsTriedAtWhatItOpens", // a server has to refuse it
 	reason.FileLeft:            "withdraw.txtar",
-	reason.RecordDoubtful:      "audit_verify.txtar",
+	reason.RecordDoubtful:      "lint_and_serve.txtar",
 	reason.ConsumerNotOnRecord: "deliver.txtar",
-	reason.CandidateLost:       "TestLostCandidateThatCannotBeTakenBack",
-	reason.OldUsesUndated:      "TestClockJumpKeepsAUsedCredential",
+	reason.TargetAway:          "notify_test.txtar",
+	reason.OwnerUnreached:      "notify_list.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.
 var alike = map[reason.Code]reason.Code{
 	reason.OverlapExceeded:        reason.ProofMissing,
 	reason.LostReplyUncollectable: reason.LostReplyUnknown,
-	reason.GroupMemberRecovering:  reason.LifetimeEnded,
-	reason.RecoveryExplains:       reason.LifetimeEnded,
+	reason.RecoveryExplains:       reason.GroupMemberRecovering,
 	reason.DatedAhead:             reason.ClockJumped,
-	reason.OlderGrant:             reason.NotGranted,
-	reason.AdminRefused:           reason.ValueRefused,
+	reason.LifetimeEnding:         reason.LifetimeEnded,
 }
 
 // TestEveryFindingWithACommandIsFollowed: each code that sends people to a command has a test that follows it.
@@ -395,6 +482,9 @@ func TestEveryFindingWithACommandIsFollowed(t *testing.T) {
 		if !met[other] {
 			t.Errorf("%s is to be like %s, which no test follows", code, other)
 		}
+		if got, want := named(code), named(other); !slices.Equal(got, want) {
+			t.Errorf("%s names %q, %s names %q", code, got, other, want)
+		}
 		met[code] = true
 	}
 	for _, row := range reason.Catalogue() {
@@ -402,6 +492,18 @@ func TestEveryFindingWithACommandIsFollowed(t *testing.T) {
 			t.Errorf("%s names a command: %t; a test follows it: %t", row.Code, has, met[row.Code])
 		}
 	}
+}
+
+// named are the commands that a code names.
+func named(code reason.Code) (commands []string) {
+	for _, row := range reason.Catalogue() {
+		for _, next := range row.Next {
+			if row.Code == code {
+				commands = append(commands, next.Command)
+			}
+		}
+	}
+	return commands
 }
 
 // isThere reports whether the tree has the test: a Go test by its name, or a script by that of its file.

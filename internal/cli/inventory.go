@@ -95,6 +95,8 @@ func (p *printer) expires(row inventory.Row) string {
 		return "never"
 	case row.Expired:
 		return "EXPIRED " + p.when(row.Expires)
+	case row.Ending:
+		return "SOON " + p.when(row.Expires)
 	}
 	return p.when(row.Expires)
 }

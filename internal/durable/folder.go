@@ -11,7 +11,7 @@
 // A crash may leave a temporary file .NAME.SIXTEENHEX.tmp, which no operation reads. If there is only one writer, the
 // file is .NAME.custody.tmp, and the next write of that file removes it. Not guaranteed: that it refuses a link that
 // somebody else creates between its check and its action; even then it reaches nothing outside the folder. Cost: one
-// write, two fsyncs and a rename for each call.
+// write, two fsyncs and a rename for each call; Fill syncs once for many files, and promises less.
 package durable
 
 import (
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,6 +167,45 @@ func (f *Folder) Replace(name string, data []byte, as Attributes) error {
 		return fmt.Errorf("replacing %s: %w", name, err)
 	}
 	return f.syncParent(name)
+}
+
+// Fill writes files that are not there yet, and the folders above them, and syncs once for all of them, with whatever else is to be
+// written to the file system. It is not whole or nothing: after an error or a crash any of the files may be missing or cut short.
+// Whoever reads them must be able to tell.
+func (f *Folder) Fill(files iter.Seq2[string, []byte]) error {
+	above := "."
+	for name, data := range files {
+		if parent := filepath.Dir(name); parent != above {
+			if err := f.MakeParents(name); err != nil {
+				return err
+			}
+			above = parent
+		}
+		if err := f.fill(name, data); err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return fmt.Errorf("syncing %s: %w", f.Dir(), err)
+	}
+	defer func() { _ = dir.Close() }()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fmt.Errorf("syncing %s: %w", f.Dir(), err)
+	}
+	return nil
+}
+
+func (f *Folder) fill(name string, data []byte) error {
+	if !filepath.IsLocal(name) {
+		return ErrOutside
+	}
+	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Private.Mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
 }
 
 // Overwrite writes a file that exists without making another one, so that whoever holds it open, has another name for it or

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -352,4 +353,20 @@ func TestFullDiskKeepsOldContent(t *testing.T) {
 		wantContent(t, filepath.Join(dir, "name"), "new")
 		wantNames(t, dir, "name")
 	})
+}
+
+func TestFillWritesAllOrSaysWhyNot(t *testing.T) {
+	f, dir := open(t)
+	files := map[string][]byte{"a": []byte("1"), "b/c/d": []byte("2"), "b/e": nil}
+	must(t, f.Fill(maps.All(files)))
+	for name, data := range files {
+		wantContent(t, filepath.Join(dir, name), string(data))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "there"), []byte("old"), 0o600), os.Symlink("elsewhere", filepath.Join(dir, "link")))
+	for _, name := range []string{"there", "../outside", "link", "link/x"} {
+		if err := f.Fill(maps.All(map[string][]byte{name: []byte("new")})); err == nil {
+			t.Errorf("%s was written", name)
+		}
+	}
+	wantContent(t, filepath.Join(dir, "there"), "old")
 }

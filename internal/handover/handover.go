@@ -131,6 +131,27 @@ func (e *Engine) Run(ctx context.Context, s Subject) error {
 	return e.consume(ctx, s, entry)
 }
 
+// Ready says why the value of s could not be handed over, as far as its document tells: it cannot be decrypted, or lacks fields.
+// nil is no promise: the upstream is not asked. It changes nothing.
+func (e *Engine) Ready(ctx context.Context, s Subject) error {
+	if _, err := e.read(ctx, s); err != nil {
+		return fmt.Errorf("handing over %s: %w", s.Secret, err)
+	}
+	return nil
+}
+
+// read returns the value of the document, which has every field that is demanded of it.
+func (e *Engine) read(ctx context.Context, s Subject) (secret.Value, error) {
+	value, err := e.Source.Value(ctx, s.Secret)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if unmet := upstream.Unmet(s.Demands, value.Names()); len(unmet) > 0 {
+		return secret.Value{}, incomplete(s.Secret, unmet)
+	}
+	return value, nil
+}
+
 // explained gives err its reason, where the catalogue has one.
 func explained(err error) error {
 	var why reason.Reason
@@ -182,12 +203,9 @@ func (e *Engine) place(ctx context.Context, s Subject, entry *journal.Entry) err
 
 // write reads the document, journals the intent, writes the value and reads it back.
 func (e *Engine) write(ctx context.Context, s Subject, entry *journal.Entry, key []byte) (authority.Versioned, error) {
-	value, err := e.Source.Value(ctx, s.Secret)
+	value, err := e.read(ctx, s)
 	if err != nil {
 		return authority.Versioned{}, err
-	}
-	if unmet := upstream.Unmet(s.Demands, value.Names()); len(unmet) > 0 {
-		return authority.Versioned{}, incomplete(s.Secret, unmet)
 	}
 	digest := value.Digest(key)
 	if err := e.verify(ctx, s, entry, value, digest); errors.Is(err, ErrRefused) {

@@ -18,11 +18,12 @@ var ports = map[string][]string{
 	"internal/upstream/upstream.go":       {"Upstream", "Collector", "Lister", "Witness", "Readier", "Marked", "Owner"},
 	"internal/materialize/materialize.go": {"Consumer", "Rememberer", "Holder"},
 	"internal/rotation/rotation.go":       {"Escrow"},
+	"internal/notify/notify.go":           {"Channel"},
 }
 
 // callers are the packages that may call parts outside.
 var callers = []string{
-	"internal/rotation", "internal/handover", "internal/orchestrator", "internal/derivation", "internal/recovery", "internal/platform", "internal/wire",
+	"internal/rotation", "internal/handover", "internal/orchestrator", "internal/derivation", "internal/recovery", "internal/platform", "internal/notify", "internal/wire",
 }
 
 // bounding are the functions that make a bounded call of the function that they are given; act is given to one.
@@ -31,7 +32,7 @@ var bounding = []string{"outward.Do", "outward.Run", "a.change", "ask", "call"}
 // ours are what has methods of the same names that are no calls to a part: engines, which bound their own, and books.
 var ours = []string{
 	"a", "e", "o.Rotation", "p.Orchestrator.Rotation", "p.Orchestrator", "p.platform", "c.platform", "p", "p.Grants", "g.book", "estate",
-	"slices", "e.Authority", "authority", "next", "p.Leftovers", "p.grants.set()",
+	"slices", "e.Authority", "authority", "next", "p.Leftovers", "p.grants.set()", "p.Notifier",
 }
 
 // bounded are the calls that are bounded otherwise, with the reason.

@@ -18,7 +18,7 @@ func BenchmarkLint(b *testing.B) {
 	for i := range 9_999 {
 		made[fmt.Sprintf("s%05d.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, boundsSecret, i, i, i)}
 	}
-	files, err := readFS(made)
+	files, err := readFS(made, largest())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -39,12 +39,12 @@ func BenchmarkMixture(b *testing.B) {
 	for i := range 9_999 {
 		made[fmt.Sprintf("s%05d.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, boundsSecret, i, i, i)}
 	}
-	before, err := readFS(made)
+	before, err := readFS(made, largest())
 	if err != nil {
 		b.Fatal(err)
 	}
 	made["s00007.yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, boundsSecret, 7, 7, 8)}
-	newest, err := readFS(made)
+	newest, err := readFS(made, largest())
 	if err != nil {
 		b.Fatal(err)
 	}

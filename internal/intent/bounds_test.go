@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/internal/thorough"
 	"custody.dev/custody/internal/wire/kinds"
@@ -35,26 +36,32 @@ func filled(files, size int, unit string) fstest.MapFS {
 	return made
 }
 
-// An estate of 9.6 MiB took 547 MB. Beyond its bounds nothing more is read, however small the parts are that it is made of.
+// An estate of 9.6 MiB took 547 MB. Beyond its bounds nothing more is read, however small the parts are that it is made of. The
+// bounds are a tenth of the usual ones.
 func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
+	most := bounds{maxEstate / 10, maxValues / 10}
 	longList := &fstest.MapFile{Data: []byte("[" + strings.Repeat("1,", maxFile/2-2) + "]")}
 	const document = "apiVersion: custody.dev/v1alpha1\nkind: ManagedSecret\nmetadata:\n  name: one\nspec: {}\n---\n"
 	for name, test := range map[string]struct {
 		files fstest.MapFS
 		want  string
 	}{
-		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), "more than 6291456 bytes"},
-		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), "more than 600000 keys"},
-		"two documents of one list": {fstest.MapFS{"a.yaml": longList, "b.yaml": longList}, "more than 600000 keys"},
+		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), fmt.Sprintf("more than %d bytes", most.bytes)},
+		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), fmt.Sprintf("more than %d keys", most.values)},
+		"two documents of one list": {fstest.MapFS{"a.yaml": longList, "b.yaml": longList}, fmt.Sprintf("more than %d keys", most.values)},
 		"many documents with fault": {filled(40, 90<<10, document), "more than 10000 things are wrong"},
 		"many of them in one file":  {filled(3, 900<<10, document), "more than 1000 things are wrong in this file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list []Fault
 			took := allocated(func() {
-				estate, faults, err := loadFS(test.files, Options{})
-				if estate != nil || err != nil {
-					t.Errorf("it is loaded: %v", err)
+				files, err := readFS(test.files, most)
+				if err != nil {
+					t.Fatal(err)
+				}
+				estate, faults := files.Load(Options{Types: kinds.Upstreams()})
+				if estate != nil {
+					t.Error("it is loaded")
 				}
 				list = faults
 			})
@@ -68,8 +75,8 @@ func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
 				t.Errorf("said %q of %d faults, want %q", found, len(list), test.want)
 			}
 			t.Logf("%d MB", took>>20)
-			if most := uint64(120 * maxEstate); took > most {
-				t.Errorf("it took %d bytes, want %d at most: 120 times what an estate may have", took, most)
+			if limit := uint64(150 * most.bytes); took > limit {
+				t.Errorf("it took %d bytes, want %d at most: 150 times what an estate may have", took, limit)
 			}
 		})
 	}
@@ -121,6 +128,72 @@ func TestFaultsBeyondEveryBoundKeepTheirOwnFilesAlone(t *testing.T) {
 	holds(t, mixture, newest, options)
 }
 
+// An estate of 100,000 secrets was refused: 12,000 were within its bounds.
+func TestAHundredThousandSecretsAreWithinTheBounds(t *testing.T) {
+	const secrets, number = 100_000, 99_999
+	text := fmt.Sprintf(boundsSecret+boundsConsumer, number, number, number, number)
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
+		t.Fatal(err)
+	}
+	if size, values := secrets*len(text), secrets*valuesIn(n.Content[0]); size > maxEstate || values > maxValues {
+		t.Errorf("%d bytes and %d values, want %d and %d at most", size, values, maxEstate, maxValues)
+	}
+}
+
+// The nodes of all files were kept until the rules had been applied: 16 KiB for each document, and 165 MB for 10,000.
+func TestNoNodesAreKeptOfWhatWasRead(t *testing.T) {
+	const secrets = 2000
+	made := fstest.MapFS{}
+	for i := range secrets {
+		made[fmt.Sprintf("s%05d.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, boundsSecret+boundsConsumer, i, i, i, i)}
+	}
+	files, err := readFS(made, largest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := func() uint64 {
+		var memory runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&memory)
+		return memory.HeapAlloc
+	}
+	before := live()
+	r := files.parse(kinds.Upstreams())
+	took := live() - before - maxTrees*200 // what trees keeps, however many documents there are
+	if each := int(took) / secrets; each > 3<<10 {
+		t.Errorf("%d bytes for each of %d documents, want 3 KiB at most", each, secrets)
+	}
+	if r.trees.nodes > maxTrees || len(r.documents) != secrets {
+		t.Errorf("%d nodes of %d documents are kept", r.trees.nodes, len(r.documents))
+	}
+}
+
+// Where a fault is, only its file knows: each is read again once while the documents in it are judged, not once for each fault.
+func TestFaultsReadTheirFilesAgainOnce(t *testing.T) {
+	const files, documents = 100, 50
+	made := fstest.MapFS{"platform.yaml": {Data: []byte(boundsPlatform)}}
+	for i := range files {
+		var text strings.Builder
+		for j := range documents {
+			n := i*documents + j
+			fmt.Fprintf(&text, strings.Replace(boundsSecret, "class: runtime", "class: other", 1)+"---\n", n, n, n)
+		}
+		made[fmt.Sprintf("f%03d.yaml", i)] = &fstest.MapFile{Data: []byte(text.String())}
+	}
+	read, err := readFS(made, largest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := read.parse(kinds.Upstreams())
+	if _, faults := read.judge(r, Options{Types: kinds.Upstreams()}); len(faults) != files*documents {
+		t.Fatalf("%d faults, want %d: %v", len(faults), files*documents, faults[:min(3, len(faults))])
+	}
+	if r.trees.reread > files || r.trees.reread == 0 {
+		t.Errorf("%d files were read again, want %d at most", r.trees.reread, files)
+	}
+}
+
 // The largest estate that is taken costs a known multiple of its size, and no more for each document than a small one.
 func TestLoadingTakesAMultipleOfTheEstate(t *testing.T) {
 	estate := func(secrets int) (fstest.MapFS, int) {
@@ -148,6 +221,16 @@ func TestLoadingTakesAMultipleOfTheEstate(t *testing.T) {
 		t.Errorf("a byte of an estate takes %v bytes, by how many secrets it has", each)
 	}
 }
+
+const boundsConsumer = `  consumers:
+    - name: service
+      file:
+        folder: services
+        path: service-%d/token
+        format: raw
+        reload: service
+        check: service
+`
 
 const boundsPlatform = `apiVersion: custody.dev/v1alpha1
 kind: Platform

@@ -25,7 +25,7 @@ func filesCatalogue() []Rule {
 		},
 		{
 			ID:     "estate-too-large",
-			Checks: "All documents together have at most 6 MiB and at most 600,000 keys, texts, lists and mappings; a file has fewer than 1,000 faults, and all files fewer than 10,000.",
+			Checks: "All documents together have at most 64 MiB and at most 6,400,000 keys, texts, lists and mappings; a file has fewer than 1,000 faults, and all files fewer than 10,000.",
 			Why:    "Loading needs many times that memory. A larger estate is refused, and the estate in force stays in force. Of a file with more faults, the documents stay as they were.",
 			Fix:    "Correct the reported faults, move other files out of the estate, or split it into two platforms, each with its own folder.",
 		},

@@ -45,6 +45,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write 1d (the default), another time within these bounds, or 0s to check values in runs only.",
 		},
 		{
+			ID:     "policy-warn",
+			Checks: "warnBefore is between 0s and 366d.",
+			Why:    "A warning that is always there is not read.",
+			Fix:    "Write 14d (the default), another time within these bounds, or 0s for no warning.",
+		},
+		{
 			ID:     "window-form",
 			Checks: "Windows have known days and time zones, a start as HH:MM, and last at most a week.",
 			Why:    "If a window never opens, its secrets expire.",
@@ -385,6 +391,12 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "The listen address is a loopback address.",
 			Why:    "Health and metrics must not be reachable over the network.",
 			Fix:    "Write an address such as 127.0.0.1:8470.",
+		},
+		{
+			ID:     "host-notifications",
+			Checks: "Each target under notifications names a webhook that is there or addresses; addresses are plain; a webhook has one source of its URL, and a host if that is a secret; a relay has one source of its password.",
+			Why:    "A finding would reach nobody, or somebody else.",
+			Fix:    "Correct what the message names; docs/notifications.md has an example.",
 		},
 		{
 			ID:     "host-reload",

@@ -4,6 +4,7 @@ package intent
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -45,14 +46,14 @@ func (c *checker) run() *Estate {
 	c.overrides(base)
 	result := c.result(base)
 	for _, environment := range overridden(base) {
-		apart := newFaults()
-		sub := &checker{&reader{documents: c.documents, faults: apart, types: c.types, shapes: c.shapes, lost: c.lost}, c.options}
+		sub := &checker{c.beside(c.documents), c.options}
+		sub.lost = c.lost
 		v := sub.view(environment)
 		sub.environmentRules(v)
 		if result != nil {
 			sub.result(v)
 		}
-		c.faults.only(environment, apart.sorted())
+		c.faults.only(environment, sub.faults.sorted())
 	}
 	if c.faults.everywhere() {
 		return nil
@@ -181,7 +182,7 @@ func (c *checker) identity(v *view) {
 		if d.name != "" && !v1alpha1.WellNamed(d.name) {
 			c.fault(d, "name-form", at("metadata", "name"), fmt.Sprintf("the name %s is not well-formed", plaintext.Show(d.name)), "")
 		}
-		if namespace := textAt(d.root, "metadata", "namespace"); namespace != "" && !v1alpha1.WellNamed(namespace) {
+		if namespace := d.namespace(); namespace != "" && !v1alpha1.WellNamed(namespace) {
 			c.fault(d, "name-form", at("metadata", "namespace"), fmt.Sprintf("the namespace %s is not well-formed", plaintext.Show(namespace)), "")
 		}
 		if d.kind == v1alpha1.KindPlatform || d.name == "" {
@@ -232,8 +233,13 @@ func (c *checker) overrides(v *view) {
 	}
 }
 
+// namespace is what the document says of its own.
+func (d *document) namespace() string {
+	return reflect.ValueOf(d.value).Elem().FieldByName("Header").Interface().(v1alpha1.Header).Metadata.Namespace
+}
+
 // position is FILE:LINE of a document.
-func (d *document) position() string { return fmt.Sprintf("%s:%d", d.file, d.root.Line) }
+func (d *document) position() string { return fmt.Sprintf("%s:%d", d.file, d.line) }
 
 // claims remembers who took a name first.
 type claims struct{ by map[string]*document }

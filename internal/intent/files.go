@@ -22,7 +22,8 @@ import (
 
 // Files are an estate's files as they were read, once: what is linted, what is in force and what is kept are these bytes.
 type Files struct {
-	read []oneFile
+	read   []oneFile
+	bounds bounds
 	// tooLarge: there were more bytes than an estate may have, and no more were read.
 	tooLarge bool
 	sum      string
@@ -63,12 +64,12 @@ func Read(dir string) (*Files, error) {
 		return nil, fmt.Errorf("opening estate: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	return readFS(root.FS())
+	return readFS(root.FS(), largest())
 }
 
 // readFS is Read on any file system.
-func readFS(fsys fs.FS) (*Files, error) {
-	f, size := &Files{}, 0
+func readFS(fsys fs.FS, most bounds) (*Files, error) {
+	f, size := &Files{bounds: most}, 0
 	unread := func(name, rule, reason string) {
 		f.read = append(f.read, oneFile{name: name, rule: rule, reason: reason})
 	}
@@ -98,7 +99,7 @@ func readFS(fsys fs.FS) (*Files, error) {
 			unread(name, "file-unreadable", "the file cannot be read")
 			return nil
 		}
-		if size += len(data); size > maxEstate {
+		if size += len(data); size > most.bytes {
 			f.tooLarge = true
 			return fs.SkipAll
 		}
@@ -119,11 +120,11 @@ func ReadCopy(dir string) (*Files, error) {
 		return nil, fmt.Errorf("opening copy of estate: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	return readCopy(root.FS())
+	return readCopy(root.FS(), largest())
 }
 
-func readCopy(fsys fs.FS) (*Files, error) {
-	f, err := readFS(fsys)
+func readCopy(fsys fs.FS, most bounds) (*Files, error) {
+	f, err := readFS(fsys, most)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func readCopy(fsys fs.FS) (*Files, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading copy of estate: %w", err)
 		}
-		part, err := readFS(sub)
+		part, err := readFS(sub, most)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -182,7 +183,20 @@ func readLimited(fsys fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, min(info.Size(), maxFile)+1) // what is kept of very many small files has no room to grow
+	read, err := io.ReadFull(f, data)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return data[:read], nil
+	case err != nil:
+		return nil, err
+	}
+	more, err := io.ReadAll(io.LimitReader(f, maxFile+1-int64(read))) // it grew
+	return append(data, more...), err
 }
 
 // Sum is SHA-256 over the names and the bytes, in hexadecimal: two readings with the same sum found the same.
@@ -212,29 +226,6 @@ func encoded(noted any) []byte {
 		panic("intent: encoding times and texts cannot fail: " + err.Error())
 	}
 	return text
-}
-
-// parse reads the documents.
-func (f *Files) parse(types upstream.Types) *reader {
-	r := newReader(types)
-	for i, one := range f.read {
-		if r.full {
-			break
-		}
-		if one.rule != "" {
-			r.file(one.rule, one.name, one.reason, "")
-			continue
-		}
-		before := len(r.documents)
-		r.read(one.name, one.data)
-		for _, d := range r.documents[min(before, len(r.documents)):] {
-			d.index = i
-		}
-	}
-	if f.tooLarge && !r.full {
-		r.fill(fmt.Sprintf("the documents have more than %d bytes together", maxEstate))
-	}
-	return r
 }
 
 // Load makes an estate of the files and reports everything that is wrong with it, in order of file and line. The estate is

@@ -87,6 +87,7 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 	if spec.Socket != nil {
 		spec.Socket.Path = against(spec.Socket.Path)
 	}
+	resolveNotifications(spec.Notifications, against)
 }
 
 // hostChecker applies the rules for a host.
@@ -114,6 +115,7 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 	c.socket(spec)
 	c.unseal(spec.Unseal)
 	c.listen(spec.Listen)
+	c.notifications(spec.Notifications)
 	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
 		t := at("spec", "reloads", name)
 		c.name(t, name)
@@ -143,11 +145,12 @@ func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
 	if spec.State != "" && within(spec.State, spec.Estate) {
 		c.bad("host-folders", at("spec", "state"), "the state folder is inside the estate")
 	}
-	private := []struct{ what, path string }{
+	private := []hostPath{
 		{"the state folder", spec.State}, {"the estate", spec.Estate}, {"the bootstrap identity", spec.BootstrapIdentity},
 		{"the unseal key", spec.Unseal.KeyFile}, {"the unseal identity", spec.Unseal.Identity}, {"the host's configuration", c.file},
 		{"the grants file", spec.Grants},
 	}
+	private = append(private, filesOfNotifications(spec.Notifications)...)
 	if spec.Grants != "" && within(spec.Grants, spec.Estate) {
 		c.bad("host-folders", at("spec", "grants"), "the grants file is inside the estate")
 	}
@@ -216,7 +219,7 @@ func (c *hostChecker) unseal(spec v1alpha1.Unseal) {
 			count++
 		}
 	}
-	if count != 1 && lookup(c.d.root, at("spec", "unseal")) != nil {
+	if count != 1 && lookup(c.trees.root(c.d), at("spec", "unseal")) != nil {
 		c.bad("host-unseal", at("spec", "unseal"), "%d sources of the key are named", count)
 	}
 	if spec.Credential != "" && (strings.Contains(spec.Credential, "/") || !filepath.IsLocal(spec.Credential)) {

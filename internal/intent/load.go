@@ -4,9 +4,7 @@ package intent
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strconv"
 	"strings"
@@ -24,14 +22,20 @@ import (
 const (
 	// maxFile bounds one file of an estate.
 	maxFile = 1 << 20
-	// maxEstate bounds its documents together, in bytes: about twelve thousand secrets with a consumer each.
-	maxEstate = 6 << 20
-	// maxValues bounds the keys, texts, lists and mappings in them: each takes some hundred bytes of memory.
-	maxValues = 600_000
+	// maxEstate bounds its documents together, in bytes: about 120,000 secrets with a consumer each.
+	maxEstate = 64 << 20
+	// maxValues bounds the keys, texts, lists and mappings in them, of which such a secret has about fifty. Each takes up to a
+	// hundred bytes of memory.
+	maxValues = 6_400_000
 	// maxFaults bounds what is said to be wrong, but for one fault more in each file, and maxFileFaults what of that is in one.
 	maxFaults     = 10_000
 	maxFileFaults = 1_000
 )
+
+// bounds are how much an estate may have: bytes in its files, and values in its documents.
+type bounds struct{ bytes, values int }
+
+func largest() bounds { return bounds{maxEstate, maxValues} }
 
 // Options say for whom an estate is loaded.
 type Options struct {
@@ -59,17 +63,23 @@ func valuesIn(n *yaml.Node) int {
 	return count
 }
 
-// document is one YAML document of a known kind, decoded as far as it could be.
+// document is one YAML document of a known kind, decoded as far as it could be. Its nodes are let go; see trees.
 type document struct {
-	file string
-	place
-	kind, name string
+	file         string
+	line, column int
+	kind, name   string
 	// value points to the API type.
 	value any
-	// raw is the whole file, for kinds that stand alone in theirs.
+	// raw is the whole file.
 	raw []byte
-	// siblings counts the documents in the file, and index is the file's number in Files.
-	siblings, index int
+	// number is the document's among those of the file, which siblings counts, and index is the file's in Files.
+	number, siblings, index int
+	// override is the environment whose override is merged into value, "" without one.
+	override string
+	// hasSpec and hasOrigin say that spec and spec.origin are written, whatever they say.
+	hasSpec, hasOrigin bool
+	// sealed is what the nodes alone tell of a BootstrapSecret.
+	sealed *sealedForm
 }
 
 // subject names the document in faults; a name that is not well-formed could be anything and is left out.
@@ -86,13 +96,15 @@ type reader struct {
 	faults    *faults
 	types     upstream.Types
 	shapes    map[reflect.Type][]field
+	trees     *trees
 	// host says that the file is a host's: nothing but a Host stands in it.
 	host bool
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
-	// values were read so far; full says that the estate has too many of something, and that no more is read.
-	values int
-	full   bool
+	// values were read so far, of which no more than mostValues are taken; full says that the estate has too many of something, and
+	// that no more is read.
+	values, mostValues int
+	full               bool
 }
 
 // fill notes that the estate is larger than its bounds. What was read is let go.
@@ -102,7 +114,12 @@ func (r *reader) fill(reason string) {
 }
 
 func newReader(types upstream.Types) *reader {
-	return &reader{faults: newFaults(), types: types, shapes: map[reflect.Type][]field{}}
+	return &reader{faults: newFaults(), types: types, shapes: map[reflect.Type][]field{}, trees: newTrees(), mostValues: maxValues}
+}
+
+// beside is a reader for other documents, which has faults of its own.
+func (r *reader) beside(documents []*document) *reader {
+	return &reader{documents: documents, faults: newFaults(), types: r.types, shapes: r.shapes, trees: r.trees}
 }
 
 func (r *reader) file(rule, name, reason, fix string) {
@@ -123,32 +140,22 @@ func (r *reader) read(name string, data []byte) {
 	r.lines(name, data)
 	before := len(r.documents)
 	count := 0
-	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		var n yaml.Node
-		err := decoder.Decode(&n)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			r.syntax(name, err)
-			break
-		}
-		if len(n.Content) == 0 || (isNull(n.Content[0]) && n.Content[0].Value == "") {
-			continue
-		}
-		count++
-		if r.values += valuesIn(n.Content[0]); r.values > maxValues {
-			r.fill(fmt.Sprintf("the documents have more than %d keys, texts, lists and mappings together", maxValues))
+	for root := range roots(data, func(err error) { r.syntax(name, err) }) {
+		values := valuesIn(root)
+		if r.values += values; r.values > r.mostValues {
+			r.fill(fmt.Sprintf("the documents have more than %d keys, texts, lists and mappings together", r.mostValues))
 			return
 		}
-		r.document(name, n.Content[0])
+		r.trees.add(data, root, values)
+		r.document(&document{file: name, line: root.Line, column: root.Column, raw: data, number: count}, root)
+		count++
 		if r.faults.crowded(name) {
 			r.lost, r.documents = true, r.documents[:before]
 			return
 		}
 	}
 	for _, d := range r.documents[before:] {
-		d.raw, d.siblings = data, count
+		d.siblings = count
 	}
 }
 
@@ -210,13 +217,12 @@ func (r *reader) syntax(name string, err error) {
 }
 
 // document takes in one document.
-func (r *reader) document(file string, n *yaml.Node) {
-	d := &document{file: file, place: place{root: n}}
+func (r *reader) document(d *document, n *yaml.Node) {
 	sound := scan(n, func(rule string, n *yaml.Node, reason string) {
-		r.faults.add(Fault{File: file, Line: n.Line, Column: n.Column, Rule: rule, Reason: reason})
+		r.faults.add(Fault{File: d.file, Line: n.Line, Column: n.Column, Rule: rule, Reason: reason})
 	})
 	if sound && n.Kind != yaml.MappingNode {
-		r.faults.add(Fault{File: file, Line: n.Line, Column: n.Column, Rule: "document-form", Reason: "the document is not a mapping"})
+		r.faults.add(Fault{File: d.file, Line: n.Line, Column: n.Column, Rule: "document-form", Reason: "the document is not a mapping"})
 		sound = false
 	}
 	if !sound {
@@ -238,6 +244,10 @@ func (r *reader) document(file string, n *yaml.Node) {
 		r.fault(d, "api-version", at("apiVersion"), "the apiVersion is "+plaintext.Show(version), "")
 	}
 	r.decode(d, n, reflect.ValueOf(d.value).Elem(), nil)
+	d.hasSpec, d.hasOrigin = lookup(n, at("spec")) != nil, lookup(n, at("spec", "origin")) != nil
+	if d.kind == v1alpha1.KindBootstrapSecret {
+		d.sealed = r.sealedForm(d, n)
+	}
 	r.documents = append(r.documents, d)
 }
 
@@ -272,18 +282,21 @@ func (r *reader) unknownKind(d *document) {
 	case plaintext.EncryptedType(d.kind) != "":
 		reason, fix = "the kind is encrypted", "Encrypt data alone: set encrypted_regex: ^data$ in .sops.yaml, then encrypt again."
 	}
-	m := d.find(t)
+	m := r.find(d, t)
 	r.faults.add(Fault{File: d.file, Line: m.line, Column: m.column, Rule: "kind-unknown", Reason: reason, Fix: fix})
 }
 
 func (r *reader) fault(d *document, rule string, t trail, reason, fix string) {
-	m := d.find(t)
+	if r.faults.crowded(d.file) {
+		return
+	}
+	m := r.find(d, t)
 	r.faults.add(Fault{File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason, Fix: fix})
 }
 
 // here reports what this machine alone gets wrong about a consumer.
 func (r *reader) here(d *document, consumer v1alpha1.ConsumerSpec, rule string, t trail, reason string) {
-	m := d.find(t)
+	m := r.find(d, t)
 	r.faults.add(Fault{
 		File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason, Here: true, Consumer: consumer.Name,
 	})

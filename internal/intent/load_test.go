@@ -255,7 +255,7 @@ func TestFaultForms(t *testing.T) {
 // loadFS is Load on any file system, with all types of upstream.
 func loadFS(fsys fs.FS, options Options) (*Estate, []Fault, error) {
 	options.Types = kinds.Upstreams()
-	files, err := readFS(fsys)
+	files, err := readFS(fsys, largest())
 	if err != nil {
 		return nil, nil, err
 	}

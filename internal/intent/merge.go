@@ -26,7 +26,7 @@ func (r *reader) merged(d *document, environment string) *document {
 		return d
 	}
 	out := *d
-	out.patch = lookup(d.root, at("spec", "environments", environment))
+	out.override = environment
 	spec, err := mergeSpec(secret.Spec, patch)
 	if err != nil {
 		r.fault(d, "field-type", at("spec", "environments", environment), "the override cannot be merged", "")

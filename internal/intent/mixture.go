@@ -139,12 +139,12 @@ func sift(r *reader, faults []Fault) (sound map[string]*document, unsound map[st
 		case d.kind == v1alpha1.KindHost:
 		case !strings.Contains(name, "/"):
 			if lost == nil {
-				lost = &Fault{File: d.file, Line: d.root.Line, Column: 1, Rule: "name-form", Reason: "a document without a name that could be known", Fix: fixOf("name-form")}
+				lost = &Fault{File: d.file, Line: d.line, Column: 1, Rule: "name-form", Reason: "a document without a name that could be known", Fix: fixOf("name-form")}
 			}
 		case broken:
 			unsound[name] = inFile
 		case sound[name] != nil:
-			unsound[name] = Fault{File: d.file, Line: d.root.Line, Column: 1, Rule: "name-duplicate", Subject: name, Reason: "the name is taken by " + sound[name].position(), Fix: fixOf("name-duplicate")}
+			unsound[name] = Fault{File: d.file, Line: d.line, Column: 1, Rule: "name-duplicate", Subject: name, Reason: "the name is taken by " + sound[name].position(), Fix: fixOf("name-duplicate")}
 		default:
 			sound[name] = d
 		}
@@ -295,8 +295,7 @@ func (m *mixture) here(d *document) *document {
 	if d == nil || d.kind != v1alpha1.KindManagedSecret {
 		return d
 	}
-	quiet := &reader{faults: newFaults(), types: m.shapes.types, shapes: m.shapes.shapes}
-	return quiet.merged(d, m.options.Environment)
+	return m.shapes.beside(nil).merged(d, m.options.Environment)
 }
 
 func (m *mixture) groupOf(d *document) string {
@@ -313,7 +312,7 @@ func (m *mixture) groupOf(d *document) string {
 // lint applies the rules to what is chosen and returns what is wrong with it everywhere.
 func (m *mixture) lint() []Fault {
 	m.looks++
-	r := &reader{documents: m.ordered(), faults: newFaults(), types: m.shapes.types, shapes: m.shapes.shapes}
+	r := m.shapes.beside(m.ordered())
 	estate := newChecker(r, m.options).run()
 	var faults []Fault
 	for _, f := range r.faults.sorted() {
@@ -346,7 +345,7 @@ func (m *mixture) ordered() []*document {
 	}
 	documents := slices.Collect(maps.Values(m.chosen))
 	slices.SortFunc(documents, func(a, b *document) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.file, b.file), cmp.Compare(a.root.Line, b.root.Line), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.name, b.name))
 	})
 	return documents
 }

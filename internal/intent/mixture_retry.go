@@ -177,7 +177,7 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 			count[d.index]++
 		}
 	}
-	out := &Files{since: map[string]time.Time{}}
+	out := &Files{bounds: newest.bounds, since: map[string]time.Time{}}
 	whole := map[int]bool{}
 	apart := map[origin][]*document{}
 	for _, name := range m.names {
@@ -198,7 +198,7 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 	}
 	part := 0
 	for _, from := range slices.SortedFunc(maps.Keys(apart), origin.compare) {
-		for _, text := range together(apart[from]) {
+		for _, text := range together(apart[from], m.shapes.trees.root) {
 			part++
 			out.read = append(out.read, oneFile{name: apart[from][0].file, part: part, data: text})
 		}
@@ -209,15 +209,15 @@ func (m *mixture) files(newest *Files, unread []Fault) *Files {
 
 // together is the text of some documents of one file without the others, each on the same line where there is room. A part for each
 // would have as many lines before it as the file has.
-func together(documents []*document) (parts [][]byte) {
-	slices.SortFunc(documents, func(a, b *document) int { return cmp.Compare(a.root.Line, b.root.Line) })
+func together(documents []*document, root func(*document) *yaml.Node) (parts [][]byte) {
+	slices.SortFunc(documents, func(a, b *document) int { return cmp.Compare(a.line, b.line) })
 	var text []byte
 	lines := 0
 	for _, d := range documents {
 		if d.siblings == 1 {
 			return [][]byte{d.raw}
 		}
-		one, err := yaml.Marshal(exact(d.root))
+		one, err := yaml.Marshal(exact(root(d)))
 		if err != nil {
 			panic("intent: encoding a decoded document cannot fail: " + err.Error())
 		}
@@ -227,7 +227,7 @@ func together(documents []*document) (parts [][]byte) {
 		if len(text) > 0 {
 			text, lines = append(text, "---\n"...), lines+1
 		}
-		above := max(0, d.root.Line-1-lines)
+		above := max(0, d.line-1-lines)
 		text = append(append(text, bytes.Repeat([]byte("\n"), above)...), one...)
 		lines += above + bytes.Count(one, []byte("\n"))
 	}

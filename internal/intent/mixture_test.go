@@ -50,7 +50,7 @@ func (e edited) files(t testing.TB) *Files {
 	for name, text := range e {
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	files, err := readFS(fsys)
+	files, err := readFS(fsys, largest())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func holds(t testing.TB, mixture *Estate, newest *Files, options Options) {
 	for name, data := range mixture.Files.All() {
 		kept[name] = &fstest.MapFile{Data: data}
 	}
-	back, err := readCopy(kept)
+	back, err := readCopy(kept, largest())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestMixtureDemandsWhatDocumentsOutOfForceNeed(t *testing.T) {
 			for name, data := range estate.Files.All() {
 				kept[name] = &fstest.MapFile{Data: data}
 			}
-			back, err := readCopy(kept)
+			back, err := readCopy(kept, largest())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -423,7 +423,9 @@ func TestDocumentAloneSaysWhatItSaid(t *testing.T) {
 			n, want := read([]byte(text))
 			next := *n.Content[0]
 			next.Line += 20
-			parts := together([]*document{{place: place{root: n.Content[0]}, siblings: 3}, {place: place{root: &next}, siblings: 3}})
+			nodes := []*yaml.Node{n.Content[0], &next}
+			parts := together([]*document{{line: nodes[0].Line, siblings: 3}, {line: next.Line, number: 1, siblings: 3}},
+				func(d *document) *yaml.Node { return nodes[d.number] })
 			if len(parts) != 1 {
 				t.Fatalf("%d parts", len(parts))
 			}

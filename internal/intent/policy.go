@@ -45,6 +45,9 @@ const (
 	DefaultSettle     = time.Minute
 	// DefaultVerifyEvery is a sign-in with each value a day.
 	DefaultVerifyEvery = 24 * time.Hour
+	// DefaultWarnBefore leaves time to find whoever issues the next value.
+	DefaultWarnBefore = 14 * duration.Day
+	mostWarnBefore    = 366 * duration.Day
 	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
 	leastVerifyEvery = 5 * time.Minute
 	mostVerifyEvery  = 90 * duration.Day
@@ -65,6 +68,8 @@ type Policy struct {
 	QuietWindow time.Duration
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration
+	// WarnBefore is how long before the end of a lifetime its owner is warned; 0 for not at all.
+	WarnBefore time.Duration
 	// Windows in which timed runs may begin; none means always.
 	Windows []Window
 	Jitter  time.Duration
@@ -166,6 +171,10 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	if out.VerifyEvery != 0 && (out.VerifyEvery < leastVerifyEvery || out.VerifyEvery > mostVerifyEvery) {
 		parse.problem("policy-verify", at("spec", "verifyEvery"), "verifyEvery (%s) is not between %s and %s, and not 0s",
 			duration.Format(out.VerifyEvery), duration.Format(leastVerifyEvery), duration.Format(mostVerifyEvery))
+	}
+	out.WarnBefore = parse.duration(at("spec", "warnBefore"), spec.WarnBefore, DefaultWarnBefore)
+	if out.WarnBefore < 0 || out.WarnBefore > mostWarnBefore {
+		parse.problem("policy-warn", at("spec", "warnBefore"), "warnBefore (%s) is not between 0s and %s", duration.Format(out.WarnBefore), duration.Format(mostWarnBefore))
 	}
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert

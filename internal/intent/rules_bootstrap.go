@@ -20,14 +20,47 @@ func (c *checker) bootstrapRules(v *view) {
 		if d.siblings > 1 {
 			c.fault(d, "sops-alone", nil, "there are other documents in the file", "")
 		}
-		if data := lookup(d.root, at("data")); data != nil {
-			c.encryptedRules(d, data, at("data"))
+		for _, f := range d.sealed.faults {
+			c.faults.add(f)
 		}
-		c.orderRules(d)
 		if len(document.Sops) > 0 {
 			c.sopsRules(v, d, document.Sops)
 		}
 	}
+}
+
+// sealedForm is what the nodes of an encrypted document tell that its decoded form does not.
+type sealedForm struct {
+	// faults are what is wrong with how it is encrypted and ordered; of very many, the first.
+	faults []Fault
+	// fields are those of the value.
+	fields []string
+}
+
+func (r *reader) sealedForm(d *document, n *yaml.Node) *sealedForm {
+	form := &sealedForm{}
+	c := sealedChecker{func(rule string, t trail, reason string) {
+		if m := r.find(d, t); len(form.faults) <= maxFileFaults {
+			form.faults = append(form.faults, Fault{File: d.file, Line: m.line, Column: m.column, Rule: rule, Subject: d.subject(), Reason: reason})
+		}
+	}}
+	if data := lookup(n, at("data")); data != nil {
+		c.encryptedRules(data, at("data"))
+	}
+	c.orderRules(n)
+	if values := lookup(n, at("data", "values")); values != nil && values.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(values.Content); i += 2 {
+			if name := values.Content[i].Value; fieldForm.MatchString(name) {
+				form.fields = append(form.fields, name)
+			}
+		}
+	}
+	return form
+}
+
+// sealedChecker applies the rules that look at the nodes of an encrypted document.
+type sealedChecker struct {
+	report func(rule string, t trail, reason string)
 }
 
 // seedRules want the document and its secret to name each other.
@@ -55,43 +88,43 @@ func (c *checker) seedRules(v *view, d *document, name string) {
 }
 
 // encryptedRules want every scalar below data encrypted. SOPS leaves an empty string as it is: that it is empty shows.
-func (c *checker) encryptedRules(d *document, n *yaml.Node, t trail) {
+func (c sealedChecker) encryptedRules(n *yaml.Node, t trail) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			c.encryptedRules(d, n.Content[i+1], t.to(n.Content[i].Value))
+			c.encryptedRules(n.Content[i+1], t.to(n.Content[i].Value))
 		}
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			c.encryptedRules(d, item, t.to(i))
+			c.encryptedRules(item, t.to(i))
 		}
 	case yaml.ScalarNode:
 		switch of := plaintext.EncryptedType(n.Value); {
 		case n.Value == "" && textual(n):
 		case of == "":
-			c.fault(d, "sops-plaintext", t, t.describe()+" is not encrypted", "")
+			c.report("sops-plaintext", t, t.describe()+" is not encrypted")
 		case of != "str":
-			c.fault(d, "sops-type", t, fmt.Sprintf("%s decrypts to type %s, not to text", t.describe(), of), "")
+			c.report("sops-type", t, fmt.Sprintf("%s decrypts to type %s, not to text", t.describe(), of))
 		}
 	}
 }
 
 // orderRules want keys sorted at the top and wherever SOPS's MAC covers them. SOPS itself writes its metadata last.
-func (c *checker) orderRules(d *document) {
-	c.sorted(d, d.root, nil, "sops")
+func (c sealedChecker) orderRules(root *yaml.Node) {
+	c.sorted(root, nil, "sops")
 	var below func(n *yaml.Node, t trail)
 	below = func(n *yaml.Node, t trail) {
-		c.sorted(d, n, t, "")
+		c.sorted(n, t, "")
 		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 			below(n.Content[i+1], t.to(n.Content[i].Value))
 		}
 	}
-	if data := lookup(d.root, at("data")); data != nil {
+	if data := lookup(root, at("data")); data != nil {
 		below(data, at("data"))
 	}
 }
 
-func (c *checker) sorted(d *document, n *yaml.Node, t trail, except string) {
+func (c sealedChecker) sorted(n *yaml.Node, t trail, except string) {
 	last := ""
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		key := n.Content[i].Value
@@ -99,7 +132,7 @@ func (c *checker) sorted(d *document, n *yaml.Node, t trail, except string) {
 			continue
 		}
 		if key < last {
-			c.fault(d, "sops-order", t.to(key), fmt.Sprintf("%s stands after %s", plaintext.Plain(key), plaintext.Plain(last)), "")
+			c.report("sops-order", t.to(key), fmt.Sprintf("%s stands after %s", plaintext.Plain(key), plaintext.Plain(last)))
 			return
 		}
 		last = key

@@ -84,7 +84,7 @@ func given(union any) []string {
 
 func (c *checker) originRules(v *view, d *document, spec v1alpha1.ManagedSecretSpec) {
 	origin := spec.Origin
-	if lookup(d.root, at("spec", "origin")) == nil {
+	if !d.hasOrigin {
 		return // a missing field, reported as such
 	}
 	t := at("spec", "origin")

@@ -42,7 +42,7 @@ func (c *checker) unsealedRules(v *view) {
 		if len(have) == 0 || len(upstream.Unmet([]upstream.Demand{w.Demand}, have)) == 0 {
 			return
 		}
-		m := w.by.find(w.at)
+		m := c.find(w.by, w.at)
 		c.faults.add(Fault{
 			File: w.by.file, Line: m.line, Column: m.column, Rule: w.rule, Subject: w.by.subject(), Unsealed: true,
 			Reason: fmt.Sprintf("the sealed value of %s has no field %s (it has: %s)", plaintext.Show(w.secret), plaintext.Show(w.Field[0]), listed(have)),
@@ -154,8 +154,7 @@ func (e *Estate) want(more map[string][]upstream.Demand) {
 // want adds what the newest forms demand that are not in force, as far as they could be decoded: what they read may be half
 // sealed. While a file cannot be read, what was in it still wants what it did.
 func (m *mixture) want(e *Estate, before *Files, unread []Fault) {
-	quiet := &reader{faults: newFaults(), types: m.shapes.types, shapes: m.shapes.shapes, documents: m.shapes.documents}
-	c := newChecker(quiet, m.options)
+	c := newChecker(m.shapes.beside(m.shapes.documents), m.options)
 	more := c.demands(c.view(m.options.Environment))
 	if len(unread) > 0 {
 		for name, demands := range before.demands {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/plaintext"
@@ -48,7 +46,7 @@ func (c *checker) upstreamRules(v *view, d *document) {
 	spec := d.value.(*v1alpha1.Upstream).Spec
 	given := c.types.Given(spec.Server)
 	if len(given) != 1 {
-		if lookup(d.root, at("spec")) != nil {
+		if d.hasSpec {
 			reason := "the upstream has no type"
 			if len(given) > 1 {
 				reason = "the upstream has several types: " + strings.Join(names(given), ", ")
@@ -118,19 +116,11 @@ func (v *view) fieldsOf(spec v1alpha1.ManagedSecretSpec) []string {
 	if spec.Origin.Bootstrap == nil {
 		return fields(spec)
 	}
-	sealed := v.bootstrap[spec.Origin.Bootstrap.SecretRef]
-	if sealed == nil {
+	document := v.bootstrap[spec.Origin.Bootstrap.SecretRef]
+	if document == nil {
 		return nil
 	}
-	var names []string
-	if values := lookup(sealed.root, at("data", "values")); values != nil && values.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(values.Content); i += 2 {
-			if name := values.Content[i].Value; fieldForm.MatchString(name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
+	return document.sealed.fields
 }
 
 // picks hold an upstream to what the host names.

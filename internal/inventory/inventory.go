@@ -67,7 +67,8 @@ type Row struct {
 	// the next run. Zero: never.
 	Rotated time.Time `json:"rotated,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
-	// ExpiresBy says what Expires rests on: policy or issuer.
+	// ExpiresBy says what Expires rests on: policy, issuer (as declared), or what was read from the value: certificate, token or
+	// upstream.
 	ExpiresBy string    `json:"expiresBy,omitempty"`
 	Due       time.Time `json:"due,omitzero"`
 	// Waiting says why it waits and Drift how consumers were found to differ, nil when nothing.
@@ -79,8 +80,10 @@ type Row struct {
 	Checked time.Time     `json:"checked,omitzero"`
 	// Looked is when the last look at it ended, of the process that answers; zero where there was none.
 	Looked time.Time `json:"looked,omitzero"`
-	// Expired: its lifetime is over and nothing has replaced it.
+	// Expired: its lifetime is over and nothing has replaced it. Ending: it ends within the time ahead of which its policy warns,
+	// and nothing is about to replace it.
 	Expired bool `json:"expired,omitempty"`
+	Ending  bool `json:"ending,omitempty"`
 	// Live and Last are its runs.
 	Live *journal.Run     `json:"live,omitempty"`
 	Last *journal.Outcome `json:"last,omitempty"`
@@ -203,6 +206,7 @@ func Of(estate *intent.Estate, declared *intent.Secret, known Known, now time.Ti
 	if !known.Misplaced.None() {
 		r.Waiting, r.Drift, r.Authority, r.State = known.Misplaced.Show(), nil, "authority", "held"
 	}
+	ending(&r, estate.PolicyOf(declared).WarnBefore, now)
 	return r
 }
 
@@ -237,7 +241,7 @@ func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, s
 	if checked := entry.CheckedNow(); checked != nil {
 		r.Checked = checked.At
 		if checked.Refused {
-			r.Refused = refused(declared.Name, checked)
+			r.Refused = refused(r, checked)
 		}
 	}
 	return r
@@ -248,8 +252,13 @@ func unreadable(entry *journal.Entry) *reason.Shown {
 	return reason.New(reason.JournalUnreadable, nil).Because(entry.Fault.Error()).Show()
 }
 
-// refused says what a refused value of record means, and both commands that end it.
-func refused(name string, checked *journal.Checked) *reason.Shown {
+// refused says what a refused value of record means, and the commands that end it: nothing makes an admin credential anew that no
+// upstream rotates.
+func refused(r Row, checked *journal.Checked) *reason.Shown {
+	name := r.Secret
+	if r.Upstream == "" && len(r.Opens) > 0 {
+		return reason.New(reason.AdminRefused, reason.Args{"supply": name}).Show()
+	}
 	since, version := checked.Since.UTC().Format(time.RFC3339), checked.Version.String()
 	return reason.New(reason.ValueRefused, reason.Args{"since": since, "version": version, "rotate": name, "supply": name}).Show()
 }
@@ -306,10 +315,26 @@ func lifetime(r *Row, declared *intent.Secret, entry *journal.Entry, policy jour
 	if at := declared.ExpiresAt; !at.IsZero() && !entry.Outlived(at) && (r.Expires.IsZero() || at.Before(r.Expires)) {
 		r.Expires, r.ExpiresBy = at, "issuer"
 	}
+	if read := entry.EndsNow(); read != nil && (r.Expires.IsZero() || read.At.Before(r.Expires)) {
+		r.Expires, r.ExpiresBy = read.At, read.By
+	}
 	if due, ok := rotation.NextDue(*entry, policy); ok {
 		r.Due = due
 	}
 	r.Expired = !r.Expires.IsZero() && !now.Before(r.Expires)
+}
+
+// ending says whether somebody is to be warned that the lifetime ends. A rotation that the clock starts before that, and that
+// nothing keeps from replacing the value in time, is nobody's work.
+func ending(r *Row, warnBefore time.Duration, now time.Time) {
+	if r.Expires.IsZero() || r.Expired || warnBefore <= 0 || now.Before(r.Expires.Add(-warnBefore)) {
+		return
+	}
+	if r.Class == "derived" && r.ExpiresBy != "issuer" {
+		return // it ends with an input, whose owner is warned
+	}
+	late := r.Waiting != nil && r.Waiting.Until.After(r.Expires)
+	r.Ending = r.Due.IsZero() || !r.Due.Before(r.Expires) || r.Held() || r.Refused != nil || late || r.State == "suspended"
 }
 
 // standing says who holds authority (exactly one at any moment) and what state the secret is in.

@@ -93,6 +93,8 @@ type Entry struct {
 	Retry *Retry `json:"retry,omitempty"`
 	// Expiry is when the issuer ends a value, as the estate declares it.
 	Expiry *Expiry `json:"expiry,omitempty"`
+	// Ends is when the value of record ends by what the value itself says; see EndsNow.
+	Ends *Ends `json:"ends,omitempty"`
 	// Recovery is what is not known of the version of record since an older state was put back; see RecoveryNow.
 	Recovery *Recovery `json:"recovery,omitempty"`
 
@@ -155,6 +157,22 @@ func (e *Entry) Declare(at time.Time) bool {
 func (e *Entry) Outlived(at time.Time) bool {
 	x := e.Expiry
 	return x != nil && x.At.Equal(at) && x.Version != nil && e.Current != nil && *x.Version != *e.Current
+}
+
+// Ends is the end of life that was read from one version of the value.
+type Ends struct {
+	Version authority.VersionID `json:"version"`
+	At      time.Time           `json:"at"`
+	// By is what it was read from; see expiry.End.
+	By string `json:"by"`
+}
+
+// EndsNow is Ends if it was read from the version of record, else nil.
+func (e *Entry) EndsNow() *Ends {
+	if e.Ends == nil || e.Current == nil || e.Ends.Version != *e.Current {
+		return nil
+	}
+	return e.Ends
 }
 
 // Recovery says that something newer than the version of record may be in use outside: it is delivered to nobody, and the

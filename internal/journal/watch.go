@@ -19,7 +19,7 @@ func (e *Entry) After(o *Entry) bool { return e.revision > o.revision }
 func (e *Entry) Brief() *Entry {
 	d := *e
 	d.Policy, d.Enforcing, d.Upstream, d.Inputs, d.Formula, d.Changing, d.Taken = nil, "", nil, nil, "", nil, nil
-	d.Tombstone, d.Current, d.Checked, d.Expiry, d.Retry, d.Recovery = copied(e.Tombstone), copied(e.Current), copied(e.Checked), copied(e.Expiry), copied(e.Retry), copied(e.Recovery)
+	d.Tombstone, d.Current, d.Checked, d.Expiry, d.Ends, d.Retry, d.Recovery = copied(e.Tombstone), copied(e.Current), copied(e.Checked), copied(e.Expiry), copied(e.Ends), copied(e.Retry), copied(e.Recovery)
 	d.Last, d.Live = copied(e.Last), copied(e.Live)
 	if d.Live != nil {
 		d.Live.Waiting = copied(e.Live.Waiting)

@@ -122,6 +122,8 @@ type Glancer interface {
 	// Glance describes what stands there without reading it, and asks no process. It differs from an earlier one when
 	// something was made, changed or removed in between, by whomever.
 	Glance() string
+	// Place is the absolute path of the file that stands there.
+	Place() string
 }
 
 // Holder is a consumer that can say which version it holds without asking a process.

@@ -38,8 +38,9 @@ type Model struct {
 	// misplaced is of the estate and the facts there are, if compared says so.
 	misplaced map[authority.Path]reason.Reason
 	compared  bool
-	// placed counts the changes of where values may be known.
-	placed uint64
+	// placed counts the changes of where values may be known, and changes those of what rows say.
+	placed  uint64
+	changes uint64
 }
 
 // fact is what is known of what lies at one path. What it points to is never changed.
@@ -62,6 +63,7 @@ func (m *Model) Saw(entry *journal.Entry) {
 	}
 	known.entry = entry.Brief()
 	m.facts[entry.Path] = known
+	m.changes++
 	if before == nil || !sameHistory(before, entry) {
 		m.compared = false
 	}
@@ -80,8 +82,19 @@ func (m *Model) Looked(state orchestrator.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.facts[state.Path]
+	if before := known.seen; before == nil || !before.Waiting.Same(state.Waiting) || !before.Drift.Same(state.Drift) {
+		m.changes++
+	}
 	known.seen = &inventory.Seen{Waiting: state.Waiting, Drift: state.Drift, Looked: state.Looked}
 	m.facts[state.Path] = known
+}
+
+// Changes counts the changes of what rows say: while it stays the same only when they were looked at changes, and what time alone
+// changes.
+func (m *Model) Changes() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changes
 }
 
 // Serve says that somebody looks at every secret from now on: one that was not looked at is waiting for that.
@@ -99,6 +112,7 @@ func (m *Model) Declare(estate *intent.Estate) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.changes++
 	m.estate, m.names, m.paths, m.compared = estate, estate.SecretNames(), paths, false
 	for path, known := range m.facts {
 		if _, declared := paths[path]; declared || known.seen == nil {

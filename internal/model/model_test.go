@@ -173,3 +173,39 @@ func TestModelTakesQuestionsWhileItIsTold(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// With ten thousand secrets one is looked at all the time, and the metrics were counted every five seconds though nothing changed.
+func TestLookThatFoundNothingNewIsNoChange(t *testing.T) {
+	m := model.New()
+	m.Declare(declaring("key"))
+	look := func(waiting reason.Reason) uint64 {
+		before := m.Changes()
+		m.Looked(orchestrator.State{Secret: "key", Path: "app/key", Waiting: waiting, Looked: epoch})
+		return m.Changes() - before
+	}
+	waits := reason.New(reason.SettleTime, nil)
+	for i, step := range []struct {
+		waiting reason.Reason
+		want    uint64
+	}{{reason.Reason{}, 1}, {reason.Reason{}, 0}, {waits, 1}, {waits, 0}, {reason.Reason{}, 1}} {
+		if got := look(step.waiting); got != step.want {
+			t.Errorf("look %d: %d changes, want %d", i, got, step.want)
+		}
+	}
+	before := m.Changes()
+	told, _ := watched(m)
+	entry := &journal.Entry{Schema: journal.Schema, Path: "app/key", Secret: "key", Current: &authority.VersionID{Number: 1}}
+	if err := told.Save(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	if m.Changes() == before {
+		t.Error("a newer entry is no change")
+	}
+	before = m.Changes()
+	if _, err := told.Load(t.Context(), "app/key"); err != nil {
+		t.Fatal(err)
+	}
+	if m.Changes() != before {
+		t.Error("an entry that is known is a change")
+	}
+}

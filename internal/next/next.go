@@ -65,6 +65,12 @@ func Revoked[Kind ~string](kind Kind, of, to string) string {
 	return fmt.Sprintf("%s %s %s", string(kind), Word(of), Word(to))
 }
 
+// TestNotifications sends a test message to the default target.
+func TestNotifications() string { return quote("custody notify test") }
+
+// ListNotifications says who is told of what.
+func ListNotifications() string { return quote("custody notify list") }
+
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 

@@ -15,14 +15,26 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// unknownRetry is how long after a sign-in that decided nothing the next is tried; it doubles with each, to an hour.
-const unknownRetry = 5 * time.Minute
+const (
+	// unknownRetry is how long after a sign-in that decided nothing the next is tried; it doubles with each, to an hour.
+	unknownRetry = 5 * time.Minute
+	// adminWrongEvery keeps refused sign-ins with an admin credential that nothing rotates apart, as Kind.WrongEvery does: when what it
+	// opens locks accounts out is not known, and runs of other secrets sign in with it too.
+	adminWrongEvery = time.Hour
+)
 
-// check signs in with the value of record of a secret between runs, when its policy's verifyEvery says so: one sign-in, and
-// one write to the journal when that was answered. A change of the answer goes on record, once. Unknown changes nothing. It
-// starts no run: whether a refused value is replaced or set there again, a person decides.
+// tried reports whether the value of record can be signed in with between runs: at its upstream, or, of an admin credential that
+// nothing rotates, at what it opens.
+func (s Secret) tried() bool {
+	return !s.Elsewhere && s.Derived == nil && (s.Upstream != nil || s.Opens != nil)
+}
+
+// check signs in with the value of record of a secret between runs, when its policy's verifyEvery says so: one sign-in (at each
+// upstream that an admin credential opens), and one write to the journal when that was answered. A change of the answer goes on
+// record, once. Unknown changes nothing. It starts no run: whether a refused value is replaced or set there again, a person
+// decides.
 func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry, held authority.Versioned, seen *State) error {
-	if s.Upstream == nil || s.Elsewhere || s.Derived != nil {
+	if !s.tried() {
 		return nil
 	}
 	if err := o.recordCheck(ctx, s, entry); err != nil { // an earlier process may owe it
@@ -35,7 +47,11 @@ func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry
 	if due, on := o.nextCheck(s, entry, seen); !on || now.Before(due) {
 		return nil
 	}
-	verdict, _ := o.Rotation.Check(ctx, s.Subject, held)
+	verdict := o.signIn(ctx, s, held)
+	if verdict == "" { // nothing was asked
+		seen.checkAgain = now.Add(s.Policy.VerifyEvery)
+		return nil
+	}
 	if verdict == upstream.Unknown {
 		seen.unknowns++
 		seen.checkAgain = now.Add(min(time.Hour, unknownRetry<<min(seen.unknowns-1, 5)))
@@ -43,6 +59,19 @@ func (o *Orchestrator) check(ctx context.Context, s Secret, entry *journal.Entry
 	}
 	seen.unknowns, seen.checkAgain = 0, time.Time{}
 	return o.answered(ctx, s, entry, journal.Checked{Version: held.ID, Refused: verdict == upstream.Refused})
+}
+
+// signIn signs in with the value of record; "" where nothing could be asked.
+func (o *Orchestrator) signIn(ctx context.Context, s Secret, held authority.Versioned) upstream.Verdict {
+	if s.Upstream != nil {
+		verdict, _ := o.Rotation.Check(ctx, s.Subject, held)
+		return verdict
+	}
+	verdict, err := o.Rotation.Opens(ctx, s.Subject, held.Value)
+	if err != nil && verdict != upstream.Refused {
+		return upstream.Unknown
+	}
+	return verdict
 }
 
 // Told keeps what somebody who signed in with version id just now was answered: where that is news, id is of record, no run
@@ -53,7 +82,7 @@ func (o *Orchestrator) Told(ctx context.Context, path authority.Path, id authori
 		return err
 	}
 	defer o.leave(path)
-	if s.Upstream == nil || s.Elsewhere || s.Policy.VerifyEvery <= 0 {
+	if !s.tried() || s.Policy.VerifyEvery <= 0 {
 		return nil
 	}
 	entry, err := o.Journal.Load(ctx, path)
@@ -62,7 +91,7 @@ func (o *Orchestrator) Told(ctx context.Context, path authority.Path, id authori
 	}
 	before := entry.CheckedNow()
 	news := refused != (before != nil && before.Refused)
-	showing := o.Now().Sub(entry.Rotated) < s.Upstream.Kind().Settle // it may be refused yet
+	showing := s.Upstream != nil && o.Now().Sub(entry.Rotated) < s.Upstream.Kind().Settle // it may be refused yet
 	if !news || showing || entry.Live != nil || entry.Current == nil || *entry.Current != id {
 		return nil
 	}
@@ -101,10 +130,16 @@ func (o *Orchestrator) answered(ctx context.Context, s Secret, entry *journal.En
 
 // nextCheck is when a sign-in with the value of record is to be tried next; false when none is.
 func (o *Orchestrator) nextCheck(s Secret, entry *journal.Entry, seen *State) (time.Time, bool) {
-	if s.Upstream == nil || s.Elsewhere || s.Derived != nil || !s.Upstream.Kind().Verifies {
+	wrongEvery := adminWrongEvery
+	switch {
+	case !s.tried():
 		return time.Time{}, false
+	case s.Upstream != nil && !s.Upstream.Kind().Verifies:
+		return time.Time{}, false
+	case s.Upstream != nil:
+		wrongEvery = s.Upstream.Kind().WrongEvery
 	}
-	due, on := rotation.NextCheck(*entry, s.Policy, s.Upstream.Kind().WrongEvery, o.Now())
+	due, on := rotation.NextCheck(*entry, s.Policy, wrongEvery, o.Now())
 	if on && due.Before(seen.checkAgain) {
 		due = seen.checkAgain
 	}
@@ -119,7 +154,7 @@ func (o *Orchestrator) recordCheck(ctx context.Context, s Secret, entry *journal
 	}
 	event := audit.Event{
 		Run: checked.Owed, Step: "value-accepted", Workflow: audit.Operation, Secret: s.Subject.Secret, Path: s.Path, Version: &checked.Version,
-		By: cmp.Or(checked.By, "policy "+s.Policy.Name), Reason: "verifyEvery", Result: audit.OK, Detail: "the upstream accepts the value of record again", At: checked.Since,
+		By: cmp.Or(checked.By, "policy "+cmp.Or(s.Policy.Name, "(none)")), Reason: "verifyEvery", Result: audit.OK, Detail: "the upstream accepts the value of record again", At: checked.Since,
 	}
 	if checked.By != "" {
 		event.Reason = "a sign-in was asked for"

@@ -43,6 +43,13 @@ func (o *Orchestrator) changed(secrets []Secret) []Secret {
 	return changed
 }
 
+// Declarations counts the changes of what is declared: while it stays the same, Secrets does.
+func (o *Orchestrator) Declarations() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.uses
+}
+
 // gone are the declared secrets that are not among these.
 func (o *Orchestrator) gone(secrets []Secret) []authority.Path {
 	gone := maps.Clone(o.secrets)

@@ -239,6 +239,58 @@ func TestWhatSomebodyWasToldIsKept(t *testing.T) {
 	})
 }
 
+// Nobody signed in between runs with an admin credential that no upstream rotates: that it had stopped working was found by the next
+// rotation that needed it. It is tried at what it opens, and while that refuses it never within two hours: accounts lock.
+func TestStaticAdminIsTriedBetweenRuns(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		verdict, asked, last := upstream.Accepted, 0, time.Time{}
+		s := &r.secrets[0]
+		s.Subject.Upstream, s.SentTo, s.First = nil, "", false
+		s.Policy = journal.Policy{RotationType: "static", RevokeOld: true, FailureStrategy: "retry", VerifyEvery: day}
+		s.Subject.Opens = func(context.Context, secret.Value) (upstream.Verdict, error) {
+			if verdict == upstream.Refused && time.Since(last) < 2*time.Hour {
+				t.Errorf("refused twice within %s", time.Since(last))
+			}
+			asked, last = asked+1, time.Now()
+			return verdict, nil
+		}
+		process := r.start()
+		hand := func(password string) {
+			t.Helper()
+			v, err := secret.Text(map[string]string{"username": "admin", "password": password})
+			if err == nil {
+				_, err = process.Supply(r.t.Context(), s.Path, "me", "set there", v)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.pass(process, time.Hour)
+		}
+		hand("first")
+		asked = 0
+		r.pass(process, 10*day)
+		if asked < 10 || asked > 20 {
+			t.Errorf("%d sign-ins in ten days, want one every twelve to twenty-four hours", asked)
+		}
+		verdict = upstream.Refused
+		r.pass(process, 3*day)
+		if got := r.entry(0).CheckedNow(); got == nil || !got.Refused || len(r.events("value-refused")) != 1 {
+			t.Errorf("got %+v, and %+v on record, want it refused, once", got, r.events("value-refused"))
+		}
+		r.pass(process, 10*day)
+		verdict = upstream.Accepted
+		hand("second")
+		if got := r.entry(0).CheckedNow(); got != nil {
+			t.Errorf("got %+v of the value that was handed in", got)
+		}
+		verdict, asked = "", 0 // it cannot be asked about
+		r.pass(process, 10*day)
+		if asked > 20 {
+			t.Errorf("%d questions in ten days that nobody can answer", asked)
+		}
+	})
+}
+
 // verifyEvery holds also where it is shorter than the time between two looks at consumers.
 func TestShortVerifyEveryIsNotRoundedUp(t *testing.T) {
 	estate(t, 1, func(r *rig) {

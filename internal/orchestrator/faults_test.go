@@ -275,7 +275,7 @@ func TestRequestsClosedLongAgoAreForgotten(t *testing.T) {
 		r.pass(process, time.Hour)
 		r.wantVersions(2)
 		done := func() int {
-			records, err := r.store.List(r.t.Context(), "request/done/")
+			records, err := r.store.List(r.t.Context(), trigger.Prefix)
 			if err != nil {
 				t.Fatal(err)
 			}

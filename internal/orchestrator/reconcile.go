@@ -102,7 +102,10 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 	if steady || seen.failures == 0 {
 		seen.drifted = drifted
 	}
-	unchecked := o.check(ctx, s, entry, held, seen)
+	unchecked := o.ends(ctx, entry, held)
+	if unchecked == nil {
+		unchecked = o.check(ctx, s, entry, held, seen)
+	}
 	if err := o.settleOwed(ctx, seen); err != nil {
 		faults = append(faults, err.Error())
 	}

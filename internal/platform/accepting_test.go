@@ -92,7 +92,7 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 		SaveEstate: func(*intent.Estate) error { return nil },
 		Grants:     ungrantedAll{}, Later: store.Later,
 		Recovery: recovery.New(recovery.Config{
-			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Requests: trigger.OpenPrefix,
+			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Requests: trigger.Prefix, Open: trigger.Open,
 			Calls: outward.New(time.Now),
 			Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 				return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream}, authority.Versioned{Value: v})

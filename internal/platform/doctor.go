@@ -71,7 +71,11 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 	if err != nil {
 		return server.Diagnosis{}, err
 	}
-	diagnosis.Findings = append(diagnosis.Findings, status.Findings...)
+	for _, one := range status.Findings { // what was just answered is among them
+		if !slices.ContainsFunc(diagnosis.Findings, func(f server.Finding) bool { return f.Secret == one.Secret && f.Same(one.Reason) }) {
+			diagnosis.Findings = append(diagnosis.Findings, one)
+		}
+	}
 	left, err := p.leftovers(ctx, estate)
 	if err != nil {
 		return server.Diagnosis{}, err
@@ -108,7 +112,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	var doubts []server.Finding
 	held, err := p.Authority.Read(ctx, s.Path)
 	if err == nil {
-		doubts = append(doubts, p.opens(ctx, s, held.Value)...)
+		doubts = append(doubts, p.opens(ctx, s, held)...)
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
 		snapshot.Foreign = entry.Foreign(held.ID)
 	}
@@ -161,20 +165,27 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	return snapshot, doubts, nil
 }
 
-// opens is the finding of an admin credential that no upstream rotates, and that does not open what it is for.
-func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, v secret.Value) []server.Finding {
+// opens is the finding of an admin credential that no upstream rotates, and that does not open what it is for. What was answered is
+// noted, so that status and explain say the same.
+func (p *Platform) opens(ctx context.Context, s orchestrator.Secret, held authority.Versioned) (found []server.Finding) {
 	if s.Upstream != nil || s.Opens == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	switch verdict, err := p.Orchestrator.Rotation.Opens(ctx, s.Subject, v); {
+	verdict, err := p.Orchestrator.Rotation.Opens(ask, s.Subject, held.Value)
+	switch {
 	case verdict == upstream.Refused:
-		return []server.Finding{server.NewFinding(s.Subject.Secret, reason.New(reason.AdminRefused, reason.Args{"supply": s.Subject.Secret}))}
+		found = append(found, server.NewFinding(s.Subject.Secret, reason.New(reason.AdminRefused, reason.Args{"supply": s.Subject.Secret})))
 	case err != nil:
-		return []server.Finding{server.NewFinding(s.Subject.Secret, reason.New(reason.AdminUndecided, nil).Because(s.Explained(err)))}
+		return append(found, server.NewFinding(s.Subject.Secret, reason.New(reason.AdminUndecided, nil).Because(s.Explained(err))))
+	case verdict != upstream.Accepted: // it cannot be asked about
+		return nil
 	}
-	return nil
+	if err := p.tell(ctx, s, invariant.Credential{Known: true, ID: held.ID, Verdict: verdict}); err != nil {
+		found = append(found, server.NewFinding(s.Subject.Secret, reason.New(reason.AnswerNotNoted, nil).Because(err.Error())))
+	}
+	return found
 }
 
 // judge asks the upstream about one credential.

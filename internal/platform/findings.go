@@ -18,6 +18,10 @@ func findings(row inventory.Row, now time.Time) []server.Finding {
 		ended := reason.New(reason.LifetimeEnded, reason.Args{"at": at(row.Expires), "by": row.ExpiresBy})
 		found = append(found, server.NewFinding(row.Secret, ended.With(replaces(row))))
 	}
+	if row.Ending {
+		ends := reason.New(reason.LifetimeEnding, reason.Args{"at": at(row.Expires), "by": row.ExpiresBy})
+		found = append(found, server.NewFinding(row.Secret, ends.With(replaces(row))))
+	}
 	if row.Held() {
 		found = append(found, server.Finding{Secret: row.Secret, Shown: *row.Waiting})
 	}

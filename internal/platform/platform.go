@@ -27,6 +27,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/recovery"
@@ -90,6 +91,8 @@ type Config struct {
 	Machine func() []string
 	// Broken says why nothing can be done until the process starts again, "" when that is not so.
 	Broken func() string
+	// Notifier tells owners of findings; nil where the host file names no targets.
+	Notifier *notify.Notifier
 	// Unanswered, when set, says which part that everything needs holds up a call now or is not in its place, "" when all is well.
 	Unanswered func() string
 }

@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/phase"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/server"
@@ -169,6 +170,9 @@ func (p *Platform) ofPlatform(recovering, unsaved, fault string, estate *intent.
 		found = append(found, reason.New(reason.EstateNotInForce, nil).Because(fault))
 	}
 	found = append(found, olderForms(estate)...)
+	if p.Notifier != nil {
+		found = append(found, p.Notifier.Reasons()...)
+	}
 	for _, finding := range p.Record.Findings() {
 		found = append(found, reason.New(reason.RecordDoubtful, nil).Because(finding.String()))
 	}
@@ -218,24 +222,30 @@ type Summary struct {
 	States  map[string]int
 	Reasons map[reason.Code]int
 	Ends    []Lifetime
+	// Seen are the findings, with whose each is.
+	Seen notify.Seen
 }
 
 // Lifetime is that of one secret's version of record; zero times are not known.
 type Lifetime struct {
 	Secret           string
 	Rotated, Expires time.Time
+	// Ending: its owner is warned.
+	Ending bool
 }
 
 // Summarise puts a summary together; see Summary. It costs what Status does.
 func (p *Platform) Summarise(ctx context.Context) error {
 	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}}
+	sight := newSight()
 	status, err := p.survey(ctx, func(row inventory.Row, _ []server.Finding) bool {
+		sight.row(row)
 		summary.States[row.State]++
 		if row.Waiting != nil && row.Waiting.ByDesign {
 			summary.Reasons[row.Waiting.Code]++ // others are findings
 		}
 		if !row.Expires.IsZero() || !row.Rotated.IsZero() {
-			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires})
+			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires, row.Ending})
 		}
 		return true
 	})
@@ -244,6 +254,7 @@ func (p *Platform) Summarise(ctx context.Context) error {
 		for _, finding := range status.Findings {
 			summary.Reasons[finding.Code]++
 		}
+		summary.Seen = sight.seen(p, status.Findings)
 		p.summary.Store(summary)
 	}
 	return err

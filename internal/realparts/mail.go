@@ -31,11 +31,13 @@ type MailOptions struct {
 	Settings string
 	// Postfix puts Postfix before Dovecot, which then only checks passwords. It needs root.
 	Postfix bool
+	// Takes: Postfix takes mail from those who sign in, and keeps it in its queue; see Queued. Without it, it refuses all.
+	Takes bool
 	// Bin is the dovecot to run. Default: the one installed.
 	Bin string
 }
 
-// Mail is a throw-away mail server on loopback, of which only signing in for submission is of use: it relays nothing.
+// Mail is a throw-away mail server on loopback, of which only submission is of use: it relays nothing.
 // Its methods are not for concurrent use.
 type Mail struct {
 	Host string
@@ -200,6 +202,10 @@ func (s *Mail) configurePostfix(replacer *strings.Replacer) error {
 	if err := os.Chown(s.File("postfix/data"), uid, -1); err != nil {
 		return fmt.Errorf("giving postfix its folder: %w", err)
 	}
+	who, queues := "reject", ""
+	if s.options.Takes { // nothing takes it out of the queue again
+		who, queues = "permit_sasl_authenticated, reject", "cleanup   unix  n       -       n       -       0       cleanup\n"
+	}
 	for name, text := range map[string]string{
 		"postfix/conf/main.cf": `compatibility_level = 3.6
 queue_directory = DIR/postfix/queue
@@ -224,8 +230,7 @@ smtpd_tls_auth_only = yes
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = DIR/auth
-smtpd_relay_restrictions = reject
-`,
+smtpd_relay_restrictions = ` + who + "\n",
 		"postfix/conf/master.cf": `postlog   unix-dgram n  -       n       -       1       postlogd
 PLAIN     inet  n       -       n       -       -       smtpd
 TLS       inet  n       -       n       -       -       smtpd
@@ -234,7 +239,7 @@ anvil     unix  -       -       n       -       1       anvil
 tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 rewrite   unix  -       -       n       -       -       trivial-rewrite
 proxymap  unix  -       -       n       -       -       proxymap
-`,
+` + queues,
 	} {
 		if err := os.WriteFile(s.File(name), []byte(replacer.Replace(text)), 0o644); err != nil { //nolint:gosec // read by postfix's account
 			return fmt.Errorf("writing %s: %w", name, err)
@@ -310,4 +315,24 @@ func (s *Mail) Log() string {
 		log += readLog(s.File("postfix.log")) + readLog(s.File("postfix/log"))
 	}
 	return log
+}
+
+// Queued are the messages that Postfix took, with their headers, as it would pass them on.
+func (s *Mail) Queued(ctx context.Context) (messages []string, err error) {
+	postcat, err := findProgram("", "postcat", ErrNoPostfix, "/usr/sbin/postcat")
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(s.File("postfix/queue/incoming/*"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the queue: %w", err)
+	}
+	for _, file := range files {
+		out, err := exec.CommandContext(ctx, postcat, "-c", s.File("postfix/conf"), "-e", "-h", "-b", file).Output()
+		if err != nil {
+			return nil, fmt.Errorf("reading a message of the queue: %w", err)
+		}
+		messages = append(messages, string(out))
+	}
+	return messages, nil
 }

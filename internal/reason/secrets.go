@@ -64,6 +64,7 @@ const (
 	RecoveryRotates        Code = "recovery-rotates"
 	RecoveryExplains       Code = "recovery-explains"
 	LifetimeEnded          Code = "lifetime-ended"
+	LifetimeEnding         Code = "lifetime-ending"
 	DatedAhead             Code = "dated-ahead"
 )
 
@@ -175,6 +176,8 @@ var ofSecrets = []Row{
 		"it is delivered to nobody", "mend what the command says"},
 	{LifetimeEnded, Person, "it expired at {at} (by its {by})", []Next{toRotate, toSupply, toExplain},
 		"its lifetime ended and nothing replaced it", "the command that is shown"},
+	{LifetimeEnding, Person, "it expires at {at} (by its {by}), and no rotation comes before", []Next{toRotate, toSupply, toExplain},
+		"a certificate, a token, its issuer or its policy ends its lifetime within `warnBefore` of its policy", "the command that is shown"},
 	{DatedAhead, Person, "it is dated {at}, by a clock that ran ahead", []Next{toConfirm},
 		"its lifetime would end that much too late", "[look at the clock](#the-clock-was-wrong), then confirm: it is dated anew"},
 }

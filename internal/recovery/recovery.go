@@ -90,8 +90,9 @@ type Config struct {
 	Check  func(ctx context.Context, s Secret, v secret.Value) (upstream.Verdict, error)
 	Now    func() time.Time
 	NewRun func() authority.RunID
-	// Requests is the prefix of the keys of open requests.
+	// Requests is the prefix of the keys of requests, and Open tells those that are open.
 	Requests string
+	Open     func(authority.Document) bool
 }
 
 // Engine accepts. It keeps nothing in memory.
@@ -279,9 +280,18 @@ func (e *Engine) requests(ctx context.Context, open bool) ([]string, error) {
 	if open {
 		return nil, nil
 	}
-	keys, err := authority.Collect(e.Authority.Keys(ctx, e.Requests))
-	if err != nil {
-		return nil, fmt.Errorf("listing requests: %w", err)
+	var keys []string
+	for key, err := range e.Authority.Keys(ctx, e.Requests) {
+		if err != nil {
+			return nil, fmt.Errorf("listing requests: %w", err)
+		}
+		switch held, err := e.Authority.Get(ctx, key); {
+		case errors.Is(err, authority.ErrNotFound):
+		case err != nil:
+			return nil, fmt.Errorf("listing requests: %w", err)
+		case e.Open(held):
+			keys = append(keys, key)
+		}
 	}
 	return keys, nil
 }

@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -134,7 +135,7 @@ func newWorld(t *testing.T) *world {
 	}
 	id, err := w.store.Write(ctx, path, 0, "run-1", password(t, "first"))
 	must(err)
-	_, err = w.store.Put(ctx, "request/open/a", 0, []byte("{}"))
+	_, err = w.store.Put(ctx, "request/a", 0, []byte("{}"))
 	must(err)
 	must(journal.New(w.store).SaveHeld(ctx, &journal.Held{Pending: &journal.Pending{Run: "run-2", Candidate: password(t, "second")}, Entry: journal.Entry{
 		Schema: journal.Schema, Secret: "db", Path: path, Current: &id, Rotated: clock(), Tombstone: &journal.Tombstone{Run: "run-1"},
@@ -165,7 +166,7 @@ func (w *world) engine(c *crash) *Engine {
 			})
 		},
 		NewRun:   func() authority.RunID { return "accepted" },
-		Requests: "request/open/",
+		Requests: trigger.Prefix, Open: trigger.Open,
 	})
 }
 
@@ -185,7 +186,7 @@ func (w *world) entry() *journal.Entry {
 // untouched reports whether the state is still the one that was put back.
 func (w *world) untouched() bool {
 	now, err := w.store.Get(w.t.Context(), "secret/"+string(path))
-	_, asked := w.store.Get(w.t.Context(), "request/open/a")
+	_, asked := w.store.Get(w.t.Context(), "request/a")
 	return err == nil && asked == nil && now.Revision == w.before.Revision && w.store.Incarnation() == "one"
 }
 
@@ -200,7 +201,7 @@ func (w *world) done(what string) {
 	if held, err := w.store.Read(w.t.Context(), path); err != nil || held.ID != want {
 		w.t.Errorf("%s: the authority holds %v, %v, want %v", what, held.ID, err, want)
 	}
-	if _, err := w.store.Get(w.t.Context(), "request/open/a"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := w.store.Get(w.t.Context(), "request/a"); !errors.Is(err, authority.ErrNotFound) {
 		w.t.Errorf("%s: the request of the older state is still open: %v", what, err)
 	}
 	seen := map[string]int{}
@@ -379,8 +380,8 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	if err != nil || report.Secrets[0].Action != Person {
 		t.Fatalf("got %+v, %v, want the secret to wait for a person", report, err)
 	}
-	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" {
-		t.Fatalf("got %+v, want run-2's candidate to be kept", recovery)
+	if recovery := w.entry().RecoveryNow(); recovery == nil || recovery.Pending != "run-2" || !recovery.Reason.Is(reason.RecoveryAsks) {
+		t.Fatalf("got %+v, want run-2's candidate to be kept, and to be asked again", recovery)
 	}
 	if held, err := journal.New(w.store).LoadHeld(t.Context(), path); err != nil || held.Pending != nil || held.Kept == nil || !held.Kept.Candidate.Equal(password(t, "second")) {
 		t.Fatalf("held are %+v and %+v, %v, want run-2's candidate", held.Pending, held.Kept, err)
@@ -392,6 +393,9 @@ func TestCandidateThatCouldNotBeAskedAboutIsKept(t *testing.T) {
 	}
 	if held, err := w.store.Read(t.Context(), path); err != nil || held.Value.ExposeText("password") != "second" {
 		t.Errorf("the value of record is another: %v", err)
+	}
+	if recovery := w.entry().RecoveryNow(); recovery != nil {
+		t.Errorf("once the upstream is back, the secret waits because of %+v", recovery)
 	}
 }
 

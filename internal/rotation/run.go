@@ -455,6 +455,21 @@ func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	return a.save(ctx)
 }
 
+// Note journals what the live rotation of s waits for, though it has not waited for long: whoever asks once this process has
+// ended knows it from nowhere else. It changes nothing where none is live, or where the journal says the same.
+func (e *Engine) Note(ctx context.Context, s Subject, why reason.Reason) error {
+	held, err := e.Journal.LoadHeld(ctx, s.Path)
+	if err != nil {
+		return err
+	}
+	run := held.Live
+	if run == nil || run.Workflow != journal.Rotation || run.Waiting != nil && run.Waiting.Reason.Same(why) {
+		return nil
+	}
+	run.Waiting = &journal.Waiting{Reason: why, Since: e.Now()}
+	return e.Journal.SaveHeld(ctx, held)
+}
+
 // storePending puts the candidate and the old value into the document of the run. The next save writes them.
 func (a *attempt) storePending(old, candidate secret.Value) {
 	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate}

@@ -20,6 +20,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
@@ -164,6 +165,16 @@ func (c *Client) Grant(ctx context.Context, reason string, grants []grant.Grant)
 // Revoke takes grants back, and returns those that were granted.
 func (c *Client) Revoke(ctx context.Context, reason string, grants []grant.Grant) (gone []grant.Entry, err error) {
 	return gone, c.post(ctx, "/v1/grants/revoke", granted{reason, grants}, &gone)
+}
+
+// Notifications says who is told of what.
+func (c *Client) Notifications(ctx context.Context) (listing notify.Listing, err error) {
+	return listing, c.get(ctx, "/v1/notifications", &listing)
+}
+
+// TestNotification sends a test message to where a team is told, or the default with "", and says what came of it.
+func (c *Client) TestNotification(ctx context.Context, team string) (tried []notify.Tried, err error) {
+	return tried, c.post(ctx, "/v1/notifications/test", trial{team}, &tried)
 }
 
 // Doctor checks the live estate.

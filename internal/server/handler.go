@@ -14,6 +14,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
 	"custody.dev/custody/internal/secret"
@@ -49,6 +50,11 @@ type withdrawal struct {
 type granted struct {
 	Reason string        `json:"reason"`
 	Grants []grant.Grant `json:"grants"`
+}
+
+// trial names the team that is sent a test message, "" for the default.
+type trial struct {
+	Owner string `json:"owner,omitempty"`
 }
 
 // supplied is a credential handed in, in the form of secret.Value.Encode.
@@ -190,6 +196,16 @@ func routed(service Service) *routes {
 	}
 	regrant("/v1/grants", service.Grant)
 	regrant("/v1/grants/revoke", service.Revoke)
+	get("/v1/notifications", func(r *http.Request) (any, error) { return service.Notifications(r.Context()) })
+	mux.HandleFunc("POST /v1/notifications/test", func(w http.ResponseWriter, r *http.Request) {
+		var ask trial
+		err := decode(r, &ask)
+		var tried []notify.Tried
+		if err == nil {
+			tried, err = service.TestNotification(r.Context(), caller(r), ask.Owner)
+		}
+		answer(w, tried, err)
+	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})

@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/phase"
 	"custody.dev/custody/internal/reason"
@@ -57,6 +58,10 @@ type Service interface {
 	// Grant and Revoke change that, durably and on record before they return; they return what was changed.
 	Grant(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
 	Revoke(ctx context.Context, by, reason string, grants []grant.Grant) ([]grant.Entry, error)
+	// Notifications says who is told of what. TestNotification sends a test message to where a team is told, or the default with "";
+	// each call sends again.
+	Notifications(ctx context.Context) (notify.Listing, error)
+	TestNotification(ctx context.Context, by, team string) ([]notify.Tried, error)
 	Audit(ctx context.Context, filter audit.Filter) ([]audit.Event, error)
 	// Settle takes the platform as far as it will go now: for commands that find no server. done is asked between ticks.
 	Settle(ctx context.Context, done func() bool) error

@@ -28,7 +28,8 @@ func (j journals) Load(ctx context.Context, path authority.Path) (*journal.Entry
 
 // LoadHeld is Load with the values.
 func (j journals) LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error) {
-	document, err := store{j.w}.Get(ctx, "secret/"+string(path))
+	outside, _ := j.w.outside()
+	document, err := outside.Get(ctx, "secret/"+string(path))
 	j.w.enter()
 	defer j.w.leave()
 	held, err := j.w.decode(ctx, path, document, err)

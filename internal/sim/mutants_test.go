@@ -264,6 +264,16 @@ var faultyWorld = []mutant{
 		run: scenario("dual"), caught: "proof-before-revocation",
 	},
 	{
+		name: "call-is-waited-for-beyond-its-limit", file: "outward/outward.go",
+		old: "\tcase a := <-ended:\n\t\treturn a.result()\n\tcase <-bounded.Done():\n\t}\n", new: "\tcase a := <-ended:\n\t\treturn a.result()\n\t}\n",
+		run: "TestCallsThatNeverReturn", caught: "gives-up",
+	},
+	{
+		name: "consumers-are-waited-for", file: "rotation/outside.go",
+		old: "Rank: rank, Limit: consumerTimeout}", new: "Rank: rank, Limit: 1000 * consumerTimeout}",
+		run: "TestCallsThatNeverReturn", caught: "gives-up",
+	},
+	{
 		name: "policy-of-the-run-is-the-first-one", file: "rotation/tighten.go",
 		old: "\tlonger(\"settle\", &pinned.Settle, declared.Settle)\n", new: "\tlonger(\"settle\", &pinned.Settle, pinned.Settle)\n",
 		run: scenario("policy-tightened"), caught: "settle-time",

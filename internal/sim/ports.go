@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -108,7 +109,7 @@ func (s store) Get(ctx context.Context, key string) (authority.Document, error) 
 func (s store) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
 	return reach(ctx, s.w, "put record", subject(key), func(ctx context.Context) (authority.Revision, error) {
 		revision, err := s.w.store.Put(ctx, key, base, data)
-		if id, done := strings.CutPrefix(key, "request/done/"); done && err == nil {
+		if id, is := strings.CutPrefix(key, trigger.Prefix); is && err == nil && !trigger.Open(authority.Document{Key: key, Data: data}) {
 			s.w.done[id] = true
 			s.w.serves(id, data)
 		}

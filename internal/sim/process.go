@@ -18,7 +18,6 @@ import (
 	"custody.dev/custody/internal/materialize"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
-	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -154,18 +153,18 @@ func (w *World) derive(d Declaration) (*Secret, error) {
 
 // boot starts a process: fresh engines over the same outside.
 func (w *World) boot() *running {
-	outside := store{w}
+	outside, log := w.outside()
 	entries := journals{journal.New(outside), w}
 	r := &running{finished: make(chan struct{}, 1)}
 	r.process, r.ctx = w.start()
 	clock, engine := w.clock(), w.engine()
 	engine.Clock = clock
 	r.Orchestrator = orchestrator.New(orchestrator.Config{
-		Journal: entries, Values: outside, Record: record{w}, Now: w.Now, NewRun: w.newRun,
+		Journal: entries, Values: outside, Record: log, Now: w.Now, NewRun: w.newRun,
 		Queue: w.queue(), Clock: clock, Rotation: engine,
-		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: record{w}, Now: w.Now, NewRun: w.newRun}),
+		Derivation: derivation.New(derivation.Config{Authority: outside, Journal: entries, Record: log, Now: w.Now, NewRun: w.newRun}),
 		Handover: handover.New(handover.Config{
-			Authority: outside, Journal: entries, Record: record{w}, Source: source{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),
+			Authority: outside, Journal: entries, Record: log, Source: source{w}, Now: w.Now, NewRun: w.newRun, Calls: w.bounds(),
 		}),
 		MaxTimedPerHour: w.maxTimed, Reconcile: w.reconcile, Workers: w.workers,
 		Finished: func() {
@@ -200,17 +199,21 @@ func (w *World) changed() {
 }
 
 func (w *World) engine() *rotation.Engine {
-	outside := store{w}
+	outside, log := w.outside()
 	return rotation.New(rotation.Config{
-		Authority: outside, Journal: journals{journal.New(outside), w}, Record: record{w}, Now: w.Now, NewRun: w.newRun, Calls: outward.Inline(),
+		Authority: outside, Journal: journals{journal.New(outside), w}, Record: log, Now: w.Now, NewRun: w.newRun, Calls: w.bounds(),
 	})
 }
 
 func (w *World) clock() *trigger.Clock {
-	return trigger.NewClock(store{w}, w.Now, func() time.Duration { return time.Since(w.began) })
+	outside, _ := w.outside()
+	return trigger.NewClock(outside, w.Now, func() time.Duration { return time.Since(w.began) })
 }
 
-func (w *World) queue() *trigger.Queue { return trigger.New(store{w}, record{w}, w.Now) }
+func (w *World) queue() *trigger.Queue {
+	outside, log := w.outside()
+	return trigger.New(outside, log, w.Now)
+}
 
 // Request submits a manual request, again and again as a client does until it is acknowledged.
 func (w *World) Request(s *Secret) error {
@@ -293,9 +296,9 @@ func (w *World) owes(entry *journal.Entry) bool {
 }
 
 func (w *World) openRequests() []authority.Document {
-	open, err := w.store.List(context.Background(), "request/open/")
+	all, err := w.store.List(context.Background(), trigger.Prefix)
 	if err != nil {
 		panic("sim: listing the double's requests: " + err.Error())
 	}
-	return open
+	return slices.DeleteFunc(all, func(record authority.Document) bool { return !trigger.Open(record) })
 }

@@ -127,6 +127,9 @@ func (w *World) keepAtIt(ended chan<- struct{}) {
 			if at, answered := <-next; answered {
 				wait = max(at.Sub(w.Now()), time.Millisecond)
 			}
+			if w.calling != nil {
+				wait = min(wait, pollEvery)
+			}
 			select {
 			case <-r.finished:
 			case <-time.After(wait):

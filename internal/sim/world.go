@@ -35,6 +35,7 @@ import (
 	"custody.dev/custody/internal/journal"
 	materializememory "custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -102,6 +103,9 @@ type World struct {
 	seed     uint64
 	underWay int  // calls
 	stood    bool // a process waited for ever for a call
+	// Calls are bounded as a server bounds them, and one that is stuck ends when released is closed; both nil elsewhere.
+	calling  *outward.Calls
+	released chan struct{}
 	stopped  bool // no process begins another look
 	beside   int  // calls that were begun while another was under way
 
@@ -284,10 +288,17 @@ func (w *World) hang(ctx context.Context) error {
 // stick does not return when the call's context ends, and not before the world is over or everybody has long given up. It
 // touches nothing: whoever bounds the call has gone on meanwhile.
 func (w *World) stick(ctx context.Context) error {
+	if w.together { // the lock is the world's, and the world goes on
+		w.lock.Unlock()
+		defer w.lock.Lock()
+	}
 	select {
+	case <-w.released:
 	case <-w.over:
 	case <-time.After(2 * settleWithin):
+		w.enter()
 		w.stood = true
+		w.leave()
 	}
 	return errors.Join(errInjected, ctx.Err())
 }

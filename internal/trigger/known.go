@@ -6,7 +6,9 @@ import "slices"
 
 // known are the requests that this process knows to be open. Guarded by the queue's lock.
 type known struct {
-	open    []Request
+	open []Request
+	// served are the ids of requests that were closed, which none opens again.
+	served  map[string]bool
 	changes int // counts those that this process submitted and closed
 }
 
@@ -31,6 +33,30 @@ func (q *Queue) listed(open []Request, since int) {
 	if q.changes == since {
 		q.open = slices.Clone(open)
 	}
+}
+
+// closed reports whether the request is known to be closed.
+func (q *Queue) closed(id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.served[id]
+}
+
+// shut notes that the request is closed, and forget that it is not kept any more.
+func (q *Queue) shut(id string) {
+	q.note(func(open []Request) []Request { return without(open, id) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.served == nil {
+		q.served = map[string]bool{}
+	}
+	q.served[id] = true
+}
+
+func (q *Queue) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.served, id)
 }
 
 func (q *Queue) note(change func(open []Request) []Request) {

@@ -3,9 +3,9 @@
 // Package trigger has the queue of requests to rotate, whoever made them: the clock, an event or a person.
 //
 // A request is durable before it is acknowledged, and is created once for its id, so repeating it changes nothing. It
-// stays open until a run that started after it completes. Cost: Submit is two reads and a write; Open is a listing and
-// two reads for each open request; Close is a read, a write and a removal; Prune is a listing and a read for each
-// closed request.
+// stays open until a run that started after it completes. Cost: Submit is a write; Open is a listing of keys and a read for
+// each open request, and at first for each that was closed lately; Close is a read and a write; Prune is a listing and a read
+// for each request.
 package trigger
 
 import (
@@ -24,12 +24,11 @@ import (
 	"custody.dev/custody/internal/lazyregexp"
 )
 
-// OpenPrefix begins the keys of the records of open requests.
-const OpenPrefix = "request/open/"
+// Prefix begins the keys of the records of requests, open or closed.
+const Prefix = "request/"
 
 const (
-	schema     = 1
-	donePrefix = "request/done/"
+	schema = 1
 	// remember is how long the id of a closed request is kept, so that a replay of it is recognised.
 	remember = 30 * 24 * time.Hour
 )
@@ -90,26 +89,21 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 	if !idForm.MatchString(request.ID) || request.Path == "" || request.Kind == "" || request.By == "" || request.Reason == "" {
 		return Request{}, fmt.Errorf("submitting request: id, path, kind, who and why are all needed: %w", ErrMalformed)
 	}
-	if done, err := q.records.Get(ctx, donePrefix+request.ID); err == nil {
-		return decode(done)
-	} else if !errors.Is(err, authority.ErrNotFound) {
-		return Request{}, fmt.Errorf("submitting request: %w", err)
-	}
 	request.Schema, request.At = schema, q.now().UTC()
 	data, err := json.Marshal(request)
 	if err != nil {
 		return Request{}, fmt.Errorf("submitting request: %w", err)
 	}
-	if _, err := q.records.Put(ctx, OpenPrefix+request.ID, 0, data); err != nil {
+	if _, err := q.records.Put(ctx, Prefix+request.ID, 0, data); err != nil {
 		if !errors.Is(err, authority.ErrConflict) {
 			return Request{}, fmt.Errorf("submitting request: %w", err)
 		}
-		stored, err := q.records.Get(ctx, OpenPrefix+request.ID)
+		stored, err := q.records.Get(ctx, Prefix+request.ID)
 		if err != nil {
 			return Request{}, fmt.Errorf("submitting request: %w", err)
 		}
-		if request, err = decode(stored); err != nil {
-			return Request{}, err
+		if request, err = decode(stored); err != nil || !request.Closed.IsZero() {
+			return request, err
 		}
 	}
 	q.note(func(open []Request) []Request { return append(without(open, request.ID), request) })
@@ -119,8 +113,8 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 	})
 }
 
-// Open returns the requests that no completed run has served, in order of id. One that was closed stays closed: a write
-// of Submit that lands after that is cleared away. One that cannot be decoded is left alone, and Faults says so.
+// Open returns the requests that no completed run has served, in order of id. One that was closed stays closed, and is read once. One
+// that cannot be decoded is left alone, and Faults says so.
 func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 	changes := q.changed()
 	requests := []Request{}
@@ -130,7 +124,7 @@ func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 		defer q.mu.Unlock()
 		q.faults = faults
 	}()
-	for record, err := range q.below(ctx, OpenPrefix) {
+	for record, err := range q.below(ctx, q.closed) {
 		if err != nil {
 			return nil, fmt.Errorf("listing requests: %w", err)
 		}
@@ -139,15 +133,10 @@ func (q *Queue) Open(ctx context.Context) ([]Request, error) {
 			faults = append(faults, err.Error())
 			continue
 		}
-		switch _, err := q.records.Get(ctx, donePrefix+request.ID); {
-		case errors.Is(err, authority.ErrNotFound):
+		if request.Closed.IsZero() {
 			requests = append(requests, request)
-		case err != nil:
-			return nil, fmt.Errorf("listing requests: %w", err)
-		default:
-			if err := q.records.Delete(ctx, record.Key, record.Revision); err != nil {
-				return nil, fmt.Errorf("listing requests: %w", err)
-			}
+		} else {
+			q.shut(request.ID)
 		}
 	}
 	q.listed(requests, changes)
@@ -163,35 +152,36 @@ func (q *Queue) Faults() []string {
 
 // Close marks a request as served by run. Idempotent.
 func (q *Queue) Close(ctx context.Context, id string, run authority.RunID) error {
-	open, err := q.records.Get(ctx, OpenPrefix+id)
+	held, err := q.records.Get(ctx, Prefix+id)
 	if errors.Is(err, authority.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
-	request, err := decode(open)
+	request, err := decode(held)
 	if err != nil {
 		return err
+	}
+	if !request.Closed.IsZero() {
+		q.shut(id)
+		return nil
 	}
 	request.Run, request.Closed = run, q.now().UTC()
 	data, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
-	if _, err := q.records.Put(ctx, donePrefix+id, 0, data); err != nil && !errors.Is(err, authority.ErrConflict) {
+	if _, err := q.records.Put(ctx, held.Key, held.Revision, data); err != nil && !errors.Is(err, authority.ErrConflict) { // closed by another
 		return fmt.Errorf("closing request %s: %w", id, err)
 	}
-	q.note(func(open []Request) []Request { return without(open, id) })
-	if err := q.records.Delete(ctx, OpenPrefix+id, open.Revision); err != nil {
-		return fmt.Errorf("closing request %s: %w", id, err)
-	}
+	q.shut(id)
 	return nil
 }
 
 // Prune forgets requests that were closed long ago.
 func (q *Queue) Prune(ctx context.Context) error {
-	for record, err := range q.below(ctx, donePrefix) {
+	for record, err := range q.below(ctx, nil) {
 		if err != nil {
 			return fmt.Errorf("pruning requests: %w", err)
 		}
@@ -199,19 +189,23 @@ func (q *Queue) Prune(ctx context.Context) error {
 		if err != nil {
 			continue // a newer custody's, which prunes its own
 		}
-		if q.now().Sub(request.Closed) > remember {
+		if !request.Closed.IsZero() && q.now().Sub(request.Closed) > remember {
 			if err := q.records.Delete(ctx, record.Key, record.Revision); err != nil {
 				return fmt.Errorf("pruning requests: %w", err)
 			}
+			q.forget(request.ID)
 		}
 	}
 	return nil
 }
 
-// below yields the documents whose keys begin with prefix. One that is gone by the time it is read is left out.
-func (q *Queue) below(ctx context.Context, prefix string) iter.Seq2[authority.Document, error] {
+// below yields the documents of requests, but for those whose id is left out. One that is gone by the time it is read is too.
+func (q *Queue) below(ctx context.Context, leaveOut func(id string) bool) iter.Seq2[authority.Document, error] {
 	return func(yield func(authority.Document, error) bool) {
-		for key, err := range q.records.Keys(ctx, prefix) {
+		for key, err := range q.records.Keys(ctx, Prefix) {
+			if err == nil && leaveOut != nil && leaveOut(path.Base(key)) {
+				continue
+			}
 			var held authority.Document
 			if err == nil {
 				held, err = q.records.Get(ctx, key)
@@ -224,6 +218,12 @@ func (q *Queue) below(ctx context.Context, prefix string) iter.Seq2[authority.Do
 			}
 		}
 	}
+}
+
+// Open reports whether a document below Prefix is of an open request, or of one that cannot be decoded.
+func Open(record authority.Document) bool {
+	request, err := decode(record)
+	return err != nil || request.Closed.IsZero()
 }
 
 func decode(record authority.Document) (Request, error) {

@@ -14,6 +14,7 @@ import (
 
 	auditmemory "custody.dev/custody/internal/audit/memory"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/authoritytest"
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/trigger"
 )
@@ -113,10 +114,10 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 
 var errBroken = errors.New("broken")
 
-// failing fails one method of the records.
+// failing fails to write.
 type failing struct {
 	*memory.Store
-	put, remove bool
+	put bool
 }
 
 func (f *failing) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
@@ -124,13 +125,6 @@ func (f *failing) Put(ctx context.Context, key string, base authority.Revision, 
 		return 0, errBroken
 	}
 	return f.Store.Put(ctx, key, base, data)
-}
-
-func (f *failing) Delete(ctx context.Context, key string, base authority.Revision) error {
-	if f.remove {
-		return errBroken
-	}
-	return f.Store.Delete(ctx, key, base)
 }
 
 func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
@@ -144,26 +138,76 @@ func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 	}
 }
 
-func TestCloseSurvivesBeingCutInTwo(t *testing.T) {
+// A request cost a write when it was made, one when it was served, and a removal.
+func TestARequestCostsTwoWrites(t *testing.T) {
+	r := newRig()
+	store := authoritytest.Count(r.store)
+	queue := trigger.New(store, r.log, func() time.Time { return r.now })
+	if _, err := queue.Submit(t.Context(), manual("a")); err != nil {
+		t.Fatal(err)
+	}
+	if open, err := queue.Open(t.Context()); err != nil || len(open) != 1 {
+		t.Fatalf("open are %v, %v", open, err)
+	}
+	if err := queue.Close(t.Context(), "a", "run-1"); err != nil {
+		t.Fatal(err)
+	}
+	want := authoritytest.Calls{{Method: "Put", On: "request/a"}, {Method: "Put", On: "request/a"}}
+	if diff := cmp.Diff(want, store.Take().Writes()); diff != "" {
+		t.Errorf("writes differ:\n%s", diff)
+	}
+}
+
+// What was served is kept for a month. It was read at each tick, had it not been remembered.
+func TestServedRequestIsReadOnce(t *testing.T) {
+	r := newRig()
+	for i := range 20 {
+		id := fmt.Sprint("r", i)
+		if _, err := r.Submit(t.Context(), manual(id)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(t.Context(), id, "run"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := authoritytest.Count(r.store)
+	queue := trigger.New(store, r.log, func() time.Time { return r.now }) // the next process
+	for round, want := range []int{20, 0, 0} {
+		if open, err := queue.Open(t.Context()); err != nil || len(open) > 0 {
+			t.Fatalf("open are %v, %v", open, err)
+		}
+		if got := len(store.Take().Reads()); got != want {
+			t.Errorf("round %d reads %d requests, want %d", round, got, want)
+		}
+	}
+}
+
+func TestCloseIsRepeatedAndStays(t *testing.T) {
 	r := newRig()
 	if _, err := r.Submit(t.Context(), manual("a")); err != nil {
 		t.Fatal(err)
 	}
-	cut := trigger.New(&failing{Store: r.store, remove: true}, r.log, func() time.Time { return r.now })
-	if err := cut.Close(t.Context(), "a", "run-1"); !errors.Is(err, errBroken) {
+	cut := trigger.New(&failing{Store: r.store, put: true}, r.log, func() time.Time { return r.now })
+	if err := cut.Close(t.Context(), "a", "run-0"); !errors.Is(err, errBroken) {
 		t.Fatalf("got %v, want the fault", err)
 	}
-	r.now = r.now.Add(time.Minute)
-	for range 2 {
-		if err := r.Close(t.Context(), "a", "run-2"); err != nil {
+	if diff := cmp.Diff([]string{"a"}, r.open(t)); diff != "" {
+		t.Errorf("open requests differ:\n%s", diff)
+	}
+	for _, run := range []authority.RunID{"run-1", "run-2"} {
+		if err := r.Close(t.Context(), "a", run); err != nil {
 			t.Fatal(err)
 		}
+		r.now = r.now.Add(time.Minute)
 	}
 	if got := r.open(t); len(got) > 0 {
 		t.Errorf("got %v open after closing", got)
 	}
 	if closed, err := r.Submit(t.Context(), manual("a")); err != nil || closed.Run != "run-1" {
 		t.Errorf("got %+v, %v, want the run that closed it first", closed, err)
+	}
+	if got := r.Known(); len(got) > 0 {
+		t.Errorf("%v are taken for open", got)
 	}
 }
 
@@ -199,8 +243,8 @@ func TestServedRequestIsNotReopenedByALateWrite(t *testing.T) {
 	if got := r.open(t); len(got) > 0 {
 		t.Errorf("a late write opened %v again", got)
 	}
-	if left, err := r.store.List(t.Context(), "request/open/"); err != nil || len(left) > 0 {
-		t.Errorf("%d open records are left: %v", len(left), err)
+	if left, err := r.store.List(t.Context(), trigger.Prefix); err != nil || len(left) != 1 {
+		t.Errorf("%d records are left, want the closed one: %v", len(left), err)
 	}
 }
 
@@ -221,9 +265,9 @@ func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
 	if err := r.Prune(t.Context()); err != nil { // r0 was closed 60 days ago, r1 40, r2 is open
 		t.Fatal(err)
 	}
-	done, err := r.store.List(t.Context(), "request/done/")
-	if err != nil || len(done) > 0 {
-		t.Errorf("%d closed requests are kept: %v", len(done), err)
+	left, err := r.store.List(t.Context(), trigger.Prefix)
+	if err != nil || len(left) != 1 {
+		t.Errorf("%d requests are kept, want the open one: %v", len(left), err)
 	}
 	if diff := cmp.Diff([]string{"r2"}, r.open(t)); diff != "" {
 		t.Errorf("open requests differ:\n%s", diff)
@@ -233,8 +277,8 @@ func TestPruneForgetsOnlyWhatIsLongClosed(t *testing.T) {
 // One request that a newer custody wrote, or that is torn, stopped every secret.
 func TestUnreadableRequestStopsNoOther(t *testing.T) {
 	r := newRig()
-	unreadable := map[string]string{"request/open/a": `{"schema":2,"id":"a"}`, "request/open/b": `{"schema":`, "request/done/c": `{"schema":2,"id":"c"}`,
-		"request/open/e": `{}`, "request/open/f": `{"schema":1,"id":"other","path":"app/db"}`,
+	unreadable := map[string]string{"request/a": `{"schema":2,"id":"a"}`, "request/b": `{"schema":`, "request/c": `{"schema":2,"id":"c"}`,
+		"request/e": `{}`, "request/f": `{"schema":1,"id":"other","path":"app/db"}`,
 	}
 	for key, data := range unreadable {
 		if _, err := r.store.Put(t.Context(), key, 0, []byte(data)); err != nil {
@@ -248,7 +292,7 @@ func TestUnreadableRequestStopsNoOther(t *testing.T) {
 		t.Errorf("open requests differ:\n%s", diff)
 	}
 	faults := strings.Join(r.Faults(), "\n")
-	for _, want := range []string{"request/open/a", "newer than this custody's", "request/open/b"} {
+	for _, want := range []string{"request/a", "newer than this custody's", "request/b"} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("faults do not say %q: %s", want, faults)
 		}

@@ -5,10 +5,76 @@ package wire
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/authority/authoritytest"
 	"custody.dev/custody/internal/authority/memory"
+	"custody.dev/custody/internal/durable"
 )
+
+// Each event of a rotation had a write of the anchor follow it, up to eight that nobody counted.
+func TestEventsOfARotationShareOneWriteOfTheAnchor(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		folder, err := durable.Make(dir + "/audit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = folder.Close() }()
+		seed, err := audit.NewSeed(Random())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := audit.NewSigner("custody.dev/p/e", seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := authoritytest.Count(memory.New(memory.Config{Incarnation: "one", Clock: Now}))
+		log, err := audit.Open(audit.Config{Folder: folder, Signer: signer, Clock: Now, Sinks: []audit.Sink{&anchor{store: store}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := 0
+		rotate := func() {
+			t.Helper()
+			for range 9 { // the request, and eight transitions
+				number++
+				event := audit.Event{
+					Run: "run", Step: fmt.Sprintf("step-%d", number), Workflow: "rotation", Secret: "db", Path: authority.Path("app/db"),
+					By: "me", Reason: "leaked", Result: "ok", At: Now(),
+				}
+				if err := log.Append(t.Context(), event); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		writes := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if got := store.Take().ByMethod()["Put"]; got != want {
+				t.Errorf("%s: the anchor was written %d times, want %d", when, got, want)
+			}
+		}
+		time.Sleep(2 * anchorPause) // on the clock of the bubble, which costs no time
+		writes("after the start", 1)
+		rotate()
+		writes("just after a rotation", 0)
+		time.Sleep(anchorPause)
+		writes("once the pause has passed", 1)
+		rotate()
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		writes("when the record is closed", 1)
+		held, err := (&anchor{store: store}).Last(t.Context())
+		if err != nil || audit.Covers(held) != uint64(number) {
+			t.Errorf("the anchor covers %d events, %v, want %d", audit.Covers(held), err, number)
+		}
+	})
+}
 
 // How far a start may skip the record is noted only once the authority was found to know all of it: an older authority that was put
 // back would otherwise be taken for a current one at the second start.

@@ -21,6 +21,7 @@ const estateLimit = 20 * time.Second
 type estateFolder struct {
 	path  string
 	calls *outward.Calls
+	watch estateWatch
 	// read is intent.Read, and resolve filepath.EvalSymlinks.
 	read    func(string) (*intent.Files, error)
 	resolve func(string) (string, error)
@@ -30,7 +31,7 @@ func newEstateFolder(path string) *estateFolder {
 	if path == "" {
 		return nil
 	}
-	return &estateFolder{path, outward.New(Now), intent.Read, filepath.EvalSymlinks}
+	return &estateFolder{path: path, calls: outward.New(Now), read: intent.Read, resolve: filepath.EvalSymlinks}
 }
 
 // files reads the estate.
@@ -38,8 +39,21 @@ func (f *estateFolder) files() (*intent.Files, error) {
 	if f == nil {
 		return intent.Read("")
 	}
-	return lookAt(context.Background(), f, func() (*intent.Files, error) { return f.read(f.path) })
+	return lookAt(context.Background(), f, func() (*intent.Files, error) {
+		f.watch.follow(f.path)
+		return f.read(f.path)
+	})
 }
+
+// mark is the same later if the kernel told of no change in between. quiet reports whether it is.
+func (f *estateFolder) mark() uint64 {
+	if f == nil {
+		return 0
+	}
+	return f.watch.mark()
+}
+
+func (f *estateFolder) quiet(mark uint64) bool { return f != nil && f.watch.quiet(mark) }
 
 // resolved is the folder's path without links.
 func (f *estateFolder) resolved() (string, error) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/durable"
@@ -25,6 +26,12 @@ type estates struct {
 	judged judged
 	// agreed is the sum of the files that two looks agreed on last.
 	agreed string
+	// newest are the files that were agreed on last, read at a time before which the kernel had told of mark.
+	newest *intent.Files
+	mark   uint64
+	read   time.Time
+	// stale is set by somebody who wants the next look to read them.
+	stale atomic.Bool
 	// pause waits between two looks.
 	pause func()
 }
@@ -61,6 +68,7 @@ func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
 		return nil, err
 	}
 	if current != nil && current.Files.Sum() == newest.Sum() {
+		e.newest = current.Files // the same, once
 		return current, nil
 	}
 	var before *intent.Files
@@ -73,8 +81,22 @@ func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
 }
 
 // settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
-// is meant. One that is as it was agreed on before takes one look. A folder that hangs is given up after one.
+// is meant. One that is as it was agreed on before takes one look, and none while the kernel told of no change since. A folder that
+// hangs is given up after one.
 func (e *estates) settled() (*intent.Files, error) {
+	if !e.stale.Swap(false) && e.newest != nil && Now().Sub(e.read) < estateSweep && e.folder.quiet(e.mark) {
+		return e.newest, nil
+	}
+	e.newest, e.mark, e.read = nil, e.folder.mark(), Now()
+	files, err := e.agree()
+	e.newest = files
+	return files, err
+}
+
+// forget has the next look read the files.
+func (e *estates) forget() { e.stale.Store(true) }
+
+func (e *estates) agree() (*intent.Files, error) {
 	before, err := e.folder.files()
 	if err != nil {
 		return nil, err
@@ -204,13 +226,8 @@ func writeDocuments(files *intent.Files, to string) error {
 		return err
 	}
 	defer func() { _ = folder.Close() }()
-	for name, data := range files.All() {
-		if err := folder.MakeParents(name); err != nil {
-			return err
-		}
-		if err := folder.Replace(name, data, durable.Private); err != nil {
-			return err
-		}
+	if err := folder.Fill(files.All()); err != nil { // the sum tells a copy that a crash cut short
+		return err
 	}
 	return folder.Replace(keptDigest, []byte(files.Sum()), durable.Private)
 }

@@ -28,21 +28,28 @@ const (
 // is everybody on the machine, must not be able to have documents decrypted and the journal read.
 func (p *parts) watchStatus(stop context.Context) {
 	for stop.Err() == nil {
-		began := Now()
+		began, changes := Now(), p.model.Changes()
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the summary", Limit: summaryLimit}, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, p.platform.Summarise(ctx)
 		})
 		if err != nil && stop.Err() == nil {
 			p.log.Error("putting the metrics together", "error", err)
 		}
+		p.tell(stop)
 		select {
 		case <-stop.Done():
 		case <-time.After(max(summaryGap, summaryShare*Now().Sub(began))):
 		}
-		select {
-		case <-stop.Done():
-		case <-p.looked:
-		case <-time.After(summaryEvery - summaryGap):
+		due := time.After(summaryEvery - summaryGap)
+		for again := false; !again; {
+			select {
+			case <-stop.Done():
+				again = true
+			case <-p.looked: // with very many secrets there always is one
+				again = p.model.Changes() != changes
+			case <-due:
+				again = true
+			}
 		}
 	}
 }
@@ -60,6 +67,7 @@ var (
 	phaseDesc    = prometheus.NewDesc("custody_phase", "The phase the platform is in, 0 to 4.", nil, nil)
 	secretsDesc  = prometheus.NewDesc("custody_secrets", "Secrets by state.", []string{"state"}, nil)
 	expiryDesc   = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
+	endingDesc   = prometheus.NewDesc("custody_secret_ending", "1 for a secret whose lifetime ends soon, and that no rotation replaces before.", []string{"secret"}, nil)
 	rotatedDesc  = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
 	findingsDesc = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
 	reasonsDesc  = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
@@ -74,7 +82,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, stepsDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, stepsDesc} {
 		descs <- desc
 	}
 }
@@ -102,6 +110,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	for _, secret := range summary.Ends {
 		if !secret.Expires.IsZero() {
 			gauge(expiryDesc, float64(secret.Expires.Unix()), secret.Secret)
+		}
+		if secret.Ending {
+			gauge(endingDesc, 1, secret.Secret)
 		}
 		if !secret.Rotated.IsZero() {
 			gauge(rotatedDesc, float64(secret.Rotated.Unix()), secret.Secret)

@@ -30,6 +30,7 @@ import (
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
@@ -59,6 +60,7 @@ type parts struct {
 	grants     *grants
 	model      *model.Model // nil keeps nothing
 	steps      *steps
+	notifier   *notify.Notifier // nil where nobody is told
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -361,7 +363,8 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	return seed, err
 }
 
-// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows. Once the
+// anchor keeps the newest checkpoint in the authority, so that a tail cut off together with its checkpoint shows, unless it is of
+// less than anchorPause before a crash. Once the
 // authority was found to know what the record says was done with it, it also notes now and then how far the record went: a
 // later start compares only what came after that.
 type anchor struct {
@@ -375,12 +378,22 @@ type anchor struct {
 const (
 	// comparedKey is where the number of events is kept that the authority is known to know of.
 	comparedKey = "audit/compared"
+	// anchorPause is how long the anchor is behind the record at most: all events of that time cost one write together.
+	anchorPause = 10 * time.Second
 	// notedEvery bounds how many events a start compares, and how often a write is spent on it.
 	notedEvery = 10_000
 )
 
 // Name tells this place from others.
 func (a *anchor) Name() string { return "authority" }
+
+var (
+	_ audit.Rememberer = (*anchor)(nil)
+	_ audit.Paced      = (*anchor)(nil)
+)
+
+// Pause implements audit.Paced.
+func (a *anchor) Pause() time.Duration { return anchorPause }
 
 // Last returns the checkpoint kept last.
 func (a *anchor) Last(ctx context.Context) ([]byte, error) {
@@ -507,7 +520,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	})
 	recoveries := recovery.New(recovery.Config{
 		Authority: outward.NewRenewing(p.store, p.calls), Journal: entries, Record: record, Calls: p.calls, Now: Now, NewRun: newRun,
-		Requests: trigger.OpenPrefix,
+		Requests: trigger.Prefix, Open: trigger.Open,
 		Check: func(ctx context.Context, s recovery.Secret, v secret.Value) (upstream.Verdict, error) {
 			return engine.Check(ctx, rotation.Subject{Secret: s.Name, Path: s.Path, Upstream: s.Upstream, Server: s.Server}, authority.Versioned{Value: v})
 		},
@@ -524,11 +537,12 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
+	p.notifier = p.notifications()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
-		Unanswered: p.unanswered, Machine: p.machine,
+		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier,
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Readable: func(ctx context.Context, secretName string) error {
 			if p.platform.Served() { // nobody who asks a question has documents decrypted

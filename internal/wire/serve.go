@@ -90,6 +90,9 @@ func (p *parts) once(ctx, stop context.Context) error {
 			err = nil
 		}
 	}
+	if unnoted := p.platform.Orchestrator.Note(ctx); unnoted != nil {
+		p.log.Warn("noting what runs wait for", "error", unnoted)
+	}
 	states := p.platform.Orchestrator.States()
 	for _, path := range slices.Sorted(maps.Keys(states)) {
 		if state := states[path]; !state.Waiting.None() {
@@ -130,6 +133,7 @@ func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal, manag
 		case <-hangup:
 			told = manager.reloading()
 			p.reread()
+			p.estates.forget()
 		case <-ticker.C:
 		}
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the estate", Limit: reloadLimit}, func(context.Context) (struct{}, error) {
@@ -171,6 +175,13 @@ func (p *parts) reload() {
 
 // serve listens and ticks until it is told to stop. It calls cancel, which ends stop, when it can no longer listen.
 func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os.Signal) error {
+	if p.estates.folder != nil {
+		unwatch, err := p.estates.folder.watch.start()
+		if err != nil {
+			p.log.Warn("the estate's folder is not watched: it is read at each look", "error", err)
+		}
+		defer unwatch()
+	}
 	manager := newNotifier(os.Getenv, os.Getpid(), p.log)
 	gate, err := newGate(os.Geteuid(), p.host.Socket)
 	if err != nil {
@@ -224,6 +235,9 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	err = p.loop(ctx, stop, manager.turned)
 	cancel()
 	watching.Wait()
+	if p.notifier != nil {
+		p.notifier.Wait()
+	}
 	if err != nil {
 		p.log.Error("leaving", "error", err)
 	}
@@ -299,6 +313,9 @@ func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 		}
 	}
 	p.platform.Orchestrator.Wait()
+	if err := p.platform.Orchestrator.Note(working); err != nil {
+		p.log.Warn("noting what runs wait for", "error", err)
+	}
 	return nil
 }
 

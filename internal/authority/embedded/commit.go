@@ -114,8 +114,12 @@ func (s *Store) together(group []*waiter) (failed *waiter, err error) {
 		return nil, nil
 	case failed != nil && len(group) > 1:
 		return failed, err
-	case err == nil || !committing:
+	case err == nil:
+		s.noteCommit()
+		return nil, nil
+	case !committing:
 		return nil, err
 	}
+	s.free.lost = true
 	return nil, s.uncommitted(number, err)
 }

@@ -49,6 +49,9 @@ func open(ctx context.Context, config Config) (opened *Store, err error) {
 		if err == nil {
 			return
 		}
+		if s.file != nil {
+			_ = s.file.Close()
+		}
 		if s.db != nil {
 			_ = s.db.Close()
 		}
@@ -72,10 +75,14 @@ func open(ctx context.Context, config Config) (opened *Store, err error) {
 	if err := s.unlock(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.watchPages(); err != nil {
+		return nil, err
+	}
 	if err := folder.Remove(closedFile); err != nil {
 		return nil, err
 	}
 	if !clean {
+		s.unscrubbed.Store(true)
 		if err := s.scrub(ctx); err != nil {
 			return nil, err
 		}

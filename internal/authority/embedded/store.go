@@ -16,7 +16,8 @@
 // notices before it is next opened that damage removed an entry while it was open.
 //
 // Cost: a write is one bbolt transaction with two fsyncs, which simultaneous writes share. A read is a tree look-up and
-// one decryption. Destroy also reads every free page. Open reads and checks the whole file.
+// one decryption. A write also reads the list of free pages that it wrote. Destroy also overwrites the pages that were freed
+// since the last Destroy. Open reads and checks the whole file.
 package embedded
 
 import (
@@ -127,6 +128,10 @@ type Store struct {
 	broken atomic.Bool
 	// unscrubbed: a version was destroyed whose ciphertext may still lie in a free page. Of a process that died so, Open knows.
 	unscrubbed atomic.Bool
+	// scrubbing is held by whoever scrubs, until that is on disk. It is taken before ops.
+	scrubbing sync.Mutex
+	free      freePages
+	file      pageFile
 }
 
 var (
@@ -157,6 +162,11 @@ func (s *Store) Broken() string {
 
 // Close waits for running calls and lets the file go. Later calls answer authority.ErrSealed. Idempotent.
 func (s *Store) Close() error {
+	if !s.closed.Load() {
+		_ = s.scrub(context.Background()) // else the next Open does it
+	}
+	s.scrubbing.Lock()
+	defer s.scrubbing.Unlock()
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.closed.Swap(true) {
@@ -164,7 +174,8 @@ func (s *Store) Close() error {
 	}
 	s.aead = nil
 	err := s.db.Close()
-	if err == nil && !s.broken.Load() {
+	_ = s.file.Close()
+	if err == nil && !s.broken.Load() && !s.unscrubbed.Load() {
 		// Without this note the next Open only checks less strictly: a full disk must not fail a close.
 		_ = writeCloseNote(s.folder)
 	}

@@ -172,8 +172,8 @@ func (s *Store) Destroy(ctx context.Context, path authority.Path, number authori
 		s.unscrubbed.Store(true)
 		return b.put(valuesBucket, valueKey(path, number), plaintext)
 	})
-	if err == nil && s.unscrubbed.Load() { // by this call, or by an earlier one whose scrubbing failed
-		err = s.scrub(ctx)
+	if err == nil {
+		err = s.scrub(ctx) // what this call left, or an earlier one whose scrubbing failed or has not ended
 	}
 	if err != nil {
 		return fmt.Errorf("destroying version %d of %s: %w", number, path, err)

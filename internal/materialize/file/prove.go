@@ -204,9 +204,12 @@ var (
 
 // Glance implements materialize.Glancer: which folder and which file stand there, and when that file was last changed.
 func (c *Consumer) Glance() string {
-	path := filepath.Join(c.config.Folder, c.config.Path)
+	path := c.Place()
 	return mark(filepath.Dir(path), false) + "; " + mark(path, true)
 }
+
+// Place implements materialize.Glancer.
+func (c *Consumer) Place() string { return filepath.Join(c.config.Folder, c.config.Path) }
 
 // mark tells a folder, or a file and its state, from what may stand in its place later: a number is given again, but not with
 // the time of birth, where the file system keeps one.

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/notify"
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) notifyListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "list who is told of which findings, and when next",
+		Long: `Lists each place where owners are told of findings, the open findings that are told there, when each was last told and when it
+is told next, and the owners of secrets whom nobody tells. It sends nothing.`,
+		Example:     "  custody notify list\n  custody notify list -o json",
+		Args:        takes(),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				listing, err := platform.Notifications(ctx)
+				if err != nil {
+					return err
+				}
+				return a.answer(listing, func(p *printer) { p.notifications(listing) })
+			})
+		}),
+	}
+}
+
+func (p *printer) notifications(listing notify.Listing) {
+	if len(listing.Routes) == 0 {
+		p.linef("nobody is told of anything: the host file names no target")
+	}
+	for _, route := range listing.Routes {
+		p.linef("%s: %s, %s", visible(route.Owner), visible(route.String()), plural(len(route.Findings), "finding"))
+		if route.Away != "" {
+			p.linef("  takes no messages now: %s", visible(route.Away))
+		}
+		for _, finding := range route.Findings {
+			told := "not told yet"
+			if finding.Told > 0 {
+				told = "told " + p.when(finding.Last)
+			}
+			p.linef("  - %s [%s], %s, next %s", visible(or(finding.Secret, "the platform")), finding.Code, told, p.when(finding.Next))
+		}
+	}
+	var unreached []string
+	for _, owner := range listing.Unreached {
+		unreached = append(unreached, strings.TrimSpace(visible(owner.Team)+" ("+visible(owner.Contact)+")"))
+	}
+	p.list("told nowhere:", unreached)
+}
