@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"custody.dev/custody/internal/journal"
@@ -24,9 +23,8 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 	}
 	now := rotation.Situation{Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now()}
 	due := rotation.Due(now)
-	if s.Upstream != nil && due == nil && rotation.BetweenWindows(now) {
-		opening := opens(s.Policy.Windows, o.Now())
-		seen.hold(reason.New(reason.MaintenanceWindow, nil).Till(opening), opening)
+	if stop, again := windowHold(s, now, due); !stop.None() {
+		seen.hold(stop, again) // unless another of its group wants a run
 	}
 	if s.Group != nil {
 		joined, asked, all, err := o.grouped(ctx, s, entry, requests, due, seen)
@@ -37,7 +35,7 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 	}
 	if due == nil {
 		if entry.Retry != nil && seen.Waiting.None() {
-			seen.hold(retryOf(s, entry.Retry), time.Time{})
+			seen.hold(retryHold(s, entry.Retry), time.Time{})
 		}
 		return nil
 	}
@@ -84,7 +82,7 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 		if why.Is(reason.LookFailed) {
 			why = reason.New(reason.RunNotPlanned, nil).Because(why.Cause)
 		}
-		seen.hold(why, o.soon(entry.QuietUntil))
+		seen.hold(why, soon(entry.QuietUntil, o.Now()))
 		return nil
 	case err == nil && s.Group != nil:
 		o.wakeGroup(s) // its members join
@@ -101,33 +99,15 @@ func triggerOf(s Secret, due rotation.Reason, requests []trigger.Request) journa
 	return why
 }
 
-func (o *Orchestrator) soon(at time.Time) time.Time {
-	if now := o.Now(); at.Before(now) {
-		return now.Add(time.Minute)
-	}
-	return at.Add(time.Millisecond)
-}
-
 // holdTimed says why the clock alone may start nothing now, and when it may, or counts one start.
 func (o *Orchestrator) holdTimed(jumped string) (why reason.Reason, again time.Time) {
-	if jumped != "" {
-		return reason.New(reason.ClockJumped, nil).Because(jumped), again
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.Now()
-	var recent []time.Time
-	for _, at := range o.timed {
-		if now.Sub(at) < time.Hour {
-			recent = append(recent, at)
-		}
+	o.timed = slices.DeleteFunc(o.timed, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
+	if why, again = timedHold(jumped, o.timed, o.MaxTimedPerHour); why.None() {
+		o.timed = append(o.timed, now)
 	}
-	o.timed = recent
-	if len(recent) >= o.MaxTimedPerHour {
-		again = slices.MinFunc(recent, time.Time.Compare).Add(time.Hour)
-		return reason.New(reason.TimedRunsCapped, reason.Args{"count": strconv.Itoa(len(recent))}).Till(again), again
-	}
-	o.timed = append(o.timed, now)
 	return why, again
 }
 
@@ -146,15 +126,4 @@ func ids(requests []trigger.Request) []string {
 		ids[i] = request.ID
 	}
 	return ids
-}
-
-func retryOf(s Secret, retry *journal.Retry) reason.Reason {
-	if !retry.Held {
-		return reason.New(reason.RetryLater, nil).Because(retry.Reason).Till(retry.NotBefore)
-	}
-	why := reason.New(reason.RetryHeld, reason.Args{"attempts": strconv.Itoa(retry.Attempts), "rotate": s.Subject.Secret}).Because(retry.Reason)
-	if s.Escrow != nil { // it may need itself to be rotated
-		why = why.With(reason.Args{"supply": s.Subject.Secret})
-	}
-	return why
 }

@@ -62,7 +62,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	case matching:
 		seen.hold(o.undelivered(ctx, s, value), time.Time{})
 		if seen.Waiting.None() && entry.Retry != nil {
-			seen.hold(retryOf(s, entry.Retry), time.Time{})
+			seen.hold(retryHold(s, entry.Retry), time.Time{})
 		}
 	}
 	return seen, nil

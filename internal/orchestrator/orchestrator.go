@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package orchestrator decides what happens to each secret, and when: the handover, then rotations, then keeping
-// consumers on the current version. It is the only caller of handover and rotation. decide.go says what comes next, from
-// what is known, and has no effects; act.go does it.
+// consumers on the current version. It is the only caller of handover and rotation. decide.go says what comes next, and
+// holds.go what stands before a run, from what is known and without effects; act.go and begin.go do it.
 //
 // It stores nothing: in memory it only has the time of the next look at each secret. If that is lost, each secret is
 // looked at once more. A tick costs one listing of open requests with a read for each, and one journal read for each

@@ -42,16 +42,8 @@ func (o *Orchestrator) withinStaggerGap(ctx context.Context, s Secret) (why reas
 		if err != nil {
 			return why, again, err
 		}
-		args := reason.Args{"secret": other.Secret, "set": s.Stagger.Set}
-		if run := entry.Live; run != nil && run.Workflow == journal.Rotation {
-			return reason.New(reason.StaggerRun, args), now.Add(time.Minute), nil
-		}
-		last := entry.Last
-		if last == nil || last.Workflow != journal.Rotation || rotation.Ahead(last.Ended, now) {
-			continue
-		}
-		if until := last.Ended.Add(max(s.Stagger.Gap, other.Stagger.Gap)); now.Before(until) {
-			return reason.New(reason.StaggerGap, args).Till(until), until, nil
+		if why, again = staggerHold(s, other, entry, now); !why.None() {
+			return why, again, nil
 		}
 	}
 	return why, again, nil
@@ -124,34 +116,26 @@ func ofGroup(s Secret, why string) string {
 // memberHolds says why the group cannot begin, none when it can, and when to look again where that is known. Requests are the
 // leader's own.
 func (o *Orchestrator) memberHolds(ctx context.Context, s Secret, requests []trigger.Request) (why reason.Reason, again time.Time, err error) {
-	for _, member := range s.Group.Members {
+	for _, one := range s.Group.Members {
 		o.mu.Lock()
-		other, declared := o.secrets[member.Path]
-		asked := len(o.wants[member.Path].requests) > 0 || member.Path == s.Path && len(requests) > 0
+		other, declared := o.secrets[one.Path]
+		leads := one.Path == s.Path
+		asked := len(o.wants[one.Path].requests) > 0 || leads && len(requests) > 0
 		o.mu.Unlock()
-		entry, err := o.Journal.Load(ctx, member.Path)
+		entry, err := o.Journal.Load(ctx, one.Path)
 		if err != nil {
 			return why, again, err
 		}
-		args := reason.Args{"member": member.Secret, "group": s.Group.Name}
-		if r := entry.RecoveryNow(); r != nil && !r.Replaced() && !asked {
-			return reason.New(reason.GroupMemberRecovering, args).With(reason.Args{"explain": member.Secret}).Because(r.Reason.Text()), again, nil
-		}
-		if member.Path == s.Path {
-			continue
-		}
-		switch {
-		case !declared || other.Suspended || other.Elsewhere:
-			return reason.New(reason.GroupMemberHeld, args), again, nil
-		case entry.Live != nil:
-			return reason.New(reason.GroupMemberRunning, args), again, nil
-		case entry.Current == nil && !other.First:
-			return reason.New(reason.GroupMemberInGit, args), again, nil
-		case o.Now().Before(entry.QuietUntil):
+		known := member{other, declared, leads, asked, entry}
+		why, again = memberHold(s.Group.Name, one.Secret, known, o.Now())
+		if why.Is(reason.GroupMemberCallPending) {
 			if err := o.Rotation.Quieten(ctx, other.Subject, entry); err != nil {
-				return why, again, err
+				return reason.Reason{}, again, err
 			}
-			return reason.New(reason.GroupMemberCallPending, args).Till(entry.QuietUntil), o.soon(entry.QuietUntil), nil
+			why, again = memberHold(s.Group.Name, one.Secret, known, o.Now()) // the call may have less time than the entry said
+		}
+		if !why.None() {
+			return why, again, nil
 		}
 	}
 	return why, again, nil
