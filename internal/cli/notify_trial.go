@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/next"
+	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
@@ -47,12 +48,12 @@ place whether it was taken. The limits per hour do not hold for it. Exit code 3 
 					}
 				}
 				if err == nil && failed > 0 {
-					return &server.Problem{Class: server.Found, Text: plural(failed, "place") + " did not take the message", Hint: "correct what is said of it, and try again: " + next.TestNotifications()}
+					return &server.Problem{Class: server.Found, Text: plural(failed, "place") + " did not take the message", Hint: "correct what is said of it, and try again: " + next.TestNotifications(next.Word(or(owner, notify.Default)))}
 				}
 				return err
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&owner, "owner", "", "the `team` to send it to (default: the default target)")
+	cmd.Flags().StringVar(&owner, "owner", "", "the `team`, or its contact, to send it to (default: the default target)")
 	return cmd
 }

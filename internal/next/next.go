@@ -65,8 +65,8 @@ func Revoked[Kind ~string](kind Kind, of, to string) string {
 	return fmt.Sprintf("%s %s %s", string(kind), Word(of), Word(to))
 }
 
-// TestNotifications sends a test message to the default target.
-func TestNotifications() string { return quote("custody notify test") }
+// TestNotifications sends a test message to where an owner is told; see Word.
+func TestNotifications(owner string) string { return quote("custody notify test --owner " + owner) }
 
 // ListNotifications says who is told of what.
 func ListNotifications() string { return quote("custody notify list") }

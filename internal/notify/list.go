@@ -86,16 +86,16 @@ type Tried struct {
 	Doubt bool `json:"doubt,omitempty"`
 }
 
-// Test sends a message to where that team is reached, or the default with "", whatever the limits say, and says what came of it. None is
-// where nobody reaches it. Each call sends again.
-func (n *Notifier) Test(ctx context.Context, seen Seen, team, by string) []Tried {
+// Test sends a message to where the owner of that team or contact is reached, or the default with Default or "", whatever the limits say,
+// and says what came of it. None is where nobody reaches it. Each call sends again.
+func (n *Notifier) Test(ctx context.Context, seen Seen, named, by string) []Tried {
 	var routes []Route
-	if team == "" {
+	if _, team := n.Rules.Teams[named]; !team && (named == "" || named == Default) {
 		routes = n.Rules.defaults()
 	} else {
-		routes = n.Rules.Of(Owner{Team: team})
+		routes = n.Rules.Of(Owner{Team: named, Contact: named})
 		for _, owner := range seen.Owners { // a team may have several contacts
-			if owner.Team == team {
+			if owner.Team == named {
 				routes = append(routes, n.Rules.Of(owner)...)
 			}
 		}

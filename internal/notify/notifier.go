@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/reason"
 )
@@ -75,6 +76,8 @@ type away struct {
 	since, again time.Time
 	fails        int
 	why          string
+	// owner is who was not told; see Route.named.
+	owner string
 }
 
 // New returns a notifier that has told nobody anything yet, but for what Documents know.
@@ -121,7 +124,7 @@ func (n *Notifier) shares(seen Seen) (shares map[string]*share, unreached []stri
 		byDefaultToo := true
 		for _, r := range routes {
 			of(r).own = append(of(r).own, f)
-			byDefaultToo = byDefaultToo && r.Owner != byDefault
+			byDefaultToo = byDefaultToo && r.Owner != Default
 		}
 		if len(routes) == 0 && f.Owner != (Owner{}) {
 			unreached = append(unreached, cmp.Or(f.Owner.Team, f.Owner.Contact))
@@ -273,6 +276,7 @@ func (n *Notifier) hand(ctx context.Context, r Route, m Message) *Failure {
 		n.away[r.Channel] = a
 	}
 	a.fails++
+	a.owner = r.named()
 	pause := min(retryCap, retryFirst<<min(a.fails-1, 10))
 	a.again, a.why = now.Add(max(pause, min(failed.After, lateCap))), failed.Detail
 	return failed
@@ -334,7 +338,7 @@ func (n *Notifier) Reasons() (found []reason.Reason) {
 		for _, waiting := range n.waiting[channel] {
 			count += waiting
 		}
-		args := reason.Args{"target": channel, "since": stamp(a.since), "count": strconv.Itoa(count)}
+		args := reason.Args{"target": channel, "since": stamp(a.since), "count": strconv.Itoa(count), "owner": next.Word(a.owner)}
 		found = append(found, reason.New(reason.TargetAway, args).Because(a.why))
 	}
 	if len(n.unreached) > 0 {

@@ -48,13 +48,22 @@ func (r Route) String() string {
 	return r.Channel + " to " + strings.Join(r.To, ", ")
 }
 
+// named is the owner as Test takes it.
+func (r Route) named() string {
+	_, name, has := strings.Cut(r.Owner, " ")
+	if !has {
+		return r.Owner
+	}
+	return name
+}
+
 // id tells the route from all others.
 func (r Route) id() string {
 	return strings.Join(append([]string{r.Owner, r.Channel}, r.To...), "\x00")
 }
 
-// byDefault is the owner of the default routes.
-const byDefault = "default"
+// Default is the owner of the default routes.
+const Default = "default"
 
 // Of are the routes to an owner; none where nobody reaches them.
 func (r Rules) Of(o Owner) []Route {
@@ -74,7 +83,7 @@ func (r Rules) defaults() []Route {
 	if r.Default == nil {
 		return nil
 	}
-	return r.Default.routes(byDefault)
+	return r.Default.routes(Default)
 }
 
 func (t Target) routes(owner string) (routes []Route) {

@@ -80,7 +80,7 @@ var ofPlatform = []Row{
 		"nothing can be rotated there", "[An admin credential expired](#an-admin-credential-expired)"},
 	{AdminUndecided, Fault, "the upstream that it opens does not say whether it accepts it", nil, "doctor signs in with it", await},
 	{CredentialUntried, Normal, "a credential that may be refused was not tried, since its upstream locks accounts out", nil, "doctor tries none that may count as wrong", "with the run"},
-	{TargetAway, Fault, "{target} has taken no message since {since}, and {count} findings wait to be told there", []Next{{"to try it", next.TestNotifications()}},
+	{TargetAway, Fault, "{target} has taken no message since {since}, and {count} findings wait to be told there", []Next{{"to try it", next.TestNotifications("{owner}")}},
 		"the chat or the mail relay is away, refuses the message, or its URL or password cannot be read", mend + "; it is tried again, and what was open meanwhile is sent then"},
 	{OwnerUnreached, Person, "nobody is told of findings of {owners}", []Next{{"to see who is told where", next.ListNotifications()}},
 		"the host file names no target for the team, its contact is not an address in one of `contactDomains`, and there is no default", "name a target or a default under `notifications` in the host file, and start Custody again"},

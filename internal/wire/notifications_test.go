@@ -3,6 +3,8 @@
 package wire
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -31,13 +33,16 @@ type told struct {
 	mu    sync.Mutex
 	posts []string
 	ahead time.Duration
+	log   bytes.Buffer
+	// posted yields after a message came.
+	posted chan struct{}
 }
 
 func newTold(t *testing.T) *told {
 	t.Helper()
 	encode := base64.RawURLEncoding.EncodeToString
 	claims := fmt.Sprintf(`{"exp":%d}`, Now().Add(9*24*time.Hour).Unix())
-	p := &told{value: encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(claims)) + ".canary-f00d8c4be2-marked"}
+	p := &told{posted: make(chan struct{}, 1), value: encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(claims)) + ".canary-f00d8c4be2-marked"}
 	chat := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -46,6 +51,10 @@ func newTold(t *testing.T) *told {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.posts = append(p.posts, string(body))
+		select {
+		case p.posted <- struct{}{}:
+		default:
+		}
 	}))
 	t.Cleanup(chat.Close)
 	v, err := secret.Text(map[string]string{"value": p.value})
@@ -70,7 +79,7 @@ func newTold(t *testing.T) *told {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.parts, err = open(t.Context(), Options{HostFile: made.HostFile, Log: slog.New(slog.DiscardHandler)}, host, true); err != nil {
+	if p.parts, err = open(t.Context(), Options{HostFile: made.HostFile, Log: slog.New(slog.NewTextHandler(&p.log, nil))}, host, true); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -127,7 +136,10 @@ func TestOwnerIsToldAheadThatATokenEnds(t *testing.T) {
 	if err != nil || len(listing.Routes) != 1 || len(listing.Routes[0].Findings) != 1 || listing.Routes[0].Findings[0].Told != 1 {
 		t.Errorf("listed %+v, %v", listing, err)
 	}
-	all := []any{p.posts, entry, listing, summary.Seen, scraped.Body.String()}
+	if !strings.Contains(p.log.String(), "told an owner") {
+		t.Errorf("the log does not say that an owner was told: %s", p.log.String())
+	}
+	all := []any{p.posts, entry, listing, summary.Seen, scraped.Body.String(), p.log.String()}
 	for key, err := range p.store.Keys(t.Context(), "notify/") {
 		if err != nil {
 			t.Fatal(err)
@@ -139,8 +151,32 @@ func TestOwnerIsToldAheadThatATokenEnds(t *testing.T) {
 		all = append(all, string(held.Data))
 	}
 	text, err := json.Marshal(all)
-	if err != nil || strings.Contains(string(text), "canary") || strings.Contains(string(text), p.value[:20]) || len(all) != 6 {
+	if err != nil || strings.Contains(string(text), "canary") || strings.Contains(string(text), p.value[:20]) || len(all) != 7 {
 		t.Errorf("of %d things one has the value or the URL: %v", len(all), err)
+	}
+}
+
+// A server tells owners by itself, with what its newest look found.
+func TestServerTellsOwners(t *testing.T) {
+	p := newTold(t)
+	p.look(t, 0)
+	later := func() time.Time { return Now().Add(2 * time.Minute) }
+	p.platform.Now, p.notifier.Now = later, later
+	stop, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); p.watchStatus(stop) }()
+	select {
+	case <-p.posted:
+	case <-time.After(time.Minute): // of a machine that has a hundred other things to do
+		t.Error("nobody was told")
+	}
+	cancel()
+	<-ended
+	p.notifier.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.posts) != 1 || !strings.Contains(p.posts[0], "[lifetime-ending]") {
+		t.Errorf("told %q", p.posts)
 	}
 }
 
