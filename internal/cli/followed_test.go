@@ -360,7 +360,9 @@ var followed = []finding{
 		name: "candidate is lost before it was promoted", at: dual, code: reason.CandidateLost,
 		arrange: func(f *follower) {
 			f.account.kind = func(kind *upstream.Kind) { kind.Undo = upstream.Impossible }
-			f.away(func(f *follower) error { return f.change("app/token", func(e *journal.Entry) { e.Live.Step = journal.Verified }) })
+			f.away(func(f *follower) error {
+				return f.change("app/token", func(e *journal.Entry) { e.Live.Step = journal.Verified })
+			})
 		},
 		mends: handsIn,
 	},
@@ -389,12 +391,16 @@ var followed = []finding{
 	},
 	{
 		name: "older state, handed in", at: dual, code: reason.RecoverySupplies,
-		arrange: func(f *follower) { f.recovers("app/token", reason.New(reason.RecoverySupplies, reason.Args{"supply": "token"})) },
-		mends:   handsIn,
+		arrange: func(f *follower) {
+			f.recovers("app/token", reason.New(reason.RecoverySupplies, reason.Args{"supply": "token"}))
+		},
+		mends: handsIn,
 	},
 	{
 		name: "older state, replaced", at: dual, code: reason.RecoveryRotates,
-		arrange: func(f *follower) { f.recovers("app/token", reason.New(reason.RecoveryRotates, reason.Args{"rotate": "token"})) },
+		arrange: func(f *follower) {
+			f.recovers("app/token", reason.New(reason.RecoveryRotates, reason.Args{"rotate": "token"}))
+		},
 	},
 	{
 		name: "older state of a member", at: dual, code: reason.GroupMemberRecovering, choose: []string{"explain", "rotate"},
