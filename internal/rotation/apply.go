@@ -216,9 +216,17 @@ func (a *attempt) foreignWrite() *pause {
 }
 
 // beginUndo journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
-// its own.
+// its own, but with its group.
 func (a *attempt) beginUndo(ctx context.Context, why string) (*pause, error) {
 	if a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {
+		leader, went, err := a.ofGroup(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if went == undone {
+			a.p.released = true
+			return a.beginUndoWith(ctx, leader, why)
+		}
 		return a.waitFor(reason.New(reason.GroupMemberFailed, reason.Args{"abort": string(a.run.Group)}).Because(why)), nil
 	}
 	forced, seenTo := "", []journal.Waiver(nil) // what the upstream cannot undo, a person says that they do

@@ -109,18 +109,9 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 	if a.run.Group == a.run.ID {
 		return a.others(ctx, func(Member) bool { return true })
 	}
-	leader, err := a.Journal.Load(ctx, a.run.Leader)
+	leader, went, err := a.ofGroup(ctx)
 	if err != nil {
 		return nil, err
-	}
-	went := fateOf(leader, a.run.Group)
-	if went == unknownOf { // the leader moved on, or the read was stale: only what is newest can be saved
-		if err := a.Journal.Save(ctx, leader); err != nil {
-			return nil, err
-		}
-		if went, err = a.ofOthers(ctx); err != nil {
-			return nil, err
-		}
 	}
 	switch went {
 	case decided:
@@ -130,6 +121,21 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 		return a.beginUndoWith(ctx, leader, "its group was taken back")
 	}
 	return a.wait(reason.GroupVerifying, reason.Args{"leader": a.s.member(a.run.Leader).Secret}), nil
+}
+
+// ofGroup is the fate of the group, as the entry of its leader tells a member, and that entry.
+func (a *attempt) ofGroup(ctx context.Context) (leader *journal.Entry, went fate, err error) {
+	if leader, err = a.Journal.Load(ctx, a.run.Leader); err != nil {
+		return nil, unknownOf, err
+	}
+	if went = fateOf(leader, a.run.Group); went != unknownOf {
+		return leader, went, nil
+	}
+	if err := a.Journal.Save(ctx, leader); err != nil { // it moved on, or the read was stale: only what is newest can be saved
+		return nil, unknownOf, err
+	}
+	went, err = a.ofOthers(ctx)
+	return leader, went, err
 }
 
 // ofOthers is the fate of a group whose leader's entry no longer knows it: forward with any other member that went there,

@@ -27,6 +27,11 @@ func changing() []Scenario {
 			Events: []Event{{When: recorded(journal.Delivered), Do: tighten}},
 		},
 		{
+			Name: "policy-loosened", Secret: one, Requests: 1,
+			Danger: "a run takes over what is declared though it is less strict than what it began with",
+			Events: []Event{{When: recorded(journal.Delivered), Do: loosen}},
+		},
+		{
 			Name: "consumer-added", Secret: one, Requests: 1,
 			Danger: "the old credential is revoked though a consumer that was declared meanwhile was never asked",
 			Events: []Event{{When: recorded(journal.Delivered), Do: func(w *World, s *Secret) { w.addConsumer(s, 30*time.Second) }}},
@@ -73,6 +78,11 @@ func changing() []Scenario {
 
 func tighten(w *World, s *Secret) {
 	s.Policy.Settle = time.Minute
+	w.changed()
+}
+
+func loosen(w *World, s *Secret) {
+	s.Policy.Settle = time.Second
 	w.changed()
 }
 

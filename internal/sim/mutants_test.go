@@ -18,6 +18,8 @@ type mutant struct {
 	// run are the tests that find it, of the package in, this one unless set, and caught what they say: an invariant.
 	run, caught string
 	in          string
+	// and is a second place that is wrong, where one alone is guarded by the other; nil for none. Of it only file, old and new count.
+	and *mutant
 }
 
 func scenario(names ...string) string {
@@ -340,7 +342,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		return // it starts a compiler
 	}
-	tried := slices.Concat(mutants, faultyWorld, fromInvariants)
+	tried := slices.Concat(mutants, faultyWorld, fromInvariants, fromSentences)
 	for _, m := range tried {
 		if !named(m.caught) {
 			t.Errorf("%s: no invariant or property is called %q", m.name, m.caught)

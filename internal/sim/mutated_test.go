@@ -28,6 +28,9 @@ func mutated(t *testing.T, mutants []mutant, packages ...string) string {
 	byFile := map[string][]mutant{}
 	for _, m := range mutants {
 		byFile[m.file] = append(byFile[m.file], m)
+		if also := m.and; also != nil {
+			byFile[also.file] = append(byFile[also.file], mutant{name: m.name, file: also.file, old: also.old, new: also.new})
+		}
 	}
 	replace, folders := map[string]string{}, map[string]bool{}
 	lay := func(file, text string) {

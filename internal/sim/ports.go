@@ -181,6 +181,7 @@ func (a account) Propose(ctx context.Context, current secret.Value) (secret.Valu
 
 func (a account) Apply(ctx context.Context, run authority.RunID, current, candidate secret.Value) (secret.Value, error) {
 	return reach(ctx, a.w, "apply", "", func(ctx context.Context) (v secret.Value, err error) {
+		a.w.copied(a.path, run, candidate)
 		return v, a.change(run, func() error {
 			v, err = a.to.Apply(ctx, run, current, candidate)
 			return err
@@ -261,6 +262,16 @@ func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize
 		proof, err := c.Consumer.Prove(ctx, v)
 		c.w.fallBack(c)
 		return proof, err
+	})
+}
+
+// escrow keeps emergency copies.
+type escrow struct{ w *World }
+
+func (e escrow) Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
+	return e.w.call(ctx, "keep a copy", path, func(context.Context) error {
+		e.w.escrowed[run] = candidate
+		return nil
 	})
 }
 

@@ -40,6 +40,8 @@ type Declaration struct {
 	DerivedFrom []string
 	// Wrong: the document holds a value that the upstream does not honour, see correct.
 	Wrong bool
+	// Admin: its candidates are kept as emergency copies before they are applied.
+	Admin bool
 	// RefuseFirst candidates break the upstream's rule.
 	RefuseFirst int
 }
@@ -67,6 +69,9 @@ func (w *World) Declare(d Declaration) (*Secret, error) {
 			Secret: d.Name, Path: path, Upstream: wrapped, Consumers: consumers, Policy: d.Policy, AllowInterruption: true,
 		},
 		First: !d.Bootstrap,
+	}
+	if d.Admin {
+		s.Escrow = escrow{w}
 	}
 	if d.Bootstrap {
 		fields := map[string]string{upstreammemory.Username: "account-a", upstreammemory.Password: "bootstrap-" + d.Name}

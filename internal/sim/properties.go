@@ -21,11 +21,13 @@ import (
 var Properties = map[string]string{
 	"cap":                         "the clock alone starts no more runs within an hour than is allowed",
 	"completes-on-evidence":       "when a rotation completes, the upstream honours the value of record",
+	"copy-before-apply":           "no candidate of an admin credential is applied before its emergency copy is kept",
 	"converges":                   "once nothing goes wrong any more, every run ends and every consumer runs on the version of record",
 	"declared-policy-is-enforced": "the journal enforces the policy that the estate declares",
 	"foreign-write-holds":         "what somebody else wrote is neither overwritten nor believed, and nothing is revoked",
 	"gives-up":                    "a call that never returns stops nothing but itself",
 	"interrupting-goes-last":      "of a group, who ends the old credential by making the new one waits for all others",
+	"kept-apart":                  "no rotation begins beside that of another secret of its stagger set, or within the gap after it",
 	"liveness":                    "no value lives longer than its policy says",
 	"no-orphans":                  "in the end one credential is honoured upstream, the one on record",
 	"one-fate":                    "no member of a group goes forward while another is taken back",
@@ -54,15 +56,15 @@ func named(name string) bool {
 	return Properties[name] != "" || slices.ContainsFunc(invariant.All, func(one invariant.Invariant) bool { return one.Name == name })
 }
 
-// settling checks, as the live run's call to revoke takes effect, that every consumer moved a settle time ago: that of the
-// run or, where it is longer, of the policy declared now.
+// settling checks, as the live run's call to revoke takes effect, that every consumer moved a settle time ago: the one that the run
+// began with or, where it is longer, that of the policy declared now.
 func (w *World) settling(path authority.Path, id authority.RunID, old secret.Value) {
 	s, entry := w.secrets[path], w.entry(path)
 	run := entry.Live
 	if run == nil || run.ID != id || run.Step != journal.Delivered || len(run.Waived) > 0 || !s.Upstream.Accepts(old) {
 		return
 	}
-	settle := max(run.Policy.Settle, s.Policy.Settle)
+	settle := max(run.Policy.Settle, s.Policy.Settle, w.pinned[id])
 	for _, consumer := range s.Consumers {
 		if ran := time.Since(consumer.Since()); ran < settle {
 			w.violate("settle-time", s, "the old credential is revoked %s after %s moved, want %s", ran, consumer.Name(), settle)
@@ -70,8 +72,26 @@ func (w *World) settling(path authority.Path, id authority.RunID, old secret.Val
 	}
 }
 
-// closing checks a run as it is closed.
+// copied checks, as a candidate is applied, that its emergency copy is kept, where it has one. What is of record is set again when a
+// run is taken back.
+func (w *World) copied(path authority.Path, id authority.RunID, candidate secret.Value) {
+	s := w.secrets[path]
+	if s.Escrow == nil || candidate.Equal(w.escrowed[id]) {
+		return
+	}
+	if held, err := w.store.Read(context.Background(), path); err == nil && held.Value.Equal(candidate) {
+		return
+	}
+	w.violate("copy-before-apply", s, "run %s applies its candidate without an emergency copy", id)
+}
+
+// closing checks a run as it is closed, and notes what one began with.
 func (w *World) closing(entry *journal.Entry) {
+	if run := entry.Live; run != nil {
+		if _, known := w.pinned[run.ID]; !known {
+			w.pinned[run.ID] = run.Policy.Settle
+		}
+	}
 	last := entry.Last
 	if last == nil || entry.Live != nil || w.closed[last.Run] {
 		return

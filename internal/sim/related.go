@@ -91,6 +91,13 @@ func related() []Scenario {
 			Danger: "a member that the leader counted on is taken back",
 			Events: []Event{{When: countedOn, Do: abort, Member: 1}},
 		},
+		{
+			Name: "group-member-lost", Requests: 1,
+			Secret: short(upstreammemory.Dual, upstreammemory.Config{}),
+			With:   []Declaration{member("second", upstreammemory.Dual, upstreammemory.Config{})},
+			Danger: "a member that the leader counted on is taken back alone, since its upstream lost the candidate",
+			Events: []Event{{When: countedOn, Do: loseCandidate, Member: 1}},
+		},
 	}
 }
 
@@ -165,6 +172,20 @@ func stranger(w *World, s *Secret) {
 func countedOn(w *World, s *Secret) bool {
 	leader := w.entry(s.Group.Leader).Live
 	return liveAt(journal.Applied)(w, s) && leader != nil && leader.Step == journal.Verified
+}
+
+// loseCandidate has the upstream lose what the live run prepared. A person sets it there again once the run says that it failed.
+func loseCandidate(w *World, s *Secret) {
+	candidate := w.held(s.Path).Pending.Candidate
+	s.Upstream.Lose(candidate)
+	failed := func(w *World, s *Secret) bool {
+		return w.waits(s).Is(reason.GroupMemberFailed) && !s.Upstream.Accepts(candidate)
+	}
+	w.events = append(w.events, Event{When: failed, of: s, Do: func(_ *World, s *Secret) {
+		if err := s.Upstream.Seed(candidate); err != nil {
+			panic("sim: setting a candidate again: " + err.Error())
+		}
+	}})
 }
 
 // group declares more secrets, which rotate with first as one.

@@ -35,6 +35,12 @@ func declare(shape upstreammemory.Shape, bootstrap bool, account upstreammemory.
 	}
 }
 
+func admin() Declaration {
+	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
+	one.Admin, one.Reloads = true, one.Reloads[:1]
+	return one
+}
+
 // Scenarios are the workflows whose every call is broken: handover, rotation of every kind, what undoes a run, and what
 // others do to a secret while it is rotated.
 func Scenarios() []Scenario {
@@ -46,6 +52,7 @@ func Scenarios() []Scenario {
 		{Name: "alternate-unmarked", Secret: declare(upstreammemory.Alternate, true, slow), Requests: 2},
 		{Name: "overwrite", Secret: declare(upstreammemory.Overwrite, true, upstreammemory.Config{}), Requests: 2},
 		{Name: "issued", Secret: declare(upstreammemory.Issued, false, slow), Requests: 2},
+		{Name: "admin", Secret: admin(), Requests: 1, Danger: "a candidate is applied that is lost with the authority"},
 	}
 	all = append(all, undoing()...)
 	all = append(all, disturbed()...)
