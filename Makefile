@@ -39,7 +39,7 @@ KIND_TESTS = /internal/upstream/[a-z]+/[a-z]+test$$
 empty :=
 KINDS = $(subst $(empty) $(empty),|,$(patsubst internal/upstream/%/type.go,%,$(wildcard internal/upstream/*/type.go)))
 # The adapters, and what starts their servers.
-ADAPTERS = /internal/(realparts(/.*)?|upstream/($(KINDS)))$$
+ADAPTERS = /internal/(realparts(/.*)?|alert|notify/mail|upstream/($(KINDS)))$$
 # The whole product, and the tour.
 WHOLE = /(internal/acceptance|tools/demo)$$
 # What starts servers. The fast loop leaves it out.
@@ -48,8 +48,8 @@ SERVERS = $(ADAPTERS)|$(KIND_TESTS)|$(WHOLE)
 # Where `make test` looks for races: what holds goroutines or locks, or is called by many at once. The engines themselves
 # (rotation, handover, derivation) start goroutines only for deadlines and deliveries, and are few enough to go along.
 # `make test-long` looks everywhere.
-RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/handover \
-	./internal/journal ./internal/materialize/... ./internal/orchestrator ./internal/outward ./internal/platform ./internal/recipe \
+RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/folderwatch ./internal/handover \
+	./internal/journal ./internal/materialize/... ./internal/notify ./internal/notify/webhook ./internal/orchestrator ./internal/outward ./internal/platform ./internal/recipe \
 	./internal/recovery ./internal/rotation ./internal/server ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
 	./internal/upstream/memory
 

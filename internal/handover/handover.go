@@ -131,9 +131,9 @@ func (e *Engine) Run(ctx context.Context, s Subject) error {
 	return e.consume(ctx, s, entry)
 }
 
-// Ready says why the value of s could not be handed over, as far as its document tells: it cannot be decrypted, or lacks fields.
+// Readable says why the value of s could not be handed over, as far as its document tells: it cannot be decrypted, or lacks fields.
 // nil is no promise: the upstream is not asked. It changes nothing.
-func (e *Engine) Ready(ctx context.Context, s Subject) error {
+func (e *Engine) Readable(ctx context.Context, s Subject) error {
 	if _, err := e.read(ctx, s); err != nil {
 		return fmt.Errorf("handing over %s: %w", s.Secret, err)
 	}

@@ -35,7 +35,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 		seen.hold(o.unproven(ctx, s, entry.Live), time.Time{})
 		return seen, nil
 	case s.Handover != nil && entry.Tombstone == nil:
-		if err := o.Handover.Ready(ctx, *s.Handover); err != nil {
+		if err := o.Handover.Readable(ctx, *s.Handover); err != nil {
 			seen.hold(s.reasonOf(err), time.Time{})
 		}
 		return seen, nil

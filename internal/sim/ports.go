@@ -268,7 +268,7 @@ func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize
 // escrow keeps emergency copies.
 type escrow struct{ w *World }
 
-func (e escrow) Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
+func (e escrow) Deposit(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
 	return e.w.call(ctx, "keep a copy", path, func(context.Context) error {
 		e.w.escrowed[run] = candidate
 		return nil

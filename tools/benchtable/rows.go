@@ -38,7 +38,7 @@ var rows = []row{
 	{"first issue and delivery", secrets, `FirstIssue/of_(\d+)`, []string{"secrets/s", "CPU-ms/secret"}, "≥ 200/s, ≤ 5 ms CPU"},
 	{"its system calls", secrets, `FirstIssue/calls_of_(\d+)`, []string{"fsync/secret", "fdatasync/secret", "stat/secret", "getdents/secret"}, "syncs are shared; stat is constant"},
 	{"delivery of one version", "files in the folder", `Deliver/of=(\d+)`, took, "the same in each folder"},
-	{"writes of a rotation that was asked for", "", `RotationWrites/dual`, []string{"writes"}, "≤ 6, ≤ 2 for the request, and the anchor's, once in 10 s"},
+	{"writes of a rotation that was asked for", "", `RotationWrites/dual`, []string{"writes"}, "≤ 6, ≤ 2 for the request, and the anchor's, once a second"},
 	{"writing a value", "1 KiB", `Write`, []string{"ours-ns"}, ""},
 	{"writing a value, 16 at once", "1 KiB", `WriteTogether`, []string{"ours-ns"}, "shared syncs"},
 	{"an event on record", "", `Append`, took, ""},

@@ -239,7 +239,7 @@ func TestOpenRefusesForeign(t *testing.T) {
 func TestOpenWithWrongKey(t *testing.T) {
 	config := initialised(t)
 	_, err := Open(t.Context(), newConfig(t, config.Folder))
-	wantErr(t, err, authority.ErrSealed, "the key given (a raw key)")
+	wantErr(t, err, authority.ErrSealed, "the key of the test (a raw key)")
 	if hintOf(err) == "" {
 		t.Error("no hint")
 	}
