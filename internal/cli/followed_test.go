@@ -349,6 +349,8 @@ var elsewhere = map[reason.Code]string{
 	reason.UpstreamNotGranted:  "grant.txtar",
 	reason.NotGranted:          "grant.txtar",
 	reason.EstateNotInForce:    "lint_and_serve.txtar",
+	reason.CommitOlder:         "estate_accept.txtar",
+	reason.HistoryRewritten:    "estate_accept.txtar",
 	reason.FormNotInForce:      "lint_and_serve.txtar",
 	reason.RemovalNotInForce:   "TestMixture",
 	reason.DocumentNotInForce:  "TestMixture",

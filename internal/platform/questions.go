@@ -134,6 +134,10 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 			status.Findings = append(status.Findings, found...)
 		}
 	}
+	if p.Source != nil {
+		standing := p.Source.Standing()
+		status.Source = &standing
+	}
 	status.Standing = phase.Of(facts)
 	for _, why := range p.ofPlatform(facts.Recovering, unkept, fault, estate) {
 		status.Findings = append(status.Findings, server.NewFinding("", why))
@@ -167,6 +171,9 @@ func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.E
 	}
 	if fault != "" {
 		found = append(found, reason.New(reason.EstateNotInForce, nil).Because(fault))
+	}
+	if p.Source != nil {
+		found = append(found, p.Source.Findings()...)
 	}
 	found = append(found, olderForms(estate)...)
 	for _, finding := range p.Record.Findings() {

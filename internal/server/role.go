@@ -54,6 +54,7 @@ var rights = map[string]Role{
 	"GET /v1/runs/{run}":         Reader,
 	"GET /v1/audit":              Reader,
 	"GET /v1/grants":             Reader,
+	"GET /v1/estate":             Reader,
 
 	"GET /v1/doctor":                    Operator, // it signs in with every secret
 	"POST /v1/requests":                 Operator,
@@ -65,6 +66,7 @@ var rights = map[string]Role{
 	"POST /v1/grants":                   Operator,
 	"POST /v1/grants/revoke":            Operator,
 	"POST /v1/clock/confirm":            Operator,
+	"POST /v1/estate/accept":            Operator,
 	"POST /v1/recovery/accept":          Operator,
 }
 

@@ -37,6 +37,7 @@ import (
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/source"
 	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
 )
@@ -131,6 +132,9 @@ func (p *parts) open(ctx context.Context, initialise bool) error {
 		p.closers = append(p.closers, p.state.Close)
 	case initialise || !errors.Is(err, fs.ErrNotExist):
 		return err
+	}
+	if initialise && p.estates.git != nil && p.estates.git.head == "" {
+		p.estates.git.fetch(ctx) // there is no authority before there is an estate; why it failed is said where that is missing
 	}
 	opened, err := p.openAuthority(ctx, initialise)
 	if errors.Is(err, embedded.ErrUninitialised) {
@@ -495,6 +499,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	entries := p.entries()
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
+	if p.estates.git != nil && p.store != (uninitialised{}) {
+		p.estates.git.book = &source.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}
+	}
 	p.grants = &grants{
 		parts: p, estate: p.estates.folder, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
 		recovering: func() string { return p.platform.Recovering() },
@@ -530,6 +537,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine,
 		Grants: p.grants, Load: p.estates.load, Kept: p.estates.kept, Keep: p.estates.keep, Bind: p.bind, Leftovers: leftovers{p},
+		Source: p.estates.source(),
 		Readable: func(ctx context.Context, secretName string) error {
 			if p.platform.Served() { // nobody who asks a question has documents decrypted
 				return p.seeds.last(secretName)

@@ -11,10 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -27,24 +23,12 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
 	"custody.dev/custody/internal/secret"
+	"custody.dev/custody/internal/source/place"
 )
 
-// Kind is how a repository is reached.
-type Kind string
-
-// The kinds.
-const (
-	Folder Kind = "folder"
-	HTTPS  Kind = "https"
-	SSH    Kind = "ssh"
-)
-
-// Repository is where a repository is, and how this side and that one are known. Parse makes one.
+// Repository is where a repository is, and how this side and that one are known.
 type Repository struct {
-	Kind Kind
-	// at is the URL; for a folder, its path.
-	at   *url.URL
-	path string
+	place.Place
 
 	// User and Password sign in over HTTPS; the field of the password is "password". An empty one signs in nowhere.
 	User     string
@@ -62,69 +46,13 @@ const (
 	KeyField      = "key"
 )
 
-// short is the form USER@HOST:PATH of SSH.
-var short = regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+):([^:/][^:]*|/[^:]*)$`)
-
-// Parse reads where a repository is: an absolute path, a file, https or ssh URL, or USER@HOST:PATH. Plain HTTP is taken for
-// this machine alone. Passwords stand in no URL.
-func Parse(text string) (Repository, error) {
-	if filepath.IsAbs(text) {
-		return Repository{Kind: Folder, path: filepath.Clean(text)}, nil
-	}
-	if parts := short.FindStringSubmatch(text); parts != nil {
-		return Repository{Kind: SSH, at: &url.URL{Scheme: "ssh", User: url.User(parts[1]), Host: parts[2], Path: parts[3]}}, nil
-	}
-	at, err := url.Parse(text)
-	if err != nil {
-		return Repository{}, errors.New("it is no URL") // the library would quote it
-	}
-	if _, has := at.User.Password(); has {
-		return Repository{}, errors.New("it has a password")
-	}
-	switch {
-	case at.RawQuery != "" || at.Fragment != "":
-		return Repository{}, errors.New("it has a query or a fragment")
-	case at.Scheme == "file" && (at.Host == "" || at.Host == "localhost") && filepath.IsAbs(at.Path):
-		return Repository{Kind: Folder, path: filepath.Clean(at.Path)}, nil
-	case at.Hostname() == "" || strings.Trim(at.Path, "/") == "":
-		return Repository{}, errors.New("it is neither an absolute path nor the URL of a repository")
-	case at.Scheme == "https" && at.User == nil, at.Scheme == "http" && at.User == nil && loopback(at.Hostname()):
-		return Repository{Kind: HTTPS, at: at}, nil
-	case at.Scheme == "https" || at.Scheme == "http" && loopback(at.Hostname()):
-		return Repository{}, errors.New("it names a user, whom `username` names")
-	case at.Scheme == "http":
-		return Repository{}, errors.New("it is plain HTTP, which everybody on the way can read and change")
-	case at.Scheme == "ssh" && at.User.Username() == "":
-		return Repository{}, errors.New("it names no user, as in ssh://git@HOST/PATH")
-	case at.Scheme == "ssh":
-		return Repository{Kind: SSH, at: at}, nil
-	}
-	return Repository{}, fmt.Errorf("%s is not one of https, ssh and file", at.Scheme)
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.Unmap().IsLoopback()
-}
-
-// Name is where it is, for people.
-func (r Repository) Name() string {
-	if r.Kind == Folder {
-		return r.path
-	}
-	return r.at.String()
-}
-
-// InFolder is the folder of a repository on this machine, "" of any other.
-func (r Repository) InFolder() string { return r.path }
-
 func (r Repository) connect(ctx context.Context) (remote, error) {
 	switch r.Kind {
-	case Folder:
-		return openLocal(r.path)
-	case HTTPS:
+	case place.Folder:
+		return openLocal(r.Path)
+	case place.HTTPS:
 		return r.http()
-	case SSH:
+	case place.SSH:
 		return r.ssh(ctx)
 	}
 	return nil, errors.New("there is no repository to fetch from")
@@ -166,7 +94,7 @@ func (r Repository) http() (remote, error) {
 			return nil
 		},
 	}
-	endpoint, err := transport.NewEndpoint(r.at.String())
+	endpoint, err := transport.NewEndpoint(r.URL.String())
 	if err != nil {
 		return nil, errors.New("the URL cannot be used")
 	}

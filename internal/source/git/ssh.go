@@ -40,9 +40,9 @@ func (r Repository) ssh(ctx context.Context) (remote, error) {
 	if err != nil {
 		return nil, errors.New("the private key (keyFile) cannot be read; it must have no passphrase")
 	}
-	address := r.at.Host
-	if r.at.Port() == "" {
-		address = net.JoinHostPort(r.at.Hostname(), "22")
+	address := r.URL.Host
+	if r.URL.Port() == "" {
+		address = net.JoinHostPort(r.URL.Hostname(), "22")
 	}
 	known, algorithms, err := hostKeys(r.KnownHosts, address)
 	if err != nil {
@@ -54,7 +54,7 @@ func (r Repository) ssh(ctx context.Context) (remote, error) {
 	}
 	o := &overSSH{stop: context.AfterFunc(ctx, func() { _ = conn.Close() })} // which ends every read and write
 	config := &ssh.ClientConfig{
-		User: r.at.User.Username(), Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: known, HostKeyAlgorithms: algorithms,
+		User: r.URL.User.Username(), Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: known, HostKeyAlgorithms: algorithms,
 	}
 	raw, channels, requests, err := ssh.NewClientConn(conn, address, config)
 	if err != nil {
@@ -63,7 +63,7 @@ func (r Repository) ssh(ctx context.Context) (remote, error) {
 		return nil, hostKeyError(err, address)
 	}
 	o.client = ssh.NewClient(raw, channels, requests)
-	if err := o.run("git-upload-pack " + quoted(r.at.Path)); err != nil {
+	if err := o.run("git-upload-pack " + quoted(r.URL.Path)); err != nil {
 		o.close()
 		return nil, err
 	}
