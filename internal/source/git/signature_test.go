@@ -5,6 +5,7 @@ package git
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,7 +124,12 @@ func TestCommitsThatGitSignedWithOpenPGP(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(w.home, "gnupg"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.in(w.home, "gpgconf", "--kill", "all") })
+	t.Cleanup(func() { // the agent that gpg starts outlives it
+		kill := exec.Command("gpgconf", "--homedir", filepath.Join(w.home, "gnupg"), "--kill", "all")
+		if out, err := kill.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	gpg := func(args ...string) string {
 		return w.in(w.home, "gpg", append([]string{"--batch", "--quiet", "--no-tty", "--passphrase", ""}, args...)...)
 	}
