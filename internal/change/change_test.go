@@ -27,7 +27,7 @@ spec:
 apiVersion: custody.dev/v1alpha1
 kind: RotationPolicy
 metadata: {name: monthly}
-spec: {type: time, ttl: 30d, revokeOld: true}
+spec: {rotationType: time, ttl: 30d}
 ---
 `
 	token = `

@@ -23,7 +23,6 @@ const (
 func (c *hostChecker) git(spec v1alpha1.HostSpec) {
 	if (spec.Estate == "") == (spec.Git == nil) {
 		c.bad(RuleGit, at("spec"), "not exactly one of estate, a folder, and git, a repository")
-		return
 	}
 	if spec.Git == nil || spec.Git.URL == "" {
 		return // a missing field is reported as such

@@ -186,8 +186,8 @@ func wake(c chan struct{}) {
 
 // poll fetches every so often, and soon after it was woken, until stop comes.
 func (g *gitEstate) poll(stop context.Context) {
+	last := time.Time{}
 	for stop.Err() == nil {
-		began := Now()
 		wait := g.every - g.every/5 + mathrand.N(2*g.every/5+1) // so that many hosts do not ask at once
 		select {
 		case <-stop.Done():
@@ -197,9 +197,10 @@ func (g *gitEstate) poll(stop context.Context) {
 			select {
 			case <-stop.Done():
 				return
-			case <-time.After(fetchGap - Now().Sub(began)):
+			case <-time.After(fetchGap - Now().Sub(last)):
 			}
 		}
+		last = Now()
 		g.fetch(stop)
 	}
 }

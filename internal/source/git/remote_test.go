@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -198,7 +199,12 @@ func (w *work) serveSSH(host ssh.Signer, client ssh.PublicKey) string {
 			}
 			cmd := exec.Command("sh", "-c", command.Text)
 			cmd.Env = append(os.Environ(), "HOME="+w.home)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = channel, channel, channel.Stderr()
+			cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+			in, err := cmd.StdinPipe() // else the end of the program would wait for the client's
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(in, channel) }()
 			status := struct{ Code uint32 }{}
 			if cmd.Run() != nil {
 				status.Code = 1
