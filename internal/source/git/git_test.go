@@ -35,9 +35,10 @@ func newWork(t *testing.T) *work {
 	w.dir, w.bare = filepath.Join(w.home, "work"), filepath.Join(w.home, "bare.git")
 	w.in(w.home, "git", "init", "--quiet", "--bare", "--initial-branch", "main", w.bare)
 	w.in(w.home, "git", "init", "--quiet", "--initial-branch", "main", w.dir)
-	w.git("remote", "add", "origin", w.bare)
-	w.git("config", "user.name", "alice")
-	w.git("config", "user.email", "alice@example.org")
+	settings := "[user]\n\tname = alice\n\temail = alice@example.org\n[remote \"origin\"]\n\turl = " + w.bare + "\n"
+	if err := os.WriteFile(filepath.Join(w.home, ".gitconfig"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
