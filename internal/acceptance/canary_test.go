@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"custody.dev/custody/internal/root"
+	"custody.dev/custody/internal/secret"
 )
 
 // canary is a secret and every form in which it could leak.
@@ -145,15 +146,26 @@ func TestNoValueLeaks(t *testing.T) {
 	r.modes()
 }
 
+// opened is the value that was encrypted to the root.
+func (r *rig) opened(sealed []byte) secret.Value {
+	r.t.Helper()
+	plain, err := root.Decrypt([]root.Identity{r.rootKey}, sealed)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	value, err := secret.Decode(plain)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return value
+}
+
 // escrowed opens every admin candidate that is kept for the root, by run.
 func (r *rig) escrowed() map[string]string {
 	r.t.Helper()
 	passwords := map[string]string{}
 	for name, data := range r.content(filepath.Join(r.state, "escrow")) {
-		value, err := root.DecryptValue([]root.Identity{r.rootKey}, data)
-		if err != nil {
-			r.t.Fatalf("escrow %s: %v", name, err)
-		}
+		value := r.opened(data)
 		passwords[strings.TrimSuffix(filepath.Base(name), ".age")] = value.ExposeText("password")
 	}
 	return passwords

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"custody.dev/custody/internal/root"
 )
 
 // TestAdminCandidatesAreInEscrow loses the authority after the admin credential has rotated itself, and signs in with
@@ -40,10 +38,7 @@ func (r *rig) escrowOpens(want int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	candidate, err := root.DecryptValue([]root.Identity{r.rootKey}, sealed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	candidate := r.opened(sealed)
 	admin := credential{Username: candidate.ExposeText("username"), Password: candidate.ExposeText("password")}
 	if admin.Username != adminUser || r.refused(admin) {
 		t.Errorf("the newest candidate in escrow, of %s, does not open the database", admin.Username)

@@ -167,5 +167,5 @@ func (s *Stage) OneFate(names []string) (result string, version int) {
 			s.t.Fatalf("one group, two fates:\n%s\n%s", standing(rows[0]), standing(row))
 		}
 	}
-	return rows[0].Last.Result, number(rows[0].Version)
+	return string(rows[0].Last.Result), number(rows[0].Version)
 }

@@ -41,6 +41,8 @@ type rig struct {
 	rootKey, bootstrapKey root.Identity
 	client                *server.Client
 
+	// env is what the serving process has in its environment besides that of the test.
+	env     []string
 	serving *exec.Cmd
 	ended   chan struct{}
 	address string // of health and metrics
@@ -110,6 +112,7 @@ func (r *rig) sql(text string) []string {
 func (r *rig) serve() {
 	r.t.Helper()
 	command := exec.Command(custody(r.t), "serve", "--host", filepath.Join(r.dir, "custody.yaml"))
+	command.Env = append(os.Environ(), r.env...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	output, err := command.StderrPipe()
 	if err != nil {

@@ -26,6 +26,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,6 +47,26 @@ const (
 // ErrInvalid: the event lacks what every event must have. Repeating it will not help.
 var ErrInvalid = errors.New("invalid audit event")
 
+// Workflow is what an event belongs to: that of a run (see journal.Workflow), or one of these.
+type Workflow string
+
+// The workflows of events that belong to no run.
+const (
+	// Request: somebody asked for a run.
+	Request Workflow = "request"
+	// Operation: an operator, or the platform itself, did something beside runs.
+	Operation Workflow = "operation"
+)
+
+// Result is how what an event tells of ended.
+type Result string
+
+// The results.
+const (
+	OK     Result = "ok"
+	Failed Result = "failed"
+)
+
 // Event is one transition. It never holds a value.
 type Event struct {
 	// Schema is set by Append when it is zero.
@@ -53,9 +74,8 @@ type Event struct {
 	// Run is the run, or the id of an event that stands alone (a request, an operator's act).
 	Run authority.RunID `json:"run"`
 	// Step is what was reached. (Run, Step) is unique in the log.
-	Step string `json:"step"`
-	// Workflow is handover, rotation, request or operation.
-	Workflow string               `json:"workflow"`
+	Step     string               `json:"step"`
+	Workflow Workflow             `json:"workflow"`
 	Secret   string               `json:"secret,omitempty"`
 	Path     authority.Path       `json:"path,omitempty"`
 	Version  *authority.VersionID `json:"version,omitempty"`
@@ -64,20 +84,24 @@ type Event struct {
 	// By names who or what asked: time, event, the operating system's user.
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Result is ok, failed or held.
-	Result string `json:"result"`
+	Result Result `json:"result"`
 	Detail string `json:"detail,omitempty"`
 	// At is set by Append, from the log's clock, when it is zero.
 	At time.Time `json:"at"`
 }
 
+// Recorder is the port of those who put transitions on record. Append is durable before it returns, and idempotent by run and step.
+type Recorder interface {
+	Append(ctx context.Context, event Event) error
+}
+
 // Filter selects events. A zero field selects all.
 type Filter struct {
 	Run      authority.RunID
-	Workflow string
+	Workflow Workflow
 	Secret   string
 	Path     authority.Path
-	Result   string
+	Result   Result
 	// Since and Until bound At: from Since, before Until.
 	Since, Until time.Time
 	// Skip passes over so many of the log's first events. Match knows nothing of it.
@@ -131,8 +155,8 @@ type name struct {
 
 func (e *Event) names() []name {
 	all := []name{
-		{"run", (*string)(&e.Run), true}, {"step", &e.Step, true}, {"workflow", &e.Workflow, true},
-		{"result", &e.Result, true}, {"secret", &e.Secret, false}, {"path", (*string)(&e.Path), false},
+		{"run", (*string)(&e.Run), true}, {"step", &e.Step, true}, {"workflow", (*string)(&e.Workflow), true},
+		{"result", (*string)(&e.Result), true}, {"secret", &e.Secret, false}, {"path", (*string)(&e.Path), false},
 		{"by", &e.By, false}, {"consumer", &e.Consumer, false},
 	}
 	if e.Version != nil {

@@ -87,8 +87,8 @@ func TestWhatEncodesDecodes(t *testing.T) {
 			rapid.Custom(func(t *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes")) }))
 		name := rapid.Custom(func(t *rapid.T) string { return "n" + rapid.StringN(0, 40, 200).Draw(t, "name") })
 		e := audit.Event{
-			Run: authority.RunID(name.Draw(t, "run")), Step: name.Draw(t, "step"), Workflow: name.Draw(t, "workflow"),
-			Result: name.Draw(t, "result"), Reason: text.Draw(t, "reason"), Detail: text.Draw(t, "detail"),
+			Run: authority.RunID(name.Draw(t, "run")), Step: name.Draw(t, "step"), Workflow: audit.Workflow(name.Draw(t, "workflow")),
+			Result: audit.Result(name.Draw(t, "result")), Reason: text.Draw(t, "reason"), Detail: text.Draw(t, "detail"),
 			At: time.Unix(rapid.Int64Range(0, 1<<35).Draw(t, "second"), rapid.Int64Range(0, 999999999).Draw(t, "nano")),
 		}
 		line, err := audit.Encode(e)

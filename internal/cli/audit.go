@@ -27,7 +27,7 @@ func (p *printer) events(events []audit.Event, withSecret bool) {
 	}
 	rows := make([][]string, 0, len(events))
 	for _, event := range events {
-		row := []string{event.At.UTC().Format(time.RFC3339), event.Step, event.Result, or(event.By, "-"), or(event.Reason, "-"), or(event.Detail, "-")}
+		row := []string{event.At.UTC().Format(time.RFC3339), event.Step, string(event.Result), or(event.By, "-"), or(event.Reason, "-"), or(event.Detail, "-")}
 		if withSecret {
 			row = append(row, or(event.Secret, "-"), string(event.Run))
 		}

@@ -56,7 +56,7 @@ func (p *printer) explanation(e server.Explanation) {
 			"asked by", e.Live.Trigger.By, "why", e.Live.Trigger.Reason)
 	case e.Last != nil:
 		p.linef("")
-		p.fields("last run", string(e.Last.Run), "workflow", string(e.Last.Workflow), "result", e.Last.Result, "detail", e.Last.Detail,
+		p.fields("last run", string(e.Last.Run), "workflow", string(e.Last.Workflow), "result", string(e.Last.Result), "detail", e.Last.Detail,
 			"ended", p.when(e.Last.Ended), "asked by", e.Last.Trigger.By, "why", e.Last.Trigger.Reason)
 	}
 	if len(e.Events) > 0 {

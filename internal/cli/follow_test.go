@@ -176,8 +176,8 @@ func (f *follower) start() {
 		Load: func(*intent.Estate) (*intent.Estate, error) {
 			return &intent.Estate{Digest: "1", Secrets: map[string]*intent.Secret{"token": f.declared}, Policies: map[string]intent.Policy{"static": intent.StaticPolicy()}}, nil
 		},
-		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return []orchestrator.Secret{f.secret}, nil },
-		Keep: func(*intent.Estate) error { return nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return []orchestrator.Secret{f.secret}, nil },
+		SaveEstate: func(*intent.Estate) error { return nil },
 	})
 	f.platform.Serving()
 	if !f.platform.Reload() {

@@ -72,13 +72,16 @@ func (a *app) pipedObject(read []byte) (secret.Value, error) {
 	return v, nil
 }
 
+// largeHint is what to do with a value that Custody does not take.
+const largeHint = "store it elsewhere, encrypted, and give Custody the key that decrypts it"
+
 // oneField is a value of one field; "" stands for secret.SingleField.
 func oneField(field string, text []byte) (secret.Value, error) {
 	switch {
 	case len(text) == 0:
-		return secret.Value{}, usage("the value is empty; nothing was taken", "")
+		return secret.Value{}, usage("the value is empty; nothing was taken", "check the file, or what was typed; Custody stores no empty value")
 	case len(text) > secret.MaxBytes:
-		return secret.Value{}, usage(fmt.Sprintf("the value is larger than %d bytes", secret.MaxBytes), "")
+		return secret.Value{}, usage(fmt.Sprintf("the value is larger than %d bytes; nothing was taken", secret.MaxBytes), largeHint)
 	}
 	v, err := secret.New(map[string][]byte{or(field, secret.SingleField): text})
 	if err != nil {

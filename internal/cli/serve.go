@@ -20,7 +20,9 @@ func (a *app) serveCommand() *cobra.Command {
 answers the other commands on a socket in the state folder. It serves /healthz, /readyz and /metrics on the address in the host file.
 The first run makes the authority (secrets store).
 
-On SIGTERM or SIGINT it finishes the current step and exits. Only one process can serve a state folder at a time.`,
+On SIGTERM or SIGINT it finishes the current step and exits. On SIGHUP it checks the estate at once, and logs which settings of the
+host file have changed since the start: those need a restart. Under systemd it reports when it is ready, reloading and stopping
+(Type=notify). Only one process can serve a state folder at a time.`,
 		Example: `  custody serve
   custody serve --host /etc/custody/custody.yaml
   custody serve --once`,

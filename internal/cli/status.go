@@ -56,7 +56,7 @@ With --watch the output is shown again whenever it changes, until Ctrl-C; with -
 					return false, a.answer(status, func(p *printer) { p.status(status) })
 				})
 				if err == nil && exitCode && found > 0 {
-					return &server.Problem{Class: server.Found, Text: plural(found, "finding")}
+					return &server.Problem{Class: server.Found, Text: plural(found, "finding"), Hint: "see them with `custody status --findings`; docs/operations.md explains each code"}
 				}
 				return err
 			})

@@ -31,9 +31,9 @@ func (a *app) filed(files, others []string, exact bool) (map[string][]byte, erro
 		}
 		switch {
 		case len(text) == 0:
-			return nil, usage("the file of a field is empty; nothing was sent", "")
+			return nil, usage("the file of a field is empty; nothing was sent", "check the command that wrote it")
 		case len(text) > secret.MaxBytes:
-			return nil, usage(fmt.Sprintf("the file of a field is larger than %d bytes", secret.MaxBytes), "")
+			return nil, usage(fmt.Sprintf("the file of a field is larger than %d bytes; nothing was sent", secret.MaxBytes), largeHint)
 		}
 		typed[field] = text
 	}

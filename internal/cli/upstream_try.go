@@ -148,6 +148,9 @@ func (a *app) trialCredentials(trial *wire.UpstreamTrial, stdin bool) (admin, cu
 	return admin, current, nil
 }
 
+// trialBoth is what standard input holds where a recipe overwrites.
+const trialBoth = `write it so: {"admin": {"token": "..."}, "current": {"token": "..."}}`
+
 // trialInput reads them from standard input; nothing of what was read is in an error.
 func (a *app) trialInput(both bool) (map[string]secret.Value, error) {
 	data, err := io.ReadAll(io.LimitReader(a.in, 2*secret.MaxBytes))
@@ -158,10 +161,10 @@ func (a *app) trialInput(both bool) (map[string]secret.Value, error) {
 	if both {
 		parts = nil
 		if json.Unmarshal(data, &parts) != nil {
-			return nil, usage("standard input is not a JSON object of admin and current", "")
+			return nil, usage("standard input is not a JSON object with the keys admin and current", trialBoth)
 		}
 		if len(parts["current"]) == 0 {
-			return nil, usage("standard input lacks the current value, which a recipe that overwrites needs", `it is {"admin": {…}, "current": {…}}`)
+			return nil, usage("standard input lacks the current value, which a recipe that overwrites needs", trialBoth)
 		}
 	}
 	out := map[string]secret.Value{}
@@ -170,7 +173,7 @@ func (a *app) trialInput(both bool) (map[string]secret.Value, error) {
 			continue
 		}
 		if out[name], err = secret.Decode(parts[name]); err != nil {
-			return nil, usage("standard input is not a JSON object of fields that are text", "")
+			return nil, usage("standard input is not a JSON object whose fields are text", `write it so: {"token": "..."}`)
 		}
 	}
 	return out, nil

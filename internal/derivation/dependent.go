@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
@@ -37,7 +38,7 @@ type Dependent struct {
 	Authority interface {
 		Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
 	}
-	Journal Journal
+	Journal journal.Entries
 	// Wake has the derived secret looked at soon.
 	Wake func(path authority.Path)
 	// Calls bounds what its consumers are asked, together with what the derived secret's own looks ask of them. nil leaves

@@ -38,17 +38,6 @@ type Authority interface {
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
-// Journal is one entry per secret under compare-and-set.
-type Journal interface {
-	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
-	Save(ctx context.Context, entry *journal.Entry) error
-}
-
-// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
-type Record interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
 // Input is one secret that the value is computed from, under the name that the formula gives it.
 type Input struct {
 	Name   string
@@ -67,8 +56,8 @@ type Subject struct {
 // Config wires an Engine.
 type Config struct {
 	Authority Authority
-	Journal   Journal
-	Record    Record
+	Journal   journal.Entries
+	Record    audit.Recorder
 	Now       func() time.Time
 	NewRun    func() authority.RunID
 }
@@ -227,7 +216,7 @@ func (e *Engine) complete(ctx context.Context, s Subject, entry *journal.Entry, 
 	id := held.ID
 	entry.Current, entry.Rotated, entry.Inputs, entry.Formula = &id, held.Created, run.Inputs, run.Formula
 	entry.Last = &journal.Outcome{
-		Run: run.ID, Workflow: run.Workflow, Result: "completed", Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
+		Run: run.ID, Workflow: run.Workflow, Result: journal.ResultCompleted, Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
 		Spent: spent,
 	}
 	entry.Live = nil
@@ -254,8 +243,8 @@ func (e *Engine) destroy(ctx context.Context, entry *journal.Entry) (left []auth
 
 func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step journal.Step) error {
 	return e.Record.Append(ctx, audit.Event{
-		Run: run.ID, Step: string(step), Workflow: string(run.Workflow), Secret: s.Secret, Path: s.Path,
-		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: "ok", At: e.Now(),
+		Run: run.ID, Step: string(step), Workflow: audit.Workflow(run.Workflow), Secret: s.Secret, Path: s.Path,
+		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: audit.OK, At: e.Now(),
 	})
 }
 

@@ -37,15 +37,10 @@ type Records interface {
 	Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error)
 }
 
-// Events keeps what was done; an append is idempotent by run and step.
-type Events interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
 // Book is the platform's one record of grants, kept in the authority.
 type Book struct {
 	Records Records
-	Events  Events
+	Events  audit.Recorder
 	Now     func() time.Time
 	NewRun  func() authority.RunID
 }
@@ -178,7 +173,7 @@ func (b *Book) drop(held *document, by, reason string, which func(Entry) bool) (
 
 func (b *Book) event(step string, g Grant, by, reason string) audit.Event {
 	event := audit.Event{
-		Run: b.NewRun(), Step: step, Workflow: "operation", By: by, Reason: reason, Result: "ok",
+		Run: b.NewRun(), Step: step, Workflow: audit.Operation, By: by, Reason: reason, Result: audit.OK,
 		Detail: detail(g), At: b.Now(),
 	}
 	if g.Kind == Reader {

@@ -36,17 +36,6 @@ type Authority interface {
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
-// Journal is one entry per secret under compare-and-set.
-type Journal interface {
-	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
-	Save(ctx context.Context, entry *journal.Entry) error
-}
-
-// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
-type Record interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
 // Source decrypts a secret's bootstrap document in memory. It changes nothing and may be called again.
 type Source interface {
 	Value(ctx context.Context, secretName string) (secret.Value, error)
@@ -76,8 +65,8 @@ type Subject struct {
 // Config wires an Engine.
 type Config struct {
 	Authority Authority
-	Journal   Journal
-	Record    Record
+	Journal   journal.Entries
+	Record    audit.Recorder
 	Source    Source
 	Now       func() time.Time
 	NewRun    func() authority.RunID
@@ -368,7 +357,7 @@ func (e *Engine) consume(ctx context.Context, s Subject, entry *journal.Entry) e
 		}
 	}
 	entry.Last = &journal.Outcome{
-		Run: run.ID, Workflow: run.Workflow, Result: "completed", Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
+		Run: run.ID, Workflow: run.Workflow, Result: journal.ResultCompleted, Trigger: run.Trigger, Started: run.Started, Ended: e.Now(),
 	}
 	entry.Live = nil
 	return e.Journal.Save(ctx, entry)
@@ -376,8 +365,8 @@ func (e *Engine) consume(ctx context.Context, s Subject, entry *journal.Entry) e
 
 func (e *Engine) audit(ctx context.Context, s Subject, run *journal.Run, step journal.Step, version authority.VersionID) error {
 	event := audit.Event{
-		Run: run.ID, Step: string(step), Workflow: string(run.Workflow), Secret: s.Secret, Path: s.Path, Version: &version,
-		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: "ok", At: e.Now(),
+		Run: run.ID, Step: string(step), Workflow: audit.Workflow(run.Workflow), Secret: s.Secret, Path: s.Path, Version: &version,
+		By: run.Trigger.By, Reason: run.Trigger.Reason, Result: audit.OK, At: e.Now(),
 	}
 	if err := e.Record.Append(ctx, event); err != nil {
 		return fmt.Errorf("recording step %s of run %s: %w", step, run.ID, err)

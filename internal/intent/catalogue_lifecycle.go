@@ -126,7 +126,7 @@ func rotationCatalogue() []Rule {
 			ID:     "derived-field",
 			Checks: "The fields that the templates of a derived secret name exist in its inputs, as far as sealed documents show.",
 			Why:    "Otherwise the secret cannot be computed. An input whose sealed value lacks such a field is not handed over.",
-			Fix:    "Name a field that the input has, or seal the missing field: " + sealMissing + ".",
+			Fix:    "Name a field that the input has. If the input is sealed, you can seal the missing field: " + sealMissing + ".",
 		},
 		{
 			ID:     "derived-cycle",
@@ -186,7 +186,7 @@ func upstreamsCatalogue() []Rule {
 			ID:     "admin-fields",
 			Checks: "The admin credential has the fields that the type of its upstream signs in with, as far as its documents show.",
 			Why:    "Otherwise the server refuses every sign-in. The credential is not handed over before it has them.",
-			Fix:    "Seal the missing field: " + sealMissing + ". `custody upstream explain TYPE` lists the fields of the admin credential.",
+			Fix:    "If the credential is sealed, seal the missing field: " + sealMissing + ". If it is generated or derived, its own document decides which fields it has. `custody upstream explain TYPE` lists the fields of the admin credential.",
 		},
 		{
 			ID:     "admin-dangling",

@@ -61,7 +61,6 @@ type Estate struct {
 	// Older are the documents of which another form than the newest is in force, or none, in the order of names.
 	Older []Older
 
-	byPath    map[authority.Path]*Secret
 	byOlder   map[string]*Secret
 	relations *relations // nil before Relate
 }
@@ -124,12 +123,6 @@ func (e *Estate) Same(other *Estate) bool {
 	return e.Digest == other.Digest && maps.EqualFunc(e.Demands, other.Demands, func(a, b []upstream.Demand) bool {
 		return slices.EqualFunc(a, b, upstream.Demand.Equal)
 	})
-}
-
-// ByPath returns the secret whose value lives at path.
-func (e *Estate) ByPath(path authority.Path) (*Secret, bool) {
-	s, ok := e.byPath[path]
-	return s, ok
 }
 
 // ByName returns the secret that has this name, or had it before.
@@ -236,7 +229,6 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 		Bootstrap:   map[string]Bootstrap{},
 		Types:       types,
 		Digest:      digest(all),
-		byPath:      map[authority.Path]*Secret{},
 		byOlder:     map[string]*Secret{},
 	}
 	e.Platform.Spec = platformDefaults(e.Platform.Spec)
@@ -255,7 +247,7 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 	}
 	for _, d := range v.secrets {
 		s := newSecret(types, d)
-		e.Secrets[d.name], e.byPath[s.Path] = s, s
+		e.Secrets[d.name] = s
 		for _, older := range s.Spec.FormerNames {
 			e.byOlder[older] = s
 		}

@@ -85,9 +85,6 @@ func TestGoodEstate(t *testing.T) {
 	if s, ok := e.ByName("application-db"); !ok || s != app {
 		t.Error("the former name does not lead to the secret")
 	}
-	if s, ok := e.ByPath("platform-data/db/app"); !ok || s != app {
-		t.Error("the path does not lead to the secret")
-	}
 	if !e.RotatedHere(app) || e.RotatedHere(e.Secrets["app-signing"]) || !e.RotatedHere(admin) {
 		t.Error("RotatedHere is wrong in prod")
 	}

@@ -51,10 +51,10 @@ func (c *checker) unsealedRules(v *view) {
 	})
 }
 
-// fixUnsealed is the fix of a rule, with the secret and the field in its command where the secret has a sealed value.
+// fixUnsealed is the fix of a rule for a sealed value, with the secret and the field in its command.
 func fixUnsealed(rule string, named *document, fields upstream.OneOf) string {
 	fix := fixOf(rule)
-	if named.value.(*v1alpha1.ManagedSecret).Spec.Origin.Bootstrap == nil || !strings.Contains(named.subject(), "/") {
+	if !strings.Contains(named.subject(), "/") { // its name is no name
 		return fix
 	}
 	return strings.Replace(fix, sealMissing, next.Seal(named.name, fields[0]), 1)

@@ -253,6 +253,16 @@ const (
 	Consumed   Step = "consumed"
 )
 
+// Result is how a run ended.
+type Result string
+
+// The results.
+const (
+	ResultCompleted Result = "completed"
+	// ResultUndone: the run was taken back.
+	ResultUndone Result = "undone"
+)
+
 // Input is a version of a secret that another is computed from.
 type Input struct {
 	Path    authority.Path      `json:"path"`
@@ -396,7 +406,7 @@ type Trigger struct {
 type Outcome struct {
 	Run      authority.RunID `json:"run"`
 	Workflow Workflow        `json:"workflow"`
-	Result   string          `json:"result"` // completed or undone
+	Result   Result          `json:"result"`
 	Trigger  Trigger         `json:"trigger"`
 	Detail   string          `json:"detail,omitempty"`
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
@@ -420,6 +430,20 @@ type Retry struct {
 	Reason    string    `json:"reason"`
 	// Held: only a person's request starts another run.
 	Held bool `json:"held,omitempty"`
+}
+
+// Entries is the port of those who act on one secret: its entry, under compare-and-set. The values of its run are not to be had by it.
+type Entries interface {
+	// Load returns the entry of the secret at path, a new one where none was stored.
+	Load(ctx context.Context, path authority.Path) (*Entry, error)
+	// Save stores an entry that was loaded and changed; ErrSuperseded when somebody else stored another meanwhile.
+	Save(ctx context.Context, entry *Entry) error
+}
+
+// Listing is the port of those who act on all secrets, or answer questions about them.
+type Listing interface {
+	Entries
+	All(ctx context.Context) ([]*Entry, error)
 }
 
 // Documents is what the journal needs of an authority.

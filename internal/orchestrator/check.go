@@ -118,14 +118,14 @@ func (o *Orchestrator) recordCheck(ctx context.Context, s Secret, entry *journal
 		return nil
 	}
 	event := audit.Event{
-		Run: checked.Owed, Step: "value-accepted", Workflow: "operation", Secret: s.Subject.Secret, Path: s.Path, Version: &checked.Version,
-		By: cmp.Or(checked.By, "policy "+s.Policy.Name), Reason: "verifyEvery", Result: "ok", Detail: "the upstream accepts the value of record again", At: checked.Since,
+		Run: checked.Owed, Step: "value-accepted", Workflow: audit.Operation, Secret: s.Subject.Secret, Path: s.Path, Version: &checked.Version,
+		By: cmp.Or(checked.By, "policy "+s.Policy.Name), Reason: "verifyEvery", Result: audit.OK, Detail: "the upstream accepts the value of record again", At: checked.Since,
 	}
 	if checked.By != "" {
 		event.Reason = "a sign-in was asked for"
 	}
 	if checked.Refused {
-		event.Step, event.Result, event.Detail = "value-refused", "failed", "the upstream refuses the value of record"
+		event.Step, event.Result, event.Detail = "value-refused", audit.Failed, "the upstream refuses the value of record"
 	}
 	if err := o.Record.Append(ctx, event); err != nil {
 		return err

@@ -76,7 +76,7 @@ func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
 			state = &State{}
 			o.states[s.Path] = state
 		}
-		state.Secret, state.Path, state.woken, state.kept, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
+		state.Secret, state.Path, state.woken, state.reconciled, state.declared = s.Secret, s.Path, true, time.Time{}, o.uses
 		o.schedule(s.Path)
 	}
 	o.wakeAbout(about)

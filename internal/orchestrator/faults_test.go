@@ -195,7 +195,7 @@ func TestRunWithoutADeclarationIsShown(t *testing.T) {
 
 // forgetful loses the records of a step.
 type forgetful struct {
-	orchestrator.Record
+	audit.Recorder
 	step string
 }
 
@@ -205,7 +205,7 @@ func (f *forgetful) Append(ctx context.Context, event audit.Event) error {
 	if event.Step == f.step {
 		return errLost
 	}
-	return f.Record.Append(ctx, event)
+	return f.Recorder.Append(ctx, event)
 }
 
 // A policy is never enforced without a record of it, nor recorded twice.

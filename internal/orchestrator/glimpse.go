@@ -30,19 +30,24 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	if err != nil || entry.Live != nil || entry.Current == nil {
 		return seen, err
 	}
-	if recovery := entry.RecoveryNow(); recovery != nil {
-		seen.hold(recovery.Reason, time.Time{})
-		return seen, nil
-	}
 	value, err := o.Values.Read(ctx, s.Path)
+	version := &value.ID
 	switch {
 	case errors.Is(err, authority.ErrNotFound):
-		seen.hold(gone(entry), time.Time{})
+		version = nil
 	case err != nil:
 		seen.hold(reason.New(reason.ValueUnreadable, nil).Because(err.Error()), time.Time{})
-	case value.ID != *entry.Current:
-		seen.hold(foreign(s), time.Time{})
-	default:
+		return seen, nil
+	}
+	switch standingOf(s, entry, version) {
+	case recovering:
+		seen.hold(entry.RecoveryNow().Reason, time.Time{})
+	case vanished:
+		seen.hold(vanishedReason(entry), time.Time{})
+	case foreign:
+		seen.hold(foreignReason(s), time.Time{})
+	case running, stranded, unissued: // left out, see above
+	case matching:
 		seen.hold(o.undelivered(ctx, s, value), time.Time{})
 		if seen.Waiting.None() && entry.Retry != nil {
 			seen.hold(retryOf(s, entry.Retry), time.Time{})

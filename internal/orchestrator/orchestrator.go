@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package orchestrator decides what happens to each secret, and when: the handover, then rotations, then keeping
-// consumers on the current version. It is the only caller of handover and rotation.
+// consumers on the current version. It is the only caller of handover and rotation. decide.go says what comes next, from
+// what is known, and has no effects; act.go does it.
 //
 // It stores nothing: in memory it only has the time of the next look at each secret. If that is lost, each secret is
 // looked at once more. A tick costs one listing of open requests with a read for each, and one journal read for each
@@ -66,13 +67,6 @@ type Secret struct {
 	Reads []authority.Path
 }
 
-// Journal is one entry per secret under compare-and-set.
-type Journal interface {
-	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
-	Save(ctx context.Context, entry *journal.Entry) error
-	All(ctx context.Context) ([]*journal.Entry, error)
-}
-
 // Values reads the value of record.
 type Values interface {
 	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
@@ -90,18 +84,13 @@ type Clock interface {
 	Check(ctx context.Context) (string, error)
 }
 
-// Record keeps transitions; see audit.
-type Record interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
 // Config wires an Orchestrator.
 type Config struct {
-	Journal  Journal
+	Journal  journal.Listing
 	Values   Values
 	Queue    Queue
 	Clock    Clock
-	Record   Record
+	Record   audit.Recorder
 	Handover *handover.Engine
 	Rotation *rotation.Engine
 	// Derivation may be nil where no secret is derived.
@@ -140,7 +129,7 @@ type State struct {
 
 	handedOver bool
 	failures   int
-	kept       time.Time         // consumers were last found right
+	reconciled time.Time         // when consumers were last found to hold the version of record, zero when that is not known
 	sweep      time.Time         // when they are looked at next, unless something happens
 	drifted    map[string]string // how consumers were found to differ at the last look
 	owed       []audit.Event     // what is to go on record and could not yet
@@ -152,12 +141,15 @@ type State struct {
 	rank       outward.Rank      // of what it is in the middle of
 	woken      bool              // somebody wants it looked at again, though a look may be under way
 	doubted    bool              // its consumers are to be looked at again, however lately they were found right
-	declared   int               // the declaration that it is of: a look that began under another tells nothing of kept
+	declared   int               // the declaration that it is of: a look that began under another tells nothing of consumers
 	pinned     int               // the declaration whose upstream the journal is known to name
 }
 
 // hold notes why the secret waits, and when it is looked at again; zero leaves that to what holds it.
 func (s *State) hold(why reason.Reason, again time.Time) { s.Waiting, s.Again = why, again }
+
+// unsettle has consumers looked at again: they may not hold what is of record now.
+func (s *State) unsettle() { s.reconciled = time.Time{} }
 
 // reasonOf is why an error of what was done with s has it wait.
 func (s Secret) reasonOf(err error) reason.Reason {
@@ -331,7 +323,7 @@ func (o *Orchestrator) WakeAll() {
 	defer o.mu.Unlock()
 	o.uses++ // a look that is under way tells nothing of consumers
 	for path, state := range o.states {
-		state.woken, state.kept, state.checkAgain, state.declared = true, time.Time{}, time.Time{}, o.uses
+		state.woken, state.reconciled, state.checkAgain, state.declared = true, time.Time{}, time.Time{}, o.uses
 		o.schedule(path)
 	}
 }
@@ -545,7 +537,7 @@ func (o *Orchestrator) note(path authority.Path, seen *State) bool {
 		return false
 	}
 	if state.declared != seen.declared {
-		seen.Secret, seen.declared, seen.kept = state.Secret, state.declared, time.Time{}
+		seen.Secret, seen.declared, seen.reconciled = state.Secret, state.declared, time.Time{}
 	}
 	seen.woken, seen.doubted = state.woken, seen.doubted || state.doubted
 	*state = *seen

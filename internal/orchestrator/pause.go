@@ -48,12 +48,7 @@ func (o *Orchestrator) Pause(ctx context.Context) (resume func(), err error) {
 	}
 }
 
-// UnderWay names the secrets that are looked at, or changed for a person, now.
-func (o *Orchestrator) UnderWay() []string {
-	names, _ := o.underWay()
-	return names
-}
-
+// underWay names the secrets that are looked at, or changed for a person, now. ended is closed when one of them has ended.
 func (o *Orchestrator) underWay() (names []string, ended <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -175,7 +175,7 @@ func TestRunsOfAGroupSayWhoAsked(t *testing.T) {
 		r.pass(process, 25*time.Hour)
 		r.wantVersions(4, 4, 4)
 		for event, err := range r.log.Events(r.t.Context(), audit.Filter{}) {
-			if err != nil || event.Workflow == string(journal.Rotation) && (event.By == "" || event.Reason == "") {
+			if err != nil || event.Workflow == audit.Workflow(journal.Rotation) && (event.By == "" || event.Reason == "") {
 				t.Errorf("on record is %+v, %v", event, err)
 			}
 		}
@@ -363,7 +363,7 @@ func TestMemberFollowsTheOthersOfItsGroup(t *testing.T) {
 		r.accounts[1].SetDown(false)
 		r.pass(process, 20*time.Minute)
 		r.wantVersions(2, 2, 2)
-		if results := []string{r.entry(1).Last.Result, r.entry(2).Last.Result}; !slices.Equal(results, []string{"completed", "completed"}) {
+		if results := []journal.Result{r.entry(1).Last.Result, r.entry(2).Last.Result}; !slices.Equal(results, []journal.Result{journal.ResultCompleted, journal.ResultCompleted}) {
 			t.Errorf("the members ended %s", results)
 		}
 	})

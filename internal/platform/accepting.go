@@ -43,7 +43,7 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 		if left, err := p.leftToAPerson(ctx); err != nil {
 			return recovery.Report{}, err
 		} else if !left {
-			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits since it was: there is nothing to accept"}
+			return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "the platform is not recovering, and no secret waits because of an earlier recovery: there is nothing to accept", Hint: "see what secrets wait for: `custody status`"}
 		}
 	}
 	how.RecordAlone = p.recordAlone()
@@ -61,7 +61,7 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 		return p.accept(ctx, by, reason, was, how)
 	}
 	if !p.acceptance.TryLock() {
-		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "an older state is being accepted already", Hint: "see how far that is: custody status"}
+		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "an older state is being accepted already", Hint: "see its progress: `custody status`"}
 	}
 	defer p.acceptance.Unlock()
 	if how.Open { // the platform goes on beside it

@@ -87,10 +87,10 @@ func older(t *testing.T, u upstream.Upstream, full *record) (*Platform, *authori
 	})
 	p = New(Config{
 		Authority: store, Journal: entries, Orchestrator: conductor, Record: full, Now: time.Now, NewRun: newRun, Queue: queue,
-		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
-		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep:   func(*intent.Estate) error { return nil },
-		Grants: ungrantedAll{}, Later: store.Later,
+		Load:       func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
+		SaveEstate: func(*intent.Estate) error { return nil },
+		Grants:     ungrantedAll{}, Later: store.Later,
 		Recovery: recovery.New(recovery.Config{
 			Authority: store, Journal: entries, Record: full, Now: time.Now, NewRun: newRun, Requests: trigger.OpenPrefix,
 			Calls: outward.New(time.Now),
@@ -136,7 +136,7 @@ func TestAcceptingWaitsForLooksUnderWay(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				if busy := p.Orchestrator.UnderWay(); !slices.Equal(busy, []string{"token"}) {
+				if busy, _ := p.Orchestrator.Unended(0); !slices.Equal(busy, []string{"token"}) {
 					t.Fatalf("under way: %q, want the call of token's run", busy)
 				}
 				p.behind = "an older state"
@@ -246,7 +246,7 @@ func TestOlderEstateIsAcceptedOnlyIfAPersonSaysSo(t *testing.T) {
 		p, store := older(t, dual(t), &record{Log: auditmemory.New(time.Now)})
 		declared := p.Estate()
 		p.Load = func(*intent.Estate) (*intent.Estate, error) { return nil, errors.New("policy.yaml:3: no such field") }
-		p.Kept = func() (*intent.Estate, error) { return declared, nil }
+		p.SavedEstate = func() (*intent.Estate, error) { return declared, nil }
 		p.estate, p.behind = nil, "an older state"
 		if !p.Reload() {
 			t.Fatal("the kept copy is not in force")

@@ -47,10 +47,10 @@ func large(b *testing.B, count int) (p *Platform, each float64) {
 	p = New(Config{
 		Authority: store, Journal: journal.New(store), Record: log, Now: clock, Queue: trigger.New(store, log, clock), Initialised: true,
 		Clock: trigger.NewClock(store, clock, func() time.Duration { return 0 }), Orchestrator: orchestrator.New(orchestrator.Config{Now: clock}),
-		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
-		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep:   func(*intent.Estate) error { return nil },
-		Grants: ungrantedAll{}, Identity: func() bool { return true }, Readable: func(context.Context, string) error { return nil },
+		Load:       func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
+		SaveEstate: func(*intent.Estate) error { return nil },
+		Grants:     ungrantedAll{}, Identity: func() bool { return true }, Readable: func(context.Context, string) error { return nil },
 		Broken: func() string { return "" },
 	})
 	if !p.Reload() {

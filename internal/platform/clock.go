@@ -47,8 +47,8 @@ func (p *Platform) redateOne(ctx context.Context, path authority.Path, by string
 			return err
 		}
 		return p.Record.Append(ctx, audit.Event{
-			Run: p.NewRun(), Step: "dated-anew", Workflow: "operation", Secret: entry.Secret, Path: path, Version: entry.Current, By: by,
-			Reason: "the time shown is right", Result: "ok", Detail: "it was dated " + was.UTC().Format(time.RFC3339) + ", by a clock that ran ahead", At: now,
+			Run: p.NewRun(), Step: "dated-anew", Workflow: audit.Operation, Secret: entry.Secret, Path: path, Version: entry.Current, By: by,
+			Reason: "the time shown is right", Result: audit.OK, Detail: "it was dated " + was.UTC().Format(time.RFC3339) + ", by a clock that ran ahead", At: now,
 		})
 	}
 }

@@ -126,7 +126,7 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 	}
 	if entry.Live == nil && entry.Last != nil && entry.Last.Workflow == journal.Rotation {
 		snapshot.Due = []string{string(journal.Planned), string(journal.Undone)}
-		if entry.Last.Result == "completed" {
+		if entry.Last.Result == journal.ResultCompleted {
 			snapshot.Due[1] = string(journal.Completed)
 		}
 		events, err := p.Audit(ctx, audit.Filter{Run: entry.Last.Run})

@@ -41,7 +41,7 @@ func (p *Platform) Reload() bool {
 	case current != nil && current.Same(estate):
 		p.note("")
 		p.retell(estate)
-		p.keepLater()
+		p.saveEstateLater()
 		return false
 	}
 	p.mu.Lock()
@@ -62,10 +62,10 @@ func (p *Platform) retell(estate *intent.Estate) {
 	if slices.Equal(p.Estate().Older, estate.Older) {
 		return
 	}
-	unkept := p.keep(estate)
+	unsaved := p.saveEstate(estate)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.estate, p.unkept = estate, unkept
+	p.estate, p.unsaved = estate, unsaved
 	p.fellBack = p.fellBack && len(estate.Older) > 0
 }
 
@@ -77,7 +77,7 @@ func (p *Platform) underAcceptance() bool {
 
 // fallBack puts the copy of the last estate in force, if one is kept.
 func (p *Platform) fallBack() (bool, error) {
-	kept, err := p.Kept()
+	kept, err := p.SavedEstate()
 	if err != nil || kept == nil {
 		return false, err
 	}
@@ -98,7 +98,7 @@ func (p *Platform) note(fault string) {
 
 // use binds an estate and puts it in force. Of one that was in force before, what did not change is left alone, unless all is
 // to be looked at.
-func (p *Platform) use(estate *intent.Estate, all, keep bool) error {
+func (p *Platform) use(estate *intent.Estate, all, save bool) error {
 	secrets, err := p.Bind(estate)
 	if err != nil {
 		return err
@@ -108,10 +108,10 @@ func (p *Platform) use(estate *intent.Estate, all, keep bool) error {
 		changed, declare = secrets, p.Orchestrator.Use
 	}
 	p.mu.Lock()
-	unkept := p.unkept
+	unsaved := p.unsaved
 	p.mu.Unlock()
-	if keep {
-		unkept = p.keep(estate)
+	if save {
+		unsaved = p.saveEstate(estate)
 	}
 	p.askConsumers(changed)
 	p.Orchestrator.CapTimed(estate.Platform.Spec.Rotation.MaxTimedRunsPerHour)
@@ -119,32 +119,32 @@ func (p *Platform) use(estate *intent.Estate, all, keep bool) error {
 	p.Model.Declare(estate)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.estate, p.since, p.fault, p.unkept = estate, p.Now(), "", unkept
-	p.fellBack = p.fellBack && !keep
+	p.estate, p.since, p.fault, p.unsaved = estate, p.Now(), "", unsaved
+	p.fellBack = p.fellBack && !save
 	return nil
 }
 
-// keep keeps a copy of the estate and says why that failed, "" when it did not. It is for a later start alone: a disk that is
+// saveEstate saves a copy of the estate and says why that failed, "" when it did not. It is for a later start alone: a disk that is
 // full keeps nobody from using what was read.
-func (p *Platform) keep(estate *intent.Estate) string {
-	if err := p.Keep(estate); err != nil {
+func (p *Platform) saveEstate(estate *intent.Estate) string {
+	if err := p.SaveEstate(estate); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
-// keepLater tries again to keep the copy that could not be kept.
-func (p *Platform) keepLater() {
+// saveEstateLater tries again to save the copy that could not be saved.
+func (p *Platform) saveEstateLater() {
 	p.mu.Lock()
-	owed := p.unkept != ""
+	owed := p.unsaved != ""
 	p.mu.Unlock()
 	if !owed {
 		return
 	}
-	unkept := p.keep(p.Estate())
+	unsaved := p.saveEstate(p.Estate())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unkept = unkept
+	p.unsaved = unsaved
 }
 
 // Estate in force, nil when none is.

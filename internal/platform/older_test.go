@@ -63,9 +63,9 @@ func TestReloadRetellsWhatIsNotInForce(t *testing.T) {
 	kept := 0
 	p := New(Config{
 		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load: func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
-		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
-		Keep: func(*intent.Estate) error { kept++; return nil }, Grants: ungrantedAll{},
+		Load:       func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
+		SaveEstate: func(*intent.Estate) error { kept++; return nil }, Grants: ungrantedAll{},
 	})
 	p.Reload()
 	estate = &intent.Estate{Digest: "1", Older: []intent.Older{{Subject: "ManagedSecret/a", InForce: true}}}
@@ -95,7 +95,7 @@ func TestReloadBindsWhatIsDemanded(t *testing.T) {
 			bound = append(bound, len(e.Demands["admin"]))
 			return nil, nil
 		},
-		Keep: func(*intent.Estate) error { return nil }, Grants: ungrantedAll{},
+		SaveEstate: func(*intent.Estate) error { return nil }, Grants: ungrantedAll{},
 	})
 	p.Reload()
 	for _, fields := range []string{"password", "password", "key"} {
@@ -127,7 +127,7 @@ func TestReloadGoesOnFromWhatIsInForce(t *testing.T) {
 		Bind: func(*intent.Estate) ([]orchestrator.Secret, error) {
 			return []orchestrator.Secret{{Digest: "same", Subject: rotation.Subject{Secret: "a", Path: "a"}}}, nil
 		},
-		Keep: func(*intent.Estate) error { return nil }, Grants: ungrantedAll{},
+		SaveEstate: func(*intent.Estate) error { return nil }, Grants: ungrantedAll{},
 	})
 	p.Reload()
 	digest = ""

@@ -52,7 +52,7 @@ type Config struct {
 	Name, Environment string
 	AuthorityType     string
 	Authority         Authority
-	Journal           Journal
+	Journal           journal.Listing
 	Queue             *trigger.Queue
 	Clock             *trigger.Clock
 	Record            Record
@@ -68,9 +68,9 @@ type Config struct {
 	// it needs.
 	Load func(current *intent.Estate) (*intent.Estate, error)
 	Bind func(*intent.Estate) ([]orchestrator.Secret, error)
-	// Kept returns the last estate that was in force, nil when none is kept; Keep keeps one that is.
-	Kept func() (*intent.Estate, error)
-	Keep func(*intent.Estate) error
+	// SavedEstate returns the last estate that was in force, nil when none was saved; SaveEstate saves one that is.
+	SavedEstate func() (*intent.Estate, error)
+	SaveEstate  func(*intent.Estate) error
 	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
 	Readable func(ctx context.Context, secretName string) error
 	// Identity reports whether a bootstrap identity is at hand.
@@ -121,9 +121,9 @@ type Platform struct {
 	accepting, owed string
 	// fellBack: the estate in force is the kept copy, or in part, because the newest could not be used when the process began.
 	fellBack bool
-	// unkept says why no copy of the estate in force is kept, "" when one is.
-	unkept string
-	newer  map[authority.Path]newer
+	// unsaved says why no copy of the estate in force is kept, "" when one is.
+	unsaved string
+	newer   map[authority.Path]newer
 }
 
 var _ server.Service = (*Platform)(nil)
@@ -198,7 +198,7 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	bound, _ := p.Orchestrator.At(declared.Path)
 	switch {
 	case bound.Elsewhere:
-		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
+		return trigger.Request{}, elsewhere(declared)
 	case bound.Suspended:
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + " is suspended", Hint: "take suspend out of its document first"}
 	case bound.Derived != nil:
@@ -360,7 +360,7 @@ func (p *Platform) ConfirmClock(ctx context.Context, by string) error {
 
 func (p *Platform) operation(ctx context.Context, step, by, reason, secretName string, path authority.Path) error {
 	return p.Record.Append(ctx, audit.Event{
-		Run: p.NewRun(), Step: step, Workflow: "operation", Secret: secretName, Path: path, By: by, Reason: reason, Result: "ok", At: p.Now(),
+		Run: p.NewRun(), Step: step, Workflow: audit.Operation, Secret: secretName, Path: path, By: by, Reason: reason, Result: audit.OK, At: p.Now(),
 	})
 }
 

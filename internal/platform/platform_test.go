@@ -27,10 +27,10 @@ func inForce(t *testing.T, estate *intent.Estate, secrets ...orchestrator.Secret
 	t.Helper()
 	p := New(Config{
 		Now: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load:   func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
-		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
-		Keep:   func(*intent.Estate) error { return nil },
-		Grants: ungrantedAll{},
+		Load:       func(*intent.Estate) (*intent.Estate, error) { return estate, nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return secrets, nil },
+		SaveEstate: func(*intent.Estate) error { return nil },
+		Grants:     ungrantedAll{},
 	})
 	if !p.Reload() {
 		t.Fatal(p.Fault())
@@ -95,19 +95,19 @@ func TestEstateIsInForceThoughNoCopyIsKept(t *testing.T) {
 	kept := full
 	p := New(Config{
 		Now: time.Now, Orchestrator: orchestrator.New(orchestrator.Config{}),
-		Load:   func(*intent.Estate) (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
-		Bind:   func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
-		Keep:   func(*intent.Estate) error { return kept },
-		Grants: ungrantedAll{},
+		Load:       func(*intent.Estate) (*intent.Estate, error) { return &intent.Estate{Digest: "1"}, nil },
+		Bind:       func(*intent.Estate) ([]orchestrator.Secret, error) { return nil, nil },
+		SaveEstate: func(*intent.Estate) error { return kept },
+		Grants:     ungrantedAll{},
 	})
 	if !p.Reload() || p.Estate() == nil || p.Fault() != "" {
 		t.Fatalf("the estate is not in force: %s", p.Fault())
 	}
-	if p.unkept != full.Error() {
-		t.Errorf("it is said that %q", p.unkept)
+	if p.unsaved != full.Error() {
+		t.Errorf("it is said that %q", p.unsaved)
 	}
 	kept = nil
-	if p.Reload(); p.unkept != "" {
-		t.Errorf("with room on the disk again, %q is still said", p.unkept)
+	if p.Reload(); p.unsaved != "" {
+		t.Errorf("with room on the disk again, %q is still said", p.unsaved)
 	}
 }

@@ -115,7 +115,7 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 	if p.serving { // else it was read just now, and nobody knows since when it is as it is
 		status.EstateSince = p.since
 	}
-	fault, estate, unkept := p.fault, p.estate, p.unkept
+	fault, estate, unsaved := p.fault, p.estate, p.unsaved
 	p.mu.Unlock()
 	facts := phase.Facts{
 		EstateFault: fault, BootstrapIdentity: p.Identity(), Initialised: p.Initialised, Unsealed: p.Initialised, Recovering: p.Recovering(),
@@ -139,7 +139,7 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 		status.Source = &standing
 	}
 	status.Standing = phase.Of(facts)
-	for _, why := range p.ofPlatform(facts.Recovering, unkept, fault, estate) {
+	for _, why := range p.ofPlatform(facts.Recovering, unsaved, fault, estate) {
 		status.Findings = append(status.Findings, server.NewFinding("", why))
 	}
 	ungranted, err := p.ungranted(ctx, estate)
@@ -154,7 +154,7 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 }
 
 // ofPlatform are the reasons to look at what is about no secret.
-func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.Estate) (found []reason.Reason) {
+func (p *Platform) ofPlatform(recovering, unsaved, fault string, estate *intent.Estate) (found []reason.Reason) {
 	if recovering != "" {
 		found = append(append(found, reason.New(reason.Recovering, nil).Because(recovering)), p.olderGrants()...)
 	}
@@ -166,8 +166,8 @@ func (p *Platform) ofPlatform(recovering, unkept, fault string, estate *intent.E
 	if names, since := p.unended(); len(names) > 0 {
 		found = append(found, reason.New(reason.LooksUnended, reason.Args{"secrets": few(names), "since": since.UTC().Format(time.RFC3339)}))
 	}
-	if unkept != "" {
-		found = append(found, reason.New(reason.EstateNotKept, nil).Because(unkept))
+	if unsaved != "" {
+		found = append(found, reason.New(reason.EstateNotKept, nil).Because(unsaved))
 	}
 	if fault != "" {
 		found = append(found, reason.New(reason.EstateNotInForce, nil).Because(fault))

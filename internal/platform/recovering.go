@@ -234,7 +234,7 @@ func (p *Platform) givenUp(ctx context.Context, secrets []orchestrator.Secret) f
 			continue
 		}
 		entry, err := p.Journal.Load(ctx, s.Path)
-		if err != nil || entry.Last != nil && entry.Last.Result == "completed" {
+		if err != nil || entry.Last != nil && entry.Last.Result == journal.ResultCompleted {
 			return all
 		}
 	}

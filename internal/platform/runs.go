@@ -5,11 +5,11 @@ package platform
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
@@ -165,13 +165,22 @@ func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v 
 		return "", missing("secret", secretName)
 	}
 	if bound, _ := p.Orchestrator.At(declared.Path); bound.Elsewhere {
-		return "", &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is rotated by %s, not here", declared.Name, declared.Spec.Rotation.RotatedBy)}
+		return "", elsewhere(declared)
 	}
 	err = p.onRecord(ctx, "supply", by, reason, declared.Name, declared.Path, func() error {
 		run, err = p.Orchestrator.Supply(ctx, declared.Path, by, reason, v)
 		return err
 	})
 	return run, err
+}
+
+// elsewhere refuses to change a secret that another platform or environment rotates.
+func elsewhere(declared *intent.Secret) error {
+	by := declared.Spec.Rotation.RotatedBy
+	return &server.Problem{
+		Class: server.Refused, Text: declared.Name + " is rotated by " + by + ", not here; nothing was done",
+		Hint: "run the command on a machine of " + by + ", or change rotation.rotatedBy in the document",
+	}
 }
 
 // Deliver implements server.Service.
@@ -252,7 +261,7 @@ func (p *Platform) recorded(ctx context.Context, asked audit.Event, do func() er
 	if err := p.refuseWhileRecovering(); err != nil {
 		return err
 	}
-	asked.Run, asked.Workflow, asked.Result, asked.At = p.NewRun(), "operation", "ok", p.Now()
+	asked.Run, asked.Workflow, asked.Result, asked.At = p.NewRun(), audit.Operation, audit.OK, p.Now()
 	if err := p.Record.Append(ctx, asked); err != nil {
 		return err
 	}
@@ -262,7 +271,7 @@ func (p *Platform) recorded(ctx context.Context, asked audit.Event, do func() er
 		return nil
 	}
 	refused := asked
-	refused.Run, refused.Step, refused.Result, refused.At = p.NewRun(), asked.Step+"-refused", "failed", p.Now()
+	refused.Run, refused.Step, refused.Result, refused.At = p.NewRun(), asked.Step+"-refused", audit.Failed, p.Now()
 	if refused.Detail != "" {
 		refused.Detail += ": "
 	}

@@ -54,7 +54,7 @@ func TestEndedDerivationIsARun(t *testing.T) {
 	log := auditmemory.New(clock)
 	for _, step := range []journal.Step{journal.Planned, journal.Promoted, journal.Completed} {
 		event := audit.Event{
-			Run: "run-1", Step: string(step), Workflow: string(journal.Derivation), Secret: "url", Path: "app/url",
+			Run: "run-1", Step: string(step), Workflow: audit.Workflow(journal.Derivation), Secret: "url", Path: "app/url",
 			By: "custody", Reason: "a new version of password", Result: "ok", At: clock(),
 		}
 		if err := log.Append(t.Context(), event); err != nil {
@@ -72,7 +72,7 @@ func TestEndedDerivationIsARun(t *testing.T) {
 func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
 	log := auditmemory.New(clock)
-	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
+	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: audit.Workflow(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
 	if err := log.Append(t.Context(), event); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestUnreadableEntryIsNoOlderCopy(t *testing.T) {
 func TestCutRecordMakesTheAuthorityNoOlderCopy(t *testing.T) {
 	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	log := auditmemory.New(func() time.Time { return at })
-	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: at}
+	event := audit.Event{Run: "run-1", Step: string(journal.Completed), Workflow: audit.Workflow(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: at}
 	if err := log.Append(t.Context(), event); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestCutRecordMakesTheAuthorityNoOlderCopy(t *testing.T) {
 func TestRunWhoseEntryCannotBeReadHasNotEnded(t *testing.T) {
 	clock := func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
 	log := auditmemory.New(clock)
-	event := audit.Event{Run: "run-1", Step: string(journal.Verified), Workflow: string(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
+	event := audit.Event{Run: "run-1", Step: string(journal.Verified), Workflow: audit.Workflow(journal.Rotation), Secret: "db", Path: "app/db", By: "custody", Reason: "due", Result: "ok", At: clock()}
 	if err := log.Append(t.Context(), event); err != nil {
 		t.Fatal(err)
 	}

@@ -9,22 +9,14 @@ import (
 	"custody.dev/custody/internal/journal"
 )
 
-// Journal has the entry of each secret. The values that its run holds are not to be had by it: what answers questions can show
-// none.
-type Journal interface {
-	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
-	Save(ctx context.Context, entry *journal.Entry) error
-	All(ctx context.Context) ([]*journal.Entry, error)
-}
-
 // told is a journal that tells saw of every entry that it reads or has written.
 type told struct {
-	Journal
+	journal.Listing
 	saw func(*journal.Entry)
 }
 
 func (j told) Load(ctx context.Context, path authority.Path) (*journal.Entry, error) {
-	entry, err := j.Journal.Load(ctx, path)
+	entry, err := j.Listing.Load(ctx, path)
 	if err == nil {
 		j.saw(entry)
 	}
@@ -32,7 +24,7 @@ func (j told) Load(ctx context.Context, path authority.Path) (*journal.Entry, er
 }
 
 func (j told) Save(ctx context.Context, entry *journal.Entry) error {
-	err := j.Journal.Save(ctx, entry)
+	err := j.Listing.Save(ctx, entry)
 	if err == nil {
 		j.saw(entry)
 	}
@@ -40,7 +32,7 @@ func (j told) Save(ctx context.Context, entry *journal.Entry) error {
 }
 
 func (j told) All(ctx context.Context) ([]*journal.Entry, error) {
-	entries, err := j.Journal.All(ctx)
+	entries, err := j.Listing.All(ctx)
 	for _, entry := range entries {
 		j.saw(entry)
 	}

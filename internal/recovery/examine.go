@@ -280,14 +280,14 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, wh
 	var events []audit.Event
 	if live := entry.Live; live != nil {
 		event := audit.Event{
-			Run: live.ID, Step: string(journal.Planned), Workflow: string(live.Workflow), Secret: entry.Secret, Path: entry.Path,
-			By: live.Trigger.By, Reason: live.Trigger.Reason, Result: "ok", At: now,
+			Run: live.ID, Step: string(journal.Planned), Workflow: audit.Workflow(live.Workflow), Secret: entry.Secret, Path: entry.Path,
+			By: live.Trigger.By, Reason: live.Trigger.Reason, Result: audit.OK, At: now,
 		}
 		undone := event
-		undone.Step, undone.Result, undone.Detail = string(journal.Undone), "failed", "given up: an older state was put back"
+		undone.Step, undone.Result, undone.Detail = string(journal.Undone), audit.Failed, "given up: an older state was put back"
 		events = append(events, event, undone)
 		entry.Last = &journal.Outcome{
-			Run: live.ID, Workflow: live.Workflow, Result: "undone", Trigger: live.Trigger, Detail: undone.Detail,
+			Run: live.ID, Workflow: live.Workflow, Result: journal.ResultUndone, Trigger: live.Trigger, Detail: undone.Detail,
 			Aborted: true, Group: live.Group, Started: live.Started, Ended: now,
 		}
 		if live.CallBy.After(entry.QuietUntil) {
@@ -323,7 +323,7 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, wh
 		}
 	}
 	return append(events, audit.Event{
-		Run: run, Step: "recovered " + string(entry.Path), Workflow: "operation", Secret: entry.Secret, Path: entry.Path, Version: entry.Current,
-		By: by, Reason: why, Result: "ok", Detail: fmt.Sprintf("%s: %s", c.decision.Action, c.decision.Why), At: now,
+		Run: run, Step: "recovered " + string(entry.Path), Workflow: audit.Operation, Secret: entry.Secret, Path: entry.Path, Version: entry.Current,
+		By: by, Reason: why, Result: audit.OK, Detail: fmt.Sprintf("%s: %s", c.decision.Action, c.decision.Why), At: now,
 	})
 }

@@ -56,7 +56,7 @@ func (e *Engine) giveUp(accepted *Accepted, ahead []audit.Outside, by, reason st
 	}
 	if gap := audit.GapOf(ahead, accepted.Events); gap != "" {
 		accepted.Owed = append([]audit.Event{{
-			Run: accepted.Run, Step: audit.StepGap, Workflow: "operation", By: by, Reason: reason, Result: "ok", At: now, Detail: gap,
+			Run: accepted.Run, Step: audit.StepGap, Workflow: audit.Operation, By: by, Reason: reason, Result: audit.OK, At: now, Detail: gap,
 		}}, accepted.Owed...)
 	}
 }

@@ -290,7 +290,7 @@ func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.In
 	change := authority.Renewal{Gone: requests}
 	now := e.Now()
 	event := audit.Event{
-		Run: accepted.Run, Step: stepAccepted, Workflow: "operation", By: by, Reason: reason, Result: "ok", At: now,
+		Run: accepted.Run, Step: stepAccepted, Workflow: audit.Operation, By: by, Reason: reason, Result: audit.OK, At: now,
 		Detail: fmt.Sprintf("incarnation %s; %s", next, joined(was)),
 	}
 	accepted.Owed = append(slices.Clone(accepted.Owed), event)

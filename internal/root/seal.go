@@ -92,23 +92,9 @@ func Decrypt(identities []Identity, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// EncryptValue is EncryptArmored over the value's canonical form.
+// EncryptValue is EncryptArmored over the value's canonical form, which is what the root holder reads after Decrypt.
 func EncryptValue(recipients []string, v secret.Value) ([]byte, error) {
 	return EncryptArmored(recipients, v.Encode())
-}
-
-// DecryptValue reads what EncryptValue wrote; it errors as Decrypt does.
-func DecryptValue(identities []Identity, sealed []byte) (secret.Value, error) {
-	plain, err := Decrypt(identities, sealed)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	v, err := secret.Decode(plain)
-	if err != nil {
-		return secret.Value{}, &Error{Doing: "decrypting value", Class: ErrMalformed, Detail: "the message holds no value",
-			Next: "give a message that holds a value"}
-	}
-	return v, nil
 }
 
 // PublicKeys lists the public keys of identities for a message; they are not secret.

@@ -252,7 +252,7 @@ func (a *attempt) undo(ctx context.Context) (*pause, error) {
 		if a.p.old, err = a.base(ctx); err != nil {
 			return nil, err
 		}
-		a.keep(a.p.old, a.p.issued)
+		a.storePending(a.p.old, a.p.issued)
 		if err := a.save(ctx); err != nil {
 			return nil, err
 		}
@@ -407,5 +407,5 @@ func (a *attempt) abandon(ctx context.Context) error {
 		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
 	}
 	// Not before: without it a run that is still open could not tell its candidate. The write that closes the run removes it.
-	return a.close(ctx, resultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo), nil)
+	return a.close(ctx, journal.ResultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo), nil)
 }

@@ -18,9 +18,7 @@ import (
 )
 
 const (
-	resultCompleted = "completed"
-	resultUndone    = "undone"
-	strategyHold    = "hold"
+	strategyHold = "hold"
 
 	// redeliverAfter bounds how often a consumer that shows no proof is disturbed again.
 	redeliverAfter = 5 * time.Minute
@@ -318,7 +316,7 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 		}
 	}
 	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
-	if err := a.close(ctx, resultCompleted, "", spent); err != nil {
+	if err := a.close(ctx, journal.ResultCompleted, "", spent); err != nil {
 		return nil, err
 	}
 	_ = a.Clean(ctx, a.entry) // the run is over: what fails is owed, and the next look at the secret does it
@@ -347,7 +345,7 @@ func (a *attempt) steps() []journal.Step {
 
 // close ends the run in the journal: outcome, next start, the end of the run and of its values change together. What the last run
 // left to be destroyed, and was not, is left to the next look after this one.
-func (a *attempt) close(ctx context.Context, result, detail string, spent []authority.Version) error {
+func (a *attempt) close(ctx context.Context, result journal.Result, detail string, spent []authority.Version) error {
 	a.entry.QuietUntil = a.p.prior
 	if a.kind.Fences {
 		a.entry.QuietUntil = time.Time{}

@@ -86,7 +86,7 @@ func fateOf(entry *journal.Entry, group authority.RunID) fate {
 		return decided
 	}
 	if last := entry.Last; last != nil && last.Group == group {
-		if last.Result == resultCompleted {
+		if last.Result == journal.ResultCompleted {
 			return decided
 		}
 		return undone
@@ -201,7 +201,7 @@ func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause,
 // followed says why a supply would hide from a member how its group's run of s ended; nil when none has to know any more.
 func (e *Engine) followed(ctx context.Context, s Subject, entry *journal.Entry) error {
 	last := entry.Last
-	if s.Group == nil || last == nil || last.Group != last.Run || last.Result != resultCompleted {
+	if s.Group == nil || last == nil || last.Group != last.Run || last.Result != journal.ResultCompleted {
 		return nil
 	}
 	for _, member := range s.Group.Members {

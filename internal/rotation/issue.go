@@ -22,7 +22,7 @@ func (a *attempt) issue(ctx context.Context) (*pause, error) {
 		if stop, err := a.obtain(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
 			return stop, err
 		}
-		a.keep(a.p.old, a.p.issued)
+		a.storePending(a.p.old, a.p.issued)
 	}
 	digest, err := a.digest(ctx, a.p.candidate)
 	if err != nil {

@@ -94,7 +94,7 @@ func (m mortalAccount) Revoke(ctx context.Context, run authority.RunID, old, suc
 var (
 	_ upstream.Upstream  = mortalAccount{}
 	_ rotation.Authority = mortal{}
-	_ rotation.Record    = mortalLog{}
+	_ audit.Recorder     = mortalLog{}
 )
 
 // process is a new process over what the rig has, which d kills, if it is not nil.

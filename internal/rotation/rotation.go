@@ -48,21 +48,15 @@ type Authority interface {
 
 // Journal is one document per secret under compare-and-set. LoadHeld and SaveHeld are Load and Save with the values of the run.
 type Journal interface {
-	Load(ctx context.Context, path authority.Path) (*journal.Entry, error)
-	Save(ctx context.Context, entry *journal.Entry) error
+	journal.Entries
 	LoadHeld(ctx context.Context, path authority.Path) (*journal.Held, error)
 	SaveHeld(ctx context.Context, held *journal.Held) error
 }
 
-// Record keeps transitions. Append is durable before it returns and idempotent by run and step.
-type Record interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
-// Escrow keeps a candidate, encrypted to the root, outside the authority. Keep is durable before it returns and
+// Escrow holds candidates, encrypted to the root, outside the authority. Deposit is durable before it returns and
 // idempotent by run. Only candidates of admin credentials need it.
 type Escrow interface {
-	Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error
+	Deposit(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error
 }
 
 // Clock says "" while the wall clock can be believed, else what happened to it; see trigger.Clock.
@@ -126,7 +120,7 @@ func (s Subject) unfit(v secret.Value) (consumer string, err error) {
 type Config struct {
 	Authority Authority
 	Journal   Journal
-	Record    Record
+	Record    audit.Recorder
 	Now       func() time.Time
 	NewRun    func() authority.RunID
 	// Observe, when set, is told of each step as a process begins it: for logs and metrics, never for decisions.
@@ -170,8 +164,8 @@ func New(config Config) *Engine {
 type Outlook struct {
 	// Run is "" when the secret has no live rotation.
 	Run authority.RunID
-	// Ended is "completed" or "undone" when this call closed the run.
-	Ended string
+	// Ended is how the run ended when this call closed it, "" when it did not.
+	Ended journal.Result
 	// Waiting says why the run waits, and Again when looking again is worth it.
 	Waiting reason.Reason
 	Again   time.Time

@@ -279,7 +279,7 @@ func (a *attempt) candidate(ctx context.Context) (*pause, error) {
 			return stop, nil
 		}
 	}
-	a.keep(old, proposed)
+	a.storePending(old, proposed)
 	return nil, nil
 }
 
@@ -289,16 +289,16 @@ func (a *attempt) staged() {
 	a.entry.Changes(a.run.ID)
 }
 
-// escrow keeps a candidate that only the authority has where its loss does not matter.
+// escrow deposits the candidate of an admin credential outside the authority, before anything depends on it.
 func (a *attempt) escrow(ctx context.Context) error {
 	if a.s.Escrow == nil {
 		return nil
 	}
 	call := outward.Call{Part: "escrow of " + string(a.s.Path), Limit: askTimeout}
 	if _, err := outward.Do(ctx, a.Calls, call, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, a.s.Escrow.Keep(ctx, a.s.Path, a.run.ID, a.p.candidate)
+		return struct{}{}, a.s.Escrow.Deposit(ctx, a.s.Path, a.run.ID, a.p.candidate)
 	}); err != nil {
-		return fmt.Errorf("keeping admin candidate in escrow: %w", err)
+		return fmt.Errorf("depositing the admin candidate in escrow: %w", err)
 	}
 	return nil
 }
@@ -424,8 +424,8 @@ func (a *attempt) audit(ctx context.Context, step journal.Step, detail string) e
 // event is one of the run's, about the version that it promoted once there is one.
 func (a *attempt) event(step journal.Step, detail string) audit.Event {
 	event := audit.Event{
-		Run: a.run.ID, Step: string(step), Workflow: string(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path,
-		By: a.run.Trigger.By, Reason: a.run.Trigger.Reason, Result: "ok", Detail: detail, At: a.Now(),
+		Run: a.run.ID, Step: string(step), Workflow: audit.Workflow(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path,
+		By: a.run.Trigger.By, Reason: a.run.Trigger.Reason, Result: audit.OK, Detail: detail, At: a.Now(),
 	}
 	switch step {
 	case journal.Planned, journal.Staged, journal.Applied, journal.Verified:
@@ -433,7 +433,7 @@ func (a *attempt) event(step journal.Step, detail string) audit.Event {
 		event.Version = a.version
 	}
 	if a.run.Step == journal.Undoing {
-		event.Result = "failed"
+		event.Result = audit.Failed
 	}
 	return event
 }
@@ -455,8 +455,8 @@ func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	return a.save(ctx)
 }
 
-// keep has the run hold its candidate, and the old value. They are stored with the next save.
-func (a *attempt) keep(old, candidate secret.Value) {
+// storePending puts the candidate and the old value into the document of the run. The next save writes them.
+func (a *attempt) storePending(old, candidate secret.Value) {
 	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate}
 	a.p.old, a.p.candidate = old, candidate
 }

@@ -212,7 +212,7 @@ func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) erro
 	if err := check(ctx, v); err != nil {
 		return err
 	}
-	a.keep(old, v)
+	a.storePending(old, v)
 	if a.run.Supplied = "by " + by + ": " + why; handed {
 		return a.store(ctx)
 	}

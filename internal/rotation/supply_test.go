@@ -96,7 +96,7 @@ func TestSuppliedValueIsStoredThoughItsRecordFails(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := static(t)
 			log := auditmemory.New(time.Now)
-			r.Record = &unrecorded{Record: log, step: "supplied"}
+			r.Record = &unrecorded{Recorder: log, step: "supplied"}
 			_, err := r.supply(t, token(t, "second"))
 			held, failed := r.Journal.LoadHeld(t.Context(), r.subject.Path)
 			if err == nil || failed != nil || held.Pending == nil || !held.Pending.Candidate.Equal(token(t, "second")) {
@@ -126,7 +126,7 @@ func TestSuppliedValueIsStoredThoughItsRecordFails(t *testing.T) {
 
 // unrecorded is a record that fails to take a step.
 type unrecorded struct {
-	rotation.Record
+	audit.Recorder
 	step string
 }
 
@@ -134,7 +134,7 @@ func (u *unrecorded) Append(ctx context.Context, event audit.Event) error {
 	if event.Step == u.step {
 		return errors.New("no space left on device")
 	}
-	return u.Record.Append(ctx, event)
+	return u.Recorder.Append(ctx, event)
 }
 
 func TestSupplyIsTakenBack(t *testing.T) {

@@ -28,7 +28,7 @@ var (
 // fullEscrow takes nothing.
 type fullEscrow struct{}
 
-func (fullEscrow) Keep(context.Context, authority.Path, authority.RunID, secret.Value) error {
+func (fullEscrow) Deposit(context.Context, authority.Path, authority.RunID, secret.Value) error {
 	return errors.New("no space left on device")
 }
 

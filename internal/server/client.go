@@ -247,7 +247,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	if response.StatusCode != http.StatusOK {
 		problem := &Problem{Class: Failure, Text: "the server answered " + response.Status}
 		if err := decoder.Decode(problem); err != nil {
-			return fmt.Errorf("reading the server's answer: %w", err)
+			return &Problem{Class: Failure, Text: "the server answered " + response.Status + ", which this command does not understand", Hint: otherVersion, cause: err}
 		}
 		return problem
 	}

@@ -68,12 +68,12 @@ func filterOf(r *http.Request) (f Filter, err error) {
 	f.Secret, f.Owner, f.State = r.FormValue("secret"), r.FormValue("owner"), r.FormValue("state")
 	if text := r.FormValue("findings"); text != "" {
 		if f.Findings, err = strconv.ParseBool(text); err != nil {
-			return f, &Problem{Class: Usage, Text: fmt.Sprintf("findings=%q is neither true nor false", text)}
+			return f, &Problem{Class: Usage, Text: fmt.Sprintf("findings=%q is neither true nor false", text), Hint: "write findings=true, or leave it out"}
 		}
 	}
 	if text := r.FormValue("expiresWithin"); text != "" {
 		if f.ExpiresWithin, err = time.ParseDuration(text); err != nil || f.ExpiresWithin < 0 {
-			return f, &Problem{Class: Usage, Text: fmt.Sprintf("expiresWithin=%q is no duration, such as 720h", text)}
+			return f, &Problem{Class: Usage, Text: fmt.Sprintf("expiresWithin=%q is not a positive duration", text), Hint: "write hours or minutes, for example expiresWithin=720h for 30 days"}
 		}
 	}
 	return f, nil

@@ -153,7 +153,7 @@ func routed(service Service) *routes {
 			if v, err = secret.Decode(ask.Value); err == nil {
 				run, err = service.Supply(r.Context(), caller(r), r.PathValue("secret"), ask.Reason, v)
 			} else {
-				err = &Problem{Class: Usage, Text: "the value is not an object of fields"}
+				err = &Problem{Class: Usage, Text: "the value is not a JSON object of fields that are text", Hint: `write it so: {"username": "app", "password": "..."}`}
 			}
 		}
 		answer(w, run, err)
@@ -185,7 +185,7 @@ func routed(service Service) *routes {
 			var ask granted
 			err := decode(r, &ask)
 			if err == nil && ask.Reason == "" {
-				err = &Problem{Class: Usage, Text: "a reason is required: it is written to the record"}
+				err = errReason
 			}
 			var changed []grant.Entry
 			if err == nil {
@@ -227,7 +227,7 @@ func routed(service Service) *routes {
 	return mux
 }
 
-var errReason = &Problem{Class: Usage, Text: "a reason is required: it is written to the record"}
+var errReason = &Problem{Class: Usage, Text: "a reason is required: it is written to the record (audit log)", Hint: "add --reason TEXT"}
 
 // Health serves /healthz, which answers while the process lives, /readyz, which says why it is not ready, and /metrics.
 func Health(service Service, metrics http.Handler) http.Handler {
@@ -245,11 +245,14 @@ func Health(service Service, metrics http.Handler) http.Handler {
 	return mux
 }
 
+// otherVersion is the hint where the two ends of a socket do not understand each other.
+const otherVersion = "the command and the server may be of different versions: after an upgrade, restart the server"
+
 func decode(r *http.Request, into any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return &Problem{Class: Usage, Text: "the request's body is not what this call takes"}
+		return &Problem{Class: Usage, Text: "the server cannot read the request; nothing was done", Hint: otherVersion}
 	}
 	return nil
 }

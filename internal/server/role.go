@@ -95,11 +95,14 @@ func guarded(next *routes) http.Handler {
 			next.ServeHTTP(w, r)
 		case role >= Reader:
 			answer(w, nil, &Problem{
-				Class: Refused, Text: "this user may ask and change nothing here; nothing was done",
+				Class: Refused, Text: "this user may read, but change nothing; nothing was done",
 				Hint: "ask somebody of the group that the host file names as socket.operators",
 			})
 		default:
-			answer(w, nil, &Problem{Class: Refused, Text: "this user may not ask anything here"})
+			answer(w, nil, &Problem{
+				Class: Refused, Text: "this user may neither read nor change anything on this platform",
+				Hint: "ask the operator to add the user to the group that the host file names as socket.readers (to read) or socket.operators (to change)",
+			})
 		}
 	})
 }

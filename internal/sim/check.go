@@ -98,7 +98,7 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 
 // undone: a run was taken back, and no person waived what was left of it.
 func undone(last *journal.Outcome) bool {
-	return last.Result == "undone" && !slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedUndo })
+	return last.Result == journal.ResultUndone && !slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedUndo })
 }
 
 func (w *World) isBootstrap(s *Secret, v secret.Value) bool {
@@ -124,9 +124,9 @@ func due(last *journal.Outcome, s *Secret) []string {
 		return []string{"planned", "promoted", "completed"}
 	case last.Workflow == journal.Handover:
 		return []string{"planned", "verified", "written", "read-back", "tombstoned", "consumed"}
-	case last.Result == "completed" && slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedConsumer }):
+	case last.Result == journal.ResultCompleted && slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedConsumer }):
 		return []string{"planned", "staged", "applied", "verified", "promoted", "completed"}
-	case last.Result == "completed":
+	case last.Result == journal.ResultCompleted:
 		return []string{"planned", "staged", "applied", "verified", "promoted", "delivered", "completed"}
 	}
 	return []string{"planned", "undone"}

@@ -45,11 +45,11 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "failed-run-closes-its-requests", file: "orchestrator/act.go",
-		old: "last.Workflow == journal.Rotation && (last.Result == \"completed\" || last.Aborted) {", new: "last.Workflow == journal.Rotation {",
+		old: "last.Workflow == journal.Rotation && (last.Result == journal.ResultCompleted || last.Aborted) {", new: "last.Workflow == journal.Rotation {",
 		run: scenario("refused-dual"), caught: "request-kept",
 	},
 	{
-		name: "consumer-is-not-repaired-between-runs", file: "orchestrator/act.go",
+		name: "consumer-is-not-repaired-between-runs", file: "orchestrator/reconcile.go",
 		old: "\t\tif err := o.Rotation.Deliver(", new: "\t\tif steady {\n\t\t\tcontinue\n\t\t}\n\t\tif err := o.Rotation.Deliver(",
 		run: scenario("dual"), caught: "converges",
 	},

@@ -209,8 +209,8 @@ var mutants = []mutant{
 		run: "TestUpstreamLosesTheRemovalOfACandidate", caught: "taken-back-is-refused",
 	},
 	{
-		name: "policy-is-never-enforced", file: "orchestrator/act.go",
-		old: "\tif entry.Current == nil {\n\t\treturn nil\n\t}\n\tif entry.Enforcing", new: "\tif s.Path != \"\" {\n\t\treturn nil\n\t}\n\tif entry.Enforcing",
+		name: "policy-is-never-enforced", file: "orchestrator/decide.go",
+		old: "return entry.Current != nil && (entry.Enforcing != \"\" ||", new: "return false && (entry.Enforcing != \"\" ||",
 		run: "TestDeclaredPolicyIsEnforced", caught: "declared-policy-is-enforced",
 	},
 	{
@@ -238,8 +238,8 @@ var faultyWorld = []mutant{
 		run: scenario("older-alternate"), caught: "stranger-is-left-alone",
 	},
 	{
-		name: "foreign-value-is-delivered", file: "orchestrator/act.go",
-		old: "\tcase !lost && (entry.Current == nil || *entry.Current != held.ID):", new: "\tcase !lost && entry.Path == \"\":",
+		name: "foreign-value-is-delivered", file: "orchestrator/decide.go",
+		old: "held != nil && (entry.Current == nil || *entry.Current != *held):", new: "held != nil && entry.Path == \"\":",
 		run: scenario("foreign-between-runs"), caught: "foreign-value-is-not-delivered",
 	},
 	{

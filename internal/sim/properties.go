@@ -77,7 +77,7 @@ func (w *World) closing(entry *journal.Entry) {
 		return
 	}
 	w.closed[last.Run] = true
-	if last.Workflow != journal.Rotation || last.Result != "completed" {
+	if last.Workflow != journal.Rotation || last.Result != journal.ResultCompleted {
 		return
 	}
 	s := w.secrets[entry.Path]
@@ -107,7 +107,7 @@ func (w *World) serves(id string, data []byte) {
 // revoked checks that what the last rotation replaced is gone.
 func (w *World) revoked(s *Secret, held authority.Version) {
 	last := w.entry(s.Path).Last
-	if last == nil || last.Workflow != journal.Rotation || last.Result != "completed" || !s.Policy.RevokeOld {
+	if last == nil || last.Workflow != journal.Rotation || last.Result != journal.ResultCompleted || !s.Policy.RevokeOld {
 		return
 	}
 	for number := range held {

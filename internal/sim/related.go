@@ -207,7 +207,7 @@ func (w *World) oneFate(members []*Secret) {
 			}
 		}
 		if last := entry.Last; last != nil && last.Group != "" {
-			if last.Result == "completed" {
+			if last.Result == journal.ResultCompleted {
 				forward[last.Group] = true
 			} else {
 				back[last.Group] = true

@@ -69,15 +69,10 @@ type Records interface {
 	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-// Record keeps transitions; see audit.
-type Record interface {
-	Append(ctx context.Context, event audit.Event) error
-}
-
 // Queue is the durable queue.
 type Queue struct {
 	records Records
-	record  Record
+	record  audit.Recorder
 	now     func() time.Time
 
 	mu     sync.Mutex
@@ -86,7 +81,7 @@ type Queue struct {
 }
 
 // New returns the queue kept in records.
-func New(records Records, record Record, now func() time.Time) *Queue {
+func New(records Records, record audit.Recorder, now func() time.Time) *Queue {
 	return &Queue{records: records, record: record, now: now}
 }
 
@@ -119,8 +114,8 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Request, error) {
 	}
 	q.note(func(open []Request) []Request { return append(without(open, request.ID), request) })
 	return request, q.record.Append(ctx, audit.Event{
-		Run: authority.RunID("request-" + request.ID), Step: "requested", Workflow: "request",
-		Secret: request.Secret, Path: request.Path, By: request.By, Reason: request.Reason, Result: "ok", At: q.now(),
+		Run: authority.RunID("request-" + request.ID), Step: "requested", Workflow: audit.Request,
+		Secret: request.Secret, Path: request.Path, By: request.By, Reason: request.Reason, Result: audit.OK, At: q.now(),
 	})
 }
 

@@ -86,22 +86,26 @@ func TestEscrowIsEncryptedToGrantedRootsAlone(t *testing.T) {
 	defer func() { _ = state.Close() }()
 	p := &parts{grants: &grants{known: true, entries: []grant.Entry{{Grant: grant.Grant{Kind: grant.Recipient, Of: grant.Root, To: granted.Public()}}}}}
 	kept := &escrow{state: state, recipients: p.rootsGranted(estate), journal: journal.New(memory.New(memory.Config{Incarnation: "one", Clock: time.Now}))}
-	if err := kept.Keep(t.Context(), "shop/admin", "run-1", password(t, "candidate")); err != nil {
+	if err := kept.Deposit(t.Context(), "shop/admin", "run-1", password(t, "candidate")); err != nil {
 		t.Fatal(err)
 	}
 	sealed, err := os.ReadFile(filepath.Join(dir, "escrow", "shop", "admin", "run-1.age"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := root.DecryptValue([]root.Identity{granted}, sealed); err != nil || v.ExposeText("password") != "candidate" {
-		t.Errorf("the granted root cannot open it: %v", err)
+	plain, err := root.Decrypt([]root.Identity{granted}, sealed)
+	if err != nil {
+		t.Fatalf("the granted root cannot open it: %v", err)
 	}
-	if _, err := root.DecryptValue([]root.Identity{added}, sealed); err == nil {
+	if v, err := secret.Decode(plain); err != nil || v.ExposeText("password") != "candidate" {
+		t.Errorf("it does not hold the candidate: %v", err)
+	}
+	if _, err := root.Decrypt([]root.Identity{added}, sealed); err == nil {
 		t.Error("a root that nobody granted can open it")
 	}
 	p.grants.entries = nil
 	kept.recipients = p.rootsGranted(estate)
-	if err := kept.Keep(t.Context(), "shop/admin", "run-2", password(t, "candidate")); err == nil || !strings.Contains(err.Error(), next.Grant()) {
+	if err := kept.Deposit(t.Context(), "shop/admin", "run-2", password(t, "candidate")); err == nil || !strings.Contains(err.Error(), next.Grant()) {
 		t.Errorf("without a granted root: %v, want the command that grants one", err)
 	}
 }
@@ -133,7 +137,7 @@ func TestEscrowKeepsTheHonouredCandidate(t *testing.T) {
 	run := func(n int, completes bool) {
 		t.Helper()
 		id := authority.RunID(fmt.Sprintf("run-%02d", n))
-		if err := kept.Keep(t.Context(), path, id, password(t, "candidate")); err != nil {
+		if err := kept.Deposit(t.Context(), path, id, password(t, "candidate")); err != nil {
 			t.Fatal(err)
 		}
 		if !completes {

@@ -31,8 +31,8 @@ type escrow struct {
 	journal    *journal.Journal
 }
 
-// Keep implements rotation.Escrow.
-func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
+// Deposit implements rotation.Escrow.
+func (e *escrow) Deposit(ctx context.Context, path authority.Path, run authority.RunID, candidate secret.Value) error {
 	folder, name := filepath.Join("escrow", filepath.FromSlash(string(path))), string(run)+".age"
 	if err := e.state.MakeParents(filepath.Join(folder, name)); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (e *escrow) Keep(ctx context.Context, path authority.Path, run authority.Ru
 		return nil
 	}
 	if len(e.recipients) == 0 {
-		return fmt.Errorf("keeping the candidate for the root: nobody has granted a root recipient that the estate names; %s shows them and asks", next.Grant())
+		return fmt.Errorf("depositing the candidate for the root: nobody has granted a root recipient that the estate names; %s shows them and asks", next.Grant())
 	}
 	sealed, err := root.EncryptValue(e.recipients, candidate)
 	if err != nil {

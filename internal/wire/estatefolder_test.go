@@ -39,7 +39,7 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.keep(estate); err != nil {
+		if err := c.save(estate); err != nil {
 			t.Fatal(err)
 		}
 		c.declare("b")
@@ -63,7 +63,7 @@ func TestAStartOnAnEstateFolderThatHangs(t *testing.T) {
 		if begun := looks.Load(); begun != 1 {
 			t.Errorf("%d looks were begun while the first hung", begun)
 		}
-		kept, err := p.estates.kept()
+		kept, err := p.estates.saved()
 		if got := names(t, kept, err); got != "a" {
 			t.Errorf("kept are %q", got)
 		}

@@ -158,8 +158,8 @@ func (e *estates) keptSum(name string) (string, error) {
 	return string(sum), err
 }
 
-// kept loads the copy, if it is what was kept; nil when there is none.
-func (e *estates) kept() (*intent.Estate, error) {
+// saved loads the copy, if it is what was saved; nil when there is none.
+func (e *estates) saved() (*intent.Estate, error) {
 	files, err := e.keptFiles()
 	if err != nil || files == nil {
 		return nil, err
@@ -191,9 +191,9 @@ func (e *estates) keptFiles() (*intent.Files, error) {
 	return files, nil
 }
 
-// keep writes what the estate was made of, which holds no plaintext, over the copy kept before. There is none before the
+// save writes what the estate was made of, which holds no plaintext, over the copy saved before. There is none before the
 // authority is made.
-func (e *estates) keep(estate *intent.Estate) error {
+func (e *estates) save(estate *intent.Estate) error {
 	if e.parts.store == (uninitialised{}) {
 		return nil
 	}

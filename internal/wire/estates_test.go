@@ -120,10 +120,10 @@ func TestWhatIsKeptIsWhatWasLinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.declare("b")
-	if err := c.keep(estate); err != nil {
+	if err := c.save(estate); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := c.kept()
+	kept, err := c.saved()
 	if got := names(t, kept, err); got != "a" || kept.Files.Sum() != estate.Files.Sum() {
 		t.Errorf("kept are %q, want what was in force", got)
 	}
@@ -140,27 +140,27 @@ func TestKeptCopyThatWasChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.keep(estate); err != nil {
+	if err := c.save(estate); err != nil {
 		t.Fatal(err)
 	}
 	at, next := filepath.Join(c.parts.host.State, keptEstate), filepath.Join(c.parts.host.State, keptNext)
 	if err := os.Rename(at, next); err != nil { // a crash between removing the copy before and putting this one in its place
 		t.Fatal(err)
 	}
-	kept, err := c.kept()
+	kept, err := c.saved()
 	if got := names(t, kept, err); got != "a" {
 		t.Errorf("after a crash while it was replaced, kept are %q", got)
 	}
 	if err := os.Remove(filepath.Join(next, "a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := c.kept(); err == nil || kept != nil {
+	if kept, err := c.saved(); err == nil || kept != nil {
 		t.Errorf("with a document less: %v, %v", kept, err)
 	}
 	if err := os.Remove(filepath.Join(next, keptDigest)); err != nil { // it was never finished
 		t.Fatal(err)
 	}
-	kept, err = c.kept()
+	kept, err = c.saved()
 	if got := names(t, kept, err); got != "none" {
 		t.Errorf("of a copy that was not finished, kept are %q", got)
 	}
@@ -184,7 +184,7 @@ func TestLastGoodFormSurvivesARestart(t *testing.T) {
 	if again, err := c.load(mixture); err != nil || again.Digest != mixture.Digest || again.Older[0].Since != mixture.Older[0].Since {
 		t.Errorf("another look at the same files: %+v, %v", again, err)
 	}
-	if err := c.keep(mixture); err != nil {
+	if err := c.save(mixture); err != nil {
 		t.Fatal(err)
 	}
 	restarted := newEstates(c.parts)
@@ -196,7 +196,7 @@ func TestLastGoodFormSurvivesARestart(t *testing.T) {
 	if len(after.Older) != 1 || after.Older[0].Subject != "ManagedSecret/a" || !after.Older[0].Since.Equal(mixture.Older[0].Since) {
 		t.Errorf("after a restart it is said %+v, before %+v", after.Older, mixture.Older)
 	}
-	kept, err := restarted.kept()
+	kept, err := restarted.saved()
 	if got := names(t, kept, err); got != "a b c" {
 		t.Errorf("kept are %q", got)
 	}

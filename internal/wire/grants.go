@@ -112,7 +112,7 @@ func (g *grants) amend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if revoked, err = grant.RevokedIn(g.parts.record.Events(ctx, audit.Filter{Workflow: "operation", Skip: compared})); err != nil {
+		if revoked, err = grant.RevokedIn(g.parts.record.Events(ctx, audit.Filter{Workflow: audit.Operation, Skip: compared})); err != nil {
 			return err
 		}
 	}

@@ -10,17 +10,17 @@ import (
 	"custody.dev/custody/api/v1alpha1"
 )
 
-// reread looks at the host file, of which nothing takes effect while this process runs: folders, programs and keys are held open
-// by what was made with them. It says what a restart would change.
+// reread reads the host file again and logs which settings a restart would change. None takes effect in this process: folders,
+// programs and keys are held open by what was made with them.
 func (p *parts) reread() {
 	host, err := LoadHost(p.hostFile)
 	switch changed := changedSettings(p.host, host); {
 	case err != nil:
-		p.log.Error("the host file has faults, and would keep custody from starting: the former one counts", "file", p.hostFile, "error", err)
+		p.log.Error("the host file has faults: custody goes on with the settings that it started with, and would not start with these", "file", p.hostFile, "error", err)
 	case len(changed) > 0:
 		p.log.Warn("the host file changed: restart custody for it to take effect", "file", p.hostFile, "settings", changed)
 	default:
-		p.log.Info("the host file is as it was at the start; the estate is looked at", "file", p.hostFile)
+		p.log.Info("the host file has not changed since the start; checking the estate", "file", p.hostFile)
 	}
 }
 

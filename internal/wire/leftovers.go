@@ -20,6 +20,7 @@ import (
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/file"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/server"
@@ -268,7 +269,10 @@ func unwithdrawn(name string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("%s is not there", name), Hint: "`custody doctor` names the files that nobody is to read any more"}
 	case errors.Is(err, file.ErrHeld):
-		return &server.Problem{Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err)}
+		return &server.Problem{
+			Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),
+			Hint: "once nothing holds it, run it again: " + next.Withdraw(next.Word(name)),
+		}
 	}
 	return &server.Problem{
 		Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),

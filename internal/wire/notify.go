@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // notifier tells the service manager how this process is, by sd_notify(3). Where nobody asked to be told, it does nothing.
@@ -52,6 +54,21 @@ func (n *notifier) say(message string) {
 	if err != nil {
 		n.log.Warn("telling the service manager", "message", message, "error", fmt.Sprint(err))
 	}
+}
+
+// reloading says that a reload begins; the caller calls done when it has ended, whatever came of it: the service goes on with
+// what it had. A manager with Type=notify-reload waits for both and needs to know when the first was sent.
+func (n *notifier) reloading() (done func()) {
+	if n.socket == "" {
+		return func() {}
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		n.log.Warn("telling the service manager", "message", "RELOADING=1", "error", err)
+		return func() {}
+	}
+	n.say(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
+	return func() { n.say("READY=1") }
 }
 
 // turned notes that the loop has turned.

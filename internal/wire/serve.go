@@ -116,7 +116,7 @@ func (p *parts) inForce(ctx context.Context) error {
 	case p.platform.Estate() == nil:
 		return &server.Problem{Class: server.Refused, Text: "nothing was done: no estate is in force: " + fault, Hint: hint}
 	case why != "":
-		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why}
+		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why, Hint: "see what is missing: `custody status`"}
 	case fault != "":
 		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
 	case len(refused) > 0:
@@ -127,9 +127,9 @@ func (p *parts) inForce(ctx context.Context) error {
 	return nil
 }
 
-// watchEstate looks at the estate, every so often, at each hangup and after a fetch with news, until stop comes, and ends soon after it. A folder that hangs holds up no more than these
-// looks: the estate in force stays.
-func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal) {
+// watchEstate checks the estate every reloadEvery, at each hangup and after each fetch, until stop comes, and ends soon after it. A folder that hangs
+// delays only these checks: the estate in force stays.
+func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal, manager *notifier) {
 	ticker := time.NewTicker(reloadEvery)
 	defer ticker.Stop()
 	var fetched chan struct{}
@@ -138,10 +138,12 @@ func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal) {
 	}
 	said := ""
 	for {
+		told := func() {}
 		select {
 		case <-stop.Done():
 			return
 		case <-hangup:
+			told = manager.reloading()
 			p.reread()
 			if p.estates.git != nil {
 				wake(p.estates.git.woken)
@@ -159,6 +161,7 @@ func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal) {
 			said = err.Error()
 			p.log.Error("looking at the estate", "folder", p.host.Estate, "error", err)
 		}
+		told()
 	}
 }
 
@@ -239,7 +242,7 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 		go p.watchDoor(stop, reloadEvery, door, func(again net.Listener) { go listen(servers[0], again) })
 	}
 	var watching sync.WaitGroup
-	watching.Go(func() { p.watchEstate(stop, hangup) })
+	watching.Go(func() { p.watchEstate(stop, hangup, manager) })
 	watching.Go(func() { p.watchStatus(stop) })
 	err = p.loop(ctx, stop, manager.turned)
 	cancel()

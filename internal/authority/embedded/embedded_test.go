@@ -33,7 +33,7 @@ func newConfig(t testing.TB, dir string) Config {
 
 func configWith(t testing.TB, dir string, key []byte) Config {
 	t.Helper()
-	sealer, err := NewKeySealer(key)
+	sealer, err := newKeySealer(key, "the key of the test")
 	if err != nil {
 		t.Fatal(err)
 	}

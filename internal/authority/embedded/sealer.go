@@ -30,9 +30,7 @@ type keySealer struct {
 	from string
 }
 
-// NewKeySealer wraps with AES-256-GCM under a raw key of KeyBytes bytes.
-func NewKeySealer(key []byte) (Sealer, error) { return newKeySealer(key, "the key given") }
-
+// newKeySealer wraps with AES-256-GCM under a raw key of KeyBytes bytes; from says for people where the key comes from.
 func newKeySealer(key []byte, from string) (Sealer, error) {
 	if len(key) != KeyBytes {
 		return nil, fmt.Errorf("making sealer from %s: it has %d bytes, want %d", from, len(key), KeyBytes)
@@ -64,15 +62,8 @@ type ageSealer struct {
 	from       string
 }
 
-// NewAgeSealer wraps to the identity's own recipient and to the recipients given (the root), any of which can unwrap.
+// newAgeSealer wraps to the identities' own recipients and to the recipients given (the root), any of which can unwrap.
 // For an identity whose recipient cannot be told from it, recipients must name it.
-func NewAgeSealer(identity age.Identity, recipients ...age.Recipient) (Sealer, error) {
-	if identity == nil {
-		return nil, errors.New("making sealer: no age identity")
-	}
-	return newAgeSealer([]age.Identity{identity}, recipients, "the age identity given")
-}
-
 func newAgeSealer(identities []age.Identity, recipients []age.Recipient, from string) (Sealer, error) {
 	all := append([]age.Recipient{}, recipients...)
 	for _, identity := range identities {

@@ -52,15 +52,15 @@ func TestSealersRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := NewKeySealer(bytes.Repeat([]byte{7}, KeyBytes))
+	raw, err := newKeySealer(bytes.Repeat([]byte{7}, KeyBytes), "a key")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofClassic, err := NewAgeSealer(classic)
+	ofClassic, err := newAgeSealer([]age.Identity{classic}, nil, "an identity")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofHybrid, err := NewAgeSealer(hybrid)
+	ofHybrid, err := newAgeSealer([]age.Identity{hybrid}, nil, "an identity")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +89,10 @@ func TestSealersRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewKeySealer(make([]byte, 16)); err == nil {
+	if _, err := newKeySealer(make([]byte, 16), "a short key"); err == nil {
 		t.Error("a short key was taken")
 	}
-	if _, err := NewAgeSealer(nil); err == nil {
+	if _, err := newAgeSealer(nil, nil, "nothing"); err == nil {
 		t.Error("no identity was taken")
 	}
 }
@@ -107,7 +107,7 @@ func TestRootRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := newConfig(t, t.TempDir())
-	if config.Key, err = NewAgeSealer(host, root.Recipient()); err != nil {
+	if config.Key, err = newAgeSealer([]age.Identity{host}, []age.Recipient{root.Recipient()}, "the host"); err != nil {
 		t.Fatal(err)
 	}
 	if err := Initialise(t.Context(), config); err != nil {
@@ -117,7 +117,7 @@ func TestRootRecovers(t *testing.T) {
 	mustWrite(t, s, "a", 0, text(t, "kept"))
 	mustClose(t, s)
 
-	if config.Key, err = NewAgeSealer(root); err != nil {
+	if config.Key, err = newAgeSealer([]age.Identity{root}, nil, "the root"); err != nil {
 		t.Fatal(err)
 	}
 	got, err := mustOpen(t, config).Read(t.Context(), "a")

@@ -38,7 +38,6 @@ var (
 
 // sealed is a document whose form has been checked and whose data is still encrypted.
 type sealed struct {
-	top      *yaml.Node
 	document root.Document // without binding and value
 	data     getsops.TreeBranch
 	keys     []sealedKey
@@ -54,7 +53,7 @@ func parse(raw []byte) (*sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sealed{top: top}
+	s := &sealed{}
 	fields, err := fieldsOf(top, "the document")
 	if err != nil {
 		return nil, err
@@ -292,19 +291,6 @@ func (s *sealed) readMetadata(node *yaml.Node) error {
 		return malformed("sops names no age recipient")
 	}
 	return nil
-}
-
-// with returns the document's tree with data and sops replaced.
-func (s *sealed) with(data, meta *yaml.Node) *yaml.Node {
-	for i := 0; i+1 < len(s.top.Content); i += 2 {
-		switch s.top.Content[i].Value {
-		case dataField:
-			s.top.Content[i+1] = data
-		case "sops":
-			s.top.Content[i+1] = meta
-		}
-	}
-	return s.top
 }
 
 func emit(top *yaml.Node) ([]byte, error) {

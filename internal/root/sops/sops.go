@@ -14,7 +14,7 @@
 // compares the binding. If /etc/sops/audit.yaml exists, the library reads it, and then logs each decryption.
 //
 // It accepts only documents that survive tools that reformat or sort them: encrypted_regex ^data$, mac_only_encrypted,
-// age recipients in one group. Within data the MAC depends on the order of the keys; Seal and Reseal write them sorted.
+// age recipients in one group. Within data the MAC depends on the order of the keys; Seal writes them sorted.
 //
 // Cost: one X25519 operation for each recipient (and identity, when opening), and AES-GCM over the value.
 package sops
@@ -53,7 +53,8 @@ type Codec struct {
 	Random io.Reader
 }
 
-// Seal returns doc as one YAML document, keys in alphabetical order, its data encrypted to each recipient.
+// Seal returns doc as one YAML document, keys in alphabetical order, its data encrypted to each recipient under a new data key:
+// whoever kept that of an earlier form of the document cannot read this one.
 func (c Codec) Seal(ctx context.Context, doc root.Document, recipients []string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("sealing document: %w", err)
@@ -151,25 +152,6 @@ func (c Codec) Recipients(raw []byte) ([]string, error) {
 		names = append(names, key.recipient)
 	}
 	return names, nil
-}
-
-// Reseal opens the document and encrypts it to recipients under a new data key: whoever kept the old data key, or is no
-// longer among the recipients, cannot read the result. (What they could read in the past they may have kept.) What
-// stands outside data and sops is kept with its comments; comments inside data are not.
-func (c Codec) Reseal(ctx context.Context, raw []byte, identities []root.Identity, recipients []string) ([]byte, error) {
-	doc, err := c.Open(ctx, raw, identities)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	encrypted, meta, err := c.encrypt(encodeData(doc.Binding, doc.Value), recipients)
-	if err != nil {
-		return nil, err
-	}
-	return emit(sealed.with(encrypted, meta))
 }
 
 // encrypt encrypts a plain data branch under a new data key, and makes the metadata that goes with it.

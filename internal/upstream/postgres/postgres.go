@@ -28,8 +28,8 @@
 // when the call starts, and a later jump is not detected. The marker remembers the last 16 runs. The lock is per
 // database: another Custody that manages the same roles must use the same database for administration. Changes are made
 // on the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt, may still accept a
-// revoked credential. Open sessions stay open when a credential is revoked: see EndSessions. With SendPassword the
-// server sees the password and may show it: in its log with log_statement=all, log_duration or
+// revoked credential. Open sessions stay open when a credential is revoked: ending them (pg_terminate_backend) is up to the
+// operator. With SendPassword the server sees the password and may show it: in its log with log_statement=all, log_duration or
 // log_min_duration_statement (these are switched off for the statement if the admin is a superuser), in
 // pg_stat_statements with track=all, and to any auditing extension. A user that rotates itself without CREATEROLE (or,
 // from PostgreSQL 16 on, without being a superuser) is not allowed to comment on itself: that account has the lock and

@@ -3,7 +3,6 @@
 package postgres
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -272,24 +271,4 @@ func (s *session) iterations() (int, error) {
 		return minIterations, nil //nolint:nilerr // not a number: not a choice
 	}
 	return min(max(chosen, minIterations), maxIterations), nil
-}
-
-// EndSessions ends the open sessions of one of the account's users and returns how many. It is for compromises: Revoke
-// leaves sessions alone.
-func (u *Upstream) EndSessions(ctx context.Context, user string) (int, error) {
-	const doing = "ending sessions"
-	if !u.account.Manages(user) {
-		return 0, &upstream.Error{Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("role %q is not one of this account's", user)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
-	defer cancel()
-	conn, err := u.admin(ctx, doing)
-	if err != nil {
-		return 0, err
-	}
-	defer hangUp(conn)
-	s := &session{ctx: ctx, conn: conn, doing: doing}
-	rows, err := s.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE usename = $1 AND pid <> pg_backend_pid()`, user)
-	return len(rows), err
 }
