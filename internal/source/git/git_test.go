@@ -49,6 +49,9 @@ func (w *work) in(dir, program string, args ...string) string {
 	cmd.Env = append(os.Environ(), "HOME="+w.home, "GNUPGHOME="+filepath.Join(w.home, "gnupg"), "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_DATE=2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z")
 	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		w.t.Fatalf("%v: install it with tools/install-parts git ssh gnupg", err)
+	}
 	if err != nil {
 		w.t.Fatalf("%s %v: %v\n%s", program, args, err, out)
 	}

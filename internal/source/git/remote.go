@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ import (
 
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/source/place"
+	outward "custody.dev/custody/internal/transport"
 )
 
 // Repository is where a repository is, and how this side and that one are known.
@@ -59,7 +59,7 @@ func (r Repository) connect(ctx context.Context) (remote, error) {
 }
 
 const (
-	// connectTimeout bounds connecting to a server and agreeing on TLS, each.
+	// connectTimeout bounds connecting to a server of SSH.
 	connectTimeout = 20 * time.Second
 	// maxReply bounds what is read of an answer that is no pack: the list of references of a large repository, an error.
 	maxReply = 16 << 20
@@ -83,10 +83,7 @@ func (r Repository) http() (remote, error) {
 		}
 	}
 	client := &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext, TLSClientConfig: config,
-			TLSHandshakeTimeout: connectTimeout, ForceAttemptHTTP2: true, DisableKeepAlives: true,
-		},
+		Transport: outward.HTTP(config),
 		CheckRedirect: func(to *http.Request, via []*http.Request) error {
 			if from := via[0].URL; to.URL.Host != from.Host || to.URL.Scheme != from.Scheme {
 				return fmt.Errorf("the server redirects to %s, another server: name that one in the host file", to.URL.Host)
