@@ -24,6 +24,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/orchestrator"
