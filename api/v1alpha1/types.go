@@ -385,8 +385,10 @@ type HostSpec struct {
 	Platform string `json:"platform"`
 	// Environment that this host belongs to.
 	Environment string `json:"environment"`
-	// Folder of the estate.
-	Estate string `json:"estate"`
+	// Folder of the estate. Exactly one of estate and git is given.
+	Estate string `json:"estate,omitempty"`
+	// Git repository of the estate.
+	Git *Git `json:"git,omitempty"`
 	// Folder for the embedded authority, the record (audit log) and the socket. Its mode is 0700.
 	State string `json:"state"`
 	// File with the bootstrap identity, an age private key that decrypts first values. You can remove the file once Git
@@ -415,6 +417,48 @@ type HostSpec struct {
 	Grants string `json:"grants,omitempty"`
 	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
 	Notifications *Notifications `json:"notifications,omitempty"`
+}
+
+// Git says from which branch of a Git repository the estate is read, and which of its commits are believed.
+type Git struct {
+	// Where the repository is: an https or ssh URL, user@host:path, or an absolute path. Passwords do not belong here.
+	URL string `json:"url"`
+	// Branch that is read. Default main.
+	Branch string `json:"branch,omitempty"`
+	// Folder of the estate in the repository. Default: the whole repository.
+	Path string `json:"path,omitempty"`
+	// Time between two fetches, at least 10s; a fifth more or less at random. Default 3m.
+	Every string `json:"every,omitempty"`
+	// How long no fetch may succeed until that is a finding. Default 1h.
+	StaleAfter string `json:"staleAfter,omitempty"`
+	// User that signs in over https. Default git.
+	Username string `json:"username,omitempty"`
+	// File with the password or token of that user. It is read at each fetch.
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// File with the certificates by which an https server is known, in PEM. Default: those of the machine.
+	CAFile string `json:"caFile,omitempty"`
+	// File with the private key for ssh, without a passphrase. It is read at each fetch.
+	KeyFile string `json:"keyFile,omitempty"`
+	// File with the public keys of ssh servers, in the form of OpenSSH's known_hosts. A server that shows another key is not asked.
+	KnownHosts string `json:"knownHosts,omitempty"`
+	// Who must have signed each commit. Without it, whoever can push to the branch is believed.
+	Signers *Signers `json:"signers,omitempty"`
+	// Webhook that has the branch fetched at once, at /hooks/git of the address in listen.
+	Webhook *GitWebhook `json:"webhook,omitempty"`
+}
+
+// Signers says who may sign commits. At least one field is set. Like the host file, nobody else may be able to change the files.
+type Signers struct {
+	// File in the form of OpenSSH's allowed_signers: a name, options, a public key.
+	AllowedSigners string `json:"allowedSigners,omitempty"`
+	// Files with armored OpenPGP public keys.
+	OpenPGP []string `json:"openPGP,omitempty"`
+}
+
+// GitWebhook says how a webhook proves who sent it.
+type GitWebhook struct {
+	// File with the secret that the sender knows too. Default: git-webhook-secret in the state folder, which custody serve makes.
+	SecretFile string `json:"secretFile,omitempty"`
 }
 
 // Socket is an additional socket through which members of groups can use commands. At least one group is given. The

@@ -28,7 +28,7 @@ func (a *app) completers() map[string]cobra.CompletionFunc {
 	files := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	folders := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	return map[string]cobra.CompletionFunc{
-		"secret": a.completeSecrets, "consumer": a.completeConsumers, "run": a.completeRuns, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
+		"secret": a.completeSecrets, "consumer": a.completeConsumers, "run": a.completeRuns, "commit": a.completeCommits, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
 		"file": files, "share": files, "program": files, "arg": files, "field=file": files,
 		"folder": folders, "dir": folders, "what": a.completeGrants, "of": a.completeGrants, "to": a.completeGrants,
 		"level": cobra.FixedCompletions(levels, none), "state": cobra.FixedCompletions(inventory.States(), none),
@@ -157,6 +157,18 @@ func (a *app) completeRuns(c *cobra.Command, _ []string, _ string) ([]cobra.Comp
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// completeCommits offers the newest commit of the estate's branch, where it is not the one that is believed.
+func (a *app) completeCommits(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	found, _ := heard(a, func(ctx context.Context, client *server.Client) (found []cobra.Completion, err error) {
+		status, err := client.Status(ctx, server.Filter{})
+		if source := status.Source; err == nil && len(args) == 0 && source != nil && source.Head != source.Commit {
+			found = append(found, cobra.CompletionWithDesc(source.Head, "newest commit of "+source.Branch))
+		}
+		return found, err
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 func completeKinds(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

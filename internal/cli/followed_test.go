@@ -445,6 +445,8 @@ var elsewhere = map[reason.Code]string{
 	reason.DocumentNotInForce:  "not_in_force.txtar",
 	reason.FileNotInForce:      "not_in_force.txtar",
 	reason.MoreNotInForce:      "not_in_force.txtar",
+	reason.CommitOlder:         "estate_accept.txtar",
+	reason.HistoryRewritten:    "estate_accept.txtar",
 	reason.GrantsUnreadable:    "TestDamagedGrantsAreGrantedAnew",
 	reason.BootstrapIncomplete: "seal_by_fields.txtar",
 	reason.BootstrapRefused:    "TestRefusedBootstrapValueStaysInGit", // a server has to refuse it

@@ -101,7 +101,7 @@ func (a *app) lint(ctx context.Context, args []string, environment string) error
 			p.linef("not checked: %s", what)
 		}
 		if len(result.Faults) == 0 {
-			p.linef("%s: no faults", result.Estate)
+			p.linef("%s: no faults", or(result.Estate, "the host file"))
 		}
 	})
 	if err == nil && len(result.Faults) > 0 {
@@ -128,7 +128,12 @@ func (a *app) lintedHost(args []string, result *linted) (*v1alpha1.HostSpec, err
 		return nil, err
 	}
 	result.Faults = append(result.Faults, faults...)
-	result.Estate = near(host.Spec.Estate)
+	if result.Estate = near(host.Spec.Estate); host.Spec.Git != nil {
+		result.Estate = ""
+		if len(args) == 0 {
+			result.NotChecked = append(result.NotChecked, "the estate: this host reads it from Git; in a checkout of it: `custody lint DIR`, with --host for what this machine has")
+		}
+	}
 	if len(faults) > 0 {
 		return nil, nil
 	}

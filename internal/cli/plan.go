@@ -12,17 +12,33 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	choice := filterOptions{}
+	choice, wanted := filterOptions{}, proposal{}
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "show what would happen next, without doing it",
-		Long:  `Shows what Custody would do next with each secret: what, why, when, and what it waits for. Nothing is changed.`,
+		Short: "show what would happen next, or what a change would do, without doing it",
+		Long: `Shows what Custody would do next with each secret: what, why, when, and what it waits for. Nothing is changed.
+
+With --estate DIR it shows what the estate in DIR, such as the checkout of a merge request, would do in the place of the estate in
+force: which secrets and consumers are added, changed and removed, what would be rotated and revoked because of that, and which grants
+are missing. With --against DIR it compares with the estate in another folder, such as a checkout of the target branch, and needs no
+platform and no host file.
+
+Exit codes with --estate: 0, nothing is removed or revoked; 7, something is; 3, the estate in DIR has faults. Any other exit code means
+that it could not be compared. A removed secret or consumer keeps its value, its credential and its file; the output says what stays.`,
 		Example: `  custody plan
+  custody plan --estate checkout/estate
+  custody plan --estate merge-request/estate --against main/estate --environment prod
   custody plan --owner shop
   custody plan -o json`,
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
+			switch {
+			case wanted.estate != "":
+				return a.propose(ctx, wanted)
+			case wanted.against != "" || wanted.environment != "":
+				return usage("--against and --environment belong to --estate", "name the estate that would change: custody plan --estate DIR --against DIR")
+			}
 			filter, err := choice.filter()
 			if err != nil {
 				return err
@@ -40,6 +56,9 @@ func (a *app) planCommand() *cobra.Command {
 		}),
 	}
 	choice.add(cmd)
+	cmd.Flags().StringVar(&wanted.estate, "estate", "", "show what the estate in this `folder` would change")
+	cmd.Flags().StringVar(&wanted.against, "against", "", "compare it with the estate in this `folder`, not with the one in force")
+	cmd.Flags().StringVar(&wanted.environment, "environment", "", "with --against: compare what holds in this `environment`")
 	return cmd
 }
 

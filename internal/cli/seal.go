@@ -150,13 +150,16 @@ func (a *app) sealHost(ctx context.Context, s *scaffold.Sealing, identity bool) 
 	if err != nil {
 		return err
 	}
+	if s.Estate == "" && host.Git != nil {
+		return usage("the estate of this host is read from Git", "name the folder of the estate in your checkout: --estate DIR")
+	}
 	if s.Estate == "" {
 		s.Estate = near(host.Estate)
 	}
 	if err := wire.Reachable(ctx, host.Estate); err != nil {
 		return err
 	}
-	own := sameFolder(s.Estate, host.Estate) // what is granted is granted to one platform
+	own := host.Git != nil || sameFolder(s.Estate, host.Estate) // what is granted is granted to one platform
 	if identity && host.BootstrapIdentity != "" {
 		if s.Identities, err = root.Load(host.BootstrapIdentity); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

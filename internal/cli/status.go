@@ -68,6 +68,24 @@ With --watch the output is shown again whenever it changes, until Ctrl-C; with -
 	return cmd
 }
 
+// commit is which commit is believed, and how old that is.
+func (p *printer) commit(s *server.Source) string {
+	if s == nil {
+		return ""
+	}
+	text := or(s.Commit, "none") + " of " + visible(s.Branch)
+	if s.Signer != "" {
+		text += ", signed by " + visible(s.Signer)
+	}
+	if fetched := p.when(s.Fetched); fetched != "" {
+		text += ", fetched " + fetched
+	}
+	if s.Failed != "" {
+		text += "; since then: " + visible(s.Failed)
+	}
+	return text
+}
+
 // lines are findings as they are shown: the text, and the code by which scripts and docs/operations.md know it.
 func lines(findings []server.Finding) []string {
 	texts := make([]string, len(findings))
@@ -90,7 +108,7 @@ func (p *printer) status(s server.Status) {
 	if since := p.when(s.EstateSince); since != "" {
 		estate += ", since " + since
 	}
-	p.fields("platform", s.Platform, "environment", s.Environment, "phase", phase, "estate", estate,
+	p.fields("platform", s.Platform, "environment", s.Environment, "phase", phase, "estate", estate, "commit", p.commit(s.Source),
 		"authority", s.Authority, "incarnation", s.Incarnation, "serving", serving, "looks", p.age(s.Oldest, s.Unlooked))
 	p.list("evidence:", s.Standing.Evidence)
 	p.list("the next phase waits for:", s.Standing.WaitsFor)

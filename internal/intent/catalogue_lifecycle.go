@@ -375,6 +375,12 @@ func hostConfigurationCatalogue() []Rule {
 			Fix:    "Choose another folder.",
 		},
 		{
+			ID:     RuleGit,
+			Checks: "Exactly one of estate and git is given. The repository of git is reached over https, ssh or as an absolute path, and git has what that needs: keyFile and knownHosts for ssh. Signers name at least one file.",
+			Why:    "With two places, nobody knows which estate is meant. A server that is not identified could give any estate, and a password in a URL would be shown.",
+			Fix:    "Keep one of estate and git. Write a URL such as https://git.example.org/estate.git without a password, or git@git.example.org:estate.git with keyFile and knownHosts.",
+		},
+		{
 			ID:     "host-unseal",
 			Checks: "Exactly one source of the unseal key of the authority is named.",
 			Why:    "With two sources, nobody knows in an emergency which one is needed.",

@@ -3,6 +3,7 @@
 package intent
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +114,76 @@ func readFS(fsys fs.FS, most bounds) (*Files, error) {
 	f.addUp()
 	return f, nil
 }
+
+// Entry is a file of an estate that is in no folder of this machine.
+type Entry struct {
+	// Name is the path, with slashes.
+	Name string
+	// Link: it is a symbolic link.
+	Link bool
+	Data []byte
+}
+
+// Wanted reports whether a file of that name, which stands in no dot folder, is one of an estate.
+func Wanted(name string) bool {
+	return !strings.HasPrefix(path.Base(name), ".") && (path.Ext(name) == ".yaml" || path.Ext(name) == ".yml")
+}
+
+// Of makes an estate's files of entries, as Read would of a folder that holds them.
+func Of(entries []Entry) *Files {
+	f, size := &Files{}, 0
+	for _, entry := range slices.SortedFunc(slices.Values(entries), func(a, b Entry) int { return inOrder(a.Name, b.Name) }) {
+		switch size += len(entry.Data); {
+		case entry.Link:
+			f.read = append(f.read, oneFile{name: entry.Name, rule: "file-symlink", reason: "a symbolic link"})
+		case !Wanted(entry.Name):
+		case size > maxEstate:
+			f.tooLarge = true
+		default:
+			f.read = append(f.read, oneFile{name: entry.Name, data: entry.Data[:min(len(entry.Data), maxFile+1)]})
+		}
+	}
+	f.addUp()
+	return f
+}
+
+// inOrder compares names in the order in which a folder is read.
+func inOrder(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) }
+
+// OfCopy is ReadCopy of what All yielded, where it is in no folder.
+func OfCopy(files map[string][]byte) (*Files, error) {
+	f := &Files{}
+	for name, data := range files {
+		one := oneFile{name: name, data: data}
+		if within, is := strings.CutPrefix(name, partsFolder+"/"); is {
+			number, rest, _ := strings.Cut(within, "/")
+			part, err := strconv.Atoi(number)
+			if err != nil || rest == "" {
+				return nil, fmt.Errorf("reading copy of estate: it has a file %q", name)
+			}
+			one.name, one.part = rest, part
+		}
+		if name != sinceFile && name != demandsFile {
+			f.read = append(f.read, one)
+		}
+	}
+	slices.SortFunc(f.read, func(a, b oneFile) int { return cmp.Or(cmp.Compare(a.part, b.part), inOrder(a.name, b.name)) })
+	f.addUp()
+	for name, into := range map[string]any{sinceFile: &f.since, demandsFile: &f.demands} {
+		if data, noted := files[name]; noted {
+			if err := json.Unmarshal(data, into); err != nil {
+				return nil, fmt.Errorf("reading copy of estate: %w", err)
+			}
+		}
+	}
+	return f, nil
+}
+
+// MostFile and MostFiles bound one file of an estate, and all together, in bytes.
+const (
+	MostFile  = maxFile
+	MostFiles = maxEstate
+)
 
 // ReadCopy reads a copy that was made of All.
 func ReadCopy(dir string) (*Files, error) {

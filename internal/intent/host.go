@@ -84,6 +84,20 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 		spec.Checkpoints[i] = against(file)
 	}
 	spec.Grants = against(spec.Grants)
+	if git := spec.Git; git != nil {
+		for _, file := range []*string{&git.PasswordFile, &git.CAFile, &git.KeyFile, &git.KnownHosts} {
+			*file = against(*file)
+		}
+		if git.Signers != nil {
+			git.Signers.AllowedSigners = against(git.Signers.AllowedSigners)
+			for i, file := range git.Signers.OpenPGP {
+				git.Signers.OpenPGP[i] = against(file)
+			}
+		}
+		if git.Webhook != nil {
+			git.Webhook.SecretFile = against(git.Webhook.SecretFile)
+		}
+	}
 	if spec.Socket != nil {
 		spec.Socket.Path = against(spec.Socket.Path)
 	}
@@ -112,6 +126,7 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 		c.bad("name-form", at("metadata", "name"), "the name %s is not well-formed", plaintext.Show(c.d.name))
 	}
 	c.folders(spec)
+	c.git(spec)
 	c.socket(spec)
 	c.unseal(spec.Unseal)
 	c.listen(spec.Listen)

@@ -51,6 +51,9 @@ func ConfirmClock() string { return quote("custody clock confirm") }
 // Lint says all that is wrong with the estate.
 func Lint() string { return quote("custody lint") }
 
+// AcceptCommit believes a commit of the estate's branch whose history does not continue the one before.
+func AcceptCommit(commit string) string { return quote("custody estate accept " + commit + reason) }
+
 // VerifyRecord looks for changes in the whole record.
 func VerifyRecord() string { return quote("custody audit verify") }
 

@@ -79,6 +79,8 @@ type Config struct {
 	Identity func() bool
 	// Initialised: the authority was made.
 	Initialised bool
+	// Source is where the estate is fetched from; nil where it is read from a folder.
+	Source Source
 	// Leftovers are files that hold values of this authority and that nobody is to read any more; nil when there are no files.
 	Leftovers Leftovers
 	// Recovery accepts an older state that was put back, and Behind says how the authority is older than the record, "" when

@@ -135,6 +135,10 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 			status.Findings = append(status.Findings, found...)
 		}
 	}
+	if p.Source != nil {
+		standing := p.Source.Standing()
+		status.Source = &standing
+	}
 	status.Standing = phase.Of(facts)
 	for _, why := range p.ofPlatform(facts.Recovering, unsaved, fault, estate) {
 		status.Findings = append(status.Findings, server.NewFinding("", why))
@@ -168,6 +172,9 @@ func (p *Platform) ofPlatform(recovering, unsaved, fault string, estate *intent.
 	}
 	if fault != "" {
 		found = append(found, reason.New(reason.EstateNotInForce, nil).Because(fault))
+	}
+	if p.Source != nil {
+		found = append(found, p.Source.Findings()...)
 	}
 	found = append(found, olderForms(estate)...)
 	if p.Notifier != nil {

@@ -12,6 +12,11 @@ const (
 	LooksUnended        Code = "looks-unended"
 	EstateNotKept       Code = "estate-not-kept"
 	EstateNotInForce    Code = "estate-not-in-force"
+	CommitUnsigned      Code = "commit-unsigned"
+	CommitOlder         Code = "commit-older"
+	HistoryRewritten    Code = "history-rewritten"
+	CommitUnusable      Code = "commit-unusable"
+	EstateUnfetched     Code = "estate-unfetched"
 	FormNotInForce      Code = "form-not-in-force"
 	RemovalNotInForce   Code = "removal-not-in-force"
 	DocumentNotInForce  Code = "document-not-in-force"
@@ -50,6 +55,16 @@ var ofPlatform = []Row{
 		"the copy is for starting while the estate does not lint; the estate is in force", "make room, or mend the cause; it is tried again"},
 	{EstateNotInForce, Person, "the newest estate is not in force", []Next{toLint},
 		"the Platform document has a fault, there is a cycle, or the folder cannot be read; the last good estate stays whole", "`custody lint`, mend, commit"},
+	{CommitUnsigned, Person, "commit {commit} of branch {branch} is not believed, and {believed} stays in force: commit {unsigned} has no signature that counts", nil,
+		"somebody who is not an allowed signer could push, or a signer forgot to sign", "sign it and push again, or add its signer to `git.signers` of the host file"},
+	{CommitOlder, Person, "branch {branch} went back to commit {commit}, and the later {believed} stays in force", []Next{{"if it was meant to go back", next.AcceptCommit("{commit}")}},
+		"the branch was reset, or an older copy of the repository was put back", "push a newer commit (`git revert` undoes one), or accept it"},
+	{HistoryRewritten, Person, "commit {commit} of branch {branch} does not descend from {believed}, which stays in force", []Next{{"if the history was rewritten on purpose", next.AcceptCommit("{commit}")}},
+		"somebody pushed with `--force`, or the host file names another repository or branch", "put the branch back, or look at the commit and accept it"},
+	{CommitUnusable, Person, "commit {commit} of branch {branch} cannot be used, and {believed} stays in force", nil,
+		"the folder is not there, it has a submodule or is too large, or the files of the signers are not used", mend},
+	{EstateUnfetched, Fault, "branch {branch} of {repository} was last fetched: {since}; what was believed then stays in force", nil,
+		"the server is away or refuses this host, or the branch is gone", mend},
 	{FormNotInForce, Person, "the newest form of {document} is not in force since {since}, and the form before is", []Next{toLint},
 		"it does not lint, or another document does not fit it; all others are in force as they are", "`custody lint`, mend, commit"},
 	{RemovalNotInForce, Person, "the removal of {document} is not in force since {since}", []Next{toLint},

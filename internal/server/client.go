@@ -143,6 +143,15 @@ func (c *Client) Withdraw(ctx context.Context, file, reason string, dry bool) (l
 }
 
 // ConfirmClock says that the time shown now is right.
+func (c *Client) AcceptCommit(ctx context.Context, reason, commit string) (source Source, err error) {
+	return source, c.post(ctx, "/v1/estate/accept", accepted{reason, commit}, &source)
+}
+
+// EstateFiles implements Service's question.
+func (c *Client) EstateFiles(ctx context.Context) (files map[string][]byte, err error) {
+	return files, c.get(ctx, "/v1/estate", &files)
+}
+
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
 }

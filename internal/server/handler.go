@@ -34,6 +34,12 @@ type acceptance struct {
 	KeptEstate bool   `json:"keptEstate,omitempty"`
 }
 
+// accepted names a commit of the estate's branch.
+type accepted struct {
+	Reason string `json:"reason"`
+	Commit string `json:"commit"`
+}
+
 // delivery names a consumer, "" for all.
 type delivery struct {
 	Consumer string `json:"consumer,omitempty"`
@@ -208,6 +214,19 @@ func routed(service Service) *routes {
 	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
+	})
+	get("/v1/estate", func(r *http.Request) (any, error) { return service.EstateFiles(r.Context()) })
+	mux.HandleFunc("POST /v1/estate/accept", func(w http.ResponseWriter, r *http.Request) {
+		var ask accepted
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = errReason
+		}
+		var source Source
+		if err == nil {
+			source, err = service.AcceptCommit(r.Context(), caller(r), ask.Reason, ask.Commit)
+		}
+		answer(w, source, err)
 	})
 	mux.HandleFunc("POST /v1/recovery/accept", func(w http.ResponseWriter, r *http.Request) {
 		var ask acceptance

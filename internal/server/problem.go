@@ -28,6 +28,7 @@ const (
 	NotFound    Class = "not-found"
 	Refused     Class = "refused"
 	Unavailable Class = "unavailable"
+	Removes     Class = "removes"
 )
 
 // Outcome is one line of the table that --help and the documentation print.
@@ -47,6 +48,7 @@ var Outcomes = []Outcome{
 	{NotFound, 4, http.StatusNotFound, "no such secret, run or file"},
 	{Refused, 5, http.StatusConflict, "not allowed as things stand; the message says why (serve --once: no estate is in force)"},
 	{Unavailable, 6, http.StatusServiceUnavailable, "the authority is sealed, in use by another process, or not there; try again"},
+	{Removes, 7, http.StatusOK, "the change would remove or revoke something (plan --estate)"},
 }
 
 // Problem is an error with its class and the operator's next move.

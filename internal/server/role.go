@@ -55,6 +55,7 @@ var rights = map[string]Role{
 	"GET /v1/audit":              Reader,
 	"GET /v1/grants":             Reader,
 	"GET /v1/notifications":      Reader,
+	"GET /v1/estate":             Reader,
 
 	"GET /v1/doctor":                    Operator, // it signs in with every secret
 	"POST /v1/requests":                 Operator,
@@ -67,6 +68,7 @@ var rights = map[string]Role{
 	"POST /v1/grants/revoke":            Operator,
 	"POST /v1/notifications/test":       Operator,
 	"POST /v1/clock/confirm":            Operator,
+	"POST /v1/estate/accept":            Operator,
 	"POST /v1/recovery/accept":          Operator,
 }
 

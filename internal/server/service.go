@@ -49,6 +49,11 @@ type Service interface {
 	// what it would remove.
 	Withdraw(ctx context.Context, by, file, reason string, dry bool) (Leftover, error)
 	ConfirmClock(ctx context.Context, by string) error
+	// AcceptCommit believes the newest commit of the estate's branch although it is older than the one before, or does not
+	// descend from it.
+	AcceptCommit(ctx context.Context, by, reason, commit string) (Source, error)
+	// EstateFiles are those of the estate in force, as they are kept; see intent.Files.All. They hold no plaintext.
+	EstateFiles(ctx context.Context) (map[string][]byte, error)
 	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
 	// how.Open and how.Estate itself.
 	AcceptRecovery(ctx context.Context, by, reason string, how recovery.How) (recovery.Report, error)
@@ -79,6 +84,8 @@ type Status struct {
 	// Estate in force, and since when in the server's process; zero without a server. Fault says why a newer one is not.
 	Estate      string    `json:"estate"`
 	EstateSince time.Time `json:"estateSince,omitzero"`
+	// Source is where the estate is fetched from; nil where it is read from a folder.
+	Source *Source `json:"source,omitempty"`
 	// Findings want a person's eye. They never hold a value.
 	Findings []Finding       `json:"findings,omitempty"`
 	Secrets  []inventory.Row `json:"secrets"`
@@ -87,6 +94,20 @@ type Status struct {
 	// the server started. Without a server everything is as it was when the question was asked.
 	Oldest   time.Time `json:"oldest,omitzero"`
 	Unlooked int       `json:"unlooked,omitempty"`
+}
+
+// Source is the repository that the estate is fetched from.
+type Source struct {
+	Repository string `json:"repository"`
+	Branch     string `json:"branch"`
+	// Commit is believed, since Believed; Signer is who signed it, "" where no signature is asked for.
+	Commit   string    `json:"commit,omitempty"`
+	Signer   string    `json:"signer,omitempty"`
+	Believed time.Time `json:"believed,omitzero"`
+	// Head is what the branch pointed to when it was fetched last. Failed says why it could not be fetched since.
+	Head    string    `json:"head,omitempty"`
+	Fetched time.Time `json:"fetched,omitzero"`
+	Failed  string    `json:"failed,omitempty"`
 }
 
 // Finding is something that a person should look at: its code and parameters, and what the catalogue says of it.

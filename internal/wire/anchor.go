@@ -114,3 +114,12 @@ func comparedOf(data []byte) uint64 {
 	}
 	return events
 }
+
+// compared is how many of the record's first events the authority is known to know of.
+func (p *parts) compared(ctx context.Context) (uint64, error) {
+	held, err := p.store.Get(ctx, comparedKey)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return 0, err
+	}
+	return comparedOf(held.Data), nil
+}

@@ -13,6 +13,7 @@ import (
 
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/wire/kinds"
 )
 
@@ -20,6 +21,7 @@ import (
 type estates struct {
 	parts  *parts
 	folder *estateFolder
+	git    *gitEstate // nil where the estate is a folder
 	// sound is the digest of the estate that CheckEstate found nothing wrong with last.
 	sound string
 	// judged is what a look found last, so that the same files are not judged again beside the same estate.
@@ -43,7 +45,7 @@ type judged struct {
 }
 
 func newEstates(p *parts) *estates {
-	e := &estates{parts: p, folder: newEstateFolder(p.host.Estate), pause: func() { time.Sleep(lookGap) }}
+	e := &estates{parts: p, folder: newEstateFolder(p.host.Estate), git: newGitEstate(p), pause: func() { time.Sleep(lookGap) }}
 	e.agreed, _ = e.keptSum(keptEstate) // what is kept was agreed on
 	return e
 }
@@ -60,6 +62,14 @@ const (
 )
 
 var errChanging = errors.New("its files are being changed: no two looks agreed; it is looked at again soon")
+
+// source is nil where the estate is a folder.
+func (e *estates) source() platform.Source {
+	if e.git == nil {
+		return nil
+	}
+	return e.git
+}
 
 // load makes the estate that is to be in force after current; without one, after the copy that is kept, if there is one.
 func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
@@ -82,8 +92,11 @@ func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
 
 // settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
 // is meant. One that is as it was agreed on before takes one look, and none while the kernel told of no change since. A folder that
-// hangs is given up after one.
+// hangs is given up after one. A commit does not change.
 func (e *estates) settled() (*intent.Files, error) {
+	if e.git != nil {
+		return e.git.newest()
+	}
 	if !e.stale.Swap(false) && e.newest != nil && Now().Sub(e.read) < estateSweep && e.folder.quiet(e.mark) {
 		return e.newest, nil
 	}

@@ -37,6 +37,7 @@ import (
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/server"
+	"custody.dev/custody/internal/source"
 	"custody.dev/custody/internal/trigger"
 	"custody.dev/custody/internal/upstream"
 )
@@ -132,6 +133,9 @@ func (p *parts) open(ctx context.Context, initialise bool) error {
 		p.closers = append(p.closers, p.state.Close)
 	case initialise || !errors.Is(err, fs.ErrNotExist):
 		return err
+	}
+	if initialise && p.estates.git != nil && p.estates.git.head == "" {
+		p.estates.git.fetch(ctx) // there is no authority before there is an estate; why it failed is said where that is missing
 	}
 	opened, err := p.openAuthority(ctx, initialise)
 	if errors.Is(err, embedded.ErrUninitialised) {
@@ -362,15 +366,6 @@ func (p *parts) seed(ctx context.Context) ([]byte, error) {
 	return seed, err
 }
 
-// compared is how many of the record's first events the authority is known to know of.
-func (p *parts) compared(ctx context.Context) (uint64, error) {
-	held, err := p.store.Get(ctx, comparedKey)
-	if err != nil && !errors.Is(err, authority.ErrNotFound) {
-		return 0, err
-	}
-	return comparedOf(held.Data), nil
-}
-
 // behind says how the authority is older than the record, "" when it is not.
 func (p *parts) behind(ctx context.Context) (string, error) {
 	known, err := p.watched(journal.New(p.store)).All(ctx)
@@ -405,6 +400,9 @@ func (p *parts) assemble(ctx context.Context) error {
 	entries := p.entries()
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
+	if p.estates.git != nil && p.store != (uninitialised{}) {
+		p.estates.git.book = &source.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}
+	}
 	p.grants = &grants{
 		parts: p, estate: p.estates.folder, book: grant.Book{Records: p.values, Events: record, Now: Now, NewRun: newRun}, pause: func() { time.Sleep(looksApart) },
 		recovering: func() string { return p.platform.Recovering() },
@@ -441,6 +439,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier,
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
+		Source: p.estates.source(),
 		Readable: func(ctx context.Context, secretName string) error {
 			if p.platform.Served() { // nobody who asks a question has documents decrypted
 				return p.seeds.last(secretName)

@@ -62,6 +62,9 @@ func Serve(ctx context.Context, o Options, s ServeOptions) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // which would end the process
 	defer signal.Stop(hangup)
+	if git := p.estates.git; git != nil && s.Once && git.failed == nil {
+		git.fetch(ctx) // a server fetches beside its work
+	}
 	p.reload()
 	for _, found := range p.machine() {
 		p.log.Warn("this machine", "finding", found)
@@ -105,6 +108,12 @@ func (p *parts) once(ctx, stop context.Context) error {
 // inForce says what a script must know after once: that nothing, or an older estate, was acted on.
 func (p *parts) inForce(ctx context.Context) error {
 	const hint = "run `custody lint` and mend what it says"
+	var refused []string
+	if p.estates.git != nil {
+		for _, found := range p.estates.git.Findings() {
+			refused = append(refused, found.Text())
+		}
+	}
 	fault, older := p.platform.Fault(), p.platform.Older()
 	switch why := p.platform.Ready(ctx); {
 	case p.platform.Estate() == nil:
@@ -113,17 +122,23 @@ func (p *parts) inForce(ctx context.Context) error {
 		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why, Hint: "see what is missing: `custody status`"}
 	case fault != "":
 		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
+	case len(refused) > 0:
+		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; it is not the newest commit: " + strings.Join(refused, "; ")}
 	case len(older) > 0:
 		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; not all of the newest estate is: " + strings.Join(older, "; "), Hint: hint}
 	}
 	return nil
 }
 
-// watchEstate checks the estate every reloadEvery and at each hangup, until stop comes, and ends soon after it. A folder that hangs
+// watchEstate checks the estate every reloadEvery, at each hangup and after each fetch, until stop comes, and ends soon after it. A folder that hangs
 // delays only these checks: the estate in force stays.
 func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal, manager *notifier) {
 	ticker := time.NewTicker(reloadEvery)
 	defer ticker.Stop()
+	var fetched chan struct{}
+	if p.estates.git != nil {
+		fetched = p.estates.git.news
+	}
 	said := ""
 	for {
 		told := func() {}
@@ -134,6 +149,10 @@ func (p *parts) watchEstate(stop context.Context, hangup <-chan os.Signal, manag
 			told = manager.reloading()
 			p.reread()
 			p.estates.forget()
+			if p.estates.git != nil {
+				wake(p.estates.git.woken)
+			}
+		case <-fetched:
 		case <-ticker.C:
 		}
 		_, err := outward.Do(stop, p.calls, outward.Call{Part: "the estate", Limit: reloadLimit}, func(context.Context) (struct{}, error) {
@@ -207,7 +226,7 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	p.platform.Serving()
 	servers := []*http.Server{
 		{Handler: server.Handler(p.platform), ConnContext: gate.note, ReadHeaderTimeout: 10 * time.Second},
-		{Handler: server.Health(p.platform, metrics(p.platform, p.steps)), ReadHeaderTimeout: 10 * time.Second},
+		{Handler: p.loopback(), ReadHeaderTimeout: 10 * time.Second},
 	}
 	listen := func(on *http.Server, listener net.Listener) {
 		if err := on.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -226,6 +245,10 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	context.AfterFunc(stop, func() { manager.say("STOPPING=1") })
 	go manager.watchdog(stop)
 	go p.watchConsumers(stop) // not waited for: a folder may hang
+	if p.estates.git != nil {
+		wake(p.estates.git.woken)
+		go p.estates.git.poll(stop) // not waited for: a server may hang
+	}
 	for _, door := range doors {
 		go p.watchDoor(stop, reloadEvery, door, func(again net.Listener) { go listen(servers[0], again) })
 	}
