@@ -39,7 +39,7 @@ KIND_TESTS = /internal/upstream/[a-z]+/[a-z]+test$$
 empty :=
 KINDS = $(subst $(empty) $(empty),|,$(patsubst internal/upstream/%/type.go,%,$(wildcard internal/upstream/*/type.go)))
 # The adapters, and what starts their servers.
-ADAPTERS = /internal/(realparts(/.*)?|alert|notify/mail|upstream/($(KINDS)))$$
+ADAPTERS = /internal/(realparts(/.*)?|alert|notify/mail|source/git|upstream/($(KINDS)))$$
 # The whole product, and the tour.
 WHOLE = /(internal/acceptance|tools/demo)$$
 # What starts servers. The fast loop leaves it out.

@@ -28,6 +28,7 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"withdraw": {"POST /v1/withdrawals", Operator}, "grant": {"POST /v1/grants", Operator}, "grant revoke": {"POST /v1/grants/revoke", Operator},
 		"notify test":   {"POST /v1/notifications/test", Operator},
 		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
+		"estate accept": {"POST /v1/estate/accept", Operator}, "plan --estate": {"GET /v1/estate", Reader},
 	}
 	handler, tried := Handler(nobody{}), map[string]bool{}
 	for command, c := range commands {

@@ -190,6 +190,26 @@ func TestDamagedCloneIsFetchedAgain(t *testing.T) {
 	b.reads("two")
 }
 
+// A branch that was rewritten while the clone was lost: nothing leads to the commit that was believed. The finding says what to
+// accept, and no fetch follows another because of it.
+func TestBelievedCommitThatIsGone(t *testing.T) {
+	b := newBranch(t)
+	b.fetch(t.Context())
+	b.reads("one")
+	b.git("commit", "--quiet", "--amend", "--message", "another")
+	if err := b.clone.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	b.fetch(t.Context())
+	b.files, b.of = nil, "" // as after a start
+	if _, err := b.newest(); !errors.Is(err, git.ErrGone) {
+		t.Errorf("got %v, want %v", err, git.ErrGone)
+	}
+	if found := b.Findings(); len(found) != 1 || found[0].Code != reason.HistoryRewritten || len(b.woken) != 0 {
+		t.Errorf("got %v, woken %d", found, len(b.woken))
+	}
+}
+
 // A webhook wakes the poll and nothing else; the thirty-first within a minute is not read.
 func TestWebhookWakesThePoll(t *testing.T) {
 	b := newBranch(t)

@@ -45,6 +45,9 @@ const incoming = "incoming.pack"
 // It returns when ctx ends, or soon after; what was taken by then is as if it was not. An error leaves the head noted before.
 // Fetch can be repeated.
 func (c *Clone) Fetch(ctx context.Context, from Repository, branch string, at time.Time) (ID, error) {
+	if packs, err := filepath.Glob(filepath.Join(c.folder, "objects", "pack", "*.pack")); err == nil && len(packs) >= maxPacks {
+		return c.anew(ctx, from, branch, at)
+	}
 	store, err := c.initialise()
 	if err != nil {
 		return "", err
@@ -64,6 +67,26 @@ func (c *Clone) Fetch(ctx context.Context, from Repository, branch string, at ti
 		}
 	}
 	return ID(head.String()), c.note(store, head, at)
+}
+
+// maxPacks is how many packs a clone has at most: each fetch with news adds one, and each is looked through for each object.
+const maxPacks = 200
+
+// anew fetches all of the branch into another clone, which takes the place of this one. Who reads at that moment may find a damaged
+// one.
+func (c *Clone) anew(ctx context.Context, from Repository, branch string, at time.Time) (ID, error) {
+	fresh := In(c.folder+".next", c.limits)
+	if err := fresh.Discard(); err != nil {
+		return "", err
+	}
+	head, err := fresh.Fetch(ctx, from, branch, at)
+	if err == nil {
+		err = c.Discard()
+	}
+	if err == nil {
+		err = os.Rename(fresh.folder, c.folder)
+	}
+	return head, err
 }
 
 // initialise makes the clone's folders where they are not there.

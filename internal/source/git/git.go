@@ -50,8 +50,12 @@ type Limits struct {
 	Commits int
 }
 
-// ErrDamaged: the clone cannot be read. Discard it and fetch again.
-var ErrDamaged = errors.New("the clone is damaged")
+var (
+	// ErrDamaged: the clone cannot be read. Discard it and fetch again.
+	ErrDamaged = errors.New("the clone is damaged")
+	// ErrGone: the clone is whole, and has no such commit: the branch led to it once, and was rewritten before the clone was made.
+	ErrGone = errors.New("the branch no longer leads to this commit, and the clone does not have it")
+)
 
 // headName is the reference to what the branch pointed to when it was fetched last.
 const headName = plumbing.ReferenceName("refs/custody/head")
@@ -114,6 +118,17 @@ func (c *Clone) note(store *filesystem.Storage, head plumbing.Hash, at time.Time
 
 // has reports whether a commit is in the clone.
 func has(store *filesystem.Storage, id plumbing.Hash) bool { return store.HasEncodedObject(id) == nil }
+
+// missing says why a commit is not in the clone, nil when it is.
+func missing(store *filesystem.Storage, id ID) error {
+	if has(store, id.hash()) {
+		return nil
+	}
+	if ref, err := store.Reference(headName); err == nil && has(store, ref.Hash()) {
+		return fmt.Errorf("reading commit %s: %w", id.Short(), ErrGone)
+	}
+	return fmt.Errorf("reading commit %s: %w", id.Short(), ErrDamaged)
+}
 
 // damaged tells what a broken object store says from what was asked for and is not there.
 func damaged(doing string, err error) error {

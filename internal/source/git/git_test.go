@@ -309,6 +309,36 @@ func TestFetchThatFails(t *testing.T) {
 	}
 }
 
+// A clone that many fetches added to is made anew; a commit that the branch no longer leads to is gone then, and not damaged.
+func TestCloneOfManyFetches(t *testing.T) {
+	w := newWork(t)
+	c := In(filepath.Join(t.TempDir(), "clone"), limits)
+	first := w.commit("one")
+	w.push()
+	fetched(t, c, w.repository())
+	w.git("commit", "--quiet", "--amend", "--message", "another")
+	w.push("--force")
+	for i := range maxPacks {
+		if err := os.WriteFile(filepath.Join(c.folder, "objects", "pack", fmt.Sprintf("pack-%040d.pack", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head := fetched(t, c, w.repository())
+	packs, err := filepath.Glob(filepath.Join(c.folder, "objects", "pack", "*.pack"))
+	if err != nil || len(packs) != 1 {
+		t.Errorf("%d packs, %v", len(packs), err)
+	}
+	if _, err := c.Files(t.Context(), head, "estate", yaml); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Files(t.Context(), first, "estate", yaml); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v, want %v", err, ErrGone)
+	}
+	if _, err := c.Follow(first, head, nil, noon); !errors.Is(err, ErrRewritten) {
+		t.Errorf("got %v, want %v", err, ErrRewritten)
+	}
+}
+
 // object is a commit as it is stored.
 func (w *work) object(c *Clone, id ID) []byte {
 	w.t.Helper()

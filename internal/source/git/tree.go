@@ -26,9 +26,12 @@ type File struct {
 
 // Files reads the files of a commit beneath a folder of its tree, "" for all of it, which wanted asks for by their names. Folders and files
 // whose names begin with a dot are passed over. A folder that is not there, or is no folder, a submodule, and what exceeds the limits
-// give ErrUnusable; nothing of what exceeds them is read.
+// give ErrUnusable; nothing of what exceeds them is read. A commit that is not there gives ErrGone.
 func (c *Clone) Files(ctx context.Context, id ID, folder string, wanted func(name string) bool) ([]File, error) {
 	store := c.open()
+	if err := missing(store, id); err != nil {
+		return nil, err
+	}
 	commit, err := commitOf(store, c.limits, id.hash())
 	if err != nil {
 		return nil, err
