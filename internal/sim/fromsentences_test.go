@@ -12,7 +12,7 @@ var fromSentences = []mutant{
 	},
 	{
 		name: "candidate-without-an-emergency-copy", file: "rotation/run.go",
-		old: "\t\treturn fmt.Errorf(\"keeping admin candidate in escrow: %w\", err)\n", new: "\t\t_ = err\n",
+		old: "\t\treturn fmt.Errorf(\"depositing the admin candidate in escrow: %w\", err)\n", new: "\t\t_ = err\n",
 		run: scenario("admin"), caught: "copy-before-apply",
 	},
 	{
@@ -28,7 +28,7 @@ var fromSentences = []mutant{
 		run: scenario("old-still-used"), caught: "used-credential-is-kept",
 	},
 	{
-		name: "stagger-gap-ends-with-the-run", file: "orchestrator/relations.go",
+		name: "stagger-gap-ends-with-the-run", file: "orchestrator/holds.go",
 		old: "; now.Before(until) {", new: "; until.Before(last.Ended) {",
 		run: "TestStaggerSetIsKeptApart", caught: "kept-apart",
 	},
