@@ -138,7 +138,7 @@ func removed(s *intent.Secret, fact Fact) []Effect {
 		effects = append(effects, removes("a run of it is under way and stops where it is: two credentials may work until it is declared again"))
 	}
 	for _, consumer := range s.Consumers {
-		effects = append(effects, removes("consumer %s gets nothing more; its file%s stays until `custody withdraw` removes it", consumer.Name, to(consumer)))
+		effects = append(effects, removes("consumer %s gets nothing more; its file%s stays until `custody withdraw FILE --reason TEXT` removes it", consumer.Name, to(consumer)))
 	}
 	return effects
 }
@@ -275,14 +275,14 @@ func (c comparison) consumers() (effects []Effect) {
 		case !known:
 			effects = append(effects, says("consumer %s is added: it is given the value%s", is.Name, to(is)))
 		case to(was) != to(is):
-			effects = append(effects, removes("consumer %s is given the value%s instead of%s; the old file stays, is not written any more, and `custody withdraw` removes it", is.Name, to(is), to(was)))
+			effects = append(effects, removes("consumer %s is given the value%s instead of%s; the old file stays, is not written any more, and `custody withdraw FILE --reason TEXT` removes it", is.Name, to(is), to(was)))
 		case !same(was.ConsumerSpec, is.ConsumerSpec):
 			effects = append(effects, says("consumer %s changes: its file is written again if it differs", is.Name))
 		}
 	}
 	for _, was := range c.was.Consumers {
 		if _, still := of(c.is, was.Name); !still {
-			effects = append(effects, removes("consumer %s is removed: it gets nothing more, its proof is not waited for before a revocation, and its file%s stays until `custody withdraw` removes it", was.Name, to(was)))
+			effects = append(effects, removes("consumer %s is removed: it gets nothing more, its proof is not waited for before a revocation, and its file%s stays until `custody withdraw FILE --reason TEXT` removes it", was.Name, to(was)))
 		}
 	}
 	return effects

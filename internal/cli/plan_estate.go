@@ -56,7 +56,7 @@ func (a *app) propose(ctx context.Context, wanted proposal) error {
 		options := optionsFor(&host)
 		before, faults := files.Load(options)
 		if before == nil {
-			return &server.Problem{Class: server.Found, Text: "the estate in force does not load here: " + faults[0].String(), Hint: "run the same custody as the server"}
+			return &server.Problem{Class: server.Found, Text: "the estate in force does not load here: " + faults[0].String(), Hint: "use the same version of Custody as the server: `custody version`"}
 		}
 		result.Against = "the estate in force"
 		facts, err := factsOf(ctx, platform)

@@ -131,7 +131,7 @@ func Wanted(name string) bool {
 
 // Of makes an estate's files of entries, as Read would of a folder that holds them.
 func Of(entries []Entry) *Files {
-	f, size := &Files{}, 0
+	f, size := &Files{bounds: largest()}, 0
 	for _, entry := range slices.SortedFunc(slices.Values(entries), func(a, b Entry) int { return inOrder(a.Name, b.Name) }) {
 		switch size += len(entry.Data); {
 		case entry.Link:
@@ -152,7 +152,7 @@ func inOrder(a, b string) int { return slices.Compare(strings.Split(a, "/"), str
 
 // OfCopy is ReadCopy of what All yielded, where it is in no folder.
 func OfCopy(files map[string][]byte) (*Files, error) {
-	f := &Files{}
+	f := &Files{bounds: largest()}
 	for name, data := range files {
 		one := oneFile{name: name, data: data}
 		if within, is := strings.CutPrefix(name, partsFolder+"/"); is {

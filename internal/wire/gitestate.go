@@ -231,7 +231,7 @@ func (g *gitEstate) read(ctx context.Context) (*intent.Files, error) {
 	}
 	g.say(why)
 	if g.believed.Commit == "" {
-		return nil, &server.Problem{Class: server.Refused, Text: why.Text()}
+		return nil, &server.Problem{Class: server.Refused, Text: why.Text(), Hint: "correct it in the repository, or `git` in the host file; `custody serve` looks again by itself"}
 	}
 	return g.filesOf(ctx, g.believed.Commit)
 }

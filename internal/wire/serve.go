@@ -123,7 +123,7 @@ func (p *parts) inForce(ctx context.Context) error {
 	case fault != "":
 		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
 	case len(refused) > 0:
-		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; it is not the newest commit: " + strings.Join(refused, "; ")}
+		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; it is not the newest commit: " + strings.Join(refused, "; "), Hint: "see where it stands: `custody status`"}
 	case len(older) > 0:
 		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; not all of the newest estate is: " + strings.Join(older, "; "), Hint: hint}
 	}
