@@ -142,7 +142,7 @@ func (c *Client) Withdraw(ctx context.Context, file, reason string, dry bool) (l
 	return left, c.post(ctx, "/v1/withdrawals", withdrawal{reason, file, dry}, &left)
 }
 
-// ConfirmClock says that the time shown now is right.
+// AcceptCommit has a commit believed that was refused because of its history, and says where the source stands then.
 func (c *Client) AcceptCommit(ctx context.Context, reason, commit string) (source Source, err error) {
 	return source, c.post(ctx, "/v1/estate/accept", accepted{reason, commit}, &source)
 }
@@ -152,6 +152,7 @@ func (c *Client) EstateFiles(ctx context.Context) (files map[string][]byte, err 
 	return files, c.get(ctx, "/v1/estate", &files)
 }
 
+// ConfirmClock says that the time shown now is right.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
 }
