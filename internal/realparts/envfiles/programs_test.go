@@ -52,8 +52,10 @@ func TestHtpasswdTakesWhatTheFunctionWrites(t *testing.T) {
 		if said, err := asks(t, "htpasswd", password+"\n", "htpasswd", "-v", "-i", file, "app"); err != nil {
 			t.Errorf("%q: %v\n%s", password, err, said)
 		}
-		if said, err := asks(t, "htpasswd", password+"x\n", "htpasswd", "-v", "-i", file, "app"); err == nil {
-			t.Errorf("%q: another password is taken\n%s", password, said)
+		if password == passwords[0] {
+			if said, err := asks(t, "htpasswd", password+"x\n", "htpasswd", "-v", "-i", file, "app"); err == nil {
+				t.Errorf("another password is taken\n%s", said)
+			}
 		}
 	}
 }
@@ -77,7 +79,7 @@ func TestSkopeoSignsInWithTheDockerConfig(t *testing.T) {
 	defer registry.Close()
 	host := strings.TrimPrefix(registry.URL, "http://")
 	for _, password := range passwords {
-		for name, want := range map[string]string{host: "app:" + password, "elsewhere.example.org": ""} {
+		for name, want := range map[string]string{host: "app:" + password, "elsewhere.example.org": ":"} { // as nobody
 			file := written(t, password, fmt.Sprintf(`{{ dockerConfig %q "app" .db.password }}`, name))
 			given = ""
 			said, err := asks(t, "skopeo", "", "skopeo", "inspect", "--tls-verify=false", "--authfile", file, "docker://"+host+"/app:1")
@@ -108,13 +110,10 @@ users: [{name: deploy, user: {token: {{ json .db.password }}}}]
 `
 	for _, password := range passwords {
 		file := written(t, password, template)
-		for path, want := range map[string]string{
-			"{.users[0].user.token}": password, "{.clusters[0].cluster.server}": "https://kubernetes.example.org:6443", "{.contexts[0].context.namespace}": "shop",
-		} {
-			got, err := asks(t, "kubectl", "", "kubectl", "--kubeconfig", file, "config", "view", "--raw", "--minify", "-o", "jsonpath="+path)
-			if err != nil || got != want {
-				t.Errorf("%s of %q is read as %q: %v", path, password, got, err)
-			}
+		got, err := asks(t, "kubectl", "", "kubectl", "--kubeconfig", file, "config", "view", "--raw", "--minify", "-o",
+			"jsonpath={.clusters[0].cluster.server} {.contexts[0].context.namespace} {.users[0].user.token}")
+		if want := "https://kubernetes.example.org:6443 shop " + password; err != nil || got != want {
+			t.Errorf("it reads %q, want %q: %v", got, want, err)
 		}
 	}
 }
