@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +74,7 @@ type desk struct {
 	findings []notify.Finding
 	unknown  map[string]bool
 	blind    bool
-	ids      int
+	ids      atomic.Int64
 }
 
 var (
@@ -94,7 +95,7 @@ func (d *desk) start() {
 	d.notifier = notify.New(notify.Config{
 		Platform: "home/prod", Rules: rules, Documents: d.store, Calls: outward.New(time.Now), Now: time.Now,
 		Channels: map[string]notify.Channel{"webhook apps": d.apps, "webhook ops": d.ops},
-		NewID:    func() string { d.ids++; return fmt.Sprintf("id-%d", d.ids) },
+		NewID:    func() string { return fmt.Sprintf("id-%d", d.ids.Add(1)) },
 	})
 }
 
@@ -332,17 +333,17 @@ func TestLostAnswerSendsTwiceAtMost(t *testing.T) {
 // dying is a store of a process that dies at its nth write, before or after that is stored.
 type dying struct {
 	*authoritymemory.Store
-	left  int
+	left  atomic.Int64
 	after bool
 	die   func()
 }
 
 func (s *dying) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
-	s.left--
-	if s.left == 0 && s.after {
+	left := s.left.Add(-1)
+	if left == 0 && s.after {
 		_, _ = s.Store.Put(ctx, key, base, data)
 	}
-	if s.left <= 0 {
+	if left <= 0 {
 		s.die()
 		return 0, errors.New("dead")
 	}
@@ -355,8 +356,10 @@ func TestCrashTellsOnceOrTwice(t *testing.T) {
 		bubble(t, func(d *desk) {
 			ctx, die := context.WithCancel(d.t.Context())
 			defer die()
+			store := &dying{Store: d.store, after: dies%2 == 1, die: die}
+			store.left.Store(1 + int64(dies)/2)
 			first := notify.New(notify.Config{
-				Platform: "home/prod", Rules: rules, Documents: &dying{d.store, 1 + dies/2, dies%2 == 1, die}, Calls: outward.New(time.Now), Now: time.Now,
+				Platform: "home/prod", Rules: rules, Documents: store, Calls: outward.New(time.Now), Now: time.Now,
 				Channels: map[string]notify.Channel{"webhook apps": d.apps, "webhook ops": d.ops}, NewID: func() string { return "of-the-dead" },
 			})
 			d.findings = []notify.Finding{refused("a")}
