@@ -103,9 +103,14 @@ func BenchmarkQuestion(b *testing.B) {
 			b.Run(fmt.Sprintf("%s of %d", question, count), func(b *testing.B) {
 				b.ReportAllocs()
 				var written int64
+				asked := server.WithCaller(b.Context(), "user bench", server.Reader)
 				for b.Loop() {
-					answer := &counter{ResponseWriter: httptest.NewRecorder()}
-					handler.ServeHTTP(answer, httptest.NewRequestWithContext(b.Context(), "GET", "/v1/"+question, nil))
+					recorder := httptest.NewRecorder()
+					answer := &counter{ResponseWriter: recorder}
+					handler.ServeHTTP(answer, httptest.NewRequestWithContext(asked, "GET", "/v1/"+question, nil))
+					if recorder.Code != http.StatusOK { // a refusal costs nothing
+						b.Fatalf("%s: %d %s", question, recorder.Code, recorder.Body)
+					}
 					written = answer.bytes
 				}
 				b.ReportMetric(float64(written), "answer-B")
