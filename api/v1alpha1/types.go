@@ -305,6 +305,21 @@ type RotationPolicySpec struct {
 	// Timed rotations start earlier by up to this time, so that many secrets are not rotated at once. The share of each
 	// secret is fixed. Default 0.
 	Jitter string `json:"jitter,omitempty"`
+	// What happens once the document of a secret is removed from the estate. Until the secret is retired, it stays in
+	// force.
+	OnRemoval *OnRemoval `json:"onRemoval,omitempty"`
+}
+
+// OnRemoval says how a secret ends whose document was removed from the estate.
+type OnRemoval struct {
+	// Who retires the secret: confirm (a person, with `custody retire`) or automatic (Custody, after the time in after;
+	// while more than 3 secrets leave at once, only a person). Default confirm.
+	Retire string `json:"retire,omitempty"`
+	// retire automatic: how long after the removal. Default 7d.
+	After string `json:"after,omitempty"`
+	// How long to wait after the secret was taken from its consumers before its credential is revoked. Until then,
+	// declaring the secret again gives consumers the same value back. Default 1h.
+	Grace string `json:"grace,omitempty"`
 }
 
 // MaintenanceWindow is a maintenance window that opens every week.

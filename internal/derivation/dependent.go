@@ -106,4 +106,4 @@ func (d *Dependent) prove(ctx context.Context, consumer Consumer, held authority
 }
 
 // Withdraw does nothing: the derived secret has a life of its own.
-func (d *Dependent) Withdraw(context.Context) error { return nil }
+func (d *Dependent) Withdraw(context.Context, authority.Versioned) error { return nil }

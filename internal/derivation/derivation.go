@@ -97,6 +97,9 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (reason.Reason, error) 
 	if entry.Current != nil && (base == 0 || *entry.Current != held.ID) {
 		return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)}), nil
 	}
+	if base == 0 && entry.Gone != nil { // it begins anew after what was destroyed
+		base = entry.Gone.Number
+	}
 	values, versions, waiting, err := e.inputs(ctx, s)
 	if err != nil || !waiting.None() {
 		return waiting, err
@@ -230,7 +233,7 @@ func (e *Engine) destroy(ctx context.Context, entry *journal.Entry) (left []auth
 	if entry.Last != nil {
 		spent = slices.Clone(entry.Last.Spent)
 	}
-	if entry.Live.Base > 0 {
+	if entry.Live.Base > 0 && entry.Current != nil {
 		spent = append(spent, entry.Live.Base)
 	}
 	for _, number := range spent {

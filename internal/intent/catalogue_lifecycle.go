@@ -51,6 +51,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write 14d (the default), another time within these bounds, or 0s for no warning.",
 		},
 		{
+			ID:     "policy-removal",
+			Checks: "onRemoval says retire confirm or automatic; after is at least 1h and only with automatic; grace is between 0s and 90d.",
+			Why:    "A secret whose document was removed by mistake must be missed by somebody before it is revoked.",
+			Fix:    "Write retire: confirm (the default), or retire: automatic with after: 7d; leave grace at 1h.",
+		},
+		{
 			ID:     "window-form",
 			Checks: "Windows have known days and time zones, a start as HH:MM, and last at most a week.",
 			Why:    "If a window never opens, its secrets expire.",

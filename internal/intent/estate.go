@@ -64,6 +64,9 @@ type Estate struct {
 	Files *Files
 	// Older are the documents of which another form than the newest is in force, or none, in the order of names.
 	Older []Older
+	// Leaving are the secrets that the newest estate does not declare, and that stay in force as they were declared before; see
+	// Options.Keeps.
+	Leaving map[string]bool
 
 	byOlder   map[string]*Secret
 	relations *relations // nil before Relate
@@ -124,7 +127,7 @@ type Bootstrap struct {
 
 // Same reports whether e declares what other does, and demands as much of first values.
 func (e *Estate) Same(other *Estate) bool {
-	return e.Digest == other.Digest && maps.EqualFunc(e.Demands, other.Demands, func(a, b []upstream.Demand) bool {
+	return e.Digest == other.Digest && maps.Equal(e.Leaving, other.Leaving) && maps.EqualFunc(e.Demands, other.Demands, func(a, b []upstream.Demand) bool {
 		return slices.EqualFunc(a, b, upstream.Demand.Equal)
 	})
 }
@@ -241,6 +244,7 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 		Types:       types,
 		Digest:      digest(all),
 		byOlder:     map[string]*Secret{},
+		Leaving:     map[string]bool{},
 	}
 	e.Platform.Spec = platformDefaults(e.Platform.Spec)
 	for _, d := range v.policies {
@@ -259,10 +263,14 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 	for _, d := range v.secrets {
 		s := newSecret(types, d)
 		e.Secrets[d.name] = s
+		if d.leaving {
+			e.Leaving[d.name] = true
+		}
 		for _, older := range s.Spec.FormerNames {
 			e.byOlder[older] = s
 		}
 	}
+	e.giveFiles()
 	e.Relate()
 	return e
 }

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/lazyregexp"
 	"custody.dev/custody/internal/plaintext"
 	"custody.dev/custody/internal/upstream"
@@ -52,6 +53,9 @@ type Options struct {
 	Check func(*Estate) []Fault
 	// At is when newest forms that do not fit are found; see Older.
 	At time.Time
+	// Keeps reports whether a secret that the newest estate does not declare stays in force as it was declared before: something
+	// of it may be in force outside. Nil keeps none.
+	Keeps func(secret string, path authority.Path) bool
 }
 
 // valuesIn counts n and what is in it.
@@ -80,6 +84,8 @@ type document struct {
 	hasSpec, hasOrigin bool
 	// sealed is what the nodes alone tell of a BootstrapSecret.
 	sealed *sealedForm
+	// leaving: it is a form before, of a secret that the newest estate does not declare.
+	leaving bool
 }
 
 // subject names the document in faults; a name that is not well-formed could be anything and is left out.

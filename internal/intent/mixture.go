@@ -43,12 +43,13 @@ func (f *Files) LoadOver(before *Files, options Options) (*Estate, []Fault) {
 	r := f.parse(options.Types)
 	unread := slices.Clone(r.faults.list)
 	estate, faults := f.judge(r, options)
-	if estate != nil || before == nil || ofNoDocument(faults) {
+	if before == nil || estate == nil && ofNoDocument(faults) || estate != nil && !f.leaves(before, options) {
 		return estate, faults
 	}
 	m := newMixture(r, unread, before.parse(options.Types), options)
+	m.keepLeaving()
 	if !m.platform() || !m.settle() {
-		return nil, faults
+		return estate, faults // whole, where it is sound: what leaves does not hold it up
 	}
 	m.retry()
 	estate = m.finish(f, before, unread)
@@ -76,6 +77,8 @@ type mixture struct {
 	// fixed: the newest form is unsound, or what is gone may be in a file that could not be read.
 	fixed map[string]bool
 	why   map[string]Fault
+	// kept are forms before of documents that the newest estate does not have: of secrets that leave, and of what those refer to.
+	kept map[string]bool
 	// estate is that of the last mixture that linted, and settled are its documents.
 	estate  *Estate
 	settled map[string]*document
@@ -84,12 +87,13 @@ type mixture struct {
 }
 
 func newMixture(newest *reader, unread []Fault, before *reader, options Options) *mixture {
-	m := &mixture{options: options, chosen: map[string]*document{}, same: map[string]bool{}, fixed: map[string]bool{}, why: map[string]Fault{}, shapes: newest}
+	m := &mixture{options: options, chosen: map[string]*document{}, same: map[string]bool{}, fixed: map[string]bool{}, why: map[string]Fault{}, kept: map[string]bool{}, shapes: newest}
 	var lost *Fault
 	m.newest, m.unsound, lost = sift(newest, unread)
 	m.before, _, _ = sift(before, before.faults.list)
 	maps.Copy(m.chosen, m.newest)
 	for name, older := range m.before {
+		older.leaving = older.leaving && m.newest[name] == nil && m.unsound[name].Rule == ""
 		switch {
 		case m.unsound[name].Rule != "":
 			m.chosen[name] = older

@@ -21,7 +21,7 @@ func (m *mixture) retry() {
 	var waiting, moved []string
 	for _, name := range m.names {
 		switch {
-		case m.chosen[name] == m.newest[name] || m.fixed[name]:
+		case m.chosen[name] == m.newest[name] || m.fixed[name] || m.kept[name]:
 		case m.same[name]:
 			moved = append(moved, name) // it says the same, from where it stands now
 		default:
@@ -130,7 +130,7 @@ func (m *mixture) finish(newest, before *Files, unread []Fault) *Estate {
 		e.Older = append(e.Older, older)
 	}
 	for _, name := range m.names {
-		if form := m.settled[name]; form != m.newest[name] || m.fixed[name] {
+		if form := m.settled[name]; (form != m.newest[name] || m.fixed[name]) && !m.kept[name] {
 			gone := m.newest[name] == nil && !m.fixed[name]
 			tell(Older{Subject: name, InForce: form != nil, Removed: gone, Fault: m.why[name]})
 		}
@@ -144,6 +144,14 @@ func (m *mixture) finish(newest, before *Files, unread []Fault) *Estate {
 	for _, older := range e.Older {
 		e.Files.since[older.key()] = older.Since
 	}
+	for name := range e.Leaving {
+		since, known := before.since[leavingKey(name)]
+		if !known {
+			since = m.options.At
+		}
+		e.Files.since[leavingKey(name)] = since
+	}
+	e.Files.declares(slices.Collect(maps.Values(m.settled)))
 	return e
 }
 

@@ -32,6 +32,7 @@ func (f *Files) parse(types upstream.Types) *reader {
 	if f.tooLarge && !r.full {
 		r.fill(fmt.Sprintf("the documents have more than %d bytes together", f.bounds.bytes))
 	}
+	f.declares(r.documents)
 	return r
 }
 

@@ -48,6 +48,12 @@ const (
 	// DefaultWarnBefore leaves time to find whoever issues the next value.
 	DefaultWarnBefore = 14 * duration.Day
 	mostWarnBefore    = 366 * duration.Day
+	// DefaultRetireAfter leaves a week to notice that a document is gone.
+	DefaultRetireAfter = 7 * duration.Day
+	leastRetireAfter   = time.Hour
+	// DefaultRetireGrace leaves time to notice that a consumer lost its file, while the credential still works.
+	DefaultRetireGrace = time.Hour
+	mostRetireGrace    = 90 * duration.Day
 	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
 	leastVerifyEvery = 5 * time.Minute
 	mostVerifyEvery  = 90 * duration.Day
@@ -73,6 +79,9 @@ type Policy struct {
 	// Windows in which timed runs may begin; none means always.
 	Windows []Window
 	Jitter  time.Duration
+	// RetireAfter is how long after its removal a secret is retired without a person; 0 for never. RetireGrace is how long
+	// after it was taken from its consumers its credential is revoked.
+	RetireAfter, RetireGrace time.Duration
 }
 
 // Window is a weekly maintenance window.
@@ -182,6 +191,7 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	if !slices.Contains([]FailureStrategy{Retry, Alert, Hold}, out.FailureStrategy) {
 		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", plaintext.Show(spec.FailureStrategy))
 	}
+	parse.onRemoval(spec.OnRemoval, &out)
 	for i, window := range spec.Windows {
 		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))
 	}
@@ -206,6 +216,31 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		parse.problem("policy-type", at("spec", "rotationType"), "the rotationType is %s", plaintext.Show(spec.RotationType))
 	}
 	return out, parse.problems
+}
+
+// onRemoval says how secrets with the policy end.
+func (p *policyParser) onRemoval(spec *v1alpha1.OnRemoval, out *Policy) {
+	if out.RetireGrace = DefaultRetireGrace; spec == nil {
+		return
+	}
+	t := at("spec", "onRemoval")
+	out.RetireGrace = p.duration(t.to("grace"), spec.Grace, DefaultRetireGrace)
+	if out.RetireGrace < 0 || out.RetireGrace > mostRetireGrace {
+		p.problem("policy-removal", t.to("grace"), "grace (%s) is not between 0s and %s", duration.Format(out.RetireGrace), duration.Format(mostRetireGrace))
+	}
+	switch spec.Retire {
+	case "", "confirm":
+		if spec.After != "" {
+			p.problem("policy-removal", t.to("after"), "after has no effect with retire confirm")
+		}
+	case "automatic":
+		out.RetireAfter = p.duration(t.to("after"), spec.After, DefaultRetireAfter)
+		if out.RetireAfter < leastRetireAfter {
+			p.problem("policy-removal", t.to("after"), "after (%s) is less than %s", duration.Format(out.RetireAfter), duration.Format(leastRetireAfter))
+		}
+	default:
+		p.problem("policy-removal", t.to("retire"), "retire is %s", plaintext.Show(spec.Retire))
+	}
 }
 
 // clock checks that a timed policy can be kept.

@@ -44,6 +44,9 @@ func (c *checker) consumerRules(v *view) {
 			c.fileRules(d, t, *consumer.File)
 			c.hostRules(d, t, consumer)
 			c.formatRules(d, t, *consumer.File, fields(spec))
+			if d.leaving { // it gives its file to who is declared; see giveFiles
+				continue
+			}
 			if !c.shared(d, t, consumer, files, "/"+consumer.File.Folder+":") && c.options.Host != nil {
 				if folder, ok := c.options.Host.Folders[consumer.File.Folder]; ok {
 					c.shared(d, t, consumer, onHost, filepath.ToSlash(folder))

@@ -34,7 +34,7 @@ type Sources struct {
 func States() []string {
 	return []string{
 		"waiting-handover", "handing-over", "waiting-issue", "issuing", "steady", "rotating", "rebuilding", "waiting", "suspended", "held",
-		"undeclared", "unreadable",
+		"leaving", "retiring", "undeclared", "unreadable",
 	}
 }
 
@@ -161,7 +161,7 @@ func Undeclared(estate *intent.Estate, entry *journal.Entry, misplaced map[autho
 	if entry.Fault != nil {
 		return Row{Path: string(entry.Path), Authority: "undeclared", State: "unreadable", Waiting: unreadable(entry)}, true
 	}
-	if !entry.Begun() {
+	if !entry.Begun() || entry.Retired() {
 		return Row{}, false
 	}
 	if estate != nil {
@@ -238,6 +238,9 @@ func row(estate *intent.Estate, declared *intent.Secret, entry *journal.Entry, s
 	}
 	r.Waiting, r.Drift = waiting.Show(), seen.Drift.Show()
 	r.Authority, r.State = standing(declared, entry, r.Waiting != nil)
+	if estate.Leaving[declared.Name] && !entry.Retires() && !entry.Retired() {
+		r.State = "leaving"
+	}
 	if checked := entry.CheckedNow(); checked != nil {
 		r.Checked = checked.At
 		if checked.Refused {
@@ -343,6 +346,8 @@ func standing(declared *intent.Secret, entry *journal.Entry, waiting bool) (hold
 	switch {
 	case bootstrap && entry.Tombstone == nil:
 		return "git", "waiting-handover"
+	case entry.Retires():
+		return "authority", "retiring"
 	case entry.Current == nil && entry.Live == nil:
 		return "nobody", "waiting-issue"
 	case entry.Current == nil:
@@ -366,7 +371,7 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 	policy := journal.Policy{
 		Name: p.Name, RotationType: string(p.Type), TTL: p.TTL, RotateBefore: p.RotateBefore, RevokeOld: p.RevokeOld,
 		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
-		VerifyEvery: p.VerifyEvery,
+		VerifyEvery: p.VerifyEvery, RetireAfter: p.RetireAfter, RetireGrace: p.RetireGrace,
 	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{
@@ -386,6 +391,8 @@ func Next(r Row, now time.Time) string {
 		return "nothing" + waitingFor(r)
 	case r.State == "held":
 		return "nothing" + waitingFor(r)
+	case r.State == "leaving" && r.Waiting != nil:
+		return "it is no longer declared: " + r.Waiting.Text
 	case r.State == "suspended":
 		return "nothing until suspend is taken out of its document"
 	case r.State == "waiting-handover":

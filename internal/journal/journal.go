@@ -97,6 +97,9 @@ type Entry struct {
 	Ends *Ends `json:"ends,omitempty"`
 	// Recovery is what is not known of the version of record since an older state was put back; see RecoveryNow.
 	Recovery *Recovery `json:"recovery,omitempty"`
+	// Leaving is set while the estate does not declare the secret, and Gone once it was retired.
+	Leaving *Leaving `json:"leaving,omitempty"`
+	Gone    *Gone    `json:"gone,omitempty"`
 
 	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
 	// where what is stored still tells them.
@@ -227,6 +230,10 @@ type Policy struct {
 	Windows         []Window      `json:"windows,omitempty"`
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
+	// RetireAfter is how long after its removal from the estate a secret is retired without a person; 0 for never.
+	RetireAfter time.Duration `json:"retireAfter,omitempty"`
+	// RetireGrace is how long after it was taken from its consumers a retired credential is revoked.
+	RetireGrace time.Duration `json:"retireGrace,omitempty"`
 }
 
 // Window is a weekly maintenance window.
@@ -325,6 +332,8 @@ type Run struct {
 	// PromoteBy: until then the candidate, which was accepted shortly before, may be promoted without asking for it again, and no
 	// write that promotes it lands after it.
 	PromoteBy time.Time `json:"promoteBy,omitzero"`
+	// WithdrawnAt is when a retirement had taken the secret from every consumer.
+	WithdrawnAt time.Time `json:"withdrawnAt,omitzero"`
 	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
 	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
 	Turn authority.RunID `json:"turn,omitempty"`

@@ -113,8 +113,11 @@ type Consumer interface {
 	// value, so that what is held can be compared with it; the proof carries the identity actually found. A check that
 	// says no is no error: it is what the proof is missing.
 	Prove(ctx context.Context, v authority.Versioned) (Proof, error)
-	// Withdraw takes the secret away from the consumer. Idempotent.
-	Withdraw(ctx context.Context) error
+	// Withdraw takes the secret at v's path away from the consumer, so that nobody finds it there any more; what a process has
+	// read it keeps. v is the version that the consumer should hold, with its value; where that is lost, only the path. What was
+	// not delivered, or is another secret's, is left alone and is no error. Where what was delivered was changed since, nothing is
+	// removed and the error says so. Idempotent; after an error and after a crash calling again settles it.
+	Withdraw(ctx context.Context, v authority.Versioned) error
 }
 
 // Glancer is a consumer at which a glance costs next to nothing, so that what becomes of it is seen long before its next proof.

@@ -32,6 +32,19 @@ func Deliver(secret string) string { return quote("custody deliver " + secret) }
 // Withdraw removes a file that was delivered; see Word.
 func Withdraw(file string) string { return quote("custody withdraw " + file + reason) }
 
+// Retire ends a secret that the estate no longer declares.
+func Retire(secret string) string { return quote("custody retire " + secret + reason) }
+
+// RetireWithout ends it without asking its upstream to refuse the credential.
+func RetireWithout(secret string) string {
+	return quote("custody retire " + secret + " --without-revoking" + reason)
+}
+
+// RetireUsed ends it though somebody still uses the credential.
+func RetireUsed(secret string) string {
+	return quote("custody retire " + secret + " --although-used" + reason)
+}
+
 // Explain says what a secret waits for.
 func Explain(secret string) string { return quote("custody explain " + secret) }
 

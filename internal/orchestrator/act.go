@@ -5,10 +5,12 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -20,6 +22,22 @@ type turn struct {
 	requests []trigger.Request // those that are open
 	jumped   string            // how the clock jumped, "" when it can be believed
 	seen     *State
+
+	left      reason.Reason // why a secret that leaves is not retired yet
+	leftAgain time.Time     // when that may change by itself
+}
+
+// leaves notes why a secret that leaves waits, unless something else holds it that a person should see first.
+func (t *turn) leaves() {
+	if t.left.None() {
+		return
+	}
+	if t.seen.Waiting.ByDesign() {
+		t.seen.Waiting = t.left
+	}
+	if !t.leftAgain.IsZero() && (t.seen.Again.IsZero() || t.leftAgain.Before(t.seen.Again)) {
+		t.seen.Again = t.leftAgain
+	}
 }
 
 // act does what decide says until nothing is left to do.
@@ -35,6 +53,7 @@ func (o *Orchestrator) act(ctx context.Context, s Secret, requests []trigger.Req
 	for {
 		next := decide(t.evidence)
 		if next == done {
+			t.leaves()
 			return nil
 		}
 		if err := o.do(ctx, next, t); err != nil || next == wait {
@@ -62,12 +81,18 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 			return err
 		}
 		t.handedOver, t.seen.handedOver = true, true // a tombstone is never taken back
+		t.entry = nil
 		return nil
 	case readEntry:
 		if t.entry, err = o.Journal.Load(ctx, s.Path); err == nil {
 			t.served, err = o.servedOf(ctx, t)
 		}
 		return err
+	case weigh:
+		t.weighed, err = o.weigh(ctx, s)
+		return err
+	case depart:
+		return o.departNow(ctx, t)
 	case closeServed:
 		return o.closeServed(ctx, t)
 	case declareExpiry:
@@ -122,6 +147,10 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	before, err := o.Journal.Load(ctx, s.Path)
 	if err != nil {
 		return err
+	}
+	if t.entry == nil && (before.Leaving != nil || before.Retires()) { // it was to leave, and is declared again
+		t.entry = before
+		return nil
 	}
 	blocked, err := o.Derivation.Rebuild(ctx, *s.Derived)
 	if err != nil {

@@ -41,6 +41,10 @@ const (
 	begin action = "begin"
 	// advance: take the live run, if there is one, as far as it goes now.
 	advance action = "advance"
+	// weigh: find out what else bears on the end of a secret that the estate no longer declares.
+	weigh action = "weigh its end"
+	// depart: do what departureOf says.
+	depart action = "depart"
 	// reconcile: have every consumer hold the version of record.
 	reconcile action = "reconcile"
 )
@@ -69,6 +73,11 @@ type evidence struct {
 	outlook *rotation.Outlook
 	// reconciled: this look has looked after the consumers.
 	reconciled bool
+	// weighed is what bears on the end of the secret, nil before it was asked; departed: this look has done what follows from it.
+	weighed  *weighed
+	departed bool
+	// ended: nothing else is done with the secret in this look.
+	ended bool
 }
 
 // served is a request that an ended run has served.
@@ -84,6 +93,15 @@ func decide(e evidence) action {
 		return wait
 	case !e.admitted:
 		return admit
+
+	case e.entry == nil && e.secret.Leaving:
+		return readEntry
+	case e.entry != nil && e.weighed == nil && (e.secret.Leaving || e.entry.Leaving != nil || e.entry.Retires()):
+		return weigh
+	case e.weighed != nil && !e.departed:
+		return depart
+	case e.ended:
+		return done
 
 	case e.secret.Derived != nil && !e.secret.Suspended && !e.rebuilt:
 		return rebuild
@@ -147,6 +165,8 @@ const (
 	vanished standing = "vanished"
 	// foreign: the value that is there is not the one on record.
 	foreign standing = "foreign"
+	// retiring: its retirement is live. Nobody is given the value any more.
+	retiring standing = "retiring"
 	// recovering: since an older state was restored, something newer than the value may be in use.
 	recovering standing = "recovering"
 )
@@ -155,6 +175,8 @@ const (
 func standingOf(s Secret, entry *journal.Entry, held *authority.VersionID) standing {
 	recovers := entry.RecoveryNow() != nil
 	switch {
+	case entry.Retires():
+		return retiring
 	case entry.Live != nil && !finishes(s, entry.Live):
 		return stranded
 	case entry.Live != nil && !recovers:

@@ -87,6 +87,12 @@ func (o *Orchestrator) redeclare(changed []Secret, removed []authority.Path) {
 		o.schedule(s.Path)
 	}
 	o.wakeAbout(about)
+	for path, s := range o.secrets { // who leaves may wait for how many do, and for who needs it
+		if s.Leaving && !o.states[path].woken {
+			o.states[path].woken = true
+			o.schedule(path)
+		}
+	}
 }
 
 // learn declares a secret, in place of another at its path. The caller holds the lock.

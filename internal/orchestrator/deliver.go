@@ -68,6 +68,8 @@ func (o *Orchestrator) deliverable(ctx context.Context, s Secret) (authority.Ver
 	promoted := entry.Live != nil && entry.Live.Workflow == journal.Rotation && entry.Live.ID == held.ID.Run
 	recovery := entry.RecoveryNow()
 	switch {
+	case entry.Retires():
+		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: reason.New(reason.RetireRuns, reason.Args{"run": string(entry.Live.ID)}), Class: rotation.ErrNotAllowed}
 	case recovery != nil && !promoted:
 		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: recovery.Reason, Class: rotation.ErrNotAllowed}
 	case !promoted && (entry.Current == nil || *entry.Current != held.ID):

@@ -34,6 +34,13 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	case entry.Live != nil:
 		seen.hold(o.unproven(ctx, s, entry.Live), time.Time{})
 		return seen, nil
+	case s.Leaving:
+		seen.hold(o.departureOf(s, entry), time.Time{})
+		if !seen.Waiting.None() {
+			return seen, nil
+		}
+	}
+	switch {
 	case s.Handover != nil && entry.Tombstone == nil:
 		if err := o.Handover.Readable(ctx, *s.Handover); err != nil {
 			seen.hold(s.reasonOf(err), time.Time{})
@@ -58,7 +65,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 		seen.hold(vanishedReason(entry), time.Time{})
 	case foreign:
 		seen.hold(foreignReason(s), time.Time{})
-	case running, stranded, unissued: // left out, see above
+	case running, stranded, unissued, retiring: // left out, see above
 	case matching:
 		seen.hold(o.undelivered(ctx, s, value), time.Time{})
 		if seen.Waiting.None() && entry.Retry != nil {

@@ -52,6 +52,8 @@ type Secret struct {
 	Broken reason.Reason
 	// Former are the names it had before.
 	Former []string
+	// Leaving: the estate no longer declares it, and this is how it was declared last.
+	Leaving bool
 	// SentTo is the name of the upstream that its values are sent to, "" for none. Allowed: a grant says that they may be,
 	// whichever upstream its history names.
 	SentTo  string

@@ -49,7 +49,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 		return o.deliverAll(ctx, s, entry, held, seen, unclean)
 	case foreign:
 		return &reason.Error{Reason: foreignReason(s)}
-	case running:
+	case running, retiring:
 		seen.Again = now.Add(time.Minute)
 	case stranded:
 		seen.hold(reason.New(reason.RunUnfinished, reason.Args{"run": string(entry.Live.ID), "workflow": string(entry.Live.Workflow)}), time.Time{})

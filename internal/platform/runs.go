@@ -68,7 +68,7 @@ func runsOf(events []audit.Event, live []*journal.Entry) []server.Run {
 	byID := map[authority.RunID]*server.Run{}
 	for _, event := range events {
 		switch journal.Workflow(event.Workflow) {
-		case journal.Handover, journal.Rotation, journal.Derivation:
+		case journal.Handover, journal.Rotation, journal.Derivation, journal.Retirement:
 		default:
 			continue
 		}

@@ -45,7 +45,7 @@ var (
 )
 
 // Catalogue are the rows of all codes.
-func Catalogue() []Row { return slices.Concat(ofRuns, ofSecrets, ofPlatform) }
+func Catalogue() []Row { return slices.Concat(ofRuns, ofSecrets, ofLeaving, ofPlatform) }
 
 // Retired are codes that were used once. They are never used again.
 func Retired() []Code { return nil }

@@ -246,6 +246,9 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
 		Started: now, Policy: policy, Base: base,
 	}
+	if entry.Gone != nil && base == 0 { // it begins anew after what was destroyed
+		entry.Live.Over = entry.Gone.Number
+	}
 	switch run := entry.Live; {
 	case led != nil:
 		run.Group, run.Leader, run.Members = led.Group, led.Leader, led.Members
@@ -488,6 +491,7 @@ type progress struct {
 	familiar       bool      // the account's marker names no stranger
 	revoked        time.Time // when this process's call to revoke succeeded
 	takenOff       time.Time // when this process's call to take the candidate off ended
+	ended          []authority.Version // of a retirement, those that the upstream was seen to refuse
 	recorded       map[journal.Step]bool
 }
 

@@ -137,6 +137,11 @@ func (c *Client) Deliver(ctx context.Context, secretName, consumer string) (done
 	return done, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/deliver", delivery{consumer}, &done)
 }
 
+// Retire asks for the end of a secret that the estate no longer declares; with Dry it says what would be done.
+func (c *Client) Retire(ctx context.Context, secretName string, ask RetireRequest) (ends Retirement, err error) {
+	return ends, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/retire", ask, &ends)
+}
+
 // Withdraw removes a file that was delivered and that nobody is to read any more; with dry it says what it would remove.
 func (c *Client) Withdraw(ctx context.Context, file, reason string, dry bool) (left Leftover, err error) {
 	return left, c.post(ctx, "/v1/withdrawals", withdrawal{reason, file, dry}, &left)

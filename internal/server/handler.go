@@ -173,6 +173,18 @@ func routed(service Service) *routes {
 		}
 		answer(w, done, err)
 	})
+	mux.HandleFunc("POST /v1/secrets/{secret}/retire", func(w http.ResponseWriter, r *http.Request) {
+		var ask RetireRequest
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = errReason
+		}
+		var ends Retirement
+		if err == nil {
+			ends, err = service.Retire(r.Context(), caller(r), r.PathValue("secret"), ask)
+		}
+		answer(w, ends, err)
+	})
 	mux.HandleFunc("POST /v1/withdrawals", func(w http.ResponseWriter, r *http.Request) {
 		var ask withdrawal
 		err := decode(r, &ask)

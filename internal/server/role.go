@@ -63,6 +63,7 @@ var rights = map[string]Role{
 	"POST /v1/runs/{run}/force":         Operator,
 	"POST /v1/secrets/{secret}/supply":  Operator,
 	"POST /v1/secrets/{secret}/deliver": Operator,
+	"POST /v1/secrets/{secret}/retire":  Operator,
 	"POST /v1/withdrawals":              Operator,
 	"POST /v1/grants":                   Operator,
 	"POST /v1/grants/revoke":            Operator,

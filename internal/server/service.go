@@ -45,6 +45,9 @@ type Service interface {
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
+	// Retire ends a secret that the estate no longer declares: the request is durable before it returns, and a repeated one takes
+	// the place of the earlier. With dry it says what would be done. See orchestrator.Retire.
+	Retire(ctx context.Context, by, secretName string, ask RetireRequest) (Retirement, error)
 	// Withdraw removes a file, by its absolute name, that was delivered and that nobody is to read any more; with dry it says
 	// what it would remove.
 	Withdraw(ctx context.Context, by, file, reason string, dry bool) (Leftover, error)
@@ -154,6 +157,28 @@ type RotateRequest struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
 	Reason string `json:"reason"`
+}
+
+// RetireRequest asks for the end of a secret that the estate no longer declares.
+type RetireRequest struct {
+	Reason string `json:"reason"`
+	// WithoutRevoking and AlthoughUsed are as in journal.Asked.
+	WithoutRevoking bool `json:"withoutRevoking,omitempty"`
+	AlthoughUsed    bool `json:"althoughUsed,omitempty"`
+	Dry             bool `json:"dry,omitempty"`
+}
+
+// Retirement says what the end of a secret takes along.
+type Retirement struct {
+	Secret string    `json:"secret"`
+	Since  time.Time `json:"since,omitzero"` // since when it is not declared
+	// Files and other consumers that lose it, by name; Upstream is asked to refuse it, "" for none.
+	Consumers []string `json:"consumers,omitempty"`
+	Upstream  string   `json:"upstream,omitempty"`
+	// Version of record, whose value is destroyed with those before it.
+	Version string `json:"version,omitempty"`
+	// Grace is how long after that it is revoked.
+	Grace string `json:"grace,omitempty"`
 }
 
 // Run is one run, live or ended, with its transitions on record.

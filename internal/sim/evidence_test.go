@@ -103,7 +103,7 @@ func TestProofLostWhileSettling(t *testing.T) {
 // fallBack has the first consumer's process run on a version that it had before, as one restored from a copy does.
 func fallBack(s *Secret, old authority.Versioned) {
 	ctx := context.Background()
-	if err := s.Consumers[0].Withdraw(ctx); err != nil {
+	if err := s.Consumers[0].Withdraw(ctx, old); err != nil {
 		panic("sim: withdrawing: " + err.Error())
 	}
 	if err := s.Consumers[0].Deliver(ctx, old); err != nil {

@@ -63,6 +63,7 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 		Elsewhere: declared.Spec.Rotation != nil && !estate.RotatedHere(declared),
 		Places:    grant.Places(estate, declared, wanting.missing),
 		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared), ExpiresAt: declared.ExpiresAt,
+		Leaving: estate.Leaving[declared.Name],
 	}
 	if members := estate.GroupOf(declared); len(members) > 0 {
 		bound.Group = &rotation.Group{Name: declared.Spec.Rotation.Group, Leader: members[0].Path}

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/platform"
@@ -140,12 +142,12 @@ func (e *estates) check(newest, before *intent.Files) (*intent.Estate, error) {
 	if before != nil {
 		now.before = before.Sum()
 	}
-	if e.judged.estate != nil && e.judged.newest == now.newest && e.judged.before == now.before {
+	if e.judged.estate != nil && e.judged.newest == now.newest && e.judged.before == now.before && e.stillLeaves(e.judged.estate) {
 		return e.judged.estate, nil
 	}
 	estate, faults := newest.LoadOver(before, intent.Options{
 		Environment: e.parts.host.Environment, Types: kinds.Upstreams(), Host: &e.parts.host, Privileged: os.Geteuid() == 0,
-		Check: e.unservable, At: Now(),
+		Check: e.unservable, At: Now(), Keeps: e.keeps,
 	})
 	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer, or of documents that are kept as they were
 		return nil, faultsError(faults)
@@ -156,6 +158,26 @@ func (e *estates) check(newest, before *intent.Files) (*intent.Estate, error) {
 	now.estate = estate
 	e.judged = now
 	return estate, nil
+}
+
+// keeps reports whether a secret that the newest estate does not declare may have effects outside. What the journal does not tell
+// now may.
+func (e *estates) keeps(_ string, path authority.Path) bool {
+	if e.parts.store == nil || e.parts.store == (uninitialised{}) || e.parts.platform == nil {
+		return false
+	}
+	entry, err := e.parts.entries().Load(context.Background(), path)
+	return err != nil || entry.Effects()
+}
+
+// stillLeaves reports whether each secret that leaves is still to be kept.
+func (e *estates) stillLeaves(estate *intent.Estate) bool {
+	for name := range estate.Leaving {
+		if !e.keeps(name, estate.Secrets[name].Path) {
+			return false
+		}
+	}
+	return true
 }
 
 // unservable is CheckEstate, once for each estate.

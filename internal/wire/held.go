@@ -105,10 +105,10 @@ func (h heldConsumer) Holds(ctx context.Context, v authority.Versioned) (materia
 }
 
 // Withdraw implements materialize.Consumer.
-func (h heldConsumer) Withdraw(ctx context.Context) error {
+func (h heldConsumer) Withdraw(ctx context.Context, v authority.Versioned) error {
 	made, err := h.again()
 	if err != nil {
 		return err
 	}
-	return made.Withdraw(ctx)
+	return made.Withdraw(ctx, v)
 }

@@ -30,6 +30,8 @@ type material struct {
 
 	Broken             reason.Reason
 	Elsewhere, Allowed bool
+	Leaving            bool
+	Consumers          []string // by name: one that leaves may have fewer than its document says
 	Places             []string
 	Reads              []authority.Path
 
@@ -60,7 +62,7 @@ func (p *parts) materialOf(estate *intent.Estate, declared *intent.Secret, bound
 	m := material{
 		Name: declared.Name, Path: declared.Path, Former: declared.Spec.FormerNames, Spec: declared.Spec, ExpiresAt: declared.ExpiresAt,
 		Policy: bound.Policy, Suspended: bound.Suspended, Broken: bound.Broken, Elsewhere: bound.Elsewhere, Allowed: bound.Allowed,
-		Places: bound.Places, Reads: bound.Reads, Server: bound.Server, Admin: bound.Admin, Stagger: bound.Stagger,
+		Leaving: bound.Leaving, Places: bound.Places, Reads: bound.Reads, Server: bound.Server, Admin: bound.Admin, Stagger: bound.Stagger,
 	}
 	if u, ok := estate.UpstreamOf(declared); ok {
 		m.Upstream = &u
@@ -85,6 +87,7 @@ func (p *parts) materialOf(estate *intent.Estate, declared *intent.Secret, bound
 func (m *material) consumers(estate *intent.Estate, declared *intent.Secret, wanting wanting) {
 	m.Held = map[string]string{}
 	for _, consumer := range declared.Consumers {
+		m.Consumers = append(m.Consumers, consumer.Name)
 		m.Held[consumer.Name] = wanting.consumers[declared.Name][consumer.Name] + "\n" + estate.Held[declared.Name][consumer.Name]
 	}
 	for _, dependent := range estate.Dependents(declared) {

@@ -323,10 +323,36 @@ func (c *Consumer) reports(ctx context.Context, v authority.Versioned) bool {
 	return err == nil && report.Version == v.ID.String()
 }
 
-// Withdraw removes the file, then the stamp, and what a crashed write left. An absent folder has nothing to withdraw.
-// No process is reloaded. A link or a folder in the file's place is left alone and is an error.
-func (c *Consumer) Withdraw(ctx context.Context) error {
-	if err := c.withdraw(ctx, func(*durable.Folder) error { return nil }); err != nil {
+// errLeave ends a removal that has nothing to remove.
+var errLeave = errors.New("left alone")
+
+// Withdraw removes the file and its stamp, while it holds what was delivered, and what a crashed write left. A file without
+// a stamp, or with that of another secret, is left alone. One that was changed since is ErrChanged, and one that a reader holds on
+// to by other means than its path is ErrHeld: then nothing is removed. An absent folder has nothing to withdraw. No process is
+// reloaded. A link or a folder in the file's place is left alone and is an error.
+func (c *Consumer) Withdraw(ctx context.Context, v authority.Versioned) error {
+	err := c.withdraw(ctx, func(folder *durable.Folder) error {
+		seen, err := c.look(folder, nil)
+		switch {
+		case err != nil:
+			return err
+		case seen.stamp.Schema == 0 && seen.present, seen.stamp.Schema != 0 && seen.stamp.Secret != v.Path:
+			return errLeave
+		case !seen.present: // a crash may have left its stamp
+			return nil
+		}
+		held := &v
+		if seen.stamp.Version != v.ID {
+			held = nil
+		}
+		one := leftover(c.config.Folder, c.config.Path, seen.stamp)
+		as, err := one.consumer()
+		if err != nil {
+			return err
+		}
+		return one.unchanged(as, folder, held)
+	})
+	if err != nil && !errors.Is(err, errLeave) {
 		return fmt.Errorf("withdrawing from file consumer %q: %w", c.config.Name, err)
 	}
 	return nil

@@ -97,7 +97,7 @@ func TestInTheWay(t *testing.T) {
 					t.Errorf("got %v from proving, want %v", err, test.want)
 				}
 			}
-			if err := c.Withdraw(t.Context()); !errors.Is(err, test.want) {
+			if err := c.Withdraw(t.Context(), v); !errors.Is(err, test.want) {
 				t.Errorf("got %v from withdrawing, want %v", err, test.want)
 			}
 			if after := tree(t, config.Folder); !slices.Equal(after, before) {
@@ -132,7 +132,7 @@ func TestFolderMissing(t *testing.T) {
 	if _, err := c.Prove(t.Context(), v); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v from proving, want fs.ErrNotExist", err)
 	}
-	if err := c.Withdraw(t.Context()); err != nil {
+	if err := c.Withdraw(t.Context(), v); err != nil {
 		t.Errorf("got %v from withdrawing what cannot be there", err)
 	}
 	// A service manager makes such folders again while Custody runs.

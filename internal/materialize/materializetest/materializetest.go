@@ -282,10 +282,14 @@ func testFailedReload(t *testing.T, p *probe) {
 
 func testWithdraw(t *testing.T, p *probe) {
 	v := Version(t, "a", "r", 1)
-	p.withdraw() // nothing there
+	p.withdraw(v) // nothing there
 	p.deliver(v)
 	p.settle()
-	p.withdraw()
+	p.withdraw(authority.Versioned{Path: "app/other", ID: v.ID, Value: v.Value})
+	if !p.fixture.Holds(t, v) {
+		t.Error("got the value withdrawn as that of another secret")
+	}
+	p.withdraw(v)
 	p.settle()
 	if p.fixture.Holds(t, v) {
 		t.Error("got the value still held after withdrawing")
@@ -293,10 +297,14 @@ func testWithdraw(t *testing.T, p *probe) {
 	if got := p.prove(v); got.Level != materialize.None || got.Drift != "" {
 		t.Errorf("got %+v after withdrawing, want level none and no drift", got)
 	}
-	p.withdraw()
+	p.withdraw(v)
 	p.deliver(v)
 	p.settle()
 	p.wantProven(v)
+	p.withdraw(authority.Versioned{Path: v.Path}) // its value is lost
+	if p.fixture.Holds(t, v) {
+		t.Error("got the value still held after withdrawing it by its path")
+	}
 }
 
 func testEndedContext(t *testing.T, p *probe) {
@@ -502,11 +510,11 @@ func (p *probe) prove(v authority.Versioned) materialize.Proof {
 	return proof
 }
 
-func (p *probe) withdraw() {
+func (p *probe) withdraw(v authority.Versioned) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), callLimit)
 	defer cancel()
-	if err := p.consumer.Withdraw(ctx); err != nil {
+	if err := p.consumer.Withdraw(ctx, v); err != nil {
 		p.noCanary("an error", err.Error())
 		p.t.Fatalf("withdrawing: %v", err)
 	}

@@ -176,14 +176,20 @@ func (c *Consumer) Prove(ctx context.Context, v authority.Versioned) (materializ
 	return proof, nil
 }
 
-// Withdraw takes away what is held. The process keeps what it read.
-func (c *Consumer) Withdraw(ctx context.Context) error {
+// Withdraw takes away what is held of v's secret. The process keeps what it read.
+func (c *Consumer) Withdraw(ctx context.Context, v authority.Versioned) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("withdrawing from %q: %w", c.config.Name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.advance()
+	switch {
+	case now.Before(c.refuse):
+		return fmt.Errorf("withdrawing from %q: %w", c.config.Name, ErrRefusing)
+	case c.now.held.Path != v.Path:
+		return nil
+	}
 	c.newest = authority.Versioned{}
 	c.now.held, c.now.drifted, c.now.untold = authority.Versioned{}, false, false
 	c.due = nil
