@@ -72,8 +72,8 @@ func Between(before, after *intent.Estate, facts Facts, now time.Time) []Change 
 		note(name, Changed, changed(comparison{before, after, was, declared, facts[was.Name], now}))
 	}
 	for name, declared := range before.Secrets {
-		if _, still := later(after, name); !still {
-			note(name, Removed, removed(declared, facts[name]))
+		if _, still := later(after, name); !still && !before.Leaving[name] {
+			note(name, Removed, removed(before.PolicyOf(declared), declared, facts[name]))
 		}
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Secret, b.Secret), cmp.Compare(a.What, b.What)) })
@@ -132,13 +132,19 @@ func added(s *intent.Secret) []Effect {
 	return effects
 }
 
-func removed(s *intent.Secret, fact Fact) []Effect {
-	effects := []Effect{removes("it is no longer rotated, delivered or repaired. Nothing is revoked or destroyed: its value stays in the authority, and its credential works until somebody takes it away at its upstream")}
+func removed(policy intent.Policy, s *intent.Secret, fact Fact) []Effect {
+	effects := []Effect{removes("it leaves: a host that has its value keeps it in force, as it was declared last, until %s", next.Retire(s.Name))}
+	if policy.RetireAfter > 0 {
+		effects = []Effect{removes("it leaves: a host that has its value keeps it in force, as it was declared last, for %s; then its policy has it retired", duration.Format(policy.RetireAfter))}
+	}
 	if fact.Running {
-		effects = append(effects, removes("a run of it is under way and stops where it is: two credentials may work until it is declared again"))
+		effects = append(effects, says("a run of it is under way and goes on; before the secret is retired, it is taken back or finished"))
 	}
 	for _, consumer := range s.Consumers {
-		effects = append(effects, removes("consumer %s gets nothing more; its file%s stays until `custody withdraw FILE --reason TEXT` removes it", consumer.Name, to(consumer)))
+		effects = append(effects, removes("consumer %s loses its file%s when it is retired", consumer.Name, to(consumer)))
+	}
+	if upstream := upstreamOf(s); upstream != "" {
+		effects = append(effects, removes("its credential is revoked at upstream %s when it is retired", upstream))
 	}
 	return effects
 }
@@ -275,14 +281,14 @@ func (c comparison) consumers() (effects []Effect) {
 		case !known:
 			effects = append(effects, says("consumer %s is added: it is given the value%s", is.Name, to(is)))
 		case to(was) != to(is):
-			effects = append(effects, removes("consumer %s is given the value%s instead of%s; the old file stays, is not written any more, and `custody withdraw FILE --reason TEXT` removes it", is.Name, to(is), to(was)))
+			effects = append(effects, removes("consumer %s is given the value%s instead of%s; the old file is removed once every consumer has proved the value", is.Name, to(is), to(was)))
 		case !same(was.ConsumerSpec, is.ConsumerSpec):
 			effects = append(effects, says("consumer %s changes: its file is written again if it differs", is.Name))
 		}
 	}
 	for _, was := range c.was.Consumers {
 		if _, still := of(c.is, was.Name); !still {
-			effects = append(effects, removes("consumer %s is removed: it gets nothing more, its proof is not waited for before a revocation, and its file%s stays until `custody withdraw FILE --reason TEXT` removes it", was.Name, to(was)))
+			effects = append(effects, removes("consumer %s is removed: it gets nothing more, its proof is not waited for before a revocation, and its file%s is removed, if it is what Custody delivered", was.Name, to(was)))
 		}
 	}
 	return effects

@@ -453,6 +453,9 @@ var elsewhere = map[reason.Code]string{
 	reason.RecoveryAsks:        "TestCandidateThatCouldNotBeAskedAboutIsKept",
 	reason.AdminRefused:        "TestStaticAdminIsTriedAtWhatItOpens", // a server has to refuse it
 	reason.FileLeft:            "withdraw.txtar",
+	reason.LeavingConfirm:      "retire.txtar",
+	reason.RetireInUse:         "TestUsedCredentialIsRetiredAllTheSame",
+	reason.RetireNotRevoked:    "TestRetirementWithoutRevoking",
 	reason.RecordDoubtful:      "lint_and_serve.txtar",
 	reason.ConsumerNotOnRecord: "deliver.txtar",
 	reason.TargetAway:          "notify_test.txtar",
@@ -466,6 +469,11 @@ var alike = map[reason.Code]reason.Code{
 	reason.RecoveryExplains:       reason.GroupMemberRecovering,
 	reason.DatedAhead:             reason.ClockJumped,
 	reason.LifetimeEnding:         reason.LifetimeEnded,
+	reason.LeavingMany:            reason.LeavingConfirm,
+	reason.RetireUsesUnknown:      reason.RetireInUse,
+	reason.RetireStillAccepted:    reason.RetireNotRevoked,
+	reason.RetireUndecided:        reason.RetireNotRevoked,
+	reason.RetireValueGone:        reason.RetireNotRevoked,
 }
 
 // TestEveryFindingWithACommandIsFollowed: each code that sends people to a command has a test that follows it.

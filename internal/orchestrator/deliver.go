@@ -55,6 +55,34 @@ func (o *Orchestrator) Deliver(ctx context.Context, path authority.Path, consume
 	return done, err
 }
 
+// Proven reports whether the secret at path, which does not leave, has no run under way, and every consumer of it shows
+// the version of record at the level that it needs. It changes nothing.
+func (o *Orchestrator) Proven(ctx context.Context, path authority.Path) (bool, error) {
+	s, err := o.enter(path)
+	if err != nil {
+		return false, err
+	}
+	defer o.leave(path)
+	if why, err := o.Held(ctx, s); err != nil || !why.None() || s.Leaving {
+		return false, err
+	}
+	held, err := o.Values.Read(ctx, path)
+	if err != nil {
+		return false, err
+	}
+	entry, err := o.Journal.Load(ctx, path)
+	if err != nil || standingOf(s, entry, &held.ID) != matching {
+		return false, err
+	}
+	for _, c := range s.Consumers {
+		proof, err := o.Rotation.Prove(ctx, s.Subject, c, held, outward.First)
+		if err != nil || proof.Version != held.ID || proof.Level < c.Needs {
+			return false, nil //nolint:nilerr // a consumer that cannot be asked has proved nothing
+		}
+	}
+	return true, nil
+}
+
 // deliverable returns the value that consumers of s are to hold: that of record, or one that its live run promoted.
 func (o *Orchestrator) deliverable(ctx context.Context, s Secret) (authority.Versioned, error) {
 	held, err := o.Values.Read(ctx, s.Path)

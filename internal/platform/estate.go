@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/outward"
@@ -119,7 +120,7 @@ func (p *Platform) use(estate *intent.Estate, all, save bool) error {
 	p.Model.Declare(estate)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.estate, p.since, p.fault, p.unsaved = estate, p.Now(), "", unsaved
+	p.estate, p.since, p.fault, p.unsaved, p.clearAt = estate, p.Now(), "", unsaved, time.Time{}
 	p.fellBack = p.fellBack && !save
 	return nil
 }

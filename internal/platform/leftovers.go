@@ -4,8 +4,11 @@ package platform
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/reason"
@@ -25,8 +28,66 @@ type Leftovers interface {
 	Withdraw(ctx context.Context, estate *intent.Estate, file string, dry bool) (server.Leftover, error)
 }
 
-// leftovers are the findings about them. They are not removed unasked: somebody may still read them, and only people know
-// whether that one has moved.
+// clearEvery is how often it is looked whether a file is left, and clearAgain how soon after one could not be removed yet: a look
+// reads every folder of the host, so it is made neither with each estate nor with each secret.
+const (
+	clearEvery = 10 * time.Minute
+	clearAgain = 30 * time.Second
+)
+
+// ClearLeft removes files that were delivered to consumers which the estate no longer has, each once its secret is proven
+// to be with every consumer that it has. Each removal is on record. What was changed since it was delivered, what a reader holds on to, what
+// a consumer has that may not have it, and what is of a secret that is not declared stay, and are findings. Unless it is to
+// be done at once, it does nothing before it is due: after the estate changed, and every ten minutes.
+func (p *Platform) ClearLeft(ctx context.Context, atOnce bool) error {
+	estate, now := p.Estate(), p.Now()
+	p.mu.Lock()
+	due := atOnce || !now.Before(p.clearAt)
+	p.mu.Unlock()
+	if !due || estate == nil || p.Leftovers == nil || p.Recovering() != "" {
+		return nil
+	}
+	found, _, err := p.Leftovers.Find(ctx, estate)
+	if err != nil {
+		return err
+	}
+	again := now.Add(clearEvery)
+	declared := map[authority.Path]bool{}
+	for name, s := range estate.Secrets {
+		declared[s.Path] = !estate.Leaving[name]
+	}
+	var faults []error
+	for _, left := range found {
+		if left.Barred || !declared[left.Path] {
+			continue
+		}
+		proven, err := p.Orchestrator.Proven(ctx, left.Path)
+		if err == nil && !proven {
+			again = now.Add(clearAgain)
+		}
+		if err != nil || !proven {
+			faults = append(faults, err)
+			continue
+		}
+		if _, err := p.Leftovers.Withdraw(ctx, estate, left.File, true); err != nil {
+			continue // a finding says so
+		}
+		faults = append(faults, p.recorded(ctx, audit.Event{
+			Step: "withdrawn", Secret: left.Secret, Path: left.Path, Version: &left.Version, By: "estate", Reason: left.Why, Detail: left.File,
+		}, func() error {
+			_, err := p.Leftovers.Withdraw(ctx, estate, left.File, false)
+			return err
+		}))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.estate == estate { // else another was put in force meanwhile
+		p.clearAt = again
+	}
+	return errors.Join(faults...)
+}
+
+// leftovers are the findings about them.
 func (p *Platform) leftovers(ctx context.Context, estate *intent.Estate) ([]server.Finding, error) {
 	if p.Leftovers == nil {
 		return nil, nil

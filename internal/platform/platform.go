@@ -128,6 +128,8 @@ type Platform struct {
 	// unsaved says why no copy of the estate in force is kept, "" when one is.
 	unsaved string
 	newer   map[authority.Path]newer
+	// clearAt is when ClearLeft is due.
+	clearAt time.Time
 }
 
 var _ server.Service = (*Platform)(nil)

@@ -68,6 +68,6 @@ var ofLeaving = []Row{
 		"the upstream acknowledged a revocation that shows nowhere", await},
 	{RetireUndecided, Fault, "its credential was revoked, and the upstream does not say whether it refuses it", []Next{toRetireIt},
 		"signing in with it decides nothing", await},
-	{RetireValueGone, Person, "it is being retired, and its value is gone, so that nothing can be revoked", []Next{{"to end the secret all the same, once you revoked its credential by hand", next.RetireWithout("{retire}")}},
+	{RetireValueGone, Person, "it is being retired, and its value is gone, so that nothing can be revoked", []Next{{"to end the secret all the same, once you revoked its credential by hand", next.RetireWithout("{without}")}},
 		"the authority lost the value of record", "revoke it by hand, then run the command that is shown"},
 }

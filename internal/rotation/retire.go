@@ -251,7 +251,7 @@ func (a *attempt) endAll(ctx context.Context) (*pause, error) {
 		held, err := a.Authority.ReadVersion(ctx, a.s.Path, number)
 		switch {
 		case errors.Is(err, authority.ErrNotFound) && number == a.run.Base:
-			return a.waitFor(reason.New(reason.RetireValueGone, reason.Args{"retire": a.s.Secret})), nil
+			return a.waitFor(reason.New(reason.RetireValueGone, reason.Args{"without": a.s.Secret})), nil
 		case errors.Is(err, authority.ErrNotFound):
 			continue
 		case err != nil:

@@ -488,9 +488,9 @@ type progress struct {
 	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
 	released       bool      // the leader of its group was taken back
 	waiting        journal.Waiting
-	familiar       bool      // the account's marker names no stranger
-	revoked        time.Time // when this process's call to revoke succeeded
-	takenOff       time.Time // when this process's call to take the candidate off ended
+	familiar       bool                // the account's marker names no stranger
+	revoked        time.Time           // when this process's call to revoke succeeded
+	takenOff       time.Time           // when this process's call to take the candidate off ended
 	ended          []authority.Version // of a retirement, those that the upstream was seen to refuse
 	recorded       map[journal.Step]bool
 }

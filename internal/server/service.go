@@ -218,8 +218,9 @@ type Leftover struct {
 	Version authority.VersionID `json:"version"`
 	// OfRecord: it is the version of record.
 	OfRecord bool `json:"ofRecord,omitempty"`
-	// Why nobody is to read it.
-	Why string `json:"why"`
+	// Why nobody is to read it. Barred: a consumer of the estate is for that file, and may not have it.
+	Why    string `json:"why"`
+	Barred bool   `json:"barred,omitempty"`
 }
 
 // Contents says for people what is in the file.

@@ -82,6 +82,10 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 	if kind, run := s.kind(), entry.Live; run != nil && kind.Issues && kind.Capability == upstream.Overwrite {
 		snapshot.Issuing = run.Workflow == journal.Rotation && run.Step == journal.Staged && !snapshot.Candidate.Known
 	}
+	if withdrawn(entry) { // nobody is to run on it any more, and it may be refused
+		snapshot.Record = invariant.Credential{}
+		return snapshot
+	}
 	for _, c := range s.Consumers {
 		id, v := c.Running()
 		if id == snapshot.Record.ID {
@@ -120,6 +124,8 @@ func verdict(u *upstreammemory.Upstream, v secret.Value) upstream.Verdict {
 // due are the steps that a closed run must have on record.
 func due(last *journal.Outcome, s *Secret) []string {
 	switch {
+	case last.Workflow == journal.Retirement && last.Result == journal.ResultCompleted:
+		return []string{"planned", "withdrawn", "ended", "completed"}
 	case last.Workflow == journal.Derivation:
 		return []string{"planned", "promoted", "completed"}
 	case last.Workflow == journal.Handover:

@@ -33,7 +33,7 @@ func (w *World) lose(a account, before upstreammemory.Snapshot) {
 		a.to.SetDown(true)
 		w.At(silence, func() { a.to.SetDown(false) })
 	case LostSoon:
-		if run != nil && run.Base > 0 && run.Step != journal.Undoing { // a first credential has none to fall back to
+		if run != nil && run.Workflow == journal.Rotation && run.Base > 0 && run.Step != journal.Undoing { // a first credential has none to fall back to
 			w.At(soon, fail)
 		}
 	}

@@ -34,6 +34,41 @@ var mutants = []mutant{
 		run: scenario("dual"), caught: "proof-before-revocation",
 	},
 	{
+		name: "retired-is-not-revoked", file: "rotation/retire.go",
+		old: "\tif a.revokesNone() == \"\" {\n", new: "\tif a.revokesNone() == \"none\" {\n",
+		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
+	},
+	{
+		name: "withdrawal-that-failed-is-ignored", file: "rotation/retire.go",
+		old: "\tif len(faults) > 0 {\n", new: "\tif len(faults) < 0 {\n",
+		run: scenario("retired-refusing"), caught: "withdrawn-before-revoked",
+	},
+	{
+		name: "retired-value-is-kept", file: "rotation/retire.go",
+		old: "number <= a.run.Base; number++ {\n\t\tif err := a.Authority.Destroy(", new: "number < a.run.Base; number++ {\n\t\tif err := a.Authority.Destroy(",
+		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
+	},
+	{
+		name: "older-credentials-are-left", file: "rotation/retire.go",
+		old: "\tfirst := authority.Version(1)\n", new: "\tfirst := a.run.Base\n",
+		run: scenario("retired-with-older"), caught: "retired-leaves-nothing",
+	},
+	{
+		name: "revocation-is-believed", file: "rotation/retire.go",
+		old: "\tcase upstream.Accepted:\n\t\ta.p.revoked = time.Time{} // it is revoked again\n", new: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n",
+		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
+	},
+	{
+		name: "declared-again-is-not-believed", file: "orchestrator/leave.go",
+		old: "\tcase entry.Retires() && !s.Leaving && entry.Live.Revocable():\n", new: "\tcase entry.Retires() && s.Leaving && !s.Leaving:\n",
+		run: scenario("retired-comes-back"), caught: "returned-is-kept",
+	},
+	{
+		name: "retired-begins-at-nothing", file: "rotation/rotation.go",
+		old: "\tif entry.Gone != nil && base == 0 {", new: "\tif entry.Gone != nil && base > 0 {",
+		run: scenario("retired-begins-anew"), caught: "converges",
+	},
+	{
 		name: "delivered-is-taken-for-rolled", file: "rotation/deliver.go",
 		old: "proof.Level >= consumer.Needs", new: "proof.Level >= materialize.Delivered",
 		run: "TestIgnoredReloadHoldsRevocationUntilForced", caught: "proof-before-revocation",

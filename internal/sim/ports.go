@@ -204,6 +204,7 @@ func (a account) Verify(ctx context.Context, v secret.Value) (upstream.Verdict, 
 func (a account) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {
 	return a.w.call(ctx, "revoke", "", func(ctx context.Context) error {
 		a.w.settling(a.path, run, old)
+		a.w.ending(a.path, run)
 		return a.change(run, func() error { return a.to.Revoke(ctx, run, old, successor) })
 	})
 }
@@ -263,6 +264,10 @@ func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize
 		c.w.fallBack(c)
 		return proof, err
 	})
+}
+
+func (c consumer) Withdraw(ctx context.Context, v authority.Versioned) error {
+	return c.w.call(ctx, "withdraw", c.path, func(ctx context.Context) error { return c.Consumer.Withdraw(ctx, v) })
 }
 
 // escrow keeps emergency copies.

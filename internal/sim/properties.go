@@ -32,11 +32,14 @@ var Properties = map[string]string{
 	"no-orphans":                  "in the end one credential is honoured upstream, the one on record",
 	"one-fate":                    "no member of a group goes forward while another is taken back",
 	"request-kept":                "a request that was acknowledged is closed by a run that completed, or that a person aborted, and by no other",
+	"retired-leaves-nothing":      "once a secret is retired, the upstream honours no value of it, no value can be read, and no consumer holds one",
+	"returned-is-kept":            "a secret that is declared again before its upstream was asked to refuse it keeps its value",
 	"revoked-value-is-gone":       "in the end the values that a completed rotation replaced can be read no more",
 	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved",
 	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
 	"stranger-is-left-alone":      "no run changes an account that a run of a lost state changed last, unless a person lets it",
 	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
+	"withdrawn-before-revoked":    "no retirement revokes what a consumer still holds",
 	"verified-goes-forward":       "a run whose candidate was verified is not taken back by a person",
 }
 

@@ -52,7 +52,8 @@ type Secret struct {
 	// Undeclared: the estate does not declare it now.
 	Undeclared bool
 
-	movedFrom authority.Path // where its history is, when the document says another path now
+	returned  authority.VersionID // what was of record when it was declared again
+	movedFrom authority.Path      // where its history is, when the document says another path now
 
 	right    secret.Value    // what the upstream honours where the document holds another
 	older    bool            // its state is older than what the upstream was told

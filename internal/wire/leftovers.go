@@ -149,6 +149,7 @@ func (l leftovers) Find(ctx context.Context, estate *intent.Estate) (found []ser
 		for _, one := range stamped {
 			why := readers.left(one)
 			if left, ours := known.told(one, why); ours && why != "" {
+				left.Barred = readers[one.File].who != ""
 				by[one.File] = left
 			}
 		}

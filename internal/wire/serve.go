@@ -87,6 +87,9 @@ func (p *parts) once(ctx, stop context.Context) error {
 	defer abandon()
 	context.AfterFunc(stop, p.platform.Nudge)
 	err := p.platform.Settle(working, func() bool { return stop.Err() != nil })
+	if err == nil && stop.Err() == nil {
+		err = p.platform.ClearLeft(working, true)
+	}
 	if stop.Err() != nil {
 		p.log.Info("stopping")
 		if errors.Is(err, context.Canceled) {
@@ -182,6 +185,9 @@ func (p *parts) reload() {
 		if !slices.Contains(said, older) {
 			p.log.Error("not all of the estate in force", "reason", older)
 		}
+	}
+	if err := p.platform.ClearLeft(context.Background(), false); err != nil { // its calls are bounded, and it is tried again
+		p.log.Warn("removing files of consumers that the estate no longer has", "error", err)
 	}
 	if estate := p.platform.Estate(); p.seeds.changed() && estate != nil {
 		p.log.Info("the bootstrap identity changed")
