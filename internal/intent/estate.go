@@ -67,6 +67,8 @@ type Estate struct {
 	// Leaving are the secrets that the newest estate does not declare, and that stay in force as they were declared before; see
 	// Options.Keeps.
 	Leaving map[string]bool
+	// Finishing are the secrets that stay in force as they were declared before until their run has ended; see Options.Runs.
+	Finishing map[string]bool
 
 	byOlder   map[string]*Secret
 	relations *relations // nil before Relate
@@ -245,6 +247,7 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 		Digest:      digest(all),
 		byOlder:     map[string]*Secret{},
 		Leaving:     map[string]bool{},
+		Finishing:   map[string]bool{},
 	}
 	e.Platform.Spec = platformDefaults(e.Platform.Spec)
 	for _, d := range v.policies {
@@ -265,6 +268,9 @@ func build(types upstream.Types, v *view, all []*document) *Estate {
 		e.Secrets[d.name] = s
 		if d.leaving {
 			e.Leaving[d.name] = true
+		}
+		if d.finishing {
+			e.Finishing[d.name] = true
 		}
 		for _, older := range s.Spec.FormerNames {
 			e.byOlder[older] = s

@@ -34,8 +34,8 @@ type Files struct {
 	since map[string]time.Time
 	// demands are those of documents that are not in force; see Estate.Demands.
 	demands map[string][]upstream.Demand
-	// secrets are the paths of those that were declared when the files were parsed last, by name; nil before.
-	secrets map[string]authority.Path
+	// secrets are those that were declared when the files were parsed last, by name; nil before.
+	secrets map[string]declaredAs
 }
 
 // oneFile is a file that was read, or why it was not: the rule that it breaks.

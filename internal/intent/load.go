@@ -56,6 +56,8 @@ type Options struct {
 	// Keeps reports whether a secret that the newest estate does not declare stays in force as it was declared before: something
 	// of it may be in force outside. Nil keeps none.
 	Keeps func(secret string, path authority.Path) bool
+	// Runs reports whether a rotation of a secret is under way, which needs the upstream that it began at. Nil where Keeps is.
+	Runs func(secret string, path authority.Path) bool
 }
 
 // valuesIn counts n and what is in it.
@@ -86,6 +88,8 @@ type document struct {
 	sealed *sealedForm
 	// leaving: it is a form before, of a secret that the newest estate does not declare.
 	leaving bool
+	// finishing: it is a form before, of a secret whose run needs the upstream that it names.
+	finishing bool
 }
 
 // subject names the document in faults; a name that is not well-formed could be anything and is left out.

@@ -15,6 +15,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/wire/kinds"
 )
@@ -147,7 +148,7 @@ func (e *estates) check(newest, before *intent.Files) (*intent.Estate, error) {
 	}
 	estate, faults := newest.LoadOver(before, intent.Options{
 		Environment: e.parts.host.Environment, Types: kinds.Upstreams(), Host: &e.parts.host, Privileged: os.Geteuid() == 0,
-		Check: e.unservable, At: Now(), Keeps: e.keeps,
+		Check: e.unservable, At: Now(), Keeps: e.keeps, Runs: e.runs,
 	})
 	if estate == nil { // else what is wrong is so on this machine alone, and holds a consumer, or of documents that are kept as they were
 		return nil, faultsError(faults)
@@ -170,10 +171,24 @@ func (e *estates) keeps(_ string, path authority.Path) bool {
 	return err != nil || entry.Effects()
 }
 
-// stillLeaves reports whether each secret that leaves is still to be kept.
+// runs reports whether a rotation of a secret is under way, as far as the journal tells.
+func (e *estates) runs(_ string, path authority.Path) bool {
+	if e.parts.store == nil || e.parts.store == (uninitialised{}) || e.parts.platform == nil {
+		return false
+	}
+	entry, err := e.parts.entries().Load(context.Background(), path)
+	return err == nil && entry.Live != nil && entry.Live.Workflow == journal.Rotation
+}
+
+// stillLeaves reports whether each secret that is in force as it was declared before is still to be kept so.
 func (e *estates) stillLeaves(estate *intent.Estate) bool {
 	for name := range estate.Leaving {
 		if !e.keeps(name, estate.Secrets[name].Path) {
+			return false
+		}
+	}
+	for name := range estate.Finishing {
+		if !e.runs(name, estate.Secrets[name].Path) {
 			return false
 		}
 	}
