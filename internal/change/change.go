@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/intent"
+	"custody.dev/custody/internal/next"
 )
 
 // What happens to a secret.

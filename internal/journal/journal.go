@@ -334,6 +334,8 @@ type Run struct {
 	PromoteBy time.Time `json:"promoteBy,omitzero"`
 	// WithdrawnAt is when a retirement had taken the secret from every consumer.
 	WithdrawnAt time.Time `json:"withdrawnAt,omitzero"`
+	// Revoking: a retirement may have asked the upstream to refuse a value.
+	Revoking bool `json:"revoking,omitempty"`
 	// Turn tells the process that staged the run from every other: two that write the same bytes at the same instant
 	// would both win the compare-and-set, and each would believe that nobody called upstream before it.
 	Turn authority.RunID `json:"turn,omitempty"`

@@ -72,4 +72,4 @@ func (e *Entry) Effects() bool { return e.Fault != nil || e.Current != nil || e.
 func (e *Entry) Retires() bool { return e.Live != nil && e.Live.Workflow == Retirement }
 
 // Revocable reports whether a retirement can still be taken back: the upstream was not asked to refuse anything yet.
-func (r *Run) Revocable() bool { return r.Step == Planned || r.Step == Withdrawn && r.CallBy.IsZero() }
+func (r *Run) Revocable() bool { return r.Step == Planned || r.Step == Withdrawn && !r.Revoking }

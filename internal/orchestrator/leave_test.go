@@ -28,7 +28,7 @@ func at(step journal.Step, called bool) func(*journal.Entry) {
 	return func(entry *journal.Entry) {
 		entry.Live = &journal.Run{ID: "run-9", Workflow: journal.Retirement, Step: step}
 		if called {
-			entry.Live.CallBy = ends
+			entry.Live.Revoking = true
 		}
 	}
 }

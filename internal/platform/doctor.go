@@ -106,6 +106,9 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		return invariant.Secret{}, nil, err
 	}
 	snapshot := invariant.Secret{Name: s.Subject.Secret, Tombstoned: entry.Tombstone != nil}
+	if entry.Retires() || entry.Retired() { // what it had is to be refused, and nobody is to hold it
+		return snapshot, nil, nil
+	}
 	if s.Upstream != nil {
 		snapshot.Capability = s.Upstream.Kind().Capability
 	}

@@ -25,7 +25,7 @@ func (p *Platform) Retire(ctx context.Context, by, secretName string, ask server
 	if err != nil {
 		return server.Retirement{}, err
 	}
-	if !estate.Leaving[declared.Name] {
+	if !estate.Leaving[declared.Name] && !entry.Retires() {
 		return server.Retirement{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " is not retired: the estate declares it",
 			Hint: "remove its document from the estate first; it stays in force until it is retired",

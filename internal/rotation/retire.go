@@ -205,7 +205,7 @@ func (a *attempt) endCredential(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Withdrawn, a.withdrawnFrom()); err != nil {
 		return nil, err
 	}
-	if left := a.run.WithdrawnAt.Add(a.run.Policy.RetireGrace).Sub(a.Now()); left > 0 && a.run.CallBy.IsZero() {
+	if left := a.run.WithdrawnAt.Add(a.run.Policy.RetireGrace).Sub(a.Now()); left > 0 && !a.run.Revoking {
 		return a.until(reason.RetireGrace, nil, left), nil
 	}
 	if stop, err := a.withdraw(ctx, ""); stop != nil || err != nil { // a late delivery may have come through
@@ -274,19 +274,27 @@ func (a *attempt) endOne(ctx context.Context, v secret.Value) (*pause, error) {
 		if stop, err := a.unused(ctx, v); stop != nil || err != nil {
 			return stop, err
 		}
-		if !slices.Contains(a.entry.Changing, a.run.ID) { // the account's marker may name this run from now on
+		if a.overwritten(ctx, v) {
+			return nil, nil
+		}
+		first := !a.run.Revoking
+		if first { // from now on the retirement only goes forward, and the account's marker may name it
+			a.run.Revoking = true
 			a.entry.Changes(a.run.ID)
 			if err := a.save(ctx); err != nil {
 				return nil, err
 			}
 		}
-		if a.overwritten(ctx, v) {
-			return nil, nil
-		}
 		err := a.change(ctx, func(ctx context.Context) error { return a.endCall(ctx, v) })
 		switch {
 		case errors.Is(err, journal.ErrSuperseded):
 			return nil, err
+		case first && errors.Is(err, upstream.ErrNotApplied) && a.p.prior.IsZero(): // nothing was changed after all
+			a.run.Revoking = false
+			if err := a.save(ctx); err != nil {
+				return nil, err
+			}
+			return a.retireStuck(reason.RetireNotRevoked, err), nil
 		case err != nil:
 			return a.retireStuck(reason.RetireNotRevoked, err), nil
 		}
