@@ -19,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/upstream"
 )
 

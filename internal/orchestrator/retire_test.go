@@ -111,7 +111,7 @@ type losing struct {
 	after bool
 }
 
-var errLost = errors.New("the process died")
+var errDied = errors.New("the process died")
 
 func (l *losing) Put(ctx context.Context, key string, base authority.Revision, data []byte) (authority.Revision, error) {
 	l.left--
@@ -121,7 +121,7 @@ func (l *losing) Put(ctx context.Context, key string, base authority.Revision, d
 	if l.after {
 		_, _ = l.Documents.Put(ctx, key, base, data)
 	}
-	return 0, errLost
+	return 0, errDied
 }
 
 // Each write of the retirement may be the last of a process.
