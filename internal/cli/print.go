@@ -106,7 +106,7 @@ func paintState(word string) string {
 		return green
 	case "undone", "failed", "undeclared", "violated":
 		return red
-	case "rotating", "rebuilding", "issuing", "live", "suspended", "held":
+	case "rotating", "rebuilding", "issuing", "live", "suspended", "held", "leaving", "retiring":
 		return yellow
 	}
 	if strings.HasPrefix(word, "waiting") {

@@ -73,7 +73,7 @@ func (a *app) confirmEnd(ends server.Retirement, yes bool) error {
 	if _, ok := terminal(a.in); !ok {
 		return usage("nobody can be asked whether "+ends.Secret+" is to end, as there is no terminal", "look at it with --dry-run, then add --yes")
 	}
-	(&printer{out: a.err}).retirement(ends, true)
+	a.printer(a.err).retirement(ends, true)
 	_, _ = fmt.Fprintf(a.err, "Type the name of the secret to end it: ")
 	line, _ := bufio.NewReader(a.in).ReadString('\n')
 	if strings.TrimSpace(line) != ends.Secret {
