@@ -15,7 +15,7 @@ import (
 )
 
 func fileOf(path string) string {
-	return "  consumers:\n  - name: app\n    file: {folder: run, path: " + path + ", format: raw, field: password}\n"
+	return "  consumers:\n  - name: app\n    file: {folder: run, path: " + path + ", format: raw, field: value}\n"
 }
 
 func rotated(policy string) string { return "  rotation: {policyRef: " + policy + "}\n" }

@@ -232,6 +232,8 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
 		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String()}), ErrNotAllowed)
+	case err == nil && entry.Current == nil && entry.Gone != nil && record.ID.Number <= entry.Gone.Number: // it was destroyed
+		return "", fmt.Errorf("planning run of %s: %w", s.Secret, journal.ErrBehind)
 	case err == nil:
 		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
