@@ -13,7 +13,7 @@ import (
 var (
 	file     = lazyregexp.New(`^(docker-)?compose([.-][A-Za-z0-9_.-]+)?\.ya?ml$`)
 	variable = lazyregexp.New(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::?[-?+]([^}]*))?\}?`)
-	option   = lazyregexp.New(`--?([A-Za-z][A-Za-z0-9.-]*)(?:=|\s+)("[^"]*"|'[^']*'|\S+)`)
+	option   = lazyregexp.New(`(?:^|\s)--?([A-Za-z][A-Za-z0-9.-]*)(?:=|\s+)("[^"]*"|'[^']*'|[^\s-]\S*)`)
 )
 
 // Reader reads files of Docker Compose.
