@@ -67,6 +67,31 @@ func TestPlatformAgainstTruth(t *testing.T) {
 	}
 }
 
+// The second platform measures the readers on what they were not written for. What is asked of them is that they do not become
+// worse than they were when they first met it.
+func TestSecondPlatform(t *testing.T) {
+	p := discovertest.Make(t, "testdata/second", then)
+	data, err := os.ReadFile("testdata/second/truth.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := discover.ParseTruth(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const precision, recall = 0.5, 0.5
+	for _, s := range scan(t, p.Folder).Compare(truth) {
+		t.Logf("%-18s right %3d wrong %2d missed %2d  precision %.3f recall %.3f", s.Source, s.Right, len(s.Wrong), len(s.Missed), s.Precision(), s.Recall())
+		if s.Source == "all" {
+			t.Logf("wrong: %s", strings.Join(s.Wrong, "\n       "))
+			t.Logf("missed: %s", strings.Join(s.Missed, "\n        "))
+			if s.Precision() < precision || s.Recall() < recall {
+				t.Errorf("precision %.3f, recall %.3f, want %.2f and %.2f", s.Precision(), s.Recall(), precision, recall)
+			}
+		}
+	}
+}
+
 // No value is in any answer, in any form in which it might be written.
 func TestAnswersHaveNoValues(t *testing.T) {
 	p := discovertest.Make(t, "testdata/platform", then)
