@@ -120,6 +120,43 @@ func TestAnswersHaveNoValues(t *testing.T) {
 	}
 }
 
+// What people write where a name belongs may be a value: it is withheld, whoever wrote it where.
+func TestValuesInPlaceOfNames(t *testing.T) {
+	folder := t.TempDir()
+	token := "ghp" + "_" + strings.Repeat("a1B2c3", 6)
+	hook := strings.Repeat("Zx9", 8)
+	for name, text := range map[string]string{
+		"a.sh":             "#!/bin/sh\nTOKEN=$(openssl rand -hex 32)\ncurl -X POST -d \"$TOKEN\" https://hooks.example.org/services/T0/" + hook + "\ngh secret set " + token + " --body \"$TOKEN\"\n",
+		"compose.yaml":     "services:\n  app:\n    environment: [\"" + token + "\"]\n    secrets: [" + token + "]\n",
+		"Jenkinsfile":      "credentials('" + token + "')\n",
+		".env":             token + "=" + token + "\nPASSWORD_" + token + "=" + token + "\n",
+		"k8s/secret.yaml":  "apiVersion: v1\nkind: Secret\nmetadata: {name: " + strings.ToLower(token) + "}\nstringData: {" + token + ": " + token + "}\n",
+		"infra/a.service":  "[Service]\nLoadCredential=" + token + ":/etc/" + token + "\n",
+		".drone.yml":       "kind: secret\nname: " + token + "\n",
+		"values-prod.yaml": token + ": {password: " + token + "}\n",
+	} {
+		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := scan(t, folder)
+	out, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Secrets) < 4 {
+		t.Errorf("only %d secrets were found", len(a.Secrets))
+	}
+	for _, value := range []string{token, hook} {
+		if strings.Contains(string(out), value) {
+			t.Errorf("a value is in the answer:\n%s", out)
+		}
+	}
+}
+
 // A scan changes nothing: not a file, not the repository.
 func TestScanChangesNothing(t *testing.T) {
 	p := discovertest.Make(t, "testdata/platform", then)
