@@ -123,7 +123,7 @@ func TestAnswersHaveNoValues(t *testing.T) {
 // What people write where a name belongs may be a value: it is withheld, whoever wrote it where.
 func TestValuesInPlaceOfNames(t *testing.T) {
 	folder := t.TempDir()
-	token := "ghp" + "_" + strings.Repeat("a1B2c3", 6)
+	token := "ghp" + "_" + strings.Repeat("a1B2c3D4e5F6g7H8i9", 2)
 	hook := strings.Repeat("Zx9", 8)
 	for name, text := range map[string]string{
 		"a.sh":             "#!/bin/sh\nTOKEN=$(openssl rand -hex 32)\ncurl -X POST -d \"$TOKEN\" https://hooks.example.org/services/T0/" + hook + "\ngh secret set " + token + " --body \"$TOKEN\"\n",

@@ -83,7 +83,7 @@ func measured(t *testing.T, folder string) (a *discover.Answer, took time.Durati
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	before, most := m.HeapAlloc, m.HeapAlloc
-	began := time.Now() //nolint:forbidigo // how long it takes is what is measured
+	began := time.Now()
 	a, err := discover.Scan(t.Context(), discover.Config{Folder: folder, Key: []byte(strings.Repeat("k", 32)), Now: then, Limits: discover.Usual,
 		Progress: func(discover.Progress) {
 			if told++; told%16 == 0 {
@@ -94,7 +94,7 @@ func measured(t *testing.T, folder string) (a *discover.Answer, took time.Durati
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a, time.Since(began), most - before, told //nolint:forbidigo // see above
+	return a, time.Since(began), most - before, told
 }
 
 // A long history costs what is new in it: each file once, in the commit that brought it.

@@ -54,13 +54,22 @@ type keyword struct {
 	rule *rule
 }
 
+// never matches nothing: not even an empty text follows a word and none.
+var never, _ = regexp.Compile(`\b\B`)
+
 var rules = sync.OnceValues(func() (*book, error) {
 	b := &book{keywords: map[[3]byte][]keyword{}}
 	if err := json.Unmarshal(data, &b.rules); err != nil {
 		return nil, fmt.Errorf("reading the rules: %w", err)
 	}
 	lazy := func(text string) func() *regexp.Regexp {
-		return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+		return sync.OnceValue(func() *regexp.Regexp {
+			form, err := regexp.Compile(text)
+			if err != nil {
+				return never // a test of this package compiles all
+			}
+			return form
+		})
 	}
 	for _, r := range b.rules {
 		r.form = lazy(r.Regex)
