@@ -157,6 +157,27 @@ func TestValuesInPlaceOfNames(t *testing.T) {
 	}
 }
 
+// Files that are made to exhaust the stack of a parser are passed over, and the others are read.
+func TestFilesThatNest(t *testing.T) {
+	folder := t.TempDir()
+	const much = 1 << 20
+	files := map[string]string{
+		"last.env": "DB_PASSWORD=correct-horse-battery\n",
+		"a.tf":     "x = " + strings.Repeat("(", much), "b.tf": "x = " + strings.Repeat("!", much), "c.tf": "x = " + strings.Repeat("[", much),
+		"a.sh": strings.Repeat("$(", much), "b.sh": strings.Repeat("if ", much), "c.sh": strings.Repeat("{ ", much), "d.sh": strings.Repeat("! ", much),
+		"a.yaml": "apiVersion: v1\nkind: " + strings.Repeat("[", much), "values.yaml": strings.Repeat("{a: ", much), "a.tfstate": strings.Repeat("[", much),
+		".gitlab-ci.yml": "job: {script: '" + strings.Repeat("(", much) + "'}\n",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := scan(t, folder); len(a.Secrets) != 1 || a.Counts.Files != len(files) {
+		t.Errorf("%d secrets in %d files, want 1 in %d", len(a.Secrets), a.Counts.Files, len(files))
+	}
+}
+
 // A scan changes nothing: not a file, not the repository.
 func TestScanChangesNothing(t *testing.T) {
 	p := discovertest.Make(t, "testdata/platform", then)
