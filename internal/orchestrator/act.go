@@ -36,7 +36,7 @@ func (t *turn) leaves() {
 		t.seen.Waiting = t.left
 	}
 	if !t.leftAgain.IsZero() && (t.seen.Again.IsZero() || t.leftAgain.Before(t.seen.Again)) {
-		t.seen.Again = t.leftAgain
+		t.seen.Again, t.seen.Regular = t.leftAgain, false
 	}
 }
 
@@ -67,7 +67,7 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 	s := t.secret
 	switch next {
 	case wait:
-		t.seen.hold(t.held, o.sweepAfter(s.Path, o.Now()))
+		o.holdUntilSwept(t.seen, t.held)
 		return nil
 	case admit:
 		if t.held, err = o.admit(ctx, s); err == nil && t.held.None() {
@@ -129,7 +129,7 @@ func (o *Orchestrator) noteRun(ctx context.Context, s Secret, outlook rotation.O
 		return nil
 	case outlook.Ended != "":
 		seen.unsettle()
-		seen.Again = o.Now() // close its requests, look after its consumers
+		seen.Again, seen.Regular = o.Now(), false // close its requests, look after its consumers
 		o.wakeRelated(s)
 		return nil
 	}
@@ -165,7 +165,7 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	}
 	t.rebuilt, t.blocked, t.valued = true, blocked, after.Current != nil
 	if !blocked.None() {
-		t.seen.hold(blocked, o.sweepAfter(s.Path, o.Now()))
+		o.holdUntilSwept(t.seen, blocked)
 	}
 	return nil
 }

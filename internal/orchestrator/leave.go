@@ -176,7 +176,7 @@ func (o *Orchestrator) departNow(ctx context.Context, t *turn) error {
 	case takeBack:
 		t.ended = true
 		t.seen.unsettle() // consumers are given it again
-		t.seen.Again = o.Now()
+		t.seen.Again, t.seen.Regular = o.Now(), false
 		_, err := o.Rotation.KeepAfterAll(ctx, s.Subject)
 		return err
 	case keep:
@@ -192,7 +192,7 @@ func (o *Orchestrator) departNow(ctx context.Context, t *turn) error {
 		return o.goOnRetiring(ctx, t)
 	case over:
 		t.ended = true
-		t.seen.Again = o.sweepAfter(s.Path, o.Now())
+		t.seen.Again, t.seen.Regular = o.sweepAfter(s.Path, o.Now()), true
 		return o.closeAsked(ctx, t)
 	}
 	return fmt.Errorf("looking at %s: nobody does %q", s.Subject.Secret, next)
@@ -238,7 +238,7 @@ func (o *Orchestrator) goOnRetiring(ctx context.Context, t *turn) error {
 	t.seen.rank = outlook.Rank
 	t.seen.unsettle()
 	if outlook.Ended != "" {
-		t.seen.Again = o.sweepAfter(t.secret.Path, o.Now())
+		t.seen.Again, t.seen.Regular = o.sweepAfter(t.secret.Path, o.Now()), true
 		o.wakeRelated(t.secret)
 		return nil
 	}
