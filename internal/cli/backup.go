@@ -15,7 +15,7 @@ import (
 func (a *app) backupCommand() *cobra.Command {
 	to := ""
 	cmd := &cobra.Command{
-		Use:   "backup [--to DIR]",
+		Use:   "backup",
 		Short: "back up the authority (secrets store) and the record (audit log)",
 		Long: `Makes a backup while everything goes on: one file with all values, all of Custody's own documents and the whole record (audit log), of
 one moment. It is encrypted to the root recipients (public keys) of the estate that the operator granted, so only the root key opens
@@ -50,10 +50,6 @@ too old. If no server runs, the command makes the backup in its own process.`,
 func (p *printer) backup(made server.Backup) {
 	p.fields("backup", made.Name, "folder", made.Folder, "size", fmt.Sprintf("%d bytes", made.Bytes), "sha256", made.SHA256,
 		"record", plural(int(made.Events), "event"))
-	for _, recipient := range made.Recipients {
-		p.fields("opened by", recipient)
-	}
-	for _, name := range made.Removed {
-		p.fields("removed", name)
-	}
+	p.list("the root keys that open it:", made.Recipients)
+	p.list("older backups that were removed:", made.Removed)
 }

@@ -41,9 +41,7 @@ kept elsewhere: a backup whose record another key signed is refused. Exit code 3
 				p.fields("platform", m.Platform, "environment", m.Environment, "made", p.when(m.Made), "by custody", m.Custody, "incarnation", string(m.Incarnation),
 					"authority", fmt.Sprintf("%s of values, %s", plural(found.Contents.Versions, "version"), plural(found.Contents.Documents, "document")),
 					"record", plural(int(m.Events), "event"), "record key", m.RecordKey)
-				for _, recipient := range m.Recipients {
-					p.fields("opened by", recipient)
-				}
+				p.list("the root keys that open it:", m.Recipients)
 				p.linef("sound: everything is what was written")
 			})
 		}),

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // That the state was put back from a backup is known until a person accepts it, and to nobody afterwards.
@@ -25,7 +24,7 @@ func TestAcceptanceEndsThatTheStateWasRestored(t *testing.T) {
 		if err != nil || found.Backup != restored.Backup || !strings.Contains(found.String(), "1970-01-01T00:00:01Z") {
 			t.Errorf("before: %+v, %v", found, err)
 		}
-		if _, err := w.accept(nil, accepts{}, dry); err != nil {
+		if _, err := w.accept(&crash{}, accepts{}, dry); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -219,13 +219,8 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 	last := b.last
 	b.mu.Unlock()
 	own := b.parts.host.Backup != nil && b.parts.host.Backup.To == to
-	if scheduled && last.To == to {
-		if err := backup.Holds(folder, last.Name, last.Bytes); errors.Is(err, backup.ErrElsewhere) {
-			return server.Backup{}, &server.Problem{
-				Class: server.Refused, Text: to + " is not the folder of the last backup, mostly because nothing is mounted there: " + err.Error(),
-				Hint: "mount it; if backups are to begin anew there: custody backup",
-			}
-		} else if err != nil {
+	if scheduled {
+		if err := last.isIn(folder); err != nil {
 			return server.Backup{}, err
 		}
 	}
@@ -251,6 +246,21 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 		return made, fmt.Errorf("the backup %s was made, and that is not on record: %w", made.Name, err)
 	}
 	return made, nil
+}
+
+// isIn refuses a folder that has the name of the one of the last backup, and does not hold it.
+func (l lastBackup) isIn(folder *durable.Folder) error {
+	if l.To != folder.Dir() {
+		return nil
+	}
+	err := backup.Holds(folder, l.Name, l.Bytes)
+	if errors.Is(err, backup.ErrElsewhere) {
+		return &server.Problem{
+			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, mostly because nothing is mounted there: " + err.Error(),
+			Hint: "mount it; if backups are to begin anew there: custody backup",
+		}
+	}
+	return err
 }
 
 // event is what goes on record of a backup.

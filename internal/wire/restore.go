@@ -157,7 +157,7 @@ func (t *target) restore(ctx context.Context, in io.Reader, identities []root.Id
 		return m, err
 	}
 	if m, err = backup.Read(ctx, in, identities, t); err != nil {
-		return m, fmt.Errorf("restoring %s: %w", t.name, err)
+		return m, unsound(fmt.Errorf("restoring %s: %w", t.name, err))
 	}
 	if err := step("putting the record back"); err != nil {
 		return m, err
@@ -287,6 +287,16 @@ func SignedBy(m backup.Manifest, key string) error {
 	}
 }
 
+// unsound gives what says that a backup is damaged the class of what was found wrong.
+func unsound(err error) error {
+	for _, class := range []error{root.ErrMalformed, backup.ErrDamaged, embedded.ErrCorrupt, audit.ErrTampered} {
+		if errors.Is(err, class) {
+			return &server.Problem{Class: server.Found, Text: err.Error(), Hint: "fetch it again from where it was stored; else use another one: custody backup list --from DIR"}
+		}
+	}
+	return err
+}
+
 // Verified is what a backup was found to hold.
 type Verified struct {
 	backup.Manifest
@@ -313,14 +323,14 @@ func VerifyBackup(ctx context.Context, r RestoreOptions, scratch string) (found 
 	defer func() { _ = folder.Close() }()
 	v := &verifying{folder: folder, recordKey: r.RecordKey}
 	if found.Manifest, err = backup.Read(ctx, in, r.Identities, v); err != nil {
-		return Verified{}, fmt.Errorf("verifying %s: %w", r.File, err)
+		return Verified{}, unsound(fmt.Errorf("verifying %s: %w", r.File, err))
 	}
 	if found.Contents, err = embedded.CheckCopy(ctx, dir, v.keys); err != nil {
-		return Verified{}, fmt.Errorf("verifying %s: %w", r.File, err)
+		return Verified{}, unsound(fmt.Errorf("verifying %s: %w", r.File, err))
 	}
 	m, c := found.Manifest, found.Contents
 	if c.Platform != m.Platform || c.Environment != m.Environment || c.Incarnation != m.Incarnation {
-		return Verified{}, fmt.Errorf("verifying %s: %w: its manifest is of another authority", r.File, backup.ErrDamaged)
+		return Verified{}, unsound(fmt.Errorf("verifying %s: %w: its manifest is of another authority", r.File, backup.ErrDamaged))
 	}
 	return found, nil
 }

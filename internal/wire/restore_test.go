@@ -225,3 +225,25 @@ func TestOldBackupIsAFinding(t *testing.T) {
 		t.Errorf("after a failure: %v", found)
 	}
 }
+
+// What is mounted at the folder for backups was taken away: the folder beneath it is there and can be written, and is not taken for it.
+func TestFolderBeneathAMountThatIsAway(t *testing.T) {
+	folder, err := durable.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	last := lastBackup{To: folder.Dir(), Name: "custody.shop.production.0123456789abcdef.20261202T194500Z.age", Bytes: 7}
+	if err := (lastBackup{}).isIn(folder); err != nil {
+		t.Errorf("for the first backup: %v", err)
+	}
+	if err := last.isIn(folder); err == nil || server.Problems(err).Hint == "" {
+		t.Errorf("without the last one: %v", err)
+	}
+	if err := folder.Create(last.Name, []byte("content")); err != nil {
+		t.Fatal(err)
+	}
+	if err := last.isIn(folder); err != nil {
+		t.Errorf("with the last one: %v", err)
+	}
+}

@@ -166,9 +166,12 @@ func (s *Store) unnamed() (*os.File, error) {
 
 // Contents are what a copy holds.
 type Contents struct {
-	Platform, Environment string
-	Incarnation           authority.Incarnation
-	Versions, Documents   int
+	Platform    string                `json:"platform"`
+	Environment string                `json:"environment"`
+	Incarnation authority.Incarnation `json:"incarnation"`
+	// Versions of values, destroyed ones included.
+	Versions  int `json:"versions"`
+	Documents int `json:"documents"`
 }
 
 // CopyName is the name that a copy has in the folder of CheckCopy and PutBack.
