@@ -71,6 +71,8 @@ type backups struct {
 
 var _ platform.Backups = (*backups)(nil)
 
+var errMaking = &server.Problem{Class: server.Refused, Text: "another backup is being made", Hint: "try again once it has ended; the log of `custody serve` says when"}
+
 // openBackups returns nil where there is no authority yet.
 func (p *parts) openBackups(ctx context.Context) (platform.Backups, error) {
 	copier, can := p.store.(authority.Copier)
@@ -139,7 +141,7 @@ func (b *backups) watch(stop context.Context) {
 		if b.due() {
 			made, err := outward.Do(stop, b.parts.calls, outward.Call{Part: "the backup", Limit: backupLimit}, b.scheduled)
 			switch {
-			case stop.Err() != nil:
+			case stop.Err() != nil, errors.Is(err, errMaking):
 			case err != nil:
 				b.fail(err)
 				b.parts.log.Error("making a backup", "to", b.parts.host.Backup.To, "error", err)
@@ -183,10 +185,13 @@ func (b *backups) Make(ctx context.Context, by, to string) (server.Backup, error
 	case !filepath.IsAbs(to):
 		return server.Backup{}, &server.Problem{Class: server.Usage, Text: "the folder for the backup is not an absolute path", Hint: "name a folder of the server's machine: custody backup --to DIR"}
 	}
+	if relative, err := filepath.Rel(b.parts.host.State, to); err == nil && filepath.IsLocal(relative) {
+		return server.Backup{}, &server.Problem{Class: server.Refused, Text: to + " is in the state folder, so a backup there is lost with what it protects", Hint: "name a folder on another disk or machine: custody backup --to DIR"}
+	}
 	made, err := outward.Do(ctx, b.parts.calls, outward.Call{Part: "the backup", Limit: backupLimit}, func(ctx context.Context) (server.Backup, error) {
 		return b.make(ctx, by, to, false)
 	})
-	if err != nil && spec != nil && to == spec.To && ctx.Err() == nil {
+	if err != nil && spec != nil && to == spec.To && ctx.Err() == nil && !errors.Is(err, errMaking) {
 		b.fail(err)
 	}
 	return made, err
@@ -196,7 +201,7 @@ func (b *backups) Make(ctx context.Context, by, to string) (server.Backup, error
 // mostly the folder beneath a mount that is away.
 func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (server.Backup, error) {
 	if !b.making.TryLock() {
-		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "another backup is being made", Hint: "try again once it has ended; the log of `custody serve` says when"}
+		return server.Backup{}, errMaking
 	}
 	defer b.making.Unlock()
 	estate := b.parts.platform.Estate()
@@ -235,15 +240,12 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 	}
 	ctx = context.WithoutCancel(ctx) // it is made: that is put on record though its caller has gone
 	if own {
-		if err := b.note(ctx, made); err != nil {
-			return made, fmt.Errorf("the backup %s was made, and that could not be noted: %w", made.Name, err)
-		}
-		if made.Removed, err = backup.Retain(folder, made.Name, b.parts.host.Backup.Keep); err != nil {
-			b.parts.log.Warn("removing old backups", "error", err)
+		if err = b.note(ctx, made); err == nil { // else the last one that is known stays, and all others
+			made.Removed, err = backup.Retain(folder, made.Name, b.parts.host.Backup.Keep)
 		}
 	}
-	if err := b.parts.platform.Record.Append(ctx, event(made, by)); err != nil {
-		return made, fmt.Errorf("the backup %s was made, and that is not on record: %w", made.Name, err)
+	if err = errors.Join(err, b.parts.platform.Record.Append(ctx, event(made, by))); err != nil {
+		return made, fmt.Errorf("the backup %s was made and is good; what follows one was not all done: %w", made.Name, err)
 	}
 	return made, nil
 }

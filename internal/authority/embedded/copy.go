@@ -89,13 +89,13 @@ func (s *Store) spool(ctx context.Context) (spool *os.File, sum [sha256.Size]byt
 		return nil, sum, "", err
 	}
 	defer s.endCopy(tx)
-	defer s.guard(&err)()
 	defer func() {
 		if err != nil && spool != nil {
 			_ = spool.Close()
 			spool = nil
 		}
 	}()
+	defer s.guard(&err)()
 	if err := s.verifyIn(tx); err != nil {
 		return nil, sum, "", err
 	}
