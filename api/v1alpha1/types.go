@@ -415,8 +415,23 @@ type HostSpec struct {
 	// sent, and who may read secrets of other owners. Like the host file, nobody else may be able to change it. Custody
 	// reads it again when it changes; `custody grant --help` shows an example.
 	Grants string `json:"grants,omitempty"`
+	// Backups of the authority and the record (audit log) that the server makes by itself. Without it, nobody makes one but a person:
+	// `custody backup --to DIR`.
+	Backup *Backup `json:"backup,omitempty"`
 	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
 	Notifications *Notifications `json:"notifications,omitempty"`
+}
+
+// Backup says where backups are written, how often, and how many are kept. They are encrypted to the root recipients of the estate that
+// the operator granted.
+type Backup struct {
+	// Folder for the backups, best on the disk of another machine. It must be there: Custody does not make it, so that a mount that is
+	// missing is noticed.
+	To string `json:"to"`
+	// Time between two backups, at least 10m. Default 24h.
+	Every string `json:"every,omitempty"`
+	// How many backups are kept. Default 14.
+	Keep int `json:"keep,omitempty"`
 }
 
 // Git says from which branch of a Git repository the estate is read, and which of its commits are believed.

@@ -457,6 +457,9 @@ var elsewhere = map[reason.Code]string{
 	reason.ConsumerNotOnRecord: "deliver.txtar",
 	reason.TargetAway:          "notify_test.txtar",
 	reason.OwnerUnreached:      "notify_list.txtar",
+	reason.ConsumerNewer:       "restore.txtar",
+	reason.BackupFailed:        "backup_schedule.txtar",
+	reason.BackupOld:           "backup_schedule.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.

@@ -30,7 +30,7 @@ func TestNextCommandsAreComplete(t *testing.T) {
 		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
 		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke(next.Revoked("reader", "db-admin", "upstream/db")), "recovery": next.AcceptRecovery(),
 		"commit": next.AcceptCommit("4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
-		"seal":   next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(),
+		"seal":   next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(), "backup": next.Backup(),
 	} {
 		t.Run(of, func(t *testing.T) {
 			complete(t, text)

@@ -405,6 +405,12 @@ func hostConfigurationCatalogue() []Rule {
 			Fix:    "Correct what the message names; docs/notifications.md has an example.",
 		},
 		{
+			ID:     ruleBackup,
+			Checks: "backup has an interval of at least 10m and keeps between 1 and 10000 backups. Its folder does not overlap the state folder, the estate or a delivery folder.",
+			Why:    "A backup inside what it protects is lost with it.",
+			Fix:    "Choose a folder on another disk or machine; write `every: 24h` and `keep: 14`, or leave them out.",
+		},
+		{
 			ID:     "host-reload",
 			Checks: "A reload is either a signal with a pidFile, or a command, and not both.",
 			Why:    "Otherwise Custody cannot tell whether the reload was done.",

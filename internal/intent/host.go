@@ -101,6 +101,9 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 	if spec.Socket != nil {
 		spec.Socket.Path = against(spec.Socket.Path)
 	}
+	if spec.Backup != nil {
+		spec.Backup.To = against(spec.Backup.To)
+	}
 	resolveNotifications(spec.Notifications, against)
 }
 
@@ -131,6 +134,7 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 	c.unseal(spec.Unseal)
 	c.listen(spec.Listen)
 	c.notifications(spec.Notifications)
+	c.backup(spec)
 	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
 		t := at("spec", "reloads", name)
 		c.name(t, name)

@@ -77,6 +77,9 @@ func ListNotifications() string { return quote("custody notify list") }
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 
+// Backup makes a backup in the folder that the host file names.
+func Backup() string { return quote("custody backup") }
+
 // Word is text as a shell takes it for one word: every command that is printed with a path, or with what a person chose, has it so.
 func Word(text string) string {
 	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {

@@ -125,13 +125,17 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
 		facts.RootRecipients, facts.Documents = len(estate.Platform.Spec.RootRecipients), len(estate.Bootstrap)
 	}
-	now := p.Now()
+	now, newer := p.Now(), p.newerFindings()
 	for row := range p.Model.Rows(now, nil) {
 		p.gather(ctx, row, &facts)
 		if status.Serving {
 			age(&status, row)
 		}
-		if found := findings(row, now); take(row, found) {
+		found := findings(row, now)
+		if one, is := newer[row.Secret]; is {
+			found = append(found, one)
+		}
+		if take(row, found) {
 			status.Findings = append(status.Findings, found...)
 		}
 	}
@@ -179,6 +183,9 @@ func (p *Platform) ofPlatform(recovering, unsaved, fault string, estate *intent.
 	found = append(found, olderForms(estate)...)
 	if p.Notifier != nil {
 		found = append(found, p.Notifier.Reasons()...)
+	}
+	if p.Backups != nil {
+		found = append(found, p.Backups.Reasons()...)
 	}
 	for _, finding := range p.Record.Findings() {
 		found = append(found, reason.New(reason.RecordDoubtful, nil).Because(finding.String()))

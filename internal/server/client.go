@@ -43,8 +43,8 @@ type patience struct{ notice, question, change time.Duration }
 // What signs in with every secret has no bound; see unbounded.
 var overSocket = patience{notice: 10 * time.Second, question: 10 * time.Minute, change: 30 * time.Minute}
 
-// unbounded are the calls that last as long as there are secrets.
-var unbounded = []string{"/v1/doctor", "/v1/recovery/accept"}
+// unbounded are the calls that last as long as there are secrets, or bytes.
+var unbounded = []string{"/v1/doctor", "/v1/recovery/accept", "/v1/backups"}
 
 func (p patience) limit(method, path string) time.Duration {
 	switch {
@@ -160,6 +160,11 @@ func (c *Client) ConfirmClock(ctx context.Context) error {
 // AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
 func (c *Client) AcceptRecovery(ctx context.Context, reason string, how recovery.How) (report recovery.Report, err error) {
 	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, how.Dry, how.KeptEstate}, &report)
+}
+
+// Backup makes a backup in a folder of the server's machine, that of the host file with "".
+func (c *Client) Backup(ctx context.Context, to string) (made Backup, err error) {
+	return made, c.post(ctx, "/v1/backups", backupOrder{to}, &made)
 }
 
 // Granted returns what the operator granted, and what the estate asks for besides.

@@ -45,6 +45,11 @@ type delivery struct {
 	Consumer string `json:"consumer,omitempty"`
 }
 
+// backupOrder names the folder of a backup, "" for that of the host file.
+type backupOrder struct {
+	To string `json:"to,omitempty"`
+}
+
 // withdrawal names a file that was delivered.
 type withdrawal struct {
 	Reason string `json:"reason"`
@@ -202,6 +207,15 @@ func routed(service Service) *routes {
 	}
 	regrant("/v1/grants", service.Grant)
 	regrant("/v1/grants/revoke", service.Revoke)
+	mux.HandleFunc("POST /v1/backups", func(w http.ResponseWriter, r *http.Request) {
+		var ask backupOrder
+		err := decode(r, &ask)
+		var made Backup
+		if err == nil {
+			made, err = service.Backup(r.Context(), caller(r), ask.To)
+		}
+		answer(w, made, err)
+	})
 	get("/v1/notifications", func(r *http.Request) (any, error) { return service.Notifications(r.Context()) })
 	mux.HandleFunc("POST /v1/notifications/test", func(w http.ResponseWriter, r *http.Request) {
 		var ask trial

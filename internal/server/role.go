@@ -64,6 +64,7 @@ var rights = map[string]Role{
 	"POST /v1/secrets/{secret}/supply":  Operator,
 	"POST /v1/secrets/{secret}/deliver": Operator,
 	"POST /v1/withdrawals":              Operator,
+	"POST /v1/backups":                  Operator,
 	"POST /v1/grants":                   Operator,
 	"POST /v1/grants/revoke":            Operator,
 	"POST /v1/notifications/test":       Operator,

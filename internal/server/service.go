@@ -57,6 +57,8 @@ type Service interface {
 	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
 	// how.Open and how.Estate itself.
 	AcceptRecovery(ctx context.Context, by, reason string, how recovery.How) (recovery.Report, error)
+	// Backup makes a backup in a folder of the server's machine, that of the host file with "". Each call makes another.
+	Backup(ctx context.Context, by, to string) (Backup, error)
 	Doctor(ctx context.Context) (Diagnosis, error)
 	// Granted says what the operator granted, and what the estate in force asks for besides.
 	Granted(ctx context.Context) (Grants, error)
@@ -181,6 +183,23 @@ type Diagnosis struct {
 	Violations []invariant.Violation `json:"violations,omitempty"`
 	// Findings want a person's eye but break nothing.
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Backup is one that was made: it is complete, synced and was read back.
+type Backup struct {
+	Name   string `json:"name"`
+	Folder string `json:"folder"`
+	Bytes  int64  `json:"bytes"`
+	// SHA256 is that of the file, in hexadecimal.
+	SHA256 string    `json:"sha256"`
+	Made   time.Time `json:"made"`
+	// Events is how many the record in it has.
+	Events      uint64 `json:"events"`
+	Incarnation string `json:"incarnation"`
+	// Recipients can open it.
+	Recipients []string `json:"recipients"`
+	// Removed are older backups that were more than are kept.
+	Removed []string `json:"removed,omitempty"`
 }
 
 // Leftover is a file that was delivered and that nobody is to read any more, with its stamp.

@@ -72,6 +72,7 @@ var (
 	findingsDesc = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
 	reasonsDesc  = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
 	summaryDesc  = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
+	backupDesc   = prometheus.NewDesc("custody_backup_timestamp_seconds", "When the last good backup in the folder of the host file was begun; left out where none is known.", nil, nil)
 	stepsDesc    = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
 )
 
@@ -82,7 +83,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, stepsDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, backupDesc, stepsDesc} {
 		descs <- desc
 	}
 }
@@ -100,6 +101,11 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		ready = 1
 	}
 	gauge(readyDesc, ready)
+	if backups := c.platform.Backups; backups != nil {
+		if last := backups.Last(); !last.IsZero() {
+			gauge(backupDesc, float64(last.Unix()))
+		}
+	}
 	summary := c.platform.Summary()
 	if summary == nil {
 		return

@@ -245,6 +245,9 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	context.AfterFunc(stop, func() { manager.say("STOPPING=1") })
 	go manager.watchdog(stop)
 	go p.watchConsumers(stop) // not waited for: a folder may hang
+	if p.backups != nil && p.host.Backup != nil {
+		go p.backups.watch(stop) // not waited for: the folder for backups may hang
+	}
 	if p.estates.git != nil {
 		wake(p.estates.git.woken)
 		go p.estates.git.poll(stop) // not waited for: a server may hang
