@@ -112,7 +112,7 @@ Exit codes:
 	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then /etc/custody/custody.yaml, then ./custody.yaml)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the output: table, json or yaml (default table)")
 	root.AddCommand(
-		a.initCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
+		a.initCommand(), a.discoverCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
 		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
 		a.backupCommand(), a.restoreCommand(), a.recoverCommand(), a.estateCommand(), a.grantCommand(), a.notifyCommand(), a.metricsCommand(), a.upstreamCommand(), a.schemaCommand(), a.manCommand(), a.versionCommand(),
@@ -174,6 +174,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 			return fmt.Errorf("%s prints text for people only", cmd.CommandPath())
 		}
 		return nil
+	}
+	if others := cmd.Annotations[formats]; others != "" {
+		if slices.Contains(strings.Split(others, ","), a.output) {
+			return nil
+		}
+		return errors.New("-o is table, json, yaml, " + strings.ReplaceAll(others, ",", " or "))
 	}
 	return errors.New("-o is table, json or yaml")
 }

@@ -192,6 +192,9 @@ func completeFormats(c *cobra.Command, _ []string, _ string) ([]cobra.Completion
 	if c.Annotations[answers] != "" {
 		found = append(found, "json", "yaml")
 	}
+	if others := c.Annotations[formats]; others != "" {
+		found = append(found, strings.Split(others, ",")...)
+	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
 

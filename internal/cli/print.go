@@ -104,9 +104,9 @@ func paintState(word string) string {
 	switch word {
 	case "steady", "completed", "ok":
 		return green
-	case "undone", "failed", "undeclared", "violated":
+	case "undone", "failed", "undeclared", "violated", "high":
 		return red
-	case "rotating", "rebuilding", "issuing", "live", "suspended", "held":
+	case "rotating", "rebuilding", "issuing", "live", "suspended", "held", "medium":
 		return yellow
 	}
 	if strings.HasPrefix(word, "waiting") {

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discover_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"custody.dev/custody/internal/discover"
+	"custody.dev/custody/internal/discover/clue"
+	"custody.dev/custody/internal/discover/discovertest"
+	"custody.dev/custody/internal/discover/report"
+)
+
+// then is when the platform of the tests is read.
+var then = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+
+func scan(t testing.TB, folder string) *discover.Answer {
+	t.Helper()
+	a, err := discover.Scan(t.Context(), discover.Config{Folder: folder, Key: []byte(strings.Repeat("k", 32)), Now: then, Limits: discover.Usual})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func named(t testing.TB, a *discover.Answer, role clue.Role, file, name string) discover.Secret {
+	t.Helper()
+	for _, s := range a.Secrets {
+		for _, p := range slices.Concat(s.Holders, s.Origins, s.Consumers) {
+			if p.Role == role && p.File == file && p.Name == name {
+				return s
+			}
+		}
+	}
+	t.Fatalf("no secret %s %s in %s", role, name, file)
+	return discover.Secret{}
+}
+
+// What is found on the platform is measured against the table that was written by hand before the readers were: a rules-only
+// scanner found 61 % there.
+func TestPlatformAgainstTruth(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	data, err := os.ReadFile("testdata/platform/truth.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := discover.ParseTruth(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const least = 0.95
+	for _, s := range scan(t, p.Folder).Compare(truth) {
+		t.Logf("%-18s right %3d wrong %2d missed %2d  precision %.3f recall %.3f", s.Source, s.Right, len(s.Wrong), len(s.Missed), s.Precision(), s.Recall())
+		if s.Precision() < least || s.Recall() < least {
+			t.Errorf("%s: precision %.3f, recall %.3f, want %.2f\nwrong: %s\nmissed: %s", s.Source, s.Precision(), s.Recall(), least,
+				strings.Join(s.Wrong, "\n       "), strings.Join(s.Missed, "\n        "))
+		}
+	}
+}
+
+// No value is in any answer, in any form in which it might be written.
+func TestAnswersHaveNoValues(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	a := scan(t, p.Folder)
+	var out bytes.Buffer
+	if err := json.NewEncoder(&out).Encode(a); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.SARIF(&out, a, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.HTML(&out, a); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if len(p.Values) < 60 {
+		t.Fatalf("only %d values were made", len(p.Values))
+	}
+	for name, value := range p.Values {
+		for _, form := range discovertest.Forms(value) {
+			if strings.Contains(text, form) {
+				t.Errorf("the value %s is in an answer", name)
+				break
+			}
+		}
+	}
+}
+
+// A scan changes nothing: not a file, not the repository.
+func TestScanChangesNothing(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	before := listing(t, p.Folder)
+	scan(t, p.Folder)
+	if diff := cmp.Diff(before, listing(t, p.Folder)); diff != "" {
+		t.Errorf("files before and after (-before +after):\n%s", diff)
+	}
+}
+
+func listing(t testing.TB, folder string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.Walk(folder, func(path string, info os.FileInfo, err error) error {
+		if err == nil {
+			files[path] = info.Mode().String() + " " + info.ModTime().String()
+		}
+		return err
+	})
+	if err != nil || len(files) < 80 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	return files
+}
+
+// The steps by which a script makes a secret are told in their order, with where the value goes.
+func TestScriptStepsInOrder(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	a := scan(t, p.Folder)
+	for _, test := range []struct {
+		file, name string
+		want       []clue.Step
+	}{
+		{"scripts/setup-billing.sh", "DB_PW", []clue.Step{
+			{Line: 5, Does: "makes", With: "openssl rand"},
+			{Line: 7, Does: "puts", With: "psql", To: "password of role billing"},
+			{Line: 8, Does: "puts", With: "kubectl create secret generic", To: "Kubernetes Secret billing-app, key db-password"},
+			{Line: 11, Does: "puts", With: "kubeseal", To: "k8s/billing/app-sealed.yaml"},
+			{Line: 12, Does: "puts", With: "vault kv put", To: "kv/billing/app#db_password"},
+		}},
+		{"scripts/rotate-ci.sh", "made", []clue.Step{
+			{Line: 4, Does: "makes", With: "aws iam create-access-key"},
+			{Line: 7, Does: "puts", With: "gh secret set", To: "secret AWS_ACCESS_KEY_ID of GitHub"},
+			{Line: 8, Does: "puts", With: "gh secret set", To: "secret AWS_SECRET_ACCESS_KEY of GitHub"},
+			{Line: 9, Does: "puts", With: "sops --set", To: "infra/sops/platform.yaml"},
+		}},
+		{"scripts/grafana-token.sh", "TOKEN", []clue.Step{
+			{Line: 3, Does: "makes", With: "curl POST https://grafana.example.org/api/serviceaccounts/2/tokens"},
+			{Line: 5, Does: "puts", With: "curl PUT", To: "https://dashboard.example.org/api/v1/variables/GRAFANA_TOKEN"},
+		}},
+	} {
+		s := named(t, a, clue.Makes, test.file, test.name)
+		at := slices.IndexFunc(s.Origins, func(p discover.Place) bool { return p.Name == test.name })
+		if diff := cmp.Diff(test.want, s.Origins[at].Steps); diff != "" {
+			t.Errorf("%s %s (-want +got):\n%s", test.file, test.name, diff)
+		}
+	}
+}
+
+// The way of a secret, its owner, its end and its risks are guessed, each with the reason.
+func TestGuessesSayWhy(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	a := scan(t, p.Folder)
+	rules := func(s discover.Secret) (ids []string) {
+		for _, r := range s.Risks {
+			ids = append(ids, r.Rule)
+		}
+		return ids
+	}
+	shop := named(t, a, clue.Holds, "services/shop/.env", "DATABASE_URL")
+	if shop.Kind != "database password" || shop.Owner.Name != "shop" || !strings.Contains(shop.Owner.Why, "label") || shop.Risk != discover.High {
+		t.Errorf("the database of the shop: kind %q, owner %+v, risk %s", shop.Kind, shop.Owner, shop.Risk)
+	}
+	for _, want := range []string{"in-git", "in-history", "several-places"} {
+		if !slices.Contains(rules(shop), want) {
+			t.Errorf("the database of the shop lacks the risk %s: %v", want, rules(shop))
+		}
+	}
+	partner := named(t, a, clue.Holds, "services/billing/.env.production", "PARTNER_TOKEN")
+	if partner.Expires == nil || !partner.Expires.Expired || partner.Expires.By != "token" || !slices.Contains(rules(partner), "expired") {
+		t.Errorf("the token of the partner: %+v, %v", partner.Expires, rules(partner))
+	}
+	if want := "@harbour/billing alice@example.org"; partner.Owner.Name != want || !strings.Contains(partner.Owner.Why, "CODEOWNERS:3") {
+		t.Errorf("the token of the partner: owner %+v, want %s", partner.Owner, want)
+	}
+	tls := named(t, a, clue.Holds, "k8s/shop/secret.yaml", "shop-tls/tls.key")
+	if tls.Expires == nil || !tls.Expires.Expired || tls.Expires.By != "certificate" || tls.Kind != "TLS key" {
+		t.Errorf("the TLS key: %s, %+v", tls.Kind, tls.Expires)
+	}
+	if npm := named(t, a, clue.Uses, ".github/workflows/deploy.yml", "NPM_TOKEN"); !slices.Contains(rules(npm), "settings-only") {
+		t.Errorf("what only the CI has: %v", rules(npm))
+	}
+	if sealed := named(t, a, clue.Sealed, "k8s/billing/sealed.yaml", "billing-db/password"); sealed.Risk != discover.Low || sealed.Owner.Name != "billing" {
+		t.Errorf("a sealed secret: risk %s, owner %+v", sealed.Risk, sealed.Owner)
+	}
+	old := named(t, a, clue.Holds, "k8s/old/secret.yaml", "search/token")
+	if old.Holders[0].Commit == "" || !slices.Equal(rules(old), []string{"in-history", "unused"}) {
+		t.Errorf("what is in the history alone: %+v, %v", old.Holders[0], rules(old))
+	}
+}
+
+// Without CODEOWNERS, whoever changed the file last is asked.
+func TestOwnerFromHistory(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	if err := os.Remove(filepath.Join(p.Folder, ".github", "CODEOWNERS")); err != nil {
+		t.Fatal(err)
+	}
+	s := named(t, scan(t, p.Folder), clue.Holds, "services/worker/worker.env", "ENCRYPTION_KEY")
+	if s.Owner.Name != "Cleo <cleo@example.org>" || !strings.Contains(s.Owner.Why, "last changed services/worker/worker.env") {
+		t.Errorf("owner %+v", s.Owner)
+	}
+}
+
+// Digests of two scans do not tell whether a value is the same: their keys differ.
+func TestDigestsDifferByScan(t *testing.T) {
+	p := discovertest.Make(t, "testdata/platform", then)
+	digest := func(key string) string {
+		a, err := discover.Scan(t.Context(), discover.Config{Folder: p.Folder, Key: []byte(strings.Repeat(key, 32)), Now: then, Limits: discover.Usual, NoHistory: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return named(t, a, clue.Holds, "services/shop/.env", "SESSION_SECRET").Digests[0]
+	}
+	if one, other := digest("a"), digest("b"); one == other || one != digest("a") {
+		t.Errorf("digests %s and %s", one, other)
+	}
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+kubectl -n shop delete secret shop-old --ignore-not-found
+docker system prune -f

@@ -1,0 +1,2 @@
+#!/bin/sh
+sops --decrypt infra/sops/platform.yaml > "$XDG_RUNTIME_DIR/platform.yaml"

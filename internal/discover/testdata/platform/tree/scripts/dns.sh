@@ -1,0 +1,2 @@
+#!/bin/sh
+dig +short shop.example.org

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec sops infra/sops/platform.yaml

@@ -1,0 +1,3 @@
+#!/bin/sh
+shellcheck scripts/*.sh
+kubeconform k8s

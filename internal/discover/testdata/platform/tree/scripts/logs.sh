@@ -1,0 +1,2 @@
+#!/bin/sh
+kubectl -n shop logs deployment/shop --since=1h

@@ -1,0 +1,2 @@
+#!/bin/sh
+curl -s http://localhost:9187/metrics | grep pg_up

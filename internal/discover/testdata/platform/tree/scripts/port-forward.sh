@@ -1,0 +1,2 @@
+#!/bin/sh
+kubectl -n shop port-forward svc/db 5432

@@ -1,0 +1,3 @@
+#!/bin/sh
+: "${PGPASSWORD:?set it}"
+psql -h db.internal -U shop "$@"

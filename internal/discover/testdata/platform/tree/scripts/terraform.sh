@@ -1,0 +1,2 @@
+#!/bin/sh
+cd infra/terraform && terraform plan -var-file=production.tfvars

@@ -1,0 +1,2 @@
+#!/bin/sh
+sed -n 's/^version: //p' charts/shop/Chart.yaml

@@ -1,0 +1,2 @@
+#!/bin/sh
+until pg_isready -h db.internal; do sleep 1; done

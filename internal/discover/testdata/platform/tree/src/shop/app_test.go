@@ -1,0 +1,3 @@
+package shop
+
+const testToken = "%%ghp:unit-test-token%%" // gitleaks:allow
