@@ -51,6 +51,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write 14d (the default), another time within these bounds, or 0s for no warning.",
 		},
 		{
+			ID:     "policy-compromise",
+			Checks: "onCompromise.breakConsumersAfter is between 1s and 30d.",
+			Why:    "With less, no consumer could move; with more, it is no answer to a compromise.",
+			Fix:    "Write a time such as 15m, or leave it out: then consumers are waited for.",
+		},
+		{
 			ID:     "window-form",
 			Checks: "Windows have known days and time zones, a start as HH:MM, and last at most a week.",
 			Why:    "If a window never opens, its secrets expire.",
@@ -403,6 +409,12 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "Each target under notifications names a webhook that is there or addresses; addresses are plain; a webhook has one source of its URL, and a host if that is a secret; a relay has one source of its password.",
 			Why:    "A finding would reach nobody, or somebody else.",
 			Fix:    "Correct what the message names; docs/notifications.md has an example.",
+		},
+		{
+			ID:     "host-webhooks",
+			Checks: "Each of webhooks has a name of its own, a known kind, one source of its key (or public keys, of GitHub), and says what it may ask for and for which secrets.",
+			Why:    "Somebody else could ask, or nobody could.",
+			Fix:    "Correct what the message names; docs/events.md has an example.",
 		},
 		{
 			ID:     "host-reload",

@@ -61,6 +61,7 @@ type parts struct {
 	model      *model.Model // nil keeps nothing
 	steps      *steps
 	notifier   *notify.Notifier // nil where nobody is told
+	hooks      []*eventHook     // that take what other systems report
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -432,7 +433,7 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
-	p.notifier = p.notifications()
+	p.notifier, p.hooks = p.notifications(), p.eventHooks()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
