@@ -34,7 +34,8 @@ type Metadata struct {
 	// Kubernetes namespace. On a host it only groups documents by owner: whatever passes a secret on to another
 	// namespace needs a grant (`custody grant`).
 	Namespace string `json:"namespace,omitempty"`
-	// Labels of your own. They have no effect.
+	// Labels of your own. A webhook in the host file can name the secrets that it may ask for by them; otherwise they have
+	// no effect.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Annotations of your own. They have no effect.
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -305,6 +306,19 @@ type RotationPolicySpec struct {
 	// Timed rotations start earlier by up to this time, so that many secrets are not rotated at once. The share of each
 	// secret is fixed. Default 0.
 	Jitter string `json:"jitter,omitempty"`
+	// What is done beyond that if a secret is reported as compromised (`custody rotate SECRET --compromised`, or a
+	// webhook). Without it, the old credential is revoked once every consumer has shown that it runs on the new one.
+	OnCompromise *OnCompromise `json:"onCompromise,omitempty"`
+}
+
+// OnCompromise says what a compromised credential is worth. Its rotation never waits for windows, caps or stagger sets.
+type OnCompromise struct {
+	// How long after the report was acknowledged the old credential is revoked, even if consumers have not shown that they
+	// run on the new one. They are broken then, which is a finding for the owner. 1s to 30d. Default: never.
+	BreakConsumersAfter string `json:"breakConsumersAfter,omitempty"`
+	// End open sessions that began with the old credential, at upstreams that can. Where old and new credential belong to
+	// one account, all sessions of it end, and its clients sign in again. Default false.
+	EndSessions bool `json:"endSessions,omitempty"`
 }
 
 // MaintenanceWindow is a maintenance window that opens every week.
@@ -418,6 +432,9 @@ type HostSpec struct {
 	// Backups of the authority and the record (audit log) that the server makes by itself. Without it, nobody makes one but a person:
 	// `custody backup --to DIR`.
 	Backup *Backup `json:"backup,omitempty"`
+	// Webhooks by which other systems may ask for a rotation or report a compromise, each at /hooks/NAME of the address in
+	// listen.
+	Webhooks []EventWebhook `json:"webhooks,omitempty"`
 	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
 	Notifications *Notifications `json:"notifications,omitempty"`
 }

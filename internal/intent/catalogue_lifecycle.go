@@ -51,6 +51,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write 14d (the default), another time within these bounds, or 0s for no warning.",
 		},
 		{
+			ID:     "policy-compromise",
+			Checks: "onCompromise.breakConsumersAfter is between 1s and 30d.",
+			Why:    "With less, no consumer could move; with more, it is no answer to a compromise.",
+			Fix:    "Write a time such as 15m, or leave it out: then consumers are waited for.",
+		},
+		{
 			ID:     "window-form",
 			Checks: "Windows have known days and time zones, a start as HH:MM, and last at most a week.",
 			Why:    "If a window never opens, its secrets expire.",
@@ -409,6 +415,12 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "backup has an interval of at least 10m and keeps between 1 and 10000 backups. Its folder does not overlap the state folder, the estate or a delivery folder.",
 			Why:    "A backup inside what it protects is lost with it.",
 			Fix:    "Choose a folder on another disk or machine; write `every: 24h` and `keep: 14`, or leave them out.",
+		},
+		{
+			ID:     "host-webhooks",
+			Checks: "Each of webhooks has a name of its own, a known kind, one source of its key (or public keys, of GitHub), and says what it may ask for and for which secrets.",
+			Why:    "Somebody else could ask, or nobody could.",
+			Fix:    "Correct what the message names; docs/events.md has an example.",
 		},
 		{
 			ID:     "host-reload",

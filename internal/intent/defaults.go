@@ -79,6 +79,9 @@ func hostDefaults(spec *v1alpha1.HostSpec) {
 		git.Branch, git.Username = cmp.Or(git.Branch, "main"), cmp.Or(git.Username, "git")
 		git.Every, git.StaleAfter = cmp.Or(git.Every, "3m"), cmp.Or(git.StaleAfter, "1h")
 	}
+	for i := range spec.Webhooks {
+		spec.Webhooks[i].PerMinute = cmp.Or(spec.Webhooks[i].PerMinute, defaultPerMinute)
+	}
 	for name, reload := range spec.Reloads {
 		if len(reload.Argv) > 0 {
 			reload.Timeout = cmp.Or(reload.Timeout, defaultTimeout)

@@ -51,6 +51,9 @@ const (
 	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
 	leastVerifyEvery = 5 * time.Minute
 	mostVerifyEvery  = 90 * duration.Day
+	// leastBreakAfter and mostBreakAfter bound how long consumers are waited for after a compromise.
+	leastBreakAfter = time.Second
+	mostBreakAfter  = 30 * duration.Day
 )
 
 // Policy is a RotationPolicy, parsed and with its defaults applied.
@@ -73,6 +76,14 @@ type Policy struct {
 	// Windows in which timed runs may begin; none means always.
 	Windows []Window
 	Jitter  time.Duration
+	// OnCompromise is nil where the policy says nothing of that. BreakAfter is 0 for never.
+	OnCompromise *OnCompromise
+}
+
+// OnCompromise is what a policy says of compromised secrets.
+type OnCompromise struct {
+	BreakAfter  time.Duration
+	EndSessions bool
 }
 
 // Window is a weekly maintenance window.
@@ -176,6 +187,9 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	if out.WarnBefore < 0 || out.WarnBefore > mostWarnBefore {
 		parse.problem("policy-warn", at("spec", "warnBefore"), "warnBefore (%s) is not between 0s and %s", duration.Format(out.WarnBefore), duration.Format(mostWarnBefore))
 	}
+	if spec.OnCompromise != nil {
+		out.OnCompromise = parse.onCompromise(at("spec", "onCompromise"), *spec.OnCompromise)
+	}
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert
 	}
@@ -206,6 +220,14 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		parse.problem("policy-type", at("spec", "rotationType"), "the rotationType is %s", plaintext.Show(spec.RotationType))
 	}
 	return out, parse.problems
+}
+
+func (p *policyParser) onCompromise(t trail, spec v1alpha1.OnCompromise) *OnCompromise {
+	after := p.duration(t.to("breakConsumersAfter"), spec.BreakConsumersAfter, 0)
+	if spec.BreakConsumersAfter != "" && (after < leastBreakAfter || after > mostBreakAfter) {
+		p.problem("policy-compromise", t.to("breakConsumersAfter"), "breakConsumersAfter (%s) is not between %s and %s", duration.Format(after), duration.Format(leastBreakAfter), duration.Format(mostBreakAfter))
+	}
+	return &OnCompromise{BreakAfter: after, EndSessions: spec.EndSessions}
 }
 
 // clock checks that a timed policy can be kept.

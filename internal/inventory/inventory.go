@@ -368,6 +368,9 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
 		VerifyEvery: p.VerifyEvery,
 	}
+	if p.OnCompromise != nil {
+		policy.OnCompromise = &journal.OnCompromise{BreakAfter: p.OnCompromise.BreakAfter, EndSessions: p.OnCompromise.EndSessions}
+	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{
 			Days: window.Days, Start: time.Duration(window.Hour)*time.Hour + time.Duration(window.Minute)*time.Minute,

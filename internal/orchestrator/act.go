@@ -4,7 +4,9 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
@@ -65,6 +67,7 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 		return nil
 	case readEntry:
 		if t.entry, err = o.Journal.Load(ctx, s.Path); err == nil {
+			t.compromised = slices.ContainsFunc(t.requests, reportsCompromise)
 			t.served, err = o.servedOf(ctx, t)
 		}
 		return err
@@ -78,6 +81,8 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 	case begin:
 		t.begun = true
 		return o.beginRun(ctx, t)
+	case compromise:
+		return o.compromise(ctx, t)
 	case advance:
 		outlook, err := o.Rotation.Advance(ctx, s.Subject)
 		if err != nil {
@@ -94,6 +99,24 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 		return err
 	}
 	return fmt.Errorf("looking at %s: nobody does %q", s.Subject.Secret, next)
+}
+
+func reportsCompromise(request trigger.Request) bool { return request.Kind == trigger.Compromise }
+
+// compromise has the live run serve the open reports of a compromise.
+func (o *Orchestrator) compromise(ctx context.Context, t *turn) error {
+	t.superseded = true
+	var reports []trigger.Request
+	for _, request := range t.requests {
+		if reportsCompromise(request) {
+			reports = append(reports, request)
+		}
+	}
+	err := o.Rotation.Compromised(ctx, t.secret.Subject, triggerOf(t.secret, rotation.Reason{}, reports))
+	if errors.Is(err, rotation.ErrNotNow) { // the run goes on meanwhile
+		return nil
+	}
+	return err
 }
 
 // noteRun notes what the live run came to, if there is one, and wakes those who may wait for that.
@@ -190,6 +213,7 @@ func (o *Orchestrator) closeServed(ctx context.Context, t *turn) error {
 		}
 	}
 	t.served, t.requests = nil, open
+	t.compromised = slices.ContainsFunc(open, reportsCompromise)
 	return nil
 }
 

@@ -81,6 +81,11 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 	drifted := map[string]string{}
 	for _, consumer := range s.Consumers {
 		proof, err := o.Rotation.Prove(ctx, s.Subject, consumer, held, rank)
+		if err == nil && proof.Version == held.ID && proof.Level >= consumer.Needs && entry.Mend(consumer.Name()) {
+			if err := o.Journal.Save(ctx, entry); err != nil {
+				return err
+			}
+		}
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
 			continue
 		}

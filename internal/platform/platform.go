@@ -191,6 +191,16 @@ func (p *Platform) inForce() (*intent.Estate, error) {
 
 // Rotate implements server.Service.
 func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateRequest) (trigger.Request, error) {
+	kind := trigger.Manual
+	if ask.Compromised {
+		kind = trigger.Compromise
+	}
+	return p.Request(ctx, trigger.Request{ID: ask.ID, Secret: ask.Secret, Kind: kind, By: by, Reason: ask.Reason})
+}
+
+// Request stores a request for a rotation, whoever makes it; what it lacks is filled in. The one that was stored before under the same
+// id is returned as it was. The report of a compromise is taken even while the secret is held: it stays open until then.
+func (p *Platform) Request(ctx context.Context, ask trigger.Request) (trigger.Request, error) {
 	estate, err := p.inForce()
 	if err != nil {
 		return trigger.Request{}, err
@@ -224,12 +234,11 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	if err != nil {
 		return trigger.Request{}, err
 	}
-	if !held.None() {
+	if !held.None() && ask.Kind != trigger.Compromise {
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + ": " + held.Text(), Hint: "see where it stands: " + next.Explain(declared.Name)}
 	}
-	request, err := p.Queue.Submit(ctx, trigger.Request{
-		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,
-	})
+	ask.Path, ask.Secret = declared.Path, declared.Name
+	request, err := p.Queue.Submit(ctx, ask)
 	if err == nil {
 		p.wake(declared.Path)
 	}

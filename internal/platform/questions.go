@@ -236,6 +236,10 @@ type Summary struct {
 	States  map[string]int
 	Reasons map[reason.Code]int
 	Ends    []Lifetime
+	// Revoked is how long the last compromise of each secret took, from the report until the old credential was refused; Compromised
+	// is since when a report waits for that.
+	Revoked     map[string]time.Duration
+	Compromised map[string]time.Time
 	// Seen are the findings, with whose each is.
 	Seen notify.Seen
 }
@@ -250,13 +254,18 @@ type Lifetime struct {
 
 // Summarise puts a summary together; see Summary. It costs what Status does.
 func (p *Platform) Summarise(ctx context.Context) error {
-	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}}
+	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}, Revoked: map[string]time.Duration{}, Compromised: map[string]time.Time{}}
 	sight := newSight()
 	status, err := p.survey(ctx, func(row inventory.Row, _ []server.Finding) bool {
 		sight.row(row)
 		summary.States[row.State]++
 		if row.Waiting != nil && row.Waiting.ByDesign {
 			summary.Reasons[row.Waiting.Code]++ // others are findings
+		}
+		if c := compromise(row); c.Took() > 0 {
+			summary.Revoked[row.Secret] = c.Took()
+		} else if c != nil && row.Live != nil {
+			summary.Compromised[row.Secret] = c.At
 		}
 		if !row.Expires.IsZero() || !row.Rotated.IsZero() {
 			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires, row.Ending})

@@ -91,6 +91,8 @@ func runsOf(events []audit.Event, live []*journal.Entry) []server.Run {
 			run.Result, run.Ended = "completed", event.At
 		case journal.Undone:
 			run.Result, run.Ended = "undone", event.At
+		case journal.Step(journal.ResultSuperseded):
+			run.Result, run.Ended = "superseded", event.At
 		}
 	}
 	runs = withLive(runs, byID, live)
@@ -133,9 +135,15 @@ func (p *Platform) Run(ctx context.Context, id authority.RunID) (server.Run, err
 	if err != nil {
 		return server.Run{}, err
 	}
-	live := slices.DeleteFunc(entries, func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
+	live := slices.DeleteFunc(slices.Clone(entries), func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
 	if runs = runsOf(events, live); len(runs) == 0 {
 		return server.Run{}, missing("run", string(id))
+	}
+	for _, entry := range entries {
+		if entry.Live != nil && entry.Live.ID == id || entry.Live == nil && entry.Last != nil && entry.Last.Run == id {
+			runs[0].Compromise = entry.Replaces()
+			runs[0].Revocation = entry.Replaces().Took()
+		}
 	}
 	return runs[0], nil
 }

@@ -62,6 +62,9 @@ const (
 	OldSettling             Code = "old-settling"
 	OldStillAccepted        Code = "old-still-accepted"
 	OldUndecided            Code = "old-undecided"
+	CompromiseProofMissing  Code = "compromise-proof-missing"
+	CompromiseWaits         Code = "compromise-waits"
+	SessionsNotEnded        Code = "sessions-not-ended"
 )
 
 // What most moves of a fault are.
@@ -178,4 +181,10 @@ var ofRuns = []Row{
 	{OldStillAccepted, Fault, "the upstream still accepts the old credential; it is revoked again", nil,
 		"revoking did not work, or has not spread", "look at the upstream's page and log"},
 	{OldUndecided, Fault, "the upstream does not say whether the old credential is refused", nil, "signing in with it decides nothing", await},
+	{CompromiseProofMissing, Fault, "the secret was reported as compromised, and the old credential is revoked when the policy's time is over, although consumers have not shown that they run on the new version: {consumers}", []Next{toWaive},
+		"as `proof-missing`, and the policy's `onCompromise` does not wait for ever", "reload or restart that consumer before then; the command that is shown revokes at once"},
+	{CompromiseWaits, Fault, "the secret was reported as compromised; making another credential ends one that consumers may still run on: {consumers}", []Next{toWaive},
+		"a run before had not revoked the old credential when the compromise was reported, and both have to go", "reload or restart that consumer; without `onCompromise` in the policy, the command that is shown ends the wait"},
+	{SessionsNotEnded, Fault, "the old credential is refused, and open sessions that began with it could not be ended", []Next{toLeaveOpen},
+		"the policy's `onCompromise` wants them ended; whoever is signed in stays so until then", mend + ": mostly a right of the admin; `custody upstream explain` names it"},
 }

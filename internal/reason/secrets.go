@@ -27,6 +27,7 @@ const (
 	ConsumerUndeliverable  Code = "consumer-undeliverable"
 	ConsumerBehind         Code = "consumer-behind"
 	ConsumerDrifted        Code = "consumer-drifted"
+	ConsumersBroken        Code = "consumers-broken"
 	FirstLook              Code = "first-look"
 	InputWithoutValue      Code = "input-without-value"
 	InputForeign           Code = "input-foreign"
@@ -110,6 +111,8 @@ var ofSecrets = []Row{
 		"no server runs; the consumer waits for a grant, or this machine cannot serve it", mend},
 	{ConsumerBehind, Fault, "{consumer} does not hold the version of record; `custody serve` delivers it", nil,
 		"no server runs, and the consumer's file is gone, changed or older", "start `custody serve`"},
+	{ConsumersBroken, Person, "the old credential was revoked before {consumers} had shown that they run on the new version, as the policy wants after a compromise ({by} reported it at {at}); whatever still runs on the old one is refused: reload or restart it", nil,
+		"`onCompromise` of the policy was over before that consumer had moved", "reload or restart that consumer; the finding ends when it shows that it runs on the version of record, or with the next rotation"},
 	{ConsumerDrifted, Fault, "{consumer} differed from the record and was given it again", nil,
 		"a file was changed or removed by somebody else", "find out by whom, if it comes back"},
 	{FirstLook, Normal, "it was not looked at yet since `custody serve` started", nil, "looks take their turn", "within minutes"},

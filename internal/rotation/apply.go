@@ -70,6 +70,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			return a.until(reason.LockoutPause, nil, left), nil
 		}
 	}
+	if stop, err := a.makeRoom(ctx); stop != nil || err != nil {
+		return stop, err
+	}
 	fresh := a.p.fresh
 	a.p.fresh = false
 	old, candidate := a.p.old, a.p.candidate // a call that never returns must not read what later turns write, here and below
@@ -413,6 +416,9 @@ func (a *attempt) abandon(ctx context.Context) error {
 	a.entry.Retry = &journal.Retry{
 		Attempts: attempts, NotBefore: now.Add(retryAfter(attempts)), Reason: a.run.Undo,
 		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
+	}
+	if a.run.Compromise != nil && !a.run.Aborted { // only a person ends the attempts to replace what somebody else may have
+		a.entry.Retry.Held, a.entry.Retry.NotBefore = false, now.Add(min(retryAfter(attempts), retryCompromised))
 	}
 	// Not before: without it a run that is still open could not tell its candidate. The write that closes the run removes it.
 	return a.close(ctx, journal.ResultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo), nil)

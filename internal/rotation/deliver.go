@@ -52,7 +52,14 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	if required := a.required(missing); len(required) > 0 {
+	required := a.required(missing)
+	if len(required) > 0 && a.breaks(whole) {
+		if err := a.breakConsumers(ctx, required); err != nil {
+			return nil, err
+		}
+		required = nil
+	}
+	if len(required) > 0 {
 		if stop, err := a.watched(ctx, held); stop != nil || err != nil {
 			return stop, err
 		}
@@ -176,6 +183,9 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 		reasons[i] = fmt.Sprintf("%s %s", one.consumer.Name(), one.why)
 	}
 	said, force := strings.Join(reasons, "; "), string(a.run.ID)
+	if left, on := a.breaksIn(whole); on {
+		return a.waitBroken(said, force, left), nil
+	}
 	if !a.overdue(held) {
 		return a.wait(reason.ProofMissing, reason.Args{"consumers": said, "force": force}), nil
 	}
@@ -256,8 +266,11 @@ func (a *attempt) refused(ctx context.Context) (*pause, error) {
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Refused:
+		if stop, err := a.endCompromise(ctx); stop != nil || err != nil {
+			return stop, err
+		}
 		a.reach(journal.Revoked)
-		return nil, a.audit(ctx, journal.Revoked, "")
+		return nil, a.audit(ctx, journal.Revoked, a.took())
 	case upstream.Accepted:
 		a.p.revoked = time.Time{} // it is revoked again
 		return a.wait(reason.OldStillAccepted, nil), nil
@@ -280,14 +293,18 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if stop, err := a.watched(ctx, held); stop != nil || err != nil {
 		return stop, err
 	}
-	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
+	left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now())
+	if broken, on := a.breaksIn(whole); on {
+		left = min(left, broken)
+	}
+	if left > 0 {
 		return a.until(reason.SettleTime, nil, left), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(a.required(missing)) > 0 {
+	if len(a.required(missing)) > 0 { // after a compromise they may be broken; see deliver
 		a.p.proven = time.Time{}
 		a.reach(journal.Promoted)
 		return nil, nil
@@ -311,6 +328,7 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 	}
 	var spent []authority.Version
 	if a.revokes() {
+		spent = slices.Clone(a.run.Older)
 		for old := a.run.Base; old <= a.run.Follows(); old++ { // more than one where a person replaced a refused one; see Run.Over
 			spent = append(spent, old)
 		}
@@ -352,8 +370,11 @@ func (a *attempt) close(ctx context.Context, result journal.Result, detail strin
 	}
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
-		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
+		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group, Compromise: a.run.Compromise,
 		Started: a.run.Started, Ended: a.Now(), Spent: append(a.Engine.owed(a.entry), spent...),
+	}
+	if result == journal.ResultUndone {
+		a.entry.Last.Older = a.run.Older
 	}
 	a.entry.Live = nil
 	return a.save(ctx)

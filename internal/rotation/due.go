@@ -48,12 +48,14 @@ type Situation struct {
 	First bool
 	// Requests are the ids of the open requests by people or events.
 	Requests []string
-	Now      time.Time
+	// Compromised: one of them reports a compromise.
+	Compromised bool
+	Now         time.Time
 }
 
 // Reason says why a run is due. People read it in every place that shows a run.
 type Reason struct {
-	Kind string // first, time, event or requested
+	Kind string // first, time, event, compromise or requested
 	Text string
 }
 
@@ -93,6 +95,9 @@ func neverIssued(s Situation) *Reason {
 func requested(s Situation) *Reason {
 	if len(s.Requests) == 0 || s.Entry.Current == nil {
 		return nil
+	}
+	if s.Compromised {
+		return &Reason{journal.Compromised, "reported as compromised"}
 	}
 	return &Reason{"requested", "requested"}
 }

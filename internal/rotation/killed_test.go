@@ -289,6 +289,9 @@ func askings(t *testing.T) map[string]asking {
 			},
 		}
 	}
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Issued} {
+		all["compromise over a run that waits, "+string(shape)] = superseding(shape)
+	}
 	return all
 }
 

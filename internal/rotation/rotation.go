@@ -246,6 +246,10 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
 		Started: now, Policy: policy, Base: base,
 	}
+	compromised(entry.Live, trigger)
+	if entry.Last != nil {
+		entry.Live.Older = entry.Last.Older
+	}
 	switch run := entry.Live; {
 	case led != nil:
 		run.Group, run.Leader, run.Members = led.Group, led.Leader, led.Members
@@ -489,6 +493,8 @@ type progress struct {
 	revoked        time.Time // when this process's call to revoke succeeded
 	takenOff       time.Time // when this process's call to take the candidate off ended
 	recorded       map[journal.Step]bool
+	older          int       // how many of those that a superseded run had not revoked are refused
+	olderRevoked   time.Time // when this process's call to revoke the next of them succeeded
 }
 
 func (e *Engine) remember(run *journal.Run) *progress {

@@ -117,7 +117,7 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
 		return nil, err
 	}
-	if err := a.recordSupply(ctx); err != nil {
+	if err := errors.Join(a.recordSupply(ctx), a.recordCompromise(ctx)); err != nil {
 		return nil, err
 	}
 	for a.entry.Live != nil {

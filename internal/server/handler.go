@@ -295,7 +295,7 @@ func answer(w http.ResponseWriter, result any, err error) {
 			return
 		}
 		problem := Problems(err)
-		w.WriteHeader(outcome(problem.Class).Status)
+		w.WriteHeader(problem.Status())
 		result = problem
 	}
 	_ = json.NewEncoder(w).Encode(result) // the caller is gone if this fails

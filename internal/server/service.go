@@ -156,6 +156,8 @@ type RotateRequest struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
 	Reason string `json:"reason"`
+	// Compromised: somebody else may have the credential.
+	Compromised bool `json:"compromised,omitempty"`
 }
 
 // Run is one run, live or ended, with its transitions on record.
@@ -164,7 +166,7 @@ type Run struct {
 	Secret   string           `json:"secret"`
 	Path     authority.Path   `json:"path"`
 	Workflow journal.Workflow `json:"workflow"`
-	// Result is live, completed or undone.
+	// Result is live, completed, undone or superseded.
 	Result  string        `json:"result"`
 	Step    string        `json:"step"`
 	By      string        `json:"by"`
@@ -174,6 +176,10 @@ type Run struct {
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
 	Events  []audit.Event `json:"events,omitempty"`
+	// Compromise is set for a run that replaces a compromised credential, while the journal has it: until the next run ends.
+	Compromise *journal.Compromise `json:"compromise,omitempty"`
+	// Revocation is how long it took from the report to the refusal of the old credential, in nanoseconds; 0 while it is not refused.
+	Revocation time.Duration `json:"timeToRevocation,omitempty"`
 }
 
 // Diagnosis is what doctor found.

@@ -244,7 +244,7 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 			made.Removed, err = backup.Retain(folder, made.Name, b.parts.host.Backup.Keep)
 		}
 	}
-	if err = errors.Join(err, b.parts.platform.Record.Append(ctx, event(made, by))); err != nil {
+	if err = errors.Join(err, b.parts.platform.Record.Append(ctx, backedUp(made, by))); err != nil {
 		return made, fmt.Errorf("the backup %s was made and is good; what follows one was not all done: %w", made.Name, err)
 	}
 	return made, nil
@@ -265,8 +265,8 @@ func (l lastBackup) isIn(folder *durable.Folder) error {
 	return err
 }
 
-// event is what goes on record of a backup.
-func event(made server.Backup, by string) audit.Event {
+// backedUp is what goes on record of a backup.
+func backedUp(made server.Backup, by string) audit.Event {
 	detail := fmt.Sprintf("%s in %s: %d bytes, SHA-256 %s, with %d events", made.Name, made.Folder, made.Bytes, made.SHA256, made.Events)
 	if len(made.Removed) > 0 {
 		detail += fmt.Sprintf("; older ones removed: %d", len(made.Removed))

@@ -63,6 +63,7 @@ type parts struct {
 	steps      *steps
 	notifier   *notify.Notifier // nil where nobody is told
 	backups    *backups         // nil before there is an authority
+	hooks      []*eventHook     // that take what other systems report
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -441,11 +442,11 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
-	p.notifier = p.notifications()
 	backups, err := p.openBackups(ctx)
 	if err != nil {
 		return err
 	}
+	p.notifier, p.hooks = p.notifications(), p.eventHooks()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
