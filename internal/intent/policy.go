@@ -3,6 +3,7 @@
 package intent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,6 +69,8 @@ type Policy struct {
 	QuietWindow time.Duration
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert.
+	OnForeignWrite string
 	// WarnBefore is how long before the end of a lifetime its owner is warned; 0 for not at all.
 	WarnBefore time.Duration
 	// Windows in which timed runs may begin; none means always.
@@ -181,6 +184,9 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	}
 	if !slices.Contains([]FailureStrategy{Retry, Alert, Hold}, out.FailureStrategy) {
 		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", plaintext.Show(spec.FailureStrategy))
+	}
+	if out.OnForeignWrite = cmp.Or(spec.OnForeignWrite, "hold"); !slices.Contains([]string{"hold", "adopt", "revert"}, out.OnForeignWrite) {
+		parse.problem("policy-foreign-write", at("spec", "onForeignWrite"), "onForeignWrite is %s", plaintext.Show(spec.OnForeignWrite))
 	}
 	for i, window := range spec.Windows {
 		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))

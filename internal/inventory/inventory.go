@@ -368,6 +368,9 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
 		VerifyEvery: p.VerifyEvery,
 	}
+	if p.OnForeignWrite != "hold" { // which is what none means
+		policy.OnForeignWrite = p.OnForeignWrite
+	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{
 			Days: window.Days, Start: time.Duration(window.Hour)*time.Hour + time.Duration(window.Minute)*time.Minute,

@@ -98,6 +98,9 @@ type Entry struct {
 	// Recovery is what is not known of the version of record since an older state was put back; see RecoveryNow.
 	Recovery *Recovery `json:"recovery,omitempty"`
 
+	// Decided is what was decided about the last value that somebody else wrote to the secret's path.
+	Decided *Decision `json:"decided,omitempty"`
+
 	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
 	// where what is stored still tells them.
 	Fault error `json:"-"`
@@ -227,6 +230,8 @@ type Policy struct {
 	Windows         []Window      `json:"windows,omitempty"`
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert; "" is hold.
+	OnForeignWrite string `json:"onForeignWrite,omitempty"`
 }
 
 // Window is a weekly maintenance window.
@@ -407,14 +412,9 @@ func (e *Entry) Waives(consumer string) bool {
 	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
 }
 
-// Foreign reports whether held, which stands at the secret's path, is neither the version of record nor the live run's.
-func (e *Entry) Foreign(held authority.VersionID) bool {
-	return (e.Current == nil || *e.Current != held) && (e.Live == nil || e.Live.ID != held.Run)
-}
-
 // Trigger is why a run began.
 type Trigger struct {
-	Kind     string   `json:"kind"` // time, event, manual, first or handover
+	Kind     string   `json:"kind"` // time, event, manual, first, handover, supply, adopt or revert
 	By       string   `json:"by"`
 	Reason   string   `json:"reason"`
 	Requests []string `json:"requests,omitempty"`

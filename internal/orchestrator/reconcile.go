@@ -48,7 +48,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 	case matching:
 		return o.deliverAll(ctx, s, entry, held, seen, unclean)
 	case foreign:
-		return &reason.Error{Reason: foreignReason(s)}
+		return o.foreignFound(ctx, s, entry, held.ID, seen)
 	case running:
 		seen.Again = now.Add(time.Minute)
 	case stranded:
@@ -127,11 +127,6 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 // vanishedReason says that the value on record is not there.
 func vanishedReason(entry *journal.Entry) reason.Reason {
 	return reason.New(reason.ValueGone, reason.Args{"version": entry.Current.String()})
-}
-
-// foreignReason says that the value that is there is not the one on record.
-func foreignReason(s Secret) reason.Reason {
-	return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)})
 }
 
 // settleOwed puts on record what is not there yet. What fails is owed until the next look.

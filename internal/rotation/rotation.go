@@ -231,7 +231,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
-		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String()}), ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String(), "adopt": s.Secret, "revert": s.Secret}), ErrNotAllowed)
 	case err == nil:
 		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
@@ -442,7 +442,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 // attach makes the attempt one at the entry's live run.
 func (a *attempt) attach(p *progress) {
 	a.run, a.p = a.entry.Live, p
-	if a.run.Trigger.Kind == Supplied && a.s.Upstream == nil {
+	if kind := a.run.Trigger.Kind; a.s.Upstream == nil && (kind == Supplied || kind == Adopted || kind == Reverted) {
 		a.s.Upstream = supplied{}
 	}
 	if a.s.Upstream != nil {

@@ -43,6 +43,9 @@ type Service interface {
 	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
+	// DecideForeign ends what somebody else's write to the path of a secret began: choice is adopt or revert, see
+	// rotation.Engine. It returns the run that does it; repeated, the same.
+	DecideForeign(ctx context.Context, by, secretName, choice, reason string) (authority.RunID, error)
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
 	// Withdraw removes a file, by its absolute name, that was delivered and that nobody is to read any more; with dry it says
