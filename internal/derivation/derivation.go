@@ -274,11 +274,12 @@ func (e *Engine) destroy(ctx context.Context, entry *journal.Entry) (left []auth
 	if entry.Last != nil {
 		spent = slices.Clone(entry.Last.Spent)
 	}
-	if entry.Live.Base > 0 {
-		spent = append(spent, entry.Live.Base)
+	first := entry.Live.Base
+	if entry.Current != nil { // somebody else may have written over it
+		first = min(first, entry.Current.Number)
 	}
-	if entry.Current != nil && entry.Current.Number < entry.Live.Base { // somebody else wrote over it
-		spent = append(spent, entry.Current.Number)
+	for old := max(first, 1); old <= entry.Live.Base; old++ {
+		spent = append(spent, old)
 	}
 	for _, number := range spent {
 		if e.Authority.Destroy(ctx, entry.Path, number) != nil {

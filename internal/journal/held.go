@@ -42,9 +42,9 @@ type stored struct {
 }
 
 type storedValues struct {
-	Run       authority.RunID `json:"run"`
-	Old       json.RawMessage `json:"old,omitempty"`
-	Candidate json.RawMessage `json:"candidate"`
+	Run       authority.RunID   `json:"run"`
+	Old       json.RawMessage   `json:"old,omitempty"`
+	Candidate json.RawMessage   `json:"candidate"`
 	Replaced  []json.RawMessage `json:"replaced,omitempty"`
 }
 
