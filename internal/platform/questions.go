@@ -314,7 +314,7 @@ func (p *Platform) Explain(ctx context.Context, secretName string) (server.Expla
 	if err != nil {
 		return server.Explanation{}, err
 	}
-	explanation.Enforced = entry.Policy
+	explanation.Enforced, explanation.Adopted = entry.Policy, entry.Adopted()
 	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
 		explanation.Fields = held.Value.Names()
 	}

@@ -140,6 +140,8 @@ type Explanation struct {
 	// Policy that is enforced, Events of its last run.
 	Enforced *journal.Policy `json:"enforced,omitempty"`
 	Events   []audit.Event   `json:"events,omitempty"`
+	// Adopted is the decision by which its value was taken over from somebody else; nil where Custody made it or was given it.
+	Adopted *journal.Decision `json:"adopted,omitempty"`
 }
 
 // Step is one thing that would happen next.
