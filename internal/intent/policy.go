@@ -107,29 +107,6 @@ func ParsePolicy(name string, spec v1alpha1.RotationPolicySpec) (Policy, error) 
 	return p, nil
 }
 
-// Open reports whether a timed run may begin at t.
-func (p Policy) Open(t time.Time) bool {
-	return len(p.Windows) == 0 || slices.ContainsFunc(p.Windows, func(w Window) bool { return w.Open(t) })
-}
-
-// Open reports whether t lies in the window. A start that the zone's clock skips (in spring) is moved as time.Date moves
-// it; the window always lasts its duration.
-func (w Window) Open(t time.Time) bool {
-	local := t.In(w.Zone)
-	for back := 0; back <= int(w.Duration/duration.Day)+1; back++ {
-		start := time.Date(local.Year(), local.Month(), local.Day()-back, w.Hour, w.Minute, 0, 0, w.Zone)
-		// The weekday is the calendar's: a moved start does not change it.
-		weekday := time.Date(local.Year(), local.Month(), local.Day()-back, 12, 0, 0, 0, time.UTC).Weekday()
-		if len(w.Days) > 0 && !slices.Contains(w.Days, weekday) {
-			continue
-		}
-		if !t.Before(start) && t.Before(start.Add(w.Duration)) {
-			return true
-		}
-	}
-	return false
-}
-
 // problem is a fault without its document.
 type problem struct {
 	rule   string

@@ -169,7 +169,7 @@ func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Ti
 	}
 	if due, timed := rotation.NextDue(*entry, s.Policy); timed {
 		if !due.After(now) {
-			due = opens(s.Policy.Windows, now)
+			due = s.Policy.Opens(now)
 		}
 		if due.After(now) && due.Before(next) {
 			next = due

@@ -35,13 +35,18 @@ func (r *rig) byHand(t *testing.T, old secret.Value) secret.Value {
 }
 
 // overwritten has somebody else write v to the secret's path.
-func (r *rig) overwritten(t *testing.T, v secret.Value) authority.VersionID {
+func (r *rig) overwritten(t *testing.T, v secret.Value) {
 	t.Helper()
-	id, err := r.store.Write(t.Context(), r.subject.Path, r.value(t).ID.Number, "somebody", v)
-	if err != nil {
+	held := r.value(t)
+	if entry := r.entry(t); entry.Current == nil { // a first value that was made by hand
+		entry.Current = &held.ID
+		if err := r.Journal.Save(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.store.Write(t.Context(), r.subject.Path, held.ID.Number, "somebody", v); err != nil {
 		t.Fatal(err)
 	}
-	return id
 }
 
 // made is a value of the secret's form that no upstream was given.
@@ -286,12 +291,6 @@ func TestRevertWhereNeitherValueWorksTakesAnother(t *testing.T) {
 func TestAdoptOfAStaticSecretNamesWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := static(t)
-		first := r.value(t)
-		entry := r.entry(t)
-		entry.Current = &first.ID
-		if err := r.Journal.Save(t.Context(), entry); err != nil {
-			t.Fatal(err)
-		}
 		r.overwritten(t, token(t, "second"))
 		if err := adopt(t.Context(), r.Engine, r.subject); err != nil {
 			t.Fatal(err)
