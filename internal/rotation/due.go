@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 )
 
@@ -158,11 +159,11 @@ func NextDue(entry journal.Entry, policy journal.Policy) (time.Time, bool) {
 	if ends.IsZero() {
 		return ends, false
 	}
-	return ends.Add(-policy.RotateBefore).Add(-share(string(entry.Path), policy.Jitter)), true
+	return ends.Add(-policy.RotateBefore).Add(-Share(entry.Path, policy.Jitter)), true
 }
 
-// share is a stable part of jitter for one path, so that secrets made together do not rotate together.
-func share(path string, jitter time.Duration) time.Duration {
+// Share is a stable part of jitter for one path, so that secrets made together do not rotate together.
+func Share(path authority.Path, jitter time.Duration) time.Duration {
 	if jitter <= 0 {
 		return 0
 	}

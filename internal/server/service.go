@@ -150,6 +150,11 @@ type Step struct {
 	What   string    `json:"what"`
 	Why    string    `json:"why"`
 	When   time.Time `json:"when,omitzero"` // zero: now
+	// Due is when the clock asks for it, windows and caps aside, and Jitter how much earlier than its policy says that is, so that
+	// secrets made together do not rotate together. Window is when its maintenance window opens; zero where none is waited for.
+	Due    time.Time     `json:"due,omitzero"`
+	Jitter time.Duration `json:"jitter,omitempty"`
+	Window time.Time     `json:"window,omitzero"`
 	// Held says what stops it.
 	Held *reason.Shown `json:"held,omitempty"`
 }
