@@ -181,6 +181,11 @@ func spell(values *Pending) (*storedValues, error) {
 	if err := errors.Join(values.Old.Fits(), values.Candidate.Fits()); err != nil {
 		return nil, err
 	}
+	for _, one := range values.Replaced {
+		if err := one.Fits(); err != nil {
+			return nil, err
+		}
+	}
 	out := &storedValues{Run: values.Run, Candidate: values.Candidate.Encode()}
 	if !values.Old.Empty() {
 		out.Old = values.Old.Encode()

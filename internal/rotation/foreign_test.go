@@ -354,3 +354,23 @@ func TestAdoptRevokesByEvidence(t *testing.T) {
 		}
 	})
 }
+
+// Another process of which this one knows nothing decided in the middle of a run: what this one remembers of the run must not hold it.
+func TestAnotherProcessDecidesAboutSomebodyElsesWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		deaf := r.consumed("deaf")[0]
+		deaf.IgnoreReloads(true)
+		r.plan(t)
+		r.wait(t, reason.ProofMissing)
+		r.overwritten(t, r.byHand(t, r.value(t).Value))
+		r.wait(t, reason.ForeignWrite)
+		if err := revert(t.Context(), rotation.New(r.Config), r.subject); err != nil {
+			t.Fatal(err)
+		}
+		deaf.IgnoreReloads(false)
+		if got := r.finish(t, r.subject); got != "completed" || r.value(t).ID.Number != 4 {
+			t.Errorf("the run is %s at version %s", got, r.value(t).ID)
+		}
+	})
+}

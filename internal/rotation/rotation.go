@@ -460,7 +460,8 @@ func deadlineOf(s Subject) time.Duration {
 
 // progress is what this process knows of a run beyond the journal.
 type progress struct {
-	at journal.Step // "" until the parts were asked
+	at   journal.Step      // "" until the parts were asked
+	over authority.Version // the run's when they were; see journal.Run.Over
 	// begun: this process planned the run and has not looked at it yet.
 	begun bool
 	// prior: calls of which no reply was seen may land until then.
@@ -494,7 +495,7 @@ type progress struct {
 func (e *Engine) remember(run *journal.Run) *progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.touched[run.ID] {
+	if p := e.progress[run.ID]; e.touched[run.ID] || p != nil && p.over != run.Over { // another process may have decided
 		delete(e.touched, run.ID)
 		e.discard(run.ID)
 	}

@@ -173,6 +173,7 @@ func (a *attempt) overtaken() bool {
 
 // resume asks the parts how far the run came.
 func (a *attempt) resume(ctx context.Context) error {
+	a.p.over = a.run.Over
 	switch a.run.Step {
 	case journal.Planned, journal.Undoing:
 		a.p.at = a.run.Step
