@@ -398,6 +398,9 @@ type HostSpec struct {
 	// File with the bootstrap identity, an age private key that decrypts first values. You can remove the file once Git
 	// has no value left to hand over.
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
+	// Whether Custody removes that file itself once every value in Git was handed over. After that nothing on this machine
+	// can decrypt the estate. Default false.
+	RetireBootstrapIdentity bool `json:"retireBootstrapIdentity,omitempty"`
 	// Where the key that unseals the authority comes from. Exactly one source is given.
 	Unseal Unseal `json:"unseal"`
 	// An additional socket for members of groups. Without it, only root and the user that runs custody can use commands.
