@@ -298,6 +298,10 @@ type RotationPolicySpec struct {
 	// While no rotation is under way, Custody signs in with the current value at least this often, and raises a finding
 	// if it no longer works. 5m to 90d, or 0s to switch this off. Default 1d.
 	VerifyEvery string `json:"verifyEvery,omitempty"`
+	// What happens when somebody else writes a value to the secret's path in the authority: hold (a person decides),
+	// adopt (take it over if the upstream accepts it) or revert (put the managed value back). A policy decides at most
+	// once an hour for each secret. Default hold.
+	OnForeignWrite string `json:"onForeignWrite,omitempty"`
 	// How long before the end of a value's lifetime its owner is warned, if no timed rotation replaces it before: by a
 	// certificate or token in the value, by expiresAt, or by ttl. Up to 366d, or 0s to switch this off. Default 14d.
 	WarnBefore string `json:"warnBefore,omitempty"`
@@ -408,6 +412,9 @@ type HostSpec struct {
 	// File with the bootstrap identity, an age private key that decrypts first values. You can remove the file once Git
 	// has no value left to hand over.
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
+	// Whether Custody removes that file itself once every value in Git was handed over. After that nothing on this machine
+	// can decrypt the estate. Default false.
+	RetireBootstrapIdentity bool `json:"retireBootstrapIdentity,omitempty"`
 	// Where the key that unseals the authority comes from. Exactly one source is given.
 	Unseal Unseal `json:"unseal"`
 	// An additional socket for members of groups. Without it, only root and the user that runs custody can use commands.

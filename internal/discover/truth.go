@@ -66,7 +66,7 @@ func ParseTruth(data []byte) (Truth, error) {
 // Compare measures an answer against a table, by source, then all sources together, then the joins: of each two places of the
 // table that were found, whether both say that they are one secret.
 func (a *Answer) Compare(t Truth) []Score {
-	found := map[string]string{}     // the place, and its source
+	found := map[string]string{}       // the place, and its source
 	in := map[string]map[string]bool{} // the place, and the secrets it belongs to
 	for _, secret := range a.Secrets {
 		for _, p := range slices.Concat(secret.Origins, secret.Holders, secret.Consumers) {

@@ -21,6 +21,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write one of retry, alert, hold.",
 		},
 		{
+			ID:     "policy-foreign-write",
+			Checks: "onForeignWrite is hold, adopt or revert.",
+			Why:    "It decides what happens with a value that somebody else wrote to the authority.",
+			Fix:    "Write one of hold, adopt, revert.",
+		},
+		{
 			ID:     "policy-ttl",
 			Checks: "A timed policy has a ttl.",
 			Why:    "Without a ttl (lifetime) no secret is ever due.",

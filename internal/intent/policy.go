@@ -3,6 +3,7 @@
 package intent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,6 +72,8 @@ type Policy struct {
 	QuietWindow time.Duration
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert.
+	OnForeignWrite string
 	// WarnBefore is how long before the end of a lifetime its owner is warned; 0 for not at all.
 	WarnBefore time.Duration
 	// Windows in which timed runs may begin; none means always.
@@ -113,29 +116,6 @@ func ParsePolicy(name string, spec v1alpha1.RotationPolicySpec) (Policy, error) 
 		return Policy{}, fmt.Errorf("parsing policy: %w", err)
 	}
 	return p, nil
-}
-
-// Open reports whether a timed run may begin at t.
-func (p Policy) Open(t time.Time) bool {
-	return len(p.Windows) == 0 || slices.ContainsFunc(p.Windows, func(w Window) bool { return w.Open(t) })
-}
-
-// Open reports whether t lies in the window. A start that the zone's clock skips (in spring) is moved as time.Date moves
-// it; the window always lasts its duration.
-func (w Window) Open(t time.Time) bool {
-	local := t.In(w.Zone)
-	for back := 0; back <= int(w.Duration/duration.Day)+1; back++ {
-		start := time.Date(local.Year(), local.Month(), local.Day()-back, w.Hour, w.Minute, 0, 0, w.Zone)
-		// The weekday is the calendar's: a moved start does not change it.
-		weekday := time.Date(local.Year(), local.Month(), local.Day()-back, 12, 0, 0, 0, time.UTC).Weekday()
-		if len(w.Days) > 0 && !slices.Contains(w.Days, weekday) {
-			continue
-		}
-		if !t.Before(start) && t.Before(start.Add(w.Duration)) {
-			return true
-		}
-	}
-	return false
 }
 
 // problem is a fault without its document.
@@ -195,6 +175,9 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	}
 	if !slices.Contains([]FailureStrategy{Retry, Alert, Hold}, out.FailureStrategy) {
 		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", plaintext.Show(spec.FailureStrategy))
+	}
+	if out.OnForeignWrite = cmp.Or(spec.OnForeignWrite, "hold"); !slices.Contains([]string{"hold", "adopt", "revert"}, out.OnForeignWrite) {
+		parse.problem("policy-foreign-write", at("spec", "onForeignWrite"), "onForeignWrite is %s", plaintext.Show(spec.OnForeignWrite))
 	}
 	for i, window := range spec.Windows {
 		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))

@@ -97,6 +97,9 @@ type Entry struct {
 	// Recovery is what is not known of the version of record since an older state was put back; see RecoveryNow.
 	Recovery *Recovery `json:"recovery,omitempty"`
 
+	// Decided is what was decided about the last value that somebody else wrote to the secret's path.
+	Decided *Decision `json:"decided,omitempty"`
+
 	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
 	// where what is stored still tells them.
 	Fault error `json:"-"`
@@ -228,6 +231,8 @@ type Policy struct {
 	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
 	// OnCompromise is nil where the policy says nothing of that.
 	OnCompromise *OnCompromise `json:"onCompromise,omitempty"`
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert; "" is hold.
+	OnForeignWrite string `json:"onForeignWrite,omitempty"`
 }
 
 // Window is a weekly maintenance window.
@@ -360,14 +365,9 @@ type Waiting struct {
 	Uses []string `json:"uses,omitempty"`
 }
 
-// Foreign reports whether held, which stands at the secret's path, is neither the version of record nor the live run's.
-func (e *Entry) Foreign(held authority.VersionID) bool {
-	return (e.Current == nil || *e.Current != held) && (e.Live == nil || e.Live.ID != held.Run)
-}
-
 // Trigger is why a run began.
 type Trigger struct {
-	Kind     string   `json:"kind"` // time, event, manual, compromise, first or handover
+	Kind     string   `json:"kind"` // time, event, manual, compromise, first, handover, supply, adopt or revert
 	By       string   `json:"by"`
 	Reason   string   `json:"reason"`
 	Requests []string `json:"requests,omitempty"`
@@ -387,8 +387,8 @@ type Outcome struct {
 	// Older are what a run that was undone had taken over and not revoked; the next one takes it over. Else see Run.
 	Older []authority.Version `json:"older,omitempty"`
 	// Waived, Forced and Compromise are the run's.
-	Waived []Waiver `json:"waived,omitempty"`
-	Forced string   `json:"forced,omitempty"`
+	Waived     []Waiver    `json:"waived,omitempty"`
+	Forced     string      `json:"forced,omitempty"`
 	Compromise *Compromise `json:"compromise,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`

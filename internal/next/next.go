@@ -18,6 +18,12 @@ func Rotate(secret string) string { return quote("custody rotate " + secret + re
 // Supply hands in a value of a secret; it asks for each of its fields.
 func Supply(secret string) string { return quote("custody supply " + secret + reason) }
 
+// AdoptValue takes over a value that somebody else wrote, after it was tried at its upstream.
+func AdoptValue(secret string) string { return quote("custody adopt-value " + secret + reason) }
+
+// Revert puts the managed value back over one that somebody else wrote.
+func Revert(secret string) string { return quote("custody revert " + secret + reason) }
+
 // Seal encrypts a first value with a field; it asks for it.
 func Seal(secret, field string) string {
 	return quote(fmt.Sprintf("custody seal %s --field %s", secret, field))

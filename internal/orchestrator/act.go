@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/trigger"
 )
@@ -133,6 +134,15 @@ func (o *Orchestrator) noteRun(ctx context.Context, s Secret, outlook rotation.O
 	}
 	seen.unsettle()
 	seen.hold(outlook.Waiting, outlook.Again)
+	if outlook.Waiting.Is(reason.ForeignWrite) {
+		done, cause, err := o.policyDecides(ctx, s)
+		if err != nil {
+			return err
+		}
+		if seen.Waiting = outlook.Waiting.Because(cause); done {
+			seen.hold(reason.Reason{}, o.Now())
+		}
+	}
 	if s.Group != nil {
 		return o.tellGroup(ctx, s, seen)
 	}
@@ -156,6 +166,15 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	}
 	if after.Current != nil && (before.Current == nil || *before.Current != *after.Current) {
 		t.seen.unsettle()
+	}
+	if blocked.Is(reason.ValueForeign) {
+		done, cause, err := o.policyDecides(ctx, s)
+		if err != nil || done {
+			t.seen.Again = o.Now()
+			t.rebuilt, t.valued, t.reconciled = true, true, true // the next look computes it
+			return err
+		}
+		blocked = blocked.Because(cause)
 	}
 	t.rebuilt, t.blocked, t.valued = true, blocked, after.Current != nil
 	if !blocked.None() {

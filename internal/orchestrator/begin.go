@@ -111,7 +111,9 @@ func (o *Orchestrator) holdTimed(jumped string) (why reason.Reason, again time.T
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.Now()
-	o.timed = slices.DeleteFunc(o.timed, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
+	o.timed = slices.DeleteFunc(o.timed, func(at time.Time) bool {
+		return now.Sub(at) >= time.Hour || rotation.Ahead(at, now) // dated by a clock that ran ahead: it would count until then
+	})
 	if why, again = timedHold(jumped, o.timed, o.MaxTimedPerHour); why.None() {
 		o.timed = append(o.timed, now)
 	}

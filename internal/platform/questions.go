@@ -13,11 +13,14 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/phase"
 	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
 )
@@ -330,7 +333,7 @@ func (p *Platform) Explain(ctx context.Context, secretName string) (server.Expla
 	if err != nil {
 		return server.Explanation{}, err
 	}
-	explanation.Enforced = entry.Policy
+	explanation.Enforced, explanation.Adopted = entry.Policy, entry.Adopted()
 	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
 		explanation.Fields = held.Value.Names()
 	}
@@ -406,7 +409,8 @@ func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) 
 	case asked:
 		step.What, step.Why = "rotate", "asked for by "+request.By+": "+request.Reason
 	case !row.Due.IsZero():
-		step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
+		step.What = "rotate"
+		timed(&step, &bound.Policy, row, p.Now())
 	case row.Held():
 		step.What, step.Why = "go on", "it waits"
 	case row.Refused != nil:
@@ -415,4 +419,25 @@ func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) 
 		return step, false
 	}
 	return step, true
+}
+
+// timed says when the clock alone begins a rotation, and why then: the end of the lifetime, the share of jitter, the maintenance window,
+// the cap.
+func timed(step *server.Step, policy *journal.Policy, row inventory.Row, now time.Time) {
+	step.When, step.Due, step.Jitter = row.Due, row.Due, rotation.Share(authority.Path(row.Path), policy.Jitter)
+	step.Why = "policy " + row.Policy
+	if step.Jitter > 0 {
+		step.Why += ", due " + step.Due.UTC().Format(time.RFC3339) + ", " + duration.Format(step.Jitter.Round(time.Second)) + " early by jitter"
+	}
+	earliest := row.Due
+	if earliest.Before(now) {
+		earliest = now
+	}
+	if begins := policy.Begins(earliest); begins.After(earliest) {
+		step.When, step.Window = begins, begins
+		step.Why += ", in the window that opens " + begins.UTC().Format(time.RFC3339)
+	}
+	if held := step.Held; held != nil && held.Is(reason.TimedRunsCapped) && held.Until.After(step.When) {
+		step.When = held.Until
+	}
 }

@@ -182,6 +182,26 @@ func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v 
 	return run, err
 }
 
+// DecideForeign implements server.Service.
+func (p *Platform) DecideForeign(ctx context.Context, by, secretName, choice, reason string) (run authority.RunID, err error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return "", err
+	}
+	declared, ok := estate.ByName(secretName)
+	if !ok {
+		return "", missing("secret", secretName)
+	}
+	if bound, _ := p.Orchestrator.At(declared.Path); bound.Elsewhere {
+		return "", elsewhere(declared)
+	}
+	err = p.onRecord(ctx, map[string]string{rotation.Adopted: "adopt-value", rotation.Reverted: "revert"}[choice], by, reason, declared.Name, declared.Path, func() error {
+		run, err = p.Orchestrator.DecideForeign(ctx, declared.Path, choice, by, reason)
+		return err
+	})
+	return run, err
+}
+
 // elsewhere refuses to change a secret that another platform or environment rotates.
 func elsewhere(declared *intent.Secret) error {
 	by := declared.Spec.Rotation.RotatedBy

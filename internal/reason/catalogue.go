@@ -34,6 +34,8 @@ var (
 	toLeaveOpen = Next{"to end the run without, once they are ended by hand", next.Force("{force}")}
 	toChange    = Next{"to let the account be changed, once nobody else uses it", next.Force("{force}")}
 	toSupply    = Next{"to hand in a value that works there", next.Supply("{supply}")}
+	toAdopt     = Next{"to try it at its upstream and take it over", next.AdoptValue("{adopt}")}
+	toRevert    = Next{"to put the managed value back", next.Revert("{revert}")}
 	toRotate    = Next{"to have a new value made", next.Rotate("{rotate}")}
 	toExplain   = Next{"to see what it waits for", next.Explain("{explain}")}
 	toSeeOn     = Next{"once it runs on that, to see that the run goes on", next.Explain("{explain}")}

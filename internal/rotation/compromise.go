@@ -228,7 +228,7 @@ func (a *attempt) makeRoom(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if held.ID.Number != a.run.Follows() {
-		return a.foreignWrite(), nil
+		return a.foreignWrite(held, true), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
 	if err != nil {

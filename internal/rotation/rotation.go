@@ -231,7 +231,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
-		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String()}), ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String(), "adopt": s.Secret, "revert": s.Secret}), ErrNotAllowed)
 	case err == nil:
 		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):
@@ -446,7 +446,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 // attach makes the attempt one at the entry's live run.
 func (a *attempt) attach(p *progress) {
 	a.run, a.p = a.entry.Live, p
-	if a.run.Trigger.Kind == Supplied && a.s.Upstream == nil {
+	if kind := a.run.Trigger.Kind; a.s.Upstream == nil && (kind == Supplied || kind == Adopted || kind == Reverted) {
 		a.s.Upstream = supplied{}
 	}
 	if a.s.Upstream != nil {
@@ -464,7 +464,8 @@ func deadlineOf(s Subject) time.Duration {
 
 // progress is what this process knows of a run beyond the journal.
 type progress struct {
-	at journal.Step // "" until the parts were asked
+	at   journal.Step      // "" until the parts were asked
+	over authority.Version // the run's when they were; see journal.Run.Over
 	// begun: this process planned the run and has not looked at it yet.
 	begun bool
 	// prior: calls of which no reply was seen may land until then.
@@ -500,7 +501,7 @@ type progress struct {
 func (e *Engine) remember(run *journal.Run) *progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.touched[run.ID] {
+	if p := e.progress[run.ID]; e.touched[run.ID] || p != nil && p.over != run.Over { // another process may have decided
 		delete(e.touched, run.ID)
 		e.discard(run.ID)
 	}

@@ -132,6 +132,11 @@ func (c *Client) Supply(ctx context.Context, secretName, reason string, v secret
 	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/supply", supplied{reason, v.Encode()}, &run)
 }
 
+// DecideForeign takes over a value that somebody else wrote (adopt), or puts the managed one back (revert), and returns the run.
+func (c *Client) DecideForeign(ctx context.Context, secretName, choice, reason string) (run authority.RunID, err error) {
+	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/"+choice, reasoned{reason}, &run)
+}
+
 // Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 func (c *Client) Deliver(ctx context.Context, secretName, consumer string) (done []orchestrator.Delivery, err error) {
 	return done, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/deliver", delivery{consumer}, &done)

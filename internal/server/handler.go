@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -169,6 +170,20 @@ func routed(service Service) *routes {
 		}
 		answer(w, run, err)
 	})
+	for _, choice := range []string{rotation.Adopted, rotation.Reverted} {
+		mux.HandleFunc("POST /v1/secrets/{secret}/"+choice, func(w http.ResponseWriter, r *http.Request) {
+			var why reasoned
+			err := decode(r, &why)
+			if err == nil && why.Reason == "" {
+				err = errReason
+			}
+			var run authority.RunID
+			if err == nil {
+				run, err = service.DecideForeign(r.Context(), caller(r), r.PathValue("secret"), choice, why.Reason)
+			}
+			answer(w, run, err)
+		})
+	}
 	mux.HandleFunc("POST /v1/secrets/{secret}/deliver", func(w http.ResponseWriter, r *http.Request) {
 		var to delivery
 		err := decode(r, &to)

@@ -43,6 +43,9 @@ type Service interface {
 	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
+	// DecideForeign ends what somebody else's write to the path of a secret began: choice is adopt or revert, see
+	// rotation.Engine. It returns the run that does it; repeated, the same.
+	DecideForeign(ctx context.Context, by, secretName, choice, reason string) (authority.RunID, error)
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
 	// Withdraw removes a file, by its absolute name, that was delivered and that nobody is to read any more; with dry it says
@@ -139,6 +142,8 @@ type Explanation struct {
 	// Policy that is enforced, Events of its last run.
 	Enforced *journal.Policy `json:"enforced,omitempty"`
 	Events   []audit.Event   `json:"events,omitempty"`
+	// Adopted is the decision by which its value was taken over from somebody else; nil where Custody made it or was given it.
+	Adopted *journal.Decision `json:"adopted,omitempty"`
 }
 
 // Step is one thing that would happen next.
@@ -147,6 +152,11 @@ type Step struct {
 	What   string    `json:"what"`
 	Why    string    `json:"why"`
 	When   time.Time `json:"when,omitzero"` // zero: now
+	// Due is when the clock asks for it, windows and caps aside, and Jitter how much earlier than its policy says that is, so that
+	// secrets made together do not rotate together. Window is when its maintenance window opens; zero where none is waited for.
+	Due    time.Time     `json:"due,omitzero"`
+	Jitter time.Duration `json:"jitter,omitempty"`
+	Window time.Time     `json:"window,omitzero"`
 	// Held says what stops it.
 	Held *reason.Shown `json:"held,omitempty"`
 }

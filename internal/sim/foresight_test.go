@@ -55,7 +55,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "revoked-value-is-kept", file: "rotation/deliver.go",
-		old: "\tif a.revokes() {\n\t\tfor old", new: "\tif false {\n\t\tfor old",
+		old: "\tcase a.revokes() || a.reverts():\n", new: "\tcase a.reverts():\n",
 		run: scenario("dual"), caught: "revoked-value-is-gone",
 	},
 }

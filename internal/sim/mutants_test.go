@@ -194,8 +194,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "refusal-of-the-old-is-not-checked", file: "rotation/deliver.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\tif more",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\tif more",
 		run: "TestUpstreamLosesARevocation", caught: "no-orphans",
 	},
 	{
@@ -342,7 +342,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		return // it starts a compiler
 	}
-	tried := slices.Concat(mutants, faultyWorld, fromInvariants, fromSentences)
+	tried := slices.Concat(mutants, faultyWorld, fromInvariants, fromSentences, foreignMutants)
 	for _, m := range tried {
 		if !named(m.caught) {
 			t.Errorf("%s: no invariant or property is called %q", m.name, m.caught)

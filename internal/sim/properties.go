@@ -24,6 +24,7 @@ var Properties = map[string]string{
 	"copy-before-apply":           "no candidate of an admin credential is applied before its emergency copy is kept",
 	"converges":                   "once nothing goes wrong any more, every run ends and every consumer runs on the version of record",
 	"declared-policy-is-enforced": "the journal enforces the policy that the estate declares",
+	"foreign-write-is-decided":    "once it is decided about, what somebody else wrote is the value of record or is gone, as the decision says",
 	"foreign-write-holds":         "what somebody else wrote is neither overwritten nor believed, and nothing is revoked",
 	"gives-up":                    "a call that never returns stops nothing but itself",
 	"interrupting-goes-last":      "of a group, who ends the old credential by making the new one waits for all others",

@@ -405,8 +405,6 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.calls = outward.New(Now)
 	p.values = outward.NewStore(p.store, p.calls)
 	record := boundedRecord{p.record, p.calls}
-	started := Now()
-	steady := func() time.Duration { return time.Since(started) }
 	entries := p.entries()
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)

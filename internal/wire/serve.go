@@ -96,6 +96,7 @@ func (p *parts) once(ctx, stop context.Context) error {
 	if unnoted := p.platform.Orchestrator.Note(ctx); unnoted != nil {
 		p.log.Warn("noting what runs wait for", "error", unnoted)
 	}
+	p.seeds.retire(ctx)
 	states := p.platform.Orchestrator.States()
 	for _, path := range slices.Sorted(maps.Keys(states)) {
 		if state := states[path]; !state.Waiting.None() {
@@ -183,6 +184,7 @@ func (p *parts) reload() {
 			p.log.Error("not all of the estate in force", "reason", older)
 		}
 	}
+	p.seeds.retire(context.Background())
 	if estate := p.platform.Estate(); p.seeds.changed() && estate != nil {
 		p.log.Info("the bootstrap identity changed")
 		for _, declared := range estate.Secrets {
