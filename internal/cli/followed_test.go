@@ -484,6 +484,9 @@ var elsewhere = map[reason.Code]string{
 // alike are the codes whose commands are those of another one, for the same end.
 var alike = map[reason.Code]reason.Code{
 	reason.OverlapExceeded:        reason.ProofMissing,
+	reason.CompromiseProofMissing: reason.ProofMissing,
+	reason.CompromiseWaits:        reason.ProofMissing,
+	reason.SessionsNotEnded:       reason.ProofMissing,
 	reason.LostReplyUncollectable: reason.LostReplyUnknown,
 	reason.RecoveryExplains:       reason.GroupMemberRecovering,
 	reason.DatedAhead:             reason.ClockJumped,

@@ -87,11 +87,13 @@ func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger
 		run.Policy.RevokeOld, run.Policy.OnCompromise = true, s.Policy.OnCompromise
 	}
 	if !done {
+		taken := slices.Clone(run.Trigger.Requests)
 		for _, id := range why.Requests {
-			if !slices.Contains(run.Trigger.Requests, id) {
-				run.Trigger.Requests = append(run.Trigger.Requests, id)
+			if !slices.Contains(taken, id) {
+				taken = append(taken, id)
 			}
 		}
+		run.Trigger.Requests = taken
 	}
 	run.Waiting = nil
 	return e.Journal.SaveHeld(ctx, held)

@@ -296,18 +296,17 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if stop, err := a.watched(ctx, held); stop != nil || err != nil {
 		return stop, err
 	}
-	left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now())
-	if broken, on := a.breaksIn(whole); on {
-		left = min(left, broken)
-	}
-	if left > 0 {
+	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 && !a.breaks(whole) {
+		if broken, on := a.breaksIn(whole); on {
+			left = min(left, broken)
+		}
 		return a.until(reason.SettleTime, nil, left), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(a.required(missing)) > 0 { // after a compromise they may be broken; see deliver
+	if len(a.required(missing)) > 0 {
 		a.p.proven = time.Time{}
 		a.reach(journal.Promoted)
 		return nil, nil
