@@ -112,7 +112,7 @@ func TestPolicyAdoptsNothingThatIsRefused(t *testing.T) {
 		if held := r.held(); held.ID.Number != 2 || !waiting.Is(reason.ValueForeign) || !strings.Contains(waiting.Cause, "the upstream refuses it") {
 			t.Errorf("the value is version %s, and it waits because of %+v", held.ID, waiting)
 		}
-		if _, err := process.DecideForeign(t.Context(), "app/s0", rotation.Reverted, "me", "a mistake"); err != nil {
+		if _, err := process.DecideForeign(r.t.Context(), "app/s0", rotation.Reverted, "me", "a mistake"); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(process, 10*time.Minute)

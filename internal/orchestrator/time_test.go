@@ -86,7 +86,7 @@ func TestClockJumpsStartNothingAndHoldNothingElse(t *testing.T) {
 				if one, two := r.at("app/s0"), r.at("app/s1"); one != 1 || two != 1 {
 					t.Fatalf("after a jump by %s the values are at versions %d and %d", by, one, two)
 				}
-				if _, err := trigger.New(r.store, r.log, r.now).Submit(t.Context(), trigger.Request{
+				if _, err := trigger.New(r.store, r.log, r.now).Submit(r.t.Context(), trigger.Request{
 					ID: "ask", Path: "app/s0", Secret: "s0", Kind: trigger.Manual, By: "me", Reason: "while the clock is wrong",
 				}); err != nil {
 					t.Fatal(err)
