@@ -16,6 +16,7 @@
 package discover
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,6 +125,12 @@ func Scan(ctx context.Context, c Config) (*Answer, error) {
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("reading %s: %w", c.Folder, ErrFolder)
 	}
+	folder, err := filepath.EvalSymlinks(c.Folder) // the folder itself may be reached by a link; none within is followed
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", c.Folder, err)
+	}
+	shown := c.Folder
+	c.Folder = folder
 	repo, err := open(c.Folder)
 	if err != nil {
 		return nil, err
@@ -138,7 +145,11 @@ func Scan(ctx context.Context, c Config) (*Answer, error) {
 		}
 	}
 	s.progress(true)
-	return s.answer()
+	a, err := s.answer()
+	if err == nil {
+		a.Folder = shown
+	}
+	return a, err
 }
 
 // scan is one run.
@@ -320,5 +331,5 @@ func (s *scan) load(path string) ([]byte, func(*Counts)) {
 
 // binary reports whether data is no text: as Git does, by a zero byte near its beginning.
 func binary(data []byte) bool {
-	return strings.IndexByte(string(data[:min(len(data), 8000)]), 0) >= 0
+	return bytes.IndexByte(data[:min(len(data), 8000)], 0) >= 0
 }

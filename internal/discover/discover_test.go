@@ -67,6 +67,31 @@ func TestPlatformAgainstTruth(t *testing.T) {
 	}
 }
 
+// The second platform measures the readers on what they were not written for. What is asked of them is that they do not become
+// worse than they were when they first met it.
+func TestSecondPlatform(t *testing.T) {
+	p := discovertest.Make(t, "testdata/second", then)
+	data, err := os.ReadFile("testdata/second/truth.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := discover.ParseTruth(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const precision, recall = 0.5, 0.5
+	for _, s := range scan(t, p.Folder).Compare(truth) {
+		t.Logf("%-18s right %3d wrong %2d missed %2d  precision %.3f recall %.3f", s.Source, s.Right, len(s.Wrong), len(s.Missed), s.Precision(), s.Recall())
+		if s.Source == "all" {
+			t.Logf("wrong: %s", strings.Join(s.Wrong, "\n       "))
+			t.Logf("missed: %s", strings.Join(s.Missed, "\n        "))
+			if s.Precision() < precision || s.Recall() < recall {
+				t.Errorf("precision %.3f, recall %.3f, want %.2f and %.2f", s.Precision(), s.Recall(), precision, recall)
+			}
+		}
+	}
+}
+
 // No value is in any answer, in any form in which it might be written.
 func TestAnswersHaveNoValues(t *testing.T) {
 	p := discovertest.Make(t, "testdata/platform", then)
@@ -91,6 +116,43 @@ func TestAnswersHaveNoValues(t *testing.T) {
 				t.Errorf("the value %s is in an answer", name)
 				break
 			}
+		}
+	}
+}
+
+// What people write where a name belongs may be a value: it is withheld, whoever wrote it where.
+func TestValuesInPlaceOfNames(t *testing.T) {
+	folder := t.TempDir()
+	token := "ghp" + "_" + strings.Repeat("a1B2c3D4e5F6g7H8i9", 2)
+	hook := strings.Repeat("Zx9", 8)
+	for name, text := range map[string]string{
+		"a.sh":             "#!/bin/sh\nTOKEN=$(openssl rand -hex 32)\ncurl -X POST -d \"$TOKEN\" https://hooks.example.org/services/T0/" + hook + "\ngh secret set " + token + " --body \"$TOKEN\"\n",
+		"compose.yaml":     "services:\n  app:\n    environment: [\"" + token + "\"]\n    secrets: [" + token + "]\n",
+		"Jenkinsfile":      "credentials('" + token + "')\n",
+		".env":             token + "=" + token + "\nPASSWORD_" + token + "=" + token + "\n",
+		"k8s/secret.yaml":  "apiVersion: v1\nkind: Secret\nmetadata: {name: " + strings.ToLower(token) + "}\nstringData: {" + token + ": " + token + "}\n",
+		"infra/a.service":  "[Service]\nLoadCredential=" + token + ":/etc/" + token + "\n",
+		".drone.yml":       "kind: secret\nname: " + token + "\n",
+		"values-prod.yaml": token + ": {password: " + token + "}\n",
+	} {
+		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := scan(t, folder)
+	out, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Secrets) < 4 {
+		t.Errorf("only %d secrets were found", len(a.Secrets))
+	}
+	for _, value := range []string{token, hook} {
+		if strings.Contains(string(out), value) {
+			t.Errorf("a value is in the answer:\n%s", out)
 		}
 	}
 }

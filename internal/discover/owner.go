@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
-
-	"custody.dev/custody/internal/lazyregexp"
 )
 
 // owners guesses whose a file is: what CODEOWNERS says of it, else who last changed it.
@@ -19,7 +18,7 @@ type owners struct {
 }
 
 type codeowner struct {
-	form  *lazyregexp.Regexp
+	form  *regexp.Regexp
 	names string
 	line  int
 }
@@ -45,7 +44,11 @@ func (s *scan) owners() (*owners, error) {
 			if len(fields) == 0 || strings.HasPrefix(fields[0], "[") || strings.HasPrefix(fields[0], "^") {
 				continue // sections of GitLab
 			}
-			o.rules = append(o.rules, codeowner{lazyregexp.New(pattern(fields[0])), strings.Join(fields[1:], " "), i + 1})
+			form, err := regexp.Compile(pattern(fields[0]))
+			if err != nil {
+				continue // a name that is not UTF-8
+			}
+			o.rules = append(o.rules, codeowner{form, strings.Join(fields[1:], " "), i + 1})
 		}
 		break
 	}

@@ -6,12 +6,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/discover/clue"
 	"custody.dev/custody/internal/discover/shapes"
 	"custody.dev/custody/internal/expiry"
+	"custody.dev/custody/internal/plaintext"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -45,6 +47,7 @@ const digestBytes = 16
 // record digests the value of a clue, and forgets it.
 func (s *scan) record(c clue.Clue, w work) record {
 	r := record{file: w.path, at: w.history}
+	c = withheld(c)
 	if !c.Value.Empty() {
 		r.digest = hex.EncodeToString(c.Value.Digest(s.Key)[:digestBytes])
 		r.weak = clue.Weak(c.Value.ExposeText(secret.SingleField))
@@ -55,6 +58,31 @@ func (s *scan) record(c clue.Clue, w work) record {
 	c.Value = secret.Value{}
 	r.Clue = c
 	return r
+}
+
+// withheld is a clue whose names and reasons do not have a value. They are not made of values; but what people write where a
+// name belongs may be one.
+func withheld(c clue.Clue) clue.Clue {
+	value := c.Value.ExposeText(secret.SingleField)
+	clean := func(text *string) {
+		if plaintext.Credential(*text) != "" || value != "" && !clue.Weak(value) && strings.Contains(*text, value) {
+			*text = "[withheld]"
+		}
+	}
+	for _, text := range []*string{&c.Name, &c.By, &c.Why, &c.Kind, &c.Set, &c.Env, &c.Team} {
+		clean(text)
+	}
+	for i := range c.Steps {
+		clean(&c.Steps[i].With)
+		clean(&c.Steps[i].To)
+	}
+	for i := range c.Keys {
+		clean(&c.Keys[i])
+	}
+	if slices.Contains(c.Keys, "[withheld]") {
+		c.Keys = slices.DeleteFunc(c.Keys, func(key string) bool { return key == "[withheld]" })
+	}
+	return c
 }
 
 // keep adds a record, once for each place. The lock is held.

@@ -96,7 +96,6 @@ func (r reading) tell(c clue.Clue, last string) {
 	c.Source = "ansible"
 	c.Keys = append(c.Keys, clue.FileKey(r.f.Path, c.Name))
 	if c.Name == last { // a variable, not a field of something else
-		c.Keys = append(c.Keys, "ansible:"+last)
 		c.Env = last
 	}
 	r.found(c)
@@ -115,20 +114,20 @@ func (r reading) inventory() {
 
 // value is one in clear, or one that is taken from a variable.
 func (r reading) value(name, last, text string, line int) {
-	use := func(variable, why string, key string) {
+	use := func(variable, why string) {
 		if r.seen[variable] {
 			return
 		}
 		r.seen[variable] = true
-		r.found(clue.Clue{Source: "ansible", Role: clue.Uses, Name: variable, Line: line, By: last, Env: variable, Keys: []string{key}, Why: why,
+		r.found(clue.Clue{Source: "ansible", Role: clue.Uses, Name: variable, Line: line, By: last, Env: variable, Why: why,
 			Maybe: !clue.SecretName(variable)})
 	}
 	for _, match := range lookup.FindAllStringSubmatch(text, -1) {
-		use(match[1], "looked up in the environment", "env:"+match[1])
+		use(match[1], "looked up in the environment")
 	}
 	for _, match := range taken.FindAllStringSubmatch(text, -1) {
 		if match[1] != "lookup" && match[1] != "item" {
-			use(match[1], "taken from another variable", "ansible:"+match[1])
+			use(match[1], "taken from another variable")
 		}
 	}
 	if value, kind, why, ok := clue.Held(last, text, false); ok {

@@ -8,7 +8,6 @@
 package ci
 
 import (
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -89,7 +88,7 @@ func (r *reading) shell(node *clue.Node, by string, uses bool, set func(string) 
 
 var (
 	filled = lazyregexp.New(`\$\{\{[^}]*\}\}|<<[^>]*>>|\$\([A-Za-z][A-Za-z0-9_.-]*\)|\$\[\[[^\]]*\]\]`)
-	simple = regexp.MustCompile(`\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?`)
+	simple = lazyregexp.New(`\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?`)
 )
 
 // commands are the lines of a list or a text of commands.

@@ -12,8 +12,9 @@ import (
 
 var (
 	file     = lazyregexp.New(`^(docker-)?compose([.-][A-Za-z0-9_.-]+)?\.ya?ml$`)
+	named    = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 	variable = lazyregexp.New(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::?[-?+]([^}]*))?\}?`)
-	option   = lazyregexp.New(`--?([A-Za-z][A-Za-z0-9.-]*)(?:=|\s+)("[^"]*"|'[^']*'|\S+)`)
+	option   = lazyregexp.New(`(?:^|\s)--?([A-Za-z][A-Za-z0-9.-]*)(?:=|\s+)("[^"]*"|'[^']*'|[^\s-]\S*)`)
 )
 
 // Reader reads files of Docker Compose.
@@ -99,6 +100,9 @@ func (r reading) service(name string, n *clue.Node) {
 
 // env is a variable of a service. One without a value is passed on from the environment.
 func (r reading) env(service, by, name, text string, has bool, line int) {
+	if !named.MatchString(name) {
+		return
+	}
 	if !has || text == "" {
 		r.found(clue.Clue{Source: "compose", Role: clue.Uses, Name: name, Line: line, By: by, Env: name, Maybe: !clue.SecretName(name), Why: "passed on from the environment"})
 		return

@@ -194,10 +194,21 @@ func address(args []word) string {
 			if at := strings.LastIndex(text, "@"); at > 0 {
 				text = "https://" + text[at+1:]
 			}
-			return text
+			return shown(text)
 		}
 	}
 	return ""
+}
+
+// shown is an address without the parts of its path that look random: those of webhooks are what lets anybody in.
+func shown(address string) string {
+	parts := strings.Split(address, "/")
+	for i := 3; i < len(parts); i++ {
+		if clue.Random(parts[i]) || len(parts[i]) >= 24 {
+			parts[i] = "*"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // puts says where a command puts which values. target is the file that its output goes to.

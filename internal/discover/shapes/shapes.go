@@ -54,13 +54,22 @@ type keyword struct {
 	rule *rule
 }
 
+// never matches nothing: not even an empty text follows a word and none.
+var never, _ = regexp.Compile(`\b\B`)
+
 var rules = sync.OnceValues(func() (*book, error) {
 	b := &book{keywords: map[[3]byte][]keyword{}}
 	if err := json.Unmarshal(data, &b.rules); err != nil {
 		return nil, fmt.Errorf("reading the rules: %w", err)
 	}
 	lazy := func(text string) func() *regexp.Regexp {
-		return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+		return sync.OnceValue(func() *regexp.Regexp {
+			form, err := regexp.Compile(text)
+			if err != nil {
+				return never // a test of this package compiles all
+			}
+			return form
+		})
 	}
 	for _, r := range b.rules {
 		r.form = lazy(r.Regex)
@@ -113,7 +122,7 @@ func Find(f *clue.File, understood bool, taken func(line int) bool, found clue.F
 			}
 			after = pem
 		}
-		from, to := max(lineStart(f.Data, max(at-near, 0)), at-2*near), min(lineEnd(f.Data, min(at+after, len(f.Data))), at+2*after)
+		from, to := around(f.Data, at, at, near, after)
 		until[k.rule] = at + near/2
 		k.rule.try(f, from, to, seen, taken, found)
 	}
@@ -166,7 +175,8 @@ func (r *rule) try(f *clue.File, from, to int, seen map[place]bool, taken func(i
 		}
 		seen[place{r, start}] = true
 		text := string(f.Data[start:end])
-		row := string(f.Data[lineStart(f.Data, start):lineEnd(f.Data, end)])
+		first, last := around(f.Data, start, end, 0, 0)
+		row := string(f.Data[first:last])
 		if r.Entropy > 0 && clue.Entropy(text) < r.Entropy || clue.Placeholder(text) || strings.Contains(row, "gitleaks:allow") || publicName.MatchString(row) {
 			continue
 		}
@@ -217,13 +227,22 @@ func kind(id string) string {
 	return "API key"
 }
 
-func lineStart(data []byte, at int) int { return bytes.LastIndexByte(data[:at], '\n') + 1 }
-
-func lineEnd(data []byte, at int) int {
-	if end := bytes.IndexByte(data[at:], '\n'); end >= 0 {
-		return at + end
+// around is the part of data from before bytes ahead of a place to after bytes behind it, with whole lines where these are not
+// long: lines of many megabytes are not searched for their ends.
+func around(data []byte, start, end, before, after int) (from, to int) {
+	from, to = max(start-before, 0), min(end+after, len(data))
+	least, most := max(from-near, 0), min(to+near, len(data))
+	if at := bytes.LastIndexByte(data[least:from], '\n'); at >= 0 {
+		from = least + at + 1
+	} else {
+		from = least
 	}
-	return len(data)
+	if at := bytes.IndexByte(data[to:most], '\n'); at >= 0 {
+		to += at
+	} else {
+		to = most
+	}
+	return from, to
 }
 
 // lowered is text with its ASCII letters in lower case, every byte where it was.

@@ -13,7 +13,7 @@ import (
 
 var (
 	word   = lazyregexp.New(`"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)`)
-	option = lazyregexp.New(`--?([A-Za-z][A-Za-z0-9.-]*)[= ](\S+)`)
+	option = lazyregexp.New(`(?:^|\s)--?([A-Za-z][A-Za-z0-9.-]*)[= ]([^\s-]\S*)`)
 	units  = []string{".service", ".socket", ".timer", ".container", ".conf"}
 )
 

@@ -50,7 +50,6 @@ type reading struct {
 	f     *clue.File
 	found clue.Found
 	seen  map[string]bool
-	vars  map[string]bool
 }
 
 func readHCL(f *clue.File, found clue.Found) bool {
@@ -62,7 +61,7 @@ func readHCL(f *clue.File, found clue.Found) bool {
 	if !is {
 		return false
 	}
-	r := reading{f, found, map[string]bool{}, map[string]bool{}}
+	r := reading{f, found, map[string]bool{}}
 	for name, attribute := range body.Attributes { // only a file of variables has any here
 		r.expression("var."+name, name, "", attribute.Expr)
 	}
@@ -257,7 +256,7 @@ var stated = map[string][]string{
 }
 
 func readJSON(f *clue.File, found clue.Found) bool {
-	r := reading{f, found, map[string]bool{}, map[string]bool{}}
+	r := reading{f, found, map[string]bool{}}
 	if strings.HasSuffix(f.Base(), ".tfvars.json") {
 		var variables map[string]json.RawMessage
 		if json.Unmarshal(f.Data, &variables) != nil {
