@@ -543,7 +543,7 @@ func TestDue(t *testing.T) {
 		"made lately":          {now.Add(-time.Hour), zero, now.Add(23 * time.Hour)},
 		"overdue":              {now.Add(-25 * time.Hour), zero, now.Add(-time.Hour)},
 		"failed just now":      {zero, now, now.Add(pause)},
-		"failed a while ago":   {now.Add(-25 * time.Hour), now.Add(-time.Hour), now.Add(-time.Hour)},
+		"failed a while ago":   {now.Add(-25 * time.Hour), now.Add(-time.Hour), now.Add(-50 * time.Minute)},
 		"dated in the future":  {now.Add(365 * 24 * time.Hour), zero, now.Add(every)},
 		"failed, and is young": {now.Add(-time.Hour), now, now.Add(23 * time.Hour)},
 	} {

@@ -280,12 +280,12 @@ func (s *Store) adopt(keys secret.Value, note authority.Document) (err error) {
 }
 
 // openCopy opens what Copy made, having checked all of it but the entries' content.
-func openCopy(ctx context.Context, config Config, keys secret.Value) (s *Store, err error) {
+func openCopy(ctx context.Context, config Config, keys secret.Value) (opened *Store, err error) {
 	folder, err := durable.Open(config.Folder)
 	if err != nil {
 		return nil, err
 	}
-	s = &Store{config: config, folder: folder}
+	s := &Store{config: config, folder: folder}
 	defer func() {
 		if err != nil {
 			_ = s.closeCopy()
@@ -315,7 +315,10 @@ func openCopy(ctx context.Context, config Config, keys secret.Value) (s *Store, 
 	if s.aead, err = primitiveOf(plain); err != nil {
 		return nil, err
 	}
-	return s, s.identify()
+	if err := s.identify(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Store) closeCopy() error {
