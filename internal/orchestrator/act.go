@@ -170,7 +170,7 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	if blocked.Is(reason.ValueForeign) {
 		done, cause, err := o.policyDecides(ctx, s)
 		if err != nil || done {
-			t.seen.Again = o.Now()
+			t.seen.hold(reason.Reason{}, o.Now())
 			t.rebuilt, t.valued, t.reconciled = true, true, true // the next look computes it
 			return err
 		}

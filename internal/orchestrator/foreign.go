@@ -89,7 +89,7 @@ func (o *Orchestrator) foreignFound(ctx context.Context, s Secret, entry *journa
 		return err
 	case done:
 		seen.unsettle()
-		seen.Again = o.Now()
+		seen.hold(reason.Reason{}, o.Now())
 		return nil
 	}
 	return &reason.Error{Reason: foreignReason(s, entry, found).Because(cause)}
