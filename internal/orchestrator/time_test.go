@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
+	authoritymemory "custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/reason"
@@ -23,6 +24,13 @@ type shifted struct {
 	*rig
 	lead, slept time.Duration
 	clock       *trigger.Clock
+}
+
+// shift has the clock of r set, which is the authority's too: it is on the same machine.
+func shift(r *rig) *shifted {
+	s := &shifted{rig: r}
+	r.store = authoritymemory.New(authoritymemory.Config{Incarnation: "one", Clock: s.now})
+	return s
 }
 
 func (r *shifted) now() time.Time { return time.Now().Add(r.lead) }
@@ -78,7 +86,7 @@ func TestClockJumpsStartNothingAndHoldNothingElse(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, day, year, -time.Hour, -day, -year} {
 		t.Run(by.String(), func(t *testing.T) {
 			estate(t, 2, func(rig *rig) {
-				r := &shifted{rig: rig}
+				r := shift(rig)
 				process := r.process()
 				r.lasts(process, time.Hour)
 				r.lead = by
@@ -116,7 +124,7 @@ func TestClockPutRightHoldsNothing(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, day, year} {
 		t.Run(by.String(), func(t *testing.T) {
 			estate(t, 3, func(rig *rig) {
-				r := &shifted{rig: rig}
+				r := shift(rig)
 				r.maxTimed = 1
 				process := r.process()
 				r.lasts(process, time.Hour)
@@ -152,7 +160,7 @@ func TestThreeDaysAsleep(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("a new process %v", restarted), func(t *testing.T) {
 			estate(t, 5, func(rig *rig) {
-				r := &shifted{rig: rig}
+				r := shift(rig)
 				r.maxTimed = 2
 				process := r.process()
 				r.lasts(process, time.Hour)
@@ -184,7 +192,7 @@ func TestTimedRunBeginsInAWindowOverTheChangeOfTheClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			estate(t, 1, func(rig *rig) {
-				r := &shifted{rig: rig}
+				r := shift(rig)
 				zone, err := time.LoadLocation(c.zone)
 				if err != nil {
 					t.Fatal(err)

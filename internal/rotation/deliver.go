@@ -411,7 +411,7 @@ func (a *attempt) close(ctx context.Context, result journal.Result, detail strin
 		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group, Compromise: a.run.Compromise,
 		Started: a.run.Started, Ended: a.Now(), Spent: append(a.Engine.owed(a.entry), spent...),
 	}
-	if result == journal.ResultUndone {
+	if result != journal.ResultCompleted || !a.revokes() { // the next run that revokes sees to them
 		a.entry.Last.Older = a.run.Older
 	}
 	a.entry.Live = nil

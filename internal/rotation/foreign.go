@@ -149,6 +149,9 @@ func (a *attempt) beginForeign(ctx context.Context, found authority.Versioned, b
 		ID: a.NewRun(), Workflow: journal.Rotation, Step: journal.Verified, Trigger: journal.Trigger{Kind: a.choice, By: by, Reason: why},
 		Started: now, Policy: policy, Base: managed.ID.Number, Over: found.ID.Number,
 	}
+	if entry.Last != nil {
+		entry.Live.Older = entry.Last.Older
+	}
 	a.attach(&progress{recorded: map[journal.Step]bool{}})
 	if a.choice == Adopted {
 		err = a.takesOver(ctx, managed.Value, found.Value)

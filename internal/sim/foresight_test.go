@@ -55,7 +55,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "revoked-value-is-kept", file: "rotation/deliver.go",
-		old: "\tcase a.revokes() || a.reverts():\n", new: "\tcase a.reverts():\n",
+		old: "\tcase a.revokes():\n\t\tspent = ", new: "\tcase false:\n\t\tspent = ",
 		run: scenario("dual"), caught: "revoked-value-is-gone",
 	},
 }
