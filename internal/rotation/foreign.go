@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/authority"
@@ -267,7 +268,7 @@ func (a *attempt) turnForeign(ctx context.Context, found authority.Versioned) er
 		if old.Empty() { // of what is replaced, each is revoked before the run ends
 			a.storePending(candidate, found.Value)
 		} else {
-			a.document.Pending.Replaced = append(a.document.Pending.Replaced, candidate)
+			a.replacing(old, append(slices.Clone(a.document.Pending.Replaced), candidate))
 		}
 	}
 	a.run.Step, a.run.Over, a.run.Refused, a.run.Waiting = journal.Verified, found.ID.Number, false, nil
@@ -309,6 +310,13 @@ func (a *attempt) replacedNext(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	a.p.old, a.p.revoked = left[0], time.Time{}
-	a.document.Pending.Old, a.document.Pending.Replaced = left[0], left[1:]
+	a.replacing(left[0], left[1:])
 	return true, a.save(ctx)
+}
+
+// replacing notes what ends with the run: old first, and then the others. The next save writes it.
+func (a *attempt) replacing(old secret.Value, others []secret.Value) {
+	pending := *a.document.Pending
+	pending.Old, pending.Replaced = old, others
+	a.document.Pending = &pending
 }

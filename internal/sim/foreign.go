@@ -32,7 +32,11 @@ func decided() []Scenario {
 		},
 		{
 			Name: "foreign-refused", Danger: "a value that its upstream refuses is adopted",
-			Before: func(w *World, s *Secret) { foreignWrite(w, s); s.Upstream.Lose(byHand()) },
+			Before: func(w *World, s *Secret) {
+				foreignWrite(w, s)
+				s.Upstream.Lose(byHand())
+				s.older = true // what stands at the path is refused until the managed value is back
+			},
 			Events: []Event{{When: foreignFound, Do: adoptElseRevert}}, Ending: reverted,
 		},
 		{
@@ -52,20 +56,25 @@ func decided() []Scenario {
 			Events: append(slices.Clone(verified), Event{When: foreignFound, Do: revert}), Ending: reverted,
 		},
 	}
+	adopts, reverts := one, one
+	adopts.Policy.OnForeignWrite, reverts.Policy.OnForeignWrite = rotation.Adopted, rotation.Reverted
 	for i := range all {
 		all[i].Secret = one
 	}
-	adopts, reverts := one, one
-	adopts.Policy.OnForeignWrite, reverts.Policy.OnForeignWrite = rotation.Adopted, rotation.Reverted
-	return append(all,
+	all = append(all,
 		Scenario{
 			Name: "foreign-adopted-by-policy", Secret: adopts, Danger: "two processes decide, and each begins a run",
 			Before: foreignWrite, Ending: adopted,
 		},
 		Scenario{
 			Name: "foreign-reverted-by-policy", Secret: reverts, Requests: 1, Danger: "two processes decide, and each writes a version",
-			Events: append(slices.Clone(promotion), Event{When: putBackByPolicy, Do: removeByHand}), Ending: reverted,
+			Events: slices.Clone(promotion), Ending: reverted,
 		})
+	for i := range all {
+		all[i].Events = append(all[i].Events, Event{When: putBack, Do: removeByHand})
+		all[i].Rests = func(w *World, s *Secret) bool { return w.entry(s.Path).Decided != nil && w.Settled() }
+	}
+	return all
 }
 
 // byHand is the credential that somebody makes; see foreignWrite.
@@ -93,15 +102,15 @@ func adopt(w *World, s *Secret) {
 	})
 }
 
-// revert is a person who puts the managed value back, and removes upstream what was made by hand there.
+// revert is a person who puts the managed value back.
 func revert(w *World, s *Secret) {
 	w.person(func(ctx context.Context, engine *rotation.Engine) error {
 		_, err := engine.Revert(ctx, s.Subject, "person", "a mistake")
 		return err
 	})
-	removeByHand(w, s)
 }
 
+// removeByHand is a person who removes upstream what was made there by hand, once the managed value is back.
 func removeByHand(_ *World, s *Secret) { s.Upstream.Lose(byHand()) }
 
 // adoptElseRevert is a person who does what the finding names, in its order.
@@ -112,10 +121,11 @@ func adoptElseRevert(w *World, s *Secret) {
 	}
 }
 
-// putBackByPolicy holds once the policy has decided.
-func putBackByPolicy(w *World, s *Secret) bool {
+// putBack holds once the managed value is back.
+func putBack(w *World, s *Secret) bool {
 	d := w.entry(s.Path).Decided
-	return d != nil && d.Choice == rotation.Reverted
+	held, err := w.store.Read(context.Background(), s.Path)
+	return d != nil && d.Choice == rotation.Reverted && err == nil && held.ID.Run != "foreign"
 }
 
 func adopted(w *World, s *Secret) {

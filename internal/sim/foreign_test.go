@@ -11,7 +11,7 @@ var foreignMutants = []mutant{
 	},
 	{
 		name: "adopted-in-place-of-a-candidate-that-is-forgotten", file: "rotation/foreign.go",
-		old: "\t\t\ta.document.Pending.Replaced = append(a.document.Pending.Replaced, candidate)\n", new: "\t\t\t_ = candidate\n",
+		old: "\t\t\ta.replacing(old, append(slices.Clone(a.document.Pending.Replaced), candidate))\n", new: "\t\t\ta.replacing(old, slices.Clone(a.document.Pending.Replaced))\n",
 		run: scenario("foreign-adopted-after-promotion"), caught: "no-orphans",
 	},
 	{
