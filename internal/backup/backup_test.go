@@ -507,11 +507,11 @@ func TestRetain(t *testing.T) {
 	if _, err := Retain(folder, "notes.age", 1); err == nil {
 		t.Error("what is no backup is kept instead of one")
 	}
-	if err := Holds(folder, name("a", "20261203T000000Z"), 1); err != nil {
+	if err := InPlace(folder, name("a", "20261203T000000Z"), 1); err != nil {
 		t.Error(err)
 	}
 	for name, bytes := range map[string]int64{name("a", "20261203T000000Z"): 2, name("a", "20261206T000000Z"): 1} {
-		if err := Holds(folder, name, bytes); !errors.Is(err, ErrElsewhere) {
+		if err := InPlace(folder, name, bytes); !errors.Is(err, ErrElsewhere) {
 			t.Errorf("%s with %d bytes: %v", name, bytes, err)
 		}
 	}

@@ -134,8 +134,8 @@ func Retain(folder *durable.Folder, last string, keep int) (removed []string, er
 	return removed, nil
 }
 
-// Holds reports why a folder is not the one in which a backup was made, nil when the backup is there: mostly nothing is mounted there.
-func Holds(folder *durable.Folder, name string, bytes int64) error {
+// InPlace reports why a folder is not the one in which a backup was made, nil when the backup is there: mostly nothing is mounted there.
+func InPlace(folder *durable.Folder, name string, bytes int64) error {
 	info, err := folder.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrElsewhere, name)

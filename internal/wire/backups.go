@@ -255,7 +255,7 @@ func (l lastBackup) isIn(folder *durable.Folder) error {
 	if l.To != folder.Dir() {
 		return nil
 	}
-	err := backup.Holds(folder, l.Name, l.Bytes)
+	err := backup.InPlace(folder, l.Name, l.Bytes)
 	if errors.Is(err, backup.ErrElsewhere) {
 		return &server.Problem{
 			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, mostly because nothing is mounted there: " + err.Error(),
