@@ -98,6 +98,24 @@ func (f *File) Dir() string { return path.Dir(f.Path) }
 // Ext is what follows the last dot of the name, in lower case, with the dot.
 func (f *File) Ext() string { return strings.ToLower(path.Ext(f.Path)) }
 
+// Parsable reports whether data is small and flat enough for a parser that calls itself for each level: a file that is made of
+// brackets would exhaust the stack, which ends the process.
+func Parsable(data []byte, most int) bool {
+	const deepest = 400 // ten times what people write
+	depth := 0
+	for _, b := range data {
+		switch b {
+		case '(', '[', '{':
+			if depth++; depth > deepest {
+				return false
+			}
+		case ')', ']', '}':
+			depth = max(depth-1, 0)
+		}
+	}
+	return len(data) <= most
+}
+
 // Found takes a clue.
 type Found func(Clue)
 

@@ -136,7 +136,7 @@ func (n *Node) Items() []*Node {
 	return items
 }
 
-// Leaves calls visit for every scalar beneath the node with its path and the last name on it. An item of a list that has a
+// Leaves calls visit for every scalar beneath the node with its path, which is never empty. An item of a list that has a
 // name and a value, as those of environments have, is called by its name.
 func (n *Node) Leaves(visit func(path []string, leaf *Node)) { n.leaves(nil, visit) }
 
@@ -147,7 +147,9 @@ func (n *Node) leaves(path []string, visit func([]string, *Node)) {
 	under := func(name string) []string { return append(path[:len(path):len(path)], name) }
 	switch n.Kind {
 	case yaml.ScalarNode:
-		visit(path, n)
+		if len(path) > 0 { // a document that is text alone has no name for it
+			visit(path, n)
+		}
 	case yaml.MappingNode:
 		n.Pairs(func(key string, value *Node) { value.leaves(under(key), visit) })
 	case yaml.SequenceNode:

@@ -47,6 +47,9 @@ type Snippet struct {
 	Key func(name string) string
 }
 
+// mostScript bounds the scripts that are parsed, in bytes: words such as if nest without brackets, and each level takes stack.
+const mostScript = 256 << 10
+
 // value is one that the script makes or moves.
 type value struct {
 	name, kind string
@@ -72,6 +75,9 @@ type run struct {
 
 // Read finds clues in the snippet and reports whether it is shell.
 func (s Snippet) Read(f *clue.File, found clue.Found) bool {
+	if !clue.Parsable([]byte(s.Text), mostScript) {
+		return false
+	}
 	parsed, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(s.Text), "")
 	if err != nil {
 		return false

@@ -52,9 +52,15 @@ type reading struct {
 	seen  map[string]bool
 }
 
+// mostHCL bounds the configurations that are parsed, in bytes: signs nest without brackets, and each level takes stack.
+const mostHCL = 512 << 10
+
 func readHCL(f *clue.File, found clue.Found) bool {
+	if !clue.Parsable(f.Data, mostHCL) {
+		return false
+	}
 	parsed, faults := hclsyntax.ParseConfig(f.Data, f.Path, hcl.Pos{Line: 1, Column: 1})
-	if parsed == nil || parsed.Body == nil || faults.HasErrors() && len(f.Data) > 0 && parsed.Body.(*hclsyntax.Body) == nil {
+	if parsed == nil {
 		return false
 	}
 	body, is := parsed.Body.(*hclsyntax.Body)
