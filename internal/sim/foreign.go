@@ -71,7 +71,7 @@ func decided() []Scenario {
 			Events: slices.Clone(promotion), Ending: reverted,
 		})
 	for i := range all {
-		all[i].Events = append(all[i].Events, Event{When: putBack, Do: removeByHand})
+		all[i].Events = append(all[i].Events, Event{When: isBack, Do: removeByHand})
 		all[i].Rests = func(w *World, s *Secret) bool { return w.entry(s.Path).Decided != nil && w.Settled() }
 	}
 	return all
@@ -121,8 +121,8 @@ func adoptElseRevert(w *World, s *Secret) {
 	}
 }
 
-// putBack holds once the managed value is back.
-func putBack(w *World, s *Secret) bool {
+// isBack holds once the managed value is back.
+func isBack(w *World, s *Secret) bool {
 	d := w.entry(s.Path).Decided
 	held, err := w.store.Read(context.Background(), s.Path)
 	return d != nil && d.Choice == rotation.Reverted && err == nil && held.ID.Run != "foreign"
