@@ -78,7 +78,7 @@ var ofSecrets = []Row{
 		"the call had no reply", "then"},
 	{InterruptionNotAllowed, Person, "{kind} overwrites its only credential, and allowInterruption is not set; write `allowInterruption: true` under rotation in its document if its consumers may be refused for a moment", nil,
 		"rotating refuses consumers for a moment", "write it, or choose a kind that has two credentials"},
-	{ValueOverwritten, Person, "somebody else wrote {found} over the version of record, {version}", []Next{toAdopt, toRevert},
+	{ValueOverwritten, Person, "somebody else wrote {found} over the version of record, {version}", nil,
 		"a value that no run wrote is the newest", "as for `value-foreign`"},
 	{ValueGone, Person, "version {version} is on record, but its value is gone; put the newest copy of the state folder back", nil,
 		"the authority lost a value", "as under [Back up and restore](#back-up-and-restore)"},

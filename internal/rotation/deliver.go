@@ -329,7 +329,7 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 		}
 	}
 	if !a.reverts() || a.entry.Rotated.IsZero() { // the managed value is as old as it was
-		a.entry.Rotated, a.entry.Retry = held.Created, nil
+		a.entry.Rotated, a.entry.Retry = a.within(held.Created), nil
 	}
 	a.entry.Current, a.entry.Checked = &held.ID, nil
 	if err := a.close(ctx, journal.ResultCompleted, a.left(), a.spent()); err != nil {
@@ -337,6 +337,18 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 	}
 	_ = a.Clean(ctx, a.entry) // the run is over: what fails is owed, and the next look at the secret does it
 	return nil, nil
+}
+
+// within is when the authority created the run's version, as the clock here shows it: the authority dates by a clock of its own, and no
+// version is older than its run. One that is dated a year ago would be due again at once, for ever.
+func (a *attempt) within(created time.Time) time.Time {
+	switch now := a.Now(); {
+	case created.Before(a.run.Started):
+		return a.run.Started
+	case created.After(now):
+		return now
+	}
+	return created
 }
 
 // replaces reports whether the run has a credential that ends with it. One that puts the managed value back has none. Where the

@@ -231,7 +231,7 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 	base := authority.Version(0)
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && entry.Current != nil && *entry.Current != record.ID:
-		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String(), "adopt": s.Secret, "revert": s.Secret}), ErrNotAllowed)
+		return "", s.refuse(reason.New(reason.ValueOverwritten, reason.Args{"found": record.ID.String(), "version": entry.Current.String()}), ErrNotAllowed)
 	case err == nil:
 		base = record.ID.Number
 	case !errors.Is(err, authority.ErrNotFound):

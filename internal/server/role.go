@@ -62,6 +62,8 @@ var rights = map[string]Role{
 	"POST /v1/runs/{run}/abort":         Operator,
 	"POST /v1/runs/{run}/force":         Operator,
 	"POST /v1/secrets/{secret}/supply":  Operator,
+	"POST /v1/secrets/{secret}/adopt":   Operator,
+	"POST /v1/secrets/{secret}/revert":  Operator,
 	"POST /v1/secrets/{secret}/deliver": Operator,
 	"POST /v1/withdrawals":              Operator,
 	"POST /v1/backups":                  Operator,

@@ -24,7 +24,7 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"audit log": {"GET /v1/audit", Reader}, "grant list": {"GET /v1/grants", Reader}, "notify list": {"GET /v1/notifications", Reader},
 		"doctor": {"GET /v1/doctor", Operator}, "rotate": {"POST /v1/requests", Operator},
 		"run abort": {"POST /v1/runs/{run}/abort", Operator}, "run force": {"POST /v1/runs/{run}/force", Operator},
-		"supply": {"POST /v1/secrets/{secret}/supply", Operator}, "deliver": {"POST /v1/secrets/{secret}/deliver", Operator},
+		"supply": {"POST /v1/secrets/{secret}/supply", Operator}, "adopt-value": {"POST /v1/secrets/{secret}/adopt", Operator}, "revert": {"POST /v1/secrets/{secret}/revert", Operator}, "deliver": {"POST /v1/secrets/{secret}/deliver", Operator},
 		"withdraw": {"POST /v1/withdrawals", Operator}, "grant": {"POST /v1/grants", Operator}, "grant revoke": {"POST /v1/grants/revoke", Operator},
 		"backup":        {"POST /v1/backups", Operator},
 		"notify test":   {"POST /v1/notifications/test", Operator},

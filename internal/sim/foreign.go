@@ -17,7 +17,7 @@ import (
 // decided are what ends somebody else's write to a secret's path: a person, or the policy, takes the value over or puts the managed one
 // back, between runs and in the middle of one.
 func decided() []Scenario {
-	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
+	one := declare(upstreammemory.Dual, false, upstreammemory.Config{}) // a managed value from Git that is put back is taken for one that was seeded again
 	one.Reloads = one.Reloads[:1]
 	promotion := []Event{{When: promoted, Do: foreignWrite}}
 	verified := []Event{{When: liveAt(journal.Staged), Do: foreignWrite}}
@@ -71,7 +71,7 @@ func decided() []Scenario {
 			Events: slices.Clone(promotion), Ending: reverted,
 		})
 	for i := range all {
-		all[i].Events = append(all[i].Events, Event{When: managedAgain, Do: removeByHand})
+		all[i].Events = append(all[i].Events, Event{When: isBack, Do: removeByHand})
 		all[i].Rests = func(w *World, s *Secret) bool { return w.entry(s.Path).Decided != nil && w.Settled() }
 	}
 	return all
@@ -100,6 +100,14 @@ func adopt(w *World, s *Secret) {
 		_, err := engine.Adopt(ctx, s.Subject, "person", "it is ours")
 		return err
 	})
+	w.askAgain(s, adopt)
+}
+
+// askAgain is a person who was refused by what an authority that was behind showed, and finds the finding still there.
+func (w *World) askAgain(s *Secret, ask func(*World, *Secret)) {
+	if w.notes[len(w.notes)-1] != "done" {
+		w.events = append(w.events, Event{When: foreignFound, Do: ask, of: s})
+	}
 }
 
 // revert is a person who puts the managed value back.
@@ -108,6 +116,7 @@ func revert(w *World, s *Secret) {
 		_, err := engine.Revert(ctx, s.Subject, "person", "a mistake")
 		return err
 	})
+	w.askAgain(s, revert)
 }
 
 // removeByHand is a person who removes upstream what was made there by hand, once the managed value is back.
@@ -115,14 +124,17 @@ func removeByHand(_ *World, s *Secret) { s.Upstream.Lose(byHand()) }
 
 // adoptElseRevert is a person who does what the finding names, in its order.
 func adoptElseRevert(w *World, s *Secret) {
-	adopt(w, s)
+	w.person(func(ctx context.Context, engine *rotation.Engine) error {
+		_, err := engine.Adopt(ctx, s.Subject, "person", "it is ours")
+		return err
+	})
 	if w.notes[len(w.notes)-1] != "done" {
 		revert(w, s)
 	}
 }
 
-// managedAgain holds once the managed value is back.
-func managedAgain(w *World, s *Secret) bool {
+// isBack holds once the managed value is back.
+func isBack(w *World, s *Secret) bool {
 	d := w.entry(s.Path).Decided
 	held, err := w.store.Read(context.Background(), s.Path)
 	return d != nil && d.Choice == rotation.Reverted && err == nil && held.ID.Run != "foreign"
