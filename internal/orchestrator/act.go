@@ -50,7 +50,7 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 	s := t.secret
 	switch next {
 	case wait:
-		t.seen.hold(t.held, o.sweepAfter(s.Path, o.Now()))
+		o.holdUntilSwept(t.seen, t.held)
 		return nil
 	case admit:
 		if t.held, err = o.admit(ctx, s); err == nil && t.held.None() {
@@ -127,7 +127,7 @@ func (o *Orchestrator) noteRun(ctx context.Context, s Secret, outlook rotation.O
 		return nil
 	case outlook.Ended != "":
 		seen.unsettle()
-		seen.Again = o.Now() // close its requests, look after its consumers
+		seen.Again, seen.Regular = o.Now(), false // close its requests, look after its consumers
 		o.wakeRelated(s)
 		return nil
 	}
@@ -159,7 +159,7 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	}
 	t.rebuilt, t.blocked, t.valued = true, blocked, after.Current != nil
 	if !blocked.None() {
-		t.seen.hold(blocked, o.sweepAfter(s.Path, o.Now()))
+		o.holdUntilSwept(t.seen, blocked)
 	}
 	return nil
 }

@@ -123,9 +123,11 @@ type State struct {
 	Waiting reason.Reason `json:"waiting,omitzero"`
 	// Drift says which consumer was found to have left the version that it held, none when none did. It was given it again.
 	Drift reason.Reason `json:"drift,omitzero"`
-	// Looked is when it was last looked at, Again when it will be.
-	Looked time.Time `json:"looked,omitzero"`
-	Again  time.Time `json:"again,omitzero"`
+	// Looked is when it was last looked at, Again when it will be. Regular says that Again is no more than the next of the looks that
+	// each secret gets now and then: nothing is known to come by then.
+	Looked  time.Time `json:"looked,omitzero"`
+	Again   time.Time `json:"again,omitzero"`
+	Regular bool      `json:"-"`
 
 	handedOver bool
 	failures   int
@@ -146,7 +148,14 @@ type State struct {
 }
 
 // hold notes why the secret waits, and when it is looked at again; zero leaves that to what holds it.
-func (s *State) hold(why reason.Reason, again time.Time) { s.Waiting, s.Again = why, again }
+func (s *State) hold(why reason.Reason, again time.Time) {
+	s.Waiting, s.Again, s.Regular = why, again, false
+}
+
+// holdUntilSwept is hold for what no time ends: the next regular look will do.
+func (o *Orchestrator) holdUntilSwept(s *State, why reason.Reason) {
+	s.Waiting, s.Again, s.Regular = why, o.sweepAfter(s.Path, o.Now()), true
+}
 
 // unsettle has consumers looked at again: they may not hold what is of record now.
 func (s *State) unsettle() { s.reconciled = time.Time{} }
@@ -512,7 +521,7 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	err := o.act(outward.While(ctx, func() bool { return o.declaredAt(s.Path, seen.declared) }), s, requests, jumped, &seen)
 	switch {
 	case errors.Is(err, journal.ErrSuperseded), errors.Is(err, journal.ErrBehind): // look again soon, nothing is wrong
-		seen.Again = o.Now().Add(time.Second)
+		seen.Again, seen.Regular = o.Now().Add(time.Second), false
 	case err != nil:
 		seen.failures++
 		after := min(5*time.Minute, time.Second<<min(seen.failures, 9))

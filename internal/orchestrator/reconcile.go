@@ -27,7 +27,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 	seen.doubted = false
 	early := seen.checkAt.IsZero() || now.Before(seen.checkAt)
 	if !doubted && early && !seen.reconciled.IsZero() && now.Before(seen.sweep) {
-		seen.Again = o.again(ctx, s, seen)
+		seen.Again, seen.Regular = o.again(ctx, s, seen)
 		return nil
 	}
 	held, err := o.Values.Read(ctx, s.Path)
@@ -50,7 +50,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 	case foreign:
 		return &reason.Error{Reason: foreignReason(s)}
 	case running:
-		seen.Again = now.Add(time.Minute)
+		seen.Again, seen.Regular = now.Add(time.Minute), false
 	case stranded:
 		seen.hold(reason.New(reason.RunUnfinished, reason.Args{"run": string(entry.Live.ID), "workflow": string(entry.Live.Workflow)}), time.Time{})
 	case vanished:
@@ -61,7 +61,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 		}
 	case unissued: // what it waits for was noted when no run began
 	}
-	seen.Again = o.again(ctx, s, seen)
+	seen.Again, seen.Regular = o.again(ctx, s, seen)
 	return unclean
 }
 
@@ -125,7 +125,7 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 	if unclean == nil { // else the next look tries that again
 		seen.sweep = o.sweepAfter(s.Path, now)
 	}
-	seen.Again = o.again(ctx, s, seen)
+	seen.Again, seen.Regular = o.again(ctx, s, seen)
 	return unclean
 }
 
@@ -166,34 +166,35 @@ func suffix(text string) string {
 }
 
 // again is the earliest of what start asked for, the next look at consumers, the next sign-in with the value of record, the
-// next due time, and once that has passed the next opening of a maintenance window.
-func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) time.Time {
+// next due time, and once that has passed the next opening of a maintenance window. regular says that it is the look at consumers.
+func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) (next time.Time, regular bool) {
 	now := o.Now()
-	next := o.sweepAfter(s.Path, now)
+	next, regular = o.sweepAfter(s.Path, now), true
+	sooner := func(at time.Time) {
+		if at.After(now) && at.Before(next) {
+			next, regular = at, false
+		}
+	}
 	if !seen.Again.IsZero() && seen.Again.Before(next) {
-		next = seen.Again
+		next, regular = seen.Again, seen.Regular
 	}
 	entry, err := o.Journal.Load(ctx, s.Path)
 	if err != nil {
-		return now.Add(time.Second)
+		return now.Add(time.Second), false
 	}
 	if due, timed := rotation.NextDue(*entry, s.Policy); timed {
 		if !due.After(now) {
 			due = opens(s.Policy.Windows, now)
 		}
-		if due.After(now) && due.Before(next) {
-			next = due
-		}
+		sooner(due)
 	}
-	if entry.Retry != nil && entry.Retry.NotBefore.After(now) && entry.Retry.NotBefore.Before(next) {
-		next = entry.Retry.NotBefore
+	if entry.Retry != nil {
+		sooner(entry.Retry.NotBefore)
 	}
 	seen.checkAt = time.Time{}
 	if due, on := o.nextCheck(s, entry, seen); on {
 		seen.checkAt = due
-		if due.After(now) && due.Before(next) {
-			next = due
-		}
+		sooner(due)
 	}
-	return next
+	return next, regular
 }

@@ -314,7 +314,7 @@ func (p *Platform) soon(due bool, since time.Time) bool {
 		if state.Waiting.ByDesign() && !state.Waiting.None() {
 			limit = idle
 		}
-		if !state.Again.IsZero() && !state.Again.After(since.Add(limit)) {
+		if !state.Regular && !state.Again.IsZero() && !state.Again.After(since.Add(limit)) {
 			return true
 		}
 	}

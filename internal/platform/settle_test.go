@@ -108,3 +108,16 @@ func TestNudgedSettleAsksWhetherItIsDone(t *testing.T) {
 		}
 	})
 }
+
+// `serve --once` on an estate where all is steady stayed for seconds, for the regular look that one secret in sixty is near to.
+func TestSettleDoesNotWaitForARegularLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := settling(t, upstreammemory.Config{}, materializememory.Config{}, 0)
+		for range 120 { // ten minutes, in which each secret has its look
+			if took, waits := settled(t, p, time.Hour); took > time.Second || !waits.None() {
+				t.Fatalf("ended after %s, waiting because of %+v", took, waits)
+			}
+			time.Sleep(5 * time.Second)
+		}
+	})
+}
