@@ -28,29 +28,35 @@ func compromised() []Scenario {
 	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Issued} {
 		one := declare(shape, shape != upstreammemory.Issued, upstreammemory.Config{EnforcesRun: shape == upstreammemory.Alternate})
 		one.Policy.OnCompromise = &journal.OnCompromise{BreakAfter: breakAfter, EndSessions: true}
-		deaf := func(_ *World, s *Secret) { s.Consumers[1].IgnoreReloads(true) }
-		all = append(all,
-			Scenario{
-				Name: "compromised-while-stuck-" + string(shape), Secret: one, Requests: 1,
-				Danger: "a run that waits for a consumer keeps a compromised credential honoured, or the one that takes its place forgets it",
-				Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
-				Ending: servedOnce(3),
-			},
-			Scenario{
-				Name: "compromised-early-" + string(shape), Secret: one, Requests: 1,
-				Danger: "a report is lost that comes while a run has promoted nothing yet",
-				Before: deaf, Events: []Event{{When: liveAt(journal.Staged), Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
-				Ending: servedOnce(3), // a look that is under way does not know of the report, and may promote
-			})
+		all = append(all, Scenario{
+			Name: "compromised-while-stuck-" + string(shape), Secret: one, Requests: 1,
+			Danger: "a run that waits for a consumer keeps a compromised credential honoured, or the one that takes its place forgets it",
+			Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
+			Ending: servedOnce(3),
+		})
 	}
 	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
 	one.Policy.OnCompromise = &journal.OnCompromise{BreakAfter: breakAfter}
 	return append(all, Scenario{
+		Name: "compromised-early", Secret: one, Requests: 1,
+		Danger: "a report is lost that comes while a run has promoted nothing yet",
+		Before: deaf, Events: []Event{{When: liveAt(journal.Staged), Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
+		Ending: servedOnce(3), // a look that is under way does not know of the report, and may promote
+	})
+}
+
+// deaf has the second consumer ignore every reload.
+func deaf(_ *World, s *Secret) { s.Consumers[1].IgnoreReloads(true) }
+
+// reportsThatKeepComing is long: it is played without faults.
+func reportsThatKeepComing() Scenario {
+	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
+	one.Policy.OnCompromise = &journal.OnCompromise{BreakAfter: breakAfter}
+	return Scenario{
 		Name: "compromised-again-and-again", Secret: one, Requests: 1,
 		Danger: "reports that keep coming put off the end of the credential that was reported first",
-		Before: func(_ *World, s *Secret) { s.Consumers[1].IgnoreReloads(true) },
-		Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 12) }}},
-	})
+		Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 12) }}},
+	}
 }
 
 // compromise is somebody who reports the secret, and others who do so every four minutes; the first report is sent once more later. The
