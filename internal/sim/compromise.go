@@ -16,10 +16,10 @@ import (
 
 const (
 	// breakAfter is what the policies of these scenarios give consumers after a compromise.
-	breakAfter = 10 * time.Minute
+	breakAfter = 4 * time.Minute
 	// compromiseSlack is what one fault may cost: a second engine that takes over for ten minutes, a call that hangs, a process that
 	// starts again, attempts five minutes apart.
-	compromiseSlack = 30 * time.Minute
+	compromiseSlack = 20 * time.Minute
 )
 
 // compromised are secrets that are reported as compromised: while a run waits for a consumer that ignores every reload, and early in a run.
@@ -55,11 +55,11 @@ func reportsThatKeepComing() Scenario {
 	return Scenario{
 		Name: "compromised-again-and-again", Secret: one, Requests: 1,
 		Danger: "reports that keep coming put off the end of the credential that was reported first",
-		Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 12) }}},
+		Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 26) }}},
 	}
 }
 
-// compromise is somebody who reports the secret, and others who do so every four minutes; the first report is sent once more later. The
+// compromise is somebody who reports the secret, and others who do so every minute; the first report is sent once more later. The
 // consumer that ignores reloads is started again after that.
 func (w *World) compromise(s *Secret, reports int) {
 	var known []secret.Value
@@ -90,7 +90,7 @@ func (w *World) compromise(s *Secret, reports int) {
 	report("report-1")
 	since := time.Now()
 	for i := 1; i < reports; i++ {
-		w.At(time.Duration(i)*4*time.Minute, func() { report(fmt.Sprintf("report-%d", i+1)) })
+		w.At(time.Duration(i)*time.Minute, func() { report(fmt.Sprintf("report-%d", i+1)) })
 	}
 	w.At(breakAfter+compromiseSlack, func() {
 		for i, v := range known {
@@ -99,7 +99,7 @@ func (w *World) compromise(s *Secret, reports int) {
 			}
 		}
 	})
-	w.At(breakAfter+2*compromiseSlack, func() {
+	w.At(breakAfter+compromiseSlack+time.Minute, func() {
 		report("report-1")
 		for _, consumer := range s.Consumers {
 			consumer.Restart()

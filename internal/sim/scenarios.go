@@ -58,7 +58,6 @@ func Scenarios() []Scenario {
 	all = append(all, disturbed()...)
 	all = append(all, changing()...)
 	all = append(all, putBack()...)
-	all = append(all, compromised()...)
 	return append(all, related()...)
 }
 
