@@ -60,7 +60,7 @@ func reportsThatKeepComing() Scenario {
 }
 
 // compromise is somebody who reports the secret, and others who do so every minute; the first report is sent once more later. The
-// consumer that ignores reloads is started again after that.
+// consumer that ignores reloads is started again after that, and takes them.
 func (w *World) compromise(s *Secret, reports int) {
 	var known []secret.Value
 	if held, err := w.store.Read(context.Background(), s.Path); err == nil {
@@ -102,6 +102,7 @@ func (w *World) compromise(s *Secret, reports int) {
 	w.At(breakAfter+compromiseSlack+time.Minute, func() {
 		report("report-1")
 		for _, consumer := range s.Consumers {
+			consumer.IgnoreReloads(false)
 			consumer.Restart()
 		}
 	})
