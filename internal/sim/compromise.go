@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/trigger"
@@ -32,7 +31,7 @@ func compromised() []Scenario {
 			Name: "compromised-while-stuck-" + string(shape), Secret: one, Requests: 1,
 			Danger: "a run that waits for a consumer keeps a compromised credential honoured, or the one that takes its place forgets it",
 			Before: deaf, Events: []Event{{When: lacksProof, Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
-			Ending: servedOnce(3),
+			Ending: servedOnce,
 		})
 	}
 	one := declare(upstreammemory.Dual, true, upstreammemory.Config{})
@@ -41,7 +40,7 @@ func compromised() []Scenario {
 		Name: "compromised-early", Secret: one, Requests: 1,
 		Danger: "a report is lost that comes while a run has promoted nothing yet",
 		Before: deaf, Events: []Event{{When: liveAt(journal.Staged), Do: func(w *World, s *Secret) { w.compromise(s, 1) }}},
-		Ending: servedOnce(3), // a look that is under way does not know of the report, and may promote
+		Ending: servedOnce,
 	})
 }
 
@@ -100,6 +99,9 @@ func (w *World) compromise(s *Secret, reports int) {
 		}
 	})
 	w.At(breakAfter+compromiseSlack+time.Minute, func() {
+		if held, err := w.store.Read(context.Background(), s.Path); err == nil && w.entry(s.Path).Live == nil && len(w.openRequests()) == 0 {
+			w.resent = held.ID.Number
+		}
 		report("report-1")
 		for _, consumer := range s.Consumers {
 			consumer.IgnoreReloads(false)
@@ -117,12 +119,10 @@ func (w *World) broken(s *Secret, entry *journal.Entry) {
 	}
 }
 
-// servedOnce wants the version of record to have that number at most: a report that is sent again makes no other.
-func servedOnce(most authority.Version) func(*World, *Secret) {
-	return func(w *World, s *Secret) {
-		w.Final()
-		if held, err := w.store.Read(context.Background(), s.Path); err == nil && held.ID.Number > most {
-			w.violate("report-served-once", s, "the version of record is %d, want %d at most", held.ID.Number, most)
-		}
+// servedOnce wants the version of record to be the one that it was when the report was sent again.
+func servedOnce(w *World, s *Secret) {
+	w.Final()
+	if held, err := w.store.Read(context.Background(), s.Path); err == nil && w.resent > 0 && held.ID.Number != w.resent {
+		w.violate("report-served-once", s, "the version of record is %d, and was %d when the report was sent again", held.ID.Number, w.resent)
 	}
 }
