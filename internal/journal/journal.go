@@ -387,8 +387,8 @@ type Outcome struct {
 	// Older are what a run that was undone had taken over and not revoked; the next one takes it over. Else see Run.
 	Older []authority.Version `json:"older,omitempty"`
 	// Waived, Forced and Compromise are the run's.
-	Waived []Waiver `json:"waived,omitempty"`
-	Forced string   `json:"forced,omitempty"`
+	Waived     []Waiver    `json:"waived,omitempty"`
+	Forced     string      `json:"forced,omitempty"`
 	Compromise *Compromise `json:"compromise,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`
