@@ -47,8 +47,13 @@ func (p *printer) run(run server.Run) {
 		"waits because", run.Waiting.Said(), "reason", code(run.Waiting), "began", p.when(run.Started), "ended", p.when(run.Ended))
 	if c := run.Compromise; c != nil {
 		took := "not yet: the old credential is not refused"
-		if run.Revocation > 0 {
+		switch {
+		case run.Revocation > 0:
 			took = span(run.Revocation)
+		case run.Result == "completed":
+			took = "none: no upstream checks the value, so there was nothing to revoke"
+		case run.Result == "undone":
+			took = "none: the run was taken back"
 		}
 		p.fields("compromise", "reported by "+c.By+" at "+p.when(c.At), "time to revocation", took, "broken consumers", strings.Join(c.Broken, ", "))
 	}

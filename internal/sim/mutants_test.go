@@ -67,22 +67,22 @@ var mutants = []mutant{
 	{
 		name: "superseding-run-forgets-what-it-took-over", file: "rotation/compromise.go",
 		old: "\t\trun.Older = append(run.Older, old)\n", new: "\t\t_ = old\n",
-		run: scenario("compromised-while-stuck-dual"), caught: "compromise-ends",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
 	},
 	{
 		name: "compromise-breaks-at-once", file: "rotation/compromise.go",
 		old: "\treturn min(left, says.BreakAfter), true //", new: "\treturn left - says.BreakAfter, true //",
-		run: scenario("compromised-while-stuck-dual"), caught: "consumers-have-their-time",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "consumers-have-their-time",
 	},
 	{
 		name: "every-report-begins-anew", file: "rotation/compromise.go",
 		old: "case done && (run.Compromise != nil || s.Upstream == nil):", new: "case done && s.Upstream == nil:",
-		run: scenario("compromised-again-and-again"), caught: "compromise-ends",
+		run: "TestCompromiseWithoutFaults/compromised-again-and-again$", caught: "compromise-ends",
 	},
 	{
 		name: "compromise-breaks-nobody", file: "rotation/compromise.go",
 		old: "\treturn on && left <= 0\n", new: "\treturn on && left < 0 && left > 0\n",
-		run: scenario("compromised-early-dual"), caught: "compromise-ends",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
 	},
 	{
 		name: "no-tombstone", file: "handover/handover.go",

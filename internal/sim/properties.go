@@ -37,7 +37,7 @@ var Properties = map[string]string{
 	"report-served-once":          "a report of a compromise that is sent again makes no other version",
 	"request-kept":                "a request that was acknowledged is closed by a run that completed, or that a person aborted, and by no other",
 	"revoked-value-is-gone":       "in the end the values that a completed rotation replaced can be read no more",
-	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved",
+	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved, unless the time after a compromise is over",
 	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
 	"stranger-is-left-alone":      "no run changes an account that a run of a lost state changed last, unless a person lets it",
 	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
@@ -67,6 +67,9 @@ func (w *World) settling(path authority.Path, id authority.RunID, old secret.Val
 	run := entry.Live
 	if run == nil || run.ID != id || run.Step != journal.Delivered || len(run.Waived) > 0 || !s.Upstream.Accepts(old) {
 		return
+	}
+	if c := run.Compromise; c != nil && run.Policy.OnCompromise != nil && w.Now().Sub(c.At) >= run.Policy.OnCompromise.BreakAfter {
+		return // its time is over, whoever moved when
 	}
 	settle := max(run.Policy.Settle, s.Policy.Settle, w.pinned[id])
 	for _, consumer := range s.Consumers {

@@ -59,7 +59,6 @@ func Scenarios() []Scenario {
 	all = append(all, changing()...)
 	all = append(all, decided()...)
 	all = append(all, putBack()...)
-	all = append(all, compromised()...)
 	return append(all, related()...)
 }
 
