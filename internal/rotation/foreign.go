@@ -172,6 +172,9 @@ func (a *attempt) managed(ctx context.Context) (authority.Versioned, error) {
 		return authority.Versioned{}, nil
 	}
 	held, err := a.Authority.ReadVersion(ctx, a.s.Path, a.entry.Current.Number)
+	if errors.Is(err, authority.ErrNotFound) { // an authority that was behind may not have shown it yet
+		held, err = a.Authority.ReadVersion(ctx, a.s.Path, a.entry.Current.Number)
+	}
 	if errors.Is(err, authority.ErrNotFound) || err == nil && held.ID != *a.entry.Current {
 		return authority.Versioned{}, nil
 	}
