@@ -5,11 +5,11 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/journal"
 )
 
 func (a *app) adoptValueCommand() *cobra.Command {
-	return a.foreignCommand(rotation.Adopted, "takes over the value that somebody else wrote for %s; what it replaces is revoked", &cobra.Command{
+	return a.foreignCommand(journal.Adopt, "takes over the value that somebody else wrote for %s; what it replaces is revoked", &cobra.Command{
 		Use:   "adopt-value SECRET --reason TEXT",
 		Short: "take over a value that somebody else wrote to the authority",
 		Long: `Takes over the value that somebody else wrote to a secret's path in the authority. Custody neither delivers nor rotates such a value by

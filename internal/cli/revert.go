@@ -13,13 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
 func (a *app) revertCommand() *cobra.Command {
-	return a.foreignCommand(rotation.Reverted, "writes the managed value of %s over the one that somebody else wrote, which is destroyed", &cobra.Command{
+	return a.foreignCommand(journal.Revert, "writes the managed value of %s over the one that somebody else wrote, which is destroyed", &cobra.Command{
 		Use:   "revert SECRET --reason TEXT",
 		Short: "put the managed value back over one that somebody else wrote",
 		Long: `Puts the managed value of a secret back, if somebody else wrote another one to its path in the authority. The managed value becomes the

@@ -21,9 +21,9 @@ import (
 // applied upstream, and the run only goes forward.
 const (
 	// Adopted: the value that somebody else wrote becomes the secret's own.
-	Adopted = "adopt"
+	Adopted = journal.Adopt
 	// Reverted: the managed value is written over it.
-	Reverted = "revert"
+	Reverted = journal.Revert
 )
 
 // Adopt takes over the value that somebody else wrote to the secret's path, by a run that begins with it; or, where a run is live that

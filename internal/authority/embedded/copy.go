@@ -142,7 +142,7 @@ func (s *Store) room(bytes int64) error {
 	if err := unix.Statfs(s.folder.Dir(), &found); err != nil {
 		return fmt.Errorf("looking for room: %w", err)
 	}
-	if free := int64(found.Bavail) * int64(found.Bsize); free < bytes {
+	if free := int64(found.Bavail) * found.Bsize; free < bytes {
 		return &Error{fmt.Errorf("%s has %d MiB free, and a copy is made only where there are %d: %w", s.folder.Dir(), free>>20, bytes>>20+1, syscall.ENOSPC),
 			"free space on the file system of " + s.folder.Dir()}
 	}

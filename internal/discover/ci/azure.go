@@ -49,17 +49,17 @@ func readAzure(f *clue.File, found clue.Found) bool {
 					r.use(name, by, "nothing in this file sets the variable", leaf.Line, "azure:"+name)
 				}
 			}
-			switch {
-			case last == "group":
+			switch last {
+			case "group":
 				found(clue.Clue{Source: "azure", Role: clue.Uses, Name: text + "/*", Line: leaf.Line, By: by, Set: "azure-group:" + text,
 					Why: "a variable group: it exists only in the settings of Azure Pipelines"})
-			case last == "SecretsFilter":
+			case "SecretsFilter":
 				for name := range strings.SplitSeq(text, ",") {
 					if name = strings.TrimSpace(name); name != "" && name != "*" {
 						found(clue.Clue{Source: "azure", Role: clue.Names, Name: name, Line: leaf.Line, By: by, Keys: []string{"azure:" + name}, Why: "fetched from a key vault"})
 					}
 				}
-			case last == "script" || last == "bash":
+			case "script", "bash":
 				r.shell(leaf, by, false, nil, nil)
 			default:
 				r.hold(last, text, by, leaf.Line)

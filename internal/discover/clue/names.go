@@ -125,8 +125,8 @@ func Alike(name string) string { return strings.Join(Words(name), "_") }
 // Kind guesses what a secret is, from its name.
 func Kind(name string) string {
 	words := Words(name)
-	has := func(any ...string) bool {
-		return slices.ContainsFunc(any, func(word string) bool { return slices.Contains(words, word) })
+	has := func(some ...string) bool {
+		return slices.ContainsFunc(some, func(word string) bool { return slices.Contains(words, word) })
 	}
 	switch {
 	case has("tls", "ssl") && has("key"):

@@ -96,7 +96,7 @@ func generate(f *clue.File, n *clue.Node, secret bool, namespace string, found c
 		for _, item := range n.Get(kind).Items() {
 			field, file, has := strings.Cut(item.Text(), "=")
 			if !has {
-				file, field = field, ""
+				file = field
 			}
 			within := f.Within(file)
 			if within == "" {

@@ -191,14 +191,14 @@ var (
 
 // embedded reads a file within a field, line by line, and reports whether it has secrets.
 func (o object) embedded(name, text string, line int) bool {
-	any := false
+	told := false
 	for i, row := range strings.Split(text, "\n") {
 		parts := property.FindStringSubmatch(row)
 		if parts == nil {
 			continue
 		}
 		if value, kind, why, ok := clue.Held(parts[1], parts[2], false); ok {
-			any = true
+			told = true
 			if why == "" {
 				why = "the name of the setting"
 			}
@@ -207,7 +207,7 @@ func (o object) embedded(name, text string, line int) bool {
 				Keys: []string{clue.FileKey(o.f.Path, full)}}, parts[1])
 		}
 	}
-	return any
+	return told
 }
 
 // templated reads a field whose value a template of Helm fills in.

@@ -268,7 +268,9 @@ func testUses(r *rig) {
 	if ended, err := u.EndSessions(r.Context(), first); err != nil || ended != 2 {
 		r.Errorf("ending sessions: %d, %v, want 2", ended, err)
 	}
-	<-fresh
+	if reason, told := <-fresh; told && reason == nil {
+		r.Error("the session ended without a reason")
+	}
 	if _, err := old.Channel(); err == nil || second1.IsClosed() {
 		r.Errorf("the old session is open: %t; that of the new credential is closed: %t", err == nil, second1.IsClosed())
 	}
