@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/lazyregexp"
 )
 
 // A backup's name is custody.PLATFORM.ENVIRONMENT.FAMILY.TIME.age: the names of one family sort by time. The family is that of the
@@ -25,7 +25,7 @@ const (
 	familyDigits  = 16
 )
 
-var nameForm = regexp.MustCompile(`^custody\.([a-z0-9-]+)\.([a-z0-9-]+)\.([0-9a-f]{16})\.([0-9]{8}T[0-9]{6}Z)\.age$`)
+var nameForm = lazyregexp.New(`^custody\.([a-z0-9-]+)\.([a-z0-9-]+)\.([0-9a-f]{16})\.([0-9]{8}T[0-9]{6}Z)\.age$`)
 
 // Entry is a backup in a folder, as its name and its checkpoint tell: it was not opened.
 type Entry struct {
