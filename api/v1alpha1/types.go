@@ -310,7 +310,7 @@ type RotationPolicySpec struct {
 	// Timed rotations start earlier by up to this time, so that many secrets are not rotated at once. The share of each
 	// secret is fixed. Default 0.
 	Jitter string `json:"jitter,omitempty"`
-	// What is done beyond that if a secret is reported as compromised (`custody rotate SECRET --compromised`, or a
+	// What is done beyond that if a secret is reported as compromised (`custody rotate SECRET --compromised --reason TEXT`, or a
 	// webhook). Without it, the old credential is revoked once every consumer has shown that it runs on the new one.
 	OnCompromise *OnCompromise `json:"onCompromise,omitempty"`
 }

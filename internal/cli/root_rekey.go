@@ -39,9 +39,9 @@ func (a *app) rootRekeyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rekey --identity FILE",
 		Short: "seal every document of the estate anew, after a key was replaced or exposed",
-		Long: `Encrypts every bootstrap document of the estate again, with a new data key, to the recipients (public keys) that the estate names now. Change
-the Platform document and the grants first: a new root recipient in, the old one out. --identity opens the documents as they are; it may
-be the key that is removed. Nothing is written before all documents were made and tested.
+		Long: `Encrypts every bootstrap document of the estate again, with a new data key, to the recipients (public keys) that the estate names now.
+Change the Platform document and the grants first: a new root recipient in, the old one out. --identity opens the documents as they are;
+it may be the key that is removed. Nothing is written before all documents were made and tested.
 
 With --removed it proves that an identity (private key) opens none of the new documents. The environments whose machines read a document
 stay the same; if the key of an environment was replaced, say so with --environment.
