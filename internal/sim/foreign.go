@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"slices"
+	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
@@ -105,9 +106,13 @@ func adopt(w *World, s *Secret) {
 
 // askAgain is a person who was refused by what an authority that was behind showed, and finds the finding still there.
 func (w *World) askAgain(s *Secret, ask func(*World, *Secret)) {
-	if w.notes[len(w.notes)-1] != "done" {
-		w.events = append(w.events, Event{When: foreignFound, Do: ask, of: s})
+	if w.notes[len(w.notes)-1] == "done" {
+		return
 	}
+	later := time.Now().Add(time.Minute) // nothing else may happen at this instant
+	w.events = append(w.events, Event{Do: ask, of: s, When: func(w *World, s *Secret) bool {
+		return !time.Now().Before(later) && foreignFound(w, s)
+	}})
 }
 
 // revert is a person who puts the managed value back.
