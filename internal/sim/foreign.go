@@ -147,8 +147,16 @@ func isBack(w *World, s *Secret) bool {
 
 func adopted(w *World, s *Secret) {
 	w.Final()
-	if held := w.decidedFor(s, rotation.Adopted); !held.Value.Equal(byHand()) {
+	held := w.decidedFor(s, rotation.Adopted)
+	d, last := w.entry(s.Path).Decided, w.entry(s.Path).Last
+	switch {
+	case d == nil:
+	case !w.prepared[d.Run].Equal(byHand()):
+		w.violate("foreign-write-is-decided", s, "it was adopted, and run %s promotes another value", d.Run)
+	case held.ID.Run == d.Run && !held.Value.Equal(byHand()):
 		w.violate("foreign-write-is-decided", s, "it was adopted, and version %s holds another value", held.ID)
+	case held.ID.Run != d.Run && (last.Result != journal.ResultCompleted || last.Run != held.ID.Run): // a rotation that followed replaced it
+		w.violate("foreign-write-is-decided", s, "it was adopted, and version %s is of no run that completed since", held.ID)
 	}
 }
 

@@ -94,9 +94,10 @@ func mend(w *World, s *Secret) {
 	}
 }
 
-// lostCandidate holds while a run that only goes forward waits for its candidate to be accepted again.
+// lostCandidate holds while a run that only goes forward waits for its candidate to be accepted again. What is of record meanwhile
+// may be somebody else's value, which the upstream honours.
 func lostCandidate(w *World, s *Secret) bool {
-	return s.lost && len(w.late) == 0 && w.waits(s).Is(reason.CandidateLost)
+	return len(w.late) == 0 && w.waits(s).Is(reason.CandidateLost) && !s.Upstream.Accepts(w.held(s.Path).Pending.Candidate)
 }
 
 // mendCandidate is a person who sets the candidate at the upstream again.
