@@ -34,7 +34,8 @@ type Metadata struct {
 	// Kubernetes namespace. On a host it only groups documents by owner: whatever passes a secret on to another
 	// namespace needs a grant (`custody grant`).
 	Namespace string `json:"namespace,omitempty"`
-	// Labels of your own. They have no effect.
+	// Labels of your own. A webhook in the host file can name the secrets that it may ask for by them; otherwise they have
+	// no effect.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Annotations of your own. They have no effect.
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -297,6 +298,10 @@ type RotationPolicySpec struct {
 	// While no rotation is under way, Custody signs in with the current value at least this often, and raises a finding
 	// if it no longer works. 5m to 90d, or 0s to switch this off. Default 1d.
 	VerifyEvery string `json:"verifyEvery,omitempty"`
+	// What happens when somebody else writes a value to the secret's path in the authority: hold (a person decides),
+	// adopt (take it over if the upstream accepts it) or revert (put the managed value back). A policy decides at most
+	// once an hour for each secret. Default hold.
+	OnForeignWrite string `json:"onForeignWrite,omitempty"`
 	// How long before the end of a value's lifetime its owner is warned, if no timed rotation replaces it before: by a
 	// certificate or token in the value, by expiresAt, or by ttl. Up to 366d, or 0s to switch this off. Default 14d.
 	WarnBefore string `json:"warnBefore,omitempty"`
@@ -308,6 +313,9 @@ type RotationPolicySpec struct {
 	// What happens once the document of a secret is removed from the estate. Until the secret is retired, it stays in
 	// force.
 	OnRemoval *OnRemoval `json:"onRemoval,omitempty"`
+	// What is done beyond that if a secret is reported as compromised (`custody rotate SECRET --compromised --reason TEXT`, or a
+	// webhook). Without it, the old credential is revoked once every consumer has shown that it runs on the new one.
+	OnCompromise *OnCompromise `json:"onCompromise,omitempty"`
 }
 
 // OnRemoval says how a secret ends whose document was removed from the estate.
@@ -320,6 +328,16 @@ type OnRemoval struct {
 	// How long to wait after the secret was taken from its consumers before its credential is revoked. Until then,
 	// declaring the secret again gives consumers the same value back. Default 1h.
 	Grace string `json:"grace,omitempty"`
+}
+
+// OnCompromise says what a compromised credential is worth. Its rotation never waits for windows, caps or stagger sets.
+type OnCompromise struct {
+	// How long after the report was acknowledged the old credential is revoked, even if consumers have not shown that they
+	// run on the new one. They are broken then, which is a finding for the owner. 1s to 30d. Default: never.
+	BreakConsumersAfter string `json:"breakConsumersAfter,omitempty"`
+	// End open sessions that began with the old credential, at upstreams that can. Where old and new credential belong to
+	// one account, all sessions of it end, and its clients sign in again. Default false.
+	EndSessions bool `json:"endSessions,omitempty"`
 }
 
 // MaintenanceWindow is a maintenance window that opens every week.
@@ -409,6 +427,9 @@ type HostSpec struct {
 	// File with the bootstrap identity, an age private key that decrypts first values. You can remove the file once Git
 	// has no value left to hand over.
 	BootstrapIdentity string `json:"bootstrapIdentity,omitempty"`
+	// Whether Custody removes that file itself once every value in Git was handed over. After that nothing on this machine
+	// can decrypt the estate. Default false.
+	RetireBootstrapIdentity bool `json:"retireBootstrapIdentity,omitempty"`
 	// Where the key that unseals the authority comes from. Exactly one source is given.
 	Unseal Unseal `json:"unseal"`
 	// An additional socket for members of groups. Without it, only root and the user that runs custody can use commands.
@@ -430,8 +451,26 @@ type HostSpec struct {
 	// sent, and who may read secrets of other owners. Like the host file, nobody else may be able to change it. Custody
 	// reads it again when it changes; `custody grant --help` shows an example.
 	Grants string `json:"grants,omitempty"`
+	// Backups of the authority and the record (audit log) that the server makes by itself. Without it, nobody makes one but a person:
+	// `custody backup --to DIR`.
+	Backup *Backup `json:"backup,omitempty"`
+	// Webhooks by which other systems may ask for a rotation or report a compromise, each at /hooks/NAME of the address in
+	// listen.
+	Webhooks []EventWebhook `json:"webhooks,omitempty"`
 	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
 	Notifications *Notifications `json:"notifications,omitempty"`
+}
+
+// Backup says where backups are written, how often, and how many are kept. They are encrypted to the root recipients of the estate that
+// the operator granted.
+type Backup struct {
+	// Folder for the backups, best on the disk of another machine. It must be there: Custody does not make it, so that a mount that is
+	// missing is noticed.
+	To string `json:"to"`
+	// Time between two backups, at least 10m. Default 24h.
+	Every string `json:"every,omitempty"`
+	// How many backups are kept. Default 14.
+	Keep int `json:"keep,omitempty"`
 }
 
 // Git says from which branch of a Git repository the estate is read, and which of its commits are believed.

@@ -114,8 +114,8 @@ Exit codes:
 	root.AddCommand(
 		a.initCommand(), a.discoverCommand(), a.lintCommand(), a.sealCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
-		a.rotateCommand(), a.supplyCommand(), a.deliverCommand(), a.retireCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
-		a.recoverCommand(), a.estateCommand(), a.grantCommand(), a.notifyCommand(), a.metricsCommand(), a.upstreamCommand(), a.schemaCommand(), a.manCommand(), a.versionCommand(),
+		a.rotateCommand(), a.supplyCommand(), a.adoptValueCommand(), a.revertCommand(), a.deliverCommand(), a.retireCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
+		a.backupCommand(), a.restoreCommand(), a.recoverCommand(), a.estateCommand(), a.grantCommand(), a.notifyCommand(), a.metricsCommand(), a.upstreamCommand(), a.schemaCommand(), a.manCommand(), a.versionCommand(),
 	)
 	a.complete(root)
 	a.borrowed(root)
@@ -288,7 +288,7 @@ func (a *app) options(level slog.Level) wire.Options {
 	if a.logFormat == "json" {
 		handler = slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level})
 	}
-	return wire.Options{HostFile: a.hostFile(), Log: slog.New(handler)}
+	return wire.Options{HostFile: a.hostFile(), Log: slog.New(handler), Version: built().Version}
 }
 
 // ask calls fn with a way to ask the platform. An interrupt ends what fn waits for.

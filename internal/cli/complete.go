@@ -104,7 +104,7 @@ func heard[T any](a *app, ask func(ctx context.Context, client *server.Client) (
 func (a *app) completeSecrets(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var found []cobra.Completion
 	offer := func(name, purpose string, derived bool) {
-		if !derived || c.Name() != "rotate" && c.Name() != "supply" {
+		if !derived || c.Name() != "rotate" && c.Name() != "supply" && c.Name() != "adopt-value" {
 			found = append(found, cobra.CompletionWithDesc(name, visible(purpose)))
 		}
 	}

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,7 @@ func (p *printer) explanation(e server.Explanation) {
 	}
 	p.fields("secret", e.Secret, "purpose", e.Purpose, "owner", owner, "class", e.Class, "path", e.Path,
 		"origin", e.Origin, "upstream", e.Upstream, "consumers", or(dependants(e.Row), "none"),
-		"authority", e.Authority, "state", e.State, "version", e.Version, "rotated", or(p.when(e.Rotated), "never"),
+		"authority", e.Authority, "state", e.State, "version", e.Version, "provenance", provenance(e.Adopted), "rotated", or(p.when(e.Rotated), "never"),
 		"expires", expires, "policy", policy(e.Class, e.Policy, e.Enforced), "waits because", e.Waiting.Said(), "reason", code(e.Waiting), "drift", e.Drift.Said(), "last tried", p.when(e.Checked), "next", e.Next)
 	switch {
 	case e.Live != nil:
@@ -63,6 +64,14 @@ func (p *printer) explanation(e server.Explanation) {
 		p.linef("")
 		p.events(e.Events, false)
 	}
+}
+
+// provenance says of a value that Custody did not make where it comes from, "" for any other.
+func provenance(adopted *journal.Decision) string {
+	if adopted == nil {
+		return ""
+	}
+	return fmt.Sprintf("adopted: somebody else wrote it as version %d; by %s: %s", adopted.Version.Number, adopted.By, adopted.Reason)
 }
 
 // code is that of a reason, "" for none.

@@ -289,6 +289,9 @@ func (f *follower) types(text string, value secret.Value) (string, int) {
 		words = slices.Insert(words, 3, "-")
 		in.Write(value.Encode())
 	}
+	if words[1] == "adopt-value" || words[1] == "revert" { // nobody answers at a terminal
+		words = append(words, "--yes")
+	}
 	a := &app{in: &in, out: &out, err: &out, env: func(string) string { return "" }}
 	a.connect = func(context.Context, wire.Options) (*wire.Connection, error) {
 		return &wire.Connection{Client: server.Local(server.Handler(f.platform), "user me")}, nil

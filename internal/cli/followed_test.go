@@ -121,6 +121,9 @@ func loseVerified(f *follower) error {
 
 func writeForeign(f *follower) error {
 	v, err := secret.Text(map[string]string{upstreammemory.Key: "foreign"})
+	if err == nil {
+		err = f.account.Seed(v)
+	}
 	if err != nil {
 		return err
 	}
@@ -300,8 +303,24 @@ var followed = []finding{
 		arrange: func(f *follower) { f.away(loseVerified) }, mends: putsBack,
 	},
 	{
-		name: "somebody else wrote the value", at: dual, code: reason.ForeignWrite,
-		arrange: func(f *follower) { f.away(writeForeign) }, mends: putsBack,
+		name: "somebody else wrote the value, which works", at: dual, code: reason.ForeignWrite, choose: []string{"adopt-value"},
+		arrange: func(f *follower) { f.away(writeForeign) },
+	},
+	{
+		name: "somebody else wrote the value, by mistake", at: dual, code: reason.ForeignWrite, choose: []string{"revert"},
+		arrange: func(f *follower) { f.away(writeForeign) },
+	},
+	{
+		name: "somebody else wrote the value between runs", at: dual, code: reason.ValueForeign, choose: []string{"revert"},
+		arrange: func(f *follower) {
+			f.start()
+			f.pass(time.Hour)
+			if err := writeForeign(f); err != nil {
+				f.t.Fatal(err)
+			}
+			f.conductor.WakeAll()
+			f.pass(time.Minute)
+		},
 	},
 	{
 		name: "foreign claim, removed", at: dual, code: reason.AccountClaimed,
@@ -460,11 +479,17 @@ var elsewhere = map[reason.Code]string{
 	reason.ConsumerNotOnRecord: "deliver.txtar",
 	reason.TargetAway:          "notify_test.txtar",
 	reason.OwnerUnreached:      "notify_list.txtar",
+	reason.ConsumerNewer:       "restore.txtar",
+	reason.BackupFailed:        "backup_schedule.txtar",
+	reason.BackupOld:           "backup_schedule.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.
 var alike = map[reason.Code]reason.Code{
 	reason.OverlapExceeded:        reason.ProofMissing,
+	reason.CompromiseProofMissing: reason.ProofMissing,
+	reason.CompromiseWaits:        reason.ProofMissing,
+	reason.SessionsNotEnded:       reason.ProofMissing,
 	reason.LostReplyUncollectable: reason.LostReplyUnknown,
 	reason.RecoveryExplains:       reason.GroupMemberRecovering,
 	reason.DatedAhead:             reason.ClockJumped,

@@ -26,11 +26,12 @@ import (
 func TestNextCommandsAreComplete(t *testing.T) {
 	for of, text := range map[string]string{
 		"rotate": next.Rotate("db-admin"), "supply": next.Supply("db-admin"), "deliver": next.Deliver("db-admin"),
+		"adopt": next.AdoptValue("db-admin"), "revert": next.Revert("db-admin"),
 		"withdraw": next.Withdraw(next.Word("/run/app/$5.env")),
 		"explain":  next.Explain("db-admin"), "force": next.Force("run-1"), "abort": next.Abort("run-1"),
 		"clock": next.ConfirmClock(), "grant": next.Grant(), "revoke": next.Revoke(next.Revoked("reader", "db-admin", "upstream/db")), "recovery": next.AcceptRecovery(),
 		"commit": next.AcceptCommit("4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
-		"seal":   next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(),
+		"seal":   next.Seal("db-admin", "password"), "run": next.ShowRun("run-1"), "lint": next.Lint(), "record": next.VerifyRecord(), "backup": next.Backup(),
 	} {
 		t.Run(of, func(t *testing.T) {
 			complete(t, text)

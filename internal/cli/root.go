@@ -13,14 +13,14 @@ import (
 )
 
 func (a *app) rootCommand() *cobra.Command {
-	return group("root", "make, split and restore the offline root key (recovery key)",
+	return group("root", "make, split, restore and replace the offline root key (recovery key)",
 		`The root key (recovery key) is the one private key that decrypts everything that is sealed in an estate. You need it to rebuild a
 platform. Otherwise keep it on no machine: split it into shares and store them in different places. These commands write files that
 only their owner can read, overwrite nothing, and never print a private key.`,
 		`  custody root new --out root.agekey
   custody root split --key root.agekey --shares 5 --threshold 3 --out-dir shares
   custody root combine shares/root-share-1-of-5.txt shares/root-share-3-of-5.txt shares/root-share-4-of-5.txt --out root.agekey`,
-		a.rootNewCommand(), a.rootSplitCommand(), a.rootCombineCommand())
+		a.rootNewCommand(), a.rootSplitCommand(), a.rootCombineCommand(), a.rootRekeyCommand())
 }
 
 // writeKey makes a file that must not exist yet, 0600.

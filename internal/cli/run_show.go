@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,18 @@ func (p *printer) run(run server.Run) {
 	p.fields("run", string(run.ID), "secret", run.Secret, "path", string(run.Path), "workflow", string(run.Workflow),
 		"result", run.Result, "step", run.Step, "asked by", run.By, "why", run.Reason, "detail", run.Detail,
 		"waits because", run.Waiting.Said(), "reason", code(run.Waiting), "began", p.when(run.Started), "ended", p.when(run.Ended))
+	if c := run.Compromise; c != nil {
+		took := "not yet: the old credential is not refused"
+		switch {
+		case run.Revocation > 0:
+			took = span(run.Revocation)
+		case run.Result == "completed":
+			took = "none: no upstream checks the value, so there was nothing to revoke"
+		case run.Result == "undone":
+			took = "none: the run was taken back"
+		}
+		p.fields("compromise", "reported by "+c.By+" at "+p.when(c.At), "time to revocation", took, "broken consumers", strings.Join(c.Broken, ", "))
+	}
 	if len(run.Events) > 0 {
 		p.linef("")
 		p.events(run.Events, false)

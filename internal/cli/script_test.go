@@ -69,7 +69,7 @@ func params(folder, programs string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "canary": canary, "replace": replace, "await": await, "mode": mode, "flip": flip,
-			"serve-hook": serveHook, "serve-forge": serveForge, "forge-holds": forgeHolds, "forge-asked": forgeAsked,
+			"overwrite": overwrite, "serve-hook": serveHook, "serve-forge": serveForge, "forge-holds": forgeHolds, "forge-asked": forgeAsked,
 		},
 	}
 }

@@ -94,8 +94,15 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (reason.Reason, error) 
 		}
 		return none, e.complete(ctx, s, entry, held)
 	}
-	if entry.Current != nil && (base == 0 || *entry.Current != held.ID) {
-		return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)}), nil
+	reverts := entry.Live != nil && entry.Live.Trigger.Kind == reverted && entry.Live.Base == base
+	switch {
+	case entry.Current == nil || reverts:
+	case base == 0:
+		return reason.New(reason.ValueGone, reason.Args{"version": entry.Current.String()}), nil
+	case *entry.Current != held.ID:
+		return reason.New(reason.ValueForeign, reason.Args{
+			"path": string(s.Path), "found": held.ID.String(), "version": entry.Current.String(), "revert": s.Secret,
+		}), nil
 	}
 	if base == 0 && entry.Gone != nil { // it begins anew after what was destroyed
 		base = entry.Gone.Number
@@ -135,6 +142,43 @@ func (e *Engine) Rebuild(ctx context.Context, s Subject) (reason.Reason, error) 
 	}
 	return none, e.complete(ctx, s, entry, authority.Versioned{Path: s.Path, ID: id, Created: e.Now(), Value: value})
 }
+
+// reverted is the kind of trigger of a run that computes the value over one that somebody else wrote.
+const reverted = "revert"
+
+// Revert has the value computed again over the version that somebody else wrote to its path, by the next Rebuild. It returns the run;
+// repeated before that, the same run.
+func (e *Engine) Revert(ctx context.Context, s Subject, by, why string) (authority.RunID, error) {
+	entry, err := e.Journal.Load(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	held, base, err := e.current(ctx, s.Path)
+	if err != nil {
+		return "", err
+	}
+	switch run := entry.Live; {
+	case base == 0 || !entry.Foreign(held.ID) || entry.Current == nil:
+		return "", fmt.Errorf("putting the managed value of %s back: nobody else wrote to its path: %w", s.Secret, ErrNothingForeign)
+	case run != nil && run.Trigger.Kind == reverted && run.Base == base:
+		return run.ID, nil
+	case run != nil && run.Workflow != journal.Derivation:
+		return "", fmt.Errorf("putting the managed value of %s back: run %s, a %s, is live: %w", s.Secret, run.ID, run.Workflow, ErrNothingForeign)
+	}
+	entry.Rename(s.Secret)
+	entry.Live = &journal.Run{
+		ID: e.NewRun(), Workflow: journal.Derivation, Step: journal.Planned, Started: e.Now(), Base: base,
+		Trigger: journal.Trigger{Kind: reverted, By: by, Reason: why},
+	}
+	entry.Decided = &journal.Decision{Version: held.ID, Choice: reverted, Run: entry.Live.ID, By: by, Reason: why, At: e.Now()}
+	if err := e.Journal.Save(ctx, entry); err != nil {
+		return "", err
+	}
+	return entry.Live.ID, e.audit(ctx, s, entry.Live, journal.Planned)
+}
+
+// ErrNothingForeign: there is nothing to put back; nothing was changed.
+var ErrNothingForeign = errors.New("nothing was changed")
 
 // current returns the newest version, and its number for the next to follow; 0 when there is none.
 func (e *Engine) current(ctx context.Context, path authority.Path) (authority.Versioned, authority.Version, error) {
@@ -233,8 +277,14 @@ func (e *Engine) destroy(ctx context.Context, entry *journal.Entry) (left []auth
 	if entry.Last != nil {
 		spent = slices.Clone(entry.Last.Spent)
 	}
-	if entry.Live.Base > 0 && entry.Current != nil {
-		spent = append(spent, entry.Live.Base)
+	first := entry.Live.Base
+	if entry.Current != nil { // somebody else may have written over it
+		first = min(first, entry.Current.Number)
+	} else if entry.Gone != nil { // what is before was destroyed when the secret was retired
+		first = max(first, entry.Gone.Number+1)
+	}
+	for old := max(first, 1); old <= entry.Live.Base; old++ {
+		spent = append(spent, old)
 	}
 	for _, number := range spent {
 		if e.Authority.Destroy(ctx, entry.Path, number) != nil {

@@ -291,6 +291,47 @@ func TestForeignWriteIsNotBuiltOver(t *testing.T) {
 	r.is("2 elsewhere", r.rebuild(reason.ValueForeign))
 }
 
+// Somebody else's value of a derived secret could be ended by nobody: it was never computed again.
+func TestRevertComputesOverSomebodyElsesValue(t *testing.T) {
+	r := newRig(t)
+	r.promote("app/db", "a", nil)
+	r.promote("app/cache", "x", nil)
+	r.is("1 db://a:x", r.rebuild())
+	ctx := t.Context()
+	if _, err := r.engine.Revert(ctx, r.subject, "me", "a mistake"); !errors.Is(err, derivation.ErrNothingForeign) {
+		t.Errorf("where nobody wrote: %v", err)
+	}
+	foreign, err := secret.Text(map[string]string{"url": "elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite := func(base authority.Version) {
+		if _, err := r.store.Write(ctx, r.subject.Path, base, "somebody", foreign); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overwrite(1)
+	first, err := r.engine.Revert(ctx, r.subject, "me", "a mistake")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.engine.Revert(ctx, r.subject, "me", "a mistake"); err != nil || again != first {
+		t.Errorf("got run %s, %v, want %s", again, err, first)
+	}
+	overwrite(2) // once more, before it is computed
+	r.is("3 elsewhere", r.rebuild(reason.ValueForeign))
+	if _, err := r.engine.Revert(ctx, r.subject, "me", "again"); err != nil {
+		t.Fatal(err)
+	}
+	r.is("4 db://a:x", r.rebuild())
+	r.is("4 db://a:x", r.rebuild())
+	for number := authority.Version(1); number < 4; number++ {
+		if _, err := r.store.ReadVersion(ctx, r.subject.Path, number); !errors.Is(err, authority.ErrNotFound) {
+			t.Errorf("version %d can be read: %v", number, err)
+		}
+	}
+}
+
 func TestUnreadyInputsLeaveTheValueAlone(t *testing.T) {
 	r := newRig(t)
 	r.promote("app/db", "a", nil)

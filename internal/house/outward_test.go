@@ -15,7 +15,7 @@ import (
 
 // ports are the interfaces of parts outside, by the file that declares them. Every method that takes a context counts.
 var ports = map[string][]string{
-	"internal/upstream/upstream.go":       {"Upstream", "Collector", "Lister", "Witness", "Readier", "Marked", "Owner"},
+	"internal/upstream/upstream.go":       {"Upstream", "Collector", "Lister", "Witness", "Readier", "Marked", "Owner", "SessionEnder"},
 	"internal/materialize/materialize.go": {"Consumer", "Rememberer", "Holder"},
 	"internal/rotation/rotation.go":       {"Escrow"},
 	"internal/notify/notify.go":           {"Channel"},
@@ -32,7 +32,7 @@ var bounding = []string{"outward.Do", "outward.Run", "a.change", "ask", "call"}
 // ours are what has methods of the same names that are no calls to a part: engines, which bound their own, and books.
 var ours = []string{
 	"a", "e", "o.Rotation", "p.Orchestrator.Rotation", "p.Orchestrator", "p.platform", "c.platform", "p", "p.Grants", "g.book", "estate",
-	"slices", "e.Authority", "authority", "next", "p.Leftovers", "p.grants.set()", "p.Notifier",
+	"slices", "e.Authority", "authority", "next", "p.Leftovers", "s.Policy", "p.grants.set()", "p.Notifier",
 }
 
 // bounded are the calls that are bounded otherwise, with the reason.

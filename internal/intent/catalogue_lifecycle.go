@@ -21,6 +21,12 @@ func rotationCatalogue() []Rule {
 			Fix:    "Write one of retry, alert, hold.",
 		},
 		{
+			ID:     "policy-foreign-write",
+			Checks: "onForeignWrite is hold, adopt or revert.",
+			Why:    "It decides what happens with a value that somebody else wrote to the authority.",
+			Fix:    "Write one of hold, adopt, revert.",
+		},
+		{
 			ID:     "policy-ttl",
 			Checks: "A timed policy has a ttl.",
 			Why:    "Without a ttl (lifetime) no secret is ever due.",
@@ -55,6 +61,12 @@ func rotationCatalogue() []Rule {
 			Checks: "onRemoval says retire confirm or automatic; after is at least 1h and only with automatic; grace is between 0s and 90d.",
 			Why:    "A secret whose document was removed by mistake must be missed by somebody before it is revoked.",
 			Fix:    "Write retire: confirm (the default), or retire: automatic with after: 7d; leave grace at 1h.",
+		},
+		{
+			ID:     "policy-compromise",
+			Checks: "onCompromise.breakConsumersAfter is between 1s and 30d.",
+			Why:    "With less, no consumer could move; with more, it is no answer to a compromise.",
+			Fix:    "Write a time such as 15m, or leave it out: then consumers are waited for.",
 		},
 		{
 			ID:     "window-form",
@@ -409,6 +421,18 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "Each target under notifications names a webhook that is there or addresses; addresses are plain; a webhook has one source of its URL, and a host if that is a secret; a relay has one source of its password.",
 			Why:    "A finding would reach nobody, or somebody else.",
 			Fix:    "Correct what the message names; docs/notifications.md has an example.",
+		},
+		{
+			ID:     ruleBackup,
+			Checks: "backup has an interval of at least 10m and keeps between 1 and 10000 backups. Its folder does not overlap the state folder, the estate or a delivery folder.",
+			Why:    "A backup inside what it protects is lost with it.",
+			Fix:    "Choose a folder on another disk or machine; write `every: 24h` and `keep: 14`, or leave them out.",
+		},
+		{
+			ID:     "host-webhooks",
+			Checks: "Each of webhooks has a name of its own, a known kind, one source of its key (or public keys, of GitHub), and says what it may ask for and for which secrets.",
+			Why:    "Somebody else could ask, or nobody could.",
+			Fix:    "Correct what the message names; docs/events.md has an example.",
 		},
 		{
 			ID:     "host-reload",

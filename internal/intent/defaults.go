@@ -74,9 +74,13 @@ func generateDefaults(rule v1alpha1.GenerateRule) v1alpha1.GenerateRule {
 // hostDefaults fills in what a host document may leave out.
 func hostDefaults(spec *v1alpha1.HostSpec) {
 	spec.Listen = cmp.Or(spec.Listen, defaultListen)
+	backupDefaults(spec.Backup)
 	if git := spec.Git; git != nil {
 		git.Branch, git.Username = cmp.Or(git.Branch, "main"), cmp.Or(git.Username, "git")
 		git.Every, git.StaleAfter = cmp.Or(git.Every, "3m"), cmp.Or(git.StaleAfter, "1h")
+	}
+	for i := range spec.Webhooks {
+		spec.Webhooks[i].PerMinute = cmp.Or(spec.Webhooks[i].PerMinute, defaultPerMinute)
 	}
 	for name, reload := range spec.Reloads {
 		if len(reload.Argv) > 0 {

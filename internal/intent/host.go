@@ -101,7 +101,13 @@ func resolve(spec *v1alpha1.HostSpec, dir string) {
 	if spec.Socket != nil {
 		spec.Socket.Path = against(spec.Socket.Path)
 	}
+	if spec.Backup != nil {
+		spec.Backup.To = against(spec.Backup.To)
+	}
 	resolveNotifications(spec.Notifications, against)
+	for i := range spec.Webhooks {
+		spec.Webhooks[i].SecretFile = against(spec.Webhooks[i].SecretFile)
+	}
 }
 
 // hostChecker applies the rules for a host.
@@ -131,6 +137,8 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 	c.unseal(spec.Unseal)
 	c.listen(spec.Listen)
 	c.notifications(spec.Notifications)
+	c.backup(spec)
+	c.webhooks(spec.Webhooks)
 	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
 		t := at("spec", "reloads", name)
 		c.name(t, name)
@@ -166,6 +174,7 @@ func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
 		{"the grants file", spec.Grants},
 	}
 	private = append(private, filesOfNotifications(spec.Notifications)...)
+	private = append(private, filesOfWebhooks(spec.Webhooks)...)
 	if spec.Grants != "" && within(spec.Grants, spec.Estate) {
 		c.bad("host-folders", at("spec", "grants"), "the grants file is inside the estate")
 	}

@@ -3,6 +3,7 @@
 package intent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,6 +58,9 @@ const (
 	// leastVerifyEvery and mostVerifyEvery bound it, where it is not off.
 	leastVerifyEvery = 5 * time.Minute
 	mostVerifyEvery  = 90 * duration.Day
+	// leastBreakAfter and mostBreakAfter bound how long consumers are waited for after a compromise.
+	leastBreakAfter = time.Second
+	mostBreakAfter  = 30 * duration.Day
 )
 
 // Policy is a RotationPolicy, parsed and with its defaults applied.
@@ -74,6 +78,8 @@ type Policy struct {
 	QuietWindow time.Duration
 	// VerifyEvery is the most time between two sign-ins with the value of record; 0 for none between runs.
 	VerifyEvery time.Duration
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert.
+	OnForeignWrite string
 	// WarnBefore is how long before the end of a lifetime its owner is warned; 0 for not at all.
 	WarnBefore time.Duration
 	// Windows in which timed runs may begin; none means always.
@@ -82,6 +88,14 @@ type Policy struct {
 	// RetireAfter is how long after its removal a secret is retired without a person; 0 for never. RetireGrace is how long
 	// after it was taken from its consumers its credential is revoked.
 	RetireAfter, RetireGrace time.Duration
+	// OnCompromise is nil where the policy says nothing of that. BreakAfter is 0 for never.
+	OnCompromise *OnCompromise
+}
+
+// OnCompromise is what a policy says of compromised secrets.
+type OnCompromise struct {
+	BreakAfter  time.Duration
+	EndSessions bool
 }
 
 // Window is a weekly maintenance window.
@@ -111,29 +125,6 @@ func ParsePolicy(name string, spec v1alpha1.RotationPolicySpec) (Policy, error) 
 		return Policy{}, fmt.Errorf("parsing policy: %w", err)
 	}
 	return p, nil
-}
-
-// Open reports whether a timed run may begin at t.
-func (p Policy) Open(t time.Time) bool {
-	return len(p.Windows) == 0 || slices.ContainsFunc(p.Windows, func(w Window) bool { return w.Open(t) })
-}
-
-// Open reports whether t lies in the window. A start that the zone's clock skips (in spring) is moved as time.Date moves
-// it; the window always lasts its duration.
-func (w Window) Open(t time.Time) bool {
-	local := t.In(w.Zone)
-	for back := 0; back <= int(w.Duration/duration.Day)+1; back++ {
-		start := time.Date(local.Year(), local.Month(), local.Day()-back, w.Hour, w.Minute, 0, 0, w.Zone)
-		// The weekday is the calendar's: a moved start does not change it.
-		weekday := time.Date(local.Year(), local.Month(), local.Day()-back, 12, 0, 0, 0, time.UTC).Weekday()
-		if len(w.Days) > 0 && !slices.Contains(w.Days, weekday) {
-			continue
-		}
-		if !t.Before(start) && t.Before(start.Add(w.Duration)) {
-			return true
-		}
-	}
-	return false
 }
 
 // problem is a fault without its document.
@@ -185,6 +176,9 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 	if out.WarnBefore < 0 || out.WarnBefore > mostWarnBefore {
 		parse.problem("policy-warn", at("spec", "warnBefore"), "warnBefore (%s) is not between 0s and %s", duration.Format(out.WarnBefore), duration.Format(mostWarnBefore))
 	}
+	if spec.OnCompromise != nil {
+		out.OnCompromise = parse.onCompromise(at("spec", "onCompromise"), *spec.OnCompromise)
+	}
 	if out.FailureStrategy == "" {
 		out.FailureStrategy = Alert
 	}
@@ -192,6 +186,9 @@ func parsePolicy(spec v1alpha1.RotationPolicySpec) (Policy, []problem) {
 		parse.problem("policy-failure-strategy", at("spec", "failureStrategy"), "the failureStrategy is %s", plaintext.Show(spec.FailureStrategy))
 	}
 	parse.onRemoval(spec.OnRemoval, &out)
+	if out.OnForeignWrite = cmp.Or(spec.OnForeignWrite, "hold"); !slices.Contains([]string{"hold", "adopt", "revert"}, out.OnForeignWrite) {
+		parse.problem("policy-foreign-write", at("spec", "onForeignWrite"), "onForeignWrite is %s", plaintext.Show(spec.OnForeignWrite))
+	}
 	for i, window := range spec.Windows {
 		out.Windows = append(out.Windows, parse.window(at("spec", "windows", i), window))
 	}
@@ -241,6 +238,14 @@ func (p *policyParser) onRemoval(spec *v1alpha1.OnRemoval, out *Policy) {
 	default:
 		p.problem("policy-removal", t.to("retire"), "retire is %s", plaintext.Show(spec.Retire))
 	}
+}
+
+func (p *policyParser) onCompromise(t trail, spec v1alpha1.OnCompromise) *OnCompromise {
+	after := p.duration(t.to("breakConsumersAfter"), spec.BreakConsumersAfter, 0)
+	if spec.BreakConsumersAfter != "" && (after < leastBreakAfter || after > mostBreakAfter) {
+		p.problem("policy-compromise", t.to("breakConsumersAfter"), "breakConsumersAfter (%s) is not between %s and %s", duration.Format(after), duration.Format(leastBreakAfter), duration.Format(mostBreakAfter))
+	}
+	return &OnCompromise{BreakAfter: after, EndSessions: spec.EndSessions}
 }
 
 // clock checks that a timed policy can be kept.

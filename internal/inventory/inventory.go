@@ -373,6 +373,12 @@ func JournalPolicy(p intent.Policy) journal.Policy {
 		MaxOverlap: p.MaxOverlap, FailureStrategy: string(p.FailureStrategy), Settle: p.Settle, QuietWindow: p.QuietWindow, Jitter: p.Jitter,
 		VerifyEvery: p.VerifyEvery, RetireAfter: p.RetireAfter, RetireGrace: p.RetireGrace,
 	}
+	if p.OnCompromise != nil {
+		policy.OnCompromise = &journal.OnCompromise{BreakAfter: p.OnCompromise.BreakAfter, EndSessions: p.OnCompromise.EndSessions}
+	}
+	if p.OnForeignWrite != "hold" { // which is what none means
+		policy.OnForeignWrite = p.OnForeignWrite
+	}
 	for _, window := range p.Windows {
 		policy.Windows = append(policy.Windows, journal.Window{
 			Days: window.Days, Start: time.Duration(window.Hour)*time.Hour + time.Duration(window.Minute)*time.Minute,

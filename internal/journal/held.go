@@ -29,6 +29,9 @@ type Held struct {
 type Pending struct {
 	Run            authority.RunID
 	Old, Candidate secret.Value
+	// Replaced are credentials that the run itself had made, and that end after Old: the upstream may accept them, and a value that
+	// somebody else wrote was adopted in their place.
+	Replaced []secret.Value
 }
 
 // stored is the form of a document in the authority: the one place where its values are spelled out.
@@ -39,9 +42,10 @@ type stored struct {
 }
 
 type storedValues struct {
-	Run       authority.RunID `json:"run"`
-	Old       json.RawMessage `json:"old,omitempty"`
-	Candidate json.RawMessage `json:"candidate"`
+	Run       authority.RunID   `json:"run"`
+	Old       json.RawMessage   `json:"old,omitempty"`
+	Candidate json.RawMessage   `json:"candidate"`
+	Replaced  []json.RawMessage `json:"replaced,omitempty"`
 }
 
 // owned drops the values that nothing owns any more: Pending is the live run's, Kept is what Recovery names.
@@ -122,6 +126,10 @@ func (v *storedValues) values() (*Pending, error) {
 	if len(v.Old) > 0 {
 		values.Old, err = secret.Decode(v.Old)
 	}
+	for _, one := range v.Replaced {
+		replaced, failed := secret.Decode(one)
+		values.Replaced, err = append(values.Replaced, replaced), errors.Join(err, failed)
+	}
 	return values, err
 }
 
@@ -173,9 +181,17 @@ func spell(values *Pending) (*storedValues, error) {
 	if err := errors.Join(values.Old.Fits(), values.Candidate.Fits()); err != nil {
 		return nil, err
 	}
+	for _, one := range values.Replaced {
+		if err := one.Fits(); err != nil {
+			return nil, err
+		}
+	}
 	out := &storedValues{Run: values.Run, Candidate: values.Candidate.Encode()}
 	if !values.Old.Empty() {
 		out.Old = values.Old.Encode()
+	}
+	for _, one := range values.Replaced {
+		out.Replaced = append(out.Replaced, one.Encode())
 	}
 	return out, nil
 }

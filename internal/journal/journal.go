@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +30,8 @@ import (
 	"custody.dev/custody/internal/reason"
 )
 
-// Schema is the number every document carries. Newer ones are refused; of 1, which had no values, every one can be read.
-const Schema = 2
+// Schema is the number every document carries. Newer ones are refused; every older one can be read.
+const Schema = 3
 
 const keyPrefix = "secret/"
 
@@ -100,6 +99,8 @@ type Entry struct {
 	// Leaving is set while the estate does not declare the secret, and Gone once it was retired.
 	Leaving *Leaving `json:"leaving,omitempty"`
 	Gone    *Gone    `json:"gone,omitempty"`
+	// Decided is what was decided about the last value that somebody else wrote to the secret's path.
+	Decided *Decision `json:"decided,omitempty"`
 
 	// Fault says why the entry cannot be read, when All lists it nevertheless. Then nothing but Path is known, and the names
 	// where what is stored still tells them.
@@ -234,6 +235,10 @@ type Policy struct {
 	RetireAfter time.Duration `json:"retireAfter,omitempty"`
 	// RetireGrace is how long after it was taken from its consumers a retired credential is revoked.
 	RetireGrace time.Duration `json:"retireGrace,omitempty"`
+	// OnCompromise is nil where the policy says nothing of that.
+	OnCompromise *OnCompromise `json:"onCompromise,omitempty"`
+	// OnForeignWrite decides about a value that somebody else wrote: hold, adopt or revert; "" is hold.
+	OnForeignWrite string `json:"onForeignWrite,omitempty"`
 }
 
 // Window is a weekly maintenance window.
@@ -286,6 +291,8 @@ const (
 	ResultCompleted Result = "completed"
 	// ResultUndone: the run was taken back.
 	ResultUndone Result = "undone"
+	// ResultSuperseded: the run of a compromise took its place once it had promoted, with what it had not revoked.
+	ResultSuperseded Result = "superseded"
 )
 
 // Input is a version of a secret that another is computed from.
@@ -313,6 +320,11 @@ type Run struct {
 	// Over is the version that the promoted value follows where that is not Base: one that this run promoted before, which the
 	// upstream refused later, and in whose place a person handed in another.
 	Over authority.Version `json:"over,omitempty"`
+	// Compromise is set where the run replaces a compromised credential.
+	Compromise *Compromise `json:"compromise,omitempty"`
+	// Supersedes is the run whose place this one took, and Older are the versions before Base that it had not revoked.
+	Supersedes authority.RunID     `json:"supersedes,omitempty"`
+	Older      []authority.Version `json:"older,omitempty"`
 	// Refused: the upstream refuses what this run promoted, or is to promote, which it accepted before.
 	Refused bool `json:"refused,omitempty"`
 	// Before names the credentials that existed upstream before one was issued, for kinds that can only list them.
@@ -363,72 +375,14 @@ type Waiting struct {
 	Uses []string `json:"uses,omitempty"`
 }
 
-// Waiver is one thing that a run was missing, and that a person took upon themselves.
-type Waiver struct {
-	Kind   string `json:"kind"`           // one of those below
-	Name   string `json:"name,omitempty"` // the consumer, or who uses the old credential
-	Why    string `json:"why,omitempty"`  // what was missing
-	By     string `json:"by"`
-	Reason string `json:"reason"`
-}
-
-// What can be waived.
-const (
-	WaivedConsumer = "consumer" // the proof of one consumer
-	WaivedUse      = "use"      // one who still uses the old credential
-	WaivedEvidence = "evidence" // the upstream cannot tell who uses it
-	WaivedUndo     = "undo"     // what is left upstream of a run that is taken back
-	WaivedMarker   = "marker"   // a run that the journal does not know changed the account last
-)
-
-// Same reports whether o waives the same thing.
-func (w Waiver) Same(o Waiver) bool { return w.Kind == o.Kind && w.Name == o.Name }
-
-// Step is the step under which the waiver is on record: one for each thing that is waived.
-func (w Waiver) Step() string {
-	step := "waived-" + w.Kind
-	if w.Name != "" {
-		step += " " + w.Name
-	}
-	return step[:min(len(step), 1000)]
-}
-
-// String says in words what is waived.
-func (w Waiver) String() string {
-	because := ""
-	if w.Why != "" {
-		because = " (" + w.Why + ")"
-	}
-	switch w.Kind {
-	case WaivedConsumer:
-		return "the proof of consumer " + w.Name + because
-	case WaivedUse:
-		return "use of the old credential by " + w.Name + because
-	case WaivedMarker:
-		return "that run " + w.Name + " changed the account" + because
-	case WaivedEvidence:
-		return "evidence of who uses the old credential" + because
-	}
-	return "what is left upstream" + because
-}
-
-// Waives reports whether a person waived a consumer's proof in the live run or the last one.
-func (e *Entry) Waives(consumer string) bool {
-	proof := Waiver{Kind: WaivedConsumer, Name: consumer}
-	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
-}
-
-// Foreign reports whether held, which stands at the secret's path, is neither the version of record nor the live run's.
-func (e *Entry) Foreign(held authority.VersionID) bool {
-	return (e.Current == nil || *e.Current != held) && (e.Live == nil || e.Live.ID != held.Run)
-}
-
 // Trigger is why a run began.
 type Trigger struct {
-	Kind     string   `json:"kind"` // time, event, manual, first or handover
+	Kind     string   `json:"kind"` // time, event, manual, compromise, first, handover, supply, adopt or revert
 	By       string   `json:"by"`
 	Reason   string   `json:"reason"`
 	Requests []string `json:"requests,omitempty"`
+	// At is when the first request that reports a compromise was acknowledged.
+	At time.Time `json:"at,omitzero"`
 }
 
 // Outcome is how a run ended.
@@ -440,9 +394,12 @@ type Outcome struct {
 	Detail   string          `json:"detail,omitempty"`
 	// Aborted: a person had the run taken back, and with it the requests that it had taken.
 	Aborted bool `json:"aborted,omitempty"`
-	// Waived and Forced are the run's.
-	Waived []Waiver `json:"waived,omitempty"`
-	Forced string   `json:"forced,omitempty"`
+	// Older are what a run that was undone had taken over and not revoked; the next one takes it over. Else see Run.
+	Older []authority.Version `json:"older,omitempty"`
+	// Waived, Forced and Compromise are the run's.
+	Waived     []Waiver    `json:"waived,omitempty"`
+	Forced     string      `json:"forced,omitempty"`
+	Compromise *Compromise `json:"compromise,omitempty"`
 	// Group is the run of the group's leader.
 	Group   authority.RunID `json:"group,omitempty"`
 	Started time.Time       `json:"started"`

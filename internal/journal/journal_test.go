@@ -141,7 +141,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		data  string
 		newer bool
 	}{
-		"newer schema":                  {`{"schema":3,"path":"app/db"}`, true},
+		"newer schema":                  {`{"schema":4,"path":"app/db"}`, true},
 		"newer schema of another shape": {`{"schema":9,"path":["app","db"],"lease":{}}`, true},
 		"unknown field":                 {`{"schema":1,"path":"app/db","surprise":true}`, false},
 		"not JSON":                      {`{"schema":1,`, false},

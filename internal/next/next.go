@@ -18,6 +18,12 @@ func Rotate(secret string) string { return quote("custody rotate " + secret + re
 // Supply hands in a value of a secret; it asks for each of its fields.
 func Supply(secret string) string { return quote("custody supply " + secret + reason) }
 
+// AdoptValue takes over a value that somebody else wrote, after it was tried at its upstream.
+func AdoptValue(secret string) string { return quote("custody adopt-value " + secret + reason) }
+
+// Revert puts the managed value back over one that somebody else wrote.
+func Revert(secret string) string { return quote("custody revert " + secret + reason) }
+
 // Seal encrypts a first value with a field; it asks for it.
 func Seal(secret, field string) string {
 	return quote(fmt.Sprintf("custody seal %s --field %s", secret, field))
@@ -89,6 +95,9 @@ func ListNotifications() string { return quote("custody notify list") }
 
 // AcceptRecovery goes on with an older state.
 func AcceptRecovery() string { return quote("custody recover accept" + reason) }
+
+// Backup makes a backup in the folder that the host file names.
+func Backup() string { return quote("custody backup") }
 
 // Word is text as a shell takes it for one word: every command that is printed with a path, or with what a person chose, has it so.
 func Word(text string) string {

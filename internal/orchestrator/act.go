@@ -4,7 +4,9 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -85,6 +87,7 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 		return nil
 	case readEntry:
 		if t.entry, err = o.Journal.Load(ctx, s.Path); err == nil {
+			t.compromised = slices.ContainsFunc(t.requests, reportsCompromise)
 			t.served, err = o.servedOf(ctx, t)
 		}
 		return err
@@ -103,6 +106,8 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 	case begin:
 		t.begun = true
 		return o.beginRun(ctx, t)
+	case compromise:
+		return o.compromise(ctx, t)
 	case advance:
 		outlook, err := o.Rotation.Advance(ctx, s.Subject)
 		if err != nil {
@@ -121,6 +126,24 @@ func (o *Orchestrator) do(ctx context.Context, next action, t *turn) (err error)
 	return fmt.Errorf("looking at %s: nobody does %q", s.Subject.Secret, next)
 }
 
+func reportsCompromise(request trigger.Request) bool { return request.Kind == trigger.Compromise }
+
+// compromise has the live run serve the open reports of a compromise.
+func (o *Orchestrator) compromise(ctx context.Context, t *turn) error {
+	t.superseded = true
+	var reports []trigger.Request
+	for _, request := range t.requests {
+		if reportsCompromise(request) {
+			reports = append(reports, request)
+		}
+	}
+	err := o.Rotation.Compromised(ctx, t.secret.Subject, triggerOf(t.secret, rotation.Reason{}, reports))
+	if errors.Is(err, rotation.ErrNotNow) { // the run goes on meanwhile
+		return nil
+	}
+	return err
+}
+
 // noteRun notes what the live run came to, if there is one, and wakes those who may wait for that.
 func (o *Orchestrator) noteRun(ctx context.Context, s Secret, outlook rotation.Outlook, seen *State) error {
 	seen.rank = outlook.Rank
@@ -135,6 +158,15 @@ func (o *Orchestrator) noteRun(ctx context.Context, s Secret, outlook rotation.O
 	}
 	seen.unsettle()
 	seen.hold(outlook.Waiting, outlook.Again)
+	if outlook.Waiting.Is(reason.ForeignWrite) {
+		done, cause, err := o.policyDecides(ctx, s)
+		if err != nil {
+			return err
+		}
+		if seen.Waiting = outlook.Waiting.Because(cause); done {
+			seen.hold(reason.Reason{}, o.Now())
+		}
+	}
 	if s.Group != nil {
 		return o.tellGroup(ctx, s, seen)
 	}
@@ -162,6 +194,15 @@ func (o *Orchestrator) rebuild(ctx context.Context, t *turn) error {
 	}
 	if after.Current != nil && (before.Current == nil || *before.Current != *after.Current) {
 		t.seen.unsettle()
+	}
+	if blocked.Is(reason.ValueForeign) {
+		done, cause, err := o.policyDecides(ctx, s)
+		if err != nil || done {
+			t.seen.hold(reason.Reason{}, o.Now())
+			t.rebuilt, t.valued, t.reconciled = true, true, true // the next look computes it
+			return err
+		}
+		blocked = blocked.Because(cause)
 	}
 	t.rebuilt, t.blocked, t.valued = true, blocked, after.Current != nil
 	if !blocked.None() {
@@ -219,6 +260,7 @@ func (o *Orchestrator) closeServed(ctx context.Context, t *turn) error {
 		}
 	}
 	t.served, t.requests = nil, open
+	t.compromised = slices.ContainsFunc(open, reportsCompromise)
 	return nil
 }
 

@@ -21,7 +21,7 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 	if s.Elsewhere || s.Suspended {
 		return nil
 	}
-	now := rotation.Situation{Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Now: o.Now()}
+	now := rotation.Situation{Entry: *entry, Policy: s.Policy, First: s.First, Requests: ids(requests), Compromised: t.compromised, Now: o.Now()}
 	due := rotation.Due(now)
 	if stop, again := windowHold(s, now, due); !stop.None() {
 		seen.hold(stop, again) // unless another of its group wants a run
@@ -40,7 +40,7 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 		return nil
 	}
 	subject := s.Subject
-	if s.Stagger != nil && due.Kind != "first" {
+	if s.Stagger != nil && due.Kind != "first" && due.Kind != journal.Compromised {
 		if err := o.Rotation.Ready(ctx, s.Subject); err != nil { // nothing outside is waited for under the lock
 			seen.hold(reason.New(reason.UpstreamNotReady, nil).Because(s.Explained(err)), o.Now().Add(time.Minute))
 			return nil
@@ -92,8 +92,15 @@ func (o *Orchestrator) beginRun(ctx context.Context, t *turn) error {
 
 func triggerOf(s Secret, due rotation.Reason, requests []trigger.Request) journal.Trigger {
 	why := journal.Trigger{Kind: due.Kind, By: "policy " + s.Policy.Name, Reason: due.Text}
+	reported := false
 	for _, request := range requests {
-		why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
+		if !reported { // what reports a compromise counts before all else, and that from when the first was made
+			why.Kind, why.By, why.Reason = request.Kind, request.By, request.Reason
+		}
+		reported = reported || reportsCompromise(request)
+		if reportsCompromise(request) && (why.At.IsZero() || request.At.Before(why.At)) {
+			why.At = request.At
+		}
 		why.Requests = append(why.Requests, request.ID)
 	}
 	return why
@@ -104,7 +111,9 @@ func (o *Orchestrator) holdTimed(jumped string) (why reason.Reason, again time.T
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.Now()
-	o.timed = slices.DeleteFunc(o.timed, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
+	o.timed = slices.DeleteFunc(o.timed, func(at time.Time) bool {
+		return now.Sub(at) >= time.Hour || rotation.Ahead(at, now) // dated by a clock that ran ahead: it would count until then
+	})
 	if why, again = timedHold(jumped, o.timed, o.MaxTimedPerHour); why.None() {
 		o.timed = append(o.timed, now)
 	}

@@ -39,6 +39,8 @@ const (
 	enforce action = "enforce the policy"
 	// begin: plan a run if one is due and may begin.
 	begin action = "begin"
+	// compromise: have the live run serve a report of a compromise, or give way to one that does.
+	compromise action = "compromise"
 	// advance: take the live run, if there is one, as far as it goes now.
 	advance action = "advance"
 	// weigh: find out what else bears on the end of a secret that the estate no longer declares.
@@ -67,6 +69,8 @@ type evidence struct {
 	// entry is that of the journal, nil before it was read; served are the open requests that ended runs have served.
 	entry  *journal.Entry
 	served []served
+	// compromised: an open request reports a compromise. superseded: this look has told the live run.
+	compromised, superseded bool
 	// begun: this look has planned a run, or noted why none begins.
 	begun bool
 	// outlook is what the live run came to in this look, nil before it was asked.
@@ -127,6 +131,8 @@ func decide(e evidence) action {
 	case e.entry.Live == nil && !e.begun:
 		return begin
 
+	case e.compromised && !e.superseded && !e.begun && !e.secret.Suspended && !e.secret.Elsewhere:
+		return compromise
 	case e.outlook == nil:
 		return advance
 	case e.outlook.Run != "": // its run goes on, or ended just now: consumers are the run's

@@ -101,7 +101,7 @@ func (o *Orchestrator) deliverable(ctx context.Context, s Secret) (authority.Ver
 	case recovery != nil && !promoted:
 		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: recovery.Reason, Class: rotation.ErrNotAllowed}
 	case !promoted && (entry.Current == nil || *entry.Current != held.ID):
-		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: foreignReason(s), Class: rotation.ErrNotAllowed}
+		return held, &reason.Error{Doing: "delivering " + s.Subject.Secret, Reason: foreignReason(s, entry, held.ID), Class: rotation.ErrNotAllowed}
 	}
 	return held, nil
 }

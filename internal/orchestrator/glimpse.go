@@ -64,7 +64,7 @@ func (o *Orchestrator) Glimpse(ctx context.Context, s Secret) (State, error) {
 	case vanished:
 		seen.hold(vanishedReason(entry), time.Time{})
 	case foreign:
-		seen.hold(foreignReason(s), time.Time{})
+		seen.hold(foreignReason(s, entry, value.ID), time.Time{})
 	case running, stranded, unissued, retiring: // left out, see above
 	case matching:
 		seen.hold(o.undelivered(ctx, s, value), time.Time{})

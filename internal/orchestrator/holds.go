@@ -20,7 +20,7 @@ func windowHold(s Secret, now rotation.Situation, due *rotation.Reason) (why rea
 	if s.Upstream == nil || due != nil || !rotation.BetweenWindows(now) {
 		return why, again
 	}
-	opening := opens(s.Policy.Windows, now.Now)
+	opening := s.Policy.Opens(now.Now)
 	return reason.New(reason.MaintenanceWindow, nil).Till(opening), opening
 }
 

@@ -48,7 +48,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 	case matching:
 		return o.deliverAll(ctx, s, entry, held, seen, unclean)
 	case foreign:
-		return &reason.Error{Reason: foreignReason(s)}
+		return o.foreignFound(ctx, s, entry, held.ID, seen)
 	case running, retiring:
 		seen.Again, seen.Regular = now.Add(time.Minute), false
 	case stranded:
@@ -81,6 +81,11 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 	drifted := map[string]string{}
 	for _, consumer := range s.Consumers {
 		proof, err := o.Rotation.Prove(ctx, s.Subject, consumer, held, rank)
+		if err == nil && proof.Version == held.ID && proof.Level >= consumer.Needs && entry.Mend(consumer.Name()) {
+			if err := o.Journal.Save(ctx, entry); err != nil {
+				return err
+			}
+		}
 		if err == nil && proof.Version == held.ID && proof.Level >= materialize.Delivered {
 			continue
 		}
@@ -129,11 +134,6 @@ func vanishedReason(entry *journal.Entry) reason.Reason {
 	return reason.New(reason.ValueGone, reason.Args{"version": entry.Current.String()})
 }
 
-// foreignReason says that the value that is there is not the one on record.
-func foreignReason(s Secret) reason.Reason {
-	return reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)})
-}
-
 // settleOwed puts on record what is not there yet. What fails is owed until the next look.
 func (o *Orchestrator) settleOwed(ctx context.Context, seen *State) error {
 	for len(seen.owed) > 0 {
@@ -179,7 +179,7 @@ func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) (next t
 	}
 	if due, timed := rotation.NextDue(*entry, s.Policy); timed {
 		if !due.After(now) {
-			due = opens(s.Policy.Windows, now)
+			due = s.Policy.Opens(now)
 		}
 		sooner(due)
 	}

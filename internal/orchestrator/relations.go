@@ -92,6 +92,9 @@ func (o *Orchestrator) grouped(ctx context.Context, s Secret, entry *journal.Ent
 		w := want{lastOf(leader), &rotation.Reason{Kind: due.Kind, Text: ofGroup(s, due.Text)}, slices.Clone(requests)}
 		for i := range w.requests {
 			w.requests[i].Reason = ofGroup(s, w.requests[i].Reason)
+			if reportsCompromise(w.requests[i]) { // of the member, not of the leader
+				w.requests[i].Kind = trigger.Event
+			}
 		}
 		o.wants[s.Path] = w
 	}

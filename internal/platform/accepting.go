@@ -150,7 +150,7 @@ func (p *Platform) accept(ctx context.Context, by, reason string, was []string, 
 		return report, err
 	}
 	p.mu.Lock()
-	p.behind, p.newer = "", nil
+	p.restored, p.behind, p.newer = "", "", nil
 	if err != nil {
 		p.owed = err.Error()
 	}

@@ -3,9 +3,11 @@
 package platform
 
 import (
+	"strings"
 	"time"
 
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
@@ -31,10 +33,19 @@ func findings(row inventory.Row, now time.Time) []server.Finding {
 	if row.Drift != nil {
 		found = append(found, server.Finding{Secret: row.Secret, Shown: *row.Drift})
 	}
+	if c := compromise(row); c != nil && len(c.Broken) > 0 {
+		broken := reason.New(reason.ConsumersBroken, reason.Args{"consumers": strings.Join(c.Broken, ", "), "by": c.By, "at": at(c.At)})
+		found = append(found, server.NewFinding(row.Secret, broken))
+	}
 	if rotation.Ahead(row.Rotated, now) {
 		found = append(found, server.NewFinding(row.Secret, reason.New(reason.DatedAhead, reason.Args{"at": at(row.Rotated)})))
 	}
 	return found
+}
+
+// compromise is what the secret's live run, or else its last one, replaced a credential for; nil where it did not.
+func compromise(row inventory.Row) *journal.Compromise {
+	return (&journal.Entry{Live: row.Live, Last: row.Last}).Replaces()
 }
 
 // replaces says how an expired secret gets a new value, unless it says itself what keeps it from one.

@@ -84,9 +84,10 @@ type Config struct {
 	// Leftovers are files that hold values of this authority and that nobody is to read any more; nil when there are no files.
 	Leftovers Leftovers
 	// Recovery accepts an older state that was put back, and Behind says how the authority is older than the record, "" when
-	// it is not.
+	// it is not. Restored says from which backup the state was put back, "" when it was not or that was accepted.
 	Recovery *recovery.Engine
 	Behind   string
+	Restored string
 	// Later reports whether an incarnation began after the present one; see authority.Renewer.
 	Later func(authority.Incarnation) bool
 	// Machine, when set, says what a person should know of the machine's own files.
@@ -95,6 +96,8 @@ type Config struct {
 	Broken func() string
 	// Notifier tells owners of findings; nil where the host file names no targets.
 	Notifier *notify.Notifier
+	// Backups makes backups; nil where there is no authority yet.
+	Backups Backups
 	// Unanswered, when set, says which part that everything needs holds up a call now or is not in its place, "" when all is well.
 	Unanswered func() string
 }
@@ -117,9 +120,9 @@ type Platform struct {
 	since   time.Time
 	fault   string
 	serving bool
-	// behind is Config.Behind until that state was accepted; newer says, by secret, which consumer was given a version that
-	// the authority does not know.
-	behind string
+	// behind is Config.Behind until that state was accepted, and restored Config.Restored; newer says, by secret, which consumer was
+	// given a version that the authority does not know.
+	behind, restored string
 	// accepting says what an acceptance of an older state that is under way does, "" when none is; owed says why what was
 	// accepted is not on record yet. Nothing is seeded, rotated or delivered while there is one of the two.
 	accepting, owed string
@@ -145,7 +148,7 @@ func New(config Config) *Platform {
 	if config.Orchestrator != nil {
 		config.Orchestrator.Looked = config.Model.Looked
 	}
-	return &Platform{Config: config, woken: make(chan struct{}, 1), reloading: outward.NewGate(1, 0), behind: config.Behind}
+	return &Platform{Config: config, woken: make(chan struct{}, 1), reloading: outward.NewGate(1, 0), behind: config.Behind, restored: config.Restored}
 }
 
 // Woken yields when somebody asked for something that a tick should look at.
@@ -190,6 +193,16 @@ func (p *Platform) inForce() (*intent.Estate, error) {
 
 // Rotate implements server.Service.
 func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateRequest) (trigger.Request, error) {
+	kind := trigger.Manual
+	if ask.Compromised {
+		kind = trigger.Compromise
+	}
+	return p.Request(ctx, trigger.Request{ID: ask.ID, Secret: ask.Secret, Kind: kind, By: by, Reason: ask.Reason})
+}
+
+// Request stores a request for a rotation, whoever makes it; what it lacks is filled in. The one that was stored before under the same
+// id is returned as it was. The report of a compromise is taken even while the secret is held: it stays open until then.
+func (p *Platform) Request(ctx context.Context, ask trigger.Request) (trigger.Request, error) {
 	estate, err := p.inForce()
 	if err != nil {
 		return trigger.Request{}, err
@@ -223,12 +236,11 @@ func (p *Platform) Rotate(ctx context.Context, by string, ask server.RotateReque
 	if err != nil {
 		return trigger.Request{}, err
 	}
-	if !held.None() {
+	if !held.None() && ask.Kind != trigger.Compromise {
 		return trigger.Request{}, &server.Problem{Class: server.Refused, Text: declared.Name + ": " + held.Text(), Hint: "see where it stands: " + next.Explain(declared.Name)}
 	}
-	request, err := p.Queue.Submit(ctx, trigger.Request{
-		ID: ask.ID, Path: declared.Path, Secret: declared.Name, Kind: trigger.Manual, By: by, Reason: ask.Reason,
-	})
+	ask.Path, ask.Secret = declared.Path, declared.Name
+	request, err := p.Queue.Submit(ctx, ask)
 	if err == nil {
 		p.wake(declared.Path)
 	}

@@ -13,11 +13,14 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/phase"
 	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
 )
@@ -125,13 +128,17 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 		status.Estate, facts.EstateDigest = estate.Digest, estate.Digest
 		facts.RootRecipients, facts.Documents = len(estate.Platform.Spec.RootRecipients), len(estate.Bootstrap)
 	}
-	now := p.Now()
+	now, newer := p.Now(), p.newerFindings()
 	for row := range p.Model.Rows(now, nil) {
 		p.gather(ctx, row, &facts)
 		if status.Serving {
 			age(&status, row)
 		}
-		if found := findings(row, now); take(row, found) {
+		found := findings(row, now)
+		if one, is := newer[row.Secret]; is {
+			found = append(found, one)
+		}
+		if take(row, found) {
 			status.Findings = append(status.Findings, found...)
 		}
 	}
@@ -179,6 +186,9 @@ func (p *Platform) ofPlatform(recovering, unsaved, fault string, estate *intent.
 	found = append(found, olderForms(estate)...)
 	if p.Notifier != nil {
 		found = append(found, p.Notifier.Reasons()...)
+	}
+	if p.Backups != nil {
+		found = append(found, p.Backups.Reasons()...)
 	}
 	for _, finding := range p.Record.Findings() {
 		found = append(found, reason.New(reason.RecordDoubtful, nil).Because(finding.String()))
@@ -229,6 +239,10 @@ type Summary struct {
 	States  map[string]int
 	Reasons map[reason.Code]int
 	Ends    []Lifetime
+	// Revoked is how long the last compromise of each secret took, from the report until the old credential was refused; Compromised
+	// is since when a report waits for that.
+	Revoked     map[string]time.Duration
+	Compromised map[string]time.Time
 	// Seen are the findings, with whose each is.
 	Seen notify.Seen
 }
@@ -243,13 +257,18 @@ type Lifetime struct {
 
 // Summarise puts a summary together; see Summary. It costs what Status does.
 func (p *Platform) Summarise(ctx context.Context) error {
-	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}}
+	summary := &Summary{At: p.Now(), States: map[string]int{}, Reasons: map[reason.Code]int{}, Revoked: map[string]time.Duration{}, Compromised: map[string]time.Time{}}
 	sight := newSight()
 	status, err := p.survey(ctx, func(row inventory.Row, _ []server.Finding) bool {
 		sight.row(row)
 		summary.States[row.State]++
 		if row.Waiting != nil && row.Waiting.ByDesign {
 			summary.Reasons[row.Waiting.Code]++ // others are findings
+		}
+		if c := compromise(row); c.Took() > 0 {
+			summary.Revoked[row.Secret] = c.Took()
+		} else if c != nil && row.Live != nil {
+			summary.Compromised[row.Secret] = c.At
 		}
 		if !row.Expires.IsZero() || !row.Rotated.IsZero() {
 			summary.Ends = append(summary.Ends, Lifetime{row.Secret, row.Rotated, row.Expires, row.Ending})
@@ -314,7 +333,7 @@ func (p *Platform) Explain(ctx context.Context, secretName string) (server.Expla
 	if err != nil {
 		return server.Explanation{}, err
 	}
-	explanation.Enforced = entry.Policy
+	explanation.Enforced, explanation.Adopted = entry.Policy, entry.Adopted()
 	if held, err := p.Authority.Read(ctx, entry.Path); err == nil {
 		explanation.Fields = held.Value.Names()
 	}
@@ -390,7 +409,8 @@ func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) 
 	case asked:
 		step.What, step.Why = "rotate", "asked for by "+request.By+": "+request.Reason
 	case !row.Due.IsZero():
-		step.What, step.Why, step.When = "rotate", "policy "+row.Policy, row.Due
+		step.What = "rotate"
+		timed(&step, &bound.Policy, row, p.Now())
 	case row.Held():
 		step.What, step.Why = "go on", "it waits"
 	case row.Refused != nil:
@@ -399,4 +419,25 @@ func (p *Platform) step(row inventory.Row, request trigger.Request, asked bool) 
 		return step, false
 	}
 	return step, true
+}
+
+// timed says when the clock alone begins a rotation, and why then: the end of the lifetime, the share of jitter, the maintenance window,
+// the cap.
+func timed(step *server.Step, policy *journal.Policy, row inventory.Row, now time.Time) {
+	step.When, step.Due, step.Jitter = row.Due, row.Due, rotation.Share(authority.Path(row.Path), policy.Jitter)
+	step.Why = "policy " + row.Policy
+	if step.Jitter > 0 {
+		step.Why += ", due " + step.Due.UTC().Format(time.RFC3339) + ", " + duration.Format(step.Jitter.Round(time.Second)) + " early by jitter"
+	}
+	earliest := row.Due
+	if earliest.Before(now) {
+		earliest = now
+	}
+	if begins := policy.Begins(earliest); begins.After(earliest) {
+		step.When, step.Window = begins, begins
+		step.Why += ", in the window that opens " + begins.UTC().Format(time.RFC3339)
+	}
+	if held := step.Held; held != nil && held.Is(reason.TimedRunsCapped) && held.Until.After(step.When) {
+		step.When = held.Until
+	}
 }

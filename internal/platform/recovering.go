@@ -98,8 +98,10 @@ func (p *Platform) recovering() []string {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.behind != "" {
-		reasons = append(reasons, p.behind)
+	for _, why := range []string{p.restored, p.behind} {
+		if why != "" {
+			reasons = append(reasons, why)
+		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(p.newer)) {
 		reasons = append(reasons, p.newer[path].secret+": "+p.newer[path].text)
@@ -111,7 +113,7 @@ func (p *Platform) recovering() []string {
 // and nothing outside knows of more.
 func (p *Platform) recordAlone() bool {
 	p.mu.Lock()
-	older := p.behind != "" || len(p.newer) > 0
+	older := p.restored != "" || p.behind != "" || len(p.newer) > 0
 	p.mu.Unlock()
 	ahead := p.Recovery.Record.Ahead()
 	return !older && len(ahead) > 0 && !slices.ContainsFunc(ahead, func(o audit.Outside) bool { return !o.Cut })
@@ -122,7 +124,7 @@ func (p *Platform) recordAlone() bool {
 // file is the newest there is.
 func (p *Platform) olderGrants() []reason.Reason {
 	p.mu.Lock()
-	older := len(p.newer) > 0
+	older := p.restored != "" || len(p.newer) > 0
 	p.mu.Unlock()
 	if !older && (p.Recovery == nil || !slices.ContainsFunc(p.Recovery.Record.Ahead(), func(o audit.Outside) bool { return !o.Cut })) {
 		return nil
@@ -135,6 +137,17 @@ func (p *Platform) olderGrants() []reason.Reason {
 				"grant": entry.Grant.String(), "by": entry.By, "revoke": next.Revoked(entry.Kind, entry.Of, entry.To),
 			}))
 		}
+	}
+	return found
+}
+
+// newerFindings are about the secrets of which a consumer was given a version that the authority does not know, by name.
+func (p *Platform) newerFindings() map[string]server.Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := map[string]server.Finding{}
+	for _, newer := range p.newer {
+		found[newer.secret] = server.NewFinding(newer.secret, reason.New(reason.ConsumerNewer, nil).Because(newer.text))
 	}
 	return found
 }

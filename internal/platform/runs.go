@@ -91,6 +91,8 @@ func runsOf(events []audit.Event, live []*journal.Entry) []server.Run {
 			run.Result, run.Ended = "completed", event.At
 		case journal.Undone:
 			run.Result, run.Ended = "undone", event.At
+		case journal.Step(journal.ResultSuperseded):
+			run.Result, run.Ended = "superseded", event.At
 		}
 	}
 	runs = withLive(runs, byID, live)
@@ -133,9 +135,15 @@ func (p *Platform) Run(ctx context.Context, id authority.RunID) (server.Run, err
 	if err != nil {
 		return server.Run{}, err
 	}
-	live := slices.DeleteFunc(entries, func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
+	live := slices.DeleteFunc(slices.Clone(entries), func(entry *journal.Entry) bool { return entry.Live == nil || entry.Live.ID != id })
 	if runs = runsOf(events, live); len(runs) == 0 {
 		return server.Run{}, missing("run", string(id))
+	}
+	for _, entry := range entries {
+		if entry.Live != nil && entry.Live.ID == id || entry.Live == nil && entry.Last != nil && entry.Last.Run == id {
+			runs[0].Compromise = entry.Replaces()
+			runs[0].Revocation = entry.Replaces().Took()
+		}
 	}
 	return runs[0], nil
 }
@@ -169,6 +177,26 @@ func (p *Platform) Supply(ctx context.Context, by, secretName, reason string, v 
 	}
 	err = p.onRecord(ctx, "supply", by, reason, declared.Name, declared.Path, func() error {
 		run, err = p.Orchestrator.Supply(ctx, declared.Path, by, reason, v)
+		return err
+	})
+	return run, err
+}
+
+// DecideForeign implements server.Service.
+func (p *Platform) DecideForeign(ctx context.Context, by, secretName, choice, reason string) (run authority.RunID, err error) {
+	estate, err := p.inForce()
+	if err != nil {
+		return "", err
+	}
+	declared, ok := estate.ByName(secretName)
+	if !ok {
+		return "", missing("secret", secretName)
+	}
+	if bound, _ := p.Orchestrator.At(declared.Path); bound.Elsewhere {
+		return "", elsewhere(declared)
+	}
+	err = p.onRecord(ctx, map[string]string{rotation.Adopted: "adopt-value", rotation.Reverted: "revert"}[choice], by, reason, declared.Name, declared.Path, func() error {
+		run, err = p.Orchestrator.DecideForeign(ctx, declared.Path, choice, by, reason)
 		return err
 	})
 	return run, err

@@ -39,12 +39,21 @@ const (
 	VersionUndecided    Code = "version-undecided"
 	TargetAway          Code = "target-away"
 	OwnerUnreached      Code = "owner-unreached"
+	ConsumerNewer       Code = "consumer-newer"
+	BackupFailed        Code = "backup-failed"
+	BackupOld           Code = "backup-old"
 )
 
 var ofPlatform = []Row{
 	{Recovering, Person, "the platform is recovering", nil,
 		"an older state was put back, or Custody started in a folder that is not the platform's own (`state` in the host file, or what is to be mounted there)",
 		"see [An older state was put back](#an-older-state-was-put-back)"},
+	{ConsumerNewer, Person, "a consumer holds something newer than this state knows of", []Next{{"to go on with this state", next.AcceptRecovery()}},
+		"an older state was put back: the consumer goes on with what it was given, and nothing is delivered over it", "see [An older state was put back](#an-older-state-was-put-back)"},
+	{BackupFailed, Fault, "no backup could be made in {to} since {since}; the last good one there: {last}", []Next{{"to try it at once", next.Backup()}},
+		"the folder is not mounted, full, or cannot be written; or there is no root recipient that is granted", mend + "; it is tried again every 10 minutes, and nothing else waits for it"},
+	{BackupOld, Fault, "the last good backup in {to} is too old: {last}", []Next{{"to make one now", next.Backup()}},
+		"backups fail, or none is made while the platform is recovering or nothing runs", mend},
 	{OlderGrant, Person, "granted in the older state by {by}: {grant}; if that was revoked since, revoke it before you accept", []Next{{"to revoke it", next.Revoke("{revoke}")}},
 		"nothing on the machine knows what was revoked after the older state", "run the command for what is not right"},
 	{MachineFile, Person, "a file of this machine is not used, or can be read or changed by others", nil,

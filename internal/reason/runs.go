@@ -62,6 +62,9 @@ const (
 	OldSettling             Code = "old-settling"
 	OldStillAccepted        Code = "old-still-accepted"
 	OldUndecided            Code = "old-undecided"
+	CompromiseProofMissing  Code = "compromise-proof-missing"
+	CompromiseWaits         Code = "compromise-waits"
+	SessionsNotEnded        Code = "sessions-not-ended"
 )
 
 // What most moves of a fault are.
@@ -109,8 +112,8 @@ var ofRuns = []Row{
 	{AccountMarkerUnread, Fault, "the upstream does not say which run changed the account last", nil, "nothing is changed before it does", await},
 	{EarlierCallPending, Normal, "an earlier call may still take effect, so the run goes on after that call's deadline", nil,
 		"the call had no reply, or its process died", "in seconds"},
-	{ForeignWrite, Person, "somebody else wrote to the secret's path; nothing is revoked until that write is undone. Find out who can write to the authority, stop the server and put the newest copy of the state folder from before that write back", []Next{toSeeOn},
-		"a value that no run wrote is the newest", "find out who wrote it, and put the newest copy of the state from before that write back"},
+	{ForeignWrite, Person, "somebody else wrote version {found} to the secret's path; it is not delivered, and nothing is revoked, until that is decided. Find out who can write to the authority", []Next{toAdopt, toRevert},
+		"a value that no run wrote is the newest; the run waits", "find out who wrote it, then one of the commands that are shown: [Somebody else wrote a value](#somebody-else-wrote-a-value)"},
 	{RunValuesGone, Person, "the values of this run are gone from the journal; stop the server and put the newest copy of the state folder back", []Next{toSeeOn, toForce, toAbort},
 		"the candidate is lost: somebody changed the authority's own documents", "put the newest copy of the state back, or run the command that is shown"},
 	{GroupMemberFailed, Person, "the group counts on this run, and it failed", []Next{toAbort},
@@ -178,4 +181,10 @@ var ofRuns = []Row{
 	{OldStillAccepted, Fault, "the upstream still accepts the old credential; it is revoked again", nil,
 		"revoking did not work, or has not spread", "look at the upstream's page and log"},
 	{OldUndecided, Fault, "the upstream does not say whether the old credential is refused", nil, "signing in with it decides nothing", await},
+	{CompromiseProofMissing, Fault, "the secret was reported as compromised, and the old credential is revoked when the policy's time is over, although consumers have not shown that they run on the new version: {consumers}", []Next{toWaive},
+		"as `proof-missing`, and the policy's `onCompromise` does not wait for ever", "reload or restart that consumer before then; the command that is shown revokes at once"},
+	{CompromiseWaits, Fault, "the secret was reported as compromised; making another credential ends one that consumers may still run on: {consumers}", []Next{toWaive},
+		"a run before had not revoked the old credential when the compromise was reported, and both have to go", "reload or restart that consumer; without `onCompromise` in the policy, the command that is shown ends the wait"},
+	{SessionsNotEnded, Fault, "the old credential is refused, and open sessions that began with it could not be ended", []Next{toLeaveOpen},
+		"the policy's `onCompromise` wants them ended; whoever is signed in stays so until then", mend + ": mostly a right of the admin; `custody upstream explain` names it"},
 }

@@ -27,6 +27,7 @@ const (
 	ConsumerUndeliverable  Code = "consumer-undeliverable"
 	ConsumerBehind         Code = "consumer-behind"
 	ConsumerDrifted        Code = "consumer-drifted"
+	ConsumersBroken        Code = "consumers-broken"
 	FirstLook              Code = "first-look"
 	InputWithoutValue      Code = "input-without-value"
 	InputForeign           Code = "input-foreign"
@@ -77,12 +78,12 @@ var ofSecrets = []Row{
 		"the call had no reply", "then"},
 	{InterruptionNotAllowed, Person, "{kind} overwrites its only credential, and allowInterruption is not set; write `allowInterruption: true` under rotation in its document if its consumers may be refused for a moment", nil,
 		"rotating refuses consumers for a moment", "write it, or choose a kind that has two credentials"},
-	{ValueOverwritten, Person, "somebody else wrote {found} over the version of record, {version}; put that back", nil,
-		"a value that no run wrote is the newest", "put the one of record back"},
+	{ValueOverwritten, Person, "somebody else wrote {found} over the version of record, {version}", nil,
+		"a value that no run wrote is the newest", "as for `value-foreign`"},
 	{ValueGone, Person, "version {version} is on record, but its value is gone; put the newest copy of the state folder back", nil,
 		"the authority lost a value", "as under [Back up and restore](#back-up-and-restore)"},
-	{ValueForeign, Person, "the value at {path} is not the one on record, because somebody else wrote or removed it; it is not delivered", nil,
-		"no run of Custody did that", "find out who"},
+	{ValueForeign, Person, "the value at {path} is version {found}, which somebody else wrote; on record is {version}. It is not delivered", []Next{toAdopt, toRevert},
+		"no run of Custody did that", "find out who, then one of the commands that are shown: [Somebody else wrote a value](#somebody-else-wrote-a-value)"},
 	{ValueUnreadable, Fault, "the authority does not give the value of record", nil,
 		"no server runs, and the value was read to answer", mend + "; if the authority is damaged, restore the newest backup"},
 	{ValueRefused, Person, "since {since} the upstream refuses its value (version {version}), so its consumers cannot sign in", []Next{toRotate, toSupply},
@@ -110,6 +111,8 @@ var ofSecrets = []Row{
 		"no server runs; the consumer waits for a grant, or this machine cannot serve it", mend},
 	{ConsumerBehind, Fault, "{consumer} does not hold the version of record; `custody serve` delivers it", nil,
 		"no server runs, and the consumer's file is gone, changed or older", "start `custody serve`"},
+	{ConsumersBroken, Person, "the old credential was revoked before {consumers} had shown that they run on the new version, as the policy wants after a compromise ({by} reported it at {at}); whatever still runs on the old one is refused: reload or restart it", nil,
+		"`onCompromise` of the policy was over before that consumer had moved", "reload or restart that consumer; the finding ends when it shows that it runs on the version of record, or with the next rotation"},
 	{ConsumerDrifted, Fault, "{consumer} differed from the record and was given it again", nil,
 		"a file was changed or removed by somebody else", "find out by whom, if it comes back"},
 	{FirstLook, Normal, "it was not looked at yet since `custody serve` started", nil, "looks take their turn", "within minutes"},

@@ -233,6 +233,10 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	if how.Dry {
 		return report, nil
 	}
+	restored, err := e.restored(ctx)
+	if err != nil {
+		return Report{}, err
+	}
 	ahead := e.Record.Ahead()
 	if how.Open && len(ahead) > 0 { // it showed while upstreams were asked about a part of the secrets
 		return Report{}, fmt.Errorf("%s keeps a checkpoint of a newer state, which showed meanwhile: %w", ahead[0].From, ErrNewer)
@@ -249,7 +253,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 	accepted.Incarnations = slices.Compact(accepted.Incarnations)
 	e.giveUp(&accepted, ahead, by, reason)
 	report.Incarnation, err = e.Authority.Renew(ctx, from, func(next authority.Incarnation) (authority.Renewal, error) {
-		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests)
+		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests, restored)
 	})
 	if err != nil {
 		err = fmt.Errorf("accepting the state that was put back: %w", err)
@@ -296,8 +300,8 @@ func (e *Engine) requests(ctx context.Context, open bool) ([]string, error) {
 	return keys, nil
 }
 
-func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.Incarnation, by, reason string, was, requests []string) (authority.Renewal, error) {
-	change := authority.Renewal{Gone: requests}
+func (e *Engine) renewal(cases []*examined, accepted Accepted, next authority.Incarnation, by, reason string, was, requests, gone []string) (authority.Renewal, error) {
+	change := authority.Renewal{Gone: append(slices.Clone(requests), gone...)}
 	now := e.Now()
 	event := audit.Event{
 		Run: accepted.Run, Step: stepAccepted, Workflow: audit.Operation, By: by, Reason: reason, Result: audit.OK, At: now,

@@ -4,12 +4,10 @@ package root
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"filippo.io/age"
 	"filippo.io/age/armor"
 
 	"custody.dev/custody/internal/secret"
@@ -38,20 +36,9 @@ func EncryptArmored(recipients []string, plain []byte) ([]byte, error) {
 }
 
 func encrypt(out io.Writer, recipients []string, plain []byte) error {
-	if len(recipients) == 0 {
-		return &Error{Doing: "encrypting", Class: ErrMalformed, Detail: "no recipients", Next: "name one public key of age at least"}
-	}
-	var to []age.Recipient
-	for _, text := range recipients {
-		recipient, err := parseRecipient(text)
-		if err != nil {
-			return err
-		}
-		to = append(to, recipient)
-	}
-	writer, err := age.Encrypt(out, to...)
-	if err != nil { // post-quantum and other recipients do not mix in one message
-		return fmt.Errorf("encrypting: %w", err)
+	writer, err := EncryptTo(out, recipients)
+	if err != nil {
+		return err
 	}
 	if _, err := writer.Write(plain); err != nil {
 		return fmt.Errorf("encrypting: %w", err)
@@ -65,29 +52,17 @@ func encrypt(out io.Writer, recipients []string, plain []byte) error {
 // Decrypt reads what Encrypt, EncryptArmored or stock age wrote, with the first identity that fits. It returns the
 // whole plaintext or an error: ErrWrongKey when no identity fits, ErrMalformed when the message is cut short or changed.
 func Decrypt(identities []Identity, sealed []byte) ([]byte, error) {
-	if len(identities) == 0 {
-		return nil, &Error{Doing: "decrypting", Class: ErrWrongKey, Detail: "no identity was given", Next: "give the file with the private key"}
-	}
 	var source io.Reader = bytes.NewReader(sealed)
 	if trimmed := bytes.TrimSpace(sealed); bytes.HasPrefix(trimmed, []byte(armor.Header)) {
 		source = armor.NewReader(bytes.NewReader(trimmed))
 	}
-	tried := make([]age.Identity, 0, len(identities))
-	for _, id := range identities {
-		tried = append(tried, id)
+	reader, err := DecryptFrom(source, identities)
+	if err != nil {
+		return nil, err
 	}
-	reader, err := age.Decrypt(source, tried...)
-	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return nil, &Error{Doing: "decrypting", Class: ErrWrongKey, Detail: "tried " + PublicKeys(identities),
-			Next: "give the identity it was encrypted to; custody's own messages go to the root and say so where they are kept"}
-	}
-	var plain []byte
-	if err == nil {
-		plain, err = io.ReadAll(reader)
-	}
-	if err != nil { // age's own words may quote what it read
-		return nil, &Error{Doing: "decrypting", Class: ErrMalformed, Detail: "not an age message, or cut short or changed",
-			Next: "fetch it again from where it was stored"}
+	plain, err := io.ReadAll(reader)
+	if err != nil {
+		return nil, err
 	}
 	return plain, nil
 }

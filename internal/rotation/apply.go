@@ -70,6 +70,9 @@ func (a *attempt) apply(ctx context.Context) (*pause, error) {
 			return a.until(reason.LockoutPause, nil, left), nil
 		}
 	}
+	if stop, err := a.makeRoom(ctx); stop != nil || err != nil {
+		return stop, err
+	}
 	fresh := a.p.fresh
 	a.p.fresh = false
 	old, candidate := a.p.old, a.p.candidate // a call that never returns must not read what later turns write, here and below
@@ -184,7 +187,7 @@ func (a *attempt) promote(ctx context.Context) (*pause, error) {
 	defer cancel()
 	id, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)
 	if errors.Is(err, authority.ErrConflict) {
-		return a.foreignWrite(), nil
+		return a.conflicts(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -210,9 +213,22 @@ func (a *attempt) pendingGone() *pause {
 	return stop
 }
 
-// foreignWrite says what a person does about a value that no run wrote.
-func (a *attempt) foreignWrite() *pause {
-	return a.wait(reason.ForeignWrite, reason.Args{"explain": a.s.Secret})
+// conflicts says what stands at the secret's path where the candidate was to be written.
+func (a *attempt) conflicts(ctx context.Context) (*pause, error) {
+	found, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return nil, err
+	}
+	return a.foreignWrite(found, err == nil), nil
+}
+
+// foreignWrite says what a person does about a value that no run wrote, or one that somebody removed.
+func (a *attempt) foreignWrite(found authority.Versioned, there bool) *pause {
+	if !there {
+		own := authority.VersionID{Run: a.run.ID, Number: a.run.Follows() + 1}
+		return a.wait(reason.ValueGone, reason.Args{"version": own.String()})
+	}
+	return a.wait(reason.ForeignWrite, reason.Args{"found": found.ID.String(), "adopt": a.s.Secret, "revert": a.s.Secret})
 }
 
 // beginUndo journals that the run is undone and why. A member of a group that said that it is ready is not taken back on
@@ -413,6 +429,9 @@ func (a *attempt) abandon(ctx context.Context) error {
 	a.entry.Retry = &journal.Retry{
 		Attempts: attempts, NotBefore: now.Add(retryAfter(attempts)), Reason: a.run.Undo,
 		Held: attempts >= maxAttempts || a.run.Aborted || a.run.Policy.FailureStrategy == strategyHold,
+	}
+	if a.run.Compromise != nil && !a.run.Aborted { // only a person ends the attempts to replace what somebody else may have
+		a.entry.Retry.Held, a.entry.Retry.NotBefore = false, now.Add(min(retryAfter(attempts), retryCompromised))
 	}
 	// Not before: without it a run that is still open could not tell its candidate. The write that closes the run removes it.
 	return a.close(ctx, journal.ResultUndone, fmt.Sprintf("attempt %d: %s", attempts, a.run.Undo), nil)

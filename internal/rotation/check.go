@@ -37,7 +37,7 @@ func NextCheck(entry journal.Entry, policy journal.Policy, wrongEvery time.Durat
 
 // watchEvery is verifyEvery, less a stable share of half of it for each path.
 func watchEvery(path authority.Path, every time.Duration) time.Duration {
-	return every - share(string(path)+" verify", every/2)
+	return every - Share(path+" verify", every/2)
 }
 
 // Check signs in with the value of record of s, which has no live run, within what locks accounts out. Unknown comes with the

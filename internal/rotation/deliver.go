@@ -52,7 +52,14 @@ func (a *attempt) deliver(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	if required := a.required(missing); len(required) > 0 {
+	required := a.required(missing)
+	if len(required) > 0 && a.breaks(whole) {
+		if err := a.breakConsumers(ctx, required); err != nil {
+			return nil, err
+		}
+		required = nil
+	}
+	if len(required) > 0 {
 		if stop, err := a.watched(ctx, held); stop != nil || err != nil {
 			return stop, err
 		}
@@ -73,7 +80,7 @@ func (a *attempt) held(ctx context.Context) (authority.Versioned, *pause, error)
 		return held, nil, err
 	}
 	if err != nil || held.ID.Run != a.run.ID || held.ID.Number != a.run.Follows()+1 {
-		return held, a.foreignWrite(), nil
+		return held, a.foreignWrite(held, err == nil), nil
 	}
 	a.version = &held.ID
 	return held, nil, nil
@@ -176,6 +183,9 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 		reasons[i] = fmt.Sprintf("%s %s", one.consumer.Name(), one.why)
 	}
 	said, force := strings.Join(reasons, "; "), string(a.run.ID)
+	if left, on := a.breaksIn(whole); on {
+		return a.waitBroken(said, force, left), nil
+	}
 	if !a.overdue(held) {
 		return a.wait(reason.ProofMissing, reason.Args{"consumers": said, "force": force}), nil
 	}
@@ -189,7 +199,7 @@ func (a *attempt) lacking(ctx context.Context, held authority.Versioned, missing
 // revoke makes the upstream refuse the old credential, after the settle time, one more look at every proof, and one more
 // sign-in with the new one, and checks that it does.
 func (a *attempt) revoke(ctx context.Context) (*pause, error) {
-	if a.run.Base == 0 || !a.run.Policy.RevokeOld || !a.kind.Verifies {
+	if !a.replaces() || !a.run.Policy.RevokeOld || !a.kind.Verifies {
 		held, stop, err := a.held(ctx)
 		if stop == nil && err == nil && a.kind.Verifies {
 			stop, err = a.stillHonoured(ctx, held)
@@ -256,8 +266,14 @@ func (a *attempt) refused(ctx context.Context) (*pause, error) {
 	}
 	switch verdict, err := a.ask(ctx, a.p.old); verdict {
 	case upstream.Refused:
+		if more, err := a.replacedNext(ctx); more || err != nil {
+			return nil, err
+		}
+		if stop, err := a.endCompromise(ctx); stop != nil || err != nil {
+			return stop, err
+		}
 		a.reach(journal.Revoked)
-		return nil, a.audit(ctx, journal.Revoked, "")
+		return nil, a.audit(ctx, journal.Revoked, a.took())
 	case upstream.Accepted:
 		a.p.revoked = time.Time{} // it is revoked again
 		return a.wait(reason.OldStillAccepted, nil), nil
@@ -280,7 +296,10 @@ func (a *attempt) settled(ctx context.Context) (*pause, error) {
 	if stop, err := a.watched(ctx, held); stop != nil || err != nil {
 		return stop, err
 	}
-	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 {
+	if left := a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0 && !a.breaks(whole) {
+		if broken, on := a.breaksIn(whole); on {
+			left = min(left, broken)
+		}
 		return a.until(reason.SettleTime, nil, left), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
@@ -309,29 +328,78 @@ func (a *attempt) complete(ctx context.Context) (*pause, error) {
 			return nil, err
 		}
 	}
-	var spent []authority.Version
-	if a.revokes() {
-		for old := a.run.Base; old <= a.run.Follows(); old++ { // more than one where a person replaced a refused one; see Run.Over
-			spent = append(spent, old)
-		}
+	if !a.reverts() || a.entry.Rotated.IsZero() { // the managed value is as old as it was
+		a.entry.Rotated, a.entry.Retry = a.within(held.Created), nil
 	}
-	a.entry.Rotated, a.entry.Current, a.entry.Retry, a.entry.Checked = held.Created, &held.ID, nil, nil
-	if err := a.close(ctx, journal.ResultCompleted, "", spent); err != nil {
+	a.entry.Current, a.entry.Checked = &held.ID, nil
+	if err := a.close(ctx, journal.ResultCompleted, a.left(), a.spent()); err != nil {
 		return nil, err
 	}
 	_ = a.Clean(ctx, a.entry) // the run is over: what fails is owed, and the next look at the secret does it
 	return nil, nil
 }
 
+// within is when the authority created the run's version, as the clock here shows it: the authority dates by a clock of its own, and no
+// version is older than its run. One that is dated a year ago would be due again at once, for ever.
+func (a *attempt) within(created time.Time) time.Time {
+	switch now := a.Now(); {
+	case created.Before(a.run.Started):
+		return a.run.Started
+	case created.After(now):
+		return now
+	}
+	return created
+}
+
+// replaces reports whether the run has a credential that ends with it. One that puts the managed value back has none. Where the
+// values of the run are gone, what it began with tells.
+func (a *attempt) replaces() bool {
+	if a.pending() {
+		return !a.p.old.Empty()
+	}
+	return a.run.Base > 0
+}
+
 // revokes says whether this run's old credential is refused at its end.
 func (a *attempt) revokes() bool {
-	return a.run.Base > 0 && a.run.Policy.RevokeOld && a.s.Upstream != supplied{}
+	return a.replaces() && a.run.Policy.RevokeOld && a.s.Upstream != supplied{}
+}
+
+// spent are the versions whose values end with the run: more than one where a person replaced a refused one, or somebody else wrote
+// in between; see Run.Over. What somebody else wrote ends in any case: it was taken over as another version, or put aside.
+func (a *attempt) spent() (spent []authority.Version) {
+	first := a.run.Base
+	switch {
+	case a.revokes():
+		spent = slices.Clone(a.run.Older)
+	case a.reverts():
+	case a.run.Over == 0:
+		return nil
+	default:
+		first++
+	}
+	for old := max(first, 1); old <= a.run.Follows(); old++ {
+		spent = append(spent, old)
+	}
+	return spent
+}
+
+// left names what a run that adopted a value does not end itself.
+func (a *attempt) left() string {
+	d := a.entry.Decided
+	if d == nil || d.Run != a.run.ID || d.Choice != Adopted || a.run.Base == 0 || a.revokes() {
+		return ""
+	}
+	return fmt.Sprintf("Custody does not revoke the value before (version %d); remove it upstream yourself", a.run.Base)
 }
 
 // steps are the transitions of a completed run, in order.
 func (a *attempt) steps() []journal.Step {
 	steps := []journal.Step{journal.Planned, journal.Staged, journal.Applied, journal.Verified, journal.Promoted}
-	if a.kind.Issues {
+	switch {
+	case a.run.Trigger.Kind == Adopted || a.reverts(): // nothing is made upstream
+		steps = []journal.Step{journal.Planned, journal.Verified, journal.Promoted}
+	case a.kind.Issues:
 		steps[1], steps[2] = steps[2], steps[1]
 	}
 	if !a.waivesProof() {
@@ -352,8 +420,11 @@ func (a *attempt) close(ctx context.Context, result journal.Result, detail strin
 	}
 	a.entry.Last = &journal.Outcome{
 		Run: a.run.ID, Workflow: a.run.Workflow, Result: result, Trigger: a.run.Trigger, Detail: detail,
-		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group,
+		Forced: a.run.Forced, Waived: a.run.Waived, Aborted: a.run.Aborted, Group: a.run.Group, Compromise: a.run.Compromise,
 		Started: a.run.Started, Ended: a.Now(), Spent: append(a.Engine.owed(a.entry), spent...),
+	}
+	if result != journal.ResultCompleted || !a.revokes() { // the next run that revokes sees to them
+		a.entry.Last.Older = a.run.Older
 	}
 	a.entry.Live = nil
 	return a.save(ctx)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 )
 
@@ -48,12 +49,14 @@ type Situation struct {
 	First bool
 	// Requests are the ids of the open requests by people or events.
 	Requests []string
-	Now      time.Time
+	// Compromised: one of them reports a compromise.
+	Compromised bool
+	Now         time.Time
 }
 
 // Reason says why a run is due. People read it in every place that shows a run.
 type Reason struct {
-	Kind string // first, time, event or requested
+	Kind string // first, time, event, compromise or requested
 	Text string
 }
 
@@ -94,6 +97,9 @@ func requested(s Situation) *Reason {
 	if len(s.Requests) == 0 || s.Entry.Current == nil {
 		return nil
 	}
+	if s.Compromised {
+		return &Reason{journal.Compromised, "reported as compromised"}
+	}
 	return &Reason{"requested", "requested"}
 }
 
@@ -108,11 +114,11 @@ func recovered(s Situation) *Reason {
 
 // BetweenWindows reports whether a run would begin by the clock alone, if it were not for the policy's windows.
 func BetweenWindows(s Situation) bool {
-	return s.Entry.Live == nil && !backingOff(s) && overdue(s) != nil && !open(s.Policy.Windows, s.Now)
+	return s.Entry.Live == nil && !backingOff(s) && overdue(s) != nil && !s.Policy.Open(s.Now)
 }
 
 func pastDue(s Situation) *Reason {
-	if !open(s.Policy.Windows, s.Now) {
+	if !s.Policy.Open(s.Now) {
 		return nil
 	}
 	return overdue(s)
@@ -158,40 +164,14 @@ func NextDue(entry journal.Entry, policy journal.Policy) (time.Time, bool) {
 	if ends.IsZero() {
 		return ends, false
 	}
-	return ends.Add(-policy.RotateBefore).Add(-share(string(entry.Path), policy.Jitter)), true
+	return ends.Add(-policy.RotateBefore).Add(-Share(entry.Path, policy.Jitter)), true
 }
 
-// share is a stable part of jitter for one path, so that secrets made together do not rotate together.
-func share(path string, jitter time.Duration) time.Duration {
+// Share is a stable part of jitter for one path, so that secrets made together do not rotate together.
+func Share(path authority.Path, jitter time.Duration) time.Duration {
 	if jitter <= 0 {
 		return 0
 	}
 	sum := sha256.Sum256([]byte(path)) // a weaker hash gives paths that differ in their last letter nearly the same share
 	return time.Duration(float64(jitter) * (float64(binary.BigEndian.Uint64(sum[:8])>>11) / math.Exp2(53)))
-}
-
-// open reports whether now lies in one of the windows; no windows means always.
-func open(windows []journal.Window, now time.Time) bool {
-	if len(windows) == 0 {
-		return true
-	}
-	for _, window := range windows {
-		zone, err := time.LoadLocation(window.Zone)
-		if err != nil {
-			continue // lint refuses unknown zones; one that vanished from the system opens nothing
-		}
-		local := now.In(zone)
-		for back := range 2 + int(window.Duration/(24*time.Hour)) { // a window may have begun days ago
-			day := local.AddDate(0, 0, -back)
-			if len(window.Days) > 0 && !slices.Contains(window.Days, day.Weekday()) {
-				continue
-			}
-			hours, minutes := int(window.Start.Hours()), int(window.Start.Minutes())%60
-			start := time.Date(day.Year(), day.Month(), day.Day(), hours, minutes, 0, 0, zone)
-			if !now.Before(start) && now.Before(start.Add(window.Duration)) {
-				return true
-			}
-		}
-	}
-	return false
 }

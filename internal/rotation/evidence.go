@@ -116,6 +116,8 @@ func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (
 // oldStands says what is left of the old credential while the new one is refused.
 func (a *attempt) oldStands() string {
 	switch {
+	case a.reverts():
+		return "nothing is revoked"
 	case a.run.Base == 0:
 		return "there is no other"
 	case a.kind.Capability == upstream.Overwrite:

@@ -12,6 +12,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/outward"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -20,7 +21,7 @@ import (
 // or that its upstream cannot undo, what is left upstream. Each is recorded by itself before it counts. What is missing
 // later stays required. It waives no sign-in, no compare-and-set, no tombstone and no deadline. ErrNotAllowed: nothing that
 // can be waived is missing.
-func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, reason string) ([]string, error) {
+func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, why string) ([]string, error) {
 	held, run, err := e.live(ctx, s, id)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, r
 	}
 	said := make([]string, len(waivers))
 	for i, w := range waivers {
-		w.By, w.Reason = by, reason
+		w.By, w.Reason = by, why
 		said[i] = w.String()
 		if err := a.auditWaiver(ctx, w); err != nil {
 			return nil, err
@@ -49,7 +50,7 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, r
 			run.Waived = append(run.Waived, w)
 		}
 	}
-	run.Forced = by + ": " + reason
+	run.Forced = by + ": " + why
 	return said, a.save(ctx)
 }
 
@@ -61,7 +62,11 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 	case journal.Planned:
 		return a.waivableMarker(ctx)
 	case journal.Staged, journal.Applied:
-		waivers, err := a.waivableMarker(ctx)
+		waivers, err := a.waivableRoom(ctx)
+		if len(waivers) > 0 || err != nil {
+			return waivers, err
+		}
+		waivers, err = a.waivableMarker(ctx)
 		if len(waivers) == 0 && a.kind.Undo == upstream.Impossible {
 			return []journal.Waiver{{Kind: journal.WaivedUndo}}, nil
 		}
@@ -86,10 +91,30 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 	if len(waivers) > 0 {
 		return waivers, nil
 	}
+	if a.run.Waiting != nil && a.run.Waiting.Reason.Is(reason.SessionsNotEnded) {
+		return []journal.Waiver{{Kind: journal.WaivedSessions, Why: a.run.Waiting.Reason.Cause}}, nil
+	}
 	if waivers, err = a.waivableUses(ctx); len(waivers) > 0 || err != nil {
 		return waivers, err
 	}
 	return a.waivableMarker(ctx)
+}
+
+// waivableRoom are the consumers that a run waits for which takes the place of one that had not revoked; see makeRoom.
+func (a *attempt) waivableRoom(ctx context.Context) ([]journal.Waiver, error) {
+	if len(a.run.Older) == 0 || a.run.Waiting == nil || !a.run.Waiting.Reason.Is(reason.CompromiseWaits) {
+		return nil, nil
+	}
+	held, err := a.Authority.Read(ctx, a.s.Path)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := a.missing(ctx, held, nil)
+	var waivers []journal.Waiver
+	for _, one := range a.required(missing) {
+		waivers = append(waivers, journal.Waiver{Kind: journal.WaivedConsumer, Name: one.consumer.Name(), Why: one.why})
+	}
+	return waivers, err
 }
 
 // waivableUses are the uses of the old credential that the run said it waits for, as far as the upstream still tells of

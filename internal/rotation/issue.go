@@ -79,6 +79,9 @@ func (a *attempt) obtain(ctx context.Context) (*pause, error) {
 	if stop, err := a.last(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
 		return stop, err
 	}
+	if stop, err := a.makeRoom(ctx); stop != nil || err != nil {
+		return stop, err
+	}
 	fresh := a.p.fresh
 	a.p.fresh = false
 	old := a.p.old

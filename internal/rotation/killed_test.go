@@ -141,19 +141,22 @@ type asking struct {
 // A process that is killed at any call over what a person asked for leaves a run that the next process ends, as it was asked for.
 func TestKilledOverWhatAPersonAskedFor(t *testing.T) {
 	for name, c := range askings(t) {
-		t.Run(name, func(t *testing.T) {
-			for _, after := range []bool{false, true} {
-				for at := 1; ; at++ {
-					d := &death{at: at, after: after}
-					t.Run(fmt.Sprintf("call %d, after %v", at, after), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { c.killed(t, d) })
-					})
-					if d.calls < at { // it came to its end
-						break
-					}
-				}
+		t.Run(name, func(t *testing.T) { c.killedAnywhere(t) })
+	}
+}
+
+// killedAnywhere kills the process at each of its calls, before it and after it.
+func (c asking) killedAnywhere(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		for at := 1; ; at++ {
+			d := &death{at: at, after: after}
+			t.Run(fmt.Sprintf("call %d, after %v", at, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { c.killed(t, d) })
+			})
+			if d.calls < at { // it came to its end
+				break
 			}
-		})
+		}
 	}
 }
 
@@ -288,6 +291,9 @@ func askings(t *testing.T) map[string]asking {
 				}
 			},
 		}
+	}
+	for _, shape := range []upstreammemory.Shape{upstreammemory.Dual, upstreammemory.Alternate, upstreammemory.Issued} {
+		all["compromise over a run that waits, "+string(shape)] = superseding(shape)
 	}
 	return all
 }

@@ -74,7 +74,7 @@ func (a *attempt) familiar(ctx context.Context) error {
 // what the account is to be used with, and so that it may be changed.
 func (a *attempt) ours(ctx context.Context) (*pause, error) {
 	err := a.familiar(ctx)
-	if found, is := errors.AsType[*strange](err); is && a.run.Trigger.Kind == Supplied {
+	if found, is := errors.AsType[*strange](err); is && (a.run.Trigger.Kind == Supplied || a.choice == Adopted) {
 		a.entry.Takes(found.stranger)
 		return nil, nil
 	}

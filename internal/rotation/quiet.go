@@ -26,7 +26,7 @@ const stepUsed journal.Step = "old-used"
 // coarse puts before the consumers moved may have been theirs: it is waited out and not held against anybody.
 func (a *attempt) quiet(ctx context.Context) (*pause, error) {
 	witness, able := a.s.Upstream.(upstream.Witness)
-	if a.kind.Evidence == nil || !able {
+	if a.kind.Evidence == nil || !able || a.run.Compromise != nil { // who uses a compromised one may be whoever took it
 		return nil, nil
 	}
 	if stop, err := a.undated(ctx); stop != nil || err != nil {

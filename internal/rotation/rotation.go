@@ -248,8 +248,12 @@ func (e *Engine) plan(ctx context.Context, s Subject, trigger journal.Trigger, l
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: trigger,
 		Started: now, Policy: policy, Base: base,
 	}
+	compromised(entry.Live, trigger)
 	if entry.Gone != nil && base == 0 { // it begins anew after what was destroyed
 		entry.Live.Over = entry.Gone.Number
+	}
+	if entry.Last != nil {
+		entry.Live.Older = entry.Last.Older
 	}
 	switch run := entry.Live; {
 	case led != nil:
@@ -447,7 +451,7 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 // attach makes the attempt one at the entry's live run.
 func (a *attempt) attach(p *progress) {
 	a.run, a.p = a.entry.Live, p
-	if a.run.Trigger.Kind == Supplied && a.s.Upstream == nil {
+	if kind := a.run.Trigger.Kind; a.s.Upstream == nil && (kind == Supplied || kind == Adopted || kind == Reverted) {
 		a.s.Upstream = supplied{}
 	}
 	if a.s.Upstream != nil {
@@ -465,7 +469,8 @@ func deadlineOf(s Subject) time.Duration {
 
 // progress is what this process knows of a run beyond the journal.
 type progress struct {
-	at journal.Step // "" until the parts were asked
+	at   journal.Step      // "" until the parts were asked
+	over authority.Version // the run's when they were; see journal.Run.Over
 	// begun: this process planned the run and has not looked at it yet.
 	begun bool
 	// prior: calls of which no reply was seen may land until then.
@@ -495,12 +500,14 @@ type progress struct {
 	takenOff       time.Time           // when this process's call to take the candidate off ended
 	ended          []authority.Version // of a retirement, those that the upstream was seen to refuse
 	recorded       map[journal.Step]bool
+	older          int       // how many of those that a superseded run had not revoked are refused
+	olderRevoked   time.Time // when this process's call to revoke the next of them succeeded
 }
 
 func (e *Engine) remember(run *journal.Run) *progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.touched[run.ID] {
+	if p := e.progress[run.ID]; e.touched[run.ID] || p != nil && p.over != run.Over { // another process may have decided
 		delete(e.touched, run.ID)
 		e.discard(run.ID)
 	}

@@ -38,6 +38,8 @@ type attempt struct {
 	p        *progress
 	// version is the one that the run promoted, once this turn has seen it.
 	version *authority.VersionID
+	// choice is what a person decides about somebody else's write, "" where that is not what the attempt is for.
+	choice string
 }
 
 // errLockoutPause is why no sign-in is tried that may be refused, until enough time has passed since the last.
@@ -117,7 +119,7 @@ func (a *attempt) forward(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
 		return nil, err
 	}
-	if err := a.recordSupply(ctx); err != nil {
+	if err := errors.Join(a.recordSupply(ctx), a.recordCompromise(ctx), a.recordDecision(ctx)); err != nil {
 		return nil, err
 	}
 	for a.entry.Live != nil {
@@ -171,6 +173,7 @@ func (a *attempt) overtaken() bool {
 
 // resume asks the parts how far the run came.
 func (a *attempt) resume(ctx context.Context) error {
+	a.p.over = a.run.Over
 	switch a.run.Step {
 	case journal.Planned, journal.Undoing:
 		a.p.at = a.run.Step
@@ -472,7 +475,11 @@ func (e *Engine) Note(ctx context.Context, s Subject, why reason.Reason) error {
 
 // storePending puts the candidate and the old value into the document of the run. The next save writes them.
 func (a *attempt) storePending(old, candidate secret.Value) {
-	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate}
+	var replaced []secret.Value
+	if before := a.document.Pending; before != nil && before.Run == a.run.ID {
+		replaced = before.Replaced
+	}
+	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate, Replaced: replaced}
 	a.p.old, a.p.candidate = old, candidate
 }
 

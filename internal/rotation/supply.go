@@ -64,17 +64,21 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, why string, v secret
 type again struct {
 	error
 
-	secret, what string
+	hint string
 }
 
 func (r again) Unwrap() error { return r.error }
 
 // Hint is the next command.
-func (r again) Hint() string { return r.what + ": " + next.Supply(r.secret) }
+func (r again) Hint() string { return r.hint }
 
 // turnsDown is the refusal of a value, of class, with the reason why and what to hand in instead.
 func (a *attempt) turnsDown(class error, what, why string, args ...any) error {
-	return again{fmt.Errorf("supplying a value to %s: %s: %w", a.s.Secret, fmt.Sprintf(why, args...), class), a.s.Secret, what}
+	hint := what + ": " + next.Supply(a.s.Secret)
+	if a.choice != "" { // the value is there, and no other can be handed in for it
+		hint = a.otherwise()
+	}
+	return again{fmt.Errorf("%s: %s: %w", a.doing(), fmt.Sprintf(why, args...), class), hint}
 }
 
 // errTakesNone: the live run waits for no value.
@@ -288,7 +292,7 @@ func (a *attempt) honoured(ctx context.Context, v secret.Value) error {
 	case verdict == upstream.Accepted:
 		return a.own(ctx, v)
 	case verdict == upstream.Unknown:
-		return fmt.Errorf("supplying a value to %s: the upstream cannot say whether it honours it (%w): %w", a.s.Secret, err, ErrNotNow)
+		return fmt.Errorf("%s: the upstream cannot say whether it honours it (%w): %w", a.doing(), err, ErrNotNow)
 	case a.kind.Settle > 0:
 		return a.turnsDown(ErrNotNow, "hand it in again then, or one that the upstream accepts", "the upstream refuses it; what was just made there takes up to %s to show", a.kind.Settle)
 	}
@@ -304,7 +308,7 @@ func (a *attempt) own(ctx context.Context, v secret.Value) error {
 	}
 	given, err := a.whose(ctx, owner, v)
 	if err != nil {
-		return fmt.Errorf("supplying a value to %s: the upstream cannot say of which account it is (%w): %w", a.s.Secret, err, ErrNotNow)
+		return fmt.Errorf("%s: the upstream cannot say of which account it is (%w): %w", a.doing(), err, ErrNotNow)
 	}
 	if given.own {
 		return nil
@@ -343,7 +347,7 @@ func (a *attempt) opens(ctx context.Context, v secret.Value) error {
 	case verdict == upstream.Refused:
 		return a.turnsDown(ErrNotAllowed, "hand in one that it accepts", "the upstream that it opens refuses it; it was mistyped, or belongs to another account")
 	default:
-		return fmt.Errorf("supplying a value to %s: the upstream that it opens cannot say whether it takes it (%w): %w", a.s.Secret, err, ErrNotNow)
+		return fmt.Errorf("%s: the upstream that it opens cannot say whether it takes it (%w): %w", a.doing(), err, ErrNotNow)
 	}
 }
 

@@ -23,8 +23,8 @@ var strictness = []string{"retry", "alert", strategyHold}
 //	failureStrategy      retry, alert, hold, in this order
 //	revokeOld            true is tighter: the old credential ends, after the same proofs
 //
-// The others (rotationType, ttl, rotateBefore, windows, jitter) do not concern a run that has begun, and verifyEvery counts as it is
-// declared.
+// The others (rotationType, ttl, rotateBefore, windows, jitter) do not concern a run that has begun, verifyEvery counts as it is
+// declared, and onCompromise is that of the moment in which the compromise was taken up.
 func Tighten(pinned, declared journal.Policy) (journal.Policy, []string) {
 	var changes []string
 	longer := func(name string, was *time.Duration, now time.Duration) {

@@ -75,8 +75,19 @@ type sketch struct {
 			Derived any
 		}
 	}
+	Sops struct {
+		Age []struct{ Recipient string }
+	}
 	file string
 	raw  []byte
+}
+
+// recipients are those to whom a sealed document says that it is encrypted.
+func (d *sketch) recipients() (keys []string) {
+	for _, key := range d.Sops.Age {
+		keys = append(keys, key.Recipient)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(keys)))
 }
 
 // Declared is as much of a managed secret's document as choosing among them takes.

@@ -43,8 +43,8 @@ type patience struct{ notice, question, change time.Duration }
 // What signs in with every secret has no bound; see unbounded.
 var overSocket = patience{notice: 10 * time.Second, question: 10 * time.Minute, change: 30 * time.Minute}
 
-// unbounded are the calls that last as long as there are secrets.
-var unbounded = []string{"/v1/doctor", "/v1/recovery/accept"}
+// unbounded are the calls that last as long as there are secrets, or bytes.
+var unbounded = []string{"/v1/doctor", "/v1/recovery/accept", "/v1/backups"}
 
 func (p patience) limit(method, path string) time.Duration {
 	switch {
@@ -132,6 +132,11 @@ func (c *Client) Supply(ctx context.Context, secretName, reason string, v secret
 	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/supply", supplied{reason, v.Encode()}, &run)
 }
 
+// DecideForeign takes over a value that somebody else wrote (adopt), or puts the managed one back (revert), and returns the run.
+func (c *Client) DecideForeign(ctx context.Context, secretName, choice, reason string) (run authority.RunID, err error) {
+	return run, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/"+choice, reasoned{reason}, &run)
+}
+
 // Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 func (c *Client) Deliver(ctx context.Context, secretName, consumer string) (done []orchestrator.Delivery, err error) {
 	return done, c.post(ctx, "/v1/secrets/"+url.PathEscape(secretName)+"/deliver", delivery{consumer}, &done)
@@ -165,6 +170,11 @@ func (c *Client) ConfirmClock(ctx context.Context) error {
 // AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
 func (c *Client) AcceptRecovery(ctx context.Context, reason string, how recovery.How) (report recovery.Report, err error) {
 	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, how.Dry, how.KeptEstate}, &report)
+}
+
+// Backup makes a backup in a folder of the server's machine, that of the host file with "".
+func (c *Client) Backup(ctx context.Context, to string) (made Backup, err error) {
+	return made, c.post(ctx, "/v1/backups", backupOrder{to}, &made)
 }
 
 // Granted returns what the operator granted, and what the estate asks for besides.

@@ -17,6 +17,7 @@ import (
 	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/recovery"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -43,6 +44,11 @@ type accepted struct {
 // delivery names a consumer, "" for all.
 type delivery struct {
 	Consumer string `json:"consumer,omitempty"`
+}
+
+// backupOrder names the folder of a backup, "" for that of the host file.
+type backupOrder struct {
+	To string `json:"to,omitempty"`
 }
 
 // withdrawal names a file that was delivered.
@@ -164,6 +170,20 @@ func routed(service Service) *routes {
 		}
 		answer(w, run, err)
 	})
+	for _, choice := range []string{rotation.Adopted, rotation.Reverted} {
+		mux.HandleFunc("POST /v1/secrets/{secret}/"+choice, func(w http.ResponseWriter, r *http.Request) {
+			var why reasoned
+			err := decode(r, &why)
+			if err == nil && why.Reason == "" {
+				err = errReason
+			}
+			var run authority.RunID
+			if err == nil {
+				run, err = service.DecideForeign(r.Context(), caller(r), r.PathValue("secret"), choice, why.Reason)
+			}
+			answer(w, run, err)
+		})
+	}
 	mux.HandleFunc("POST /v1/secrets/{secret}/deliver", func(w http.ResponseWriter, r *http.Request) {
 		var to delivery
 		err := decode(r, &to)
@@ -214,6 +234,15 @@ func routed(service Service) *routes {
 	}
 	regrant("/v1/grants", service.Grant)
 	regrant("/v1/grants/revoke", service.Revoke)
+	mux.HandleFunc("POST /v1/backups", func(w http.ResponseWriter, r *http.Request) {
+		var ask backupOrder
+		err := decode(r, &ask)
+		var made Backup
+		if err == nil {
+			made, err = service.Backup(r.Context(), caller(r), ask.To)
+		}
+		answer(w, made, err)
+	})
 	get("/v1/notifications", func(r *http.Request) (any, error) { return service.Notifications(r.Context()) })
 	mux.HandleFunc("POST /v1/notifications/test", func(w http.ResponseWriter, r *http.Request) {
 		var ask trial
@@ -293,7 +322,7 @@ func answer(w http.ResponseWriter, result any, err error) {
 			return
 		}
 		problem := Problems(err)
-		w.WriteHeader(outcome(problem.Class).Status)
+		w.WriteHeader(problem.Status())
 		result = problem
 	}
 	_ = json.NewEncoder(w).Encode(result) // the caller is gone if this fails

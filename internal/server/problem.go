@@ -62,6 +62,9 @@ type Problem struct {
 // Error is the message without the hint.
 func (p *Problem) Error() string { return p.Text }
 
+// Status is the HTTP status of its class.
+func (p *Problem) Status() int { return outcome(p.Class).Status }
+
 // Unwrap gives the cause.
 func (p *Problem) Unwrap() error { return p.cause }
 

@@ -43,6 +43,9 @@ type Service interface {
 	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
+	// DecideForeign ends what somebody else's write to the path of a secret began: choice is adopt or revert, see
+	// rotation.Engine. It returns the run that does it; repeated, the same.
+	DecideForeign(ctx context.Context, by, secretName, choice, reason string) (authority.RunID, error)
 	// Deliver gives consumers of a secret the version of record again: the one that is named, or all with "".
 	Deliver(ctx context.Context, by, secretName, consumer string) ([]orchestrator.Delivery, error)
 	// Retire ends a secret that the estate no longer declares: the request is durable before it returns, and a repeated one takes
@@ -60,6 +63,8 @@ type Service interface {
 	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
 	// how.Open and how.Estate itself.
 	AcceptRecovery(ctx context.Context, by, reason string, how recovery.How) (recovery.Report, error)
+	// Backup makes a backup in a folder of the server's machine, that of the host file with "". Each call makes another.
+	Backup(ctx context.Context, by, to string) (Backup, error)
 	Doctor(ctx context.Context) (Diagnosis, error)
 	// Granted says what the operator granted, and what the estate in force asks for besides.
 	Granted(ctx context.Context) (Grants, error)
@@ -140,6 +145,8 @@ type Explanation struct {
 	// Policy that is enforced, Events of its last run.
 	Enforced *journal.Policy `json:"enforced,omitempty"`
 	Events   []audit.Event   `json:"events,omitempty"`
+	// Adopted is the decision by which its value was taken over from somebody else; nil where Custody made it or was given it.
+	Adopted *journal.Decision `json:"adopted,omitempty"`
 }
 
 // Step is one thing that would happen next.
@@ -148,6 +155,11 @@ type Step struct {
 	What   string    `json:"what"`
 	Why    string    `json:"why"`
 	When   time.Time `json:"when,omitzero"` // zero: now
+	// Due is when the clock asks for it, windows and caps aside, and Jitter how much earlier than its policy says that is, so that
+	// secrets made together do not rotate together. Window is when its maintenance window opens; zero where none is waited for.
+	Due    time.Time     `json:"due,omitzero"`
+	Jitter time.Duration `json:"jitter,omitempty"`
+	Window time.Time     `json:"window,omitzero"`
 	// Held says what stops it.
 	Held *reason.Shown `json:"held,omitempty"`
 }
@@ -157,6 +169,8 @@ type RotateRequest struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
 	Reason string `json:"reason"`
+	// Compromised: somebody else may have the credential.
+	Compromised bool `json:"compromised,omitempty"`
 }
 
 // RetireRequest asks for the end of a secret that the estate no longer declares.
@@ -187,7 +201,7 @@ type Run struct {
 	Secret   string           `json:"secret"`
 	Path     authority.Path   `json:"path"`
 	Workflow journal.Workflow `json:"workflow"`
-	// Result is live, completed or undone.
+	// Result is live, completed, undone or superseded.
 	Result  string        `json:"result"`
 	Step    string        `json:"step"`
 	By      string        `json:"by"`
@@ -197,6 +211,10 @@ type Run struct {
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
 	Events  []audit.Event `json:"events,omitempty"`
+	// Compromise is set for a run that replaces a compromised credential, while the journal has it: until the next run ends.
+	Compromise *journal.Compromise `json:"compromise,omitempty"`
+	// Revocation is how long it took from the report to the refusal of the old credential, in nanoseconds; 0 while it is not refused.
+	Revocation time.Duration `json:"timeToRevocation,omitempty"`
 }
 
 // Diagnosis is what doctor found.
@@ -206,6 +224,23 @@ type Diagnosis struct {
 	Violations []invariant.Violation `json:"violations,omitempty"`
 	// Findings want a person's eye but break nothing.
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Backup is one that was made: it is complete, synced and was read back.
+type Backup struct {
+	Name   string `json:"name"`
+	Folder string `json:"folder"`
+	Bytes  int64  `json:"bytes"`
+	// SHA256 is that of the file, in hexadecimal.
+	SHA256 string    `json:"sha256"`
+	Made   time.Time `json:"made"`
+	// Events is how many the record in it has.
+	Events      uint64 `json:"events"`
+	Incarnation string `json:"incarnation"`
+	// Recipients can open it.
+	Recipients []string `json:"recipients"`
+	// Removed are older backups that were more than are kept.
+	Removed []string `json:"removed,omitempty"`
 }
 
 // Leftover is a file that was delivered and that nobody is to read any more, with its stamp.

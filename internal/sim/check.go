@@ -11,6 +11,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/invariant"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/rotation"
 	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
@@ -128,6 +129,8 @@ func due(last *journal.Outcome, s *Secret) []string {
 		return []string{"planned", "withdrawn", "ended", "completed"}
 	case last.Workflow == journal.Derivation:
 		return []string{"planned", "promoted", "completed"}
+	case last.Result == journal.ResultCompleted && (last.Trigger.Kind == rotation.Adopted || last.Trigger.Kind == rotation.Reverted):
+		return []string{"planned", "verified", "promoted", "delivered", "completed"}
 	case last.Workflow == journal.Handover:
 		return []string{"planned", "verified", "written", "read-back", "tombstoned", "consumed"}
 	case last.Result == journal.ResultCompleted && slices.ContainsFunc(last.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedConsumer }):

@@ -97,7 +97,7 @@ func (b *Bench) Play(scenario Scenario, schedule Schedule) (Result, error) {
 	}
 	if schedule.has(LostAtOnce, LostSoon, LostAndDown) {
 		for _, member := range members {
-			w.events = append(w.events, Event{When: lostRecord, Do: mend, of: member})
+			w.events = append(w.events, Event{When: lostRecord, Do: mend, of: member}, Event{When: lostCandidate, Do: mendCandidate, of: member})
 		}
 	}
 	if !scenario.Handover {

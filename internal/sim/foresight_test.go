@@ -55,7 +55,7 @@ var fromInvariants = []mutant{
 	},
 	{
 		name: "revoked-value-is-kept", file: "rotation/deliver.go",
-		old: "\tif a.revokes() {\n\t\tfor old", new: "\tif false {\n\t\tfor old",
+		old: "\tcase a.revokes():\n\t\tspent = ", new: "\tcase false:\n\t\tspent = ",
 		run: scenario("dual"), caught: "revoked-value-is-gone",
 	},
 }

@@ -8,6 +8,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/upstream"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
@@ -90,5 +91,18 @@ func mend(w *World, s *Secret) {
 	}
 	if err != nil {
 		panic("sim: setting the value of record again: " + err.Error())
+	}
+}
+
+// lostCandidate holds while a run that only goes forward waits for its candidate to be accepted again. What is of record meanwhile
+// may be somebody else's value, which the upstream honours.
+func lostCandidate(w *World, s *Secret) bool {
+	return len(w.late) == 0 && w.waits(s).Is(reason.CandidateLost) && !s.Upstream.Accepts(w.held(s.Path).Pending.Candidate)
+}
+
+// mendCandidate is a person who sets the candidate at the upstream again.
+func mendCandidate(w *World, s *Secret) {
+	if err := s.Upstream.Seed(w.held(s.Path).Pending.Candidate); err != nil {
+		panic("sim: setting a candidate again: " + err.Error())
 	}
 }

@@ -100,6 +100,26 @@ var mutants = []mutant{
 		run: "TestPropagationIsNoRefusal", caught: "request-kept",
 	},
 	{
+		name: "superseding-run-forgets-what-it-took-over", file: "rotation/compromise.go",
+		old: "\t\trun.Older = append(run.Older, old)\n", new: "\t\t_ = old\n",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
+	},
+	{
+		name: "compromise-breaks-at-once", file: "rotation/compromise.go",
+		old: "\treturn min(left, says.BreakAfter), true //", new: "\treturn left - says.BreakAfter, true //",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "consumers-have-their-time",
+	},
+	{
+		name: "every-report-begins-anew", file: "rotation/compromise.go",
+		old: "case done && (run.Compromise != nil || s.Upstream == nil):", new: "case done && s.Upstream == nil:",
+		run: "TestCompromiseWithoutFaults/compromised-again-and-again$", caught: "compromise-ends",
+	},
+	{
+		name: "compromise-breaks-nobody", file: "rotation/compromise.go",
+		old: "\treturn on && left <= 0\n", new: "\treturn on && left < 0 && left > 0\n",
+		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
+	},
+	{
 		name: "no-tombstone", file: "handover/handover.go",
 		old: "if entry.Tombstone == nil {", new: "if true {",
 		run: scenario("value-lost"), caught: "git-never-after-tombstone",
@@ -229,8 +249,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "refusal-of-the-old-is-not-checked", file: "rotation/deliver.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\ta.reach(journal.Revoked)",
+		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\tif more",
+		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\tif more",
 		run: "TestUpstreamLosesARevocation", caught: "no-orphans",
 	},
 	{
@@ -320,6 +340,11 @@ var faultyWorld = []mutant{
 // engineMutants are found by the engine's own tests.
 var engineMutants = []mutant{
 	{
+		name: "sessions-go-on", file: "rotation/compromise.go",
+		old: "\tif says == nil || !says.EndSessions || a.p.recorded[stepSessions] {", new: "\tif true || a.p.recorded[stepSessions] {",
+		run: "TestCompromiseSupersedesAStuckRun", caught: "a session that began with the compromised credential is open",
+	},
+	{
 		name: "what-was-never-staged-is-taken-off", file: "rotation/apply.go",
 		old: "staged := a.run.Turn != \"\"", new: "staged := a.run.Turn != \"never\"",
 		run: "TestUndoingTouchesNothingThatWasNeverStaged", caught: "calls to revoke",
@@ -377,7 +402,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		return // it starts a compiler
 	}
-	tried := slices.Concat(mutants, faultyWorld, fromInvariants, fromSentences)
+	tried := slices.Concat(mutants, faultyWorld, fromInvariants, fromSentences, foreignMutants)
 	for _, m := range tried {
 		if !named(m.caught) {
 			t.Errorf("%s: no invariant or property is called %q", m.name, m.caught)

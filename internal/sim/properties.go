@@ -22,8 +22,11 @@ var Properties = map[string]string{
 	"cap":                         "the clock alone starts no more runs within an hour than is allowed",
 	"completes-on-evidence":       "when a rotation completes, the upstream honours the value of record",
 	"copy-before-apply":           "no candidate of an admin credential is applied before its emergency copy is kept",
+	"compromise-ends":             "when the time that the policy gives consumers after a compromise is over, every credential that was known then is refused",
+	"consumers-have-their-time":   "after a compromise no consumer is broken before the time that the policy gives it",
 	"converges":                   "once nothing goes wrong any more, every run ends and every consumer runs on the version of record",
 	"declared-policy-is-enforced": "the journal enforces the policy that the estate declares",
+	"foreign-write-is-decided":    "once it is decided about, what somebody else wrote is the value of record or is gone, as the decision says",
 	"foreign-write-holds":         "what somebody else wrote is neither overwritten nor believed, and nothing is revoked",
 	"gives-up":                    "a call that never returns stops nothing but itself",
 	"interrupting-goes-last":      "of a group, who ends the old credential by making the new one waits for all others",
@@ -31,11 +34,12 @@ var Properties = map[string]string{
 	"liveness":                    "no value lives longer than its policy says",
 	"no-orphans":                  "in the end one credential is honoured upstream, the one on record",
 	"one-fate":                    "no member of a group goes forward while another is taken back",
+	"report-served-once":          "a report of a compromise that is sent again makes no other version",
 	"request-kept":                "a request that was acknowledged is closed by a run that completed, or that a person aborted, and by no other",
 	"retired-leaves-nothing":      "once a secret is retired, the upstream honours no value of it, no value can be read, and no consumer holds one",
 	"returned-is-kept":            "a secret that is declared again before its upstream was asked to refuse it keeps its value",
 	"revoked-value-is-gone":       "in the end the values that a completed rotation replaced can be read no more",
-	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved",
+	"settle-time":                 "the old credential is honoured for the settle time after the last consumer moved, unless the time after a compromise is over",
 	"silence-is-no-refusal":       "an upstream that cannot be asked has nothing taken back",
 	"stranger-is-left-alone":      "no run changes an account that a run of a lost state changed last, unless a person lets it",
 	"used-credential-is-kept":     "a credential that somebody undeclared still uses is not revoked",
@@ -66,6 +70,9 @@ func (w *World) settling(path authority.Path, id authority.RunID, old secret.Val
 	run := entry.Live
 	if run == nil || run.ID != id || run.Step != journal.Delivered || len(run.Waived) > 0 || !s.Upstream.Accepts(old) {
 		return
+	}
+	if c := run.Compromise; c != nil && run.Policy.OnCompromise != nil && w.Now().Sub(c.At) >= run.Policy.OnCompromise.BreakAfter {
+		return // its time is over, whoever moved when
 	}
 	settle := max(run.Policy.Settle, s.Policy.Settle, w.pinned[id])
 	for _, consumer := range s.Consumers {

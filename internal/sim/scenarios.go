@@ -57,6 +57,7 @@ func Scenarios() []Scenario {
 	all = append(all, undoing()...)
 	all = append(all, disturbed()...)
 	all = append(all, changing()...)
+	all = append(all, decided()...)
 	all = append(all, putBack()...)
 	all = append(all, retired()...)
 	return append(all, related()...)

@@ -119,6 +119,7 @@ type World struct {
 	closed       map[authority.RunID]bool
 	pinned       map[authority.RunID]time.Duration // the settle time that each rotation began with
 	escrowed     map[authority.RunID]secret.Value  // emergency copies of candidates
+	resent       authority.Version                 // of record when a report was sent again while nothing went on, 0 where it was not
 
 	// What was decoded or compared before.
 	entries  map[authority.Path]*cachedEntry

@@ -21,6 +21,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/lazyregexp"
 )
 
@@ -38,6 +39,8 @@ const (
 	Manual = "manual"
 	Event  = "event"
 	Time   = "time"
+	// Compromise: somebody else may have the credential.
+	Compromise = journal.Compromised
 )
 
 // Request asks for one secret to be rotated.

@@ -169,6 +169,15 @@ type Witness interface {
 	Uses(ctx context.Context, old secret.Value, since time.Time) ([]Use, error)
 }
 
+// SessionEnder is an optional power of upstreams that can end open sessions.
+type SessionEnder interface {
+	// EndSessions ends the open sessions of the account of old, Custody's own left out, and returns how many. It is called once
+	// old is refused, so no session begins with it any more. Where several credentials are of one account, sessions do not tell
+	// with which they began, and all of them end: a client with a credential that is honoured signs in again. It may be called
+	// again, and then ends what is left. An error means that some may be left.
+	EndSessions(ctx context.Context, old secret.Value) (int, error)
+}
+
 // Marked is an optional power of upstreams whose accounts carry a marker: it names the run that changed the account last.
 type Marked interface {
 	// Stranger is what the marker names where that is none of the runs known, in its own words; "" where it names one of

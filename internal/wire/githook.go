@@ -44,9 +44,12 @@ func (g *gitEstate) hookHandler() http.Handler {
 // loopback is what is served on the address of health and metrics.
 func (p *parts) loopback() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", server.Health(p.platform, metrics(p.platform, p.steps)))
+	mux.Handle("/", server.Health(p.platform, metrics(p.platform, p.steps, p.hooks)))
 	if handler := p.estates.git.hookHandler(); handler != nil {
 		mux.Handle(hookPath, handler)
+	}
+	for _, hook := range p.hooks {
+		mux.Handle("POST /hooks/"+hook.spec.Name, hook)
 	}
 	return mux
 }

@@ -42,6 +42,9 @@ func (p *parts) machine() []string {
 	for _, file := range p.host.Checkpoints {
 		found = append(found, writable("the folder of checkpoint "+filepath.Base(file), filepath.Dir(file))...)
 	}
+	if left := p.seeds.unretired(); left != "" {
+		found = append(found, left)
+	}
 	slices.Sort(found)
 	return found
 }

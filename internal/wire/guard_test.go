@@ -41,7 +41,7 @@ func TestMachineIsWarnedOf(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p := &parts{host: v1alpha1.HostSpec{State: filepath.Join(dir, "state"), Folders: map[string]string{"app": filepath.Join(dir, "app")}}, hostFile: filepath.Join(dir, "custody.yaml")}
+			p := &parts{host: v1alpha1.HostSpec{State: filepath.Join(dir, "state"), Folders: map[string]string{"app": filepath.Join(dir, "app")}}, hostFile: filepath.Join(dir, "custody.yaml"), seeds: &seeds{}}
 			p.hostDigest = digestOf(p.hostFile)
 			test.change(t, dir)
 			found := strings.Join(p.machine(), "\n")

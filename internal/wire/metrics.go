@@ -56,33 +56,38 @@ func (p *parts) watchStatus(stop context.Context) {
 
 // metrics serves what an alert needs: how many secrets are in which state, when each ends, what wants a person's eye. A scrape
 // asks nothing: it shows the newest summary.
-func metrics(p *platform.Platform, s *steps) http.Handler {
+func metrics(p *platform.Platform, s *steps, hooks []*eventHook) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{p, s})
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{p, s, hooks})
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
 var (
-	readyDesc    = prometheus.NewDesc("custody_ready", "1 when the platform is ready.", nil, nil)
-	phaseDesc    = prometheus.NewDesc("custody_phase", "The phase the platform is in, 0 to 4.", nil, nil)
-	secretsDesc  = prometheus.NewDesc("custody_secrets", "Secrets by state.", []string{"state"}, nil)
-	expiryDesc   = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
-	endingDesc   = prometheus.NewDesc("custody_secret_ending", "1 for a secret whose lifetime ends soon, and that no rotation replaces before.", []string{"secret"}, nil)
-	rotatedDesc  = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
-	findingsDesc = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
-	reasonsDesc  = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
-	summaryDesc  = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
-	stepsDesc    = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
+	readyDesc       = prometheus.NewDesc("custody_ready", "1 when the platform is ready.", nil, nil)
+	phaseDesc       = prometheus.NewDesc("custody_phase", "The phase the platform is in, 0 to 4.", nil, nil)
+	secretsDesc     = prometheus.NewDesc("custody_secrets", "Secrets by state.", []string{"state"}, nil)
+	expiryDesc      = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
+	endingDesc      = prometheus.NewDesc("custody_secret_ending", "1 for a secret whose lifetime ends soon, and that no rotation replaces before.", []string{"secret"}, nil)
+	rotatedDesc     = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
+	findingsDesc    = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
+	reasonsDesc     = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
+	summaryDesc     = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
+	backupDesc      = prometheus.NewDesc("custody_backup_timestamp_seconds", "When the last good backup in the folder of the host file was begun; left out where none is known.", nil, nil)
+	stepsDesc       = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
+	revokedDesc     = prometheus.NewDesc("custody_compromise_revocation_seconds", "How long it took from the report of the last compromise until the old credential was refused.", []string{"secret"}, nil)
+	hooksDesc       = prometheus.NewDesc("custody_webhook_deliveries_total", "Deliveries to webhooks: accepted, unsigned (or too old), limited, refused, malformed or failed.", []string{"webhook", "result"}, nil)
+	compromisedDesc = prometheus.NewDesc("custody_compromised_timestamp_seconds", "When a compromise was reported whose old credential is not refused yet.", []string{"secret"}, nil)
 )
 
 type collector struct {
 	platform *platform.Platform
 	steps    *steps
+	hooks    []*eventHook
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, stepsDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, backupDesc, stepsDesc, revokedDesc, compromisedDesc, hooksDesc} {
 		descs <- desc
 	}
 }
@@ -95,11 +100,21 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	for step, count := range c.steps.snapshot() {
 		metrics <- prometheus.MustNewConstMetric(stepsDesc, prometheus.CounterValue, float64(count), string(step))
 	}
+	for _, hook := range c.hooks {
+		for result, count := range hook.counted() {
+			metrics <- prometheus.MustNewConstMetric(hooksDesc, prometheus.CounterValue, float64(count), hook.spec.Name, result)
+		}
+	}
 	ready := 0.0
 	if c.platform.Ready(context.Background()) == "" {
 		ready = 1
 	}
 	gauge(readyDesc, ready)
+	if backups := c.platform.Backups; backups != nil {
+		if last := backups.Last(); !last.IsZero() {
+			gauge(backupDesc, float64(last.Unix()))
+		}
+	}
 	summary := c.platform.Summary()
 	if summary == nil {
 		return
@@ -117,6 +132,12 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		if !secret.Rotated.IsZero() {
 			gauge(rotatedDesc, float64(secret.Rotated.Unix()), secret.Secret)
 		}
+	}
+	for secret, took := range summary.Revoked {
+		gauge(revokedDesc, took.Seconds(), secret)
+	}
+	for secret, at := range summary.Compromised {
+		gauge(compromisedDesc, float64(at.Unix()), secret)
 	}
 	for code, count := range summary.Reasons {
 		gauge(reasonsDesc, float64(count), string(code), string(code.Class()))

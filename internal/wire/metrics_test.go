@@ -69,7 +69,7 @@ func TestAScrapeAsksNothing(t *testing.T) {
 	p.platform.Serving()
 	scrape := func() string {
 		answer := httptest.NewRecorder()
-		metrics(p.platform, p.steps).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+		metrics(p.platform, p.steps, p.hooks).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 		return answer.Body.String()
 	}
 	if shown := scrape(); !strings.Contains(shown, "custody_ready 0\n") || strings.Contains(shown, "custody_findings") {

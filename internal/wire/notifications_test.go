@@ -122,7 +122,7 @@ func TestOwnerIsToldAheadThatATokenEnds(t *testing.T) {
 		t.Fatalf("told %q", p.posts)
 	}
 	scraped := httptest.NewRecorder()
-	metrics(p.platform, p.steps).ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	metrics(p.platform, p.steps, p.hooks).ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{`custody_secret_expiry_timestamp_seconds{secret="api-token"}`, `custody_secret_ending{secret="api-token"} 1`, `custody_reasons{class="person",code="lifetime-ending"} 1`} {
 		if !strings.Contains(scraped.Body.String(), line) {
 			t.Errorf("the metrics have no %s", line)

@@ -49,6 +49,7 @@ type parts struct {
 	// hostDigest is that of the host file when it was read.
 	hostDigest [sha256.Size]byte
 	log        *slog.Logger
+	version    string
 	state      *durable.Folder // nil while there is none
 	store      store
 	values     outward.Store // the same, its calls bounded
@@ -61,6 +62,8 @@ type parts struct {
 	model      *model.Model // nil keeps nothing
 	steps      *steps
 	notifier   *notify.Notifier // nil where nobody is told
+	backups    *backups         // nil before there is an authority
+	hooks      []*eventHook     // that take what other systems report
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -100,7 +103,7 @@ func (p *parts) Close() error {
 // open opens the authority, the record and the engines, as the user that runs the platform: see runBy. An authority that
 // never was, and its folder, are made if initialise says so; else what can be told without it can still be asked.
 func open(ctx context.Context, o Options, host v1alpha1.HostSpec, initialise bool) (*parts, error) {
-	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, steps: newSteps(o.Log), looked: make(chan struct{}, 1), model: model.New()}
+	p := &parts{host: host, hostFile: o.HostFile, log: o.Log, version: o.Version, steps: newSteps(o.Log), looked: make(chan struct{}, 1), model: model.New()}
 	if absolute, err := filepath.Abs(o.HostFile); err == nil {
 		p.hostFile = absolute
 	}
@@ -136,6 +139,9 @@ func (p *parts) open(ctx context.Context, initialise bool) error {
 	}
 	if initialise && p.estates.git != nil && p.estates.git.head == "" {
 		p.estates.git.fetch(ctx) // there is no authority before there is an estate; why it failed is said where that is missing
+	}
+	if err := p.unfinished(); err != nil {
+		return err
 	}
 	opened, err := p.openAuthority(ctx, initialise)
 	if errors.Is(err, embedded.ErrUninitialised) {
@@ -392,11 +398,13 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	restored, err := recovery.RestoredFrom(ctx, p.store)
+	if err != nil {
+		return err
+	}
 	p.calls = outward.New(Now)
 	p.values = outward.NewStore(p.store, p.calls)
 	record := boundedRecord{p.record, p.calls}
-	started := Now()
-	steady := func() time.Duration { return time.Since(started) }
 	entries := p.entries()
 	queue := trigger.New(p.values, record, Now)
 	clock := trigger.NewClock(p.values, Now, steady)
@@ -432,12 +440,16 @@ func (p *parts) assemble(ctx context.Context) error {
 			Authority: p.values, Journal: entries, Record: record, Source: p.seeds, Now: Now, NewRun: newRun, Calls: p.calls,
 		}),
 	})
-	p.notifier = p.notifications()
+	backups, err := p.openBackups(ctx)
+	if err != nil {
+		return err
+	}
+	p.notifier, p.hooks = p.notifications(), p.eventHooks()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
-		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Later: p.store.Later, Broken: p.broken,
-		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier,
+		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Restored: restored.String(), Later: p.store.Later, Broken: p.broken,
+		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier, Backups: backups,
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Source: p.estates.source(),
 		Readable: func(ctx context.Context, secretName string) error {

@@ -24,6 +24,8 @@ type seeds struct {
 	mu sync.Mutex
 	// faults say why documents could not be read when somebody last tried, by secret.
 	faults map[string]error
+	// left says why the identity could not be removed; see retire.
+	left string
 }
 
 // last says why the document of the secret could not be read when somebody last tried, nil when it could or nobody did. It reads

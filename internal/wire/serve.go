@@ -99,6 +99,7 @@ func (p *parts) once(ctx, stop context.Context) error {
 	if unnoted := p.platform.Orchestrator.Note(ctx); unnoted != nil {
 		p.log.Warn("noting what runs wait for", "error", unnoted)
 	}
+	p.seeds.retire(ctx)
 	states := p.platform.Orchestrator.States()
 	for _, path := range slices.Sorted(maps.Keys(states)) {
 		if state := states[path]; !state.Waiting.None() {
@@ -186,6 +187,7 @@ func (p *parts) reload() {
 			p.log.Error("not all of the estate in force", "reason", older)
 		}
 	}
+	p.seeds.retire(context.Background())
 	if err := p.platform.ClearLeft(context.Background(), false); err != nil { // its calls are bounded, and it is tried again
 		p.log.Warn("removing files of consumers that the estate no longer has", "error", err)
 	}
@@ -251,6 +253,9 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	context.AfterFunc(stop, func() { manager.say("STOPPING=1") })
 	go manager.watchdog(stop)
 	go p.watchConsumers(stop) // not waited for: a folder may hang
+	if p.backups != nil && p.host.Backup != nil {
+		go p.backups.watch(stop) // not waited for: the folder for backups may hang
+	}
 	if p.estates.git != nil {
 		wake(p.estates.git.woken)
 		go p.estates.git.poll(stop) // not waited for: a server may hang

@@ -31,6 +31,8 @@ type Options struct {
 	// HostFile is the host's own configuration.
 	HostFile string
 	Log      *slog.Logger
+	// Version is that of the program.
+	Version string
 }
 
 // Now is the wall clock.

@@ -137,7 +137,7 @@ func TestUndamagedIsAccepted(t *testing.T) {
 func TestTruncatedFile(t *testing.T) {
 	config, w := populated(t)
 	content, note, reset := restoring(t, config)
-	used, err := inspectFile(config.Folder)
+	used, err := inspectFile(config.Folder, databaseFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestTruncatedFile(t *testing.T) {
 func TestZeroedPages(t *testing.T) {
 	config, w := populated(t)
 	content, note, reset := restoring(t, config)
-	state, err := inspectFile(config.Folder)
+	state, err := inspectFile(config.Folder, databaseFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestFlippedBytes(t *testing.T) {
 func TestLeafThatLostAnElement(t *testing.T) {
 	config, w := populated(t)
 	content, note, reset := restoring(t, config)
-	state, err := inspectFile(config.Folder)
+	state, err := inspectFile(config.Folder, databaseFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,7 +438,7 @@ func TestDestroyedCiphertextIsGone(t *testing.T) {
 func TestBranchKeyAstray(t *testing.T) {
 	config, w := populated(t)
 	content, note, reset := restoring(t, config)
-	state, err := inspectFile(config.Folder)
+	state, err := inspectFile(config.Folder, databaseFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,9 +59,9 @@ type inspector struct {
 	seen []bool
 }
 
-// inspectFile walks the database in dir. Nobody may be writing to it.
-func inspectFile(dir string) (inspection, error) {
-	file, err := openPlain(filepath.Join(dir, databaseFile), os.O_RDONLY, 0)
+// inspectFile walks a database in dir. Nobody may be writing to it.
+func inspectFile(dir, name string) (inspection, error) {
+	file, err := openPlain(filepath.Join(dir, name), os.O_RDONLY, 0)
 	if err != nil {
 		return inspection{}, err
 	}

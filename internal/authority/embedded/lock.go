@@ -88,7 +88,7 @@ func (l *lock) release() {
 
 // writeCloseNote records that the database at rest is exactly as the last transaction left it.
 func writeCloseNote(folder *durable.Folder) error {
-	found, err := inspectFile(folder.Dir())
+	found, err := inspectFile(folder.Dir(), databaseFile)
 	if err != nil {
 		return err
 	}

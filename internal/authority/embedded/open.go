@@ -100,7 +100,7 @@ func uninitialised(folder *durable.Folder) error {
 
 // inspect checks the file at rest and reports whether it was properly closed.
 func (s *Store) inspect() (clean bool, err error) {
-	found, err := inspectFile(s.folder.Dir())
+	found, err := inspectFile(s.folder.Dir(), databaseFile)
 	if err != nil {
 		return false, err
 	}
@@ -137,20 +137,34 @@ func (s *Store) unlock(ctx context.Context) (err error) {
 	if s.aead, err = unwrap(s.config.Key, wrapped); err != nil {
 		return err
 	}
+	if err := s.identify(); err != nil {
+		return err
+	}
+	return s.foreign()
+}
+
+// identify unseals whose the authority is, and compares everything with the ledger.
+func (s *Store) identify() (err error) {
+	defer s.guard(&err)()
 	if err := s.db.View(func(tx *bolt.Tx) error { return unsealMeta(s.aead, tx, identityKey, &s.identity) }); err != nil {
 		return err
 	}
-	switch id := s.identity; {
-	case id.Schema != Schema || len(id.Incarnations) == 0 || len(id.LedgerKey) != sha256.Size || len(id.DigestKey) != authority.DigestKeyBytes:
+	if id := s.identity; id.Schema != Schema || len(id.Incarnations) == 0 || len(id.LedgerKey) != sha256.Size || len(id.DigestKey) != authority.DigestKeyBytes {
 		return corrupt("its identity is incomplete")
-	case id.Platform != s.config.Platform || id.Environment != s.config.Environment:
+	}
+	s.digestKey = s.identity.DigestKey
+	s.show()
+	return s.db.View(s.verifyIn)
+}
+
+// foreign refuses the authority of another platform or environment.
+func (s *Store) foreign() error {
+	if id := s.identity; id.Platform != s.config.Platform || id.Environment != s.config.Environment {
 		return &Error{fmt.Errorf("%w: it is that of platform %q, environment %q, not of %q, %q",
 			ErrForeign, id.Platform, id.Environment, s.config.Platform, s.config.Environment),
 			"check which folder and which environment this host is configured with"}
 	}
-	s.digestKey = s.identity.DigestKey
-	s.show()
-	return s.verify()
+	return nil
 }
 
 func openDatabase(name string) (*bolt.DB, error) {
@@ -196,15 +210,7 @@ func unwrap(key Sealer, wrapped []byte) (tink.AEAD, error) {
 	if err != nil {
 		return nil, &Error{fmt.Errorf("%w: %w", authority.ErrSealed, err), "give the key that it was initialised with, or the root"}
 	}
-	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: the unwrapped keyset is malformed", authority.ErrSealed)
-	}
-	primitive, err := aead.New(handle)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the unwrapped keyset is unusable", authority.ErrSealed)
-	}
-	return primitive, nil
+	return primitiveOf(plain)
 }
 
 // Initialise makes a new authority in the folder, which is made when absent. It is there as a whole or not at all: an

@@ -161,6 +161,9 @@ func (s *Store) zero(ctx context.Context) (wrote bool, err error) {
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
+	if s.copying.Load() > 0 { // what it reads is not to be overwritten; it does this when it ends
+		return false, nil
+	}
 	if s.free.lost {
 		if err := s.look(); err != nil {
 			return false, err

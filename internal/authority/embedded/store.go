@@ -9,6 +9,8 @@
 // file has it. Damage to the file is detected when the file is opened or read, and never leads to a wrong value. Only
 // one process can open it. The ciphertext of a destroyed value is overwritten in the file, also in free pages that
 // earlier writes left; that of a replaced or deleted document is overwritten when the next value is destroyed.
+// A value that is destroyed while Copy copies the file is overwritten when that ends. PutBack makes an authority of a copy, whole or
+// not at all, and seals it with another key.
 //
 // Not guaranteed: that overwritten blocks are gone from the disk below the file system, or from copies of the file;
 // that a whole older file that was restored after a crash is recognised (after a proper close it is); that damage to
@@ -17,7 +19,8 @@
 //
 // Cost: a write is one bbolt transaction with two fsyncs, which simultaneous writes share. A read is a tree look-up and
 // one decryption. A write also reads the list of free pages that it wrote. Destroy also overwrites the pages that were freed
-// since the last Destroy. Open reads and checks the whole file.
+// since the last Destroy. Open reads and checks the whole file. Copy reads the whole file twice and writes it once, to the same disk,
+// on which it needs twice the file's size for as long as the copy is not closed; it keeps none of it in memory.
 package embedded
 
 import (
@@ -130,8 +133,10 @@ type Store struct {
 	unscrubbed atomic.Bool
 	// scrubbing is held by whoever scrubs, until that is on disk. It is taken before ops.
 	scrubbing sync.Mutex
-	free      freePages
-	file      pageFile
+	// copying counts copies that are being made, which may read pages that a commit has freed since they began.
+	copying atomic.Int32
+	free    freePages
+	file    pageFile
 }
 
 var (
@@ -251,28 +256,26 @@ func corrupt(format string, args ...any) error {
 		"keep the folder for examination, put the newest copy of the whole state folder in its place, then see `custody doctor`"}
 }
 
-// verify compares everything in the file with the sealed ledger of the last commit.
-func (s *Store) verify() error {
-	return s.db.View(func(tx *bolt.Tx) error {
-		held, err := s.readLedger(tx)
-		if err != nil {
-			return err
+// verifyIn compares everything in the file with the sealed ledger of the last commit.
+func (s *Store) verifyIn(tx *bolt.Tx) error {
+	held, err := s.readLedger(tx)
+	if err != nil {
+		return err
+	}
+	var counted ledger
+	for _, name := range sealedBuckets {
+		bucket := tx.Bucket(name)
+		if bucket == nil {
+			return corrupt("bucket %s is missing", name)
 		}
-		var counted ledger
-		for _, name := range sealedBuckets {
-			bucket := tx.Bucket(name)
-			if bucket == nil {
-				return corrupt("bucket %s is missing", name)
-			}
-			if err := bucket.ForEach(func(k, v []byte) error { counted.add(s.fingerprint(name, k, v)); return nil }); err != nil {
-				return corrupt("bucket %s cannot be read", name)
-			}
+		if err := bucket.ForEach(func(k, v []byte) error { counted.add(s.fingerprint(name, k, v)); return nil }); err != nil {
+			return corrupt("bucket %s cannot be read", name)
 		}
-		if counted.Entries-held.Entries != 0 || !hmac.Equal(counted.Sum[:], held.Sum[:]) {
-			return corrupt("it holds %d entries that do not match the %d recorded with the last change", counted.Entries, held.Entries)
-		}
-		return nil
-	})
+	}
+	if counted.Entries-held.Entries != 0 || !hmac.Equal(counted.Sum[:], held.Sum[:]) {
+		return corrupt("it holds %d entries that do not match the %d recorded with the last change", counted.Entries, held.Entries)
+	}
+	return nil
 }
 
 func exists(folder *durable.Folder, name string) (bool, error) {

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 
+	"custody.dev/custody/internal/event"
 	"custody.dev/custody/internal/secret"
 )
 
@@ -40,14 +40,7 @@ func Hooked(header http.Header, body io.Reader, shared secret.Value) error {
 		return ErrHookUnsigned
 	}
 	whole := hmac.New(sha256.New, key)
-	standardKey := key
-	if encoded, is := strings.CutPrefix(string(key), "whsec_"); is {
-		if decoded, err := base64.StdEncoding.DecodeString(encoded); err == nil {
-			standardKey = decoded
-		}
-	}
-	standard := hmac.New(sha256.New, standardKey)
-	_, _ = fmt.Fprintf(standard, "%s.%s.", header.Get("webhook-id"), header.Get("webhook-timestamp"))
+	standard := event.NewStandard(header, key)
 	count, err := io.Copy(io.MultiWriter(whole, standard), io.LimitReader(body, MaxHook+1))
 	if err != nil {
 		return fmt.Errorf("reading the webhook: %w", err)
@@ -62,11 +55,8 @@ func Hooked(header http.Header, body io.Reader, shared secret.Value) error {
 			return nil
 		}
 	}
-	for given := range strings.FieldsSeq(header.Get("webhook-signature")) {
-		encoded, is := strings.CutPrefix(given, "v1,")
-		if decoded, err := base64.StdEncoding.DecodeString(encoded); is && err == nil && hmac.Equal(decoded, standard.Sum(nil)) {
-			return nil
-		}
+	if standard.Holds() {
+		return nil
 	}
 	if token := header.Get("X-Gitlab-Token"); token != "" && subtle.ConstantTimeCompare([]byte(token), key) == 1 {
 		return nil

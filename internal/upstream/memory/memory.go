@@ -100,6 +100,7 @@ type Upstream struct {
 	wrong       int
 	issued      int // keys ever made
 	uses        []use
+	sessions    []secret.Value // that are open, by what they began with
 	lockedUntil time.Time
 	signIns     []time.Time
 }
@@ -120,6 +121,8 @@ var (
 	_ upstream.Witness   = (*Upstream)(nil)
 	_ upstream.Marked    = (*Upstream)(nil)
 	_ upstream.Owner     = (*Upstream)(nil)
+
+	_ upstream.SessionEnder = (*Upstream)(nil)
 )
 
 // New checks config and returns an upstream that honours nothing yet.

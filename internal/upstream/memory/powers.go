@@ -131,3 +131,39 @@ func (u *Upstream) Uses(ctx context.Context, old secret.Value, since time.Time) 
 	}
 	return uses, nil
 }
+
+// Open begins a session with v, if that is honoured, which lasts until it is ended.
+func (u *Upstream) Open(v secret.Value) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.down || !u.honoured(v, u.config.Clock()) {
+		return false
+	}
+	u.sessions = append(u.sessions, v)
+	return true
+}
+
+// Sessions counts the open sessions that began with v.
+func (u *Upstream) Sessions(v secret.Value) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	count := 0
+	for _, began := range u.sessions {
+		if u.same(began, v) {
+			count++
+		}
+	}
+	return count
+}
+
+// EndSessions ends the open sessions of the key or of the account of old.
+func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.reachable(ctx, u.config.Clock()); err != nil {
+		return 0, err
+	}
+	field, before := u.identity()[0], len(u.sessions)
+	u.sessions = slices.DeleteFunc(u.sessions, func(began secret.Value) bool { return began.ExposeText(field) == old.ExposeText(field) })
+	return before - len(u.sessions), nil
+}

@@ -491,6 +491,7 @@ func testUses(r *rig) {
 	if diff := cmp.Diff([]string(nil), uses(time.Now().Add(time.Hour))); diff != "" {
 		r.Errorf("uses since later than the last (-want +got):\n%s", diff)
 	}
+	testSessionsEnd(r, u, first, app)
 	r.sql("REVOKE PROCESS ON *.* FROM custody_admin@'%'")
 	_, err = u.Uses(r.Context(), first, time.Unix(0, 0))
 	var said *upstream.Error

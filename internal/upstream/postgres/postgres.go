@@ -28,8 +28,7 @@
 // when the call starts, and a later jump is not detected. The marker remembers the last 16 runs. The lock is per
 // database: another Custody that manages the same roles must use the same database for administration. Changes are made
 // on the server itself, never through a pooler. Standbys, and poolers that are not named in AlsoAt, may still accept a
-// revoked credential. Open sessions stay open when a credential is revoked: ending them (pg_terminate_backend) is up to the
-// operator. With SendPassword the server sees the password and may show it: in its log with log_statement=all, log_duration or
+// revoked credential. Open sessions stay open when a credential is revoked; EndSessions ends them. With SendPassword the server sees the password and may show it: in its log with log_statement=all, log_duration or
 // log_min_duration_statement (these are switched off for the statement if the admin is a superuser), in
 // pg_stat_statements with track=all, and to any auditing extension. A user that rotates itself without CREATEROLE (or,
 // from PostgreSQL 16 on, without being a superuser) is not allowed to comment on itself: that account has the lock and
@@ -262,7 +261,7 @@ func (u *Upstream) ours(v secret.Value) error {
 }
 
 // Revoke takes LOGIN and the password from old's user, unless it is successor's user too. Its open sessions are left
-// alone. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a
+// alone; see EndSessions. A user of the pair that does not carry the claim is changed only if old opens it. A user outside the pair (a
 // credential from before Custody) is never changed: Revoke then succeeds only once somebody has made the server refuse
 // it.
 func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, successor secret.Value) error {

@@ -264,6 +264,16 @@ func testUses(r *rig) {
 		r.Errorf("its rights after revoking: got %v, want them kept", err)
 	}
 	upstreamtest.Is(r, u, upstream.Refused, first, "the revoked credential")
+	fresh := old.NotifyClose(make(chan *amqp.Error, 1))
+	if ended, err := u.EndSessions(r.Context(), first); err != nil || ended != 2 {
+		r.Errorf("ending sessions: %d, %v, want 2", ended, err)
+	}
+	if reason, told := <-fresh; told && reason == nil {
+		r.Error("the session ended without a reason")
+	}
+	if _, err := old.Channel(); err == nil || second1.IsClosed() {
+		r.Errorf("the old session is open: %t; that of the new credential is closed: %t", err == nil, second1.IsClosed())
+	}
 	_ = old.Close()
 	_ = again.Close()
 	uses(0)

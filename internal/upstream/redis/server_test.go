@@ -235,8 +235,23 @@ func testUses(r *rig) {
 	if err := client.Ping(r.Context()).Err(); err != nil {
 		r.Errorf("an open connection after revoking: got %v, want it left alone", err)
 	}
-	_ = client.Close()
 	upstreamtest.Is(r, u, upstream.Refused, first, "the revoked credential")
+	var missing *upstream.Error
+	if _, err := u.EndSessions(r.Context(), first); !errors.As(err, &missing) || !strings.Contains(missing.Hint(), "client|kill") {
+		r.Errorf("admin without +client|kill: got %v, want an error with a hint", err)
+	}
+	r.do("ACL", "SETUSER", "custody_admin", "+client|kill")
+	defer r.do("ACL", "SETUSER", "custody_admin", "-client|kill")
+	if ended, err := u.EndSessions(r.Context(), first); err != nil || ended < 1 {
+		r.Errorf("ending sessions: %d, %v", ended, err)
+	}
+	if err := client.Ping(r.Context()).Err(); err == nil {
+		r.Error("the session of the compromised credential is open")
+	}
+	if err := other.Ping(r.Context()).Err(); err != nil {
+		r.Errorf("the session of the new credential: %v", err)
+	}
+	_ = client.Close()
 	r.do("ACL", "SETUSER", "custody_admin", "-client|list")
 	defer r.do("ACL", "SETUSER", "custody_admin", "+client|list")
 	var said *upstream.Error

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"custody.dev/custody/internal/wire"
+)
+
+func (a *app) restoreCommand() *cobra.Command {
+	identity, key := "", ""
+	cmd := &cobra.Command{
+		Use:   "restore FILE --identity FILE",
+		Short: "put a backup back into an empty state folder",
+		Long: `Puts the authority (secrets store) and the record (audit log) of a backup into the state folder of this host, which must be empty. Run it as
+the user that runs custody. It needs the root key, the host file and the unseal key; the unseal key may be a new one. No server may run
+on the folder. Everything is checked while it is read. If the command fails, it leaves the folder empty; if it is interrupted, nothing
+opens the folder until the command was run again, which begins anew.
+
+The platform is then recovering: nothing is handed over, rotated or delivered, because what happened after the backup is not known here.
+Start the server, see what consumers hold that is newer (custody status), and go on with custody recover accept: it tests every
+credential at its upstream, and begins a new incarnation.
+
+Whoever knows the public keys of the root can make a file that opens. Name the public key of the record with --key, from a copy that you
+kept elsewhere: a backup whose record another key signed is refused.`,
+		Example: `  custody restore /mnt/backup/custody.shop.production.0123456789abcdef.20261202T194500Z.age --identity root.agekey
+  custody serve &
+  custody recover accept --dry-run --reason "the disk was lost"
+  custody recover accept --reason "the disk was lost"`,
+		Args:        takes("FILE"),
+		Annotations: map[string]string{answers: "yes"},
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			options, err := restoreOptions(args[0], identity, key)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			m, err := wire.RestoreFrom(ctx, a.options(slog.LevelError), options)
+			if err != nil {
+				return err
+			}
+			return a.answer(m, func(p *printer) {
+				p.fields("restored", args[0], "platform", m.Platform, "environment", m.Environment, "made", p.when(m.Made),
+					"incarnation", string(m.Incarnation), "record", plural(int(m.Events), "event"), "record key", m.RecordKey)
+				p.linef("the platform is recovering: nothing is handed over, rotated or delivered until you accept this state")
+				p.linef("next: custody serve; then custody recover accept --dry-run --reason TEXT, and the same without --dry-run")
+			})
+		}),
+	}
+	restoreFlags(cmd, &identity, &key)
+	return cmd
+}
