@@ -58,7 +58,7 @@ Run it again to change an earlier request.`,
 	}
 	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why: a `text` for the record")
 	cmd.Flags().BoolVar(&ask.WithoutRevoking, "without-revoking", false, "do not ask the upstream to revoke the credential: for a server that is gone for good, or a credential that you revoked by hand")
-	cmd.Flags().BoolVar(&ask.AlthoughUsed, "although-used", false, "revoke the credential although somebody still uses it, or the upstream cannot tell")
+	cmd.Flags().BoolVar(&ask.AlthoughUsed, "although-used", false, "revoke the credential although somebody still uses it, the upstream cannot tell, or a consumer cannot lose its file")
 	cmd.Flags().BoolVar(&ask.Dry, "dry-run", false, "print what would be done, and change nothing")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	_ = cmd.MarkFlagRequired("reason")

@@ -38,8 +38,11 @@ type Asked struct {
 	At     time.Time `json:"at"`
 	// WithoutRevoking: the upstream is not asked to refuse the credential.
 	WithoutRevoking bool `json:"withoutRevoking,omitempty"`
-	// AlthoughUsed: the credential is revoked though somebody still uses it, or the upstream cannot tell.
+	// AlthoughUsed: the credential is revoked though somebody still uses it, the upstream cannot tell, or a consumer still has it.
 	AlthoughUsed bool `json:"althoughUsed,omitempty"`
+	// Over is the newest version that somebody else had written to the path of a secret that is being retired, as the person asked:
+	// up to that, such versions are destroyed with the secret's own.
+	Over authority.Version `json:"over,omitempty"`
 }
 
 // Wish is what was asked, nothing where nobody asked: a policy retires a secret by itself.

@@ -99,7 +99,7 @@ func asksNobody(s Secret, l *journal.Leaving, w weighed) (why reason.Reason, aga
 	args := reason.Args{"since": l.Since.UTC().Format(time.RFC3339), "retire": s.Subject.Secret}
 	alone := l.Since.Add(s.Policy.RetireAfter)
 	switch {
-	case s.Policy.RetireAfter <= 0:
+	case s.Policy.RetireAfter <= 0 || s.Suspended:
 		return reason.New(reason.LeavingConfirm, args), again
 	case w.leaving > mostAlone:
 		return reason.New(reason.LeavingMany, args).With(reason.Args{"count": strconv.Itoa(w.leaving)}), again
@@ -184,7 +184,12 @@ func (o *Orchestrator) departNow(ctx context.Context, t *turn) error {
 	case stopRun:
 		return o.stopRun(ctx, s, t.entry)
 	case beginEnd:
-		if _, err := o.Rotation.PlanRetirement(ctx, ending(s), retirementOf(s, t.entry)); err != nil {
+		_, err := o.Rotation.PlanRetirement(ctx, ending(s), retirementOf(s, t.entry))
+		if reason.Of(err).Is(reason.ValueForeign) {
+			t.ended = true
+			return o.foreignAtEnd(ctx, t)
+		}
+		if err != nil {
 			return err
 		}
 		return o.goOnRetiring(ctx, t)
@@ -196,6 +201,16 @@ func (o *Orchestrator) departNow(ctx context.Context, t *turn) error {
 		return o.closeAsked(ctx, t)
 	}
 	return fmt.Errorf("looking at %s: nobody does %q", s.Subject.Secret, next)
+}
+
+// foreignAtEnd says what stands at the path of a secret that is to be retired, and which nobody knows how to revoke, unless the policy
+// decides about it.
+func (o *Orchestrator) foreignAtEnd(ctx context.Context, t *turn) error {
+	held, err := o.Values.Read(ctx, t.secret.Path)
+	if err != nil {
+		return err
+	}
+	return o.foreignFound(ctx, t.secret, t.entry, held.ID, t.seen)
 }
 
 // closeAsked closes the requests for a rotation of a secret that was retired.
@@ -231,6 +246,11 @@ func retirementOf(s Secret, entry *journal.Entry) journal.Trigger {
 
 func (o *Orchestrator) goOnRetiring(ctx context.Context, t *turn) error {
 	t.ended = true
+	if t.compromised {
+		if err := o.compromise(ctx, t); err != nil {
+			return err
+		}
+	}
 	outlook, err := o.Rotation.Retire(ctx, ending(t.secret))
 	if err != nil {
 		return err
@@ -311,6 +331,15 @@ func (o *Orchestrator) Retire(ctx context.Context, path authority.Path, asked jo
 			entry.Leaving = &journal.Leaving{Since: o.Now(), Owed: o.NewRun()}
 		}
 		asked.At = o.Now()
+		if entry.Retires() {
+			held, err := o.Values.Read(ctx, path)
+			if err != nil && !errors.Is(err, authority.ErrNotFound) {
+				return err
+			}
+			if held.ID.Number > entry.Live.Base {
+				asked.Over = held.ID.Number
+			}
+		}
 		entry.Leaving.Asked = &asked
 		return o.Journal.Save(ctx, entry)
 	})

@@ -38,6 +38,8 @@ func TestDeparts(t *testing.T) {
 	plain := Secret{Subject: rotation.Subject{Secret: "token", Path: "shop/token", Policy: weekly}}
 	gone, alone := plain, plain
 	gone.Leaving, alone.Leaving, alone.Policy.RetireAfter = true, true, time.Hour
+	suspended := alone
+	suspended.Suspended = true
 	grouped := gone
 	grouped.Group = &rotation.Group{Name: "pair"}
 	owed := func(l *journal.Leaving) { l.Owed = "run-8" }
@@ -66,6 +68,8 @@ func TestDeparts(t *testing.T) {
 		"nobody asked, many leave":                    {gone, entryOf(leaves()), weighed{leaving: 9}, keep, reason.LeavingConfirm},
 		"its policy says later":                       {alone, entryOf(leaves()), weighed{now: ends, leaving: 3}, keep, reason.LeavingLater},
 		"its policy says now":                         {alone, entryOf(leaves()), weighed{now: ends.Add(time.Hour), leaving: 3}, beginEnd, ""},
+		"its policy says now, and it is suspended":    {suspended, entryOf(leaves()), weighed{now: ends.Add(time.Hour)}, keep, reason.LeavingConfirm},
+		"suspended, and somebody asked":               {suspended, entryOf(leaves(asked)), weighed{}, beginEnd, ""},
 		"its policy says now, and too many leave":     {alone, entryOf(leaves()), weighed{now: ends.Add(time.Hour), leaving: 4}, keep, reason.LeavingMany},
 		"too many leave, and somebody asked":          {alone, entryOf(leaves(asked)), weighed{now: ends, leaving: 4}, beginEnd, ""},
 		"somebody asked":                              {gone, entryOf(leaves(asked)), weighed{}, beginEnd, ""},

@@ -173,6 +173,11 @@ func TestSecretThatComesBackIsKept(t *testing.T) {
 		r.remove()
 		process := r.start()
 		r.pass(process, time.Minute)
+		entry := r.entry(0)
+		entry.Last.Older = []authority.Version{7} // as if a run was undone that had taken over what another had not revoked
+		if err := journal.New(r.store).Save(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
 		r.retire(process, 0, journal.Asked{})
 		r.pass(process, time.Minute) // within the grace
 		r.secrets[0].Leaving = false
@@ -184,6 +189,8 @@ func TestSecretThatComesBackIsKept(t *testing.T) {
 		}
 		if last := r.entry(0).Last; last.Workflow != journal.Retirement || last.Result != journal.ResultUndone {
 			t.Errorf("its last run is a %s, %s", last.Workflow, last.Result)
+		} else if !slices.Equal(last.Older, entry.Last.Older) {
+			t.Errorf("the next rotation is to revoke versions %v, want %v", last.Older, entry.Last.Older)
 		}
 	})
 }
@@ -371,6 +378,117 @@ func TestUsedCredentialIsRetiredAllTheSame(t *testing.T) {
 		r.waits(process, 0, reason.RetireInUse)
 		r.retire(process, 0, journal.Asked{AlthoughUsed: true})
 		r.pass(process, time.Minute)
+		r.wantRetired(0)
+	})
+}
+
+// A credential that somebody else may have worked on until the grace was over.
+func TestCompromiseWithinTheGraceEndsTheCredential(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.secrets[0].Policy.RetireGrace = 30 * day
+		r.pass(r.start(), time.Hour)
+		r.remove()
+		process := r.start()
+		r.pass(process, time.Minute)
+		r.retire(process, 0, journal.Asked{})
+		r.pass(process, time.Minute)
+		r.waits(process, 0, reason.RetireGrace)
+		r.reported(process, "leak")
+		r.pass(process, time.Minute)
+		r.wantRetired(0)
+		if last := r.entry(0).Last; last.Compromise.Took() <= 0 || last.Compromise.Took() > time.Minute {
+			t.Errorf("it was refused %s after the report, with %+v", last.Compromise.Took(), last.Compromise)
+		}
+		r.pass(process, time.Hour)
+		if open, err := r.queue().Open(t.Context()); err != nil || len(open) > 0 {
+			t.Errorf("open are %+v, %v", open, err)
+		}
+	})
+}
+
+// A consumer that nothing can be taken from, as its folder is gone or its file is held, kept the credential honoured for ever. A
+// person goes on without it, or after a compromise the policy.
+func TestConsumerThatKeepsASecretIsLeftOnRequest(t *testing.T) {
+	for name, goOn := range map[string]func(*rig, *orchestrator.Orchestrator){
+		"a person": func(r *rig, process *orchestrator.Orchestrator) {
+			r.retire(process, 0, journal.Asked{AlthoughUsed: true})
+		},
+		"the policy": func(r *rig, process *orchestrator.Orchestrator) { r.reported(process, "leak") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 1, func(r *rig) {
+				r.secrets[0].Policy.OnCompromise = &journal.OnCompromise{BreakAfter: 10 * time.Minute, EndSessions: true}
+				r.pass(r.start(), time.Hour)
+				r.remove()
+				process := r.start()
+				r.pass(process, time.Minute)
+				r.consumers[0].RefuseUntil(time.Now().Add(1000 * day))
+				r.retire(process, 0, journal.Asked{})
+				r.pass(process, day)
+				r.waits(process, 0, reason.RetireNotWithdrawn)
+				if count := len(r.accounts[0].Credentials()); count != 1 {
+					t.Fatalf("%d credentials are honoured while a consumer has it, want 1", count)
+				}
+				goOn(r, process)
+				r.pass(process, 11*time.Minute)
+				entry := r.entry(0)
+				if !entry.Retired() || len(r.accounts[0].Credentials()) > 0 {
+					t.Fatalf("it waits at %+v; honoured are %v", entry.Live, r.accounts[0].Credentials())
+				}
+				if !slices.ContainsFunc(entry.Last.Waived, journal.Waiver{Kind: journal.WaivedConsumer, Name: r.consumers[0].Name()}.Same) {
+					t.Errorf("waived are %+v, want the consumer", entry.Last.Waived)
+				}
+			})
+		})
+	}
+}
+
+// What somebody else writes to the path of a secret that ends is nobody's to destroy but a person's, and is not left behind unsaid.
+func TestWriteDuringARetirementIsNotDestroyedUnasked(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.pass(r.start(), time.Hour)
+		r.remove()
+		process := r.start()
+		r.pass(process, time.Minute)
+		r.accounts[0].SetDown(true)
+		r.retire(process, 0, journal.Asked{})
+		r.pass(process, time.Hour)
+		r.waits(process, 0, reason.RetireNotRevoked)
+		written := r.overwrite("somebody", false)
+		r.accounts[0].SetDown(false)
+		r.pass(process, time.Hour)
+		r.waits(process, 0, reason.RetireForeign)
+		if held := r.held(); !held.Value.Equal(written) {
+			t.Fatalf("the path has version %s, want what was written", held.ID)
+		}
+		r.retire(process, 0, journal.Asked{})
+		r.pass(process, time.Hour)
+		r.wantRetired(0)
+		r.secrets[0].Leaving = false
+		process = r.start()
+		r.pass(process, time.Hour)
+		r.wantVersions(3) // after the one that was written
+	})
+}
+
+// Before a retirement begins, somebody else's write has its own two ends.
+func TestForeignValueIsDecidedBeforeItsSecretIsRetired(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.pass(r.start(), time.Hour)
+		r.remove()
+		process := r.start()
+		r.pass(process, time.Minute)
+		r.overwrite("somebody", true)
+		r.retire(process, 0, journal.Asked{})
+		r.pass(process, time.Hour)
+		r.waits(process, 0, reason.ValueForeign)
+		if commands := process.States()[r.secrets[0].Path].Waiting.Commands(); len(commands) != 2 {
+			t.Errorf("the finding names %q, want both decisions", commands)
+		}
+		if _, err := process.DecideForeign(t.Context(), r.secrets[0].Path, rotation.Adopted, "anna", "it is ours"); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(process, time.Hour)
 		r.wantRetired(0)
 	})
 }

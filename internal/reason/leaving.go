@@ -24,6 +24,8 @@ const (
 	RetireStillAccepted Code = "retire-still-accepted"
 	RetireUndecided     Code = "retire-undecided"
 	RetireValueGone     Code = "retire-value-gone"
+	RetireSessions      Code = "retire-sessions"
+	RetireForeign       Code = "retire-foreign"
 )
 
 const inForce = "its document was removed; the secret stays in force as it was declared last, and is rotated and delivered as before"
@@ -31,6 +33,8 @@ const inForce = "its document was removed; the secret stays in force as it was d
 var (
 	toRetire   = Next{"to end it", next.Retire("{retire}")}
 	toRetireIt = Next{"if it will never be revoked there, to end the secret all the same and leave the credential as it is", next.RetireWithout("{without}")}
+	toRetireBy = Next{"to leave open sessions as they are, and retire it all the same", next.RetireUsed("{leave}")}
+	toDestroy  = Next{"to have that version destroyed as well", next.Retire("{destroy}")}
 	toRetireUp = Next{"to revoke it all the same", next.RetireUsed("{although}")}
 )
 
@@ -51,8 +55,12 @@ var ofLeaving = []Row{
 		"somebody asked for the retirement of a secret that is declared", "remove its document first"},
 	{RetireRuns, Normal, "run {run} retires it, and nothing is delivered any more", nil,
 		"somebody asked for a delivery of a secret that is being retired", "with that run"},
-	{RetireNotWithdrawn, Fault, "it is being retired, and could not be taken from a consumer; nothing is revoked before it was", nil,
-		"the cause names the consumer: mostly a file that was changed since it was delivered, or that a process holds", mend + "; a file that somebody changed, look at and remove by hand"},
+	{RetireNotWithdrawn, Fault, "it is being retired, and could not be taken from a consumer; nothing is revoked before it was", []Next{toRetireUp},
+		"the cause names the consumer: mostly a file that was changed since it was delivered, or that a process holds", mend + "; a file that somebody changed, look at and remove by hand; or run the command that is shown, which leaves the file where it is"},
+	{RetireSessions, Fault, "it is being retired after a report of a compromise: its credential is refused, and open sessions could not be ended", []Next{toRetireBy},
+		"onCompromise of its policy wants them ended", mend + ", mostly a right of the admin account; or run the command that is shown"},
+	{RetireForeign, Person, "it is being retired, its credential is revoked, and somebody else wrote version {found} to its path meanwhile; of that Custody knows no credential", []Next{toDestroy},
+		"no run of Custody wrote that version", "find out who, revoke by hand what is in it, then run the command that is shown"},
 	{RetireGrace, Normal, "it was taken from its consumers, and is revoked when the grace of its policy is over", nil,
 		"until then, declaring it again gives consumers the same value back", "then"},
 	{RetireQuiet, Normal, "it was taken from its consumers, and must stay unused for the quiet window before it is revoked", nil,

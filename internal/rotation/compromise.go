@@ -56,6 +56,7 @@ func compromised(run *journal.Run, trigger journal.Trigger) {
 //   - One that has promoted is superseded by a run of its own, which replaces what that promoted, and revokes what that had not.
 //   - One of a group goes on, bound by onCompromise, and so does one that replaces a compromised credential already: what it made may
 //     be what was reported, so the requests stay open for the next run.
+//   - A retirement goes on without its grace. The requests are closed with it.
 //
 // ErrNotNow: a call of the run may still land, or another engine was quicker.
 func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger) error {
@@ -64,6 +65,9 @@ func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger
 		return err
 	}
 	run := held.Live
+	if held.Retires() {
+		return e.hasten(ctx, s, held, why)
+	}
 	if run == nil || run.Workflow != journal.Rotation || run.Step == journal.Undoing || includes(run.Trigger.Requests, why.Requests) {
 		return nil
 	}

@@ -41,13 +41,16 @@ func (e *Engine) PlanRetirement(ctx context.Context, s Subject, trigger journal.
 	}
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && (entry.Current == nil || *entry.Current != record.ID):
-		return "", &reason.Error{Doing: doing, Reason: reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path)}), Class: ErrNotAllowed}
+		return "", &reason.Error{Doing: doing, Reason: reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path), "found": record.ID.String()}), Class: ErrNotAllowed}
 	case err != nil && !errors.Is(err, authority.ErrNotFound):
 		return "", err
 	}
 	run := &journal.Run{ID: e.NewRun(), Workflow: journal.Retirement, Step: journal.Planned, Trigger: trigger, Started: now, Policy: s.Policy}
 	if entry.Current != nil {
 		run.Base = entry.Current.Number
+	}
+	if entry.Last != nil { // if it is taken back, the next rotation sees to them
+		run.Older = entry.Last.Older
 	}
 	entry.Live = run
 	if err := e.Journal.SaveHeld(ctx, held); err != nil {
@@ -123,6 +126,9 @@ func (a *attempt) retire(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Planned, ""); err != nil {
 		return nil, err
 	}
+	if err := a.recordCompromise(ctx); err != nil {
+		return nil, err
+	}
 	for a.entry.Live != nil {
 		if a.Stopping != nil && a.Stopping() {
 			return &pause{reason: reason.New(reason.CustodyStopping, nil), after: time.Minute}, nil
@@ -136,7 +142,7 @@ func (a *attempt) retire(ctx context.Context) (*pause, error) {
 		case journal.Withdrawn:
 			stop, err = a.endCredential(ctx)
 		case journal.Ended:
-			err = a.bury(ctx)
+			stop, err = a.bury(ctx)
 		default:
 			err = fmt.Errorf("resuming run %s: unknown step %q", a.run.ID, a.run.Step)
 		}
@@ -172,14 +178,16 @@ func (a *attempt) withdraw(ctx context.Context, step journal.Step) (*pause, erro
 	if err != nil {
 		return nil, err
 	}
-	var faults []string
+	var left []missingProof
 	for _, consumer := range a.s.Consumers {
 		if err := a.Withdraw(ctx, a.s, consumer, held, a.rank()); err != nil {
-			faults = append(faults, consumer.Name()+": "+err.Error())
+			left = append(left, missingProof{consumer: consumer, why: err.Error()})
 		}
 	}
-	if len(faults) > 0 {
-		return a.waitFor(reason.New(reason.RetireNotWithdrawn, nil).Because(strings.Join(faults, "; "))), nil
+	if left = a.required(left); len(left) > 0 {
+		if stop, err := a.notWithdrawn(ctx, left); stop != nil || err != nil {
+			return stop, err
+		}
 	}
 	if step == "" {
 		return nil, nil
@@ -188,16 +196,53 @@ func (a *attempt) withdraw(ctx context.Context, step journal.Step) (*pause, erro
 	return nil, a.to(ctx, step)
 }
 
+// notWithdrawn holds while consumers have the secret still, unless a person goes on without them, or the policy does after a
+// compromise. Each is recorded before that counts.
+func (a *attempt) notWithdrawn(ctx context.Context, left []missingProof) (*pause, error) {
+	asked := a.entry.Leaving.Wish()
+	switch {
+	case asked.AlthoughUsed:
+		for _, one := range left {
+			w := journal.Waiver{Kind: journal.WaivedConsumer, Name: one.consumer.Name(), Why: one.why, By: asked.By, Reason: asked.Reason}
+			if err := a.auditWaiver(ctx, w); err != nil {
+				return nil, err
+			}
+			a.run.Waived = append(a.run.Waived, w)
+		}
+		return nil, a.save(ctx)
+	case a.breaks(whole):
+		return nil, a.breakConsumers(ctx, left)
+	}
+	said := make([]string, len(left))
+	for i, one := range left {
+		said[i] = one.consumer.Name() + ": " + one.why
+	}
+	stop := a.waitFor(reason.New(reason.RetireNotWithdrawn, reason.Args{"although": a.s.Secret}).Because(strings.Join(said, "; ")))
+	if until, on := a.breaksIn(whole); on {
+		stop.after = min(stop.after, max(until, time.Millisecond))
+	}
+	return stop, nil
+}
+
 // withdrawnFrom says who lost the secret.
 func (a *attempt) withdrawnFrom() string {
-	names := make([]string, 0, len(a.s.Consumers))
+	var names, left []string
 	for _, consumer := range a.s.Consumers {
+		if a.waives(journal.WaivedConsumer, consumer.Name()) {
+			left = append(left, consumer.Name())
+			continue
+		}
 		names = append(names, consumer.Name())
 	}
-	if len(names) == 0 {
+	switch {
+	case len(a.s.Consumers) == 0:
 		return "it has no consumer"
+	case len(left) == 0:
+		return "from " + strings.Join(names, ", ")
+	case len(names) == 0:
+		return "not from " + strings.Join(left, ", ")
 	}
-	return "from " + strings.Join(names, ", ")
+	return "from " + strings.Join(names, ", ") + ", not from " + strings.Join(left, ", ")
 }
 
 // endCredential makes the upstream refuse what the authority holds, once the grace is over and nobody uses it.
@@ -205,7 +250,7 @@ func (a *attempt) endCredential(ctx context.Context) (*pause, error) {
 	if err := a.audit(ctx, journal.Withdrawn, a.withdrawnFrom()); err != nil {
 		return nil, err
 	}
-	if left := a.run.WithdrawnAt.Add(a.run.Policy.RetireGrace).Sub(a.Now()); left > 0 && !a.run.Revoking {
+	if left := a.run.WithdrawnAt.Add(a.run.Policy.RetireGrace).Sub(a.Now()); left > 0 && !a.run.Revoking && a.run.Compromise == nil {
 		return a.until(reason.RetireGrace, nil, left), nil
 	}
 	if stop, err := a.withdraw(ctx, ""); stop != nil || err != nil { // a late delivery may have come through
@@ -213,6 +258,9 @@ func (a *attempt) endCredential(ctx context.Context) (*pause, error) {
 	}
 	if a.revokesNone() == "" {
 		if stop, err := a.endAll(ctx); stop != nil || err != nil {
+			return stop, err
+		}
+		if stop, err := a.reported(ctx); stop != nil || err != nil {
 			return stop, err
 		}
 	}
@@ -344,7 +392,7 @@ func (a *attempt) endCall(ctx context.Context, v secret.Value) error {
 // consumer's.
 func (a *attempt) unused(ctx context.Context, v secret.Value) (*pause, error) {
 	witness, able := a.s.Upstream.(upstream.Witness)
-	if a.kind.Evidence == nil || !able || a.entry.Leaving.Wish().AlthoughUsed {
+	if a.kind.Evidence == nil || !able || a.run.Compromise != nil || a.entry.Leaving.Wish().AlthoughUsed {
 		return nil, nil
 	}
 	if stop, err := a.undated(ctx); stop != nil || err != nil {
@@ -385,36 +433,51 @@ func (a *attempt) unused(ctx context.Context, v secret.Value) (*pause, error) {
 // retireStuck is stuck with the way out: to leave the credential as it is upstream.
 func (a *attempt) retireStuck(code reason.Code, err error) *pause {
 	stop := a.stuck(code, err)
-	if stop.reason.Is(code) && code != reason.UpstreamNotReady {
+	switch {
+	case stop.reason.Is(reason.RetireSessions):
+		stop.reason = stop.reason.With(reason.Args{"leave": a.s.Secret})
+	case stop.reason.Is(code) && code != reason.UpstreamNotReady:
 		stop.reason = stop.reason.With(reason.Args{"without": a.s.Secret})
 	}
 	return stop
 }
 
-// bury destroys the values and closes the run. The tombstone stays: Git never gives the secret its first value again.
-func (a *attempt) bury(ctx context.Context) error {
+// bury destroys the values and closes the run. The tombstone stays: Git never gives the secret its first value again. What somebody
+// else wrote to the path meanwhile is theirs until a person says that it goes as well.
+func (a *attempt) bury(ctx context.Context) (*pause, error) {
+	last, destroyed := a.run.Base, "its values are destroyed"
+	switch record, err := a.Authority.Read(ctx, a.s.Path); {
+	case errors.Is(err, authority.ErrNotFound):
+	case err != nil:
+		return nil, err
+	case record.ID.Number > max(a.run.Base, a.entry.Leaving.Wish().Over):
+		return a.wait(reason.RetireForeign, reason.Args{"found": record.ID.String(), "destroy": a.s.Secret}), nil
+	case record.ID.Number > a.run.Base:
+		last, destroyed = record.ID.Number, "its values are destroyed, and what somebody else wrote after them, up to version "+record.ID.String()
+	}
 	none := a.revokesNone()
 	detail := "its upstream refuses it"
 	if none != "" {
 		detail = none
 	}
 	if err := a.audit(ctx, journal.Withdrawn, a.withdrawnFrom()); err != nil {
-		return err
+		return nil, err
 	}
 	if err := a.audit(ctx, journal.Ended, detail); err != nil {
-		return err
+		return nil, err
 	}
-	for number := authority.Version(1); number <= a.run.Base; number++ {
+	for number := authority.Version(1); number <= last; number++ {
 		if err := a.Authority.Destroy(ctx, a.s.Path, number); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := a.audit(ctx, journal.Completed, "its values are destroyed"); err != nil {
-		return err
+	if err := a.audit(ctx, journal.Completed, destroyed); err != nil {
+		return nil, err
 	}
 	e := a.entry
-	e.Gone = &journal.Gone{Run: a.run.ID, At: a.Now(), Number: a.run.Base, Left: e.Leaving.Wish().WithoutRevoking}
+	e.Gone = &journal.Gone{Run: a.run.ID, At: a.Now(), Number: last, Left: e.Leaving.Wish().WithoutRevoking}
 	e.Leaving, e.Current, e.Rotated = nil, nil, time.Time{}
 	e.Checked, e.Ends, e.Expiry, e.Retry, e.Recovery, e.Inputs, e.Formula, e.Onboarded = nil, nil, nil, nil, nil, nil, "", false
-	return a.close(ctx, journal.ResultCompleted, detail, nil)
+	e.Decided, a.run.Older = nil, nil
+	return nil, a.close(ctx, journal.ResultCompleted, detail, nil)
 }

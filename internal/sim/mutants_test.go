@@ -40,12 +40,12 @@ var mutants = []mutant{
 	},
 	{
 		name: "withdrawal-that-failed-is-ignored", file: "rotation/retire.go",
-		old: "\tif len(faults) > 0 {\n", new: "\tif len(faults) < 0 {\n",
+		old: "\tif left = a.required(left); len(left) > 0 {\n", new: "\tif left = a.required(left); len(left) < 0 {\n",
 		run: scenario("retired-refusing"), caught: "withdrawn-before-revoked",
 	},
 	{
 		name: "retired-value-is-kept", file: "rotation/retire.go",
-		old: "number <= a.run.Base; number++ {\n\t\tif err := a.Authority.Destroy(", new: "number < a.run.Base; number++ {\n\t\tif err := a.Authority.Destroy(",
+		old: "number <= last; number++ {\n", new: "number < last; number++ {\n",
 		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
 	},
 	{
@@ -62,6 +62,11 @@ var mutants = []mutant{
 		name: "declared-again-is-not-believed", file: "orchestrator/leave.go",
 		old: "\tcase entry.Retires() && !s.Leaving && entry.Live.Revocable():\n", new: "\tcase entry.Retires() && s.Leaving && !s.Leaving:\n",
 		run: scenario("retired-comes-back"), caught: "returned-is-kept",
+	},
+	{
+		name: "compromise-waits-for-the-grace", file: "rotation/retire.go",
+		old: "left > 0 && !a.run.Revoking && a.run.Compromise == nil {", new: "left > 0 && !a.run.Revoking {",
+		run: scenario("retired-compromised"), caught: "compromise-ends",
 	},
 	{
 		name: "retired-begins-at-nothing", file: "rotation/rotation.go",

@@ -51,7 +51,16 @@ func retired() []Scenario {
 	anew := removed("retired-begins-anew", "a secret that was retired never has a value again", declare(upstreammemory.Dual, false, upstreammemory.Config{}),
 		Event{When: isRetired, Do: comeBack})
 	anew.Rests, anew.Ending = func(w *World, s *Secret) bool { return !s.Leaving && w.Settled() }, nil
-	return append(all, older, refusing, back, anew)
+	down := removed("retired-down", "a credential is given up because its upstream could not be reached", declare(upstreammemory.Dual, true, upstreammemory.Config{}),
+		Event{When: revocable, Do: func(w *World, s *Secret) {
+			s.Upstream.SetDown(true)
+			w.At(2*time.Hour, func() { s.Upstream.SetDown(false) })
+		}})
+	reported := removed("retired-compromised", "a credential that was reported as compromised is honoured until the grace is over", declare(upstreammemory.Dual, true, upstreammemory.Config{}),
+		Event{When: revocable, Do: func(w *World, s *Secret) { w.compromise(s, 1) }})
+	reported.Secret.Policy.RetireGrace, reported.Secret.Policy.OnCompromise = 24*time.Hour, &journal.OnCompromise{BreakAfter: breakAfter, EndSessions: true}
+	reported.Ending = nothingHonoured // a delivery that comes through late, without the grace, leaves a value that is refused
+	return append(all, older, refusing, back, anew, down, reported)
 }
 
 // remove takes the secret's document out of the estate.
@@ -116,6 +125,10 @@ func nothingLeft(w *World, s *Secret) {
 	if shape := s.kind(); shape.Capability == "overwrite" {
 		return // the account stays, with a credential that nobody knows
 	}
+	nothingHonoured(w, s)
+}
+
+func nothingHonoured(w *World, s *Secret) {
 	for run, count := range s.Upstream.Credentials() {
 		w.violate("retired-leaves-nothing", s, "%d credentials of run %s are honoured", count, run)
 	}
