@@ -77,7 +77,7 @@ func TestRemovedSecretStaysUntilItIsRetired(t *testing.T) {
 		r.retire(process, 0, journal.Asked{})
 		r.pass(process, time.Minute)
 		r.waits(process, 0, reason.RetireGrace)
-		held, err := r.store.Read(t.Context(), r.secrets[0].Path)
+		held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
 		if err != nil || !r.accounts[0].Accepts(held.Value) {
 			t.Errorf("within the grace its value is gone (%v) or refused", err)
 		}
@@ -95,7 +95,7 @@ func TestDeclaredSecretIsNotRetired(t *testing.T) {
 	estate(t, 1, func(r *rig) {
 		process := r.start()
 		r.pass(process, time.Hour)
-		err := process.Retire(t.Context(), r.secrets[0].Path, journal.Asked{By: "anna", Reason: "a slip"})
+		err := process.Retire(r.t.Context(), r.secrets[0].Path, journal.Asked{By: "anna", Reason: "a slip"})
 		if !errors.Is(err, rotation.ErrNotAllowed) || !reason.Of(err).Is(reason.StillDeclared) {
 			t.Errorf("got %v, want that it is declared", err)
 		}
@@ -143,7 +143,7 @@ func TestRetirementGoesOnAfterEachWrite(t *testing.T) {
 				r.pass(process, 2*time.Minute)
 				r.wantRetired(0)
 				count := 0
-				for event, err := range r.log.Events(t.Context(), audit.Filter{}) {
+				for event, err := range r.log.Events(r.t.Context(), audit.Filter{}) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -175,7 +175,7 @@ func TestSecretThatComesBackIsKept(t *testing.T) {
 		r.pass(process, time.Minute)
 		entry := r.entry(0)
 		entry.Last.Older = []authority.Version{7} // as if a run was undone that had taken over what another had not revoked
-		if err := journal.New(r.store).Save(t.Context(), entry); err != nil {
+		if err := journal.New(r.store).Save(r.t.Context(), entry); err != nil {
 			t.Fatal(err)
 		}
 		r.retire(process, 0, journal.Asked{})
@@ -183,7 +183,7 @@ func TestSecretThatComesBackIsKept(t *testing.T) {
 		r.secrets[0].Leaving = false
 		process.Change(r.secrets)
 		r.pass(process, time.Minute)
-		held, err := r.store.Read(t.Context(), r.secrets[0].Path)
+		held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
 		if id, _ := r.consumers[0].Held(); err != nil || id != held.ID || !r.accounts[0].Accepts(held.Value) {
 			t.Errorf("the consumer holds %s of %s (%v)", id, held.ID, err)
 		}
@@ -320,11 +320,11 @@ func TestEveryShapeIsEnded(t *testing.T) {
 				if r.versions() != "[2]" {
 					t.Fatalf("values are at versions %s, want two of one", r.versions())
 				}
-				held, err := r.store.Read(t.Context(), r.secrets[0].Path)
+				held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
 				if err != nil {
 					t.Fatal(err)
 				}
-				first, err := r.store.ReadVersion(t.Context(), r.secrets[0].Path, 1)
+				first, err := r.store.ReadVersion(r.t.Context(), r.secrets[0].Path, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -362,7 +362,7 @@ func TestUsedCredentialIsRetiredAllTheSame(t *testing.T) {
 		}
 		r.accounts[0], r.secrets[0].Upstream, r.secrets[0].Policy.QuietWindow = account, account, 5*time.Minute
 		r.pass(r.start(), time.Hour)
-		held, err := r.store.Read(t.Context(), r.secrets[0].Path)
+		held, err := r.store.Read(r.t.Context(), r.secrets[0].Path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestCompromiseWithinTheGraceEndsTheCredential(t *testing.T) {
 			t.Errorf("it was refused %s after the report, with %+v", last.Compromise.Took(), last.Compromise)
 		}
 		r.pass(process, time.Hour)
-		if open, err := r.queue().Open(t.Context()); err != nil || len(open) > 0 {
+		if open, err := r.queue().Open(r.t.Context()); err != nil || len(open) > 0 {
 			t.Errorf("open are %+v, %v", open, err)
 		}
 	})
@@ -485,7 +485,7 @@ func TestForeignValueIsDecidedBeforeItsSecretIsRetired(t *testing.T) {
 		if commands := process.States()[r.secrets[0].Path].Waiting.Commands(); len(commands) != 2 {
 			t.Errorf("the finding names %q, want both decisions", commands)
 		}
-		if _, err := process.DecideForeign(t.Context(), r.secrets[0].Path, rotation.Adopted, "anna", "it is ours"); err != nil {
+		if _, err := process.DecideForeign(r.t.Context(), r.secrets[0].Path, rotation.Adopted, "anna", "it is ours"); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(process, time.Hour)
