@@ -40,6 +40,8 @@ type Secret struct {
 	Capability upstream.Capability
 	// Record is the value at the secret's path, Candidate the pending value of the live run, Old what that run replaces.
 	Record, Candidate, Old Credential
+	// Managed is the version on record, where somebody else wrote over it and no run is live: it can be put back.
+	Managed Credential
 	// TakenBack is the candidate of the last run where that was undone, no run is live, and it is still known.
 	TakenBack Credential
 	// Promoted: the live run's candidate is the value of record.
@@ -107,7 +109,7 @@ func workingCredential(s Secret) string {
 	if s.Issuing || !s.Record.Known && !s.Old.Known {
 		return "" // never issued: nothing depends on it yet
 	}
-	for _, credential := range []Credential{s.Record, s.Candidate, s.Old} {
+	for _, credential := range []Credential{s.Record, s.Candidate, s.Old, s.Managed} {
 		if credential.Known && credential.Verdict != upstream.Refused {
 			return ""
 		}

@@ -50,6 +50,10 @@ func TestEachInvariantCanBreak(t *testing.T) {
 		"everything refused": {func(s *invariant.Secret) {
 			s.Record.Verdict, s.Candidate.Verdict, s.Old.Verdict = upstream.Refused, upstream.Refused, upstream.Refused
 		}, []string{"working-credential", "record-is-honoured"}},
+		"somebody else's value refused, the managed one accepted": {func(s *invariant.Secret) {
+			s.Foreign, s.Managed, s.Record.Verdict, s.Old, s.Candidate = true, s.Old, upstream.Refused, invariant.Credential{}, invariant.Credential{}
+			s.Consumers[0].Runs = s.Managed.ID
+		}, []string{"record-is-honoured"}},
 		"record refused": {
 			func(s *invariant.Secret) { s.Record.Verdict = upstream.Refused }, []string{"record-is-honoured"},
 		},

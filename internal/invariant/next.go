@@ -19,6 +19,9 @@ func replaceRecord(s Secret) string {
 	if s.Candidate.Known || s.Old.Known {
 		return explain(s)
 	}
+	if s.Managed.Known && s.Managed.Verdict == upstream.Accepted {
+		return "put back the managed value, which is accepted: " + next.Revert(s.Name)
+	}
 	return fmt.Sprintf("have a new one made: %s; or if somebody set another one upstream, hand that in: %s", next.Rotate(s.Name), next.Supply(s.Name))
 }
 

@@ -119,6 +119,11 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		snapshot.Record = p.judge(ctx, s, held.ID, held.Value, &doubts)
 		snapshot.Foreign = entry.Foreign(held.ID)
 	}
+	if snapshot.Foreign && entry.Live == nil && entry.Current != nil {
+		if managed, err := p.Authority.ReadVersion(ctx, s.Path, entry.Current.Number); err == nil {
+			snapshot.Managed = p.judge(ctx, s, managed.ID, managed.Value, &doubts)
+		}
+	}
 	if run := entry.Live; run != nil && run.Workflow == journal.Rotation && s.Upstream != nil {
 		kind := s.Upstream.Kind()
 		snapshot.Issuing = kind.Issues && kind.Capability == upstream.Overwrite && run.Step == journal.Staged

@@ -53,6 +53,11 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 		snapshot.Record = judge(held.ID, held.Value)
 		snapshot.Foreign = entry.Foreign(held.ID)
 	}
+	if snapshot.Foreign && entry.Live == nil && entry.Current != nil {
+		if managed, err := w.store.ReadVersion(ctx, s.Path, entry.Current.Number); err == nil {
+			snapshot.Managed = judge(managed.ID, managed.Value)
+		}
+	}
 	if entry.Tombstone != nil {
 		snapshot.RecordAtTombstone = authority.VersionID{Incarnation: w.store.Incarnation(), Run: entry.Tombstone.Run, Number: 1}
 	}

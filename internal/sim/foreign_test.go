@@ -25,8 +25,8 @@ var foreignMutants = []mutant{
 		run: scenario("foreign-reverted"), caught: "converges",
 	},
 	{
-		name: "decision-is-not-recorded", file: "rotation/run.go",
-		old: "errors.Join(a.recordSupply(ctx), a.recordDecision(ctx))", new: "a.recordSupply(ctx)",
+		name: "decision-is-not-recorded", file: "rotation/foreign.go",
+		old: "\tif d == nil || d.Run != a.run.ID || a.p.recorded[", new: "\tif d == nil || d.Run == a.run.ID || a.p.recorded[",
 		run: scenario("foreign-adopted"), caught: "foreign-write-is-decided",
 	},
 }

@@ -111,17 +111,17 @@ var mutants = []mutant{
 	},
 	{
 		name: "compromise-breaks-at-once", file: "rotation/compromise.go",
-		old: "\treturn min(left, says.BreakAfter), true //", new: "\treturn left - says.BreakAfter, true //",
+		old: "c.At.Add(says.BreakAfter / time.Duration(of))", new: "c.At.Add(says.BreakAfter / time.Duration(20*of))",
 		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "consumers-have-their-time",
 	},
 	{
 		name: "every-report-begins-anew", file: "rotation/compromise.go",
 		old: "case done && (run.Compromise != nil || s.Upstream == nil):", new: "case done && s.Upstream == nil:",
-		run: "TestCompromiseWithoutFaults/compromised-again-and-again$", caught: "compromise-ends",
+		run: "TestCompromiseWithoutFaults/compromised-again-and-again$", caught: "consumers-not-refused",
 	},
 	{
 		name: "compromise-breaks-nobody", file: "rotation/compromise.go",
-		old: "\treturn on && left <= 0\n", new: "\treturn on && left < 0 && left > 0\n",
+		old: "\tif c == nil || says == nil || says.BreakAfter <= 0 {", new: "\tif c == nil || says == nil || says.BreakAfter >= 0 {",
 		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
 	},
 	{
@@ -346,7 +346,7 @@ var faultyWorld = []mutant{
 var engineMutants = []mutant{
 	{
 		name: "sessions-go-on", file: "rotation/compromise.go",
-		old: "\tif says == nil || !says.EndSessions || a.p.recorded[stepSessions] {", new: "\tif true || a.p.recorded[stepSessions] {",
+		old: "\tif says == nil || !says.EndSessions || a.p.recorded[stepSessions] {", new: "\tif says != nil || a.p.recorded[stepSessions] {",
 		run: "TestCompromiseSupersedesAStuckRun", caught: "a session that began with the compromised credential is open",
 	},
 	{
