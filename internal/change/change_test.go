@@ -74,7 +74,7 @@ func TestWhatAChangeTakesAway(t *testing.T) {
 	}{
 		"nothing":        {func(s string) string { return s }, nil, 0, 0, ""},
 		"a comment":      {func(s string) string { return "# why\n" + s }, nil, 0, 0, ""},
-		"the secret":     {func(string) string { return platform }, []string{"token removed"}, 4, 0, "Nothing is revoked or destroyed"},
+		"the secret":     {func(string) string { return platform }, []string{"token removed"}, 3, 0, "it leaves: a host that has its value keeps it in force"},
 		"a consumer":     {func(s string) string { return s[:strings.Index(s, "    - name: batch")] }, []string{"token changed"}, 1, 0, "consumer batch is removed"},
 		"a file's place": {replacing("web.env", "other.env"), []string{"token changed"}, 1, 0, "app/other.env instead of app/web.env"},
 		"a file's mode":  {replacing("path: web.env", `mode: "0640", path: web.env`), []string{"token changed"}, 0, 0, "consumer web changes"},

@@ -37,17 +37,20 @@ var ours = []string{
 
 // bounded are the calls that are bounded otherwise, with the reason.
 var bounded = map[string]string{
-	"internal/rotation/apply.go a.s.Upstream.Revoke":  "act is given to change",
-	"internal/rotation/apply.go a.s.Upstream.Apply":   "act is given to change",
-	"internal/derivation/dependent.go consumer.Prove": "without Calls it is its caller's",
-	"internal/platform/recovering.go remembers.Given": "each on its own, and nobody waits for one for longer than askTimeout",
-	"internal/wire/upstream_check.go first.Ready":     "a suite that a person runs",
-	"internal/wire/opens.go made.Verify":              "what Opens calls",
-	"internal/wire/held.go made.Deliver":              "an adapter, which stands for another",
-	"internal/wire/held.go made.Prove":                "an adapter, which stands for another",
-	"internal/wire/held.go made.Withdraw":             "an adapter, which stands for another",
-	"internal/wire/held.go remembers.Given":           "an adapter, which stands for another",
-	"internal/wire/held.go holder.Holds":              "an adapter, which stands for another",
+	"internal/rotation/apply.go a.s.Upstream.Revoke":   "act is given to change",
+	"internal/rotation/apply.go a.s.Upstream.Apply":    "act is given to change",
+	"internal/rotation/retire.go a.s.Upstream.Revoke":  "endCall is given to change",
+	"internal/rotation/retire.go a.s.Upstream.Propose": "endCall is given to change",
+	"internal/rotation/retire.go a.s.Upstream.Apply":   "endCall is given to change",
+	"internal/derivation/dependent.go consumer.Prove":  "without Calls it is its caller's",
+	"internal/platform/recovering.go remembers.Given":  "each on its own, and nobody waits for one for longer than askTimeout",
+	"internal/wire/upstream_check.go first.Ready":      "a suite that a person runs",
+	"internal/wire/opens.go made.Verify":               "what Opens calls",
+	"internal/wire/held.go made.Deliver":               "an adapter, which stands for another",
+	"internal/wire/held.go made.Prove":                 "an adapter, which stands for another",
+	"internal/wire/held.go made.Withdraw":              "an adapter, which stands for another",
+	"internal/wire/held.go remembers.Given":            "an adapter, which stands for another",
+	"internal/wire/held.go holder.Holds":               "an adapter, which stands for another",
 }
 
 // TestEveryCallOutsideIsBounded: a call to a part that does not go through package outward is held up for as long as that part

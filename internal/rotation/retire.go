@@ -39,9 +39,13 @@ func (e *Engine) PlanRetirement(ctx context.Context, s Subject, trigger journal.
 		}
 		return "", &reason.Error{Doing: doing, Reason: reason.New(reason.LastRunCallPending, nil).Till(entry.QuietUntil), Class: ErrNotNow}
 	}
+	version := "none"
+	if entry.Current != nil {
+		version = entry.Current.String()
+	}
 	switch record, err := e.Authority.Read(ctx, s.Path); {
 	case err == nil && (entry.Current == nil || *entry.Current != record.ID):
-		return "", &reason.Error{Doing: doing, Reason: reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path), "found": record.ID.String()}), Class: ErrNotAllowed}
+		return "", &reason.Error{Doing: doing, Reason: reason.New(reason.ValueForeign, reason.Args{"path": string(s.Path), "found": record.ID.String(), "version": version}), Class: ErrNotAllowed}
 	case err != nil && !errors.Is(err, authority.ErrNotFound):
 		return "", err
 	}
