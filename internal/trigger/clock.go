@@ -67,12 +67,12 @@ func (c *Clock) Check(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.tell()
-	wall, at := c.now(), c.steady()
 	if !c.started || c.durable { // another process may have confirmed the time
 		if err := c.load(ctx); err != nil {
 			return "", err
 		}
 	}
+	wall, at := c.now(), c.steady() // not before: while the answer was waited for, another process may have noted a later time
 	if !c.started {
 		noted := c.state.Noted
 		switch shown := wall.UTC().Format(time.RFC3339); {

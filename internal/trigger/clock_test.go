@@ -3,9 +3,11 @@
 package trigger_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -127,6 +129,33 @@ func TestTwoProcessesNoteTheClock(t *testing.T) {
 		check(t, two, true)
 		m.pass(11 * time.Minute)
 	}
+}
+
+// slow answers only once the rest of the world went on.
+type slow struct {
+	trigger.Records
+	meanwhile func()
+}
+
+func (s slow) Get(ctx context.Context, key string) (authority.Document, error) {
+	s.meanwhile()
+	return s.Records.Get(ctx, key)
+}
+
+// A process that waited for the note of the time while another one wrote a later time there took its own clock to be set back, and
+// all timed rotation was held.
+func TestClockNoteThatIsLongInComing(t *testing.T) {
+	m := &machine{rig: newRig()}
+	serving := m.start()
+	check(t, serving, true)
+	late := trigger.NewClock(slow{m.store, func() {
+		m.pass(11 * time.Minute)
+		check(t, serving, true)
+	}}, func() time.Time { return m.now }, func() time.Duration { return m.steady })
+	check(t, late, true)
+	m.pass(time.Minute)
+	check(t, late, true)
+	check(t, serving, true)
 }
 
 // A process whose clock never jumped must not take back what another one saw.

@@ -81,7 +81,9 @@ func TestSkopeoSignsInWithTheDockerConfig(t *testing.T) {
 	for _, password := range passwords {
 		for name, want := range map[string]string{host: "app:" + password, "elsewhere.example.org": ":"} { // as nobody
 			file := written(t, password, fmt.Sprintf(`{{ dockerConfig %q "app" .db.password }}`, name))
+			mu.Lock()
 			given = ""
+			mu.Unlock()
 			said, err := asks(t, "skopeo", "", "skopeo", "inspect", "--tls-verify=false", "--authfile", file, "docker://"+host+"/app:1")
 			if err == nil {
 				t.Fatal("a registry without images has one")
