@@ -17,7 +17,7 @@ func TestPolicyDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Policy{Name: "p", Type: Timed, TTL: 30 * duration.Day, RevokeOld: true, MaxOverlap: duration.Day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute, VerifyEvery: duration.Day, WarnBefore: 14 * duration.Day, OnForeignWrite: "hold"}
+	want := Policy{Name: "p", Type: Timed, TTL: 30 * duration.Day, RevokeOld: true, MaxOverlap: duration.Day, FailureStrategy: Alert, Settle: time.Minute, QuietWindow: time.Minute, VerifyEvery: duration.Day, WarnBefore: 14 * duration.Day, OnForeignWrite: "hold", RetireGrace: time.Hour}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
