@@ -42,6 +42,8 @@ type Secret struct {
 	Record, Candidate, Old Credential
 	// Managed is the version on record, where somebody else wrote over it and no run is live: it can be put back.
 	Managed Credential
+	// Older are those that a superseded run had not revoked, and that the live run is to revoke.
+	Older []Credential
 	// TakenBack is the candidate of the last run where that was undone, no run is live, and it is still known.
 	TakenBack Credential
 	// Promoted: the live run's candidate is the value of record.
@@ -109,7 +111,7 @@ func workingCredential(s Secret) string {
 	if s.Issuing || !s.Record.Known && !s.Old.Known {
 		return "" // never issued: nothing depends on it yet
 	}
-	for _, credential := range []Credential{s.Record, s.Candidate, s.Old, s.Managed} {
+	for _, credential := range append([]Credential{s.Record, s.Candidate, s.Old, s.Managed}, s.Older...) {
 		if credential.Known && credential.Verdict != upstream.Refused {
 			return ""
 		}

@@ -50,6 +50,10 @@ func TestEachInvariantCanBreak(t *testing.T) {
 		"everything refused": {func(s *invariant.Secret) {
 			s.Record.Verdict, s.Candidate.Verdict, s.Old.Verdict = upstream.Refused, upstream.Refused, upstream.Refused
 		}, []string{"working-credential", "record-is-honoured"}},
+		"everything refused but what a superseded run had not revoked": {func(s *invariant.Secret) {
+			s.Record.Verdict, s.Candidate.Verdict, s.Old.Verdict = upstream.Refused, upstream.Refused, upstream.Unknown
+			s.Old.Known, s.Older = false, []invariant.Credential{{Known: true, Verdict: upstream.Accepted}}
+		}, []string{"record-is-honoured"}},
 		"somebody else's value refused, the managed one accepted": {func(s *invariant.Secret) {
 			s.Foreign, s.Managed, s.Record.Verdict, s.Old, s.Candidate = true, s.Old, upstream.Refused, invariant.Credential{}, invariant.Credential{}
 			s.Consumers[0].Runs = s.Managed.ID

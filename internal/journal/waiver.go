@@ -56,8 +56,12 @@ func (w Waiver) String() string {
 	return "what is left upstream" + because
 }
 
-// Waives reports whether a person waived a consumer's proof in the live run or the last one.
+// Waives reports whether a person waived a consumer's proof in the live run or the last one, or the policy broke the consumer after a
+// compromise; a run that is taken back keeps only the latter.
 func (e *Entry) Waives(consumer string) bool {
 	proof := Waiver{Kind: WaivedConsumer, Name: consumer}
-	return e.Live != nil && slices.ContainsFunc(e.Live.Waived, proof.Same) || e.Last != nil && slices.ContainsFunc(e.Last.Waived, proof.Same)
+	waives := func(waived []Waiver, c *Compromise) bool {
+		return slices.ContainsFunc(waived, proof.Same) || c != nil && slices.Contains(c.Broken, consumer)
+	}
+	return e.Live != nil && waives(e.Live.Waived, e.Live.Compromise) || e.Last != nil && waives(e.Last.Waived, e.Last.Compromise)
 }

@@ -131,6 +131,11 @@ func (p *Platform) snapshot(ctx context.Context, s orchestrator.Secret) (invaria
 		if old, err := p.Authority.ReadVersion(ctx, s.Path, run.Base); run.Base > 0 && err == nil {
 			snapshot.Old = p.judge(ctx, s, old.ID, old.Value, &doubts)
 		}
+		for _, number := range run.Older {
+			if older, err := p.Authority.ReadVersion(ctx, s.Path, number); err == nil {
+				snapshot.Older = append(snapshot.Older, p.judge(ctx, s, older.ID, older.Value, &doubts))
+			}
+		}
 		if candidate, err := p.Orchestrator.Rotation.Candidate(ctx, s.Path); err == nil && !candidate.Empty() {
 			id := authority.VersionID{Run: run.ID, Number: run.Follows() + 1}
 			snapshot.Candidate = p.judge(ctx, s, id, candidate, &doubts)

@@ -51,8 +51,8 @@ func compromised(run *journal.Run, trigger journal.Trigger) {
 
 // Compromised has a live run serve the report of a compromise, whose trigger is why, and changes nothing where it does already:
 //
-//   - One that has promoted nothing yet replaces the credential anyway. It takes the requests, and is bound by onCompromise of the
-//     policy from now on. If it waits for a value that a person was to hand in, it is taken back.
+//   - One that has promoted nothing yet replaces the credential anyway. It takes the requests, unless it is about to promote, and is bound
+//     by onCompromise of the policy from now on. If it waits for a value that a person was to hand in, it is taken back.
 //   - One that has promoted is superseded by a run of its own, which replaces what that promoted, and revokes what that had not.
 //   - One of a group goes on, bound by onCompromise, and so does one that replaces a compromised credential already: what it made may
 //     be what was reported, so the requests stay open for the next run.
@@ -71,8 +71,9 @@ func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger
 	if run == nil || run.Workflow != journal.Rotation || run.Step == journal.Undoing || includes(run.Trigger.Requests, why.Requests) {
 		return nil
 	}
-	done := run.Step == journal.Delivered
-	if !done {
+	done := run.Step == journal.Promoted || run.Step == journal.Delivered
+	verified := run.Step == journal.Verified
+	if verified {
 		if done, err = e.promoted(ctx, s.Path, run); err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger
 		run.Compromise = &journal.Compromise{At: why.At, By: why.By, Reason: why.Reason}
 		run.Policy.RevokeOld, run.Policy.OnCompromise = true, s.Policy.OnCompromise
 	}
-	if !done {
+	if !done && !verified { // what is verified may be promoted, and the read that did not show that behind
 		taken := slices.Clone(run.Trigger.Requests)
 		for _, id := range why.Requests {
 			if !slices.Contains(taken, id) {

@@ -11,6 +11,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	auditmemory "custody.dev/custody/internal/audit/memory"
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/memory"
 	"custody.dev/custody/internal/reason"
@@ -255,4 +256,38 @@ func superseding(shape upstreammemory.Shape) asking {
 			}
 		},
 	}
+}
+
+// behind is an authority whose next reads of a value show nothing yet.
+type behind struct {
+	rotation.Authority
+	reads int
+}
+
+func (b *behind) Read(ctx context.Context, path authority.Path) (authority.Versioned, error) {
+	if b.reads > 0 {
+		b.reads--
+		return authority.Versioned{}, authority.ErrNotFound
+	}
+	return b.Authority.Read(ctx, path)
+}
+
+// A read that was behind had a run that had promoted taken for one that had not: the credential that it made stayed, though it may be what
+// was reported.
+func TestCompromiseAfterAReadThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Dual})
+		r.subject.Upstream = r.account
+		r.stuck(t, 10*time.Minute)
+		id := r.plan(t)
+		r.wait(t, reason.ProofMissing)
+		why := report("leak")
+		r.Authority = &behind{r.store, 1}
+		if err := r.Compromised(t.Context(), r.subject, why); err != nil {
+			t.Fatal(err)
+		}
+		if live := r.entry(t).Live; live.ID != id || slices.Contains(live.Trigger.Requests, "leak") {
+			t.Errorf("run %s takes the requests %q, want none of the report, which may be about what it promoted", live.ID, live.Trigger.Requests)
+		}
+	})
 }

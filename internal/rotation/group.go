@@ -197,11 +197,30 @@ func (a *attempt) others(ctx context.Context, counts func(Member) bool) (*pause,
 		switch fateOf(entry, a.run.Group) {
 		case undone:
 			return a.beginUndoWith(ctx, entry, member.Secret+", of its group, was taken back")
-		case underWay, unknownOf:
+		case unknownOf:
+			if stop, over, err := a.groupIsOver(ctx); stop != nil || over || err != nil {
+				return stop, err
+			}
+			fallthrough
+		case underWay:
 			return a.wait(reason.GroupMemberVerifying, reason.Args{"member": member.Secret}), nil
 		}
 	}
 	return nil, nil
+}
+
+// groupIsOver takes this run back where its group was: one that took part after a stale read would wait for a member that is at a later
+// run by now, and never comes to this one.
+func (a *attempt) groupIsOver(ctx context.Context) (stop *pause, over bool, err error) {
+	if a.run.Group == a.run.ID {
+		return nil, false, nil // it leads, and the member has not taken part yet
+	}
+	leader, went, err := a.ofGroup(ctx)
+	if err != nil || went != undone {
+		return nil, false, err
+	}
+	stop, err = a.beginUndoWith(ctx, leader, "its group was taken back")
+	return stop, true, err
 }
 
 // followed says why a supply would hide from a member how its group's run of s ended; nil when none has to know any more.

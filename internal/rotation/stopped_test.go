@@ -275,3 +275,28 @@ func TestRunThatWaitsLongTriesWhatItPromoted(t *testing.T) {
 		})
 	}
 }
+
+// A member whose old credential ends with the new one took part, after a stale read, in a run of its group that was over. It waited for
+// the others for ever, and with it every later run of the group.
+func TestMemberOfAGroupThatIsOverIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := spied(t, upstreammemory.Config{Shape: upstreammemory.Overwrite})
+		r.subject.AllowInterruption = true
+		const leader authority.Path = "app/leader"
+		err := r.Journal.Save(t.Context(), &journal.Entry{
+			Secret: "leader", Path: leader, Last: &journal.Outcome{Run: "later", Workflow: journal.Rotation, Result: journal.ResultCompleted, Group: "later"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.plan(t)
+		entry := r.entry(t)
+		entry.Live.Group, entry.Live.Leader, entry.Live.Members = "earlier", leader, []authority.Path{leader, r.subject.Path}
+		if err := r.Journal.Save(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.finish(t, r.subject); got != "undone" || r.value(t).ID.Number != 1 {
+			t.Errorf("the run is %s, and the value of record %s; want it taken back", got, r.value(t).ID)
+		}
+	})
+}

@@ -79,6 +79,12 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 		snapshot.Promoted = snapshot.Record.ID.Run == run.ID
 		if old, err := w.store.ReadVersion(ctx, s.Path, run.Base); err == nil && run.Workflow == journal.Rotation {
 			snapshot.Old = judge(old.ID, old.Value)
+			snapshot.Old.Known = !s.lostByUpstream(old.ID.Number, snapshot.Old.Verdict)
+		}
+		for _, number := range run.Older {
+			if older, err := w.store.ReadVersion(ctx, s.Path, number); err == nil {
+				snapshot.Older = append(snapshot.Older, judge(older.ID, older.Value))
+			}
 		}
 		if values := document.Pending; values != nil && values.Run == run.ID {
 			w.prepared[run.ID] = values.Candidate
@@ -100,6 +106,7 @@ func (w *World) snapshot(s *Secret, touched authority.RunID) invariant.Secret {
 		seen := invariant.Consumer{Name: c.Name(), Runs: id, Waived: entry.Waives(c.Name()) || s.fellBack[c.Name()]}
 		if !v.Empty() {
 			seen.Verdict = verdict(s.Upstream, v)
+			seen.Waived = seen.Waived || s.lostByUpstream(id.Number, seen.Verdict)
 		}
 		snapshot.Consumers = append(snapshot.Consumers, seen)
 	}

@@ -18,10 +18,16 @@ import (
 func (w *World) lose(a account, before upstreammemory.Snapshot) {
 	run := w.entry(a.path).Live
 	fail := func() {
+		honoured := map[authority.Path][]authority.Version{}
+		for path, s := range w.secrets {
+			honoured[path] = w.honoured(s)
+		}
 		a.to.FailOver(before)
 		for path, s := range w.secrets {
 			if s.Upstream == a.to { // and what is computed from it
 				s.lost = true
+				still := w.honoured(s)
+				s.lostVersions = append(s.lostVersions, slices.DeleteFunc(honoured[path], func(number authority.Version) bool { return slices.Contains(still, number) })...)
 				w.check(path, "")
 			}
 		}
@@ -38,6 +44,22 @@ func (w *World) lose(a account, before upstreammemory.Snapshot) {
 			w.At(soon, fail)
 		}
 	}
+}
+
+// honoured are the versions at the path of s that its upstream honours.
+func (w *World) honoured(s *Secret) (numbers []authority.Version) {
+	held, err := w.store.Read(context.Background(), s.Path)
+	for number := authority.Version(1); err == nil && number <= held.ID.Number; number++ {
+		if old, err := w.store.ReadVersion(context.Background(), s.Path, number); err == nil && s.Upstream.Accepts(old.Value) {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+// lostByUpstream reports whether a version is refused since the upstream lost a change: nobody revoked it.
+func (s *Secret) lostByUpstream(number authority.Version, now upstream.Verdict) bool {
+	return now == upstream.Refused && slices.Contains(s.lostVersions, number)
 }
 
 // fallBack has a consumer restored to what it had before its last delivery, where that is the fault. Once what it runs on

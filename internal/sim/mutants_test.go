@@ -218,7 +218,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "leader-does-not-wait", file: "rotation/group.go",
-		old: "\t\tcase underWay, unknownOf:\n\t\t\treturn a.wait(reason.GroupMemberVerifying,", new: "\t\tcase fate(-1):\n\t\t\treturn a.wait(reason.GroupMemberVerifying,",
+		old: "\t\t\tfallthrough\n\t\tcase underWay:\n\t\t\treturn a.wait(reason.GroupMemberVerifying,", new: "\t\tcase fate(-1):\n\t\t\treturn a.wait(reason.GroupMemberVerifying,",
 		run: scenario("group-refused"), caught: "one-fate",
 	},
 	{

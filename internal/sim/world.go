@@ -55,11 +55,13 @@ type Secret struct {
 	returned  authority.VersionID // what was of record when it was declared again
 	movedFrom authority.Path      // where its history is, when the document says another path now
 
-	right    secret.Value    // what the upstream honours where the document holds another
-	older    bool            // its state is older than what the upstream was told
-	lost     bool            // the upstream lost a change that it had acknowledged, see excuses
-	fellBack map[string]bool // consumers that were restored to what is refused by now
-	handed   []byte          // the digest of what a person handed in last
+	right secret.Value // what the upstream honours where the document holds another
+	older bool         // its state is older than what the upstream was told
+	lost  bool         // the upstream lost a change that it had acknowledged, see excuses
+	// lostVersions are those that it honoured until it lost one.
+	lostVersions []authority.Version
+	fellBack     map[string]bool // consumers that were restored to what is refused by now
+	handed       []byte          // the digest of what a person handed in last
 }
 
 // World holds everything outside the engines.
