@@ -30,7 +30,8 @@ credential, and a sign-in with it must be refused; the values are destroyed. The
 secret is declared again before the upstream was asked to revoke, it is kept, and its consumers get it back.
 
 The retirement waits, with a reason, while another secret uses this one, while its group is being rotated, and while somebody still
-signs in with the credential, if the upstream can tell. On a terminal the command asks first; elsewhere it needs --yes.
+signs in with the credential, if the upstream can tell. A report of a compromise meanwhile ends the grace and that look at once. What
+somebody else wrote to the path while the retirement went on is destroyed only if you ask again. On a terminal the command asks first; elsewhere it needs --yes.
 Run it again to change an earlier request.`,
 		Example: `  custody retire smtp-token --dry-run --reason "the mailer is gone"
   custody retire smtp-token --yes --reason "the mailer is gone"`,

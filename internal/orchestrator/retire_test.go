@@ -16,6 +16,7 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/reason"
 	"custody.dev/custody/internal/rotation"
+	"custody.dev/custody/internal/secret"
 	upstreammemory "custody.dev/custody/internal/upstream/memory"
 )
 
@@ -403,6 +404,35 @@ func TestCompromiseWithinTheGraceEndsTheCredential(t *testing.T) {
 		if open, err := r.queue().Open(r.t.Context()); err != nil || len(open) > 0 {
 			t.Errorf("open are %+v, %v", open, err)
 		}
+	})
+}
+
+// clinging is an account whose open sessions cannot be ended.
+type clinging struct{ *upstreammemory.Upstream }
+
+func (clinging) EndSessions(context.Context, secret.Value) (int, error) {
+	return 0, errors.New("no right to end them")
+}
+
+// Open sessions that cannot be ended hold the end of a secret that was reported, but not that of its credential, until a person lets them be.
+func TestOpenSessionsHoldTheEndOfAReportedSecret(t *testing.T) {
+	estate(t, 1, func(r *rig) {
+		r.secrets[0].Upstream = clinging{r.accounts[0]}
+		r.secrets[0].Policy.OnCompromise = &journal.OnCompromise{BreakAfter: 10 * time.Minute, EndSessions: true}
+		r.pass(r.start(), time.Hour)
+		r.remove()
+		process := r.start()
+		r.pass(process, time.Minute)
+		r.reported(process, "leak")
+		r.retire(process, 0, journal.Asked{})
+		r.pass(process, time.Hour)
+		r.waits(process, 0, reason.RetireSessions)
+		if entry := r.entry(0); len(r.accounts[0].Credentials()) > 0 || entry.Live == nil {
+			t.Errorf("honoured are %v, live is %+v; want the credential refused, and the run open", r.accounts[0].Credentials(), entry.Live)
+		}
+		r.retire(process, 0, journal.Asked{AlthoughUsed: true})
+		r.pass(process, time.Minute)
+		r.wantRetired(0)
 	})
 }
 

@@ -33,7 +33,7 @@ const inForce = "its document was removed; the secret stays in force as it was d
 var (
 	toRetire   = Next{"to end it", next.Retire("{retire}")}
 	toRetireIt = Next{"if it will never be revoked there, to end the secret all the same and leave the credential as it is", next.RetireWithout("{without}")}
-	toRetireBy = Next{"to leave open sessions as they are, and retire it all the same", next.RetireUsed("{leave}")}
+	toRetireBy = Next{"to leave open sessions as they are, and retire it all the same", next.RetireUsed("{although}")}
 	toDestroy  = Next{"to have that version destroyed as well", next.Retire("{destroy}")}
 	toRetireUp = Next{"to revoke it all the same", next.RetireUsed("{although}")}
 )

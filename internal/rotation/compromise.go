@@ -294,18 +294,36 @@ func (a *attempt) endCompromise(ctx context.Context) (*pause, error) {
 	if a.run.Compromise == nil {
 		return nil, nil
 	}
+	if err := a.noteRefused(ctx); err != nil {
+		return nil, err
+	}
+	if a.waives(journal.WaivedSessions, "") {
+		return nil, nil
+	}
+	values, err := a.olderValues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.endSessions(ctx, append(values, a.p.old), func(err error) *pause {
+		stop := a.stuck(reason.SessionsNotEnded, err)
+		if stop.reason.Is(reason.SessionsNotEnded) {
+			stop.reason = stop.reason.With(reason.Args{"force": string(a.run.ID)})
+		}
+		return stop
+	})
+}
+
+// noteRefused notes when the credential that was reported was refused, and puts it on record.
+func (a *attempt) noteRefused(ctx context.Context) error {
 	if a.run.Compromise.Refused.IsZero() {
 		changed := *a.run.Compromise
 		changed.Refused = a.Now()
 		a.run.Compromise = &changed
 		if err := a.save(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := a.audit(ctx, journal.Revoked, a.took()); err != nil {
-		return nil, err
-	}
-	return a.endSessions(ctx)
+	return a.audit(ctx, journal.Revoked, a.took())
 }
 
 // took says how long the credential was honoured after the report, "" where the run is no answer to one.
@@ -319,11 +337,16 @@ func (a *attempt) took() string {
 
 // olderValues are the credentials that a superseded run had not revoked.
 func (a *attempt) olderValues(ctx context.Context) ([]secret.Value, error) {
+	return a.valuesOf(ctx, a.run.Older)
+}
+
+// valuesOf are the values of versions, without those that were destroyed.
+func (a *attempt) valuesOf(ctx context.Context, numbers []authority.Version) ([]secret.Value, error) {
 	var values []secret.Value
-	for _, number := range a.run.Older {
+	for _, number := range numbers {
 		held, err := a.Authority.ReadVersion(ctx, a.s.Path, number)
 		if errors.Is(err, authority.ErrNotFound) {
-			continue // it was destroyed, after it was revoked
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -373,9 +396,9 @@ func (a *attempt) revokeOlder(ctx context.Context, successor secret.Value) (*pau
 	return nil, nil
 }
 
-// endSessions ends the open sessions of each old credential, where the policy wants it and the upstream can. It comes after the
-// credentials are refused, so that nobody begins another.
-func (a *attempt) endSessions(ctx context.Context) (*pause, error) {
+// endSessions ends the open sessions of credentials, where the policy wants it and the upstream can. It comes after they are refused, so
+// that nobody begins another. stuck is what follows where it fails.
+func (a *attempt) endSessions(ctx context.Context, of []secret.Value, stuck func(error) *pause) (*pause, error) {
 	says := a.run.Policy.OnCompromise
 	if says == nil || !says.EndSessions || a.p.recorded[stepSessions] {
 		return nil, nil
@@ -384,22 +407,11 @@ func (a *attempt) endSessions(ctx context.Context) (*pause, error) {
 	if !able {
 		return nil, a.audit(ctx, stepSessionsOn, "this type of upstream has no way to end open sessions; who is signed in stays so")
 	}
-	if a.waives(journal.WaivedSessions, "") {
-		return nil, nil
-	}
-	values, err := a.olderValues(ctx)
-	if err != nil {
-		return nil, err
-	}
 	ended := 0
-	for _, old := range append(values, a.p.old) {
+	for _, old := range of {
 		count, err := outward.Do(ctx, a.Calls, a.outside(askTimeout), func(ctx context.Context) (int, error) { return ender.EndSessions(ctx, old) })
 		if err != nil {
-			stop := a.stuck(reason.SessionsNotEnded, err)
-			if stop.reason.Is(reason.SessionsNotEnded) {
-				stop.reason = stop.reason.With(reason.Args{"force": string(a.run.ID)})
-			}
-			return stop, nil
+			return stuck(err), nil
 		}
 		ended += count
 	}

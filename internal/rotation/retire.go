@@ -439,7 +439,7 @@ func (a *attempt) retireStuck(code reason.Code, err error) *pause {
 	stop := a.stuck(code, err)
 	switch {
 	case stop.reason.Is(reason.RetireSessions):
-		stop.reason = stop.reason.With(reason.Args{"leave": a.s.Secret})
+		stop.reason = stop.reason.With(reason.Args{"although": a.s.Secret})
 	case stop.reason.Is(code) && code != reason.UpstreamNotReady:
 		stop.reason = stop.reason.With(reason.Args{"without": a.s.Secret})
 	}
