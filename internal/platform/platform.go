@@ -75,8 +75,9 @@ type Config struct {
 	SaveEstate  func(*intent.Estate) error
 	// Readable tries to decrypt a secret's bootstrap document; nil when it can.
 	Readable func(ctx context.Context, secretName string) error
-	// Identity reports whether a bootstrap identity is at hand.
+	// Identity reports whether a bootstrap identity is at hand, and Seeds makes one.
 	Identity func() bool
+	Seeds    Seeds
 	// Initialised: the authority was made.
 	Initialised bool
 	// Source is where the estate is fetched from; nil where it is read from a folder.
@@ -111,9 +112,11 @@ type Platform struct {
 	// Reading, when set, is told how far a question that reads every secret has come.
 	Reading func(done, of int)
 
-	// reloading is held while an estate is put in force, and acceptance while an older state is accepted.
+	// reloading is held while an estate is put in force, acceptance while an older state is accepted, and enrolling while a bootstrap
+	// identity is made.
 	reloading  *outward.Gate
 	acceptance sync.Mutex
+	enrolling  sync.Mutex
 
 	mu      sync.Mutex
 	estate  *intent.Estate

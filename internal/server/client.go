@@ -162,6 +162,11 @@ func (c *Client) EstateFiles(ctx context.Context) (files map[string][]byte, err 
 	return files, c.get(ctx, "/v1/estate", &files)
 }
 
+// EnrollBootstrap gives the server's machine a bootstrap identity for a while; see Service.
+func (c *Client) EnrollBootstrap(ctx context.Context, reason string, lasts time.Duration) (made Enrollment, err error) {
+	return made, c.post(ctx, "/v1/bootstrap/enroll", enrolling{reason, lasts}, &made)
+}
+
 // ConfirmClock says that the time shown now is right.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})

@@ -58,6 +58,12 @@ type withdrawal struct {
 	Dry    bool   `json:"dry,omitempty"`
 }
 
+// enrolling asks for a bootstrap identity.
+type enrolling struct {
+	Reason string        `json:"reason"`
+	Lasts  time.Duration `json:"lasts"`
+}
+
 // granted is what an operator grants or revokes.
 type granted struct {
 	Reason string        `json:"reason"`
@@ -252,6 +258,18 @@ func routed(service Service) *routes {
 			tried, err = service.TestNotification(r.Context(), caller(r), ask.Owner)
 		}
 		answer(w, tried, err)
+	})
+	mux.HandleFunc("POST /v1/bootstrap/enroll", func(w http.ResponseWriter, r *http.Request) {
+		var ask enrolling
+		err := decode(r, &ask)
+		if err == nil && ask.Reason == "" {
+			err = errReason
+		}
+		var made Enrollment
+		if err == nil {
+			made, err = service.EnrollBootstrap(r.Context(), caller(r), ask.Reason, ask.Lasts)
+		}
+		answer(w, made, err)
 	})
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))

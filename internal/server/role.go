@@ -71,6 +71,7 @@ var rights = map[string]Role{
 	"POST /v1/grants":                   Operator,
 	"POST /v1/grants/revoke":            Operator,
 	"POST /v1/notifications/test":       Operator,
+	"POST /v1/bootstrap/enroll":         Operator,
 	"POST /v1/clock/confirm":            Operator,
 	"POST /v1/estate/accept":            Operator,
 	"POST /v1/recovery/accept":          Operator,

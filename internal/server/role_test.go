@@ -28,6 +28,7 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"withdraw": {"POST /v1/withdrawals", Operator}, "retire": {"POST /v1/secrets/{secret}/retire", Operator}, "grant": {"POST /v1/grants", Operator}, "grant revoke": {"POST /v1/grants/revoke", Operator},
 		"backup":        {"POST /v1/backups", Operator},
 		"notify test":   {"POST /v1/notifications/test", Operator},
+		"bootstrap enroll": {"POST /v1/bootstrap/enroll", Operator},
 		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
 		"estate accept": {"POST /v1/estate/accept", Operator}, "plan --estate": {"GET /v1/estate", Reader},
 	}

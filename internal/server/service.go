@@ -54,6 +54,9 @@ type Service interface {
 	// Withdraw removes a file, by its absolute name, that was delivered and that nobody is to read any more; with dry it says
 	// what it would remove.
 	Withdraw(ctx context.Context, by, file, reason string, dry bool) (Leftover, error)
+	// EnrollBootstrap gives this machine a bootstrap identity for a while, so that a first value can be handed over that is sealed late; on
+	// record before it is made. Where the machine has one, that is the answer, and nothing changes.
+	EnrollBootstrap(ctx context.Context, by, reason string, lasts time.Duration) (Enrollment, error)
 	ConfirmClock(ctx context.Context, by string) error
 	// AcceptCommit believes the newest commit of the estate's branch although it is older than the one before, or does not
 	// descend from it.
@@ -193,6 +196,19 @@ type Retirement struct {
 	Version string `json:"version,omitempty"`
 	// Grace is how long after that it is revoked.
 	Grace string `json:"grace,omitempty"`
+}
+
+// Enrollment is the bootstrap identity of a machine. It never holds the private key.
+type Enrollment struct {
+	// Recipient is the public key, to which values are sealed, and File where the private one is.
+	Recipient string `json:"recipient"`
+	File      string `json:"file"`
+	// Environment is the one of this machine, whose recipient that is to be.
+	Environment string `json:"environment"`
+	// Until is when it is removed if nothing waits for it then; zero where it is not temporary.
+	Until time.Time `json:"until,omitzero"`
+	// Already: it was there before, and nothing was changed.
+	Already bool `json:"already,omitempty"`
 }
 
 // Run is one run, live or ended, with its transitions on record.

@@ -448,7 +448,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
-		Identity: p.seeds.there, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Restored: restored.String(), Later: p.store.Later, Broken: p.broken,
+		Identity: p.seeds.there, Seeds: p.seeds, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Restored: restored.String(), Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier, Backups: backups,
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Source: p.estates.source(),
