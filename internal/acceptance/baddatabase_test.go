@@ -178,11 +178,10 @@ func TestRemovedDocumentRevokesNothing(t *testing.T) {
 	}
 	r.serve()
 	row := r.row("app-database")
-	if row.Authority != "undeclared" || row.State != "undeclared" || row.Path != "postgres/main/app" {
-		t.Errorf("authority %q, state %q, path %q; want it undeclared", row.Authority, row.State, row.Path)
+	if row.Authority != "authority" || row.State != "leaving" || row.Path != "postgres/main/app" {
+		t.Errorf("authority %q, state %q, path %q; want it in force, and leaving", row.Authority, row.State, row.Path)
 	}
-	r.finding("app-database", reason.NotDeclared)
-	r.fails(r.run("rotate", "app-database", "--reason", "gone"), server.NotFound, "app-database")
+	r.finding("app-database", reason.LeavingConfirm)
 	r.rotate("database-admin") // the server has long looked at everything when this is done
 	if r.refused(before) || r.current() != before {
 		t.Error("the credential was revoked or taken from its consumers")

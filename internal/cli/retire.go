@@ -31,8 +31,9 @@ secret is declared again before the upstream was asked to revoke, it is kept, an
 
 The retirement waits, with a reason, while another secret uses this one, while its group is being rotated, and while somebody still
 signs in with the credential, if the upstream can tell. A report of a compromise meanwhile ends the grace and that look at once. What
-somebody else wrote to the path while the retirement went on is destroyed only if you ask again. On a terminal the command asks first; elsewhere it needs --yes.
-Run it again to change an earlier request.`,
+somebody else wrote to the path while the retirement went on is destroyed only if you ask again.
+
+On a terminal the command asks first; elsewhere it needs --yes. Run it again to change an earlier request.`,
 		Example: `  custody retire smtp-token --dry-run --reason "the mailer is gone"
   custody retire smtp-token --yes --reason "the mailer is gone"`,
 		Annotations: map[string]string{answers: "yes"},
@@ -58,8 +59,8 @@ Run it again to change an earlier request.`,
 		}),
 	}
 	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why: a `text` for the record")
-	cmd.Flags().BoolVar(&ask.WithoutRevoking, "without-revoking", false, "do not ask the upstream to revoke the credential: for a server that is gone for good, or a credential that you revoked by hand")
-	cmd.Flags().BoolVar(&ask.AlthoughUsed, "although-used", false, "revoke the credential although somebody still uses it, the upstream cannot tell, or a consumer cannot lose its file")
+	cmd.Flags().BoolVar(&ask.WithoutRevoking, "without-revoking", false, "do not ask the upstream to revoke the credential: its server is gone, or you revoked it by hand")
+	cmd.Flags().BoolVar(&ask.AlthoughUsed, "although-used", false, "revoke it although somebody uses it, the upstream cannot tell, or a consumer cannot lose its file")
 	cmd.Flags().BoolVar(&ask.Dry, "dry-run", false, "print what would be done, and change nothing")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	_ = cmd.MarkFlagRequired("reason")
