@@ -72,6 +72,9 @@ type PlatformSpec struct {
 	// For each environment, the age public key of its bootstrap identity. With the private key, the hosts of that
 	// environment decrypt the first values.
 	BootstrapRecipients map[string]string `json:"bootstrapRecipients,omitempty"`
+	// Former bootstrap recipients whose private keys were removed. Documents that are still encrypted to one of them stay as they are:
+	// their values were handed over. Nothing new is encrypted to them.
+	RetiredRecipients []string `json:"retiredRecipients,omitempty"`
 	// Which authority (secrets store) holds the values.
 	Authority AuthoritySpec `json:"authority"`
 	// Limits on timed rotations.

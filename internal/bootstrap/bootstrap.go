@@ -19,6 +19,7 @@ import (
 	"fmt"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/root"
 	"custody.dev/custody/internal/secret"
 )

@@ -21,7 +21,8 @@ func (a *app) bootstrapEnrollCommand() *cobra.Command {
 		Use:   "enroll --reason TEXT",
 		Short: "make a temporary bootstrap identity for this machine",
 		Long: `Makes a new bootstrap identity (private key) in the file that the host file names, and prints its public key. The machine can then hand
-over first values that are sealed from now on. It cannot read what was sealed before.
+over first values that are sealed from now on. It cannot read what was sealed before: the former public key moves to retiredRecipients of
+the Platform document, and documents that are encrypted to it stay as they are.
 
 The identity is temporary: the server removes it once a value was handed over with it and nothing else waits, or after --for if nothing
 waits then. Both are put on record (audit log). If the machine has an identity already, its public key is printed, and nothing changes.
@@ -61,9 +62,9 @@ func (p *printer) enrollment(made server.Enrollment) {
 		p.linef("This machine has it already; nothing was changed.")
 		return
 	}
-	p.list("next:", []string{
-		fmt.Sprintf("in the Platform document of the estate, write under spec: bootstrapRecipients: {%s: %s}", made.Environment, made.Recipient),
-		"grant that key once the estate with it was read: " + next.GrantCurrent(),
-		"seal the value, and bring the document to the estate: custody seal SECRET",
-	})
+	documents := fmt.Sprintf("in the Platform document, set bootstrapRecipients: {%s: %s}", made.Environment, made.Recipient)
+	if made.Former != "" {
+		documents += fmt.Sprintf(", and add the key that was there to retiredRecipients: [%s]", made.Former)
+	}
+	p.list("next:", []string{documents, "once the estate with it is read, grant the new key: " + next.Grant(), "seal the first value: custody seal SECRET"})
 }

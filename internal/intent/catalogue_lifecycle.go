@@ -364,7 +364,7 @@ func bootstrapDocumentsCatalogue() []Rule {
 		},
 		{
 			ID:     "sops-recipients",
-			Checks: "Every root recipient can decrypt the document, and so can the bootstrap recipient of at least one environment.",
+			Checks: "Every root recipient can decrypt the document, and so can the bootstrap recipient of at least one environment, now or before it was retired.",
 			Why:    "Without the root recipients a rebuild fails. Without a bootstrap recipient no host can hand the value over (import it).",
 			Fix:    "Add the recipient to .sops.yaml and run sops updatekeys on the file.",
 		},

@@ -181,7 +181,10 @@ func (c *checker) sopsRules(v *view, d *document, sops map[string]any) {
 			barred = append(barred, environment)
 		}
 	}
-	if !slices.ContainsFunc(barred, func(environment string) bool { return slices.Contains(have, platform.BootstrapRecipients[environment]) }) {
+	reads := func(environment string) bool { return slices.Contains(have, platform.BootstrapRecipients[environment]) }
+	retired := func(recipient string) bool { return slices.Contains(platform.RetiredRecipients, recipient) }
+	allowed = append(allowed, platform.RetiredRecipients...)
+	if !slices.ContainsFunc(barred, reads) && !slices.ContainsFunc(have, retired) {
 		for _, environment := range barred {
 			if c.options.Environment != "" && c.options.Environment != environment {
 				continue

@@ -58,6 +58,14 @@ func (c *checker) platformRules(v *view) {
 			c.fault(d, "bootstrap-recipients", t, "the recipient is a root recipient as well", "")
 		}
 	}
+	for i, recipient := range spec.RetiredRecipients {
+		t := at("spec", "retiredRecipients", i)
+		if _, err := age.ParseX25519Recipient(recipient); err != nil {
+			c.fault(d, "bootstrap-recipients", t, "not an age X25519 recipient", "Write the public key that was the recipient of an environment before.")
+		} else if slices.Contains(spec.RootRecipients, recipient) || slices.Contains(slices.Collect(maps.Values(spec.BootstrapRecipients)), recipient) {
+			c.fault(d, "bootstrap-recipients", t, "the recipient is retired, and in use as well", "Take it out of one of the two lists.")
+		}
+	}
 	if spec.Authority.Type != "" && spec.Authority.Type != "embedded" {
 		c.fault(d, "authority-type", at("spec", "authority", "type"), "there is no authority type "+plaintext.Show(spec.Authority.Type), "")
 	}

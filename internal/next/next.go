@@ -51,6 +51,9 @@ func RetireUsed(secret string) string {
 	return quote("custody retire " + secret + " --although-used" + reason)
 }
 
+// Enroll gives this machine a bootstrap identity for a while.
+func Enroll() string { return quote("custody bootstrap enroll" + reason) }
+
 // Explain says what a secret waits for.
 func Explain(secret string) string { return quote("custody explain " + secret) }
 

@@ -49,6 +49,9 @@ func (p *Platform) EnrollBootstrap(ctx context.Context, by, reason string, lasts
 		})
 	})
 	made.Environment = p.Environment
+	if estate := p.Estate(); estate != nil {
+		made.Former = estate.Platform.Spec.BootstrapRecipients[p.Environment]
+	}
 	p.Nudge()
 	return made, err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"

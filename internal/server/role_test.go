@@ -26,10 +26,10 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"run abort": {"POST /v1/runs/{run}/abort", Operator}, "run force": {"POST /v1/runs/{run}/force", Operator},
 		"supply": {"POST /v1/secrets/{secret}/supply", Operator}, "adopt-value": {"POST /v1/secrets/{secret}/adopt", Operator}, "revert": {"POST /v1/secrets/{secret}/revert", Operator}, "deliver": {"POST /v1/secrets/{secret}/deliver", Operator},
 		"withdraw": {"POST /v1/withdrawals", Operator}, "retire": {"POST /v1/secrets/{secret}/retire", Operator}, "grant": {"POST /v1/grants", Operator}, "grant revoke": {"POST /v1/grants/revoke", Operator},
-		"backup":        {"POST /v1/backups", Operator},
-		"notify test":   {"POST /v1/notifications/test", Operator},
+		"backup":           {"POST /v1/backups", Operator},
+		"notify test":      {"POST /v1/notifications/test", Operator},
 		"bootstrap enroll": {"POST /v1/bootstrap/enroll", Operator},
-		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
+		"clock confirm":    {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
 		"estate accept": {"POST /v1/estate/accept", Operator}, "plan --estate": {"GET /v1/estate", Reader},
 	}
 	handler, tried := Handler(nobody{}), map[string]bool{}

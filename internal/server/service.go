@@ -203,8 +203,9 @@ type Enrollment struct {
 	// Recipient is the public key, to which values are sealed, and File where the private one is.
 	Recipient string `json:"recipient"`
 	File      string `json:"file"`
-	// Environment is the one of this machine, whose recipient that is to be.
+	// Environment is the one of this machine, whose recipient that is to be, and Former the recipient that the estate names for it now.
 	Environment string `json:"environment"`
+	Former      string `json:"former,omitempty"`
 	// Until is when it is removed if nothing waits for it then; zero where it is not temporary.
 	Until time.Time `json:"until,omitzero"`
 	// Already: it was there before, and nothing was changed.

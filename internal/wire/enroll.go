@@ -31,7 +31,7 @@ func (t temporary) zero() bool { return t.until.IsZero() }
 
 // line is the comment.
 func (t temporary) line() string {
-	return fmt.Sprintf("%s%s to %s\n", temporaryLine, t.since.UTC().Format(time.RFC3339), t.until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s%s to %s\n", temporaryLine, t.since.UTC().Format(time.RFC3339Nano), t.until.UTC().Format(time.RFC3339))
 }
 
 // temporaryOf reads the comment of an identity file. One that somebody changed counts for none.
@@ -42,7 +42,7 @@ func temporaryOf(file []byte) temporary {
 			continue
 		}
 		from, to, _ := strings.Cut(strings.TrimSpace(said), " to ")
-		since, err := time.Parse(time.RFC3339, from)
+		since, err := time.Parse(time.RFC3339Nano, from)
 		until, wrong := time.Parse(time.RFC3339, to)
 		if err == nil && wrong == nil {
 			return temporary{since, until}
@@ -91,7 +91,7 @@ func (s *seeds) Enroll(lasts time.Duration, before func(server.Enrollment) error
 	if err := before(made); err != nil {
 		return server.Enrollment{}, err
 	}
-	if err := folder.Create(filepath.Base(file), append([]byte(how.line()), identity.ExposeFile(now)...), durable.Private); err != nil {
+	if err := folder.Create(filepath.Base(file), append([]byte(how.line()), identity.ExposeFile(now)...)); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return server.Enrollment{}, fmt.Errorf("%s was made by somebody else meanwhile: %w", file, err)
 		}
