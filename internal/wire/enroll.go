@@ -4,9 +4,7 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,28 +72,20 @@ func (s *seeds) Enrolled() (has server.Enrollment, is bool, err error) {
 	return server.Enrollment{Recipient: identities[0].Public(), File: file, Until: how.until, Already: true}, true, err
 }
 
-// Enroll implements platform.Seeds.
-func (s *seeds) Enroll(lasts time.Duration, before func(server.Enrollment) error) (server.Enrollment, error) {
+// Prepare implements platform.Seeds.
+func (s *seeds) Prepare(lasts time.Duration) (server.Enrollment, func() error, error) {
 	file, now := s.parts.host.BootstrapIdentity, Now()
 	identity, err := root.NewIdentity()
 	if err != nil {
-		return server.Enrollment{}, err
+		return server.Enrollment{}, nil, err
 	}
 	how := temporary{now, now.Add(lasts).Truncate(time.Second)}
-	made := server.Enrollment{Recipient: identity.Public(), File: file, Until: how.until}
-	folder, err := durable.Open(filepath.Dir(file))
-	if err != nil {
-		return server.Enrollment{}, fmt.Errorf("opening the folder of the bootstrap identity: %w", err)
-	}
-	defer func() { _ = folder.Close() }()
-	if err := before(made); err != nil {
-		return server.Enrollment{}, err
-	}
-	if err := folder.Create(filepath.Base(file), append([]byte(how.line()), identity.ExposeFile(now)...)); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return server.Enrollment{}, fmt.Errorf("%s was made by somebody else meanwhile: %w", file, err)
+	return server.Enrollment{Recipient: identity.Public(), File: file, Until: how.until}, func() error {
+		folder, err := durable.Open(filepath.Dir(file))
+		if err != nil {
+			return fmt.Errorf("opening the folder of the bootstrap identity: %w", err)
 		}
-		return server.Enrollment{}, err
-	}
-	return made, nil
+		defer func() { _ = folder.Close() }()
+		return folder.Create(filepath.Base(file), append([]byte(how.line()), identity.ExposeFile(now)...))
+	}, nil
 }
