@@ -70,8 +70,20 @@ type session struct {
 	stop func() bool
 }
 
-// dial connects. The error is a library's and must not be shown.
+// dial connects. A server now and then takes a connection and never answers on it: another is tried once a quarter of the call's time is
+// over, as nothing was asked yet. The error is a library's and must not be shown.
 func (u *Upstream) dial(ctx context.Context) (*session, error) {
+	patient, cancel := context.WithTimeout(ctx, u.CallDeadline/4)
+	defer cancel()
+	s, err := u.connect(ctx, patient)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		return u.connect(ctx, ctx)
+	}
+	return s, err
+}
+
+// connect makes a session that ends with ctx. The connection, and TLS from the first byte, are agreed on before the other context ends.
+func (u *Upstream) connect(ctx, soon context.Context) (*session, error) {
 	server := u.Server
 	network, address := "unix", server.Host
 	if !transport.Socket(server.Host) {
@@ -82,7 +94,7 @@ func (u *Upstream) dial(ctx context.Context) (*session, error) {
 		network, address = "tcp", net.JoinHostPort(server.Host, strconv.Itoa(cmp.Or(server.Port, port)))
 	}
 	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, network, address)
+	raw, err := dialer.DialContext(soon, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +106,7 @@ func (u *Upstream) dial(ctx context.Context) (*session, error) {
 	s := &session{ctx: ctx, stop: context.AfterFunc(ctx, func() { _ = raw.Close() })}
 	encrypted := raw
 	if u.tls != nil && server.TLS != StartTLS {
-		if encrypted, err = transport.Secure(ctx, raw, u.tls); err != nil {
+		if encrypted, err = transport.Secure(soon, raw, u.tls); err != nil {
 			s.stop()
 			return nil, err
 		}

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +29,7 @@ func TestOnServer(t *testing.T) {
 		"Hashes": testHashes, "ForeignClaims": testForeign, "OthersAreLeftAlone": testOthers, "ValueThatCannotBeComputed": testUncomputed,
 		"MustHavePassword": testMustHave, "Rights": testRights, "Verdicts": testVerdicts, "EmptyPasswords": testEmpty,
 		"AdminRotatesItself": testItself, "Uses": testUses, "TwoPasswordsInOverwrite": testTwo, "LateRequestOfSameRun": testLate, "TwoClaimsAtOnce": testTwoClaims,
-		"EntryOfThePairThatNobodyHandedOver": testUnclaimed, "UsesThatCannotBeSeen": testUnseen, "OneSignInWithAnOddHash": testOneSignIn,
+		"EntryOfThePairThatNobodyHandedOver": testUnclaimed, "UsesThatCannotBeSeen": testUnseen, "OneSignInWithAnOddHash": testOneSignIn, "ConnectionThatIsNeverAnswered": testUnanswered,
 	} {
 		t.Run(name, func(t *testing.T) { test(r.on(t)) })
 	}
@@ -58,6 +61,40 @@ func testHashes(r *rig) {
 	if _, err := r.open(config).Apply(r.Context(), "run-1", secret.Value{}, long); !errors.Is(err, upstream.ErrRefusedCandidate) {
 		r.Errorf("a password that bcrypt cannot take: got %v, want ErrRefusedCandidate", err)
 	}
+}
+
+// testUnanswered: a directory that never answers on one connection does on the next. The first is given up after a quarter of the
+// deadline, 5 s; what is left of it is many times what a sign-in takes.
+func testUnanswered(r *rig) {
+	config := r.config(upstream.Dual)
+	v := r.issue(r.open(config), "run-1", secret.Value{})
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer func() { _ = front.Close() }()
+	behind := net.JoinHostPort(r.server.Host, strconv.Itoa(config.Server.Port))
+	go func() {
+		for first := true; ; first = false {
+			conn, err := front.Accept()
+			if err != nil {
+				return
+			}
+			if first {
+				defer func() { _ = conn.Close() }()
+				continue
+			}
+			server, err := net.Dial("tcp", behind)
+			if err != nil {
+				_ = conn.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(server, conn); _ = server.Close() }()
+			go func() { _, _ = io.Copy(conn, server); _ = conn.Close() }()
+		}
+	}()
+	config.Server.Port = front.Addr().(*net.TCPAddr).Port
+	r.is(r.open(config), upstream.Accepted, v, "behind a connection that was never answered")
 }
 
 func testForeign(r *rig) {
