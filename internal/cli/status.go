@@ -21,9 +21,9 @@ func (a *app) statusCommand() *cobra.Command {
 authority holds its value: Git until the secret is handed over (imported), the authority from then on. The options filter the secrets
 and their findings.
 
-A running server answers from its last check of each secret. It checks each one at least every ten minutes. The line "looks" appears if
-a check is more than a minute old or has not happened yet. Without a server, the command reads the authority and the files of
-consumers.
+A running server answers from its last check of each secret. It checks each one at least every ten minutes; if all its consumers are
+files without a check command, whose changes the server notices within a minute, every hour. The line "looks" appears if a check is more
+than a minute old or has not happened yet. Without a server, the command reads the authority and the files of consumers.
 
 With --exit-code, for monitoring, the exit code is 3 if there are findings: something that a person must look at. What a secret waits for
 by design, such as a settle time or a maintenance window, is not a finding. Without --exit-code, findings do not change the exit code.

@@ -11,7 +11,7 @@
 // A crash may leave a temporary file .NAME.SIXTEENHEX.tmp, which no operation reads. If there is only one writer, the
 // file is .NAME.custody.tmp, and the next write of that file removes it. Not guaranteed: that it refuses a link that
 // somebody else creates between its check and its action; even then it reaches nothing outside the folder. Cost: one
-// write, two fsyncs and a rename for each call; Fill syncs once for many files, and promises less.
+// write, two fsyncs and a rename for each call, of which folders that are opened with the same Syncs share that of the folder; Fill syncs once for many files, and promises less.
 package durable
 
 import (
@@ -64,7 +64,11 @@ const accessList = "system.posix_acl_access"
 const maxAccessList = 64 << 10
 
 // Folder is an open folder; nothing outside it can be reached through it.
-type Folder struct{ root *os.Root }
+type Folder struct {
+	root *os.Root
+	// syncs, when set, are shared with other folders.
+	syncs *Syncs
+}
 
 // Open opens an existing folder.
 func Open(dir string) (*Folder, error) {
@@ -72,7 +76,16 @@ func Open(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening folder: %w", err)
 	}
-	return &Folder{root}, nil
+	return &Folder{root: root}, nil
+}
+
+// OpenSharing is Open of a folder that shares its syncs with others that are opened with the same Syncs.
+func OpenSharing(dir string, syncs *Syncs) (*Folder, error) {
+	folder, err := Open(dir)
+	if err == nil {
+		folder.syncs = syncs
+	}
+	return folder, err
 }
 
 // Make opens a folder, making it (0700) and its parents when absent.
@@ -118,10 +131,11 @@ func (f *Folder) Displaced() bool {
 
 // Read returns a file's content.
 func (f *Folder) Read(name string) ([]byte, error) {
-	if err := f.plain(name); err != nil {
+	info, err := f.walk(name)
+	if err != nil {
 		return nil, err
 	}
-	if info, err := f.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("reading %s: %w", name, ErrNotRegular) // a pipe would wait for ever
 	}
 	data, err := f.root.ReadFile(name)
@@ -437,21 +451,29 @@ func (f *Folder) temporary(name string, alone bool) (string, *os.File, error) {
 
 // plain refuses names that leave the folder and any link on the way, the last element included.
 func (f *Folder) plain(name string) error {
+	if name == "." {
+		return nil // it is open
+	}
+	_, err := f.walk(name)
+	return err
+}
+
+// walk is plain, and describes what has the name.
+func (f *Folder) walk(name string) (info fs.FileInfo, err error) {
 	if !filepath.IsLocal(name) {
-		return fmt.Errorf("%w: %s", ErrOutside, name)
+		return nil, fmt.Errorf("%w: %s", ErrOutside, name)
 	}
 	walked := ""
-	for _, part := range strings.Split(filepath.Clean(name), string(filepath.Separator)) {
+	for part := range strings.SplitSeq(filepath.Clean(name), string(filepath.Separator)) {
 		walked = filepath.Join(walked, part)
-		info, err := f.root.Lstat(walked)
-		if err != nil {
-			return fmt.Errorf("looking at %s: %w", name, err)
+		if info, err = f.root.Lstat(walked); err != nil {
+			return nil, fmt.Errorf("looking at %s: %w", name, err)
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
-			return fmt.Errorf("%w: %s", ErrSymlink, walked)
+			return nil, fmt.Errorf("%w: %s", ErrSymlink, walked)
 		}
 	}
-	return nil
+	return info, nil
 }
 
 func (f *Folder) syncParent(name string) error {
@@ -460,7 +482,7 @@ func (f *Folder) syncParent(name string) error {
 		return fmt.Errorf("syncing folder of %s: %w", name, err)
 	}
 	defer func() { _ = dir.Close() }()
-	if err := dir.Sync(); err != nil {
+	if err := f.syncs.sync(dir); err != nil {
 		return fmt.Errorf("syncing folder of %s: %w", name, err)
 	}
 	return nil

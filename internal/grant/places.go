@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unique"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/intent"
@@ -120,9 +121,9 @@ func placesOf(consumer intent.Consumer) []string {
 	if consumer.File.User != "" || consumer.File.Group != "" {
 		return nil
 	}
-	places := []string{"owner " + folderOf(consumer)}
+	places := []string{unique.Make("owner " + folderOf(consumer)).Value()} // it is the same for very many
 	if modeOf(consumer)&groupReads != 0 {
-		places = append(places, "group "+folderOf(consumer))
+		places = append(places, unique.Make("group "+folderOf(consumer)).Value())
 	}
 	return places
 }

@@ -6,11 +6,13 @@ package house_test
 
 import (
 	"bytes"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -91,6 +93,29 @@ func TestGoFilesCarryLicenceAndKeepTheirLength(t *testing.T) {
 			t.Errorf("%s: %d lines, want %d at most: split it where its subject splits", path, lines, maxLines)
 		}
 	})
+}
+
+// A built program that was added by mistake stays in every clone for ever.
+func TestNoBuiltProgramIsKept(t *testing.T) {
+	listed, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files", "-z").Output()
+	if err != nil {
+		t.Fatalf("listing what Git keeps: %v", err)
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(listed), "\x00"), "\x00") {
+		file, err := os.Open(filepath.Join(root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		begins := make([]byte, 4)
+		n, _ := file.Read(begins)
+		_ = file.Close()
+		if string(begins[:n]) == "\x7fELF" {
+			t.Errorf("%s is a built program: git rm --cached %[1]s", name)
+		}
+	}
 }
 
 func TestNoMachinePathsOrRegistryAddresses(t *testing.T) {

@@ -32,7 +32,7 @@ var bounding = []string{"outward.Do", "outward.Run", "a.change", "ask", "call"}
 // ours are what has methods of the same names that are no calls to a part: engines, which bound their own, and books.
 var ours = []string{
 	"a", "e", "o.Rotation", "p.Orchestrator.Rotation", "p.Orchestrator", "p.platform", "c.platform", "p", "p.Grants", "g.book", "estate",
-	"slices", "e.Authority", "authority", "next", "p.Leftovers", "s.Policy", "p.grants.set()", "p.Notifier",
+	"slices", "maps", "e.Authority", "authority", "next", "p.Leftovers", "s.Policy", "p.grants.set()", "p.Notifier",
 }
 
 // bounded are the calls that are bounded otherwise, with the reason.

@@ -22,6 +22,31 @@ type decoder struct {
 	report func(rule string, t trail, reason, fix string)
 	types  upstream.Types
 	shapes map[reflect.Type][]field
+	words  words
+}
+
+// words are short texts that were read before, each once: owners, folders and policies are the same in very many documents.
+type words map[string]string
+
+const (
+	// mostWords bounds how many are remembered; what is common is among the first.
+	mostWords = 4096
+	// longestWord is the longest that is, in bytes.
+	longestWord = 64
+)
+
+// once returns text as it was read first. Nil remembers nothing.
+func (w words) once(text string) string {
+	if w == nil || len(text) > longestWord {
+		return text
+	}
+	if first, known := w[text]; known {
+		return first
+	}
+	if len(w) < mostWords {
+		w[text] = text
+	}
+	return text
 }
 
 // field is one JSON field of a struct type.
@@ -211,7 +236,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, t trail) {
 			d.wrong(n, "text", t)
 			return
 		}
-		v.SetString(n.Value)
+		v.SetString(d.words.once(n.Value))
 	case reflect.Int:
 		number, ok := whole(n)
 		if !ok {

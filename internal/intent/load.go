@@ -106,6 +106,7 @@ type reader struct {
 	faults    *faults
 	types     upstream.Types
 	shapes    map[reflect.Type][]field
+	words     words
 	trees     *trees
 	// host says that the file is a host's: nothing but a Host stands in it.
 	host bool
@@ -263,7 +264,7 @@ func (r *reader) document(d *document, n *yaml.Node) {
 
 // decode fills v from n, reporting at d's place; under says where in the document n stands.
 func (r *reader) decode(d *document, n *yaml.Node, v reflect.Value, under trail) {
-	(&decoder{shapes: r.shapes, types: r.types, report: func(rule string, t trail, reason, fix string) {
+	(&decoder{shapes: r.shapes, types: r.types, words: r.words, report: func(rule string, t trail, reason, fix string) {
 		r.fault(d, rule, t, reason, fix)
 	}}).value(n, v, under)
 }

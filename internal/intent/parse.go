@@ -66,10 +66,10 @@ func (f *Files) ahead(types upstream.Types, stop <-chan struct{}) (parsed chan c
 	})
 	for range min(runtime.GOMAXPROCS(0), maxParsers) {
 		working.Go(func() {
-			shapes := newReader(types).shapes
+			shapes, words := newReader(types).shapes, words{}
 			for next := range jobs {
 				r := newReader(types)
-				r.shapes, r.mostValues = shapes, f.bounds.values
+				r.shapes, r.words, r.mostValues = shapes, words, f.bounds.values
 				r.read(next.file.name, next.file.data)
 				r.trees = nil
 				next.done <- r

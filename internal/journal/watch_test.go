@@ -4,9 +4,13 @@ package journal_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
+	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/authority/memory"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/reason"
@@ -56,4 +60,28 @@ func TestWatchTellsWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	told("of all", 4)
+}
+
+// Each of very many entries had its own copy of the words that all of them say.
+func TestBriefEntriesShareTheirWords(t *testing.T) {
+	brief := func() *journal.Entry {
+		run := authority.RunID(strings.Clone("run-1"))
+		return (&journal.Entry{
+			Places: []string{strings.Clone("owner app")}, Current: &authority.VersionID{Incarnation: authority.Incarnation(strings.Clone("one")), Run: run},
+			Last: &journal.Outcome{Run: authority.RunID(strings.Clone("run-1")), Trigger: journal.Trigger{By: strings.Clone("policy monthly")}},
+		}).Brief()
+	}
+	words := func(e *journal.Entry) (at []*byte) {
+		for _, word := range []string{e.Places[0], string(e.Current.Incarnation), e.Last.Trigger.By} {
+			at = append(at, unsafe.StringData(word))
+		}
+		return at
+	}
+	a, b := brief(), brief()
+	if !slices.Equal(words(a), words(b)) {
+		t.Error("two entries do not share their words")
+	}
+	if unsafe.StringData(string(a.Current.Run)) != unsafe.StringData(string(a.Last.Run)) {
+		t.Error("an entry has the name of one run twice")
+	}
 }

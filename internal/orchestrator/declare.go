@@ -19,11 +19,33 @@ func (o *Orchestrator) Use(secrets []Secret) {
 
 // Change declares these secrets and no others. Those that are new or have another Digest are looked at on the next tick, and so are
 // those that may wait for one of them, or for one that is gone: what reads it, and what is in its group or stagger set. All others
-// keep the time of their next look.
+// keep the time of their next look. The journal is listed again only where a name, a path or an upstream is another.
 func (o *Orchestrator) Change(secrets []Secret) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.redeclare(o.changed(secrets), o.gone(secrets))
+	changed, gone, before := o.changed(secrets), o.gone(secrets), o.uses
+	compared := len(gone) == 0 && !slices.ContainsFunc(changed, o.elsewhere)
+	if o.redeclare(changed, gone); compared {
+		o.carry(before)
+	}
+}
+
+// elsewhere reports whether a comparison with the journal may find something else of s than of what is declared at its path now. The
+// caller holds the lock.
+func (o *Orchestrator) elsewhere(s Secret) bool {
+	known, declared := o.secrets[s.Path]
+	return !declared || s.Subject.Secret != known.Subject.Secret || s.SentTo != known.SentTo || s.Allowed != known.Allowed ||
+		!slices.Equal(s.Former, known.Former)
+}
+
+// carry has what a comparison found for the use before count for the present one, which declares the same names, paths and
+// upstreams. The caller holds the lock.
+func (o *Orchestrator) carry(before int) {
+	for _, compared := range []*int{&o.placed, &o.confirmed, &o.writtenFor} {
+		if *compared == before {
+			*compared = o.uses
+		}
+	}
 }
 
 // Changed returns those of secrets that are new or have another Digest.

@@ -90,3 +90,39 @@ func TestChangeWakesWhatChanged(t *testing.T) {
 		})
 	}
 }
+
+// A commit that changed one document had the whole journal listed, to compare names with histories that had not changed.
+func TestAChangeThatNamesNothingElseListsNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func([]orchestrator.Secret) []orchestrator.Secret
+		lists  bool
+	}{
+		"what it says":  {func(all []orchestrator.Secret) []orchestrator.Secret { return all }, false},
+		"its name":      {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].Secret = "other"; return all }, true},
+		"former names":  {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].Former = []string{"s9"}; return all }, true},
+		"its path":      {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].Path = "app/other"; return all }, true},
+		"its upstream":  {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].SentTo = "other"; return all }, true},
+		"a grant":       {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].Allowed = true; return all }, true},
+		"one is gone":   {func(all []orchestrator.Secret) []orchestrator.Secret { return slices.Delete(all, 3, 4) }, true},
+		"one is halted": {func(all []orchestrator.Secret) []orchestrator.Secret { all[3].Suspended = true; return all }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			estate(t, 6, func(r *rig) {
+				for i := range r.secrets {
+					r.secrets[i].Digest = "one"
+				}
+				journals := &listed{Store: r.store}
+				r.records = journals
+				process := r.start()
+				r.pass(process, time.Minute)
+				before, changed := journals.listings.Load(), slices.Clone(r.secrets)
+				changed[3].Digest = "other"
+				process.Change(test.change(changed))
+				r.pass(process, time.Minute)
+				if listings := journals.listings.Load() - before; test.lists != (listings > 0) {
+					t.Errorf("the journal was listed %d times", listings)
+				}
+			})
+		})
+	}
+}

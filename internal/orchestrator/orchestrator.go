@@ -67,6 +67,8 @@ type Secret struct {
 	// Reads are the paths of other secrets whose values are used when this one is acted on: inputs, and the admin
 	// credential of its upstream.
 	Reads []authority.Path
+	// Watched: somebody who watches its consumers, see Watching, sees all that a look at them would.
+	Watched bool
 }
 
 // Values reads the value of record.
@@ -104,6 +106,8 @@ type Config struct {
 	// Reconcile is how often consumers are looked at when nothing else happens: each secret's at a time of its own. 0 means 10
 	// minutes.
 	Reconcile time.Duration
+	// Calm is the same for secrets that are Watched, while somebody watches. 0 means one hour.
+	Calm time.Duration
 	// Workers act on different secrets at once; those who wait for something outside are not counted. 0 means 1, in order
 	// of path.
 	Workers int
@@ -206,6 +210,7 @@ type Orchestrator struct {
 	comparing             *outward.Gate // see oneAtATime
 	looks                 sync.WaitGroup
 	places                *outward.Gate
+	watching              bool // see Watching
 	// planning lets one of each stagger set plan its run at once.
 	planning map[string]*outward.Gate
 	pausing
@@ -217,6 +222,7 @@ func New(config Config) *Orchestrator {
 	if config.Reconcile == 0 {
 		config.Reconcile = 10 * time.Minute
 	}
+	config.Calm = max(cmp.Or(config.Calm, time.Hour), config.Reconcile)
 	if config.Barred == nil {
 		config.Barred = func() string { return "" }
 	}
@@ -516,8 +522,11 @@ func (o *Orchestrator) look(ctx context.Context, s Secret, requests []trigger.Re
 	o.mu.Unlock()
 
 	seen.hold(reason.Reason{}, time.Time{})
-	seen.asked = make(map[string]bool, len(requests))
+	seen.asked = nil
 	for _, request := range requests {
+		if seen.asked == nil {
+			seen.asked = make(map[string]bool, len(requests))
+		}
 		seen.asked[request.ID] = true
 	}
 	err := o.act(outward.While(ctx, func() bool { return o.declaredAt(s.Path, seen.declared) }), s, requests, jumped, &seen)

@@ -5,8 +5,6 @@ package orchestrator
 import (
 	"cmp"
 	"container/heap"
-	"crypto/sha256"
-	"encoding/binary"
 	"math"
 	"slices"
 	"time"
@@ -159,20 +157,6 @@ func (o *Orchestrator) ready(requests map[authority.Path][]trigger.Request) []Se
 		slices.SortStableFunc(work, func(a, b Secret) int { return cmp.Compare(o.states[b.Path].rank, o.states[a.Path].rank) })
 	}
 	return work
-}
-
-// sweepAfter is when the consumers of the secret at path are looked at after now: once in each Reconcile, at an offset of its own, so
-// that secrets that were looked at together do not stay together.
-func (o *Orchestrator) sweepAfter(path authority.Path, now time.Time) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	sum := sha256.Sum256([]byte(path))
-	offset := time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(o.Reconcile)) //nolint:gosec // less than Reconcile
-	wait := (offset - o.steady(now)) % o.Reconcile
-	if wait <= 0 {
-		wait += o.Reconcile
-	}
-	return now.Add(wait)
 }
 
 // At returns the secret that is declared at path.

@@ -27,7 +27,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 	seen.doubted = false
 	early := seen.checkAt.IsZero() || now.Before(seen.checkAt)
 	if !doubted && early && !seen.reconciled.IsZero() && now.Before(seen.sweep) {
-		seen.Again, seen.Regular = o.again(ctx, s, seen)
+		seen.Again, seen.Regular = o.again(ctx, s, seen, seen.sweep)
 		return nil
 	}
 	held, err := o.Values.Read(ctx, s.Path)
@@ -61,7 +61,7 @@ func (o *Orchestrator) reconcile(ctx context.Context, s Secret, seen *State) err
 		}
 	case unissued: // what it waits for was noted when no run began
 	}
-	seen.Again, seen.Regular = o.again(ctx, s, seen)
+	seen.Again, seen.Regular = o.again(ctx, s, seen, o.sweepAfter(s.Path, now))
 	return unclean
 }
 
@@ -78,7 +78,7 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 		rank = outward.Begun
 	}
 	var faults []string
-	drifted := map[string]string{}
+	var drifted map[string]string // there is one for each secret: none where nothing drifted
 	for _, consumer := range s.Consumers {
 		proof, err := o.Rotation.Prove(ctx, s.Subject, consumer, held, rank)
 		if err == nil && proof.Version == held.ID && proof.Level >= consumer.Needs && entry.Mend(consumer.Name()) {
@@ -91,6 +91,9 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 		}
 		if _, derived := consumer.Consumer.(*derivation.Dependent); err == nil && steady && !derived { // what is computed has its own looks
 			seen.Drift = reason.New(reason.ConsumerDrifted, reason.Args{"consumer": consumer.Name()}).Because(proof.Missing)
+			if drifted == nil {
+				drifted = map[string]string{}
+			}
 			drifted[consumer.Name()] = fmt.Sprintf("it held %s where %s was delivered%s", holds(proof.Version), held.ID, suffix(proof.Missing))
 			if seen.drifted[consumer.Name()] != drifted[consumer.Name()] { // somebody who does it again and again is recorded once
 				seen.owed = append(seen.owed, audit.Event{
@@ -122,10 +125,14 @@ func (o *Orchestrator) deliverAll(ctx context.Context, s Secret, entry *journal.
 		return unchecked
 	}
 	seen.reconciled, seen.sweep = now, now
+	sweep := o.sweepAfter(s.Path, now)
 	if unclean == nil { // else the next look tries that again
-		seen.sweep = o.sweepAfter(s.Path, now)
+		if steady { // two looks in a row: nothing happened before somebody began to watch
+			sweep = o.restAfter(s, now)
+		}
+		seen.sweep = sweep
 	}
-	seen.Again, seen.Regular = o.again(ctx, s, seen)
+	seen.Again, seen.Regular = o.again(ctx, s, seen, sweep)
 	return unclean
 }
 
@@ -160,11 +167,12 @@ func suffix(text string) string {
 	return " (" + text + ")"
 }
 
-// again is the earliest of what start asked for, the next look at consumers, the next sign-in with the value of record, the
-// next due time, and once that has passed the next opening of a maintenance window. regular says that it is the look at consumers.
-func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State) (next time.Time, regular bool) {
+// again is the earliest of what start asked for, the next look at consumers, which sweep is, the next sign-in with the value of
+// record, the next due time, and once that has passed the next opening of a maintenance window. regular says that it is the look at
+// consumers.
+func (o *Orchestrator) again(ctx context.Context, s Secret, seen *State, sweep time.Time) (next time.Time, regular bool) {
 	now := o.Now()
-	next, regular = o.sweepAfter(s.Path, now), true
+	next, regular = sweep, true
 	sooner := func(at time.Time) {
 		if at.After(now) && at.Before(next) {
 			next, regular = at, false

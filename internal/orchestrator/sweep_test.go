@@ -38,3 +38,40 @@ func TestSweepsAreSpread(t *testing.T) {
 		}
 	})
 }
+
+// A secret with nothing to do was read, decrypted and proven six times an hour, though its files were watched all the while.
+func TestWatchedSecretsAreLookedAtOnceAnHour(t *testing.T) {
+	const count, hours = 60, 5
+	estate(t, count, func(r *rig) {
+		for i := range r.secrets {
+			r.secrets[i].Watched = i > 0
+		}
+		process := r.start()
+		process.Watching(true)
+		r.pass(process, time.Hour)
+		looks := map[authority.Path]int{}
+		process.Looked = func(seen orchestrator.State) { looks[seen.Path]++ }
+		r.pass(process, hours*time.Hour)
+		for i, s := range r.secrets {
+			want := hours
+			if i == 0 {
+				want *= 6
+			}
+			if got := looks[s.Path]; got < want-1 || got > want+1 {
+				t.Errorf("%s: %d looks in %d hours, want %d", s.Path, got, hours, want)
+			}
+		}
+		process.Watching(false) // a folder hangs, and nobody is told of anything
+		clear(looks)
+		for range 10 {
+			before := len(looks)
+			r.pass(process, time.Minute)
+			if more := len(looks) - before; more > count/2 {
+				t.Errorf("%d of %d secrets were looked at within a minute", more, count)
+			}
+		}
+		if len(looks) != count {
+			t.Errorf("while nobody watches, %d of %d secrets were looked at within ten minutes", len(looks), count)
+		}
+	})
+}

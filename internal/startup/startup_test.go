@@ -48,7 +48,7 @@ func name(percent uint64) string {
 func TestTheCollectorRunsAsUsualAfterItsFirstTime(t *testing.T) {
 	for _, test := range []struct{ gogc, want string }{
 		{"", "first then usual"},
-		{"50", "set then set"},
+		{"70", "set then set"},
 	} {
 		t.Run("GOGC="+test.gogc, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unique"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
@@ -31,7 +32,8 @@ import (
 )
 
 // bind makes what acting on the estate needs: each secret with its upstream and its consumers. What this machine gets wrong
-// holds the consumer, or the secret, that it is about, and no other.
+// holds the consumer, or the secret, that it is about, and no other. A secret that is bound already, by the same material, is not
+// bound again.
 func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	secrets := make([]orchestrator.Secret, 0, len(estate.Secrets))
 	if err := p.grants.look(context.Background()); err != nil {
@@ -39,20 +41,30 @@ func (p *parts) bind(estate *intent.Estate) ([]orchestrator.Secret, error) {
 	}
 	wanting := p.grants.wanting(estate)
 	for _, name := range estate.Order() {
-		bound, err := p.bindSecret(estate, estate.Secrets[name], wanting)
-		if need, held := wanting.secrets[name]; held {
-			bound.Broken = need.Waiting()
-		} else if err != nil {
-			bound.Broken = reason.New(reason.MachineCannotAct, nil).Because(err.Error())
+		declared := estate.Secrets[name]
+		bound := p.describe(estate, declared, wanting)
+		digest := materialDigest(p.materialOf(estate, declared, bound, wanting))
+		if before, is := p.platform.Orchestrator.At(declared.Path); is && before.Digest == digest && before.Group == nil {
+			secrets = append(secrets, before)
+			continue
 		}
-		bound.Digest = materialDigest(p.materialOf(estate, estate.Secrets[name], bound, wanting))
+		p.bindings++
+		bound, err := p.bindSecret(estate, declared, wanting)
+		switch {
+		case !bound.Broken.None():
+		case err != nil: // what this machine gets wrong is tried again each time
+			bound.Broken = reason.New(reason.MachineCannotAct, nil).Because(err.Error())
+			digest = jointDigest(digest, err.Error())
+		}
+		bound.Watched, bound.Digest = watchable(bound), digest
 		secrets = append(secrets, bound)
 	}
 	joined(secrets)
 	return secrets, nil
 }
 
-func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanting wanting) (orchestrator.Secret, error) {
+// describe makes what acting on a secret needs but for its adapters: what documents and grants say.
+func (p *parts) describe(estate *intent.Estate, declared *intent.Secret, wanting wanting) orchestrator.Secret {
 	policy := inventory.JournalPolicy(estate.PolicyOf(declared))
 	bound := orchestrator.Secret{
 		Subject: rotation.Subject{
@@ -64,6 +76,9 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 		Places:    grant.Places(estate, declared, wanting.missing),
 		Former:    declared.Spec.FormerNames, Reads: reads(estate, declared), ExpiresAt: declared.ExpiresAt,
 		Leaving: estate.Leaving[declared.Name],
+	}
+	if need, held := wanting.secrets[declared.Name]; held {
+		bound.Broken = need.Waiting()
 	}
 	if members := estate.GroupOf(declared); len(members) > 0 {
 		bound.Group = &rotation.Group{Name: declared.Spec.Rotation.Group, Leader: members[0].Path}
@@ -80,21 +95,23 @@ func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanti
 	if server, ok := estate.UpstreamOf(declared); ok {
 		bound.SentTo = server.Metadata.Name
 		bound.Allowed = p.grants.set()[grant.ToUpstream(declared.Name, bound.SentTo)]
+		bound.Server = serverGroup(estate, server)
+		if admin, ok := estate.AdminOf(server); ok {
+			bound.Admin = admin.Name
+		}
 	}
+	return bound
+}
+
+// bindSecret is describe with the adapters. None is made of what may not be reached.
+func (p *parts) bindSecret(estate *intent.Estate, declared *intent.Secret, wanting wanting) (orchestrator.Secret, error) {
+	bound := p.describe(estate, declared, wanting)
 	if _, held := wanting.secrets[declared.Name]; held {
-		return bound, nil // no adapter is made of what may not be reached
+		return bound, nil
 	}
 	var err error
 	if bound.Upstream, err = p.upstreamOf(estate, declared); err != nil {
 		return bound, err
-	}
-	if server, ok := estate.UpstreamOf(declared); ok {
-		bound.Server = serverGroup(estate, server)
-	}
-	if server, ok := estate.UpstreamOf(declared); ok {
-		if admin, ok := estate.AdminOf(server); ok {
-			bound.Admin = admin.Name
-		}
 	}
 	bound.Opens = p.opens(estate, declared, wanting)
 	if len(estate.Opens(declared.Name)) > 0 {
@@ -184,7 +201,7 @@ func failsWith(spec v1alpha1.ConsumerSpec) string {
 			group += " with " + command
 		}
 	}
-	return group
+	return unique.Make(group).Value() // it is the same for very many
 }
 
 func derivedSubject(estate *intent.Estate, declared *intent.Secret) (*derivation.Subject, error) {
@@ -227,7 +244,7 @@ func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Folder = p.host.Folders[spec.File.Folder]
+	config.Folder, config.Syncs, config.Mounts = p.host.Folders[spec.File.Folder], &p.syncs, &p.mounts
 	if config.UID, config.GID, err = file.LookupOwner(spec.File.User, spec.File.Group); err != nil {
 		return nil, err
 	}

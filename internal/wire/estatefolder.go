@@ -4,9 +4,13 @@ package wire
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"custody.dev/custody/internal/intent"
@@ -42,6 +46,44 @@ func (f *estateFolder) files() (*intent.Files, error) {
 	return lookAt(context.Background(), f, func() (*intent.Files, error) {
 		f.watch.follow(f.path)
 		return f.read(f.path)
+	})
+}
+
+// prints are the same later if no file or folder of the estate was written, replaced, removed or made in between, as far as their
+// metadata tell.
+func (f *estateFolder) prints() (string, error) {
+	if f == nil {
+		return "", nil
+	}
+	return lookAt(context.Background(), f, func() (string, error) {
+		root, err := f.resolve(f.path) // a link is walked to its end only there
+		if err != nil {
+			return "", err
+		}
+		sum := sha256.New()
+		err = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if name != root && strings.HasPrefix(entry.Name(), ".") {
+				if entry.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			if stat, known := info.Sys().(*syscall.Stat_t); known {
+				_, _ = fmt.Fprintf(sum, "%q %d %d %d %d.%d\n", name, stat.Ino, stat.Mode, stat.Size, stat.Ctim.Sec, stat.Ctim.Nsec)
+			}
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+		return string(sum.Sum(nil)), nil
 	})
 }
 

@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/platform"
@@ -31,14 +28,18 @@ type estates struct {
 	judged judged
 	// agreed is the sum of the files that two looks agreed on last.
 	agreed string
-	// newest are the files that were agreed on last, read at a time before which the kernel had told of mark.
-	newest *intent.Files
-	mark   uint64
-	read   time.Time
+	// newest are the files that were agreed on last, read at a time before which the kernel had told of mark and their metadata were
+	// prints. These were found so again at compared.
+	newest         *intent.Files
+	mark           uint64
+	prints         string
+	read, compared time.Time
 	// stale is set by somebody who wants the next look to read them.
 	stale atomic.Bool
 	// pause waits between two looks.
 	pause func()
+	// base is the copy that is kept, as far as it is known; see save.
+	base *keptBase
 }
 
 // judged is an estate, and the sums of the files that it was made of and of what was in force before.
@@ -49,16 +50,11 @@ type judged struct {
 
 func newEstates(p *parts) *estates {
 	e := &estates{parts: p, folder: newEstateFolder(p.host.Estate), git: newGitEstate(p), pause: func() { time.Sleep(lookGap) }}
-	e.agreed, _ = e.keptSum(keptEstate) // what is kept was agreed on
+	e.agreed = e.keptState() // what is kept was agreed on
 	return e
 }
 
 const (
-	keptEstate = "estate"
-	// keptNext is where the copy is written; it takes the place of the one before once it is whole.
-	keptNext = "estate.next"
-	// keptDigest is the sum of the files beside it. The loader skips it, as every dot file.
-	keptDigest = ".digest"
 	// lookGap is the time between two looks at an estate that changed, and looks how many are made at most.
 	lookGap = 500 * time.Millisecond
 	looks   = 5
@@ -94,24 +90,40 @@ func (e *estates) load(current *intent.Estate) (*intent.Estate, error) {
 }
 
 // settled reads the estate until two looks agree: a checkout that is caught in the middle may lint, and declare half of what
-// is meant. One that is as it was agreed on before takes one look, and none while the kernel told of no change since. A folder that
-// hangs is given up after one. A commit does not change.
+// is meant. One that is as it was agreed on before takes one look, and none while the kernel told of no change since and, once a
+// minute, no file's metadata do. A folder that hangs is given up after one. A commit does not change.
 func (e *estates) settled() (*intent.Files, error) {
 	if e.git != nil {
 		return e.git.newest()
 	}
-	if !e.stale.Swap(false) && e.newest != nil && Now().Sub(e.read) < estateSweep && e.folder.quiet(e.mark) {
+	if !e.stale.Swap(false) && e.newest != nil && e.folder.quiet(e.mark) && e.untouched() {
 		return e.newest, nil
 	}
 	e.newest, e.mark, e.read = nil, e.folder.mark(), Now()
+	e.prints, _ = e.folder.prints() // "" is like no other
+	e.compared = e.read
 	files, err := e.agree()
 	e.newest = files
 	return files, err
 }
 
+// untouched reports whether the files that were read last need not be read again.
+func (e *estates) untouched() bool {
+	switch now := Now(); {
+	case now.Sub(e.read) >= estateReread:
+		return false
+	case now.Sub(e.compared) >= estateSweep:
+		prints, err := e.folder.prints()
+		e.compared = now
+		return err == nil && prints == e.prints
+	}
+	return true
+}
+
 // forget has the next look read the files.
 func (e *estates) forget() { e.stale.Store(true) }
 
+// agree reads the files until nothing changes them for lookGap: their metadata stay, or another reading finds the same.
 func (e *estates) agree() (*intent.Files, error) {
 	before, err := e.folder.files()
 	if err != nil {
@@ -122,6 +134,12 @@ func (e *estates) agree() (*intent.Files, error) {
 			return before, nil
 		}
 		e.pause()
+		prints, err := e.folder.prints()
+		if err == nil && prints != "" && prints == e.prints {
+			e.agreed = before.Sum()
+			return before, nil
+		}
+		e.prints = prints
 		after, err := e.folder.files()
 		if err != nil {
 			return nil, err
@@ -205,79 +223,4 @@ func (e *estates) unservable(estate *intent.Estate) []intent.Fault {
 		e.sound = estate.Digest
 	}
 	return faults
-}
-
-// keptSum reads which files a copy is of, "" where an older custody made it.
-func (e *estates) keptSum(name string) (string, error) {
-	sum, err := os.ReadFile(filepath.Join(e.parts.host.State, name, keptDigest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return string(sum), err
-}
-
-// saved loads the copy, if it is what was saved; nil when there is none.
-func (e *estates) saved() (*intent.Estate, error) {
-	files, err := e.keptFiles()
-	if err != nil || files == nil {
-		return nil, err
-	}
-	return e.check(files, nil)
-}
-
-// keptFiles reads the copy. A crash between removing the copy before and putting the next in its place leaves the next, which
-// is taken only as a whole.
-func (e *estates) keptFiles() (*intent.Files, error) {
-	name := keptEstate
-	if _, err := os.Stat(filepath.Join(e.parts.host.State, name)); err != nil {
-		name = keptNext
-		if sum, err := e.keptSum(name); err != nil || sum == "" {
-			return nil, nil //nolint:nilerr // nothing kept is no fault
-		}
-	}
-	files, err := intent.ReadCopy(filepath.Join(e.parts.host.State, name))
-	if err != nil {
-		return nil, err
-	}
-	sum, err := e.keptSum(name)
-	if err != nil {
-		return nil, err
-	}
-	if sum != "" && sum != files.Sum() {
-		return nil, fmt.Errorf("the copy of the estate in %s is not what was kept there: it is not used", filepath.Join(e.parts.host.State, name))
-	}
-	return files, nil
-}
-
-// save writes what the estate was made of, which holds no plaintext, over the copy saved before. There is none before the
-// authority is made.
-func (e *estates) save(estate *intent.Estate) error {
-	if e.parts.store == (uninitialised{}) {
-		return nil
-	}
-	next := filepath.Join(e.parts.host.State, keptNext)
-	if err := os.RemoveAll(next); err != nil {
-		return fmt.Errorf("clearing the copy: %w", err)
-	}
-	if err := writeDocuments(estate.Files, next); err != nil {
-		return err
-	}
-	kept := filepath.Join(e.parts.host.State, keptEstate)
-	if err := os.RemoveAll(kept); err != nil {
-		return fmt.Errorf("replacing the copy: %w", err)
-	}
-	return os.Rename(next, kept)
-}
-
-// writeDocuments writes an estate's files, and their sum last: it is there once all of them are.
-func writeDocuments(files *intent.Files, to string) error {
-	folder, err := durable.Make(to)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = folder.Close() }()
-	if err := folder.Fill(files.All()); err != nil { // the sum tells a copy that a crash cut short
-		return err
-	}
-	return folder.Replace(keptDigest, []byte(files.Sum()), durable.Private)
 }

@@ -3,10 +3,13 @@
 package wire
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,13 +21,13 @@ import (
 type checkout struct {
 	*estates
 
-	t *testing.T
+	t testing.TB
 }
 
 // born is a store that was made.
 type born struct{ uninitialised }
 
-func newCheckout(t *testing.T) checkout {
+func newCheckout(t testing.TB) checkout {
 	t.Helper()
 	dir := t.TempDir()
 	p := &parts{store: born{}, host: v1alpha1.HostSpec{
@@ -163,6 +166,87 @@ func TestKeptCopyThatWasChanged(t *testing.T) {
 	kept, err = c.saved()
 	if got := names(t, kept, err); got != "none" {
 		t.Errorf("of a copy that was not finished, kept are %q", got)
+	}
+}
+
+// A commit that changed one document had all of them written to the copy again.
+func TestACommitOfOneDocumentKeepsOneDocument(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a", "b", "c")
+	var estate *intent.Estate
+	save := func(want string) {
+		t.Helper()
+		c.forget()
+		loaded, err := c.load(estate)
+		if got := names(t, loaded, err); got != want {
+			t.Fatalf("in force are %q, want %q", got, want)
+		}
+		if estate = loaded; c.save(estate) != nil {
+			t.Fatal("the copy cannot be saved")
+		}
+		restarted := newEstates(c.parts)
+		kept, err := restarted.saved()
+		if got := names(t, kept, err); got != want || kept.Digest != estate.Digest || restarted.agreed != estate.Files.Sum() {
+			t.Errorf("kept are %q, want %q; agreed on %s", got, want, restarted.agreed)
+		}
+		c.base = restarted.base // what another process knows
+	}
+	changes := filepath.Join(c.parts.host.State, keptChanges)
+	written := func(want string) {
+		t.Helper()
+		data, err := os.ReadFile(changes)
+		if want == "" && errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		var found estateChanges
+		if err := errors.Join(err, json.Unmarshal(data, &found)); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(append(slices.Sorted(maps.Keys(found.Files)), found.Removed...), " ")
+		if got != want {
+			t.Errorf("written are %q, want %q", got, want)
+		}
+	}
+	save("a b c")
+	written("")
+	whole, err := os.Stat(filepath.Join(c.parts.host.State, keptEstate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.declare("d")
+	save("a b c d")
+	written("d.yaml")
+	if err := os.Remove(filepath.Join(c.parts.host.Estate, "a.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	save("b c d")
+	written("d.yaml a.yaml")
+	if after, err := os.Stat(filepath.Join(c.parts.host.State, keptEstate)); err != nil || !os.SameFile(whole, after) {
+		t.Errorf("the copy was written anew: %v", err)
+	}
+	c.declare("a")
+	if err := os.Remove(filepath.Join(c.parts.host.Estate, "d.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	save("a b c")
+	written("")
+	c.declare("d")
+	save("a b c d")
+	left, err := os.ReadFile(changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.write("e.yaml", "# "+strings.Repeat("large ", mostChanges/5)+"\n")
+	save("a b c d")
+	written("")
+	putFile(t, changes, left) // a crash before they were removed
+	kept, err := newEstates(c.parts).saved()
+	if got := names(t, kept, err); got != "a b c d" || kept.Files.Sum() != estate.Files.Sum() {
+		t.Errorf("with changes of another copy, kept are %q", got)
+	}
+	putFile(t, changes, left[:len(left)/2])
+	if kept, err := newEstates(c.parts).saved(); err == nil || kept != nil {
+		t.Errorf("with half of the changes: %v, %v", kept, err)
 	}
 }
 

@@ -12,9 +12,13 @@ import (
 	"custody.dev/custody/internal/folderwatch"
 )
 
-// estateSweep is how long an estate in which the kernel told of no change is taken for unchanged: from then on it is read again, for
-// what the kernel did not tell.
-const estateSweep = time.Minute
+const (
+	// estateSweep is how long an estate in which the kernel told of no change is taken for unchanged: then its files' metadata are
+	// compared, for what the kernel did not tell.
+	estateSweep = time.Minute
+	// estateReread is how long an estate of which neither told a change is taken for unchanged: then it is read again.
+	estateReread = time.Hour
+)
 
 // estateWatch knows whether the files of an estate may have changed since they were read. The zero value always says so.
 type estateWatch struct {

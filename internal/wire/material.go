@@ -4,8 +4,8 @@ package wire
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -57,7 +57,7 @@ type opened struct {
 	Asks bool
 }
 
-// materialOf collects what bound was made of.
+// materialOf collects what bound, as described, is made of.
 func (p *parts) materialOf(estate *intent.Estate, declared *intent.Secret, bound orchestrator.Secret, wanting wanting) material {
 	m := material{
 		Name: declared.Name, Path: declared.Path, Former: declared.Spec.FormerNames, Spec: declared.Spec, ExpiresAt: declared.ExpiresAt,
@@ -100,14 +100,23 @@ func (m *material) consumers(estate *intent.Estate, declared *intent.Secret, wan
 	}
 }
 
-// materialDigest is the same for the same material.
+// materialDigest is the same for the same material: bytes, not text, since there is one for each secret.
 func materialDigest(of any) string {
 	encoded, err := json.Marshal(of)
 	if err != nil {
 		panic("wire: encoding documents cannot fail: " + err.Error())
 	}
 	sum := sha256.Sum256(encoded)
-	return hex.EncodeToString(sum[:])
+	return string(sum[:])
+}
+
+// jointDigest is the same for the same digests and texts in the same order. They are bytes, which JSON would not tell apart.
+func jointDigest(parts ...string) string {
+	sum := sha256.New()
+	for _, part := range parts {
+		_, _ = fmt.Fprintf(sum, "%d %s", len(part), part)
+	}
+	return string(sum.Sum(nil))
 }
 
 // joined gives each member of a group the digest of all: what one is bound to is part of what the others are.
@@ -127,7 +136,7 @@ func joined(secrets []orchestrator.Secret) {
 			s.Group.Members[j].Upstream = other.Upstream
 			all = append(all, other.Digest)
 		}
-		together[i] = materialDigest(all)
+		together[i] = jointDigest(all...)
 	}
 	for i, digest := range together {
 		if digest != "" {

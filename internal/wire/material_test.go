@@ -4,11 +4,15 @@ package wire
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"custody.dev/custody/api/v1alpha1"
 )
 
 // materials are the digests of what each secret of a checkout is bound to.
@@ -82,5 +86,73 @@ func TestMaterialChangesWithWhatItIsMadeOf(t *testing.T) {
 				t.Errorf("changed (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A commit that changed one document had the adapters of all secrets made again.
+func TestACommitOfOneDocumentBindsOneSecret(t *testing.T) {
+	c := newCheckout(t)
+	c.declare("a", "b", "c")
+	host := c.parts.host
+	host.Unseal.KeyFile = filepath.Join(t.TempDir(), "unseal.key")
+	putFile(t, host.Unseal.KeyFile, []byte(strings.Repeat("ab", 32)))
+	p := reopened(t, host)
+	t.Cleanup(func() { _ = p.Close() })
+	p.estates.pause = func() {}
+	bound := func(what string, want int) {
+		t.Helper()
+		p.bindings = 0
+		p.estates.forget()
+		if p.reload(); p.platform.Fault() != "" {
+			t.Fatalf("%s: %s", what, p.platform.Fault())
+		}
+		if p.bindings != want {
+			t.Errorf("%s: %d secrets were bound, want %d", what, p.bindings, want)
+		}
+	}
+	bound("the first estate", 3)
+	bound("the same estate", 0)
+	c.declare("d")
+	bound("one more", 1)
+	edit := func(name, from, to string) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(host.Estate, name))
+		if err != nil || !strings.Contains(string(data), from) {
+			t.Fatalf("%s has no %q: %v", name, from, err)
+		}
+		c.write(name, strings.Replace(string(data), from, to, 1))
+	}
+	edit("b.yaml", "Signs sessions.", "Signs other sessions.")
+	bound("one that says something else", 1)
+	const policy = "apiVersion: custody.dev/v1alpha1\nkind: RotationPolicy\nmetadata: {name: monthly}\nspec: {rotationType: time, ttl: 30d, rotateBefore: 1d}\n"
+	c.write("policy.yaml", policy)
+	bound("a policy that none refers to", 0)
+	for _, name := range []string{"a.yaml", "b.yaml"} {
+		edit(name, "  class: runtime\n", "  class: runtime\n  rotation: {policyRef: monthly}\n")
+	}
+	bound("two that refer to it", 2)
+	edit("policy.yaml", "ttl: 30d", "ttl: 20d")
+	bound("the policy of two", 2)
+	if err := os.Remove(filepath.Join(host.Estate, "d.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	bound("one less", 0)
+	c.write("c.yaml", "a: [\n")
+	bound("one that cannot be read", 0)
+}
+
+// Each of very many secrets had a generator of its own.
+func TestSecretsOfOneRuleShareAGenerator(t *testing.T) {
+	p := &parts{}
+	made := map[any]int{}
+	for _, length := range []int{32, 32, 40} {
+		generator, err := p.generator(v1alpha1.GenerateRule{Type: "password", Length: length, Classes: []string{"lower"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[generator]++
+	}
+	if len(made) != 2 {
+		t.Errorf("for three secrets of two rules %d generators were made", len(made))
 	}
 }

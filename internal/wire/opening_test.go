@@ -35,7 +35,7 @@ func home(t *testing.T) v1alpha1.HostSpec {
 	return host
 }
 
-func reopened(t *testing.T, host v1alpha1.HostSpec) *parts {
+func reopened(t testing.TB, host v1alpha1.HostSpec) *parts {
 	t.Helper()
 	p, err := open(t.Context(), Options{HostFile: "custody.yaml"}, host, true)
 	if err != nil {
@@ -44,7 +44,7 @@ func reopened(t *testing.T, host v1alpha1.HostSpec) *parts {
 	return p
 }
 
-func putFile(t *testing.T, name string, data []byte) {
+func putFile(t testing.TB, name string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, data, 0o600); err != nil {
 		t.Fatal(err)

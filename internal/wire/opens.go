@@ -26,6 +26,7 @@ func (p *parts) opens(estate *intent.Estate, declared *intent.Secret, wanting wa
 	if len(askable) == 0 {
 		return nil
 	}
+	estate = &intent.Estate{Types: estate.Types} // what is bound may be used long after its estate is
 	return func(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 		var found upstream.Verdict
 		for _, spec := range askable {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
 	"custody.dev/custody/internal/journal"
+	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/model"
 	"custody.dev/custody/internal/notify"
 	"custody.dev/custody/internal/orchestrator"
@@ -71,6 +73,14 @@ type parts struct {
 	current bool
 	// displaced: the state folder's path leads to it no more.
 	displaced atomic.Bool
+	// glanced is when all consumers were last glanced at, nil before that.
+	glanced atomic.Pointer[time.Time]
+	// syncs and mounts are shared by all file consumers, and generators, by their rules, by all secrets that are generated.
+	syncs      durable.Syncs
+	mounts     file.Mounts
+	generators sync.Map
+	// bindings counts the secrets that adapters were made for.
+	bindings int
 	// looked yields after a look at a secret has ended.
 	looked chan struct{}
 }

@@ -335,6 +335,7 @@ func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 				Hint: "look at the disk and the kernel's log; then start custody again (a service manager does it with Restart=always): it checks both files and goes on where it was",
 			}
 		}
+		p.notice(Now())
 		next, err := p.platform.Orchestrator.Begin(working)
 		if err != nil && stop.Err() == nil {
 			p.log.Error("tick", "error", err)

@@ -27,7 +27,7 @@ func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upst
 		if rule == nil {
 			return nil, nil
 		}
-		return generated.New(*rule, Random())
+		return p.generator(*rule)
 	}
 	b := p.binding(declared.Name)
 	b.Known = p.adminCredentials(declared.Path)
@@ -43,6 +43,20 @@ func (p *parts) upstreamOf(estate *intent.Estate, declared *intent.Secret) (upst
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", document.Metadata.Name, err)
 	}
+	return made, nil
+}
+
+// generator makes values by a rule. It keeps nothing of the secrets that it makes them for, so that all with the same rule share it.
+func (p *parts) generator(rule v1alpha1.GenerateRule) (upstream.Upstream, error) {
+	key := fmt.Sprintf("%#v", rule)
+	if made, known := p.generators.Load(key); known {
+		return made.(*generated.Upstream), nil
+	}
+	made, err := generated.New(rule, Random())
+	if err != nil {
+		return nil, err
+	}
+	p.generators.Store(key, made)
 	return made, nil
 }
 

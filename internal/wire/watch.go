@@ -14,7 +14,9 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/folderwatch"
 	"custody.dev/custody/internal/materialize"
+	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/orchestrator"
+	"custody.dev/custody/internal/rotation"
 )
 
 const (
@@ -28,6 +30,8 @@ const (
 	// doubtGap is the least time between two looks at a secret's consumers that glances ask for: somebody who changes a file
 	// again and again must not have its process reloaded as often.
 	doubtGap = 30 * time.Second
+	// watchedFor is how long after all consumers were glanced at looks at them may be rare: then a folder hangs.
+	watchedFor = 3 * glanceAtLeast
 )
 
 // watch has the consumers of a secret looked at soon after something happened to what they read: a service manager that made
@@ -208,8 +212,8 @@ func (w *watch) round(now time.Time, tick, sweep bool) (doubted []authority.Path
 	return doubted
 }
 
-// watchConsumers watches and glances at consumers until stop comes. A folder that hangs holds up no more than the glances: each
-// consumer is still looked at every ten minutes.
+// watchConsumers watches and glances at consumers until stop comes. A folder that hangs holds up no more than the glances: after
+// watchedFor each consumer is looked at every ten minutes again.
 func (p *parts) watchConsumers(stop context.Context) {
 	seen := newWatch()
 	watcher, err := folderwatch.New(seen.tell)
@@ -250,11 +254,29 @@ func (p *parts) watchConsumers(stop context.Context) {
 		}
 		if sweep {
 			swept = began
+			p.glanced.Store(&began)
+			p.platform.Orchestrator.Watching(true)
 		}
 		if tick {
 			timer.Reset(glanceAfter(time.Since(began)))
 		}
 	}
+}
+
+// notice has looks at consumers come often again where nobody has glanced at them for long.
+func (p *parts) notice(now time.Time) {
+	if last := p.glanced.Load(); last != nil && now.Sub(*last) > watchedFor {
+		p.platform.Orchestrator.Watching(false)
+	}
+}
+
+// watchable reports whether glances at the consumers of a secret see all that a look at them would: each is a file that no check
+// answers for.
+func watchable(s orchestrator.Secret) bool {
+	return s.Derived == nil && !slices.ContainsFunc(s.Consumers, func(c rotation.Consumer) bool {
+		glanced, is := c.Consumer.(*file.Consumer)
+		return !is || glanced.Highest() > materialize.Delivered
+	})
 }
 
 // glanceAfter is how long after a round of glances, which took so long, the next one begins.

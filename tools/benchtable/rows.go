@@ -56,5 +56,6 @@ var rows = []row{
 
 	{"one finished look", secrets, `FinishedLook/of_(\d+)`, loads, "cost of what is due"},
 	{"idle, for one minute", secrets, `Served/idle_of_(\d+)`, []string{"CPU-ms/min"}, "≤ 1,000 ms CPU"},
-	{"memory of the server", secrets, `Served/memory_of_(\d+)`, []string{"MiB-resident"}, "of 10,000 < 100 MiB"},
+	{"memory of the server", secrets, `Served/memory_of_(\d+)`, []string{"MiB-resident", "MiB-own"}, "of 10,000 < 100 MiB"},
+	{"memory of each secret that is bound", secrets, `Bound/of_(\d+)`, []string{"kept-B/secret"}, ""},
 }

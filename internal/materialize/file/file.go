@@ -23,7 +23,9 @@
 // at the same time.
 //
 // Cost: a proof, or a delivery that changes nothing, reads two small files and runs the check, if there is one. A
-// delivery writes three files, with two fsyncs each. Neither depends on the number of files in the folder.
+// delivery writes three files, with two fsyncs each, and looks at what all processes have mounted. Deliveries at the same time
+// share that look, and those to one folder the fsyncs of the folder, where they are given the same Mounts and Syncs. Neither depends
+// on the number of files in the folder.
 package file
 
 import (
@@ -79,6 +81,10 @@ type Config struct {
 	Check Checker
 	// Clock dates proofs.
 	Clock func() time.Time
+	// Syncs are shared with other consumers, whose deliveries to the same folder sync it together; nil shares with nobody.
+	Syncs *durable.Syncs
+	// Mounts are shared in the same way.
+	Mounts *Mounts
 }
 
 // Event tells a reloader or a checker what was delivered. It holds no value.
@@ -108,9 +114,7 @@ type Report struct {
 
 // Consumer delivers to one file.
 type Consumer struct {
-	config Config
-	layout format.Layout
-	as     declaration
+	config Config // there is one for each consumer: what follows from it is worked out where it is needed
 	base   string // the file's name
 	// effect is called before each change outside; a test lets it fail.
 	effect func(what string) error
@@ -127,7 +131,6 @@ func New(config Config) (*Consumer, error) {
 	if config.Mode == 0 {
 		config.Mode = 0o600
 	}
-	layout := format.Layout{Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey, Reader: config.Reader}
 	base := filepath.Base(config.Path)
 	var problem error
 	switch {
@@ -146,19 +149,26 @@ func New(config Config) (*Consumer, error) {
 	case config.UID < durable.Keep || config.GID < durable.Keep:
 		problem = errors.New("owner and group are numbers from 0, or durable.Keep")
 	default:
-		problem = layout.Check()
+		problem = config.layout().Check()
 	}
 	if problem != nil {
 		return nil, fmt.Errorf("making file consumer %q: %w", config.Name, problem)
 	}
 	return &Consumer{
-		config: config, layout: layout, base: base,
-		as: declaration{
-			Format: config.Format, Field: config.Field, Keys: config.Keys, VersionKey: config.VersionKey, Reader: config.Reader,
-			Mode: config.Mode, UID: config.UID, GID: config.GID,
-		},
-		effect: func(string) error { return nil },
+		config: config, base: base, effect: noEffect,
 	}, nil
+}
+
+func noEffect(string) error { return nil }
+
+func (c *Config) layout() format.Layout {
+	return format.Layout{Format: c.Format, Field: c.Field, Keys: c.Keys, VersionKey: c.VersionKey, Reader: c.Reader}
+}
+
+func (c *Config) as() declaration {
+	return declaration{
+		Format: c.Format, Field: c.Field, Keys: c.Keys, VersionKey: c.VersionKey, Reader: c.Reader, Mode: c.Mode, UID: c.UID, GID: c.GID,
+	}
 }
 
 // Name tells this consumer from the secret's others.
@@ -175,7 +185,7 @@ func (c *Consumer) Highest() materialize.Level {
 
 // Fits says why the file's format, or its reader, has no form for v.
 func (c *Consumer) Fits(v secret.Value) error {
-	if _, err := c.layout.Render(v, ""); err != nil {
+	if _, err := c.config.layout().Render(v, ""); err != nil {
 		return fmt.Errorf("file consumer %q: %w", c.config.Name, err)
 	}
 	return nil
@@ -194,11 +204,11 @@ func (c *Consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 }
 
 func (c *Consumer) deliver(ctx context.Context, v authority.Versioned) error {
-	want, err := c.layout.Render(v.Value, v.ID.String())
+	want, err := c.config.layout().Render(v.Value, v.ID.String())
 	if err != nil {
 		return err
 	}
-	folder, err := durable.Open(c.config.Folder)
+	folder, err := durable.OpenSharing(c.config.Folder, c.config.Syncs)
 	if err != nil {
 		return err
 	}
@@ -234,7 +244,7 @@ func (c *Consumer) settled(seen sight, v authority.Versioned) (bool, error) {
 	if seen.present && held.olderThanHeld(v) {
 		return false, fmt.Errorf("%w: version %d is held, %d was offered", materialize.ErrStale, held.Version.Number, v.ID.Number)
 	}
-	return held.names(v) && c.taken(held) && held.As.equal(c.as) && seen.content && seen.attributes, nil
+	return held.names(v) && c.taken(held) && held.As.equal(c.config.as()) && seen.content && seen.attributes, nil
 }
 
 // taken reports that the stamp's delivery came to its end.
@@ -251,7 +261,7 @@ func (c *Consumer) write(ctx context.Context, folder *durable.Folder, v authorit
 			return err
 		}
 	}
-	begun := stamp{Schema: schema, Secret: v.Path, Version: v.ID, Stage: stageBegun, As: c.as}
+	begun := stamp{Schema: schema, Secret: v.Path, Version: v.ID, Stage: stageBegun, As: c.config.as()}
 	if reloaded {
 		begun.Stage = stageReloaded
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,14 +24,14 @@ var ErrHeld = errors.New("a reader holds on to the file that is there and would 
 const proc = "/proc"
 
 // heldElsewhere looks for such a reader: another hard link, or a mount of the one file, in this or another mount namespace
-// (a container's). next is what its finder is to do. Its cost is that of mounted, paid only when the content is about to
+// (a container's). next is what its finder is to do. Its cost is that of Mounts.of, paid only when the content is about to
 // change.
 func (c *Consumer) heldElsewhere(seen sight, next string) error {
 	path := filepath.Join(c.config.Folder, c.config.Path)
 	if stat, ok := seen.info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
 		return fmt.Errorf("%w: %s has %d hard links; %s", ErrHeld, path, stat.Nlink, next)
 	}
-	reader, err := mounted(path, "", removed)
+	reader, err := c.config.Mounts.of(path, "", removed)
 	if err != nil || reader == "" {
 		return err
 	}
@@ -40,9 +39,9 @@ func (c *Consumer) heldElsewhere(seen sight, next string) error {
 }
 
 // heldFromBefore looks for a reader of a file that was there and was removed: it does not see the one that was written since.
-// Its cost is that of mounted, paid only where heldElsewhere could not look.
+// Its cost is that of Mounts.of, paid only where heldElsewhere could not look.
 func (c *Consumer) heldFromBefore() error {
-	reader, err := mounted(filepath.Join(c.config.Folder, c.config.Path), removed)
+	reader, err := c.config.Mounts.of(filepath.Join(c.config.Folder, c.config.Path), removed)
 	if err != nil || reader == "" {
 		return err
 	}
@@ -52,9 +51,10 @@ func (c *Consumer) heldFromBefore() error {
 // removed is what the kernel adds to the name of what was mounted and is there no more.
 const removed = "//deleted"
 
-// mounted says which process has the one file at path mounted by itself, in a form: as it is there, or removed. "" when none
-// does, or nothing can be told. Its cost is a file in /proc for each process.
-func mounted(path string, forms ...string) (reader string, err error) {
+// of says which process has the one file at path mounted by itself, in a form: as it is there, or removed. "" when none
+// does, or nothing can be told. Its cost is a link in /proc for each process, and a file for each mount namespace; who asks at the same
+// time shares it.
+func (m *Mounts) of(path string, forms ...string) (reader string, err error) {
 	folder, err := filepath.EvalSymlinks(filepath.Dir(path)) // which may hold links; the file is none
 	if err != nil {
 		return "", fmt.Errorf("looking for readers of the file: %w", err)
@@ -67,37 +67,16 @@ func mounted(path string, forms ...string) (reader string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for readers of the file: %w", err)
 	}
-	own, err := mounts("self")
-	if err != nil {
-		return "", nil //nolint:nilerr // no /proc: nothing can be told
-	}
+	seen := m.look()
 	device := fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev))
-	within, found := inFileSystem(own, device, resolved)
+	within, found := inFileSystem(seen.own, device, resolved)
 	if !found {
-		return "", nil
+		return "", nil // or there is no /proc: nothing can be told
 	}
-	entries, err := os.ReadDir(proc)
-	if err != nil {
-		return "", nil //nolint:nilerr // as above
-	}
-	looked := map[string]bool{}
-	for _, entry := range entries {
-		if _, err := strconv.Atoi(entry.Name()); err != nil {
-			continue
-		}
-		if space, err := os.Readlink(filepath.Join(proc, entry.Name(), "ns", "mnt")); err == nil {
-			if looked[space] {
-				continue
-			}
-			looked[space] = true
-		}
-		all, err := mounts(entry.Name())
-		if err != nil {
-			continue // it ended, or is not ours to look at
-		}
-		for _, m := range all {
-			if form, beneath := strings.CutPrefix(m.root, within); beneath && m.device == device && slices.Contains(forms, form) {
-				return fmt.Sprintf("process %s has %s mounted by itself, at %s", entry.Name(), path, m.point), nil
+	for _, process := range seen.processes {
+		for _, one := range process.mounts {
+			if form, beneath := strings.CutPrefix(one.root, within); beneath && one.device == device && slices.Contains(forms, form) {
+				return fmt.Sprintf("process %s has %s mounted by itself, at %s", process.number, path, one.point), nil
 			}
 		}
 	}
@@ -125,6 +104,9 @@ func mounts(process string) ([]mount, error) {
 
 // unoctal undoes how mountinfo writes spaces and other signs.
 func unoctal(text string) string {
+	if !strings.Contains(text, `\`) {
+		return text // nearly always: a replacer costs more than the rest
+	}
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 

@@ -162,7 +162,7 @@ func (l Leftover) unchanged(c *Consumer, folder *durable.Folder, v *authority.Ve
 	var want []byte
 	if v != nil {
 		var err error
-		if want, err = c.layout.Render(v.Value, v.ID.String()); err != nil {
+		if want, err = c.config.layout().Render(v.Value, v.ID.String()); err != nil {
 			return err
 		}
 	}

@@ -99,7 +99,7 @@ func (c *Consumer) Holds(ctx context.Context, v authority.Versioned) (materializ
 
 // compare proves what the file and its stamp show. right: the file is as it should be.
 func (c *Consumer) compare(ctx context.Context, v authority.Versioned) (proof materialize.Proof, right bool, err error) {
-	want, err := c.layout.Render(v.Value, v.ID.String())
+	want, err := c.config.layout().Render(v.Value, v.ID.String())
 	if err != nil {
 		return proof, false, err
 	}
@@ -159,7 +159,7 @@ func (c *Consumer) explain(proof *materialize.Proof, seen sight, v authority.Ver
 	case held.Stage == stageBegun:
 		proof.Evidence = "the stamp says that delivery was begun and not finished"
 		proof.Missing = "the end of the delivery"
-	case !held.As.equal(c.as):
+	case !held.As.equal(c.config.as()):
 		proof.Evidence = "the version was delivered under another declaration of the file"
 		proof.Missing = "delivery as it is declared now"
 	default:
