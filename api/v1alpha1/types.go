@@ -15,13 +15,14 @@ const (
 	KindUpstream        = "Upstream"
 	KindBootstrapSecret = "BootstrapSecret"
 	KindHost            = "Host"
+	KindAgent           = "Agent"
 )
 
 // Header has the fields that every document begins with.
 type Header struct {
 	// Always custody.dev/v1alpha1.
 	APIVersion string `json:"apiVersion"`
-	// Platform, ManagedSecret, RotationPolicy, Upstream, BootstrapSecret or Host.
+	// Platform, ManagedSecret, RotationPolicy, Upstream, BootstrapSecret, Host or Agent.
 	Kind string `json:"kind"`
 	// Name and labels of the document.
 	Metadata Metadata `json:"metadata"`
@@ -219,7 +220,9 @@ type Stagger struct {
 type ConsumerSpec struct {
 	// Name of the consumer. Unique within the secret.
 	Name string `json:"name"`
-	// Deliver the value to a file on this host.
+	// Machine whose agent delivers the value. Default: the machine that runs the server. See custody agent.
+	Machine string `json:"machine,omitempty"`
+	// Deliver the value to a file on that machine.
 	File *FileConsumer `json:"file,omitempty"`
 	// Evidence that is needed before the old credential is revoked: delivered (the file is in place), rolled (the
 	// program was reloaded and its check passed) or observed (the program itself reports the new version). Default: the
@@ -462,6 +465,8 @@ type HostSpec struct {
 	Webhooks []EventWebhook `json:"webhooks,omitempty"`
 	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
 	Notifications *Notifications `json:"notifications,omitempty"`
+	// Agents of other machines. Without it, no secret is delivered to another machine.
+	Agents *Agents `json:"agents,omitempty"`
 }
 
 // Backup says where backups are written, how often, and how many are kept. They are encrypted to the root recipients of the estate that

@@ -59,7 +59,7 @@ func Places(estate *intent.Estate, declared *intent.Secret, missing []Need) []st
 	return slices.Compact(found)
 }
 
-// files adds files that somebody else may read than the folder that they lie in says.
+// files adds files that somebody else may read than the folder that they lie in says, and all files on other machines.
 func (c collected) files(declared *intent.Secret) {
 	for _, consumer := range declared.Consumers {
 		if consumer.File != nil && !asItself(consumer) {
@@ -111,14 +111,15 @@ func Missing(estate *intent.Estate, granted Set, known Known) []Need {
 	return missing
 }
 
-// asItself reports whether a file names neither a user, nor a group, nor a mode that lets others read.
+// asItself reports whether a file is on the server's machine and names neither a user, nor a group, nor a mode that lets others read.
 func asItself(consumer intent.Consumer) bool {
-	return consumer.File.User == "" && consumer.File.Group == "" && modeOf(consumer)&^narrow == 0
+	return consumer.Machine == "" && consumer.File.User == "" && consumer.File.Group == "" && modeOf(consumer)&^narrow == 0
 }
 
-// placesOf are the places at which a file may be read by the folder's own; none where it belongs to somebody else.
+// placesOf are the places at which a file may be read by the folder's own; none where it belongs to somebody else, or is on another
+// machine: that needs a grant of its own.
 func placesOf(consumer intent.Consumer) []string {
-	if consumer.File.User != "" || consumer.File.Group != "" {
+	if consumer.Machine != "" || consumer.File.User != "" || consumer.File.Group != "" {
 		return nil
 	}
 	places := []string{unique.Make("owner " + folderOf(consumer)).Value()} // it is the same for very many
@@ -134,7 +135,11 @@ func isInput(place string) bool { return strings.HasPrefix(place, "input ") }
 
 // toFile names everything that decides who reads a consumer's file, so that a change of any of it is another grant.
 func toFile(declared *intent.Secret, consumer intent.Consumer) Grant {
-	to := fmt.Sprintf("consumer/%s in folder %s", plain(consumer.Name), plain(folderOf(consumer)))
+	to := "consumer/" + plain(consumer.Name)
+	if consumer.Machine != "" {
+		to += " on machine " + plain(consumer.Machine)
+	}
+	to += " in folder " + plain(folderOf(consumer))
 	if name := consumer.File.User; name != "" {
 		to += ", user " + plain(name)
 	}

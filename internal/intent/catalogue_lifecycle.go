@@ -273,6 +273,18 @@ func consumersCatalogue() []Rule {
 			Fix:    "Correct the name, or ask the administrator of the host to add it.",
 		},
 		{
+			ID:     "machine-name",
+			Checks: "The machine of a consumer is a well-formed name.",
+			Why:    "The agent of a machine connects under its name, and certificates are issued for it.",
+			Fix:    "Write the name in metadata of the agent's configuration on that machine, such as web-1.",
+		},
+		{
+			ID:     RuleMachineAgents,
+			Checks: "If a consumer is on another machine, the host file says where agents connect.",
+			Why:    "Otherwise no agent can connect, and nothing is delivered to that machine.",
+			Fix:    "Add to spec of the host file: agents: {listen: \"0.0.0.0:8471\"}, and start the server again.",
+		},
+		{
 			ID:     "file-path",
 			Checks: "The folder is a name from the host configuration, and the path is relative to it, without dots.",
 			Why:    "Git must not be able to make Custody write files elsewhere.",
@@ -382,9 +394,9 @@ func hostConfigurationCatalogue() []Rule {
 	return grouped("Host configuration", []Rule{
 		{
 			ID:     "host-single",
-			Checks: "The host configuration is exactly one Host document.",
-			Why:    "One document must say everything that the host allows.",
-			Fix:    "Keep one Host document in the file.",
+			Checks: "The configuration of a machine is exactly one Host document, or one Agent document.",
+			Why:    "One document must say everything that the machine allows.",
+			Fix:    "Keep one document in the file.",
 		},
 		{
 			ID:     "host-folders",
@@ -433,6 +445,12 @@ func hostConfigurationCatalogue() []Rule {
 			Checks: "Each of webhooks has a name of its own, a known kind, one source of its key (or public keys, of GitHub), and says what it may ask for and for which secrets.",
 			Why:    "Somebody else could ask, or nobody could.",
 			Fix:    "Correct what the message names; docs/events.md has an example.",
+		},
+		{
+			ID:     ruleAgentAddress,
+			Checks: "agents.listen in the host file is ADDRESS:PORT, and server in an agent's configuration is HOST:PORT.",
+			Why:    "Otherwise agents and server cannot reach each other.",
+			Fix:    "Write, for example, listen: 0.0.0.0:8471 in the host file and server: custody.example.org:8471 in the agent's.",
 		},
 		{
 			ID:     "host-reload",

@@ -171,9 +171,9 @@ func (c *checker) identity(v *view) {
 	taken := newClaims()
 	var platforms []*document
 	for _, d := range c.documents {
-		if d.kind == v1alpha1.KindHost {
-			c.fault(d, "kind-unknown", at("kind"), "a Host document is not part of an estate",
-				"Move it out of the estate's folder: the host's configuration is the host's own.")
+		if ofMachine(d.kind) {
+			c.fault(d, "kind-unknown", at("kind"), d.kind+" documents are not part of an estate",
+				"Move it out of the estate's folder: it is the configuration of one machine.")
 			continue
 		}
 		if d.kind == v1alpha1.KindPlatform {

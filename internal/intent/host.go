@@ -26,31 +26,39 @@ func Signals() []string { return []string{"HUP", "USR1", "USR2"} }
 // are applied. The host is to be used only when there is no fault. The error is for a file that cannot be read. A host
 // file may be a symbolic link: it is the machine's own.
 func LoadHost(file string) (v1alpha1.Host, []Fault, error) {
+	host := v1alpha1.Host{}
+	faults, err := loadOwn(file, v1alpha1.KindHost, func(r *reader, d *document, file string) {
+		host = *d.value.(*v1alpha1.Host)
+		resolve(&host.Spec, filepath.Dir(file))
+		hostDefaults(&host.Spec)
+		(&hostChecker{r, d, file}).run(host.Spec)
+	})
+	return host, faults, err
+}
+
+// loadOwn reads a file with the one document that a machine has of a kind, and has check look at it; file is then absolute. Nothing is
+// checked where there is not exactly one.
+func loadOwn(file, kind string, check func(r *reader, d *document, file string)) ([]Fault, error) {
 	absolute, err := filepath.Abs(file)
 	if err != nil {
-		return v1alpha1.Host{}, nil, fmt.Errorf("finding host configuration: %w", err)
+		return nil, fmt.Errorf("finding the configuration: %w", err)
 	}
-	dir := filepath.Dir(absolute)
-	data, err := readLimited(os.DirFS(dir), filepath.Base(absolute))
+	data, err := readLimited(os.DirFS(filepath.Dir(absolute)), filepath.Base(absolute))
 	if err != nil {
-		return v1alpha1.Host{}, nil, fmt.Errorf("reading host configuration: %w", unquoted(err))
+		return nil, fmt.Errorf("reading the configuration: %w", unquoted(err))
 	}
 	r := newReader(nil)
-	r.host = true
+	r.own = kind
 	r.read(file, data)
-	host, hosts := v1alpha1.Host{}, r.documents
 	switch {
-	case len(hosts) == 1:
-		host = *hosts[0].value.(*v1alpha1.Host)
-		resolve(&host.Spec, dir)
-		hostDefaults(&host.Spec)
-		(&hostChecker{r, hosts[0], absolute}).run(host.Spec)
-	case len(hosts) > 1:
-		r.fault(hosts[1], "host-single", nil, "there is another Host at "+hosts[0].position(), "")
+	case len(r.documents) == 1:
+		check(r, r.documents[0], absolute)
+	case len(r.documents) > 1:
+		r.fault(r.documents[1], "host-single", nil, "there is another "+kind+" at "+r.documents[0].position(), "")
 	case len(r.faults.list) == 0:
-		r.file("host-single", file, "there is no Host document", "")
+		r.file("host-single", file, "there is no "+kind+" document", "")
 	}
-	return host, r.faults.sorted(), nil
+	return r.faults.sorted(), nil
 }
 
 // unquoted is err without the path, which callers name themselves.
@@ -139,21 +147,26 @@ func (c *hostChecker) run(spec v1alpha1.HostSpec) {
 	c.notifications(spec.Notifications)
 	c.backup(spec)
 	c.webhooks(spec.Webhooks)
-	for _, name := range slices.Sorted(maps.Keys(spec.Reloads)) {
+	c.agents(spec)
+	c.reloads(spec.Reloads)
+	c.commands("checks", spec.Checks)
+	c.commands("upstreams", spec.Upstreams)
+}
+
+func (c *hostChecker) reloads(reloads map[string]v1alpha1.Reload) {
+	for _, name := range slices.Sorted(maps.Keys(reloads)) {
 		t := at("spec", "reloads", name)
 		c.name(t, name)
-		c.reload(t, spec.Reloads[name])
+		c.reload(t, reloads[name])
 	}
-	for _, named := range []struct {
-		step     string
-		commands map[string]v1alpha1.Command
-	}{{"checks", spec.Checks}, {"upstreams", spec.Upstreams}} {
-		for _, name := range slices.Sorted(maps.Keys(named.commands)) {
-			t := at("spec", named.step, name)
-			c.name(t, name)
-			c.command(t, named.commands[name].Argv)
-			c.timeout(t, named.commands[name].Timeout)
-		}
+}
+
+func (c *hostChecker) commands(step string, commands map[string]v1alpha1.Command) {
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		t := at("spec", step, name)
+		c.name(t, name)
+		c.command(t, commands[name].Argv)
+		c.timeout(t, commands[name].Timeout)
 	}
 }
 
@@ -178,8 +191,13 @@ func (c *hostChecker) folders(spec v1alpha1.HostSpec) {
 	if spec.Grants != "" && within(spec.Grants, spec.Estate) {
 		c.bad("host-folders", at("spec", "grants"), "the grants file is inside the estate")
 	}
-	for _, name := range slices.Sorted(maps.Keys(spec.Folders)) {
-		folder, t := spec.Folders[name], at("spec", "folders", name)
+	c.apart(spec.Folders, private)
+}
+
+// apart wants each folder apart from what is private.
+func (c *hostChecker) apart(folders map[string]string, private []hostPath) {
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		folder, t := folders[name], at("spec", "folders", name)
 		c.name(t, name)
 		if folder == "" {
 			c.bad("host-folders", t, "the folder has no path")

@@ -108,8 +108,8 @@ type reader struct {
 	shapes    map[reflect.Type][]field
 	words     words
 	trees     *trees
-	// host says that the file is a host's: nothing but a Host stands in it.
-	host bool
+	// own is the kind of the one document that a machine has in the file, "" where the file is one of an estate.
+	own string
 	// lost says that some document could not be taken in: what others refer to may have been in it.
 	lost bool
 	// values were read so far, of which no more than mostValues are taken; full says that the estate has too many of something, and
@@ -247,8 +247,8 @@ func (r *reader) document(d *document, n *yaml.Node) {
 		r.unknownKind(d)
 		return
 	}
-	if r.host && d.kind != v1alpha1.KindHost {
-		r.fault(d, "kind-unknown", at("kind"), "a host's configuration holds a Host document alone", "Move the document to the estate.")
+	if r.own != "" && d.kind != r.own {
+		r.fault(d, "kind-unknown", at("kind"), "the file holds one "+r.own+" document and nothing else", "Move the document to the estate.")
 		return
 	}
 	if version := textAt(n, "apiVersion"); version != "" && version != v1alpha1.APIVersion {
@@ -335,6 +335,8 @@ func blankOf(kind string) any {
 		return &v1alpha1.BootstrapSecret{}
 	case v1alpha1.KindHost:
 		return &v1alpha1.Host{}
+	case v1alpha1.KindAgent:
+		return &v1alpha1.Agent{}
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func sift(r *reader, faults []Fault) (sound map[string]*document, unsound map[st
 		name := d.subject()
 		inFile, broken := files[d.file]
 		switch {
-		case d.kind == v1alpha1.KindHost:
+		case ofMachine(d.kind):
 		case !strings.Contains(name, "/"):
 			if lost == nil {
 				lost = &Fault{File: d.file, Line: d.line, Column: 1, Rule: "name-form", Reason: "a document without a name that could be known", Fix: fixOf("name-form")}

@@ -40,6 +40,7 @@ func (c *checker) consumerRules(v *view) {
 				c.fault(d, "consumer-kind", t, "the consumer says nowhere to deliver to", "")
 				continue
 			}
+			c.machineRules(d, t, consumer)
 			t = t.to("file")
 			c.fileRules(d, t, *consumer.File)
 			c.hostRules(d, t, consumer)
@@ -47,7 +48,7 @@ func (c *checker) consumerRules(v *view) {
 			if d.leaving { // it gives its file to who is declared; see giveFiles
 				continue
 			}
-			if !c.shared(d, t, consumer, files, "/"+consumer.File.Folder+":") && c.options.Host != nil {
+			if !c.shared(d, t, consumer, files, "/"+consumer.Machine+":"+consumer.File.Folder+":") && c.options.Host != nil && consumer.Machine == "" {
 				if folder, ok := c.options.Host.Folders[consumer.File.Folder]; ok {
 					c.shared(d, t, consumer, onHost, filepath.ToSlash(folder))
 				}
@@ -109,10 +110,23 @@ func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 	}
 }
 
-// hostRules find what this machine alone gets wrong.
+// machineRules check the machine that a consumer is on, where that is not the server's.
+func (c *checker) machineRules(d *document, t trail, consumer v1alpha1.ConsumerSpec) {
+	if consumer.Machine == "" {
+		return
+	}
+	if !v1alpha1.WellNamed(consumer.Machine) {
+		c.fault(d, "machine-name", t.to("machine"), fmt.Sprintf("the name of the machine %s is not well-formed", plaintext.Show(consumer.Machine)), "")
+	}
+	if host := c.options.Host; host != nil && host.Agents == nil {
+		c.here(d, consumer, RuleMachineAgents, t.to("machine"), "the consumer is on another machine, and the host file has no agents")
+	}
+}
+
+// hostRules find what this machine alone gets wrong. What another machine has, its agent knows.
 func (c *checker) hostRules(d *document, t trail, consumer v1alpha1.ConsumerSpec) {
 	host, file := c.options.Host, consumer.File
-	if host == nil {
+	if host == nil || consumer.Machine != "" {
 		return
 	}
 	names := []struct {

@@ -238,47 +238,7 @@ func fileConfig(spec v1alpha1.ConsumerSpec) (file.Config, error) {
 	return config, nil
 }
 
-// consumer chooses the adapter of one consumer. Folders, reloads and checks are the host's, chosen by name.
+// consumer makes the adapter of one consumer on this machine.
 func (p *parts) consumer(spec v1alpha1.ConsumerSpec) (*file.Consumer, error) {
-	config, err := fileConfig(spec)
-	if err != nil {
-		return nil, err
-	}
-	config.Folder, config.Syncs, config.Mounts = p.host.Folders[spec.File.Folder], &p.syncs, &p.mounts
-	if config.UID, config.GID, err = file.LookupOwner(spec.File.User, spec.File.Group); err != nil {
-		return nil, err
-	}
-	if name := spec.File.Reload; name != "" {
-		if config.Reload, err = reloader(p.host.Reloads[name]); err != nil {
-			return nil, fmt.Errorf("reload %s: %w", name, err)
-		}
-		config.ReloadName = name
-	}
-	if name := spec.File.Check; name != "" {
-		if config.Check, err = command(p.host.Checks[name]); err != nil {
-			return nil, fmt.Errorf("check %s: %w", name, err)
-		}
-	}
-	return file.New(config)
-}
-
-func reloader(spec v1alpha1.Reload) (file.Reloader, error) {
-	if spec.Signal != "" {
-		return file.NewSignal(file.SignalConfig{Signal: spec.Signal, PIDFile: spec.PIDFile, Program: spec.Program, Clock: Now})
-	}
-	return command(v1alpha1.Command{Argv: spec.Argv, Timeout: spec.Timeout})
-}
-
-func command(spec v1alpha1.Command) (*file.Command, error) {
-	if err := trustProgram(spec.Argv); err != nil {
-		return nil, err
-	}
-	timeout := time.Duration(0)
-	if spec.Timeout != "" {
-		var err error
-		if timeout, err = duration.Parse(spec.Timeout); err != nil {
-			return nil, err
-		}
-	}
-	return file.NewCommand(file.CommandConfig{Argv: spec.Argv, Timeout: timeout})
+	return machine{p.host.Folders, p.host.Reloads, p.host.Checks, &p.syncs, &p.mounts}.consumer(spec)
 }
