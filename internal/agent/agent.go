@@ -70,8 +70,9 @@ type Answer struct {
 	// Error says why it failed, "" when it did not. It holds no value. Stale: it was materialize.ErrStale.
 	Error string `json:"error,omitempty"`
 	Stale bool   `json:"stale,omitempty"`
-	// Proof answers Prove and Holds.
+	// Proof answers Prove and Holds. Its time is of the agent's clock, which was at Now when it answered.
 	Proof materialize.Proof `json:"proof,omitzero"`
+	Now   time.Time         `json:"now,omitzero"`
 	// Given answers Given, where Known.
 	Given authority.VersionID `json:"given,omitzero"`
 	Known bool                `json:"known,omitempty"`

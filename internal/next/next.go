@@ -102,6 +102,15 @@ func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 // Backup makes a backup in the folder that the host file names.
 func Backup() string { return quote("custody backup") }
 
+// Agents lists the agents of other machines.
+func Agents() string { return quote("custody agent list") }
+
+// InviteAgent makes a token by which the agent of a machine enrolls.
+func InviteAgent(machine string) string { return quote("custody agent invite " + machine + reason) }
+
+// RevokeAgent takes the right of a machine away.
+func RevokeAgent(machine string) string { return quote("custody agent revoke " + machine + reason) }
+
 // Word is text as a shell takes it for one word: every command that is printed with a path, or with what a person chose, has it so.
 func Word(text string) string {
 	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {

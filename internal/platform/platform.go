@@ -99,6 +99,8 @@ type Config struct {
 	Notifier *notify.Notifier
 	// Backups makes backups; nil where there is no authority yet.
 	Backups Backups
+	// Fleet are the agents of other machines; nil where the host file has none.
+	Fleet Fleet
 	// Unanswered, when set, says which part that everything needs holds up a call now or is not in its place, "" when all is well.
 	Unanswered func() string
 }

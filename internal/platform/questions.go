@@ -152,6 +152,7 @@ func (p *Platform) survey(ctx context.Context, take func(inventory.Row, []server
 	}
 	ungranted, err := p.ungranted(ctx, estate)
 	status.Findings = append(status.Findings, ungranted...)
+	status.Findings = append(status.Findings, p.awayAgents(estate, now)...)
 	for _, fault := range p.Queue.Faults() {
 		status.Findings = append(status.Findings, server.NewFinding("", reason.New(reason.RequestUnreadable, nil).Because(fault)))
 	}

@@ -29,6 +29,7 @@ const (
 	NotGranted          Code = "not-granted"
 	FileLeft            Code = "file-left"
 	FilesUnseen         Code = "files-unseen"
+	AgentAway           Code = "agent-away"
 	RequestUnreadable   Code = "request-unreadable"
 	AnswerNotNoted      Code = "answer-not-noted"
 	ConsumerUnasked     Code = "consumer-unasked"
@@ -94,6 +95,8 @@ var ofPlatform = []Row{
 	{FileLeft, Person, "{file} holds {contents}, and {why}", []Next{{"once nothing reads it", next.Withdraw("{withdraw}")}},
 		"a consumer's path was changed, the consumer was removed, or its grant was revoked or never given; only `custody doctor` looks for some of these", "see that nothing reads it any more, then withdraw it; or grant it"},
 	{FilesUnseen, Fault, "files that were delivered could not all be looked at", nil, "a folder cannot be read", mend},
+	{AgentAway, Fault, "the agent on machine {machine} has not been connected since {since}; {consumers} consumers there get no new versions, and old ones are not revoked", []Next{{"to see which agents there are", next.Agents()}},
+		"the machine or its agent is down, the network between the two is cut, or its certificate ended or was revoked", "start the agent again (its log says what it waits for). If the machine is gone for good, take its consumers out of the estate and revoke its agent"},
 	{RequestUnreadable, Person, "a request cannot be read, and nothing is done for it; run the newer Custody that wrote it, or ask again", nil,
 		"it was written by a newer Custody, or is damaged", "run the newer Custody, or ask again"},
 	{AnswerNotNoted, Fault, "what its upstream says of the value of record could not be noted", nil, "doctor was answered, and the journal took nothing", mend},

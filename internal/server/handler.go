@@ -275,6 +275,7 @@ func routed(service Service) *routes {
 	mux.HandleFunc("POST /v1/clock/confirm", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})
+	mux.agents(service)
 	get("/v1/estate", func(r *http.Request) (any, error) { return service.EstateFiles(r.Context()) })
 	mux.HandleFunc("POST /v1/estate/accept", func(w http.ResponseWriter, r *http.Request) {
 		var ask accepted

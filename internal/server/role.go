@@ -56,6 +56,7 @@ var rights = map[string]Role{
 	"GET /v1/grants":             Reader,
 	"GET /v1/notifications":      Reader,
 	"GET /v1/estate":             Reader,
+	"GET /v1/agents":             Reader,
 
 	"GET /v1/doctor":                    Operator, // it signs in with every secret
 	"POST /v1/requests":                 Operator,
@@ -72,6 +73,8 @@ var rights = map[string]Role{
 	"POST /v1/grants/revoke":            Operator,
 	"POST /v1/notifications/test":       Operator,
 	"POST /v1/bootstrap/enroll":         Operator,
+	"POST /v1/agents/{machine}/invite":  Operator,
+	"POST /v1/agents/{machine}/revoke":  Operator,
 	"POST /v1/clock/confirm":            Operator,
 	"POST /v1/estate/accept":            Operator,
 	"POST /v1/recovery/accept":          Operator,

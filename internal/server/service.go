@@ -57,6 +57,11 @@ type Service interface {
 	// EnrollBootstrap gives this machine a bootstrap identity for a while, so that a first value can be handed over that is sealed late; on
 	// record before it is made. Where the machine has one, that is the answer, and nothing changes.
 	EnrollBootstrap(ctx context.Context, by, reason string, lasts time.Duration) (Enrollment, error)
+	// InviteAgent makes a one-time token by which the agent of a machine enrolls; see identity.Book. Agents lists the machines, and
+	// RevokeAgent takes a machine's right to be sent anything away; it reports whether the machine had one.
+	InviteAgent(ctx context.Context, by, machine, reason string, lasts time.Duration) (Invitation, error)
+	Agents(ctx context.Context) ([]Agent, error)
+	RevokeAgent(ctx context.Context, by, machine, reason string) (bool, error)
 	ConfirmClock(ctx context.Context, by string) error
 	// AcceptCommit believes the newest commit of the estate's branch although it is older than the one before, or does not
 	// descend from it.

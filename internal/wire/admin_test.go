@@ -75,7 +75,7 @@ func TestAdminCredentialsAreTheSecretsOwn(t *testing.T) {
 // Who can write to the estate can name a root recipient. What its admin credentials become is encrypted to those that the operator
 // granted, and to no other; without one of them nothing is kept, and so nothing applied.
 func TestEscrowIsEncryptedToGrantedRootsAlone(t *testing.T) {
-	granted, added := identity(t), identity(t)
+	granted, added := ownIdentity(t), ownIdentity(t)
 	estate := &intent.Estate{}
 	estate.Platform.Spec.RootRecipients = []string{granted.Public(), added.Public()}
 	dir := t.TempDir()
@@ -110,7 +110,7 @@ func TestEscrowIsEncryptedToGrantedRootsAlone(t *testing.T) {
 	}
 }
 
-func identity(t *testing.T) root.Identity {
+func ownIdentity(t *testing.T) root.Identity {
 	t.Helper()
 	made, err := root.NewIdentity()
 	if err != nil {

@@ -11,14 +11,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 	"unique"
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/derivation"
 	"custody.dev/custody/internal/durable"
-	"custody.dev/custody/internal/duration"
 	"custody.dev/custody/internal/formula"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
@@ -190,12 +188,15 @@ func serverGroup(estate *intent.Estate, server v1alpha1.Upstream) string {
 	return "upstream " + server.Metadata.Name
 }
 
-// failsWith names the consumers that a consumer fails with: those in the same folder that are told in the same way.
+// failsWith names the consumers that a consumer fails with: those in the same folder of the same machine that are told in the same way.
 func failsWith(spec v1alpha1.ConsumerSpec) string {
 	if spec.File == nil {
 		return ""
 	}
 	group := "consumers in folder " + spec.File.Folder
+	if spec.Machine != "" {
+		group = "consumers on machine " + spec.Machine + " in folder " + spec.File.Folder
+	}
 	for _, command := range []string{spec.File.Reload, spec.File.Check} {
 		if command != "" {
 			group += " with " + command

@@ -73,7 +73,7 @@ func CheckHere(estate *intent.Estate, host v1alpha1.HostSpec) []intent.Fault {
 			faults = append(faults, fault)
 		}
 		for _, consumer := range declared.Consumers {
-			if estate.Held[name][consumer.Name] != "" {
+			if estate.Held[name][consumer.Name] != "" || consumer.Machine != "" {
 				continue
 			}
 			if _, err := here.consumer(consumer.ConsumerSpec); err != nil {

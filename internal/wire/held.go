@@ -21,11 +21,18 @@ func (p *parts) servedOrHeld(spec v1alpha1.ConsumerSpec, held string) materializ
 			return nil, &server.Problem{Class: server.Refused, Text: held, Hint: "`custody lint`, on this machine, says where"}
 		}}
 	}
-	made, err := p.consumer(spec)
-	if err != nil {
-		return heldConsumer{spec, func() (materialize.Consumer, error) { return p.consumer(spec) }}
+	if made, err := p.reach(spec); err == nil {
+		return made
 	}
-	return made
+	return heldConsumer{spec, func() (materialize.Consumer, error) { return p.reach(spec) }}
+}
+
+// reach makes the adapter of a consumer, on this machine or another.
+func (p *parts) reach(spec v1alpha1.ConsumerSpec) (materialize.Consumer, error) {
+	if spec.Machine != "" {
+		return p.agents.consumer(spec)
+	}
+	return p.consumer(spec)
 }
 
 // heldConsumer stands for a consumer that this machine cannot serve. It takes and proves nothing, so that no version is

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"custody.dev/custody/api/v1alpha1"
@@ -57,7 +58,7 @@ func (l leftovers) readers(estate *intent.Estate) readers {
 		}
 		for _, consumer := range declared.Consumers {
 			to := consumer.File
-			if to == nil || l.host.Folders[to.Folder] == "" {
+			if to == nil || consumer.Machine != "" || l.host.Folders[to.Folder] == "" {
 				continue
 			}
 			one := reader{who: fmt.Sprintf("consumer %s of %s", consumer.Name, name), barred: barred}
@@ -85,12 +86,15 @@ func ownerOrNobody(to *v1alpha1.FileConsumer) [2]int {
 	return [2]int{uid, gid}
 }
 
+// noConsumer is why a file is left.
+const noConsumer = "no consumer of the estate is for that file any more"
+
 // left says why nobody is to read a file, "" when somebody is.
 func (r readers) left(one file.Leftover) string {
 	declared, is := r[one.File]
 	switch {
 	case !is:
-		return "no consumer of the estate is for that file any more"
+		return noConsumer
 	case declared.barred == "" || declared.mode != 0 && (declared.mode != one.Mode || declared.owner != one.Owner):
 		return ""
 	}
@@ -154,10 +158,60 @@ func (l leftovers) Find(ctx context.Context, estate *intent.Estate) (found []ser
 			}
 		}
 	}
+	elsewhere, blind := l.agents.leftovers(ctx, onMachines(estate))
+	unseen = append(unseen, blind...)
+	for at, one := range elsewhere {
+		if left, ours := known.told(file.Leftover{File: at, Secret: one.Secret, Version: one.Version}, noConsumer); ours {
+			by[at] = left
+		}
+	}
 	for _, at := range slices.Sorted(maps.Keys(by)) {
 		found = append(found, by[at])
 	}
 	return found, unseen, nil
+}
+
+// onMachines are the files of consumers on other machines, as FOLDER/PATH, by machine.
+func onMachines(estate *intent.Estate) map[string][]string {
+	on := map[string][]string{}
+	for _, declared := range estate.Secrets {
+		for _, consumer := range declared.Consumers {
+			if consumer.Machine != "" && consumer.File != nil {
+				on[consumer.Machine] = append(on[consumer.Machine], consumer.File.Folder+"/"+consumer.File.Path)
+			}
+		}
+	}
+	return on
+}
+
+// elsewhere is Withdraw for a file on another machine.
+func (l leftovers) elsewhere(ctx context.Context, estate *intent.Estate, name, machine, at string, dry bool) (server.Leftover, error) {
+	known, err := l.history(ctx)
+	if err != nil {
+		return server.Leftover{}, err
+	}
+	there, unseen := l.agents.leftovers(ctx, onMachines(estate))
+	one, is := there[name]
+	if !is {
+		return server.Leftover{}, &server.Problem{
+			Class: server.NotFound, Text: strings.Join(append([]string{name + " is not removed: the agent there reports no such file that no consumer is for"}, unseen...), "; "),
+			Hint: "see whether it is connected: " + next.Agents(),
+		}
+	}
+	left, ours := known.told(file.Leftover{File: name, Secret: one.Secret, Version: one.Version}, noConsumer)
+	if !ours {
+		return left, unwithdrawn(name, errors.New("it was delivered by another authority"))
+	}
+	if dry {
+		return left, nil
+	}
+	v := authority.Versioned{Path: one.Secret, ID: one.Version}
+	if held, err := l.given(ctx, file.Leftover{Secret: one.Secret, Version: one.Version}); err != nil {
+		return left, unwithdrawn(name, err)
+	} else if held != nil {
+		v = *held
+	}
+	return left, unwithdrawn(name, l.agents.clear(ctx, machine, at, v))
 }
 
 // Barred implements platform.Leftovers. Its cost, where a consumer is held, is one listing of the journal, and for each such
@@ -198,6 +252,9 @@ func leftIn(folder string) string { return "what is left in folder " + folder }
 
 // Withdraw implements platform.Leftovers.
 func (l leftovers) Withdraw(ctx context.Context, estate *intent.Estate, name string, dry bool) (server.Leftover, error) {
+	if machine, at, is := onMachine(name); is {
+		return l.elsewhere(ctx, estate, name, machine, at, dry)
+	}
 	folder, path, err := l.beneath(name)
 	if err != nil {
 		return server.Leftover{}, err

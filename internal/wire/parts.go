@@ -66,6 +66,7 @@ type parts struct {
 	notifier   *notify.Notifier // nil where nobody is told
 	backups    *backups         // nil before there is an authority
 	hooks      []*eventHook     // that take what other systems report
+	agents     *agents          // of other machines; nil where there are none
 	closers    []func() error
 	stopping   atomic.Bool
 	anchor     *anchor // nil before there is an authority
@@ -454,12 +455,12 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.notifier, p.hooks = p.notifications(), p.eventHooks()
+	p.notifier, p.hooks, p.agents = p.notifications(), p.eventHooks(), p.openAgents()
 	p.platform = platform.New(platform.Config{
 		Name: p.host.Platform, Environment: p.host.Environment, AuthorityType: "embedded", Authority: p.values,
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Seeds: p.seeds, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Restored: restored.String(), Later: p.store.Later, Broken: p.broken,
-		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier, Backups: backups,
+		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier, Backups: backups, Fleet: p.agents.fleet(),
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Source: p.estates.source(),
 		Readable: func(ctx context.Context, secretName string) error {

@@ -37,7 +37,7 @@ type saved struct {
 func newSaved(t *testing.T) *saved {
 	t.Helper()
 	dir := t.TempDir()
-	s := &saved{t: t, root: identity(t), host: v1alpha1.HostSpec{Platform: "shop", Environment: "production", State: filepath.Join(dir, "state")}}
+	s := &saved{t: t, root: ownIdentity(t), host: v1alpha1.HostSpec{Platform: "shop", Environment: "production", State: filepath.Join(dir, "state")}}
 	s.key = s.sealer(dir)
 	config := embedded.Config{Folder: filepath.Join(dir, "authority"), Key: s.sealer(t.TempDir()), Clock: Now, Random: rand.Reader, Platform: "shop", Environment: "production"}
 	s.must(embedded.Initialise(t.Context(), config))
@@ -173,7 +173,7 @@ func TestRestoreThatIsRefusedLeavesNothing(t *testing.T) {
 		with root.Identity
 		host v1alpha1.HostSpec
 	}{
-		"cut short": {cut, s.root, s.host}, "changed": {changed, s.root, s.host}, "another identity": {s.file, identity(t), s.host},
+		"cut short": {cut, s.root, s.host}, "changed": {changed, s.root, s.host}, "another identity": {s.file, ownIdentity(t), s.host},
 		"another environment": {s.file, s.root, other}, "no backup": {[]byte("hello"), s.root, s.host},
 	} {
 		host := s.host

@@ -231,6 +231,10 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 	if err != nil {
 		return fmt.Errorf("listening for health and metrics: %w", err)
 	}
+	agents, forAgents, err := p.agents.listen(ctx)
+	if err != nil {
+		return errors.Join(err, loopback.Close())
+	}
 	p.platform.Serving()
 	servers := []*http.Server{
 		{Handler: server.Handler(p.platform), ConnContext: gate.note, ReadHeaderTimeout: 10 * time.Second},
@@ -247,6 +251,11 @@ func (p *parts) serve(ctx, stop context.Context, cancel func(), hangup <-chan os
 		listening.Go(func() { listen(servers[0], socket) })
 	}
 	listening.Go(func() { listen(servers[1], loopback) })
+	if agents != nil {
+		servers = append(servers, agents)
+		listening.Go(func() { listen(agents, forAgents) })
+		p.log.Info("serving agents", "address", forAgents.Addr().String())
+	}
 	p.log.Info("serving", "socket", SocketPath(p.host.State), "address", loopback.Addr().String(), "pid", os.Getpid())
 	manager.turned()
 	manager.say("READY=1")

@@ -66,8 +66,8 @@ func (c *Consumer) proof(ctx context.Context, verb agent.Verb, v authority.Versi
 		return materialize.Proof{Missing: away.Error()}, nil
 	}
 	proof := answer.Proof
-	if err == nil && !proof.At.IsZero() {
-		proof.At = c.hub.now() // the agent's clock may be wrong
+	if err == nil && !proof.At.IsZero() { // the agent's clock may be wrong: what counts is how long ago it was
+		proof.At = c.hub.now().Add(proof.At.Sub(answer.Now))
 	}
 	return proof, err
 }

@@ -15,6 +15,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -32,6 +33,7 @@ import (
 
 	"custody.dev/custody/internal/agent"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/next"
 )
 
 const (
@@ -162,17 +164,20 @@ func (b *Book) Enroll(ctx context.Context, token string, request []byte) (chain 
 
 // takes refuses a token that is not good for a key.
 func (m Machine) takes(secret, key string, now time.Time) error {
-	again := "ask for another: custody agent invite MACHINE --reason TEXT"
+	again := "ask an operator for another: " + next.InviteAgent(m.named())
 	switch {
 	case m.Token == "" || subtle.ConstantTimeCompare([]byte(m.Token), []byte(digestOf(secret))) != 1:
 		return &Refused{"the token is not good: it was replaced by another, or is of another platform", again}
 	case !now.Before(m.Until):
 		return &Refused{"the token is not good any more: it was until " + m.Until.UTC().Format(time.RFC3339), again}
 	case m.UsedBy != "" && m.UsedBy != key:
-		return &Refused{"the token was used already, for another key", again + "; if nobody of yours used it, revoke the machine: custody agent revoke MACHINE --reason TEXT"}
+		return &Refused{"the token was used already, for another key", again + "; if nobody of yours used it, revoke the machine: " + next.RevokeAgent(m.named())}
 	}
 	return nil
 }
+
+// named is the machine's name in a command.
+func (m Machine) named() string { return cmp.Or(m.Name, "MACHINE") }
 
 // Renew issues another certificate for the key of an agent's certificate.
 func (b *Book) Renew(ctx context.Context, certificate *x509.Certificate) (chain [][]byte, err error) {
@@ -206,11 +211,11 @@ func (b *Book) Admit(ctx context.Context, certificate *x509.Certificate) (machin
 	held, _, err := b.machine(ctx, machine)
 	switch {
 	case errors.Is(err, authority.ErrNotFound), err == nil && held.Key != key:
-		return "", &Refused{"another key is enrolled for machine " + machine + " now", "enroll it again: custody agent invite " + machine + " --reason TEXT"}
+		return "", &Refused{"another key is enrolled for machine " + machine + " now", "enroll it again: " + next.InviteAgent(machine)}
 	case err != nil:
 		return "", err
 	case !held.Revoked.IsZero():
-		return "", &Refused{"machine " + machine + " was revoked " + held.Revoked.UTC().Format(time.RFC3339), "enroll it again: custody agent invite " + machine + " --reason TEXT"}
+		return "", &Refused{"machine " + machine + " was revoked " + held.Revoked.UTC().Format(time.RFC3339), "enroll it again: " + next.InviteAgent(machine)}
 	}
 	return machine, nil
 }
@@ -306,6 +311,9 @@ func Parse(token string) (machine, fingerprint, secret string, err error) {
 	}
 	return parts[1], parts[2], parts[3], nil
 }
+
+// TokenDigest tells tokens apart without showing one.
+func TokenDigest(token string) string { return digestOf(strings.TrimSpace(token)) }
 
 // digestOf keeps a token's secret from being read where its digest is; the secret is random, so a plain digest cannot be guessed.
 func digestOf(secret string) string {

@@ -68,7 +68,7 @@ func Enroll(ctx context.Context, server, token string, key *ecdsa.PrivateKey, ra
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, against what the token names
 		VerifyConnection:   func(state tls.ConnectionState) error { return verify(state, fingerprint) },
 	}
-	client := dial(config)
+	client := dial(config, Patience{})
 	defer client.CloseIdleConnections()
 	body, err := json.Marshal(enrolling{token, request})
 	if err != nil {
@@ -102,7 +102,7 @@ type Client struct {
 
 // Dial makes the client of an agent; it connects when it is used. The server's certificate is taken whatever the agent's clock says:
 // it ends with the certificate authority that the agent was enrolled with, so a wrong clock would cut an agent off and protect nothing.
-func Dial(server string, as Identity) (*Client, error) {
+func Dial(server string, as Identity, patience Patience) (*Client, error) {
 	leaf, root, err := as.parse()
 	if err != nil {
 		return nil, err
@@ -112,16 +112,16 @@ func Dial(server string, as Identity) (*Client, error) {
 	return &Client{dial(&tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: identity.ServerName, RootCAs: pool, Time: func() time.Time { return root.NotBefore },
 		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: as.Key, Leaf: leaf}},
-	}), server}, nil
+	}, patience), server}, nil
 }
 
-func dial(config *tls.Config) *http.Client {
+func dial(config *tls.Config, patience Patience) *http.Client {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP2(true)
 	return &http.Client{
 		Transport: &http.Transport{
 			TLSClientConfig: config, Protocols: protocols, TLSHandshakeTimeout: answering,
-			HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answering, WriteByteTimeout: answering},
+			HTTP2: patience.config(),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -13,6 +13,7 @@ package link
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,18 @@ type Server struct {
 	Hub  *hub.Hub
 	Book *identity.Book
 	Log  *slog.Logger
+	// Patience bounds how soon a peer that is gone is noticed; zero is the usual.
+	Patience Patience
+}
+
+// Patience is how long nothing may be heard before a ping is sent, and how long its answer may take.
+type Patience struct{ Quiet, Answering time.Duration }
+
+func (p Patience) config() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		SendPingTimeout: cmp.Or(p.Quiet, quiet), PingTimeout: cmp.Or(p.Answering, answering), WriteByteTimeout: cmp.Or(p.Answering, answering),
+		MaxConcurrentStreams: 8,
+	}
 }
 
 // HTTP makes the server that agents connect to. Its caller listens with Book.ServerTLS, and ends the sessions (hub.Hub.Close) before it
@@ -78,7 +91,7 @@ func (s *Server) HTTP() *http.Server {
 	protocols.SetHTTP2(true)
 	return &http.Server{
 		Handler: mux, ReadHeaderTimeout: answering, Protocols: protocols, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answering, WriteByteTimeout: answering, MaxConcurrentStreams: 8},
+		HTTP2: s.Patience.config(),
 	}
 }
 

@@ -42,22 +42,23 @@ type Machine interface {
 type Worker struct {
 	name    string
 	machine Machine
+	now     func() time.Time
 	slots   chan struct{}
+
+	working sync.WaitGroup
 
 	mu    sync.Mutex
 	turns map[string]chan struct{} // by consumer: closed when the last order that came has ended
 }
 
-// New makes the worker of the machine that is called name.
-func New(name string, machine Machine) *Worker {
-	return &Worker{name: name, machine: machine, slots: make(chan struct{}, width), turns: map[string]chan struct{}{}}
+// New makes the worker of the machine that is called name; now is that machine's clock.
+func New(name string, machine Machine, now func() time.Time) *Worker {
+	return &Worker{name: name, machine: machine, now: now, slots: make(chan struct{}, width), turns: map[string]chan struct{}{}}
 }
 
-// Serve carries out orders until there are none any more or ctx ends, and gives each answer to answer, from several goroutines. It
-// returns once all that it began has ended.
+// Serve carries out orders until none comes any more or ctx ends, and gives each answer to answer, from several goroutines. What it began
+// goes on until ctx ends: see Wait.
 func (w *Worker) Serve(ctx context.Context, orders <-chan agent.Order, answer func(agent.Answer)) {
-	var working sync.WaitGroup
-	defer working.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -67,7 +68,7 @@ func (w *Worker) Serve(ctx context.Context, orders <-chan agent.Order, answer fu
 				return
 			}
 			before, done := w.turn(key(order))
-			working.Go(func() {
+			w.working.Go(func() {
 				defer done()
 				if before != nil {
 					select {
@@ -87,6 +88,9 @@ func (w *Worker) Serve(ctx context.Context, orders <-chan agent.Order, answer fu
 		}
 	}
 }
+
+// Wait returns once all that was begun has ended.
+func (w *Worker) Wait() { w.working.Wait() }
 
 // key is what orders follow each other by.
 func key(o agent.Order) string {
@@ -124,6 +128,7 @@ func (w *Worker) Do(ctx context.Context, o agent.Order) agent.Answer {
 	if err := w.carryOut(ctx, o, &a); err != nil {
 		a = agent.Answer{ID: o.ID, Stale: errors.Is(err, materialize.ErrStale), Error: err.Error()}
 	}
+	a.Now = w.now()
 	return a
 }
 
