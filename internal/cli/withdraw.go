@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,10 @@ remove, and removes nothing.`,
 		Annotations: map[string]string{answers: "yes"},
 		Args:        takes("FILE"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
-			file, err := filepath.Abs(args[0])
+			file, err := args[0], error(nil)
+			if _, at, other := strings.Cut(file, ":"); !other || !filepath.IsAbs(at) { // else MACHINE:FILE
+				file, err = filepath.Abs(file)
+			}
 			if err != nil {
 				return fmt.Errorf("finding %s: %w", args[0], err)
 			}
@@ -44,7 +48,9 @@ remove, and removes nothing.`,
 				}
 				return a.answer(left, func(p *printer) {
 					p.linef("%s %s, which holds %s (version %s): %s", verb, left.File, left.Contents(), left.Version, left.Why)
-					p.linef("%s %s, its stamp", verb, left.Stamp)
+					if left.Stamp != "" {
+						p.linef("%s %s, its stamp", verb, left.Stamp)
+					}
 				})
 			})
 		}),

@@ -276,8 +276,14 @@ func TestConformance(t *testing.T) {
 				Reloads:     func(*testing.T) int { return held.Reloads() },
 				FailReloads: func(_ *testing.T, fail bool) { held.FailReloads(fail) },
 				Settle:      func(*testing.T) { at.jump(time.Hour) },
-				Drift:       func(*testing.T) { held.Drift() },
-				Outside:     func(*testing.T) []string { return []string{s.log.String()} },
+				Drift: func(t *testing.T) {
+					other, err := secret.Text(map[string]string{"value": "other"})
+					if err != nil {
+						t.Fatal(err)
+					}
+					held.Tamper(other)
+				},
+				Outside: func(*testing.T) []string { return []string{s.log.String()} },
 			}
 		})
 	})
