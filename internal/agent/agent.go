@@ -118,7 +118,7 @@ func (o Order) ExposeLine() ([]byte, error) {
 func ReadOrder(line []byte) (Order, error) {
 	var w wire
 	if err := json.Unmarshal(line, &w); err != nil {
-		return Order{}, fmt.Errorf("reading an order of %d bytes: it is not what this version of custody writes", len(line))
+		return Order{}, fmt.Errorf("reading an order of %d bytes: this version does not write such a line", len(line))
 	}
 	o := Order{
 		ID: w.ID, Verb: w.Verb, Consumer: w.Consumer, Within: w.Within, Keep: w.Keep, File: w.File,

@@ -3,10 +3,12 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/wire"
 )
 
@@ -32,6 +34,16 @@ docs/agents.md has an example of each file.`,
   custody agent run                                      # on web-1`,
 		a.agentInviteCommand(), a.agentListCommand(), a.agentRevokeCommand(), a.agentEnrollCommand(), a.agentRunCommand())
 	return cmd
+}
+
+// completeMachines offers the machines that the running platform knows of.
+func (a *app) completeMachines(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	all, _ := heard(a, func(ctx context.Context, client *server.Client) ([]server.Agent, error) { return client.Agents(ctx) })
+	var found []cobra.Completion
+	for _, one := range all {
+		found = append(found, cobra.CompletionWithDesc(visible(one.Machine), one.State))
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // agentFlag adds the option that names the configuration of this machine's agent.

@@ -484,6 +484,7 @@ var elsewhere = map[reason.Code]string{
 	reason.ConsumerNewer:       "restore.txtar",
 	reason.BackupFailed:        "backup_schedule.txtar",
 	reason.BackupOld:           "backup_schedule.txtar",
+	reason.AgentAway:           "agent_run.txtar",
 }
 
 // alike are the codes whose commands are those of another one, for the same end.

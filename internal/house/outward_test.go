@@ -32,7 +32,8 @@ var bounding = []string{"outward.Do", "outward.Run", "a.change", "ask", "call"}
 // ours are what has methods of the same names that are no calls to a part: engines, which bound their own, and books.
 var ours = []string{
 	"a", "e", "o.Rotation", "p.Orchestrator.Rotation", "p.Orchestrator", "p.platform", "c.platform", "p", "p.Grants", "g.book", "estate",
-	"slices", "maps", "e.Authority", "authority", "next", "p.Leftovers", "s.Policy", "p.grants.set()", "p.Notifier",
+	"slices", "maps", "e.Authority", "authority", "next", "p.Leftovers", "s.Policy", "p.grants.set()", "p.Notifier", "p.Fleet",
+	"a.book", // the agents on record
 }
 
 // bounded are the calls that are bounded otherwise, with the reason.
@@ -46,6 +47,7 @@ var bounded = map[string]string{
 	"internal/platform/recovering.go remembers.Given":  "each on its own, and nobody waits for one for longer than askTimeout",
 	"internal/wire/upstream_check.go first.Ready":      "a suite that a person runs",
 	"internal/wire/opens.go made.Verify":               "what Opens calls",
+	"internal/wire/agentrun.go one.Withdraw":           "an agent's own file: the worker bounds its orders",
 	"internal/wire/held.go made.Deliver":               "an adapter, which stands for another",
 	"internal/wire/held.go made.Prove":                 "an adapter, which stands for another",
 	"internal/wire/held.go made.Withdraw":              "an adapter, which stands for another",

@@ -34,7 +34,7 @@ const (
 	shortestInvitation = time.Minute
 	longestInvitation  = 7 * duration.Day
 	// awayFor is how long an agent may be away before that is a finding: one that starts again is back within seconds.
-	awayFor = time.Minute
+	awayFor = 30 * time.Second
 )
 
 var errNoAgents = &server.Problem{

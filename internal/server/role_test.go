@@ -29,7 +29,8 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"backup":           {"POST /v1/backups", Operator},
 		"notify test":      {"POST /v1/notifications/test", Operator},
 		"bootstrap enroll": {"POST /v1/bootstrap/enroll", Operator},
-		"clock confirm":    {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
+		"agent list":       {"GET /v1/agents", Reader}, "agent invite": {"POST /v1/agents/{machine}/invite", Operator}, "agent revoke": {"POST /v1/agents/{machine}/revoke", Operator},
+		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
 		"estate accept": {"POST /v1/estate/accept", Operator}, "plan --estate": {"GET /v1/estate", Reader},
 	}
 	handler, tried := Handler(nobody{}), map[string]bool{}
@@ -67,7 +68,7 @@ type nobody struct{ Service }
 func letThrough(t *testing.T, handler http.Handler, endpoint string, role Role) (through bool) {
 	t.Helper()
 	method, path, _ := strings.Cut(endpoint, " ")
-	path = strings.NewReplacer("{secret}", "s", "{run}", "r").Replace(path)
+	path = strings.NewReplacer("{secret}", "s", "{run}", "r", "{machine}", "m").Replace(path)
 	r := httptest.NewRequestWithContext(WithCaller(t.Context(), "user x", role), method, path, strings.NewReader("{}"))
 	w := httptest.NewRecorder()
 	defer func() {

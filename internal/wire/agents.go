@@ -21,6 +21,7 @@ import (
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/materialize/file"
+	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
 	"custody.dev/custody/internal/server"
 )
@@ -179,7 +180,7 @@ func (a *agents) leftovers(ctx context.Context, keep map[string][]string) (map[s
 		return found, nil
 	}
 	for _, machine := range a.hub.Connected() {
-		answer, err := a.hub.Ask(ctx, machine, agent.Order{Verb: agent.Leftovers, Keep: keep[machine]})
+		answer, err := a.ask(ctx, machine, agent.Order{Verb: agent.Leftovers, Keep: keep[machine]})
 		if err == nil && answer.Error != "" {
 			err = errors.New(answer.Error)
 		}
@@ -197,12 +198,19 @@ func (a *agents) leftovers(ctx context.Context, keep map[string][]string) (map[s
 	return found, unseen
 }
 
+// ask is a bounded question about what is left on a machine.
+func (a *agents) ask(ctx context.Context, machine string, order agent.Order) (agent.Answer, error) {
+	return outward.Do(ctx, a.parts.calls, outward.Call{Part: "what is left on machine " + machine, Limit: leftoverLimit}, func(ctx context.Context) (agent.Answer, error) {
+		return a.hub.Ask(ctx, machine, order)
+	})
+}
+
 // clear removes a file that is left on a machine, if it is what was delivered.
 func (a *agents) clear(ctx context.Context, machine, at string, v authority.Versioned) error {
 	if a == nil {
 		return errors.New("this platform has no agents")
 	}
-	answer, err := a.hub.Ask(ctx, machine, agent.Order{Verb: agent.Clear, File: at, Version: v})
+	answer, err := a.ask(ctx, machine, agent.Order{Verb: agent.Clear, File: at, Version: v})
 	return cmp.Or(err, said(answer.Error))
 }
 

@@ -84,7 +84,7 @@ func newAuthority(random io.Reader, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "custody agents"}, NotBefore: now.Add(-early), NotAfter: now.Add(authorityLifetime),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "agents of custody"}, NotBefore: now.Add(-early), NotAfter: now.Add(authorityLifetime),
 		KeyUsage: x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 	}
 	certificate, err := x509.CreateCertificate(random, template, template, key.Public(), key)

@@ -126,11 +126,11 @@ func (b *Book) Enroll(ctx context.Context, token string, request []byte) (chain 
 		err = asked.CheckSignature()
 	}
 	if err != nil {
-		return nil, &Refused{"the request for a certificate is not one", "use the same version of custody on both machines"}
+		return nil, &Refused{"the request for a certificate is not one", "install the same version on both machines"}
 	}
 	key, err := keyDigest(asked.PublicKey)
 	if err != nil {
-		return nil, &Refused{err.Error(), "use the same version of custody on both machines"}
+		return nil, &Refused{err.Error(), "install the same version on both machines"}
 	}
 	issues, err := b.issuer(ctx)
 	if err != nil {

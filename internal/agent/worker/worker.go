@@ -172,5 +172,5 @@ func (w *Worker) carryOut(ctx context.Context, o agent.Order, a *agent.Answer) (
 	case agent.Withdraw:
 		return consumer.Withdraw(ctx, o.Version)
 	}
-	return fmt.Errorf("this agent does not know the order %q: the server is newer; update custody on this machine", o.Verb)
+	return fmt.Errorf("this agent does not know the order %q: the server is newer; install its version on this machine too", o.Verb)
 }
