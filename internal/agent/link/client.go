@@ -159,7 +159,7 @@ func (c *Client) Session(ctx context.Context, version string, now time.Time) (*S
 	}
 	request.Header.Set(headerVersion, version)
 	request.Header.Set(headerClock, now.UTC().Format(time.RFC3339Nano))
-	response, err := c.http.Do(request)
+	response, err := c.http.Do(request) //nolint:bodyclose // the session keeps it open, and Close closes it
 	if err != nil {
 		_ = to.Close()
 		return nil, unquoted(err)
