@@ -48,7 +48,7 @@ SERVERS = $(ADAPTERS)|$(KIND_TESTS)|$(WHOLE)
 # Where `make test` looks for races: what holds goroutines or locks, or is called by many at once. The engines themselves
 # (rotation, handover, derivation) start goroutines only for deadlines and deliveries, and are few enough to go along.
 # `make test-long` looks everywhere.
-RACED = ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/folderwatch ./internal/handover \
+RACED = ./internal/agent/... ./internal/audit/... ./internal/authority/... ./internal/derivation ./internal/durable/... ./internal/folderwatch ./internal/handover \
 	./internal/journal ./internal/materialize/... ./internal/notify ./internal/notify/webhook ./internal/orchestrator ./internal/outward ./internal/platform ./internal/recipe \
 	./internal/recovery ./internal/rotation ./internal/server ./internal/transport ./internal/trigger ./internal/upstream ./internal/upstream/login/... \
 	./internal/upstream/memory
