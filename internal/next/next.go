@@ -102,6 +102,9 @@ func AcceptRecovery() string { return quote("custody recover accept" + reason) }
 // Backup makes a backup in the folder that the host file names.
 func Backup() string { return quote("custody backup") }
 
+// RekeyAuthority has the authority take the unseal key that the host file names.
+func RekeyAuthority() string { return quote("custody authority rekey --from-identity FILE" + reason) }
+
 // Agents lists the agents of other machines.
 func Agents() string { return quote("custody agent list") }
 

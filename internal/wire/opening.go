@@ -49,7 +49,7 @@ func (p *parts) notKeyed(err error) error {
 		return err
 	}
 	problem := *server.Problems(err)
-	problem.Hint = fmt.Sprintf("put the unseal key back from its copy; `unseal` in %s says where it is read from. Where an age identity is lost, the root's opens the authority too: `custody root combine SHARE... --out FILE`",
+	problem.Hint = fmt.Sprintf("put the unseal key back from its copy; `unseal` in %s says where it is read from. Where an age identity is lost, the root's opens the authority too: `custody root combine SHARE... --out FILE`.",
 		next.Word(p.hostFile))
 	return &problem
 }

@@ -16,6 +16,7 @@ import (
 
 	"custody.dev/custody/api/v1alpha1"
 	"custody.dev/custody/internal/audit"
+	"custody.dev/custody/internal/next"
 	"custody.dev/custody/internal/server"
 )
 
@@ -98,7 +99,7 @@ func TestWhateverKeepsAStateClosedNamesTheNextCommand(t *testing.T) {
 		"a torn unseal key": {func(t *testing.T, host v1alpha1.HostSpec) { putFile(t, host.Unseal.KeyFile, []byte("ab")) }, "put the unseal key back from its copy"},
 		"another unseal key": {func(t *testing.T, host v1alpha1.HostSpec) {
 			putFile(t, host.Unseal.KeyFile, bytes.Repeat([]byte("c"), 64))
-		}, "give the key that it was initialised with, or the root"},
+		}, "give the key that it was initialised with, or the root. If the host file names a new key, have the authority take it: " + next.RekeyAuthority()},
 		"an open unseal key":    {func(t *testing.T, host v1alpha1.HostSpec) { _ = os.Chmod(host.Unseal.KeyFile, 0o644) }, "chmod 0600 "},
 		"a torn database":       {file("authority/authority.db", "torn"), "put the newest copy of the whole state folder in its place"},
 		"no database":           {gone("authority/authority.db"), "put STATE/authority back from its newest copy"},

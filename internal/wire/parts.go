@@ -175,14 +175,17 @@ func (p *parts) open(ctx context.Context, initialise bool) error {
 // one that never was.
 const initialised = "initialised"
 
+// sourceOf is where an unseal key is read from.
+func sourceOf(unseal v1alpha1.Unseal) embedded.Source {
+	return embedded.Source{KeyFile: unseal.KeyFile, IdentityFile: unseal.Identity, Credential: unseal.Credential, Getenv: os.Getenv}
+}
+
 func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.Store, error) {
 	config := embedded.Config{
 		Folder: authorityFolder(p.host.State), Clock: Now, Random: Random(), Timeout: time.Second,
 		Platform: p.host.Platform, Environment: p.host.Environment,
 	}
-	source := embedded.Source{
-		KeyFile: p.host.Unseal.KeyFile, IdentityFile: p.host.Unseal.Identity, Credential: p.host.Unseal.Credential, Getenv: os.Getenv,
-	}
+	source := sourceOf(p.host.Unseal)
 	var err error
 	if config.Key, err = embedded.LoadSealer(source); err != nil {
 		return nil, p.notKeyed(p.noKey(err))

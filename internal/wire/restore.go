@@ -91,9 +91,7 @@ func RestoreFrom(ctx context.Context, o Options, r RestoreOptions) (backup.Manif
 
 // sealerOf is the host's unseal key, beside which these identities open the authority too where it is one of age.
 func sealerOf(host v1alpha1.HostSpec, identities []root.Identity) (embedded.Sealer, error) {
-	source := embedded.Source{
-		KeyFile: host.Unseal.KeyFile, IdentityFile: host.Unseal.Identity, Credential: host.Unseal.Credential, Getenv: os.Getenv,
-	}
+	source := sourceOf(host.Unseal)
 	var public []string
 	for _, identity := range identities {
 		public = append(public, identity.Public())

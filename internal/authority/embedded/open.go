@@ -22,6 +22,7 @@ import (
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/durable"
+	"custody.dev/custody/internal/next"
 )
 
 // Open opens an initialised authority, having checked the whole file. It changes nothing when it fails.
@@ -208,7 +209,7 @@ func newKeyset(key Sealer) (tink.AEAD, []byte, error) {
 func unwrap(key Sealer, wrapped []byte) (tink.AEAD, error) {
 	plain, err := key.Unwrap(wrapped)
 	if err != nil {
-		return nil, &Error{fmt.Errorf("%w: %w", authority.ErrSealed, err), "give the key that it was initialised with, or the root"}
+		return nil, &Error{fmt.Errorf("%w: %w", authority.ErrSealed, err), "give the key that it was initialised with, or the root. If the host file names a new key, have the authority take it: " + next.RekeyAuthority()}
 	}
 	return primitiveOf(plain)
 }

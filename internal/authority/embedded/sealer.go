@@ -109,3 +109,9 @@ func (s *ageSealer) Unwrap(wrapped []byte) ([]byte, error) {
 	}
 	return plaintext, nil
 }
+
+// OpensForRoots reports whether what a key wraps can be unwrapped by the recipients that it was made with, too.
+func OpensForRoots(key Sealer) bool {
+	made, is := key.(*ageSealer)
+	return is && len(made.recipients) > 0
+}
