@@ -252,6 +252,9 @@ var _ materialize.Consumer = consumer{}
 
 func (c consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 	return c.w.call(ctx, "deliver", c.path, func(ctx context.Context) error {
+		if err := c.w.absent(c.Consumer); err != nil {
+			return err
+		}
 		err := c.Consumer.Deliver(ctx, v)
 		c.w.fallBack(c)
 		return err
@@ -260,6 +263,9 @@ func (c consumer) Deliver(ctx context.Context, v authority.Versioned) error {
 
 func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize.Proof, error) {
 	return reach(ctx, c.w, "prove", "", func(ctx context.Context) (materialize.Proof, error) {
+		if err := c.w.absent(c.Consumer); err != nil {
+			return materialize.Proof{Missing: err.Error()}, nil // as hub.Consumer does
+		}
 		proof, err := c.Consumer.Prove(ctx, v)
 		c.w.fallBack(c)
 		return proof, err
@@ -267,7 +273,12 @@ func (c consumer) Prove(ctx context.Context, v authority.Versioned) (materialize
 }
 
 func (c consumer) Withdraw(ctx context.Context, v authority.Versioned) error {
-	return c.w.call(ctx, "withdraw", c.path, func(ctx context.Context) error { return c.Consumer.Withdraw(ctx, v) })
+	return c.w.call(ctx, "withdraw", c.path, func(ctx context.Context) error {
+		if err := c.w.absent(c.Consumer); err != nil {
+			return err
+		}
+		return c.Consumer.Withdraw(ctx, v)
+	})
 }
 
 // escrow keeps emergency copies.

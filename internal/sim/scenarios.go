@@ -60,6 +60,7 @@ func Scenarios() []Scenario {
 	all = append(all, decided()...)
 	all = append(all, putBack()...)
 	all = append(all, retired()...)
+	all = append(all, onMachines()...)
 	return append(all, related()...)
 }
 

@@ -119,9 +119,10 @@ type World struct {
 	acknowledged map[string]authority.Path // requests by id, and the path each was for
 	done         map[string]bool           // those that were on record as served
 	closed       map[authority.RunID]bool
-	pinned       map[authority.RunID]time.Duration // the settle time that each rotation began with
-	escrowed     map[authority.RunID]secret.Value  // emergency copies of candidates
-	resent       authority.Version                 // of record when a report was sent again while nothing went on, 0 where it was not
+	pinned       map[authority.RunID]time.Duration         // the settle time that each rotation began with
+	escrowed     map[authority.RunID]secret.Value          // emergency copies of candidates
+	away         map[*materializememory.Consumer]time.Time // until when the machine of a consumer is away
+	resent       authority.Version                         // of record when a report was sent again while nothing went on, 0 where it was not
 
 	// What was decoded or compared before.
 	entries  map[authority.Path]*cachedEntry
@@ -196,7 +197,7 @@ func New(seed uint64) *World {
 	w := &World{
 		secrets: map[authority.Path]*Secret{}, entries: map[authority.Path]*cachedEntry{}, prepared: map[authority.RunID]secret.Value{}, judged: map[authority.RunID]bool{},
 		fromGit: map[secret.Value]bool{}, log: ledger{}, random: rand.NewChaCha8(key), began: time.Now(),
-		decoded: map[version]*journal.Held{}, over: make(chan struct{}), closed: map[authority.RunID]bool{}, pinned: map[authority.RunID]time.Duration{}, escrowed: map[authority.RunID]secret.Value{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
+		decoded: map[version]*journal.Held{}, over: make(chan struct{}), closed: map[authority.RunID]bool{}, pinned: map[authority.RunID]time.Duration{}, escrowed: map[authority.RunID]secret.Value{}, away: map[*materializememory.Consumer]time.Time{}, maxTimed: 1000, reconcile: time.Minute, acknowledged: map[string]authority.Path{}, done: map[string]bool{}, plan: func(int, string) Fault { return None },
 	}
 	w.store = authoritymemory.New(authoritymemory.Config{Incarnation: "incarnation-1", Clock: w.Now})
 	return w
