@@ -192,6 +192,9 @@ func TestAgentsThatGoAndCome(t *testing.T) {
 	holding.kill()
 	r.request("app-database")
 	holding.holds(before)
+	if _, shown := r.get("/metrics"); !strings.Contains(shown, `custody_agent_connected{machine="web-2"} 0`) {
+		t.Error("the metrics do not say that web-2 is away")
+	}
 	holding.start()
 	r.settled("app-database", version)
 	if !r.refused(before) {
@@ -211,6 +214,9 @@ func TestAgentsThatGoAndCome(t *testing.T) {
 	r.serve()
 	r.settled("app-database", version)
 
+	if _, shown := r.get("/metrics"); !strings.Contains(shown, `custody_agent_connected{machine="web-1"} 1`) {
+		t.Error("the metrics do not say that web-1 is connected")
+	}
 	var all []server.Agent
 	if err := json.Unmarshal([]byte(r.ok("agent", "list", "-o", "json")), &all); err != nil {
 		t.Fatal(err)

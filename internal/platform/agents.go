@@ -119,6 +119,17 @@ func (p *Platform) awayAgents(estate *intent.Estate, now time.Time) []server.Fin
 	return found
 }
 
+// Connected says of each machine that has consumers whether its agent is connected. It asks nobody.
+func (p *Platform) Connected() map[string]bool {
+	connected := map[string]bool{}
+	if p.Fleet != nil {
+		for machine := range machines(p.Estate()) {
+			connected[machine] = p.Fleet.Away(machine).IsZero()
+		}
+	}
+	return connected
+}
+
 // RecordAgent puts a change of a machine's agent on record before it does it, and that it failed, if it does.
 func (p *Platform) RecordAgent(ctx context.Context, step, machine, by, why, detail string, do func() error) error {
 	text := "machine " + machine

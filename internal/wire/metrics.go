@@ -76,6 +76,8 @@ var (
 	stepsDesc       = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
 	revokedDesc     = prometheus.NewDesc("custody_compromise_revocation_seconds", "How long it took from the report of the last compromise until the old credential was refused.", []string{"secret"}, nil)
 	hooksDesc       = prometheus.NewDesc("custody_webhook_deliveries_total", "Deliveries to webhooks: accepted, unsigned (or too old), limited, refused, malformed or failed.", []string{"webhook", "result"}, nil)
+	fetchedDesc     = prometheus.NewDesc("custody_estate_fetched_timestamp_seconds", "When the branch of the estate was last fetched; left out where the estate is read from a folder, or was not fetched yet.", nil, nil)
+	agentDesc       = prometheus.NewDesc("custody_agent_connected", "1 while the agent of a machine that has consumers is connected, else 0.", []string{"machine"}, nil)
 	compromisedDesc = prometheus.NewDesc("custody_compromised_timestamp_seconds", "When a compromise was reported whose old credential is not refused yet.", []string{"secret"}, nil)
 )
 
@@ -87,7 +89,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, backupDesc, stepsDesc, revokedDesc, compromisedDesc, hooksDesc} {
+	for _, desc := range []*prometheus.Desc{readyDesc, phaseDesc, secretsDesc, expiryDesc, endingDesc, rotatedDesc, findingsDesc, reasonsDesc, summaryDesc, backupDesc, stepsDesc, revokedDesc, compromisedDesc, hooksDesc, fetchedDesc, agentDesc} {
 		descs <- desc
 	}
 }
@@ -114,6 +116,18 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		if last := backups.Last(); !last.IsZero() {
 			gauge(backupDesc, float64(last.Unix()))
 		}
+	}
+	if source := c.platform.Source; source != nil {
+		if fetched := source.Standing().Fetched; !fetched.IsZero() {
+			gauge(fetchedDesc, float64(fetched.Unix()))
+		}
+	}
+	for machine, connected := range c.platform.Connected() {
+		is := 0.0
+		if connected {
+			is = 1
+		}
+		gauge(agentDesc, is, machine)
 	}
 	summary := c.platform.Summary()
 	if summary == nil {

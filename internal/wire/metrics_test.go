@@ -18,6 +18,7 @@ import (
 	"custody.dev/custody/internal/orchestrator"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/platform"
+	"custody.dev/custody/internal/server"
 	"custody.dev/custody/internal/trigger"
 )
 
@@ -89,5 +90,41 @@ func TestAScrapeAsksNothing(t *testing.T) {
 	}
 	if got := asked.Load(); before == 0 || got != before {
 		t.Errorf("putting it together asked %d times, three scrapes %d times, want 0", before, got-before)
+	}
+}
+
+type lastAt struct {
+	platform.Backups
+	at time.Time
+}
+
+func (l lastAt) Last() time.Time { return l.at }
+
+type fetchedAt struct {
+	platform.Source
+	at time.Time
+}
+
+func (f fetchedAt) Standing() server.Source { return server.Source{Fetched: f.at} }
+
+// What alerts compare with the clock is shown where it is known, and left out where it is not.
+func TestWhenThingsWereDoneLast(t *testing.T) {
+	shown := func(at time.Time) string {
+		p := platform.New(platform.Config{
+			Now: Now, Authority: outward.NewStore(uninitialised{}, outward.New(Now)), Record: uninitialised{}, Grants: noGrants{}, Initialised: true, Broken: func() string { return "" },
+			Orchestrator: orchestrator.New(orchestrator.Config{Now: Now}), Backups: lastAt{at: at}, Source: fetchedAt{at: at},
+		})
+		answer := httptest.NewRecorder()
+		metrics(p, newSteps(slog.New(slog.DiscardHandler)), nil).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+		return answer.Body.String()
+	}
+	at := time.Unix(1_700_000_000, 0)
+	for _, metric := range []string{"custody_backup_timestamp_seconds", "custody_estate_fetched_timestamp_seconds"} {
+		if got := shown(at); !strings.Contains(got, metric+" 1.7e+09\n") {
+			t.Errorf("%s is not what it was: %s", metric, got)
+		}
+		if got := shown(time.Time{}); strings.Contains(got, "\n"+metric) {
+			t.Errorf("%s is shown where nothing is known", metric)
+		}
 	}
 }
