@@ -21,6 +21,7 @@ func (a *app) supplyCommand() *cobra.Command {
 	var fields, files []string
 	var reason string
 	stdin, exact, wait, timeout := false, false, false, time.Duration(0)
+	sealing := sealing{}
 	cmd := &cobra.Command{
 		Use:   "supply SECRET [-] --reason TEXT",
 		Short: "give a secret a value that you created yourself",
@@ -41,11 +42,17 @@ On a terminal, the command asks for each field of the secret, or for those in --
 
 ` + pipedRule + `
 
+With --seal-to the value is encrypted to the intake key of a platform (see custody intake) and written to --out; no platform is asked.
+With --sealed such a file is handed in. Its generation must be larger than that of the last one that was taken for the secret, so that
+an old file cannot bring back an old value.
+
 If the text is one line, the line break at its end is removed, and a note says so. A byte order mark and lines that end in CR LF are
 refused. With --exact every byte is kept as it is.`,
 		Example: `  custody supply forge-admin --field token --reason "the old token expires on Friday" --wait
   pass show mail | custody supply mail-password - --reason "changed in the dashboard"
   custody supply aws-key - --reason "the reply was lost" < credential.json
+  custody supply smtp-password --seal-to KEY --generation 3 --out smtp.sealed --reason "set in the dashboard"
+  custody supply smtp-password --sealed smtp.sealed --reason "ticket 4711"
   custody supply github-app --field appId --from-file privateKey=app.pem --reason "a new key"`,
 		Annotations: map[string]string{answers: "yes"},
 		Args: func(_ *cobra.Command, args []string) error {
@@ -61,10 +68,20 @@ refused. With --exact every byte is kept as it is.`,
 			case stdin && len(fields) > 1:
 				return usage("standard input can hold only one --field", "leave out --field, and write a JSON object with all fields to standard input")
 			}
-			return nil
+			return sealing.check(stdin || len(fields) > 0 || len(files) > 0)
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
+			if sealing.to != "" {
+				v, err := a.suppliedValue(fields, files, stdin, exact)
+				if err != nil {
+					return err
+				}
+				return a.sealFor(sealing, args[0], reason, v)
+			}
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {
+				if sealing.file != "" {
+					return a.handIn(ctx, platform, sealing, args[0], reason, wait, timeout)
+				}
 				if len(fields) == 0 && len(files) == 0 && !stdin {
 					fields = fieldsOf(ctx, platform, args[0])
 				}
@@ -79,15 +96,7 @@ refused. With --exact every byte is kept as it is.`,
 				if err != nil {
 					return err
 				}
-				if wait {
-					return a.follow(ctx, platform, args[0], "", run, timeout)
-				}
-				return a.answer(map[string]authority.RunID{"run": run}, func(p *printer) {
-					p.linef("run %s has the value", run)
-					if !platform.Serving() {
-						p.linef("no server is running: start `custody serve` to continue the run")
-					}
-				})
+				return a.supplied(ctx, platform, args[0], run, wait, timeout)
 			})
 		}),
 	}
@@ -97,8 +106,22 @@ refused. With --exact every byte is kept as it is.`,
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "longest `time` to wait, such as 90s; the run continues after that")
+	sealing.flags(cmd)
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
+}
+
+// supplied says which run has a value, or follows it.
+func (a *app) supplied(ctx context.Context, platform *wire.Connection, name string, run authority.RunID, wait bool, timeout time.Duration) error {
+	if wait {
+		return a.follow(ctx, platform, name, "", run, timeout)
+	}
+	return a.answer(map[string]authority.RunID{"run": run}, func(p *printer) {
+		p.linef("run %s has the value", run)
+		if !platform.Serving() {
+			p.linef("no server is running: start `custody serve` to continue the run")
+		}
+	})
 }
 
 // fieldsOf are the fields that the secret has; none where it has no value yet, or is not known.

@@ -18,6 +18,11 @@ func Rotate(secret string) string { return quote("custody rotate " + secret + re
 // Supply hands in a value of a secret; it asks for each of its fields.
 func Supply(secret string) string { return quote("custody supply " + secret + reason) }
 
+// SupplySealed seals a value of a secret to an intake key, into a file that can be handed in later.
+func SupplySealed(secret string) string {
+	return quote("custody supply " + secret + " --seal-to KEY --generation N --out FILE" + reason)
+}
+
 // AdoptValue takes over a value that somebody else wrote, after it was tried at its upstream.
 func AdoptValue(secret string) string { return quote("custody adopt-value " + secret + reason) }
 

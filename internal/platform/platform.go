@@ -22,6 +22,7 @@ import (
 
 	"custody.dev/custody/internal/audit"
 	"custody.dev/custody/internal/authority"
+	"custody.dev/custody/internal/intake"
 	"custody.dev/custody/internal/intent"
 	"custody.dev/custody/internal/inventory"
 	"custody.dev/custody/internal/journal"
@@ -99,6 +100,8 @@ type Config struct {
 	Notifier *notify.Notifier
 	// Backups makes backups; nil where there is no authority yet.
 	Backups Backups
+	// Intake takes values that were sealed for this platform.
+	Intake *intake.Book
 	// Fleet are the agents of other machines; nil where the host file has none.
 	Fleet Fleet
 	// Unanswered, when set, says which part that everything needs holds up a call now or is not in its place, "" when all is well.

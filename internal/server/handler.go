@@ -276,6 +276,7 @@ func routed(service Service) *routes {
 		answer(w, struct{}{}, service.ConfirmClock(r.Context(), caller(r)))
 	})
 	mux.agents(service)
+	mux.intake(service)
 	get("/v1/estate", func(r *http.Request) (any, error) { return service.EstateFiles(r.Context()) })
 	mux.HandleFunc("POST /v1/estate/accept", func(w http.ResponseWriter, r *http.Request) {
 		var ask accepted

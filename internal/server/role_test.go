@@ -29,7 +29,8 @@ func TestEachCommandSaysWhoMayRunIt(t *testing.T) {
 		"backup":           {"POST /v1/backups", Operator},
 		"notify test":      {"POST /v1/notifications/test", Operator},
 		"bootstrap enroll": {"POST /v1/bootstrap/enroll", Operator},
-		"agent list":       {"GET /v1/agents", Reader}, "agent invite": {"POST /v1/agents/{machine}/invite", Operator}, "agent revoke": {"POST /v1/agents/{machine}/revoke", Operator},
+		"intake":           {"POST /v1/intake", Operator}, "supply --sealed": {"POST /v1/secrets/{secret}/supply-sealed", Operator},
+		"agent list": {"GET /v1/agents", Reader}, "agent invite": {"POST /v1/agents/{machine}/invite", Operator}, "agent revoke": {"POST /v1/agents/{machine}/revoke", Operator},
 		"clock confirm": {"POST /v1/clock/confirm", Operator}, "recover accept": {"POST /v1/recovery/accept", Operator},
 		"estate accept": {"POST /v1/estate/accept", Operator}, "plan --estate": {"GET /v1/estate", Reader},
 	}

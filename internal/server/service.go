@@ -43,6 +43,10 @@ type Service interface {
 	Force(ctx context.Context, by string, id authority.RunID, reason string) (waived []string, err error)
 	// Supply hands in a value of a secret: to the run that waits for it, or to one that begins with it, and returns the run.
 	Supply(ctx context.Context, by, secretName, reason string, v secret.Value) (authority.RunID, error)
+	// IntakeKey is the public key that values for this platform are sealed to; the first call makes it. SupplySealed takes a value that was
+	// sealed to it, as Supply does; the same file again gives the same run. See package intake.
+	IntakeKey(ctx context.Context, by string) (IntakeKey, error)
+	SupplySealed(ctx context.Context, by, secretName, reason string, file []byte) (authority.RunID, error)
 	// DecideForeign ends what somebody else's write to the path of a secret began: choice is adopt or revert, see
 	// rotation.Engine. It returns the run that does it; repeated, the same.
 	DecideForeign(ctx context.Context, by, secretName, choice, reason string) (authority.RunID, error)

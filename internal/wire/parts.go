@@ -28,6 +28,7 @@ import (
 	"custody.dev/custody/internal/durable"
 	"custody.dev/custody/internal/grant"
 	"custody.dev/custody/internal/handover"
+	"custody.dev/custody/internal/intake"
 	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize/file"
 	"custody.dev/custody/internal/model"
@@ -464,6 +465,7 @@ func (p *parts) assemble(ctx context.Context) error {
 		Journal: entries, Queue: queue, Clock: clock, Record: record, Orchestrator: conductor, Model: p.model, Now: Now, NewRun: newRun,
 		Identity: p.seeds.there, Seeds: p.seeds, Initialised: p.store != uninitialised{}, Recovery: recoveries, Behind: behind, Restored: restored.String(), Later: p.store.Later, Broken: p.broken,
 		Unanswered: p.unanswered, Machine: p.machine, Notifier: p.notifier, Backups: backups, Fleet: p.agents.fleet(),
+		Intake: &intake.Book{Records: p.values, Now: Now},
 		Grants: p.grants, Load: p.estates.load, SavedEstate: p.estates.saved, SaveEstate: p.estates.save, Bind: p.bind, Leftovers: leftovers{p},
 		Source: p.estates.source(),
 		Readable: func(ctx context.Context, secretName string) error {

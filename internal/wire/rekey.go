@@ -56,7 +56,7 @@ func RekeyAuthority(ctx context.Context, o Options, r RekeyOptions) (Rekeyed, er
 	p, err := open(ctx, o, former, false)
 	if errors.Is(err, authority.ErrSealed) {
 		key, wrong := embedded.LoadSealer(sourceOf(host.Unseal))
-		if wrong == nil && embedded.Opens(authorityFolder(host.State), key) == nil {
+		if wrong == nil && embedded.Unlocks(authorityFolder(host.State), key) == nil {
 			done.Already = true
 			return done, nil
 		}

@@ -167,8 +167,8 @@ func (b *batch) takeOver(from *Store, bucket, key, entry []byte) error {
 	return b.tx.Bucket(bucket).Put(key, sealed)
 }
 
-// Opens reports whether a key opens the authority in a folder: nil, or why not. It asks for no lock and changes nothing.
-func Opens(folder string, key Sealer) error {
+// Unlocks reports whether a key opens the authority in a folder: nil, or why not. It asks for no lock and changes nothing.
+func Unlocks(folder string, key Sealer) error {
 	opened, err := durable.Open(folder)
 	if err != nil {
 		return err

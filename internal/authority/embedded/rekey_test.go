@@ -112,10 +112,10 @@ func TestRekeyKeepsEverythingUnderANewKey(t *testing.T) {
 	if _, err := Open(t.Context(), config); !errors.Is(err, authority.ErrSealed) {
 		t.Errorf("got %v with the old key, want that it does not open", err)
 	}
-	if err := Opens(config.Folder, next.Key); err != nil {
+	if err := Unlocks(config.Folder, next.Key); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
-	if err := Opens(config.Folder, config.Key); !errors.Is(err, authority.ErrSealed) {
+	if err := Unlocks(config.Folder, config.Key); !errors.Is(err, authority.ErrSealed) {
 		t.Errorf("the old key: got %v", err)
 	}
 	// Who kept the old keyset decrypts nothing of the new file.
