@@ -126,7 +126,7 @@ func (l *Log) Broken() string {
 	if !l.broken.Load() {
 		return ""
 	}
-	return "an append to the audit log failed and could not be taken back"
+	return "an append to the audit log failed and could not be undone"
 }
 
 // Close gives the log back, after the sinks have been offered the last checkpoint. Closing again does nothing.

@@ -140,7 +140,7 @@ func removed(policy intent.Policy, s *intent.Secret, fact Fact) []Effect {
 		effects = []Effect{removes("it leaves: a host that has its value keeps it in force, as it was declared last, for %s; then its policy has it retired", duration.Format(policy.RetireAfter))}
 	}
 	if fact.Running {
-		effects = append(effects, says("a run of it is under way and goes on; before the secret is retired, it is taken back or finished"))
+		effects = append(effects, says("a run of it is under way and continues; it is rolled back or completed before the secret is retired"))
 	}
 	for _, consumer := range s.Consumers {
 		effects = append(effects, removes("consumer %s loses its file%s when it is retired", consumer.Name, to(consumer)))
@@ -198,7 +198,7 @@ func (c comparison) identity() (effects []Effect) {
 		effects = append(effects, says("it is renamed from %s", c.was.Name))
 	}
 	if c.was.Path != c.is.Path {
-		effects = append(effects, removes("its path is %s instead of %s: its history stays at the old one, and the secret waits until the path is put back", c.is.Path, c.was.Path))
+		effects = append(effects, removes("its path is %s instead of %s: its history stays at the old one, and the secret waits until the old path is declared again", c.is.Path, c.was.Path))
 	}
 	if was, is := c.was.Spec.Origin, c.is.Spec.Origin; !same(was, is) {
 		effects = append(effects, says("its origin changes, which has an effect only if it has no value yet, or is derived"))

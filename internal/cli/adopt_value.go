@@ -11,7 +11,7 @@ import (
 func (a *app) adoptValueCommand() *cobra.Command {
 	return a.foreignCommand(journal.Adopt, "takes over the value that somebody else wrote for %s; what it replaces is revoked", &cobra.Command{
 		Use:   "adopt-value SECRET --reason TEXT",
-		Short: "take over a value that somebody else wrote to the authority",
+		Short: "adopt a value that somebody else wrote to the authority",
 		Long: `Takes over the value that somebody else wrote to a secret's path in the authority. Custody neither delivers nor rotates such a value by
 itself; ` + "`custody status`" + ` shows a finding.
 

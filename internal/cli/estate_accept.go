@@ -14,7 +14,7 @@ func (a *app) estateAcceptCommand() *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:   "accept COMMIT --reason TEXT",
-		Short: "believe a commit that is older than the one before, or of a rewritten history",
+		Short: "accept a commit that is older than the one in force, or belongs to a rewritten history",
 		Long: `Has the newest commit of the branch believed although it is older than the one that was believed before, or does not descend from it.
 Look at the commit first: the estate becomes what it says, also where that takes back what was changed since. custody plan --estate DIR,
 on a checkout of the commit, says what that would do.

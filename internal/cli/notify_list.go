@@ -15,7 +15,7 @@ import (
 func (a *app) notifyListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "list who is told of which findings, and when next",
+		Short: "list who is notified of which findings, and when next",
 		Long: `Lists each place where owners are told of findings, the open findings that are told there, when each was last told and when it
 is told next, and the owners of secrets whom nobody tells. It sends nothing.`,
 		Example:     "  custody notify list\n  custody notify list -o json",

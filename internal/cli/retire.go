@@ -73,7 +73,7 @@ func (a *app) confirmEnd(ends server.Retirement, yes bool) error {
 		return nil
 	}
 	if _, ok := terminal(a.in); !ok {
-		return usage("nobody can be asked whether "+ends.Secret+" is to end, as there is no terminal", "look at it with --dry-run, then add --yes")
+		return usage("there is no terminal to ask for confirmation; "+ends.Secret+" was not retired", "check what would happen with --dry-run, then add --yes")
 	}
 	a.printer(a.err).retirement(ends, true)
 	_, _ = fmt.Fprintf(a.err, "Type the name of the secret to end it: ")

@@ -38,7 +38,7 @@ func (a *app) rootRekeyCommand() *cobra.Command {
 	identity, removed, grants, unchecked := "", []string(nil), "", false
 	cmd := &cobra.Command{
 		Use:   "rekey --identity FILE",
-		Short: "seal every document of the estate anew, after a key was replaced or exposed",
+		Short: "encrypt every sealed document of the estate again, after a key was replaced or exposed",
 		Long: `Encrypts every bootstrap document of the estate again, with a new data key, to the recipients (public keys) that the estate names now.
 Change the Platform document and the grants first: a new root recipient in, the old one out. --identity opens the documents as they are;
 it may be the key that is removed. Nothing is written before all documents were made and tested.
@@ -119,9 +119,9 @@ func (a *app) remembered(ctx context.Context, documents []scaffold.Rekeyed, own 
 }
 
 func (p *printer) rekeyed(r rekeyed, how scaffold.Rekeying) {
-	verb := "sealed anew:"
+	verb := "sealed again:"
 	if how.Dry {
-		verb = "would be sealed anew:"
+		verb = "would be sealed again:"
 	}
 	for _, one := range r.Documents {
 		p.fields(verb, one.File, "  secret", one.Secret)

@@ -190,7 +190,7 @@ func unsealed(s scaffold.Sealing) error {
 	return &server.Problem{
 		Class: server.Refused,
 		Text:  "nothing was sealed: cannot check whether the recipients in the estate " + s.Estate + " are granted, because there is neither a host file of this estate nor --grants",
-		Hint:  "name the grants file of the operator with --grants FILE, or seal on the machine of the platform; --unchecked seals to whatever recipients the estate names",
+		Hint:  "name the grants file of the operator with --grants FILE, or seal on the machine of the platform; --unchecked seals to any recipient that the estate names",
 	}
 }
 

@@ -63,7 +63,7 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error], cut 
 }
 
 // untilAccepted ends every sentence that says why the platform is recovering.
-var untilAccepted = "nothing is seeded, rotated or delivered until the newest state is put back, or " + next.AcceptRecovery() + " goes on with this one"
+var untilAccepted = "nothing is handed over, rotated or delivered until you restore the newest state, or continue with this one: " + next.AcceptRecovery()
 
 // Recovering says why nothing may be seeded, rotated or delivered, "" when it may: something outside knows of a state newer
 // than the authority's.

@@ -106,7 +106,7 @@ var classes = []struct {
 	{recovery.ErrNewer, Refused, "accept the older state as a whole: custody recover accept --reason TEXT"},
 	{journal.ErrNewerSchema, Refused, "run the newer custody that wrote it"},
 	{journal.ErrUnreadable, Refused, "put the newest copy of the state folder back while no server runs, or run the newer custody that wrote it"},
-	{grant.ErrUnreadable, Refused, "grant anew what the estate asks for: `custody grant --current --reason TEXT`; or put the newest copy of the state folder back while no server runs"},
+	{grant.ErrUnreadable, Refused, "grant again what the estate asks for: `custody grant --current --reason TEXT`; or stop the server and restore the newest copy of the state folder"},
 	{grant.ErrNewer, Refused, "run the newer custody that wrote them"},
 	{audit.ErrTampered, Found, "see `custody audit verify`; do not delete anything"},
 	{context.DeadlineExceeded, Unavailable, "try again; if it stays so, `custody status` and the log of `custody serve` say what does not answer"},

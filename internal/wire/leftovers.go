@@ -244,7 +244,7 @@ func (l leftovers) beneath(name string) (folder, path string, err error) {
 	if folder == "" {
 		return "", "", &server.Problem{
 			Class: server.Refused, Text: name + " is not removed: it lies in none of the folders of the host file",
-			Hint: "`custody doctor` names the files that nobody is to read any more",
+			Hint: "`custody doctor` names the files that nobody should read any more",
 		}
 	}
 	return folder, path, nil
@@ -268,7 +268,7 @@ func unwithdrawn(name string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("%s is not there", name), Hint: "`custody doctor` names the files that nobody is to read any more"}
+		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("%s is not there", name), Hint: "`custody doctor` names the files that nobody should read any more"}
 	case errors.Is(err, file.ErrHeld):
 		return &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),

@@ -68,7 +68,7 @@ var (
 	secretsDesc     = prometheus.NewDesc("custody_secrets", "Secrets by state.", []string{"state"}, nil)
 	expiryDesc      = prometheus.NewDesc("custody_secret_expiry_timestamp_seconds", "When the secret's lifetime ends.", []string{"secret"}, nil)
 	endingDesc      = prometheus.NewDesc("custody_secret_ending", "1 for a secret whose lifetime ends soon, and that no rotation replaces before.", []string{"secret"}, nil)
-	rotatedDesc     = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the version of record was made.", []string{"secret"}, nil)
+	rotatedDesc     = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the current version was made.", []string{"secret"}, nil)
 	findingsDesc    = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
 	reasonsDesc     = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
 	summaryDesc     = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)

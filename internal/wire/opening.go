@@ -60,6 +60,6 @@ func notBegun(err error) error {
 		return err
 	}
 	problem := *server.Problems(err)
-	problem.Hint = "run `custody lint` and mend what it says"
+	problem.Hint = "run `custody lint` and fix the faults that it lists"
 	return &problem
 }

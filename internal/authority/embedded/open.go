@@ -240,7 +240,7 @@ func initialise(ctx context.Context, config Config) (err error) {
 	if found, err := exists(folder, databaseFile); err != nil {
 		return err
 	} else if found {
-		return &Error{ErrInitialised, "open it; to begin anew, move the folder away first"}
+		return &Error{ErrInitialised, "open it; to start with a new authority, move the folder away first"}
 	}
 	for _, stale := range []string{unfinishedFile, closedFile} {
 		if err := folder.Remove(stale); err != nil {

@@ -57,7 +57,7 @@ func (u *Upstream) apps(ctx context.Context, doing string) ([]app, error) {
 	if len(apps) == 0 {
 		return nil, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no appId or clientId, or no privateKey in PEM",
-			Next: "hand in the app's id and a private key of it, as the secret that adminRef names: " + upstream.SupplyAdmin,
+			Next: "supply the app's id and one of its private keys for the secret that adminRef names: " + upstream.SupplyAdmin,
 		}
 	}
 	return apps, nil

@@ -36,7 +36,7 @@ func (s *session) find(v secret.Value, items []recipe.Item) ([]recipe.Item, erro
 		return nil, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrNotApplied,
 			Detail: fmt.Sprintf("%d credentials upstream could be this one: %s", len(found), names(found)),
-			Next:   "revoke the right one by hand; the run then goes on",
+			Next:   "revoke the right one by hand; the run then continues",
 		}
 	}
 	return found, nil

@@ -327,7 +327,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 			return nil
 		}
 		failed := refuse("the upstream's list has nothing that is this credential, and yet it is "+string(verdict),
-			"find out whose account it belongs to and revoke it there by hand; the run then goes on")
+			"find out whose account it belongs to and revoke it there by hand; the run then continues")
 		failed.Cause = err
 		return failed
 	}
@@ -343,7 +343,7 @@ func (s *session) target(old, successor secret.Value) (*recipe.Item, error) {
 	if len(s.r.List) == 0 {
 		id, next := s.r.Identity(s.vars, old), s.r.Identity(s.vars, successor)
 		if id == "" {
-			return nil, refuse("the value does not say which credential it is", "revoke it by hand; the run then goes on")
+			return nil, refuse("the value does not say which credential it is", "revoke it by hand; the run then continues")
 		}
 		if id == next {
 			return nil, refuse(same, "")

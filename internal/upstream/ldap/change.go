@@ -74,7 +74,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 		pause(ctx, between)
 	}
 	return &upstream.Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "what the entry holds is not what the admin is shown of it",
+		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin cannot read the whole entry",
 		Next: nextBusy + "; if it goes on: " + nextRights,
 	}
 }
@@ -331,7 +331,7 @@ func (u *Upstream) unset(e *entry, old, successor secret.Value, signIn func(cont
 		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling which value is the old password's", Cause: err}
 	case len(left) > 1:
 		return e.refuse(fmt.Sprintf("%d values of userPassword could be the old password's, in schemes that cannot be computed here", len(left)),
-			"delete the right one by hand; the run then goes on")
+			"delete the right one by hand; the run then continues")
 	}
 	e.remove = left
 	return nil

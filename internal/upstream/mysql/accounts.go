@@ -219,7 +219,7 @@ func (u *Upstream) honoured(s *session, v secret.Value) (bool, error) {
 
 func (s *session) unsure(err error) error {
 	e := &upstream.Error{
-		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
+		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server accepts", Cause: err,
 		Next: "the call is repeated once a sign-in says yes or no",
 	}
 	if failure, ok := errors.AsType[*upstream.Error](err); ok && failure.Next != "" {

@@ -100,7 +100,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 			told()
 			refused = &upstream.Error{
 				Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider refuses every initial access token", Said: a.said(),
-				Next: "have the provider make an initial access token, and hand it in as the field initialAccessToken of the secret that adminRef names: " + upstream.SupplyAdmin,
+				Next: "create an initial access token at the provider, and supply it as the field initialAccessToken of the secret that adminRef names: " + upstream.SupplyAdmin,
 			}
 			continue
 		}
@@ -138,7 +138,7 @@ func (u *Upstream) tokens(ctx context.Context, doing, field string) ([]string, e
 	}
 	return nil, &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no field " + field,
-		Next: "hand in the secret that adminRef names with the field " + field + ": " + upstream.SupplyAdmin,
+		Next: "supply the secret that adminRef names with the field " + field + ": " + upstream.SupplyAdmin,
 	}
 }
 

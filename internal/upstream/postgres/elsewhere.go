@@ -100,7 +100,7 @@ func (u *Upstream) verifyAt(ctx context.Context, further place, v secret.Value) 
 	}
 	return upstream.Unknown, &upstream.Error{
 		Doing: login.SigningIn, Detail: "refused, and so is the admin", Said: said(failure),
-		Next: "let the admin sign in through this pooler (auth_query, or its auth_file), so that its faults can be told from refusals",
+		Next: "let the admin sign in through this pooler (auth_query, or its auth_file), so that an error of the pooler is not taken for a refused password",
 	}
 }
 

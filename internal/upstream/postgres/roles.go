@@ -179,7 +179,7 @@ func (u *Upstream) disable(s *session, old secret.Value) error {
 		}
 	}
 	if existing.super {
-		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then goes on")
+		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then continues")
 	}
 	return s.exec("ALTER ROLE " + quoteName(user) + " NOLOGIN PASSWORD NULL")
 }

@@ -46,7 +46,7 @@ func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, erro
 		return 0, err
 	}
 	if count, err := strconv.Atoi(left[0][0]); err != nil || count > 0 {
-		return 0, s.refuse(left[0][0]+" sessions of "+user+" are left", "it is tried again; clients that sign in anew with a password that is honoured are among them")
+		return 0, s.refuse(left[0][0]+" sessions of "+user+" are left", "Custody tries again; some are clients that signed in again with a valid password")
 	}
 	return len(rows), nil
 }
