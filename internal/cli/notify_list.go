@@ -16,8 +16,8 @@ func (a *app) notifyListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "list who is notified of which findings, and when next",
-		Long: `Lists each place where owners are told of findings, the open findings that are told there, when each was last told and when it
-is told next, and the owners of secrets whom nobody tells. It sends nothing.`,
+		Long: `Lists each target of notifications, the open findings that are sent there, when each was last sent and when it
+is sent next, and the owners that no target reaches. It sends nothing.`,
 		Example:     "  custody notify list\n  custody notify list -o json",
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},

@@ -18,14 +18,14 @@ func (a *app) restoreCommand() *cobra.Command {
 	identity, key := "", ""
 	cmd := &cobra.Command{
 		Use:   "restore FILE --identity FILE",
-		Short: "put a backup back into an empty state folder",
-		Long: `Puts the authority (secrets store) and the record (audit log) of a backup into the state folder of this host, which must be empty. Run it as
+		Short: "restore a backup into an empty state folder",
+		Long: `Restores the authority (secrets store) and the record (audit log) of a backup into the state folder of this host, which must be empty. Run it as
 the user that runs custody. It needs the root key, the host file and the unseal key; the unseal key may be a new one. No server may run
 on the folder. Everything is checked while it is read. If the command fails, it leaves the folder empty; if it is interrupted, nothing
-opens the folder until the command was run again, which begins anew.
+opens the folder until you run the command again; it then starts from the beginning.
 
-The platform is then recovering: nothing is handed over, rotated or delivered, because what happened after the backup is not known here.
-Start the server, see what consumers hold that is newer (custody status), and go on with custody recover accept: it tests every
+The platform is then recovering: it hands over, rotates and delivers nothing, because it does not know what happened after the backup.
+Start the server, see which consumers have newer versions (custody status), and continue with custody recover accept: it tests every
 credential at its upstream, and begins a new incarnation.
 
 Whoever knows the public keys of the root can make a file that opens. Name the public key of the record with --key, from a copy that you

@@ -22,7 +22,7 @@ func (a *app) revertCommand() *cobra.Command {
 	return a.foreignCommand(journal.Revert, "writes the managed value of %s over the one that somebody else wrote, which is destroyed", &cobra.Command{
 		Use:   "revert SECRET --reason TEXT",
 		Short: "restore the managed value over one that somebody else wrote",
-		Long: `Puts the managed value of a secret back, if somebody else wrote another one to its path in the authority. The managed value becomes the
+		Long: `Restores the managed value of a secret, if somebody else wrote another one to its path in the authority. The managed value becomes the
 newest version again and is delivered to all consumers; the other value is destroyed in the authority. Nothing changes at the upstream:
 a credential that somebody else created there must be removed there.
 

@@ -46,8 +46,8 @@ it may be the key that is removed. Nothing is written before all documents were 
 With --removed it proves that an identity (private key) opens none of the new documents. The environments whose machines read a document
 stay the same; if the key of an environment was replaced, say so with --environment.
 
-Git remembers the documents of before: whoever has an old key and the history can read the values in them. The command lists the secrets
-whose value in use is, or may be, one of those, and how to replace each. The authority and the backups are not touched: the authority's
+The Git history keeps the old documents: whoever has an old key and the history can read the values in them. The command lists the secrets
+whose current value is, or may be, one of those, and how to replace each. The authority and the backups are not touched: the authority's
 keyset stays wrapped for the root that it was made with, and older backups open with the root that they were made for.`,
 		Example: `  custody root rekey --identity old-root.agekey --removed old-root.agekey --dry-run
   custody root rekey --identity old-root.agekey --removed old-root.agekey`,
@@ -82,7 +82,7 @@ keyset stays wrapped for the root that it was made with, and older backups open 
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringSliceVar(&r.Environments, "environment", nil, "`environment` whose machines also read the documents, because its key was replaced; can be repeated")
 	cmd.Flags().StringVar(&grants, "grants", "", "`file` of the operator with the granted recipients (default: the grants of the host)")
-	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to whatever recipients the estate names")
+	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to any recipient that the estate names")
 	cmd.Flags().BoolVar(&r.Dry, "dry-run", false, "make and test the documents, print what would be done, and write nothing")
 	_ = cmd.MarkFlagRequired("identity")
 	return cmd

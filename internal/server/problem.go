@@ -43,10 +43,10 @@ type Outcome struct {
 var Outcomes = []Outcome{
 	{"", 0, http.StatusOK, "done"},
 	{Failure, 1, http.StatusInternalServerError, "something broke; the message says what"},
-	{Usage, 2, http.StatusBadRequest, "the command's words are wrong; nothing was done"},
+	{Usage, 2, http.StatusBadRequest, "the command line is wrong; nothing was done"},
 	{Found, 3, http.StatusOK, "the command worked and found something wrong (such as lint, doctor, audit verify, status --exit-code, serve --once with faults)"},
 	{NotFound, 4, http.StatusNotFound, "no such secret, run or file"},
-	{Refused, 5, http.StatusConflict, "not allowed as things stand; the message says why (serve --once: no estate is in force)"},
+	{Refused, 5, http.StatusConflict, "not allowed in the current state; the message says why (serve --once: no estate is in force)"},
 	{Unavailable, 6, http.StatusServiceUnavailable, "the authority is sealed, in use by another process, or not there; try again"},
 	{Removes, 7, http.StatusOK, "the change would remove or revoke something (plan --estate)"},
 }
