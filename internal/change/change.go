@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package change says what one estate would do in the place of another: which secrets and consumers come, change and go, and
-// what would be revoked. It is pure: it asks nobody.
+// Package change compares two estates (configurations): which secrets and consumers the later one adds, changes and removes, and
+// what would be revoked. It is pure: it makes no calls.
 //
 // Guaranteed: each secret and each consumer that the later estate no longer declares is named, and marked as removed.
 //
-// Not guaranteed: that nothing else is revoked. What a run does depends on its upstream and on when it runs; only runs that the
-// change itself makes due are foreseen, and only where facts of the secrets are given.
+// Not guaranteed: that nothing else is revoked. What a run does depends on its upstream and on when it runs. Only runs that the
+// change itself makes due are predicted, and only for secrets whose facts are given.
 package change
 
 import (

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) adoptValueCommand() *cobra.Command {
-	return a.foreignCommand(journal.Adopt, "takes over the value that somebody else wrote for %s; what it replaces is revoked", &cobra.Command{
+	return a.foreignCommand(journal.Adopt, "adopts the value that somebody else wrote for %s, and revokes the previous one", &cobra.Command{
 		Use:   "adopt-value SECRET --reason TEXT",
 		Short: "adopt a value that somebody else wrote to the authority",
 		Long: `Adopts the value that somebody else wrote to a secret's path in the authority. Custody neither delivers nor rotates such a value by

@@ -35,7 +35,7 @@ is sent next, and the owners that no target reaches. It sends nothing.`,
 
 func (p *printer) notifications(listing notify.Listing) {
 	if len(listing.Routes) == 0 {
-		p.linef("nobody is told of anything: the host file names no target")
+		p.linef("nobody is notified: the host file names no target")
 	}
 	for _, route := range listing.Routes {
 		p.linef("%s: %s, %s", visible(route.Owner), visible(route.String()), plural(len(route.Findings), "finding"))
@@ -43,9 +43,9 @@ func (p *printer) notifications(listing notify.Listing) {
 			p.linef("  takes no messages now: %s", visible(route.Away))
 		}
 		for _, finding := range route.Findings {
-			told := "not told yet"
+			told := "not sent yet"
 			if finding.Told > 0 {
-				told = "told " + p.when(finding.Last)
+				told = "sent " + p.when(finding.Last)
 			}
 			p.linef("  - %s [%s], %s, next %s", visible(or(finding.Secret, "the platform")), finding.Code, told, p.when(finding.Next))
 		}
@@ -54,5 +54,5 @@ func (p *printer) notifications(listing notify.Listing) {
 	for _, owner := range listing.Unreached {
 		unreached = append(unreached, strings.TrimSpace(visible(owner.Team)+" ("+visible(owner.Contact)+")"))
 	}
-	p.list("told nowhere:", unreached)
+	p.list("without a target:", unreached)
 }

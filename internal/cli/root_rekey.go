@@ -142,6 +142,6 @@ func (p *printer) rekeyed(r rekeyed, how scaffold.Rekeying) {
 		return
 	}
 	if len(r.Documents) > 0 {
-		p.linef("next: look at the change, commit it and push it")
+		p.linef("next: review the change, commit it and push it")
 	}
 }

@@ -274,7 +274,7 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 	}
 	p.linef("%s %s, the first value of %s (%s)", verb, sealed.File, s.Secret, strings.Join(sealed.Fields, ", "))
 	if len(sealed.Faults) > 0 {
-		p.linef("the estate has %s besides: see `custody lint`", plural(len(sealed.Faults), "fault"))
+		p.linef("the estate has %s as well: see `custody lint`", plural(len(sealed.Faults), "fault"))
 	}
 	return p.failed
 }

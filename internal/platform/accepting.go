@@ -61,7 +61,7 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 		return p.accept(ctx, by, reason, was, how)
 	}
 	if !p.acceptance.TryLock() {
-		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "`custody recover accept` is already running", Hint: "see its progress: `custody status`"}
+		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "an older state is already being accepted", Hint: "see its progress: `custody status`"}
 	}
 	defer p.acceptance.Unlock()
 	if how.Open { // the platform goes on beside it
@@ -94,7 +94,7 @@ func (p *Platform) alone(ctx context.Context) (resume func(), err error) {
 	if p.reloading.Enter(limited, outward.First) != nil {
 		p.doing("")
 		return nil, &server.Problem{
-			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", and a look at the estate that was begun has not ended",
+			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", but a check of the estate has not ended",
 			Hint: "check what hangs, usually the folder of the estate; if the check never ends, restart custody",
 		}
 	}

@@ -77,7 +77,7 @@ const (
 var ofRuns = []Row{
 	{CustodyStopping, Normal, "Custody is stopping; the run continues after the next start", nil,
 		"the process received a signal to stop", "with the next start"},
-	{ValueToBeSupplied, Person, "the run waits for a value from `custody supply` that did not arrive", []Next{toSupply, toAbort},
+	{ValueToBeSupplied, Person, "the run waits for a supplied value that did not arrive", []Next{toSupply, toAbort},
 		"`custody supply` was interrupted after it started the run", "supply the value again, or roll the run back"},
 	{UpstreamNotReady, Fault, "asking the upstream what it can do has not succeeded yet", nil,
 		"a program or API used as an upstream has not described itself yet", fix + "; `custody upstream check` tests it"},

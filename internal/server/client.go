@@ -254,7 +254,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 	}
 	silent := &Problem{
 		Class: Unavailable, Text: fmt.Sprintf("%s: nothing was received for %s", errNoAnswer, limit), cause: errNoAnswer,
-		Hint: "look at its log, at /readyz, and at the disk under its state folder; it continues where it was after a restart",
+		Hint: "check its log, /readyz, and the disk of its state folder; it continues where it was after a restart",
 	}
 	if method != http.MethodGet {
 		silent.Text += "; what was asked for may still be done"

@@ -99,7 +99,7 @@ var classes = []struct {
 	{trigger.ErrMalformed, Usage, "give a reason, and an id of letters, digits, dots, dashes and underscores"},
 	{authority.ErrNotFound, NotFound, "see what there is with `custody inventory`"},
 	{authority.ErrSealed, Unavailable, "give the authority its unseal key: see unseal in the host file"},
-	{authority.ErrUnavailable, Unavailable, "try again; if it stays so, look at the log of `custody serve` and at the disk of the state folder"},
+	{authority.ErrUnavailable, Unavailable, "try again; if it fails again, check the log of `custody serve` and the disk of the state folder"},
 	{rotation.ErrNotAllowed, Refused, "see what secrets wait for: `custody status`"},
 	{rotation.ErrNotNow, Refused, "see what secrets wait for: `custody status`"},
 	{journal.ErrSuperseded, Refused, "somebody else changed it at the same moment; try again"},

@@ -210,7 +210,7 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 	}
 	recipients := b.parts.rootsGranted(estate)
 	if len(recipients) == 0 {
-		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "nobody has granted a root recipient that the estate names, so nobody could open a backup", Hint: next.Grant() + " shows them and asks"}
+		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "no root recipient that the estate names is granted, so nobody could decrypt a backup", Hint: next.Grant() + " shows them and asks"}
 	}
 	folder, err := durable.Open(to)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -258,7 +258,7 @@ func (l lastBackup) isIn(folder *durable.Folder) error {
 	err := backup.InPlace(folder, l.Name, l.Bytes)
 	if errors.Is(err, backup.ErrElsewhere) {
 		return &server.Problem{
-			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, mostly because nothing is mounted there: " + err.Error(),
+			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, usually because nothing is mounted there: " + err.Error(),
 			Hint: "mount it; to start a new series of backups there: custody backup",
 		}
 	}

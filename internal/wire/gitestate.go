@@ -449,7 +449,7 @@ func (g *gitEstate) Accept(ctx context.Context, by, why, commit string) error {
 	case len(commit) < least || !strings.HasPrefix(string(head), strings.ToLower(commit)):
 		return &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("branch %s is at commit %s, not at %s; nothing was changed", g.spec.Branch, head, commit),
-			Hint: "look at that commit, and if it is right: " + next.AcceptCommit(string(head)),
+			Hint: "review that commit, and if it is right: " + next.AcceptCommit(string(head)),
 		}
 	}
 	signers, err := g.allowed()

@@ -277,6 +277,6 @@ func unwithdrawn(name string, err error) error {
 	}
 	return &server.Problem{
 		Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),
-		Hint: "look at it; if nobody needs what it holds, remove it by hand",
+		Hint: "check its contents; if nobody needs them, remove it by hand",
 	}
 }

@@ -71,7 +71,7 @@ var (
 	rotatedDesc     = prometheus.NewDesc("custody_secret_rotated_timestamp_seconds", "When the current version was made.", []string{"secret"}, nil)
 	findingsDesc    = prometheus.NewDesc("custody_findings", "Findings that want a person's eye.", nil, nil)
 	reasonsDesc     = prometheus.NewDesc("custody_reasons", "Waits and findings by the code of their reason; class says who ends one: normal, fault or person.", []string{"code", "class"}, nil)
-	summaryDesc     = prometheus.NewDesc("custody_summary_timestamp_seconds", "When what is said of secrets, findings and the phase was looked at.", nil, nil)
+	summaryDesc     = prometheus.NewDesc("custody_summary_timestamp_seconds", "When the metrics of secrets, findings and the phase were last updated.", nil, nil)
 	backupDesc      = prometheus.NewDesc("custody_backup_timestamp_seconds", "When the last good backup in the folder of the host file was begun; left out where none is known.", nil, nil)
 	stepsDesc       = prometheus.NewDesc("custody_run_steps_total", "Steps of runs begun by this process.", []string{"step"}, nil)
 	revokedDesc     = prometheus.NewDesc("custody_compromise_revocation_seconds", "How long it took from the report of the last compromise until the old credential was refused.", []string{"secret"}, nil)

@@ -332,7 +332,7 @@ func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 			p.platform.Orchestrator.Wait()
 			return &server.Problem{
 				Class: server.Unavailable, Text: why + ": nothing more can be written by this process",
-				Hint: "look at the disk and the kernel's log; then start custody again (a service manager does it with Restart=always): it checks both files and continues where it was",
+				Hint: "check the disk and the kernel's log; then restart custody (a service manager does it with Restart=always): it checks both files and continues where it was",
 			}
 		}
 		p.notice(Now())
