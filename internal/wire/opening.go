@@ -40,7 +40,7 @@ func (p *parts) reopen(err error) string {
 			return move.next
 		}
 	}
-	return fmt.Sprintf("check the file that it names: `ls -lR %s`. If a disk failed (`dmesg`) or a file is damaged, stop the server and restore the newest copy of %[1]s", state)
+	return fmt.Sprintf("check the file that it names: `ls -lR %s`. If a disk failed (`dmesg`) or a file is damaged, restore the newest copy of %[1]s while no server runs", state)
 }
 
 // notKeyed gives an error of reading the unseal key, or of what it opens, its next move.

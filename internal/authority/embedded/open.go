@@ -112,7 +112,7 @@ func (s *Store) inspect() (clean bool, err error) {
 		return false, corrupt("one of its headers is damaged, so the last change may be missing")
 	case clean && noted != found.newest.txid:
 		return false, &Error{fmt.Errorf("%w: it was closed at change %d and is now at %d", ErrCorrupt, noted, found.newest.txid),
-			"another copy of the file was put here; put the newest copy of the whole state folder here instead, then see `custody doctor`"}
+			"another copy of the file was put here; restore the newest copy of the whole state folder here instead, then see `custody doctor`"}
 	}
 	return clean, nil
 }
