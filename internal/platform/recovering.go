@@ -277,7 +277,7 @@ func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer 
 		return found
 	default:
 		found.text = fmt.Sprintf("consumer %s was given version %d by another authority (incarnation %s), and this one has delivered nothing yet: "+
-			"the state folder may not be the platform's own; look at `state` in the host file, and at what is to be mounted there", consumer, given.Number, given.Incarnation)
+			"the state folder may not be the platform's own; check `state` in the host file, and that the right disk is mounted", consumer, given.Number, given.Incarnation)
 		return found
 	}
 	held, err := p.Authority.Read(ctx, s.Path)

@@ -256,7 +256,7 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	case verdict == upstream.Accepted && exists:
 		return c.remove(id)
 	case verdict == upstream.Accepted:
-		e := upstream.NotApplied(c.doing, "it is honoured, but not an access key of the user "+u.User)
+		e := upstream.NotApplied(c.doing, "the key works, but is not an access key of the user "+u.User)
 		e.Next = "delete it by hand (mc admin accesskey rm, or mc admin user disable); the run then continues"
 		return e
 	default:
