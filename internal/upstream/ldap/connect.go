@@ -239,7 +239,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 func (u *Upstream) believe(s *session, v secret.Value, said int8) (upstream.Verdict, error) {
 	if said == policyReset {
 		return upstream.Unknown, &upstream.Error{
-			Doing: login.SigningIn, Detail: "the password policy wants the account to change its password before it does anything else",
+			Doing: login.SigningIn, Detail: "the password policy requires the account to change its password before anything else",
 			Next: "give the account a policy without pwdMustChange",
 		}
 	}

@@ -202,6 +202,6 @@ func Unreachable(doing string, err error, otherwise string) *upstream.Error {
 	detail, cause := upstream.Told(err, otherwise)
 	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: upstream.Join("the server is unreachable", detail), Cause: cause,
-		Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
+		Next: "check that the server runs, and that host, port and TLS in the Upstream document are right",
 	}
 }

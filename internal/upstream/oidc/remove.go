@@ -160,7 +160,7 @@ func (c Collecting) collectListed(ctx context.Context, doing string, run authori
 			if !done {
 				return &upstream.Error{
 					Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list names the client " + clientForm(id) + "and does not let it be deleted",
-					Next: "see that the clientsToken may delete clients, or delete it by hand",
+					Next: "check that the clientsToken may delete clients, or delete it by hand",
 				}
 			}
 		}
