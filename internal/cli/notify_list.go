@@ -40,7 +40,7 @@ func (p *printer) notifications(listing notify.Listing) {
 	for _, route := range listing.Routes {
 		p.linef("%s: %s, %s", visible(route.Owner), visible(route.String()), plural(len(route.Findings), "finding"))
 		if route.Away != "" {
-			p.linef("  takes no messages now: %s", visible(route.Away))
+			p.linef("  accepts no messages now: %s", visible(route.Away))
 		}
 		for _, finding := range route.Findings {
 			told := "not sent yet"
