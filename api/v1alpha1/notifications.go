@@ -2,25 +2,26 @@
 
 package v1alpha1
 
-// Notifications say how the owners of secrets are told of findings. They are in the host file, so that nobody who can
-// write to the estate can have messages sent to a place of their choosing.
+// Notifications say how the owners of secrets are notified of findings (alerts). They are in the host file, because
+// whoever can write to the estate must not be able to choose where messages go.
 type Notifications struct {
 	// Chats to which messages can be posted, by name.
 	Webhooks map[string]Webhook `json:"webhooks,omitempty"`
-	// The relay that takes e-mail.
+	// The relay for e-mail.
 	Mail *MailRelay `json:"mail,omitempty"`
-	// Where each team is told, by owner.team of its secrets.
+	// The target of each team, by owner.team of its secrets.
 	Teams map[string]NotifyTarget `json:"teams,omitempty"`
 	// Domains such as example.org. If owner.contact of a secret is a plain e-mail address in one of them, and teams does not
 	// name the team, its findings are mailed there. Needs mail.
 	ContactDomains []string `json:"contactDomains,omitempty"`
-	// Where findings about the platform go, those of owners who are told nowhere else, and those that are open for 7 days.
+	// Target of findings about the platform, of findings of owners without another target, and of findings that have
+	// been open for 7 days.
 	Default *NotifyTarget `json:"default,omitempty"`
-	// How many messages one target takes within an hour. Further ones wait and are merged. Default 4.
+	// The most messages that one target gets within an hour. Further ones wait and are merged. Default 4.
 	PerHour int `json:"perHour,omitempty"`
 }
 
-// NotifyTarget is where somebody is told. At least one of its fields is set.
+// NotifyTarget is where messages are sent. At least one of its fields is set.
 type NotifyTarget struct {
 	// Name of one of webhooks.
 	Webhook string `json:"webhook,omitempty"`
@@ -38,7 +39,8 @@ type Webhook struct {
 	// The host that the URL must name, such as hooks.slack.com, with its port if it has one. Needed with secretRef, because
 	// the value may come from the estate.
 	Host string `json:"host,omitempty"`
-	// File with the certificates (PEM) of the authorities that vouch for the server. Default: those of the system.
+	// File with the certificates (PEM) of the CAs that the server's certificate is checked against. Default: those of
+	// the system.
 	CAFile string `json:"caFile,omitempty"`
 }
 
@@ -50,7 +52,8 @@ type MailRelay struct {
 	Port int `json:"port,omitempty"`
 	// starttls (default), tls (from the first byte) or disable (only to loopback).
 	TLS string `json:"tls,omitempty"`
-	// File with the certificates (PEM) of the authorities that vouch for the server. Default: those of the system.
+	// File with the certificates (PEM) of the CAs that the server's certificate is checked against. Default: those of
+	// the system.
 	CAFile string `json:"caFile,omitempty"`
 	// Address of the sender.
 	From string `json:"from"`

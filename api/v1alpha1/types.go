@@ -202,7 +202,7 @@ type RotationSpec struct {
 	// until the new value is delivered.
 	AllowInterruption bool `json:"allowInterruption,omitempty"`
 	// Secrets with the same group rotate together. They start at the same time. Once the new credentials of all of them
-	// work, all go forward; if one fails, all are taken back (rolled back).
+	// work, all are promoted; if one fails, all are rolled back.
 	Group string `json:"group,omitempty"`
 	// Keeps the rotations of several secrets apart in time.
 	Stagger *Stagger `json:"stagger,omitempty"`
@@ -451,19 +451,19 @@ type HostSpec struct {
 	// Programs that the estate may use as upstreams of type exec, by name.
 	Upstreams map[string]Command `json:"upstreams,omitempty"`
 	// Files to which signed checkpoints of the record are copied, best on the disk of another machine. Only a copy
-	// elsewhere shows that the newest events were cut off.
+	// elsewhere shows if somebody removed the newest events.
 	Checkpoints []string `json:"checkpoints,omitempty"`
 	// File with the grants of the operator: to which keys values may be encrypted, to which servers credentials may be
 	// sent, and who may read secrets of other owners. Like the host file, nobody else may be able to change it. Custody
 	// reads it again when it changes; `custody grant --help` shows an example.
 	Grants string `json:"grants,omitempty"`
-	// Backups of the authority and the record (audit log) that the server makes by itself. Without it, nobody makes one but a person:
-	// `custody backup --to DIR`.
+	// Backups of the authority and the record (audit log) that the server makes by itself. Without it, run `custody
+	// backup --to DIR` yourself.
 	Backup *Backup `json:"backup,omitempty"`
-	// Webhooks by which other systems may ask for a rotation or report a compromise, each at /hooks/NAME of the address in
-	// listen.
+	// Webhooks with which other systems may request a rotation or report a compromise, each at /hooks/NAME of the
+	// address in listen.
 	Webhooks []EventWebhook `json:"webhooks,omitempty"`
-	// How the owners of secrets are told of findings. Without it, nobody is told; `custody status` lists them.
+	// How the owners of secrets are notified of findings (alerts). Without it, only `custody status` shows them.
 	Notifications *Notifications `json:"notifications,omitempty"`
 	// Agents of other machines. Without it, no secret is delivered to another machine.
 	Agents *Agents `json:"agents,omitempty"`
@@ -472,8 +472,8 @@ type HostSpec struct {
 // Backup says where backups are written, how often, and how many are kept. They are encrypted to the root recipients of the estate that
 // the operator granted.
 type Backup struct {
-	// Folder for the backups, best on the disk of another machine. It must be there: Custody does not make it, so that a mount that is
-	// missing is noticed.
+	// Folder for the backups, best on the disk of another machine. It must exist: Custody does not make it, so that a
+	// missing mount is noticed.
 	To string `json:"to"`
 	// Time between two backups, at least 10m. Default 24h.
 	Every string `json:"every,omitempty"`
@@ -481,7 +481,7 @@ type Backup struct {
 	Keep int `json:"keep,omitempty"`
 }
 
-// Git says from which branch of a Git repository the estate is read, and which of its commits are believed.
+// Git says from which branch of a Git repository the estate is read, and which of its commits are accepted.
 type Git struct {
 	// Where the repository is: an https or ssh URL, user@host:path, or an absolute path. Passwords do not belong here.
 	URL string `json:"url"`
@@ -491,21 +491,23 @@ type Git struct {
 	Path string `json:"path,omitempty"`
 	// Time between two fetches, at least 10s; a fifth more or less at random. Default 3m.
 	Every string `json:"every,omitempty"`
-	// How long no fetch may succeed until that is a finding. Default 1h.
+	// If no fetch succeeds for this long, there is a finding. Default 1h.
 	StaleAfter string `json:"staleAfter,omitempty"`
 	// User that signs in over https. Default git.
 	Username string `json:"username,omitempty"`
 	// File with the password or token of that user. It is read at each fetch.
 	PasswordFile string `json:"passwordFile,omitempty"`
-	// File with the certificates by which an https server is known, in PEM. Default: those of the machine.
+	// File with the CA certificates (PEM) that an https server's certificate is checked against. Default: those of the
+	// machine.
 	CAFile string `json:"caFile,omitempty"`
 	// File with the private key for ssh, without a passphrase. It is read at each fetch.
 	KeyFile string `json:"keyFile,omitempty"`
-	// File with the public keys of ssh servers, in the form of OpenSSH's known_hosts. A server that shows another key is not asked.
+	// File with the public keys of ssh servers, in the form of OpenSSH's known_hosts. Custody sends nothing to a server
+	// that shows another key.
 	KnownHosts string `json:"knownHosts,omitempty"`
-	// Who must have signed each commit. Without it, whoever can push to the branch is believed.
+	// Who must have signed each commit. Without it, commits of anybody who can push to the branch are accepted.
 	Signers *Signers `json:"signers,omitempty"`
-	// Webhook that has the branch fetched at once, at /hooks/git of the address in listen.
+	// Webhook that makes Custody fetch the branch immediately, at /hooks/git of the address in listen.
 	Webhook *GitWebhook `json:"webhook,omitempty"`
 }
 

@@ -2,11 +2,11 @@
 
 package v1alpha1
 
-// EventWebhook lets another system ask for a rotation or report a compromise. Whatever it sends has to be signed. It is in
-// the host file, so that nobody who can write to the estate can let somebody ask.
+// EventWebhook lets another system request a rotation or report a compromise. It must sign what it sends. It is in the
+// host file, because whoever can write to the estate must not be able to add a sender.
 type EventWebhook struct {
-	// Lower-case letters and digits, with single hyphens between them; not git. It is part of the URL, and is on record as
-	// who asked.
+	// Lower-case letters and digits, with single hyphens between them; not git. It is part of the URL, and the record
+	// names it as the requester.
 	Name string `json:"name"`
 	// generic (a JSON object), cloudevents (a CloudEvent in structured mode) or github-secret-scanning (the alerts that
 	// GitHub sends to partners).
@@ -20,7 +20,7 @@ type EventWebhook struct {
 	PublicKeys map[string]string `json:"publicKeys,omitempty"`
 	// What the sender may ask for.
 	May EventRights `json:"may"`
-	// How many signed deliveries are taken within a minute; the sender is told to send further ones later. 1 to 6000.
+	// How many signed requests are accepted within a minute; the sender has to send further ones later. 1 to 6000.
 	// Default 60.
 	PerMinute int `json:"perMinute,omitempty"`
 }

@@ -41,7 +41,7 @@ func TestSupplyOfAnotherRole(t *testing.T) {
 	if doctor.code != server.Exit(&server.Problem{Class: server.Found}) || !containsAll(doctor.out, []string{"record-is-honoured: app-database", "custody supply app-database --reason TEXT"}) {
 		t.Errorf("doctor: exit code %d\n%s%s", doctor.code, doctor.out, doctor.err)
 	}
-	if explained := r.ok("explain", "app-database"); !containsAll(explained, []string{"the upstream refuses its value", "custody supply app-database --reason TEXT"}) {
+	if explained := r.ok("explain", "app-database"); !containsAll(explained, []string{"its upstream has refused the current value", "custody supply app-database --reason TEXT"}) {
 		t.Errorf("doctor found it refused, and explain says:\n%s", explained)
 	}
 	before := r.row("app-database").Version

@@ -41,15 +41,15 @@ type Outside struct {
 func (o Outside) String() string {
 	if o.Former {
 		return fmt.Sprintf("%s keeps a checkpoint of %d events that another authority of this platform signed: the state folder may not be "+
-			"the platform's own; look at `state` in the host file, and at what is to be mounted there", o.From, o.Size)
+			"the platform's own; check `state` in the host file, and that the right disk is mounted", o.From, o.Size)
 	}
 	if o.Other {
-		return fmt.Sprintf("%s keeps a checkpoint of %d events that the record does not have: an older state was put back and went on, or the record was altered", o.From, o.Size)
+		return fmt.Sprintf("%s keeps a checkpoint of %d events that the record does not have: an older state was restored and used, or the record was altered", o.From, o.Size)
 	}
 	if o.Cut {
-		return fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has fewer: it was cut, or an older copy of it alone was put back", o.From, o.Size)
+		return fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has fewer: it was cut, or only the record was restored from an older copy", o.From, o.Size)
 	}
-	return fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has fewer: an older state was put back", o.From, o.Size)
+	return fmt.Sprintf("%s keeps a checkpoint of %d events, and the record has fewer: an older state was restored", o.From, o.Size)
 }
 
 // Missing says which events a log of so many lacks, "" where that is not known.

@@ -331,7 +331,7 @@ func (x *examination) indexed(folder *durable.Folder) {
 	s := x.part.seal()
 	data, err := folder.Read(indexFile(s.number))
 	if err == nil && s.fits(data) && !bytes.Equal(data, indexOf(s, x.part.entries)) {
-		x.found(Misindexed, indexFile(s.number), "it does not name all that %s holds, so explain, run show and audit log may lack events; remove it: it is made anew", segment(s.number))
+		x.found(Misindexed, indexFile(s.number), "it does not list every event in %s, so explain, run show and audit log may lack events; remove it: Custody makes it again", segment(s.number))
 	}
 }
 

@@ -126,7 +126,7 @@ func (l *Log) Broken() string {
 	if !l.broken.Load() {
 		return ""
 	}
-	return "an append to the audit log failed and could not be taken back"
+	return "an append to the audit log failed and could not be undone"
 }
 
 // Close gives the log back, after the sinks have been offered the last checkpoint. Closing again does nothing.
@@ -176,8 +176,8 @@ func (a alteration) Hint() string {
 		return ""
 	}
 	if a.found.Where == anchored {
-		return "put the newest copy of the whole state folder back while no server runs; do not delete anything"
+		return "restore the newest copy of the whole state folder while no server runs; do not delete anything"
 	}
-	return fmt.Sprintf("put the newest copy of %[1]s back while no server runs. If there is none: mv %[1]s %[1]s.kept, then start custody; "+
+	return fmt.Sprintf("restore the newest copy of %[1]s while no server runs. If there is none: mv %[1]s %[1]s.kept, then start custody; "+
 		"it says what is missing and does nothing until `custody recover accept --reason TEXT` puts that on record. Delete nothing", a.folder)
 }

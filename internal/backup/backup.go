@@ -3,10 +3,10 @@
 // Package backup makes backups of a platform, checks them, and reads them again. A backup is one file that only the root's identities
 // open: a copy of the authority, what opens it, and the record (audit log) with its checkpoint.
 //
-// Guaranteed: a backup has a name in its folder only once it is whole, synced, and was read back and compared. The authority is copied
-// before the record, so the record in a backup has every event that was on record when the newest value in it was written. Nothing is
-// written to a disk that is not encrypted. Reading a backup fails unless every byte is what was written; a file that was cut short does not
-// read to its end. Removing old backups leaves those of other platforms and families of authorities alone, and the last good one.
+// Guaranteed: a backup gets its final name only once it is complete, synced, and was read back and compared. The authority is copied
+// before the record, so the record in a backup has every event up to the newest value in it. Everything that is written to disk is
+// encrypted. Reading a backup fails if any byte was changed or the file was truncated. Removing old backups never removes the last good
+// one, or those of other platforms or other authorities.
 //
 // Not guaranteed: who made a backup. Whoever can write to its folder and knows the public keys of the root can make a file that opens;
 // its record is then signed by another key, so keep the record's public key elsewhere and name it when a backup is restored. Destroyed

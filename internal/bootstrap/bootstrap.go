@@ -68,7 +68,7 @@ func (d *Decryptor) Read(ctx context.Context, raw []byte, want v1alpha1.Binding)
 	if len(d.config.Identities) == 0 {
 		return secret.Value{}, &root.Error{Doing: "reading bootstrap document of " + want.Secret, Class: ErrNoIdentity,
 			Detail: "the bootstrap identity is absent or retired",
-			Next:   "put the identity back that the host file names as bootstrapIdentity, and the handover goes on by itself; or make another and seal the value to it: " + next.Enroll()}
+			Next:   "restore the identity file that the host file names as bootstrapIdentity, and the handover continues by itself; or make another identity and seal the value to it: " + next.Enroll()}
 	}
 	doc, err := d.config.Open.Open(ctx, raw, d.config.Identities)
 	if err != nil {

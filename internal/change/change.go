@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package change says what one estate would do in the place of another: which secrets and consumers come, change and go, and
-// what would be revoked. It is pure: it asks nobody.
+// Package change compares two estates (configurations): which secrets and consumers the later one adds, changes and removes, and
+// what would be revoked. It is pure: it makes no calls.
 //
 // Guaranteed: each secret and each consumer that the later estate no longer declares is named, and marked as removed.
 //
-// Not guaranteed: that nothing else is revoked. What a run does depends on its upstream and on when it runs; only runs that the
-// change itself makes due are foreseen, and only where facts of the secrets are given.
+// Not guaranteed: that nothing else is revoked. What a run does depends on its upstream and on when it runs. Only runs that the
+// change itself makes due are predicted, and only for secrets whose facts are given.
 package change
 
 import (
@@ -140,7 +140,7 @@ func removed(policy intent.Policy, s *intent.Secret, fact Fact) []Effect {
 		effects = []Effect{removes("it leaves: a host that has its value keeps it in force, as it was declared last, for %s; then its policy has it retired", duration.Format(policy.RetireAfter))}
 	}
 	if fact.Running {
-		effects = append(effects, says("a run of it is under way and goes on; before the secret is retired, it is taken back or finished"))
+		effects = append(effects, says("a run of it is under way and continues; it is rolled back or completed before the secret is retired"))
 	}
 	for _, consumer := range s.Consumers {
 		effects = append(effects, removes("consumer %s loses its file%s when it is retired", consumer.Name, to(consumer)))
@@ -198,7 +198,7 @@ func (c comparison) identity() (effects []Effect) {
 		effects = append(effects, says("it is renamed from %s", c.was.Name))
 	}
 	if c.was.Path != c.is.Path {
-		effects = append(effects, removes("its path is %s instead of %s: its history stays at the old one, and the secret waits until the path is put back", c.is.Path, c.was.Path))
+		effects = append(effects, removes("its path is %s instead of %s: its history stays at the old one, and the secret waits until the old path is declared again", c.is.Path, c.was.Path))
 	}
 	if was, is := c.was.Spec.Origin, c.is.Spec.Origin; !same(was, is) {
 		effects = append(effects, says("its origin changes, which has an effect only if it has no value yet, or is derived"))

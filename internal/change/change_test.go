@@ -82,7 +82,7 @@ func TestWhatAChangeTakesAway(t *testing.T) {
 			return s + strings.NewReplacer("name: token", "name: other", "shop/token", "shop/other", "web.env", "w.env", "batch.env", "b.env").Replace(token)
 		}, []string{"other added"}, 0, 0, "Custody makes its first value"},
 		"a new name":       {replacing("name: token}\nspec:", "name: key}\nspec:\n  formerNames: [token]"), []string{"key changed"}, 0, 0, "renamed from token"},
-		"the path":         {replacing("shop/token", "shop/key"), []string{"token changed"}, 1, 0, "waits until the path is put back"},
+		"the path":         {replacing("shop/token", "shop/key"), []string{"token changed"}, 1, 0, "waits until the old path is declared again"},
 		"a shorter life":   {replacing("ttl: 30d", "ttl: 7d"), []string{"token changed"}, 0, 1, "ttl 168h0m0s instead of 720h0m0s"},
 		"a longer life":    {replacing("ttl: 30d", "ttl: 60d"), []string{"token changed"}, 0, 0, "its policy changes"},
 		"the owner":        {replacing("team: apps", "team: shop"), []string{"token changed"}, 0, 0, "its owner is shop instead of apps"},

@@ -9,10 +9,10 @@ import (
 )
 
 func (a *app) adoptValueCommand() *cobra.Command {
-	return a.foreignCommand(journal.Adopt, "takes over the value that somebody else wrote for %s; what it replaces is revoked", &cobra.Command{
+	return a.foreignCommand(journal.Adopt, "adopts the value that somebody else wrote for %s, and revokes the previous one", &cobra.Command{
 		Use:   "adopt-value SECRET --reason TEXT",
-		Short: "take over a value that somebody else wrote to the authority",
-		Long: `Takes over the value that somebody else wrote to a secret's path in the authority. Custody neither delivers nor rotates such a value by
+		Short: "adopt a value that somebody else wrote to the authority",
+		Long: `Adopts the value that somebody else wrote to a secret's path in the authority. Custody neither delivers nor rotates such a value by
 itself; ` + "`custody status`" + ` shows a finding.
 
 The upstream is asked first: a value that it refuses, or that belongs to another account, is not adopted. The value then becomes the

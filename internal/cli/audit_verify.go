@@ -54,7 +54,7 @@ Exit code 3 means that it found something wrong.`,
 	cmd.Flags().StringVar(&folder, "folder", "", "`folder` of the record, or of a copy of it")
 	cmd.Flags().StringVar(&key, "key", "", "`file` with the public key of the record, preferably a copy from another machine")
 	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`file` with a checkpoint that was kept on another machine; can be repeated")
-	cmd.Flags().StringArrayVar(&gaps, "known-gap", nil, "`text` FILE:LINE of an accepted gap that you know of: it is printed, and is no finding; can be repeated")
+	cmd.Flags().StringArrayVar(&gaps, "known-gap", nil, "`text` FILE:LINE of an accepted gap that you know of: it is printed, but is not a finding; can be repeated")
 	return cmd
 }
 

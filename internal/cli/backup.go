@@ -17,7 +17,7 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "back up the authority (secrets store) and the record (audit log)",
-		Long: `Makes a backup while everything goes on: one file with all values, all of Custody's own documents and the whole record (audit log), of
+		Long: `Makes a backup while the server keeps running: one file with all values, all of Custody's own documents and the whole record (audit log), of
 one moment. It is encrypted to the root recipients (public keys) of the estate that the operator granted, so only the root key opens
 it; the machine itself cannot. A file gets its name once it is complete, was written to disk, and was read back and compared. The
 newest checkpoint of the record is put beside it. Each backup is put on record.

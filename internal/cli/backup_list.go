@@ -18,9 +18,9 @@ func (a *app) backupListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the backups in a folder, newest first",
-		Long: `Lists the complete backups in a folder, newest first, by their names and the checkpoints beside them. It opens none, so it needs no key.
-FAMILY tells authorities of one platform apart: it changes only if the authority was made anew. A file that is still being written, or
-whose writing was interrupted, is not listed.`,
+		Long: `Lists the complete backups in a folder, newest first, by their names and the checkpoints beside them. It needs no key.
+FAMILY identifies the authority that a backup is of: it changes only if the authority was created again. A file that is still being
+written, or whose writing was interrupted, is not listed.`,
 		Example: `  custody backup list
   custody backup list --from /mnt/backup`,
 		Args:        takes(),

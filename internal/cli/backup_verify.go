@@ -22,8 +22,8 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 record (audit log) against its checkpoint. It needs no host file and no server. It prints no value; it writes a copy of the authority,
 which is encrypted, to a folder below $TMPDIR and removes it.
 
-Whoever knows the public keys of the root can make a file that opens. Name the public key of the record with --key, from a copy that you
-kept elsewhere: a backup whose record another key signed is refused. Exit code 3 means that the backup is damaged.`,
+Anybody who knows the public keys of the root can make a file that decrypts. Name the public key of the record with --key, from a copy that
+you kept elsewhere: a backup whose record another key signed is refused. Exit code 3 means that the backup is damaged.`,
 		Example:     `  custody backup verify /mnt/backup/custody.shop.production.0123456789abcdef.20261202T194500Z.age --identity root.agekey`,
 		Args:        takes("FILE"),
 		Annotations: map[string]string{answers: "yes"},

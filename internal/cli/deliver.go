@@ -25,7 +25,7 @@ The command makes no new version and starts no run. Exit code 3 means that the v
 			if len(args) == 1 || len(args) == 2 {
 				return nil
 			}
-			return usage("deliver takes SECRET, and CONSUMER where it is for one alone", "custody inventory")
+			return usage("deliver takes SECRET, and CONSUMER to deliver to only one", "custody inventory")
 		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.ask(ctx, func(ctx context.Context, platform *wire.Connection) error {

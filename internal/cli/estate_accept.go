@@ -14,13 +14,13 @@ func (a *app) estateAcceptCommand() *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:   "accept COMMIT --reason TEXT",
-		Short: "believe a commit that is older than the one before, or of a rewritten history",
-		Long: `Has the newest commit of the branch believed although it is older than the one that was believed before, or does not descend from it.
-Look at the commit first: the estate becomes what it says, also where that takes back what was changed since. custody plan --estate DIR,
+		Short: "accept a commit that is older than the one in force, or belongs to a rewritten history",
+		Long: `Accepts the newest commit of the branch although it is older than the commit in force, or does not descend from it.
+Review the commit first: the estate becomes exactly what it says, so later changes may be undone. custody plan --estate DIR,
 on a checkout of the commit, says what that would do.
 
 COMMIT is the newest commit of the branch, in full or at least its first 7 digits. If somebody has pushed another one meanwhile, the
-command is refused. The commit itself must still be signed as the host file demands; only what lies between is waived. The record (audit
+command is refused. The commit itself must still be signed as the host file requires; the commits before it need not be. The record (audit
 log) says who accepted which commit after which, and why.`,
 		Example:     `  custody estate accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904 --reason "the branch was reset after the mistake of Monday"`,
 		Args:        takes("COMMIT"),

@@ -56,7 +56,7 @@ func (p *printer) age(oldest time.Time, unlooked int) string {
 		if text != "" {
 			text += "; "
 		}
-		text += plural(unlooked, "secret") + " not looked at since the server started"
+		text += plural(unlooked, "secret") + " not checked since the server started"
 	}
 	return text
 }

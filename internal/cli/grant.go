@@ -79,7 +79,7 @@ automatically. It is also the only way to grant before the platform first runs. 
 func (a *app) grant(ctx context.Context, args []string, g granting) error {
 	switch {
 	case g.current == (len(args) == 1):
-		return usage("grant what?", "give either --current, for what the estate asks for, or a file; see `custody grant --help`")
+		return usage("grant what?", "give --current, to grant what the estate asks for, or a file; see `custody grant --help`")
 	case g.reason == "":
 		return usage("a reason is required: it is written to the record", "add --reason TEXT")
 	}

@@ -15,9 +15,9 @@ import (
 func (a *app) notifyListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "list who is told of which findings, and when next",
-		Long: `Lists each place where owners are told of findings, the open findings that are told there, when each was last told and when it
-is told next, and the owners of secrets whom nobody tells. It sends nothing.`,
+		Short: "list who is notified of which findings, and when next",
+		Long: `Lists each target of notifications, the open findings that are sent there, when each was last sent and when it
+is sent next, and the owners that no target reaches. It sends nothing.`,
 		Example:     "  custody notify list\n  custody notify list -o json",
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},
@@ -35,17 +35,17 @@ is told next, and the owners of secrets whom nobody tells. It sends nothing.`,
 
 func (p *printer) notifications(listing notify.Listing) {
 	if len(listing.Routes) == 0 {
-		p.linef("nobody is told of anything: the host file names no target")
+		p.linef("nobody is notified: the host file names no target")
 	}
 	for _, route := range listing.Routes {
 		p.linef("%s: %s, %s", visible(route.Owner), visible(route.String()), plural(len(route.Findings), "finding"))
 		if route.Away != "" {
-			p.linef("  takes no messages now: %s", visible(route.Away))
+			p.linef("  accepts no messages now: %s", visible(route.Away))
 		}
 		for _, finding := range route.Findings {
-			told := "not told yet"
+			told := "not sent yet"
 			if finding.Told > 0 {
-				told = "told " + p.when(finding.Last)
+				told = "sent " + p.when(finding.Last)
 			}
 			p.linef("  - %s [%s], %s, next %s", visible(or(finding.Secret, "the platform")), finding.Code, told, p.when(finding.Next))
 		}
@@ -54,5 +54,5 @@ func (p *printer) notifications(listing notify.Listing) {
 	for _, owner := range listing.Unreached {
 		unreached = append(unreached, strings.TrimSpace(visible(owner.Team)+" ("+visible(owner.Contact)+")"))
 	}
-	p.list("told nowhere:", unreached)
+	p.list("without a target:", unreached)
 }

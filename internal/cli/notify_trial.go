@@ -18,8 +18,8 @@ func (a *app) notifyTestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test",
 		Short: "send a test message, and say what happened",
-		Long: `Sends one message that says that it is a test to the default target, or with --owner to where that team is told, and says for each
-place whether it was taken. The limits per hour do not hold for it. Exit code 3 means that a place did not take it.`,
+		Long: `Sends one test message to the default target, or with --owner to the targets of that team, and says for each
+target whether it accepted the message. The hourly limits do not apply. Exit code 3 means that a target did not accept it.`,
 		Example:     "  custody notify test\n  custody notify test --owner shop",
 		Args:        takes(),
 		Annotations: map[string]string{answers: "yes"},

@@ -18,10 +18,10 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "show what would happen next, or what a change would do, without doing it",
 		Long: `Shows what Custody would do next with each secret: what, why, when, and what it waits for. Nothing is changed.
 
-For a rotation by time, WHEN is the earliest moment: after the part of the jitter that this secret has, in a maintenance window if the
-policy has any, and, if the cap on timed rotations holds it, when the cap allows one again. WHY says how that comes about.
+For a timed rotation, WHEN is the earliest time: after this secret's share of the jitter, inside a maintenance window if the
+policy has any, and once the cap on timed rotations allows it. WHY says which of these decided.
 
-With --estate DIR it shows what the estate in DIR, such as the checkout of a merge request, would do in the place of the estate in
+With --estate DIR it shows what the estate in DIR, such as the checkout of a merge request, would change compared with the estate in
 force: which secrets and consumers are added, changed and removed, what would be rotated and revoked because of that, and which grants
 are missing. With --against DIR it compares with the estate in another folder, such as a checkout of the target branch, and needs no
 platform and no host file.

@@ -164,7 +164,7 @@ func (a *app) showProposed(result proposed, err error) error {
 	case result.Removes+result.Revokes > 0:
 		return &server.Problem{
 			Class: server.Removes, Text: "the change takes something away: " + plural(result.Removes, "removal") + ", " + plural(result.Revokes, "revocation"),
-			Hint: "look at each of them before it is merged",
+			Hint: "review each of them before you merge the change",
 		}
 	}
 	return nil

@@ -18,18 +18,18 @@ func (a *app) restoreCommand() *cobra.Command {
 	identity, key := "", ""
 	cmd := &cobra.Command{
 		Use:   "restore FILE --identity FILE",
-		Short: "put a backup back into an empty state folder",
-		Long: `Puts the authority (secrets store) and the record (audit log) of a backup into the state folder of this host, which must be empty. Run it as
-the user that runs custody. It needs the root key, the host file and the unseal key; the unseal key may be a new one. No server may run
-on the folder. Everything is checked while it is read. If the command fails, it leaves the folder empty; if it is interrupted, nothing
-opens the folder until the command was run again, which begins anew.
+		Short: "restore a backup into an empty state folder",
+		Long: `Restores the authority (secrets store) and the record (audit log) of a backup into the state folder of this host, which must be
+empty. Run it as the user that runs custody, while no server runs on the folder. It needs the root key, the host file and the unseal key;
+the unseal key may be a new one. It checks everything while it reads. If it fails, it leaves the folder empty. If it is interrupted, nothing
+can open the folder until you run it again; it then starts from the beginning.
 
-The platform is then recovering: nothing is handed over, rotated or delivered, because what happened after the backup is not known here.
-Start the server, see what consumers hold that is newer (custody status), and go on with custody recover accept: it tests every
+The platform is then recovering: it hands over, rotates and delivers nothing, because it does not know what happened after the backup.
+Start the server, see which consumers have newer versions (custody status), and continue with custody recover accept: it tests every
 credential at its upstream, and begins a new incarnation.
 
-Whoever knows the public keys of the root can make a file that opens. Name the public key of the record with --key, from a copy that you
-kept elsewhere: a backup whose record another key signed is refused.`,
+Anybody who knows the public keys of the root can make a file that decrypts. Name the public key of the record with --key, from a copy that
+you kept elsewhere: a backup whose record another key signed is refused.`,
 		Example: `  custody restore /mnt/backup/custody.shop.production.0123456789abcdef.20261202T194500Z.age --identity root.agekey
   custody serve &
   custody recover accept --dry-run --reason "the disk was lost"

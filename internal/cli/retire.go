@@ -21,17 +21,17 @@ func (a *app) retireCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retire SECRET --reason TEXT",
 		Short: "end a secret whose document was removed from the estate",
-		Long: `Ends a secret whose document was removed from the estate. Until then, the secret stays in force as it was declared last, and
-` + "`custody status`" + ` says since when it is not declared. To keep it, declare it again.
+		Long: `Ends a secret whose document was removed from the estate. Until then, Custody rotates and delivers it as it was last declared, and
+` + "`custody status`" + ` says since when it is missing. To keep it, declare it again.
 
-The end is a run, which ` + "`custody run show`" + ` follows: a rotation that is under way is taken back or finished; the files of all
-consumers are removed, if they are what Custody delivered; the grace of the policy (onRemoval) passes; the upstream revokes the
+Retirement is a run, which ` + "`custody run show`" + ` follows: a rotation that is under way is rolled back or completed; the files of all
+consumers are removed, if they are what Custody delivered; the grace period of the policy (onRemoval) passes; the upstream revokes the
 credential, and a sign-in with it must be refused; the values are destroyed. The record (audit log) and the tombstone stay. If the
 secret is declared again before the upstream was asked to revoke, it is kept, and its consumers get it back.
 
 The retirement waits, with a reason, while another secret uses this one, while its group is being rotated, and while somebody still
-signs in with the credential, if the upstream can tell. A report of a compromise meanwhile ends the grace and that look at once. What
-somebody else wrote to the path while the retirement went on is destroyed only if you ask again.
+signs in with the credential, if the upstream can tell. A reported compromise ends the grace period and that check at once. A value that
+somebody else wrote to the path during the retirement is destroyed only if you run the command again.
 
 On a terminal the command asks first; elsewhere it needs --yes. Run it again to change an earlier request.`,
 		Example: `  custody retire smtp-token --dry-run --reason "the mailer is gone"
@@ -73,7 +73,7 @@ func (a *app) confirmEnd(ends server.Retirement, yes bool) error {
 		return nil
 	}
 	if _, ok := terminal(a.in); !ok {
-		return usage("nobody can be asked whether "+ends.Secret+" is to end, as there is no terminal", "look at it with --dry-run, then add --yes")
+		return usage("there is no terminal to ask for confirmation; "+ends.Secret+" was not retired", "check what would happen with --dry-run, then add --yes")
 	}
 	a.printer(a.err).retirement(ends, true)
 	_, _ = fmt.Fprintf(a.err, "Type the name of the secret to end it: ")

@@ -21,8 +21,8 @@ import (
 func (a *app) revertCommand() *cobra.Command {
 	return a.foreignCommand(journal.Revert, "writes the managed value of %s over the one that somebody else wrote, which is destroyed", &cobra.Command{
 		Use:   "revert SECRET --reason TEXT",
-		Short: "put the managed value back over one that somebody else wrote",
-		Long: `Puts the managed value of a secret back, if somebody else wrote another one to its path in the authority. The managed value becomes the
+		Short: "restore the managed value over one that somebody else wrote",
+		Long: `Restores the managed value of a secret, if somebody else wrote another one to its path in the authority. The managed value becomes the
 newest version again and is delivered to all consumers; the other value is destroyed in the authority. Nothing changes at the upstream:
 a credential that somebody else created there must be removed there.
 
@@ -80,7 +80,7 @@ func (a *app) confirmed(what string, yes bool) error {
 	_, _ = io.WriteString(a.err, what+". Continue? [yes/no] ")
 	line, err := bufio.NewReader(a.in).ReadString('\n')
 	if strings.TrimSpace(line) != "yes" {
-		return &server.Problem{Class: server.Refused, Text: "nothing was changed", Hint: "answer yes to do it"}
+		return &server.Problem{Class: server.Refused, Text: "nothing was changed", Hint: "answer yes to confirm"}
 	}
 	return err
 }

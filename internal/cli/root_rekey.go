@@ -38,7 +38,7 @@ func (a *app) rootRekeyCommand() *cobra.Command {
 	identity, removed, grants, unchecked := "", []string(nil), "", false
 	cmd := &cobra.Command{
 		Use:   "rekey --identity FILE",
-		Short: "seal every document of the estate anew, after a key was replaced or exposed",
+		Short: "encrypt every sealed document of the estate again, after a key was replaced or exposed",
 		Long: `Encrypts every bootstrap document of the estate again, with a new data key, to the recipients (public keys) that the estate names now.
 Change the Platform document and the grants first: a new root recipient in, the old one out. --identity opens the documents as they are;
 it may be the key that is removed. Nothing is written before all documents were made and tested.
@@ -46,8 +46,8 @@ it may be the key that is removed. Nothing is written before all documents were 
 With --removed it proves that an identity (private key) opens none of the new documents. The environments whose machines read a document
 stay the same; if the key of an environment was replaced, say so with --environment.
 
-Git remembers the documents of before: whoever has an old key and the history can read the values in them. The command lists the secrets
-whose value in use is, or may be, one of those, and how to replace each. The authority and the backups are not touched: the authority's
+The Git history keeps the old documents: whoever has an old key and the history can read the values in them. The command lists the secrets
+whose current value is, or may be, one of those, and how to replace each. The authority and the backups are not touched: the authority's
 keyset stays wrapped for the root that it was made with, and older backups open with the root that they were made for.`,
 		Example: `  custody root rekey --identity old-root.agekey --removed old-root.agekey --dry-run
   custody root rekey --identity old-root.agekey --removed old-root.agekey`,
@@ -82,7 +82,7 @@ keyset stays wrapped for the root that it was made with, and older backups open 
 	cmd.Flags().StringVar(&s.Estate, "estate", "", "`folder` of the estate (default: the host's)")
 	cmd.Flags().StringSliceVar(&r.Environments, "environment", nil, "`environment` whose machines also read the documents, because its key was replaced; can be repeated")
 	cmd.Flags().StringVar(&grants, "grants", "", "`file` of the operator with the granted recipients (default: the grants of the host)")
-	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to whatever recipients the estate names")
+	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to any recipient that the estate names")
 	cmd.Flags().BoolVar(&r.Dry, "dry-run", false, "make and test the documents, print what would be done, and write nothing")
 	_ = cmd.MarkFlagRequired("identity")
 	return cmd
@@ -119,9 +119,9 @@ func (a *app) remembered(ctx context.Context, documents []scaffold.Rekeyed, own 
 }
 
 func (p *printer) rekeyed(r rekeyed, how scaffold.Rekeying) {
-	verb := "sealed anew:"
+	verb := "sealed again:"
 	if how.Dry {
-		verb = "would be sealed anew:"
+		verb = "would be sealed again:"
 	}
 	for _, one := range r.Documents {
 		p.fields(verb, one.File, "  secret", one.Secret)
@@ -142,6 +142,6 @@ func (p *printer) rekeyed(r rekeyed, how scaffold.Rekeying) {
 		return
 	}
 	if len(r.Documents) > 0 {
-		p.linef("next: look at the change, commit it and push it")
+		p.linef("next: review the change, commit it and push it")
 	}
 }

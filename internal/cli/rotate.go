@@ -30,7 +30,7 @@ the new credential is made, applied, verified, promoted and delivered, and the o
 it runs on the new one. Repeating a request with the same --id changes nothing.
 
 With --compromised the request says that somebody else may have the credential. The run then waits for no maintenance window, no stagger
-set and no time after failures; it takes the place of a run that waits for consumers, and revokes what that had not; and it revokes the
+set and no pause after failures; it supersedes a run that waits for consumers, and also revokes what that run had not; and it revokes the
 old credential without consumers' proof, and ends open sessions, if the policy says so (onCompromise).
 
 With --wait it shows each step and exits when the run ends. Without a running server, --wait does the work in this process.`,
@@ -60,7 +60,7 @@ With --wait it shows each step and exits when the run ends. Without a running se
 	}
 	cmd.Flags().StringVar(&ask.Reason, "reason", "", "why: a `text` for the record")
 	cmd.Flags().StringVar(&ask.ID, "id", "", "`name` of the request, so that you can repeat it safely (default: a new one)")
-	cmd.Flags().BoolVar(&ask.Compromised, "compromised", false, "somebody else may have the credential: do not wait, and do what the policy says of that")
+	cmd.Flags().BoolVar(&ask.Compromised, "compromised", false, "somebody else may have the credential: do not wait, and apply the policy's onCompromise")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show each step until the run ends")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "longest `time` to wait, such as 90s; the run continues after that")
 	_ = cmd.MarkFlagRequired("reason")

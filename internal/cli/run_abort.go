@@ -22,6 +22,6 @@ A run cannot be aborted once its candidate (the new value) is verified. If the u
 as a call may have taken effect there. If other members of a group depend on the run, abort the run that leads the group instead.`,
 		Example: `  custody run abort 0190b4a2-7c1e-7f3a-9d2b-5a1f0c9e8d77 --reason "wrong database"`,
 	}, func(ctx context.Context, platform *wire.Connection, id authority.RunID, reason string) ([]string, error) {
-		return []string{"it is being taken back"}, platform.Abort(ctx, id, reason)
+		return []string{"the run is being rolled back"}, platform.Abort(ctx, id, reason)
 	})
 }

@@ -53,7 +53,7 @@ func (p *printer) run(run server.Run) {
 		case run.Result == "completed":
 			took = "none: no upstream checks the value, so there was nothing to revoke"
 		case run.Result == "undone":
-			took = "none: the run was taken back"
+			took = "none: the run was rolled back"
 		}
 		p.fields("compromise", "reported by "+c.By+" at "+p.when(c.At), "time to revocation", took, "broken consumers", strings.Join(c.Broken, ", "))
 	}

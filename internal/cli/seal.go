@@ -36,7 +36,7 @@ document of the secret. The environment is that of this host or the one in --env
 
 Custody encrypts only to recipients (public keys) that the operator of the platform granted (see custody grant). In a folder that is
 not the estate of this host, or on another machine, name the grants file of the operator with --grants. If nothing says what is granted,
-nothing is sealed; --unchecked seals to whatever recipients the estate names.
+nothing is sealed; --unchecked seals to any recipient that the estate names.
 
 The value of one field is asked for on the terminal without being shown, or read from a file. The field is the one in --field, or the
 field named value. The value is never an argument: process lists and the shell's history show arguments.
@@ -86,7 +86,7 @@ Sealing has no effect on a secret that was handed over (imported) already: the a
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with an identity that decrypts the existing document (default: the bootstrap identity of the host)")
 	cmd.Flags().StringSliceVar(&s.Environments, "environment", nil, "`environment` whose machines can decrypt the value; can be repeated (default: that of the host, else the only one)")
 	cmd.Flags().StringVar(&grants, "grants", "", "`file` of the operator with the granted recipients (default: the grants of the host)")
-	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to whatever recipients the estate names")
+	cmd.Flags().BoolVar(&unchecked, "unchecked", false, "if nothing says what is granted, seal to any recipient that the estate names")
 	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	cmd.Flags().BoolVar(&s.Replace, "replace", false, "remove the other fields of the document")
 	return cmd
@@ -190,7 +190,7 @@ func unsealed(s scaffold.Sealing) error {
 	return &server.Problem{
 		Class: server.Refused,
 		Text:  "nothing was sealed: cannot check whether the recipients in the estate " + s.Estate + " are granted, because there is neither a host file of this estate nor --grants",
-		Hint:  "name the grants file of the operator with --grants FILE, or seal on the machine of the platform; --unchecked seals to whatever recipients the estate names",
+		Hint:  "name the grants file of the operator with --grants FILE, or seal on the machine of the platform; --unchecked seals to any recipient that the estate names",
 	}
 }
 
@@ -274,7 +274,7 @@ func (a *app) seal(ctx context.Context, s scaffold.Sealing) error {
 	}
 	p.linef("%s %s, the first value of %s (%s)", verb, sealed.File, s.Secret, strings.Join(sealed.Fields, ", "))
 	if len(sealed.Faults) > 0 {
-		p.linef("the estate has %s besides: see `custody lint`", plural(len(sealed.Faults), "fault"))
+		p.linef("the estate has %s as well: see `custody lint`", plural(len(sealed.Faults), "fault"))
 	}
 	return p.failed
 }

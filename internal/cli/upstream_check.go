@@ -56,7 +56,7 @@ Exit code 3 means that a test failed. Any other exit code except 0 means that th
 	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
 	cmd.Flags().StringVar(&f.parameters, "parameters", "", "JSON `file` with mode, parameters, account and public")
 	cmd.Flags().StringVar(&f.admin, "admin", "", "JSON `file` with the admin credentials to try, a list of objects of fields")
-	cmd.Flags().StringVar(&f.rig, "rig", "", "`program` that disturbs the system behind")
+	cmd.Flags().StringVar(&f.rig, "rig", "", "`program` that disturbs the system behind the tested program")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long one call may take")
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "run these `tests` alone")
 	return cmd

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package event reads what other systems report by signed webhooks: that a secret is to be rotated, that it is compromised, that it
-// ends soon.
+// Package event reads signed webhooks of other systems: requests to rotate a secret, and reports that it is compromised or expires
+// soon.
 //
-// Guaranteed: nothing of a delivery is believed before its signature holds, and what is reported never carries text that a terminal
-// would act on. A token that a report carries is a secret.Value from the moment in which it is decoded. Not guaranteed: that a delivery
-// is new. Its ID is the same each time it is sent, and whoever takes it does nothing more the second time.
+// Guaranteed: nothing in a delivery is used before its signature is verified, and no text in an event contains control characters of
+// a terminal. A token in a report is a secret.Value as soon as it is decoded. Not guaranteed: that a delivery is new. A repeated
+// delivery has the same ID, and the caller has to ignore it.
 //
 // Cost: one HMAC or one ECDSA verification, and decoding a body of MaxBody at most.
 package event

@@ -34,7 +34,7 @@ const (
 
 var (
 	// ErrUnsigned: nobody who knows the key sent it.
-	ErrUnsigned = errors.New("it has no signature that is known, or one that does not hold")
+	ErrUnsigned = errors.New("its signature is of an unknown kind, or invalid")
 	// ErrStale: it is signed, and its time is not within Window.
 	ErrStale = fmt.Errorf("its timestamp is more than %s from the time of this machine", Window)
 )

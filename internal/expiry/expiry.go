@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package expiry reads from a value when it ends: certificates in PEM, JSON Web Tokens, and the field in which upstreams say so.
-// It verifies nothing: whoever made the value may have written any time into it. Nothing of the value leaves the package but that time.
+// Package expiry reads from a value when it expires: from certificates in PEM, JSON Web Tokens, and the field expiresAt of upstreams.
+// It verifies no signature: whoever made the value may have written any time into it. Only that time leaves the package.
 //
 // Cost: linear in the size of the value. A value without any of these is not parsed.
 package expiry

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package folderwatch says at once what changes in folders, by inotify.
+// Package folderwatch reports changes in folders as they happen, with inotify.
 //
-// Guaranteed: what is made, written, renamed or removed in a folder that Follow lists as watched is told soon after, by name; that
-// the folder itself, or one above it, was moved or removed is told without a name, and so is an overflow of the kernel's queue. It
-// never blocks whoever writes there, and holds no more than the kernel's queue.
+// Guaranteed: it soon reports, by name, what is created, written, renamed or removed in a folder that Follow lists as watched. If the
+// folder itself, or one above it, is moved or removed, or if the kernel's queue overflows, it reports a change without a name. It
+// never blocks the writer, and stores no more than the kernel's queue.
 //
-// Not guaranteed: that all is told. Writes through memory maps, another file system that is mounted over a folder, links on the way
-// that lead elsewhere, and what happens on file systems that other machines change too are not. A slower look has to find those.
+// Not guaranteed: that it reports every change. It misses writes through memory maps, a file system that is mounted over a folder,
+// links on the way that lead elsewhere, and changes that other machines make on shared file systems. A slower poll has to find those.
 //
 // Cost: one descriptor, and one of the kernel's watches for each folder and each one above it.
 package folderwatch

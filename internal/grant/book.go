@@ -219,7 +219,7 @@ func (b *Book) Amend(ctx context.Context, revoked Revoked) error {
 			if !was || owed[event.Detail] || entry.At.After(event.At) {
 				continue
 			}
-			why := fmt.Sprintf("%s revoked it at %s (%s), and the authority that was put back is older", event.By, event.At.UTC().Format(time.RFC3339), event.Reason)
+			why := fmt.Sprintf("%s revoked it at %s (%s), and the restored authority is older", event.By, event.At.UTC().Format(time.RFC3339), event.Reason)
 			b.drop(held, "custody", why, func(e Entry) bool { return e.Grant == entry.Grant })
 		}
 	})

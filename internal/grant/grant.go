@@ -119,7 +119,7 @@ func How(neverRan bool) string {
 // Waiting is why what it holds waits.
 func (n Need) Waiting() reason.Reason {
 	if n.NeverRan { // no command can grant anything
-		return reason.New(reason.GrantMissingUnborn, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of})
+		return reason.New(reason.GrantMissingBeforeFirstRun, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of})
 	}
 	return reason.New(reason.GrantMissing, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of})
 }
@@ -136,7 +136,7 @@ func (n Need) Finding() reason.Reason {
 		held = "`custody seal` refuses until then"
 	}
 	if n.NeverRan {
-		return reason.New(reason.NotGrantedUnborn, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of, "held": held})
+		return reason.New(reason.NotGrantedBeforeFirstRun, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of, "held": held})
 	}
 	return reason.New(reason.NotGranted, reason.Args{"what": n.Grant.String(), "kind": string(n.Kind), "of": n.Of, "held": held})
 }

@@ -49,8 +49,8 @@ func TestEstateBeyondItsBoundsIsRefusedBeforeItIsLoaded(t *testing.T) {
 		"many bytes":                {filled(40, 900<<10, "# "+strings.Repeat("comment ", 20)+"\n"), fmt.Sprintf("more than %d bytes", most.bytes)},
 		"many values in lists":      {filled(40, 900<<10, "---\na: ["+strings.Repeat("1,", 400)+"]\n"), fmt.Sprintf("more than %d keys", most.values)},
 		"two documents of one list": {fstest.MapFS{"a.yaml": longList, "b.yaml": longList}, fmt.Sprintf("more than %d keys", most.values)},
-		"many documents with fault": {filled(40, 90<<10, document), "more than 10000 things are wrong"},
-		"many of them in one file":  {filled(3, 900<<10, document), "more than 1000 things are wrong in this file"},
+		"many documents with fault": {filled(40, 90<<10, document), "the estate has more than 10000 faults"},
+		"many of them in one file":  {filled(3, 900<<10, document), "this file has more than 1000 faults"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list []Fault

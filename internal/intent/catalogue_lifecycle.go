@@ -66,7 +66,7 @@ func rotationCatalogue() []Rule {
 			ID:     "policy-compromise",
 			Checks: "onCompromise.breakConsumersAfter is between 1s and 30d.",
 			Why:    "With less, no consumer could move; with more, it is no answer to a compromise.",
-			Fix:    "Write a time such as 15m, or leave it out: then consumers are waited for.",
+			Fix:    "Write a time such as 15m, or leave it out: then Custody waits for consumers.",
 		},
 		{
 			ID:     "window-form",
@@ -430,8 +430,8 @@ func hostConfigurationCatalogue() []Rule {
 		},
 		{
 			ID:     "host-notifications",
-			Checks: "Each target under notifications names a webhook that is there or addresses; addresses are plain; a webhook has one source of its URL, and a host if that is a secret; a relay has one source of its password.",
-			Why:    "A finding would reach nobody, or somebody else.",
+			Checks: "Each target under notifications names e-mail addresses, or a webhook that the host file defines. Addresses are plain. A webhook has one source of its URL, and names a host if that source is a secret. A relay has one source of its password.",
+			Why:    "Otherwise a finding would reach nobody, or the wrong person.",
 			Fix:    "Correct what the message names; docs/notifications.md has an example.",
 		},
 		{
@@ -442,8 +442,8 @@ func hostConfigurationCatalogue() []Rule {
 		},
 		{
 			ID:     "host-webhooks",
-			Checks: "Each of webhooks has a name of its own, a known kind, one source of its key (or public keys, of GitHub), and says what it may ask for and for which secrets.",
-			Why:    "Somebody else could ask, or nobody could.",
+			Checks: "Each of webhooks has a unique name, a known kind, and one source of its key (for GitHub: public keys), and says what it may request and for which secrets.",
+			Why:    "Otherwise the wrong system could request a rotation, or no system could.",
 			Fix:    "Correct what the message names; docs/events.md has an example.",
 		},
 		{

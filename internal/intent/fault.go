@@ -87,9 +87,9 @@ func (l *faults) add(f Fault) {
 		switch {
 		case l.bounded > maxFaults:
 			l.in[f.File] = maxFileFaults + 1
-			beyond = fmt.Sprintf("more than %d things are wrong; what is wrong in this file is left out", maxFaults)
+			beyond = fmt.Sprintf("the estate has more than %d faults; those of this file are not listed", maxFaults)
 		case l.crowded(f.File):
-			beyond = fmt.Sprintf("more than %d things are wrong in this file; what follows is left out", maxFileFaults)
+			beyond = fmt.Sprintf("this file has more than %d faults; the rest are not listed", maxFileFaults)
 		}
 		if beyond != "" {
 			f = Fault{File: f.File, Rule: "estate-too-large", Reason: beyond, Fix: fixOf("estate-too-large")}

@@ -208,7 +208,7 @@ func (c *hostChecker) apart(folders map[string]string, private []hostPath) {
 				continue
 			}
 			if within(p.path, folder) || within(folder, p.path) {
-				c.bad("host-folders", t, "the folder and %s lie one inside the other", p.what)
+				c.bad("host-folders", t, "the folder and %s overlap: one is inside the other", p.what)
 			}
 		}
 	}
@@ -240,7 +240,7 @@ func (c *hostChecker) socket(spec v1alpha1.HostSpec) {
 	fits(t, spec.Socket.Path)
 	switch {
 	case spec.Socket.Readers == "" && spec.Socket.Operators == "":
-		c.bad(RuleSocket, at("spec", "socket"), "it names neither readers nor operators, so that nobody else could use it")
+		c.bad(RuleSocket, at("spec", "socket"), "it names neither readers nor operators, so nobody else could use it")
 	case spec.State != "" && within(spec.Socket.Path, spec.State):
 		c.bad(RuleSocket, t, "nobody else can enter the state folder")
 	case within(spec.Socket.Path, spec.Estate):
@@ -320,6 +320,6 @@ func (c *hostChecker) timeout(t trail, text string) {
 		return
 	}
 	if d, err := duration.Parse(text); err != nil || d <= 0 {
-		c.bad("duration-form", t.to("timeout"), "the timeout is not a duration of more than nothing")
+		c.bad("duration-form", t.to("timeout"), "the timeout is not a duration above 0s")
 	}
 }

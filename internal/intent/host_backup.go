@@ -47,7 +47,7 @@ func (c *hostChecker) backup(spec v1alpha1.HostSpec) {
 	}
 	for _, other := range others {
 		if other.path != "" && (within(b.To, other.path) || within(other.path, b.To)) {
-			c.bad(ruleBackup, t.to("to"), "the folder for backups and %s lie one inside the other", other.what)
+			c.bad(ruleBackup, t.to("to"), "the folder for backups and %s overlap: one is inside the other", other.what)
 		}
 	}
 }

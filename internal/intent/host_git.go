@@ -42,7 +42,7 @@ func (c *hostChecker) git(spec v1alpha1.HostSpec) {
 		{"keyFile", g.KeyFile, of[where.SSH]}, {"knownHosts", g.KnownHosts, of[where.SSH]},
 	} {
 		if field.value != "" && !field.belongs {
-			c.bad(RuleGit, t.to(field.step), "a repository of this kind (%s) takes no %s", repository.Kind, field.step)
+			c.bad(RuleGit, t.to(field.step), "a repository of kind %s does not use %s", repository.Kind, field.step)
 		}
 	}
 	if of[where.SSH] && (g.KeyFile == "" || g.KnownHosts == "") {
@@ -52,7 +52,7 @@ func (c *hostChecker) git(spec v1alpha1.HostSpec) {
 		c.bad(RuleGit, t.to("branch"), "it is no name of a branch")
 	}
 	if cleaned := path.Clean("/" + g.Path); g.Path != "" && strings.TrimSuffix("/"+g.Path, "/") != cleaned {
-		c.bad(RuleGit, t.to("path"), "it is no folder of a repository: write it without dots and without a slash at the beginning")
+		c.bad(RuleGit, t.to("path"), "it is not a folder inside the repository: write it without dots and without a slash at the beginning")
 	}
 	for _, field := range []struct {
 		step, text string
@@ -63,6 +63,6 @@ func (c *hostChecker) git(spec v1alpha1.HostSpec) {
 		}
 	}
 	if g.Signers != nil && g.Signers.AllowedSigners == "" && len(g.Signers.OpenPGP) == 0 {
-		c.bad(RuleGit, t.to("signers"), "it names no file, so that no commit could be believed")
+		c.bad(RuleGit, t.to("signers"), "it names no file, so no commit could be accepted")
 	}
 }

@@ -63,7 +63,7 @@ func (c *hostChecker) notifications(n *v1alpha1.Notifications) {
 		case (hook.URLFile == "") == (hook.SecretRef == ""):
 			c.bad(ruleNotifications, t, "not exactly one of urlFile and secretRef")
 		case hook.SecretRef != "" && hook.Host == "":
-			c.bad(ruleNotifications, t, "the URL is the value of a secret, and no host says where it may lead")
+			c.bad(ruleNotifications, t, "the URL comes from a secret, so host must name the server that it may lead to")
 		}
 	}
 	if n.Mail != nil {
@@ -92,7 +92,7 @@ func (c *hostChecker) relay(t trail, relay v1alpha1.MailRelay) {
 	switch err := transport.Host(relay.Host); {
 	case relay.Host == "": // a missing field, reported as such
 	case err != nil, transport.Socket(relay.Host):
-		c.bad(ruleNotifications, t.to("host"), "the host is not one name or address")
+		c.bad(ruleNotifications, t.to("host"), "the host is not a single name or address")
 	case relay.TLS == "disable" && !transport.Local(relay.Host):
 		c.bad(ruleNotifications, t.to("tls"), "TLS is disabled, and the host is not loopback")
 	}
@@ -112,7 +112,7 @@ func (c *hostChecker) relay(t trail, relay v1alpha1.MailRelay) {
 		}
 	}
 	if relay.User == "" && sources > 0 {
-		c.bad(ruleNotifications, t, "there is a password, and no user")
+		c.bad(ruleNotifications, t, "there is a password but no user")
 	}
 	if relay.User != "" && sources != 1 {
 		c.bad(ruleNotifications, t, "not exactly one of passwordFile and secretRef")

@@ -56,7 +56,7 @@ func (c *hostChecker) webhookKey(t trail, hook v1alpha1.EventWebhook) {
 	case !slices.Contains(event.Kinds(), hook.Kind):
 		c.bad(ruleWebhooks, t.to("kind"), "the kind is none of %s", strings.Join(event.Kinds(), ", "))
 	case hook.Kind == event.GitHub && (shared || len(hook.PublicKeys) == 0):
-		c.bad(ruleWebhooks, t, "a webhook of kind %s has publicKeys, and no secret", event.GitHub)
+		c.bad(ruleWebhooks, t, "a webhook of kind %s takes publicKeys, not a secret", event.GitHub)
 	case hook.Kind != event.GitHub && (len(hook.PublicKeys) > 0 || (hook.SecretFile == "") == (hook.SecretRef == "")):
 		c.bad(ruleWebhooks, t, "not exactly one of secretFile and secretRef")
 	}

@@ -179,7 +179,7 @@ func (r *reader) lines(name string, data []byte) {
 	for line := range strings.Lines(string(data)) {
 		number++
 		if kind := plaintext.Credential(line); kind != "" {
-			r.faults.add(Fault{File: name, Line: number, Column: 1, Rule: "plaintext", Reason: "the line holds what looks like " + kind})
+			r.faults.add(Fault{File: name, Line: number, Column: 1, Rule: "plaintext", Reason: "the line has what looks like " + kind})
 		}
 	}
 }
@@ -248,7 +248,7 @@ func (r *reader) document(d *document, n *yaml.Node) {
 		return
 	}
 	if r.own != "" && d.kind != r.own {
-		r.fault(d, "kind-unknown", at("kind"), "the file holds one "+r.own+" document and nothing else", "Move the document to the estate.")
+		r.fault(d, "kind-unknown", at("kind"), "the file must contain one "+r.own+" document and nothing else", "Move the document to the estate.")
 		return
 	}
 	if version := textAt(n, "apiVersion"); version != "" && version != v1alpha1.APIVersion {

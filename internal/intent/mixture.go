@@ -143,7 +143,7 @@ func sift(r *reader, faults []Fault) (sound map[string]*document, unsound map[st
 		case ofMachine(d.kind):
 		case !strings.Contains(name, "/"):
 			if lost == nil {
-				lost = &Fault{File: d.file, Line: d.line, Column: 1, Rule: "name-form", Reason: "a document without a name that could be known", Fix: fixOf("name-form")}
+				lost = &Fault{File: d.file, Line: d.line, Column: 1, Rule: "name-form", Reason: "a document without a readable name", Fix: fixOf("name-form")}
 			}
 		case broken:
 			unsound[name] = inFile

@@ -282,7 +282,7 @@ var (
 func (p *policyParser) window(t trail, spec v1alpha1.MaintenanceWindow) Window {
 	out := Window{Zone: time.UTC, Duration: p.duration(t.to("duration"), spec.Duration, 0)}
 	if out.Duration <= 0 && spec.Duration != "" || out.Duration > 7*duration.Day {
-		p.problem("window-form", t.to("duration"), "a window lasts more than nothing and at most a week")
+		p.problem("window-form", t.to("duration"), "a window must last more than 0s and at most a week")
 	}
 	if parts := clock.FindStringSubmatch(spec.Start); parts != nil {
 		out.Hour, _ = strconv.Atoi(parts[1])

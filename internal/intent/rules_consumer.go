@@ -37,7 +37,7 @@ func (c *checker) consumerRules(v *view) {
 			seen[consumer.Name] = true
 			c.proofRules(d, t, consumer)
 			if consumer.File == nil {
-				c.fault(d, "consumer-kind", t, "the consumer says nowhere to deliver to", "")
+				c.fault(d, "consumer-kind", t, "the consumer does not say where to deliver to", "")
 				continue
 			}
 			c.machineRules(d, t, consumer)
@@ -90,7 +90,7 @@ func (c *checker) fileRules(d *document, t trail, file v1alpha1.FileConsumer) {
 		c.fault(d, "file-path", t.to("folder"), "the folder is not a name", "")
 	}
 	if file.Path != "" && !plainPath(file.Path) {
-		c.fault(d, "file-path", t.to("path"), "the path is not a plain path beneath the folder", "")
+		c.fault(d, "file-path", t.to("path"), "the path is not a plain path inside the folder", "")
 	}
 	if materialize.Reserved(path.Base(file.Path)) {
 		c.fault(d, "file-path", t.to("path"), fmt.Sprintf("the name %s is one that Custody keeps for itself", plaintext.Show(path.Base(file.Path))), "")
@@ -165,7 +165,7 @@ func (c *checker) formatRules(d *document, t trail, file v1alpha1.FileConsumer, 
 		case file.Format != "env":
 			c.fault(d, "format-keys", t.to("reader"), "reader belongs to format env", "")
 		case !slices.Contains(known, file.Reader):
-			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("nothing named %s reads env files (known: %s)", plaintext.Show(file.Reader), listed(known)), "")
+			c.fault(d, "format-unknown", t.to("reader"), fmt.Sprintf("%s is not a known reader of env files (known: %s)", plaintext.Show(file.Reader), listed(known)), "")
 		}
 	}
 	switch file.Format {

@@ -91,7 +91,7 @@ func (c *checker) derivedCycles(v *view) {
 	}
 	for _, d := range v.secrets {
 		if own := inputs(d.name); !slices.Contains(own, d.name) && reaches(d.name, d.name, map[string]bool{}) {
-			c.fault(d, "derived-cycle", at("spec", "origin", "derived", "inputs"), "the secret is, by way of others, computed from itself", "")
+			c.fault(d, "derived-cycle", at("spec", "origin", "derived", "inputs"), "the secret is computed from itself through other secrets", "")
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *checker) staggerRules(d *document, rotation v1alpha1.RotationSpec) {
 	}
 	if gap := rotation.Stagger.Gap; gap != "" {
 		if parsed, err := duration.Parse(gap); err != nil || parsed <= 0 {
-			c.fault(d, "duration-form", t.to("gap"), "the gap is not a duration of more than nothing", "")
+			c.fault(d, "duration-form", t.to("gap"), "the gap is not a duration above 0s", "")
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (c *checker) accountOf(v *view, d *document, spec v1alpha1.RotationSpec) {
 	accounts := names(c.types.Given(spec.Account))
 	if spec.UpstreamRef == "" {
 		for _, name := range accounts {
-			c.fault(d, "account-kind", t.to(name), "an account is given, and no upstream", "")
+			c.fault(d, "account-kind", t.to(name), "an account is given, but no upstream", "")
 		}
 		return
 	}

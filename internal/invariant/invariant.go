@@ -84,16 +84,16 @@ type Invariant struct {
 
 // All are the invariants that hold at every moment.
 var All = []Invariant{
-	{"working-credential", "some credential that Custody knows is honoured upstream", workingCredential, setByHand},
-	{"record-is-honoured", "the value of record is honoured upstream (for overwrite kinds: it or the live run's candidate)", recordIsHonoured, replaceRecord},
+	{"working-credential", "the upstream accepts at least one credential that Custody knows", workingCredential, setByHand},
+	{"record-is-honoured", "the upstream accepts the current value (for overwrite kinds: it or the candidate of the run under way)", recordIsHonoured, replaceRecord},
 	{"consumers-not-refused", "no consumer of a dual or alternate kind runs on a refused credential", consumersNotRefused, deliverRecord},
-	{"proof-before-revocation", "the old credential of a live run is honoured until every consumer runs on the new version", proofBeforeRevocation, deliverPromoted},
-	{"taken-back-is-refused", "the candidate of a run that was taken back is refused upstream", takenBackIsRefused, revokeByHand},
+	{"proof-before-revocation", "during a run, the upstream accepts the old credential until every consumer runs on the new version", proofBeforeRevocation, deliverPromoted},
+	{"taken-back-is-refused", "the upstream refuses the candidate of a run that was rolled back", takenBackIsRefused, revokeByHand},
 	{"git-never-after-tombstone", "nothing from Git is written to a secret's path after its tombstone", gitNeverAfterTombstone, replace},
 	{"foreign-value-is-not-delivered", "no consumer runs on a value that somebody else wrote to the secret's path", foreignValueIsNotDelivered, replace},
-	{"one-record-per-transition", "every transition of a closed run is on record once", oneRecordPerTransition, verifyRecord},
+	{"one-record-per-transition", "the record has every transition of an ended run exactly once", oneRecordPerTransition, verifyRecord},
 	{"one-identity", "a secret's name and path lead to one history", oneIdentity, explain},
-	{"one-live-run", "no change of an earlier run lands on an account once a later run has begun", oneLiveRun, explain},
+	{"one-live-run", "no change of an earlier run reaches an account after a later run has begun", oneLiveRun, explain},
 }
 
 // Check returns every violation in s.
@@ -116,7 +116,7 @@ func workingCredential(s Secret) string {
 			return ""
 		}
 	}
-	return "the upstream refuses every credential that is known"
+	return "the upstream refuses every credential that Custody knows"
 }
 
 func recordIsHonoured(s Secret) string {
@@ -126,7 +126,7 @@ func recordIsHonoured(s Secret) string {
 	if s.Issuing || s.Capability == upstream.Overwrite && s.Candidate.Known && !s.Promoted && s.Candidate.Verdict != upstream.Refused {
 		return ""
 	}
-	return fmt.Sprintf("the upstream refuses version %s, the value of record", s.Record.ID)
+	return fmt.Sprintf("the upstream refuses version %s, the current value", s.Record.ID)
 }
 
 func consumersNotRefused(s Secret) string {

@@ -20,9 +20,9 @@ func replaceRecord(s Secret) string {
 		return explain(s)
 	}
 	if s.Managed.Known && s.Managed.Verdict == upstream.Accepted {
-		return "put back the managed value, which is accepted: " + next.Revert(s.Name)
+		return "restore the managed value, which the upstream accepts: " + next.Revert(s.Name)
 	}
-	return fmt.Sprintf("have a new one made: %s; or if somebody set another one upstream, hand that in: %s", next.Rotate(s.Name), next.Supply(s.Name))
+	return fmt.Sprintf("rotate it: %s; or, if somebody set another value upstream, supply that: %s", next.Rotate(s.Name), next.Supply(s.Name))
 }
 
 func deliverRecord(s Secret) string {
@@ -31,22 +31,22 @@ func deliverRecord(s Secret) string {
 			return replaceRecord(s)
 		}
 	}
-	return "give it the version of record: " + next.Deliver(s.Name)
+	return "deliver the current version: " + next.Deliver(s.Name)
 }
 
 func deliverPromoted(s Secret) string {
 	if !s.Promoted {
-		return "nobody needs it once the run has delivered the new one; see what that waits for: " + next.Explain(s.Name)
+		return "no consumer needs it once the run has delivered the new version; see what the run waits for: " + next.Explain(s.Name)
 	}
-	return "give it the version of record: " + next.Deliver(s.Name)
+	return "deliver the current version: " + next.Deliver(s.Name)
 }
 
 func revokeByHand(s Secret) string {
 	return "revoke it upstream by hand; what the run made is in " + next.ShowRun(s.TakenBack.ID.Run)
 }
 
-func replace(s Secret) string { return "have a new one made: " + next.Rotate(s.Name) }
+func replace(s Secret) string { return "rotate it: " + next.Rotate(s.Name) }
 
-func verifyRecord(Secret) string { return "see whether the record is whole: `custody audit verify`" }
+func verifyRecord(Secret) string { return "check the record: `custody audit verify`" }
 
 func explain(s Secret) string { return "see what it waits for: " + next.Explain(s.Name) }

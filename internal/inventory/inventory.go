@@ -417,7 +417,7 @@ func Next(r Row, now time.Time) string {
 	case r.Class == "derived":
 		return "it is computed again when one of the secrets that it is computed from has a new version"
 	case r.Due.IsZero():
-		return "nothing until somebody asks: its policy does not rotate by time"
+		return "nothing until somebody requests it: its policy has no ttl"
 	case !r.Due.After(now):
 		return "rotation, which is due now"
 	}

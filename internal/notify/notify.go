@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package notify tells owners of findings: each finding once to where its owner is reached, again when it has aged, and once when
-// it is over. It decides whom, when and in which words; channels (internal/notify/webhook, internal/notify/mail) carry the
-// messages.
+// Package notify sends findings (alerts) to the owners of secrets: each finding once to its owner's target, reminders while it is
+// open, and one message when it is over. It decides on recipients, times and texts; channels (internal/notify/webhook,
+// internal/notify/mail) deliver the messages.
 //
-// Guaranteed: what was sent is kept in the authority's documents, so that no restart sends it again. A message whose outcome is
-// not known, be it for a crash or a lost answer, is sent once more under the same id, and never a third time. Every route (one
-// owner's target) waits for itself alone. A message has what `custody status` shows, and so no value.
+// Guaranteed: the authority's documents say what was sent, so no restart sends it again. If the outcome of a message is not known,
+// after a crash or a lost answer, it is sent once more under the same id, and never a third time. A route (one owner's target) never
+// waits for another. A message has what `custody status` shows, and so contains no value.
 //
-// Not guaranteed: that somebody reads it; that a channel which took a message delivers it. An older state that was put back
-// sends again what came after it.
+// Not guaranteed: that somebody reads it; that a channel delivers a message that it accepted. After an older state is restored,
+// later messages are sent again.
 //
 // Cost: nothing is written while nothing changes. A message is three writes of about 200 bytes for each open finding of its
 // route. Memory: the same, for every route with an open finding.

@@ -109,9 +109,9 @@ var gates = []gate{
 	{
 		SteadyState,
 		func(f Facts) string {
-			text := fmt.Sprintf("%d of %d secrets have a value of record, and their consumers hold it", f.Issued, f.Declared)
+			text := fmt.Sprintf("%d of %d secrets have a current value, and their consumers have it", f.Issued, f.Declared)
 			if f.Unlooked > 0 {
-				text += fmt.Sprintf(", except that %d were not looked at yet since custody serve started", f.Unlooked)
+				text += fmt.Sprintf(", but %d were not checked yet since custody serve started", f.Unlooked)
 			}
 			return text
 		},

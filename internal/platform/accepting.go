@@ -54,14 +54,14 @@ func (p *Platform) AcceptRecovery(ctx context.Context, by, reason string, how re
 	if how.Estate != "" && !how.Open && !how.Dry && !how.KeptEstate {
 		return recovery.Report{}, &server.Problem{
 			Class: server.Refused, Text: how.Estate + ", so secrets that only a newer estate declares would be kept without being tried",
-			Hint: "run `custody lint` and mend what it says; or, if that estate is right: custody recover accept --kept-estate --reason TEXT",
+			Hint: "run `custody lint` and fix the faults that it lists; or, if that estate is right: custody recover accept --kept-estate --reason TEXT",
 		}
 	}
 	if how.Dry {
 		return p.accept(ctx, by, reason, was, how)
 	}
 	if !p.acceptance.TryLock() {
-		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "an older state is being accepted already", Hint: "see its progress: `custody status`"}
+		return recovery.Report{}, &server.Problem{Class: server.Refused, Text: "an older state is already being accepted", Hint: "see its progress: `custody status`"}
 	}
 	defer p.acceptance.Unlock()
 	if how.Open { // the platform goes on beside it
@@ -94,8 +94,8 @@ func (p *Platform) alone(ctx context.Context) (resume func(), err error) {
 	if p.reloading.Enter(limited, outward.First) != nil {
 		p.doing("")
 		return nil, &server.Problem{
-			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", and a look at the estate that was begun has not ended",
-			Hint: "look at what hangs, mostly the folder of the estate; if the look never ends, restart custody",
+			Class: server.Unavailable, Text: "nothing was accepted: waited " + endsWithin.String() + ", but a check of the estate has not ended",
+			Hint: "check what hangs, usually the folder of the estate; if the check never ends, restart custody",
 		}
 	}
 	again, err := p.Orchestrator.Pause(limited)

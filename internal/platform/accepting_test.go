@@ -191,7 +191,7 @@ func TestAcceptingWaitsForALookAtTheEstate(t *testing.T) {
 		p.behind = "an older state"
 		began := time.Now()
 		_, err := p.AcceptRecovery(t.Context(), "me", "the disk was lost", recovery.How{})
-		if problem, _ := errors.AsType[*server.Problem](err); problem == nil || !strings.Contains(problem.Text, "look at the estate") || time.Since(began) > endsWithin {
+		if problem, _ := errors.AsType[*server.Problem](err); problem == nil || !strings.Contains(problem.Text, "check of the estate") || time.Since(began) > endsWithin {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		if why := p.accepts(); why != "" || store.Incarnation() != "one" {

@@ -88,7 +88,7 @@ func (p *Platform) Doctor(ctx context.Context) (server.Diagnosis, error) {
 	for _, invariant := range invariant.All {
 		diagnosis.Checked = append(diagnosis.Checked, fmt.Sprintf("%s: %s, over %d secrets", invariant.Name, invariant.Means, len(estate.Secrets)))
 	}
-	diagnosis.Checked = append(diagnosis.Checked, "consumers hold the version of record", "no file holds a value that nobody is to read", "the record's checkpoints are kept elsewhere", "the clock")
+	diagnosis.Checked = append(diagnosis.Checked, "consumers have the current version", "no file holds a value that nobody should read", "the record's checkpoints are kept elsewhere", "the clock")
 	return diagnosis, nil
 }
 

@@ -61,7 +61,7 @@ func (p *Platform) see(ctx context.Context) (notify.Seen, error) {
 }
 
 var errNoTargets = &server.Problem{
-	Class: server.Refused, Text: "nobody is told of findings: the host file has no notifications",
+	Class: server.Refused, Text: "nobody is notified of findings: the host file has no notifications",
 	Hint: "write targets under notifications in the host file, and start custody again; docs/notifications.md has an example",
 }
 
@@ -92,8 +92,8 @@ func (p *Platform) TestNotification(ctx context.Context, by, team string) ([]not
 	}
 	if team == "" {
 		return nil, &server.Problem{
-			Class: server.Refused, Text: "the host file names no default target", Hint: "name a team: custody notify test --owner TEAM; or see who is told where: " + next.ListNotifications(),
+			Class: server.Refused, Text: "the host file names no default target", Hint: "name a team: custody notify test --owner TEAM; or list who is notified where: " + next.ListNotifications(),
 		}
 	}
-	return nil, &server.Problem{Class: server.NotFound, Text: "nobody is told of findings of " + team, Hint: "see who is told where: " + next.ListNotifications()}
+	return nil, &server.Problem{Class: server.NotFound, Text: "nobody is notified of the findings of " + team, Hint: "list who is notified where: " + next.ListNotifications()}
 }

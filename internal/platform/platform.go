@@ -85,7 +85,7 @@ type Config struct {
 	Source Source
 	// Leftovers are files that hold values of this authority and that nobody is to read any more; nil when there are no files.
 	Leftovers Leftovers
-	// Recovery accepts an older state that was put back, and Behind says how the authority is older than the record, "" when
+	// Recovery accepts an older state that was restored, and Behind says how the authority is older than the record, "" when
 	// it is not. Restored says from which backup the state was put back, "" when it was not or that was accepted.
 	Recovery *recovery.Engine
 	Behind   string
@@ -194,7 +194,7 @@ func (p *Platform) inForce() (*intent.Estate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.estate == nil {
-		return nil, &server.Problem{Class: server.Refused, Text: "no estate is in force: " + p.fault, Hint: "run `custody lint` and mend what it says"}
+		return nil, &server.Problem{Class: server.Refused, Text: "no estate is in force: " + p.fault, Hint: "run `custody lint` and fix the faults that it lists"}
 	}
 	return p.estate, nil
 }
@@ -237,7 +237,7 @@ func (p *Platform) Request(ctx context.Context, ask trigger.Request) (trigger.Re
 	case bound.Upstream == nil && bound.Broken.None():
 		return trigger.Request{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " has no upstream and is not generated, so nothing can make a successor",
-			Hint: "hand in a new value that you made: " + next.Supply(declared.Name) + "; or declare rotation.upstreamRef",
+			Hint: "supply a new value that you created: " + next.Supply(declared.Name) + "; or declare rotation.upstreamRef",
 		}
 	}
 	held, err := p.Orchestrator.Held(ctx, bound)

@@ -63,7 +63,7 @@ func Behind(entries []*journal.Entry, events iter.Seq2[audit.Event, error], cut 
 }
 
 // untilAccepted ends every sentence that says why the platform is recovering.
-var untilAccepted = "nothing is seeded, rotated or delivered until the newest state is put back, or " + next.AcceptRecovery() + " goes on with this one"
+var untilAccepted = "nothing is handed over, rotated or delivered until you restore the newest state, or continue with this one: " + next.AcceptRecovery()
 
 // Recovering says why nothing may be seeded, rotated or delivered, "" when it may: something outside knows of a state newer
 // than the authority's.
@@ -277,7 +277,7 @@ func (p *Platform) newerAt(ctx context.Context, s orchestrator.Secret, consumer 
 		return found
 	default:
 		found.text = fmt.Sprintf("consumer %s was given version %d by another authority (incarnation %s), and this one has delivered nothing yet: "+
-			"the state folder may not be the platform's own; look at `state` in the host file, and at what is to be mounted there", consumer, given.Number, given.Incarnation)
+			"the state folder may not be the platform's own; check `state` in the host file, and that the right disk is mounted", consumer, given.Number, given.Incarnation)
 		return found
 	}
 	held, err := p.Authority.Read(ctx, s.Path)

@@ -28,7 +28,7 @@ func (p *Platform) Retire(ctx context.Context, by, secretName string, ask server
 	if !estate.Leaving[declared.Name] && !entry.Retires() {
 		return server.Retirement{}, &server.Problem{
 			Class: server.Refused, Text: declared.Name + " is not retired: the estate declares it",
-			Hint: "remove its document from the estate first; it stays in force until it is retired",
+			Hint: "remove its document from the estate first; then Custody keeps rotating and delivering it until you retire it",
 		}
 	}
 	ends := server.Retirement{Secret: declared.Name, Grace: duration.Format(estate.PolicyOf(declared).RetireGrace)}

@@ -149,7 +149,7 @@ func TestDamagedRecordOfThePlatformSaysWhatToPutBack(t *testing.T) {
 	_, accepted := recovery.Last(t.Context(), store)
 	_, granted := (&grant.Book{Records: store}).Load(t.Context())
 	for _, err := range []error{accepted, granted} {
-		if problem := server.Problems(err); problem == nil || !strings.Contains(problem.Text+problem.Hint, "put the newest copy of the state folder back") {
+		if problem := server.Problems(err); problem == nil || !strings.Contains(problem.Text+problem.Hint, "restore the newest copy of the state folder") {
 			t.Errorf("got %+v", problem)
 		}
 	}

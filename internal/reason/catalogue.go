@@ -27,23 +27,23 @@ type Next struct{ To, Command string }
 
 // commands that several rows have. Their parameters are named after the command: a reason that gives one names what it is run on.
 var (
-	toAbort     = Next{"to take the run back", next.Abort("{abort}")}
+	toAbort     = Next{"to roll the run back", next.Abort("{abort}")}
 	toForce     = Next{"to end the run as it is", next.Force("{force}")}
-	toWaive     = Next{"to go on without that proof, once nothing runs on the old version any more", next.Force("{force}")}
-	toRevoke    = Next{"to revoke it all the same", next.Force("{force}")}
-	toLeaveOpen = Next{"to end the run without, once they are ended by hand", next.Force("{force}")}
-	toChange    = Next{"to let the account be changed, once nobody else uses it", next.Force("{force}")}
-	toSupply    = Next{"to hand in a value that works there", next.Supply("{supply}")}
-	toAdopt     = Next{"to try it at its upstream and take it over", next.AdoptValue("{adopt}")}
-	toRevert    = Next{"to put the managed value back", next.Revert("{revert}")}
-	toRotate    = Next{"to have a new value made", next.Rotate("{rotate}")}
+	toWaive     = Next{"to continue without that proof, once nothing uses the old version", next.Force("{force}")}
+	toRevoke    = Next{"to revoke it anyway", next.Force("{force}")}
+	toLeaveOpen = Next{"to complete the run without this, once you have ended the sessions by hand", next.Force("{force}")}
+	toChange    = Next{"to let Custody change the account, once nobody else uses it", next.Force("{force}")}
+	toSupply    = Next{"to supply a value that works there", next.Supply("{supply}")}
+	toAdopt     = Next{"to test it at its upstream and adopt it", next.AdoptValue("{adopt}")}
+	toRevert    = Next{"to restore the managed value", next.Revert("{revert}")}
+	toRotate    = Next{"to make a new value", next.Rotate("{rotate}")}
 	toExplain   = Next{"to see what it waits for", next.Explain("{explain}")}
-	toSeeOn     = Next{"once it runs on that, to see that the run goes on", next.Explain("{explain}")}
-	toSeeRun    = Next{"to see that it does", next.ShowRun("{run}")}
-	toLeave     = Next{"if somebody does, to take the run back, and then have the document name another account", next.Abort("{abort}")}
-	toConfirm   = Next{"once the clock is right", next.ConfirmClock()}
-	toGrant     = Next{"to see it and allow it", next.Grant()}
-	toLint      = Next{"to see all that is wrong", next.Lint()}
+	toSeeOn     = Next{"after the restart, to see that the run continues", next.Explain("{explain}")}
+	toSeeRun    = Next{"to see that it continues", next.ShowRun("{run}")}
+	toLeave     = Next{"if somebody owns it, to roll the run back before you name another account in the document", next.Abort("{abort}")}
+	toConfirm   = Next{"to confirm the time, once the clock is right", next.ConfirmClock()}
+	toGrant     = Next{"to review and allow it", next.Grant()}
+	toLint      = Next{"to list every fault", next.Lint()}
 	toAccept    = Next{"to try again", next.AcceptRecovery()}
 )
 

@@ -41,9 +41,9 @@ func TestTextIsRendered(t *testing.T) {
 	at := time.Date(2026, 12, 2, 3, 4, 5, 0, time.UTC)
 	for want, r := range map[string]reason.Reason{
 		"": {},
-		"app, of the same group, is still to be verified":                                                                  reason.New(reason.GroupMemberVerifying, reason.Args{"member": "app"}),
+		"waiting until app, of the same group, is verified":                                                                reason.New(reason.GroupMemberVerifying, reason.Args{"member": "app"}),
 		"every consumer has the new version; the settle time after the last proof is running (until 2026-12-02T03:04:05Z)": reason.New(reason.SettleTime, nil).Till(at),
-		"the upstream does not say who still uses the old credential: no route; to revoke it all the same: `custody run force run-1 --reason TEXT`": reason.New(reason.OldUsesUnknown, nil).
+		"asking the upstream who still uses the old credential failed: no route; to revoke it anyway: `custody run force run-1 --reason TEXT`": reason.New(reason.OldUsesUnknown, nil).
 			Because("no route").With(reason.Args{"force": "run-1"}),
 		"from-tomorrow (this Custody does not know the code)": reason.New("from-tomorrow", nil),
 	} {

@@ -103,9 +103,9 @@ func Decide(s Situation) Decision {
 	case s.Record == upstream.Accepted:
 		return Decision{Keeps, "its upstream accepts it", none}
 	case s.Candidate == upstream.Accepted:
-		return Decision{KeepsCandidate, "its upstream refuses the version of record and accepts the one that a run had prepared", none}
+		return Decision{KeepsCandidate, "its upstream refuses the current version and accepts the candidate of a run", none}
 	case s.Record == upstream.Refused && s.HasCandidate && s.Candidate != upstream.Refused:
-		return Decision{Person, "its upstream refuses the version of record, and whether it accepts the one that a run had prepared is not known yet" + because(s.Doubt),
+		return Decision{Person, "its upstream refuses the current version; it is not known yet whether it accepts the candidate of a run" + because(s.Doubt),
 			again()}
 	case s.Record == upstream.Refused:
 		return refused(s)
@@ -132,7 +132,7 @@ func withoutValue(s Situation) Decision {
 		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; what is sealed in Git may be older than what is in use", supply(s)}
 	case s.Newer != "":
 		waits := supply(s).With(reason.Args{"rotate": s.Secret})
-		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; hand in the one that is in use, or have another made", waits}
+		return Decision{Person, "the authority has no value of it" + because(s.Newer) + "; supply the value in use, or rotate it", waits}
 	}
 	return Decision{Begins, "its first value is still to be made", none}
 }
@@ -155,11 +155,11 @@ func refused(s Situation) Decision {
 	}
 	switch {
 	case s.Admin:
-		return Decision{Person, why + "; set the value of that account upstream by hand and hand it in", supply(s)}
+		return Decision{Person, why + "; set the password of that account upstream by hand and supply it", supply(s)}
 	case s.Kind.Capability == upstream.Dual || s.AllowInterruption:
 		return Decision{Rotates, why, replaced()}
 	case s.Kind.Capability == upstream.Overwrite:
-		return Decision{Person, why + "; set another there by hand and hand it in", supply(s)}
+		return Decision{Person, why + "; set another one there by hand and supply it", supply(s)}
 	}
 	return Decision{Person, why + "; a rotation may set the password of the account that its consumers use now, and refuse them until they have the new one", rotate(s)}
 }

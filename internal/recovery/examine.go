@@ -226,7 +226,7 @@ func decide(cases []*examined) {
 		case c.entry.Fault != nil:
 			c.decision = Decision{Person, "what is known of it cannot be read: " + c.entry.Fault.Error(), explains(string(c.entry.Path))}
 		case c.foreign:
-			c.decision = Decision{Person, "somebody else wrote over the version of record", explains(c.situation.Secret)}
+			c.decision = Decision{Person, "somebody else wrote over the current version", explains(c.situation.Secret)}
 		case !c.situation.Derived:
 			c.decision = Decide(c.situation)
 		}
@@ -284,7 +284,7 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, wh
 			By: live.Trigger.By, Reason: live.Trigger.Reason, Result: audit.OK, At: now,
 		}
 		undone := event
-		undone.Step, undone.Result, undone.Detail = string(journal.Undone), audit.Failed, "given up: an older state was put back"
+		undone.Step, undone.Result, undone.Detail = string(journal.Undone), audit.Failed, "given up: an older state was restored"
 		events = append(events, event, undone)
 		entry.Last = &journal.Outcome{
 			Run: live.ID, Workflow: live.Workflow, Result: journal.ResultUndone, Trigger: live.Trigger, Detail: undone.Detail,
@@ -309,7 +309,7 @@ func (c *examined) renew(run authority.RunID, next authority.Incarnation, by, wh
 		}
 	}
 	if entry.Tombstone == nil && c.situation.Seeded && c.decision.Action != Begins {
-		entry.Tombstone = &journal.Tombstone{Run: run, Document: "an older state that was put back", At: now}
+		entry.Tombstone = &journal.Tombstone{Run: run, Document: "an older state that was restored", At: now}
 	}
 	if c.recovers() && c.situation.Record == upstream.Refused && c.situation.Stranger != "" { // who accepts this was told whose change it was
 		entry.Takes(c.situation.Stranger)

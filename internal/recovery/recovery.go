@@ -256,7 +256,7 @@ func (e *Engine) Accept(ctx context.Context, by, reason string, was []string, se
 		return e.renewal(cases, accepted, next, by, reason, slices.Concat(was, how.Grants), requests, restored)
 	})
 	if err != nil {
-		err = fmt.Errorf("accepting the state that was put back: %w", err)
+		err = fmt.Errorf("accepting the state that was restored: %w", err)
 		if outward.GoesOn(err) {
 			err = mayLand{err}
 		}
@@ -276,7 +276,7 @@ func (m mayLand) Unwrap() error { return m.error }
 
 // Hint is the next move.
 func (mayLand) Hint() string {
-	return "mend what holds up the authority's disk, then run the same command again: it goes on from whichever it is"
+	return "fix the disk of the authority, then run the same command again: it continues from the state that was stored last"
 }
 
 // requests are the keys of the open requests: what was asked of the newer state is not asked again.

@@ -112,7 +112,7 @@ func (a accepts) Verify(_ context.Context, v secret.Value) (upstream.Verdict, er
 
 const path = authority.Path("app/db")
 
-// world is an older state that was put back: version 1, and a run with a candidate, which a request asked for.
+// world is an older state that was restored: version 1, and a run with a candidate, which a request asked for.
 type world struct {
 	t       *testing.T
 	store   *authoritymemory.Store

@@ -59,7 +59,7 @@ func Rekey(ctx context.Context, c Config, r Rekeying) ([]Rekeyed, error) {
 		}
 		one, err := r.anew(ctx, c, sketches, &sketches[i])
 		if err != nil {
-			return nil, fmt.Errorf("sealing %s anew: %w", sketches[i].file, err)
+			return nil, fmt.Errorf("sealing %s again: %w", sketches[i].file, err)
 		}
 		done = append(done, one)
 	}

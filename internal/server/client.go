@@ -172,7 +172,7 @@ func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/v1/clock/confirm", struct{}{}, &struct{}{})
 }
 
-// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret.
+// AcceptRecovery goes on with an older state that was restored, and says what becomes of each secret.
 func (c *Client) AcceptRecovery(ctx context.Context, reason string, how recovery.How) (report recovery.Report, err error) {
 	return report, c.post(ctx, "/v1/recovery/accept", acceptance{reason, how.Dry, how.KeptEstate}, &report)
 }
@@ -253,8 +253,8 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 		return err
 	}
 	silent := &Problem{
-		Class: Unavailable, Text: fmt.Sprintf("%s: nothing came for %s", errNoAnswer, limit), cause: errNoAnswer,
-		Hint: "look at its log, at /readyz, and at the disk under its state folder; it goes on where it was when it is started again",
+		Class: Unavailable, Text: fmt.Sprintf("%s: nothing was received for %s", errNoAnswer, limit), cause: errNoAnswer,
+		Hint: "check its log, /readyz, and the disk of its state folder; it continues where it was after a restart",
 	}
 	if method != http.MethodGet {
 		silent.Text += "; what was asked for may still be done"

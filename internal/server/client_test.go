@@ -25,7 +25,7 @@ func TestServerThatDoesNotAnswerIsNotWaitedForForEver(t *testing.T) {
 		ask  func(context.Context, *Client) error
 		want string
 	}{
-		"a question": {func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, Filter{}); return err }, "nothing came for"},
+		"a question": {func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, Filter{}); return err }, "nothing was received for"},
 		"a change":   {func(ctx context.Context, c *Client) error { return c.ConfirmClock(ctx) }, "what was asked for may still be done"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,7 @@ type reasoned struct {
 	Reason string `json:"reason"`
 }
 
-// acceptance accepts an older state that was put back.
+// acceptance accepts an older state that was restored.
 type acceptance struct {
 	Reason     string `json:"reason"`
 	Dry        bool   `json:"dry,omitempty"`

@@ -72,7 +72,7 @@ type Service interface {
 	AcceptCommit(ctx context.Context, by, reason, commit string) (Source, error)
 	// EstateFiles are those of the estate in force, as they are kept; see intent.Files.All. They hold no plaintext.
 	EstateFiles(ctx context.Context) (map[string][]byte, error)
-	// AcceptRecovery goes on with an older state that was put back, and says what becomes of each secret. It sets
+	// AcceptRecovery goes on with an older state that was restored, and says what becomes of each secret. It sets
 	// how.Open and how.Estate itself.
 	AcceptRecovery(ctx context.Context, by, reason string, how recovery.How) (recovery.Report, error)
 	// Backup makes a backup in a folder of the server's machine, that of the host file with "". Each call makes another.
@@ -287,7 +287,7 @@ type Leftover struct {
 // Contents says for people what is in the file.
 func (l Leftover) Contents() string {
 	if l.OfRecord {
-		return "the value of record of " + l.Secret
+		return "the current value of " + l.Secret
 	}
 	return "an earlier value of " + l.Secret
 }

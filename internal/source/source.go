@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package source keeps which commit of the estate's repository is believed.
+// Package source stores which commit of the estate's repository was accepted last (the believed commit).
 //
-// Guaranteed: what is believed is in the authority before Believe returns, and each change of it comes on the record (audit log)
-// once, also after a crash between the two.
+// Guaranteed: when Believe returns, the commit is stored in the authority. Each change is in the record (audit log) exactly once, even
+// after a crash between the two writes.
 //
-// Not guaranteed: anything about the commit, which the caller judged. An older authority that is put back believes an older commit.
+// Not guaranteed: anything about the commit itself, which the caller has checked. If an older authority is restored, an older commit
+// is the believed one.
 //
 // Cost: a change is 2 writes to the authority and 1 event; reading is 1 read.
 package source

@@ -2,11 +2,11 @@
 
 // Package startup lets a process start before the garbage collector runs first.
 //
-// The libraries that are linked in allocate about 4 MiB while they are initialised. There Go begins its first collection, which a
-// command that takes a tenth of a second does not live to see the end of, and which takes a fifth of its processor time.
-// Importing this package moves the first collection to 16 MiB. From then on the collector runs whenever the heap has grown by half, where
-// Go has it double: what a platform knows of its secrets stays in memory, and little is allocated beside it. It imports the standard
-// library only, and so is initialised before the libraries that allocate most. Where GOGC is set, nothing is changed.
+// The linked libraries allocate about 4 MiB while they are initialised, and Go then starts its first collection. A command that takes a
+// tenth of a second ends before that collection does, and spends a fifth of its CPU time on it. Importing this package moves the first
+// collection to 16 MiB. From then on the collector runs when the heap has grown by half (Go's default is by all of it), because a
+// server keeps most of its heap: what it knows about secrets. The package imports only the standard library, so it is initialised
+// before the libraries that allocate most. If GOGC is set, it changes nothing.
 //
 // Cost: up to 12 MiB more until the first collection, and twice as many collections as Go has while very much is done. BenchmarkCommand of internal/acceptance shows what a command costs.
 package startup

@@ -206,15 +206,15 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 	defer b.making.Unlock()
 	estate := b.parts.platform.Estate()
 	if estate == nil {
-		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "no estate is in force, so it is not known to whom a backup is to be encrypted", Hint: "run `custody lint` and mend what it says"}
+		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "no estate is in force, so there are no recipients to encrypt a backup to", Hint: "run `custody lint` and fix the faults that it lists"}
 	}
 	recipients := b.parts.rootsGranted(estate)
 	if len(recipients) == 0 {
-		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "nobody has granted a root recipient that the estate names, so nobody could open a backup", Hint: next.Grant() + " shows them and asks"}
+		return server.Backup{}, &server.Problem{Class: server.Refused, Text: "no root recipient that the estate names is granted, so nobody could decrypt a backup", Hint: next.Grant() + " shows them and asks"}
 	}
 	folder, err := durable.Open(to)
 	if errors.Is(err, fs.ErrNotExist) {
-		return server.Backup{}, &server.Problem{Class: server.NotFound, Text: "the folder for backups is not there: " + to, Hint: "mount it; if it is to be on this disk, make it as the user that runs custody: mkdir -m 0700 " + next.Word(to)}
+		return server.Backup{}, &server.Problem{Class: server.NotFound, Text: "the folder for backups is not there: " + to, Hint: "mount it; or, if it belongs on this disk, make it as the user that runs custody: mkdir -m 0700 " + next.Word(to)}
 	}
 	if err != nil {
 		return server.Backup{}, err
@@ -245,7 +245,7 @@ func (b *backups) make(ctx context.Context, by, to string, scheduled bool) (serv
 		}
 	}
 	if err = errors.Join(err, b.parts.platform.Record.Append(ctx, backedUp(made, by))); err != nil {
-		return made, fmt.Errorf("the backup %s was made and is good; what follows one was not all done: %w", made.Name, err)
+		return made, fmt.Errorf("the backup %s is complete and good, but a step after it failed: %w", made.Name, err)
 	}
 	return made, nil
 }
@@ -258,8 +258,8 @@ func (l lastBackup) isIn(folder *durable.Folder) error {
 	err := backup.InPlace(folder, l.Name, l.Bytes)
 	if errors.Is(err, backup.ErrElsewhere) {
 		return &server.Problem{
-			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, mostly because nothing is mounted there: " + err.Error(),
-			Hint: "mount it; if backups are to begin anew there: custody backup",
+			Class: server.Refused, Text: folder.Dir() + " is not the folder of the last backup, usually because nothing is mounted there: " + err.Error(),
+			Hint: "mount it; to start a new series of backups there: custody backup",
 		}
 	}
 	return err

@@ -31,7 +31,7 @@ func (p *parts) unanswered() string {
 		{theRecord, "the record has not taken an event"},
 	} {
 		if began := p.calls.Oldest(needed.part); !began.IsZero() && Now().Sub(began) >= hangAfter {
-			return fmt.Sprintf("%s since %s; look at the disk under %s", needed.what, began.UTC().Format(time.RFC3339), p.host.State)
+			return fmt.Sprintf("%s since %s; check the disk under %s", needed.what, began.UTC().Format(time.RFC3339), p.host.State)
 		}
 	}
 	return ""

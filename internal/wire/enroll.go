@@ -60,7 +60,7 @@ func (s *seeds) Enrolled() (has server.Enrollment, is bool, err error) {
 	file := s.parts.host.BootstrapIdentity
 	if file == "" {
 		return has, false, &server.Problem{
-			Class: server.Refused, Text: "the host file says nowhere a bootstrap identity is to be kept; none was made",
+			Class: server.Refused, Text: "the host file names no file for a bootstrap identity (bootstrapIdentity); none was made",
 			Hint: "add to its spec: bootstrapIdentity: FILE, start the server again, and run this once more",
 		}
 	}

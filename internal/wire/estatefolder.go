@@ -108,7 +108,7 @@ func lookAt[T any](ctx context.Context, f *estateFolder, look func() (T, error))
 	if outward.GoesOn(err) {
 		err = &server.Problem{
 			Class: server.Unavailable, Text: fmt.Sprintf("looking at the estate's folder %s: %s", f.path, err),
-			Hint: "is it on a network mount that is away? Mend the mount; nothing here waits for it",
+			Hint: "if it is on a network mount, check that the mount answers; running secrets do not wait for it",
 		}
 	}
 	return found, err

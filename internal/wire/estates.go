@@ -60,7 +60,7 @@ const (
 	looks   = 5
 )
 
-var errChanging = errors.New("its files are being changed: no two looks agreed; it is looked at again soon")
+var errChanging = errors.New("its files are being changed: it changed while it was read; Custody reads it again soon")
 
 // source is nil where the estate is a folder.
 func (e *estates) source() platform.Source {

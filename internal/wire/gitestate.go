@@ -441,15 +441,15 @@ func (g *gitEstate) Accept(ctx context.Context, by, why, commit string) error {
 	const least = 7
 	switch {
 	case g.book == nil:
-		return &server.Problem{Class: server.Refused, Text: "the platform has never run here, so that no commit was believed before", Hint: "start it: `custody serve`"}
+		return &server.Problem{Class: server.Refused, Text: "the platform has never run here, so there is no commit in force yet", Hint: "start it: `custody serve`"}
 	case head == "":
 		return g.unfetched(nil)
 	case string(head) == g.believed.Commit:
-		return &server.Problem{Class: server.Refused, Text: "commit " + head.Short() + " is the one that is believed; nothing was changed", Hint: "see where it stands: `custody status`"}
+		return &server.Problem{Class: server.Refused, Text: "commit " + head.Short() + " is already in force; nothing was changed", Hint: "see where it stands: `custody status`"}
 	case len(commit) < least || !strings.HasPrefix(string(head), strings.ToLower(commit)):
 		return &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("branch %s is at commit %s, not at %s; nothing was changed", g.spec.Branch, head, commit),
-			Hint: "look at that commit, and if it is right: " + next.AcceptCommit(string(head)),
+			Hint: "review that commit, and if it is right: " + next.AcceptCommit(string(head)),
 		}
 	}
 	signers, err := g.allowed()

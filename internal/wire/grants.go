@@ -146,12 +146,12 @@ func (g *grants) follow(ctx context.Context) error {
 			return err
 		}
 		if !bytes.Equal(data, again) {
-			return fmt.Errorf("the grants file %s is being changed: what it said before holds until it stays as it is", name)
+			return fmt.Errorf("the grants file %s is being changed: what it granted before stays in force until the file is stable", name)
 		}
 	}
 	if g.parts.store != (uninitialised{}) {
 		if why := g.recovering(); why != "" && !says(known, wanted) { // it would be in force, and the record takes no event of it
-			return fmt.Errorf("the grants file %s is taken up once the platform is no longer recovering, and what it said before holds: %s", name, why)
+			return fmt.Errorf("the grants file %s is read again once the platform is no longer recovering; what it granted before stays in force:  %s", name, why)
 		}
 		if err := g.book.Follow(ctx, "file "+name, wanted); err != nil {
 			return err

@@ -148,7 +148,7 @@ func (e *estates) keptFiles() (*intent.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlike := fmt.Errorf("the copy of the estate in %s is not what was kept there: it is not used", filepath.Join(e.parts.host.State, name))
+	unlike := fmt.Errorf("the copy of the estate in %s was changed after Custody wrote it: it is not used", filepath.Join(e.parts.host.State, name))
 	if sum != "" && sum != files.Sum() {
 		return nil, unlike
 	}

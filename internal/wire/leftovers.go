@@ -301,7 +301,7 @@ func (l leftovers) beneath(name string) (folder, path string, err error) {
 	if folder == "" {
 		return "", "", &server.Problem{
 			Class: server.Refused, Text: name + " is not removed: it lies in none of the folders of the host file",
-			Hint: "`custody doctor` names the files that nobody is to read any more",
+			Hint: "`custody doctor` names the files that nobody should read any more",
 		}
 	}
 	return folder, path, nil
@@ -325,7 +325,7 @@ func unwithdrawn(name string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("%s is not there", name), Hint: "`custody doctor` names the files that nobody is to read any more"}
+		return &server.Problem{Class: server.NotFound, Text: fmt.Sprintf("%s is not there", name), Hint: "`custody doctor` names the files that nobody should read any more"}
 	case errors.Is(err, file.ErrHeld):
 		return &server.Problem{
 			Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),
@@ -334,6 +334,6 @@ func unwithdrawn(name string, err error) error {
 	}
 	return &server.Problem{
 		Class: server.Refused, Text: fmt.Sprintf("%s is not removed: %s", name, err),
-		Hint: "look at it; if nobody needs what it holds, remove it by hand",
+		Hint: "check its contents; if nobody needs them, remove it by hand",
 	}
 }

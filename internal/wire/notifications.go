@@ -137,7 +137,7 @@ func (p *parts) valueFor(ctx context.Context, secretName string) (secret.Value, 
 		return secret.Value{}, errors.New("secret " + secretName + " is not in force")
 	}
 	if held, err := p.platform.Orchestrator.Held(ctx, bound); err != nil || !held.None() {
-		return secret.Value{}, errors.New("secret " + secretName + " is held, or it cannot be told whether it is")
+		return secret.Value{}, errors.New("secret " + secretName + " is held back by a finding, or its state is not known")
 	}
 	held, err := p.values.Read(ctx, declared.Path)
 	if err != nil {

@@ -40,7 +40,7 @@ func (p *parts) reopen(err error) string {
 			return move.next
 		}
 	}
-	return fmt.Sprintf("look at what it names: `ls -lR %s`. If a disk failed (`dmesg`) or a file is damaged, put the newest copy of %[1]s back while no server runs", state)
+	return fmt.Sprintf("check the file that it names: `ls -lR %s`. If a disk failed (`dmesg`) or a file is damaged, restore the newest copy of %[1]s while no server runs", state)
 }
 
 // notKeyed gives an error of reading the unseal key, or of what it opens, its next move.
@@ -60,6 +60,6 @@ func notBegun(err error) error {
 		return err
 	}
 	problem := *server.Problems(err)
-	problem.Hint = "run `custody lint` and mend what it says"
+	problem.Hint = "run `custody lint` and fix the faults that it lists"
 	return &problem
 }

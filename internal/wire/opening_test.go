@@ -90,7 +90,7 @@ func TestWhateverKeepsAStateClosedNamesTheNextCommand(t *testing.T) {
 			}
 		}
 	}
-	aside := "put the newest copy of STATE/audit back while no server runs. If there is none: mv STATE/audit STATE/audit.kept, then start custody"
+	aside := "restore the newest copy of STATE/audit while no server runs. If there is none: mv STATE/audit STATE/audit.kept, then start custody"
 	for name, test := range map[string]struct {
 		damage func(*testing.T, v1alpha1.HostSpec)
 		want   string
@@ -101,21 +101,21 @@ func TestWhateverKeepsAStateClosedNamesTheNextCommand(t *testing.T) {
 			putFile(t, host.Unseal.KeyFile, bytes.Repeat([]byte("c"), 64))
 		}, "give the key that it was initialised with, or the root. If the host file names a new key, have the authority take it: " + next.RekeyAuthority()},
 		"an open unseal key":    {func(t *testing.T, host v1alpha1.HostSpec) { _ = os.Chmod(host.Unseal.KeyFile, 0o644) }, "chmod 0600 "},
-		"a torn database":       {file("authority/authority.db", "torn"), "put the newest copy of the whole state folder in its place"},
+		"a torn database":       {file("authority/authority.db", "torn"), "restore the newest copy of the whole state folder in its place"},
 		"no database":           {gone("authority/authority.db"), "put STATE/authority back from its newest copy"},
-		"a folder for database": {folder("authority/authority.db"), "put the newest copy of STATE back while no server runs"},
-		"a file for authority":  {func(t *testing.T, host v1alpha1.HostSpec) { gone("authority")(t, host); file("authority", "")(t, host) }, "put the newest copy of STATE back while no server runs"},
-		"a file for record":     {func(t *testing.T, host v1alpha1.HostSpec) { gone("audit")(t, host); file("audit", "")(t, host) }, "put the newest copy of STATE back while no server runs"},
-		"a torn anchor":         {document(anchorKey, "custody.dev/home/prod\n1"), "put the newest copy of the whole state folder back while no server runs"},
-		"a torn seed":           {document(seedKey, "torn"), "put the newest copy of the state folder back while no server runs"},
-		"a torn acceptance":     {document("recovery", "{"), "put the newest copy of the state folder back while no server runs"},
+		"a folder for database": {folder("authority/authority.db"), "restore the newest copy of STATE while no server runs"},
+		"a file for authority":  {func(t *testing.T, host v1alpha1.HostSpec) { gone("authority")(t, host); file("authority", "")(t, host) }, "restore the newest copy of STATE while no server runs"},
+		"a file for record":     {func(t *testing.T, host v1alpha1.HostSpec) { gone("audit")(t, host); file("audit", "")(t, host) }, "restore the newest copy of STATE while no server runs"},
+		"a torn anchor":         {document(anchorKey, "custody.dev/home/prod\n1"), "restore the newest copy of the whole state folder while no server runs"},
+		"a torn seed":           {document(seedKey, "torn"), "restore the newest copy of the state folder while no server runs"},
+		"a torn acceptance":     {document("recovery", "{"), "restore the newest copy of the state folder while no server runs"},
 		"a torn checkpoint":     {file("audit/checkpoint", "custody.dev/home/prod\n1"), aside},
 		"no checkpoint":         {gone("audit/checkpoint"), aside},
 		"no segment":            {gone("audit/00000001.jsonl"), aside},
 		"a torn segment":        {file("audit/00000001.jsonl", `{"schema":1,"ru`), aside},
 		"an event of later":     {file("audit/00000001.jsonl", `{"schema":99,"run":"run-1","step":"a","workflow":"b","result":"ok","at":"2030-01-01T00:00:00Z"}`+"\n"), aside},
-		"a folder for segment":  {folder("audit/00000001.jsonl"), "put the newest copy of STATE back while no server runs"},
-		"a folder for public":   {folder("audit.pub"), "put the newest copy of STATE back while no server runs"},
+		"a folder for segment":  {folder("audit/00000001.jsonl"), "restore the newest copy of STATE while no server runs"},
+		"a folder for public":   {folder("audit.pub"), "restore the newest copy of STATE while no server runs"},
 		"another environment":   {nil, "check which folder and which environment this host is configured with"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -209,7 +209,7 @@ func (p *parts) openAuthority(ctx context.Context, initialise bool) (*embedded.S
 	if p.wasThere() {
 		return nil, &server.Problem{
 			Class: server.Refused,
-			Text:  "the authority of this state folder was initialised before and is gone; nothing is seeded anew in its place",
+			Text:  "the authority of this state folder was initialised before and is gone; Custody does not create a new one in its place",
 			Hint:  "put " + config.Folder + " back from its newest copy. If it is lost for good, move the whole state folder away: what was rotated since handover is then lost with it",
 		}
 	}

@@ -43,7 +43,7 @@ func (p *parts) unfinished() error {
 	}
 	return &server.Problem{
 		Class: server.Refused, Text: "a restore into the state folder " + p.host.State + " was begun and did not end",
-		Hint: "run it again, which begins anew: custody restore FILE --identity FILE",
+		Hint: "run it again, it starts from the beginning: custody restore FILE --identity FILE",
 	}
 }
 
@@ -281,7 +281,7 @@ func SignedBy(m backup.Manifest, key string) error {
 	}
 	return &server.Problem{
 		Class: server.Refused, Text: "the record in the backup is signed by another key (" + m.RecordKey + ") than the one that was given",
-		Hint: "look where the file comes from: it is of another platform, of one that was made anew under this name, or somebody made it",
+		Hint: "find out where the file comes from: it is from another platform, from one that was made again under this name, or somebody forged it",
 	}
 }
 

@@ -111,7 +111,7 @@ func (p *parts) once(ctx, stop context.Context) error {
 
 // inForce says what a script must know after once: that nothing, or an older estate, was acted on.
 func (p *parts) inForce(ctx context.Context) error {
-	const hint = "run `custody lint` and mend what it says"
+	const hint = "run `custody lint` and fix the faults that it lists"
 	var refused []string
 	if p.estates.git != nil {
 		for _, found := range p.estates.git.Findings() {
@@ -125,11 +125,11 @@ func (p *parts) inForce(ctx context.Context) error {
 	case why != "":
 		return &server.Problem{Class: server.Refused, Text: "nothing was done: " + why, Hint: "see what is missing: `custody status`"}
 	case fault != "":
-		return &server.Problem{Class: server.Found, Text: "the estate that was in force before was taken as far as it goes; the newest one is not in force: " + fault, Hint: hint}
+		return &server.Problem{Class: server.Found, Text: "the previous estate stays in force; the newest one is not: " + fault, Hint: hint}
 	case len(refused) > 0:
-		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; it is not the newest commit: " + strings.Join(refused, "; "), Hint: "see where it stands: `custody status`"}
+		return &server.Problem{Class: server.Found, Text: "the commit in force is not the newest one: " + strings.Join(refused, "; "), Hint: "see where it stands: `custody status`"}
 	case len(older) > 0:
-		return &server.Problem{Class: server.Found, Text: "what is in force was taken as far as it goes; not all of the newest estate is: " + strings.Join(older, "; "), Hint: hint}
+		return &server.Problem{Class: server.Found, Text: "not all of the newest estate is in force: " + strings.Join(older, "; "), Hint: hint}
 	}
 	return nil
 }
@@ -341,7 +341,7 @@ func (p *parts) loop(ctx, stop context.Context, turned func()) error {
 			p.platform.Orchestrator.Wait()
 			return &server.Problem{
 				Class: server.Unavailable, Text: why + ": nothing more can be written by this process",
-				Hint: "look at the disk and the kernel's log; then start custody again (a service manager does it with Restart=always): it checks both files and goes on where it was",
+				Hint: "check the disk and the kernel's log; then restart custody (a service manager does it with Restart=always): it checks both files and continues where it was",
 			}
 		}
 		p.notice(Now())

@@ -51,7 +51,7 @@ type UpstreamCheck struct {
 type UpstreamResult = conformance.Result
 
 // ErrUnfit: the program cannot be checked, because it does not say well what it can do.
-var ErrUnfit = errors.New("the program does not say well what it can do")
+var ErrUnfit = errors.New("the program's answer to the method kind cannot be used")
 
 // CheckUpstream runs the suite against a program, and tells each result as it comes.
 func CheckUpstream(ctx context.Context, c UpstreamCheck, tell func(UpstreamResult)) error {

@@ -19,7 +19,7 @@ func commands(root *cobra.Command) []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from internal/cli. Do not edit. -->\n\n# Commands\n\n")
 	b.WriteString("What a command answers goes to standard output, everything else to standard error. An error is a line that begins " +
-		"with `error:`, followed by a line `hint:` where there is a next move.\n\n## Exit codes\n\n| code | class | HTTP status | meaning |\n|---|---|---|---|\n")
+		"with `error:`, followed by a `hint:` line with the next command, if there is one.\n\n## Exit codes\n\n| code | class | HTTP status | meaning |\n|---|---|---|---|\n")
 	for _, outcome := range server.Outcomes {
 		class := string(outcome.Class)
 		if class == "" {
@@ -107,7 +107,7 @@ func flags(b *bytes.Buffer, set *pflag.FlagSet) {
 func rules(list []intent.Rule) []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from internal/intent. Do not edit. -->\n\n# Lint rules\n\n" +
-		"What `custody lint` holds an estate and a host file to. An id never changes its meaning; `custody lint --explain RULE` prints one.\n")
+		"What `custody lint` checks in an estate and a host file. The id of a rule never changes its meaning; `custody lint --explain RULE` prints one.\n")
 	group := ""
 	for _, rule := range list {
 		if rule.Group != group {

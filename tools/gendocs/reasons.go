@@ -27,7 +27,7 @@ const (
 // withReasons is the page with the tables of the catalogue.
 func withReasons(page []byte, rows []reason.Row) ([]byte, error) {
 	rows = slices.SortedFunc(slices.Values(rows), func(a, b reason.Row) int { return cmp.Compare(a.Code, b.Code) })
-	page, err := between(page, beginPeople, reasons(rows, "next move", reason.Person, reason.Fault))
+	page, err := between(page, beginPeople, reasons(rows, "what to do", reason.Person, reason.Fault))
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@ func upstreams(list []upstream.Description) map[string][]byte {
 		}
 	}
 	b.WriteString("\n**overlap**: whether the old and the new credential are valid at the same time. **made by**: who creates the new credential. " +
-		"**undo**: how\na run is taken back (rolled back) before promotion. **lost reply**: what happens when the reply to a call is lost, so that nobody " +
-		"knows whether\nthe call took effect. **evidence of use**: how the upstream tells who still signs in with the old credential. **tried**: what the kind was\n" +
+		"**undo**: how\na run is rolled back before promotion. **lost reply**: what happens when the reply to a call is lost, so that nobody " +
+		"knows whether\nthe call took effect. **evidence of use**: how the upstream reports who still signs in with the old credential. **tried**: what the kind was\n" +
 		"tested against. See [concepts](../concepts.md).\n")
 	pages["upstreams/README.md"] = b.Bytes()
 	return pages

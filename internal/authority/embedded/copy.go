@@ -294,7 +294,7 @@ func openCopy(ctx context.Context, config Config, keys secret.Value) (opened *St
 	if found, err := exists(folder, databaseFile); err != nil {
 		return nil, err
 	} else if found {
-		return nil, &Error{ErrInitialised, "put the copy into an empty folder; to begin anew, move this one away first"}
+		return nil, &Error{ErrInitialised, "put the copy into an empty folder; to start with a new authority, move this one away first"}
 	}
 	if _, err := folder.Stat(unfinishedFile); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there: %w", unfinishedFile, err)

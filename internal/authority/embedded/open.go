@@ -113,7 +113,7 @@ func (s *Store) inspect() (clean bool, err error) {
 		return false, corrupt("one of its headers is damaged, so the last change may be missing")
 	case clean && noted != found.newest.txid:
 		return false, &Error{fmt.Errorf("%w: it was closed at change %d and is now at %d", ErrCorrupt, noted, found.newest.txid),
-			"another copy of the file was put here; put the newest copy of the whole state folder here instead, then see `custody doctor`"}
+			"another copy of the file was put here; restore the newest copy of the whole state folder here instead, then see `custody doctor`"}
 	}
 	return clean, nil
 }
@@ -241,7 +241,7 @@ func initialise(ctx context.Context, config Config) (err error) {
 	if found, err := exists(folder, databaseFile); err != nil {
 		return err
 	} else if found {
-		return &Error{ErrInitialised, "open it; to begin anew, move the folder away first"}
+		return &Error{ErrInitialised, "open it; to start with a new authority, move the folder away first"}
 	}
 	for _, stale := range []string{unfinishedFile, closedFile} {
 		if err := folder.Remove(stale); err != nil {

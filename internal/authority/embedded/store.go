@@ -253,7 +253,7 @@ func (s *Store) guard(err *error) func() {
 
 func corrupt(format string, args ...any) error {
 	return &Error{fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...)),
-		"keep the folder for examination, put the newest copy of the whole state folder in its place, then see `custody doctor`"}
+		"keep the folder for examination, restore the newest copy of the whole state folder in its place, then see `custody doctor`"}
 }
 
 // verifyIn compares everything in the file with the sealed ledger of the last commit.

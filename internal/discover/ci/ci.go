@@ -3,8 +3,8 @@
 // Package ci finds secrets in the definitions of CI systems: GitHub Actions, GitLab CI, Jenkins, CircleCI, Drone and Azure
 // Pipelines. It tells which variables are used where. One that nothing in the tree sets exists only in the settings of the CI.
 //
-// Not guaranteed: what includes, templates and libraries outside the tree add. A Jenkinsfile is a program; what is read of it
-// are its calls for credentials and the text that it assigns to variables.
+// Not guaranteed: that secrets in includes, templates and libraries outside the tree are found. A Jenkinsfile is a program; only its
+// calls for credentials and the text that it assigns to variables are read.
 package ci
 
 import (

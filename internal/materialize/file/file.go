@@ -242,7 +242,7 @@ func (c *Consumer) deliver(ctx context.Context, v authority.Versioned) error {
 func (c *Consumer) settled(seen sight, v authority.Versioned) (bool, error) {
 	held := seen.stamp
 	if seen.present && held.olderThanHeld(v) {
-		return false, fmt.Errorf("%w: version %d is held, %d was offered", materialize.ErrStale, held.Version.Number, v.ID.Number)
+		return false, fmt.Errorf("%w: the consumer has version %d, and %d was offered", materialize.ErrStale, held.Version.Number, v.ID.Number)
 	}
 	return held.names(v) && c.taken(held) && held.As.equal(c.config.as()) && seen.content && seen.attributes, nil
 }

@@ -25,7 +25,7 @@ var (
 	// ErrRefusing: the consumer takes nothing at the moment; nothing was changed.
 	ErrRefusing = errors.New("the consumer takes no delivery at the moment")
 	// ErrReload: the version is held, and the process was not told.
-	ErrReload = errors.New("the version is held, but the process could not be told to reload")
+	ErrReload = errors.New("the version is in place, but the process could not be told to reload")
 )
 
 // Config describes one consumer.

@@ -26,7 +26,7 @@ var (
 	// ErrNoBranch: the repository is there and the branch is not.
 	ErrNoBranch = errors.New("the repository has no such branch")
 	// ErrTooLarge: the repository, or an object of it, is larger than the limits.
-	ErrTooLarge = errors.New("it is larger than what is taken")
+	ErrTooLarge = errors.New("it is larger than the limit")
 )
 
 // remote is the repository that is fetched from. One is used for one fetch, and closed.

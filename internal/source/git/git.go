@@ -4,12 +4,12 @@
 // of one commit. It knows no host and no platform, has no clock, and runs no program.
 //
 // Guaranteed: files are read from the tree of one commit, so that no reader sees half of a change. Nothing larger than Limits is
-// taken into memory or kept on disk. Follow accepts a commit only if it descends from the one before and if what is to be signed is
-// signed by one of the signers. No setting of Git, no agent and no configuration of SSH is used: who a server is, and who asks, is
-// what the caller said.
+// taken into memory or kept on disk. Follow accepts a commit only if it descends from the one before and if every commit that needs a
+// signature is signed by one of the signers. It uses no configuration of Git or SSH and no agent: the caller passes the identity of the
+// server and the credentials.
 //
-// Not guaranteed: that the clone survives a loss of power. It is a cache; a damaged one gives ErrDamaged, and Discard has the next
-// Fetch begin anew. Object names are SHA-1 with the detection of known collisions; repositories of SHA-256 cannot be read.
+// Not guaranteed: that the clone survives a loss of power. It is a cache: a damaged one gives ErrDamaged, and after Discard the next
+// Fetch clones again. Object names are SHA-1 with the detection of known collisions; repositories of SHA-256 cannot be read.
 //
 // Cost: a fetch without news is one request. A fetch with news keeps one more pack in the clone. Follow reads the commits between.
 // Files reads the trees of the folder and its YAML files.

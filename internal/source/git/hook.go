@@ -25,7 +25,7 @@ const MaxHook = 25 << 20
 
 // Errors of a webhook that does not count.
 var (
-	ErrHookUnsigned = errors.New("it has no signature that is known, or one that does not hold")
+	ErrHookUnsigned = errors.New("its signature is of an unknown kind, or invalid")
 	ErrHookTooLarge = fmt.Errorf("its body has more than %d bytes", MaxHook)
 )
 

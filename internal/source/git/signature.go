@@ -118,7 +118,7 @@ func (s *Signers) verifyPGP(payload, signature []byte, at time.Time) (string, er
 	case errors.Is(err, pgperrors.ErrKeyRevoked):
 		return "", errors.New("the OpenPGP key was revoked")
 	case err != nil:
-		return "", fmt.Errorf("its OpenPGP signature does not hold: %w", err)
+		return "", fmt.Errorf("its OpenPGP signature is invalid: %w", err)
 	}
 	return "OpenPGP " + strings.ToUpper(fmt.Sprintf("%x", key.PrimaryKey.Fingerprint)), nil
 }

@@ -161,7 +161,7 @@ func TestCommitsThatGitSignedWithOpenPGP(t *testing.T) {
 	}
 	object := w.object(c, id)
 	tampered := []byte(strings.Replace(string(object), "\n\none", "\n\nOne", 1))
-	if _, err := signers(t, "", alice).verify(tampered, now); err == nil || !strings.Contains(err.Error(), "does not hold") {
+	if _, err := signers(t, "", alice).verify(tampered, now); err == nil || !strings.Contains(err.Error(), "is invalid") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := ParseSigners(nil, []byte(gpg("--armor", "--export-secret-keys", "alice@example.org"))); err == nil || !strings.Contains(err.Error(), "private key") {

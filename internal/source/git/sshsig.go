@@ -194,7 +194,7 @@ func (s *Signers) verifySSH(payload, armored []byte, at time.Time) (string, erro
 	}
 	message := append([]byte(magic), ssh.Marshal(signed{e.Namespace, e.Reserved, e.Hash, digest})...)
 	if err := key.Verify(message, &ssh.Signature{Format: signature.Format, Blob: signature.Blob, Rest: signature.Rest}); err != nil {
-		return "", fmt.Errorf("its SSH signature by %s does not hold", who)
+		return "", fmt.Errorf("its SSH signature by %s is invalid", who)
 	}
 	return "SSH " + who + " " + ssh.FingerprintSHA256(key), nil
 }

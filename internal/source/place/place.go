@@ -63,7 +63,7 @@ func Parse(text string) (Place, error) {
 	case at.Scheme == "https" || at.Scheme == "http" && loopback(at.Hostname()):
 		return Place{}, errors.New("it names a user, whom `username` names")
 	case at.Scheme == "http":
-		return Place{}, errors.New("it is plain HTTP, which everybody on the way can read and change")
+		return Place{}, errors.New("it is plain HTTP, which anybody on the network can read and change")
 	case at.Scheme == "ssh" && at.User.Username() == "":
 		return Place{}, errors.New("it names no user, as in ssh://git@HOST/PATH")
 	case at.Scheme == "ssh":

@@ -42,7 +42,7 @@ const (
 func AdminFields() []upstream.OneOf { return []upstream.OneOf{{ID}, {Secret}} }
 
 // NextAdmin is the operator's move when no admin credential is honoured.
-var NextAdmin = "make another access key for the admin and hand it in, as the secret that adminRef names: " + upstream.SupplyAdmin
+var NextAdmin = "create another access key for the admin and supply it for the secret that adminRef names: " + upstream.SupplyAdmin
 
 // Whole reports whether v has both fields.
 func Whole(v secret.Value) bool { return v.ExposeText(ID) != "" && v.ExposeText(Secret) != "" }

@@ -303,12 +303,12 @@ func (c *call) elsewhere(old secret.Value) error {
 	case verdict == upstream.Refused:
 		return nil
 	case verdict == upstream.Unknown:
-		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "it is not known whether the key is still accepted", Cause: err}
 	case c.u.mismatch(arn) == "":
 		return nil // deleted a moment ago, which does not show everywhere yet
 	}
 	e := upstream.NotApplied(c.doing, c.u.mismatch(arn))
-	e.Next = "delete that key by hand; the run then goes on"
+	e.Next = "delete that key by hand; the run then continues"
 	return e
 }
 

@@ -54,7 +54,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 		return verdict, err
 	}
 	if why := u.mismatch(arn); why != "" {
-		return upstream.Unknown, &upstream.Error{Doing: accesskey.SigningIn, Detail: "AWS takes the key, but " + why}
+		return upstream.Unknown, &upstream.Error{Doing: accesskey.SigningIn, Detail: "AWS accepts the key, but " + why}
 	}
 	return upstream.Accepted, nil
 }

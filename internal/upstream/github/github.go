@@ -273,13 +273,13 @@ func (u *Upstream) end(ctx context.Context, doing string, v secret.Value) error 
 		verdict, err := u.Verify(ctx, v)
 		if left := u.issued.Unsettled(); verdict == upstream.Refused && left > 0 {
 			return &upstream.Later{After: left, Err: &upstream.Error{
-				Doing: doing, Said: a.String(), Detail: "GitHub refuses the token, which so soon after one was issued may be delay: whether it is revoked cannot be told yet",
+				Doing: doing, Said: a.String(), Detail: "GitHub refuses the token, but it was created only just now: it is not known yet whether it is revoked",
 			}}
 		}
 		if verdict == upstream.Refused {
 			return nil
 		}
-		return &upstream.Error{Doing: doing, Said: a.String(), Detail: "whether the token is revoked cannot be told", Cause: err}
+		return &upstream.Error{Doing: doing, Said: a.String(), Detail: "it is not known whether the token is revoked", Cause: err}
 	case a.Status >= 500, a.Status < 300:
 		return u.wrong(doing, "the token may have been revoked", nil, a)
 	}

@@ -57,7 +57,7 @@ func (u *Upstream) apps(ctx context.Context, doing string) ([]app, error) {
 	if len(apps) == 0 {
 		return nil, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no appId or clientId, or no privateKey in PEM",
-			Next: "hand in the app's id and a private key of it, as the secret that adminRef names: " + upstream.SupplyAdmin,
+			Next: "supply the app's id and one of its private keys for the secret that adminRef names: " + upstream.SupplyAdmin,
 		}
 	}
 	return apps, nil
@@ -163,7 +163,7 @@ func (u *Upstream) received(ctx context.Context, doing string, run authority.Run
 		value, err = value.With(FieldExpires, []byte(got.Expires.UTC().Format(time.RFC3339)))
 	}
 	if err != nil {
-		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "GitHub issued a token that no value can hold"}
+		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "GitHub created a token that cannot be stored as a value"}
 	}
 	told(value)
 	if reason := u.differs(got); reason != "" {
@@ -173,8 +173,8 @@ func (u *Upstream) received(ctx context.Context, doing string, run authority.Run
 		}
 		u.issued.TakenBack(run, value)
 		return secret.Value{}, &upstream.Error{
-			Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "its scope is not what was asked for, and it was revoked again: " + reason,
-			Next: "see what the app and its installation may do, and what the document asks for",
+			Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "its scope differs from the requested one, so it was revoked again: " + reason,
+			Next: "compare the permissions of the app and its installation with those that the document requests",
 		}
 	}
 	return value, nil

@@ -36,7 +36,7 @@ func (s *session) find(v secret.Value, items []recipe.Item) ([]recipe.Item, erro
 		return nil, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrNotApplied,
 			Detail: fmt.Sprintf("%d credentials upstream could be this one: %s", len(found), names(found)),
-			Next:   "revoke the right one by hand; the run then goes on",
+			Next:   "revoke the right one by hand; the run then continues",
 		}
 	}
 	return found, nil
@@ -152,7 +152,7 @@ func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) 
 		return nil, &upstream.Error{Doing: doing, Cause: err}
 	}
 	if u.kind.Evidence == nil {
-		return nil, &upstream.Error{Doing: doing, Detail: "this upstream cannot tell"}
+		return nil, &upstream.Error{Doing: doing, Detail: "this upstream does not report it"}
 	}
 	if missing := u.r.Missing(old); missing != "" {
 		return nil, lacks(doing, missing)
@@ -170,7 +170,7 @@ func (u *Upstream) uses(ctx context.Context, old secret.Value, since time.Time) 
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, &upstream.Error{Doing: doing, Detail: "the upstream's list has nothing that is this credential"}
+			return nil, &upstream.Error{Doing: doing, Detail: "the upstream's list does not have this credential"}
 		}
 		s.vars = s.vars.With(found[0].Values)
 	}
@@ -195,7 +195,7 @@ func (s *session) told(old secret.Value, since time.Time) ([]upstream.Use, error
 		if !tells {
 			return nil, &upstream.Error{
 				Doing: s.doing, Detail: "the upstream does not say when this credential was used last",
-				Next: "see on the recipe's page which servers can tell",
+				Next: "the recipe's page says which servers report it",
 			}
 		}
 		if last.IsZero() {

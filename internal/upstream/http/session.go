@@ -159,7 +159,7 @@ func (s *session) next(call *recipe.Call, this *url.URL, answer *answer, fresh, 
 	case p.Cursor != "":
 		cursor, err := call.Cursor(s.vars)
 		if err != nil {
-			return fail("the cursor of the next page cannot be told")
+			return fail("the answer has no usable cursor for the next page")
 		}
 		if cursor == "" {
 			return nil, fine
@@ -168,7 +168,7 @@ func (s *session) next(call *recipe.Call, this *url.URL, answer *answer, fresh, 
 	case p.Next != "":
 		text, err := call.Next(s.vars)
 		if err != nil {
-			return fail("the address of the next page cannot be told")
+			return fail("the answer has no usable address for the next page")
 		}
 		link = text
 	default:
@@ -193,7 +193,7 @@ func (s *session) ask(call *recipe.Call, target *url.URL) (*answer, outcome) {
 		}
 		if !s.nextAdmin() {
 			o.because = "the upstream refuses every admin credential"
-			o.hint = cmp.Or(o.hint, "make a new admin credential by hand and hand it in, as the secret that adminRef names: "+upstream.SupplyAdmin)
+			o.hint = cmp.Or(o.hint, "create a new admin credential by hand and supply it for the secret that adminRef names: "+upstream.SupplyAdmin)
 			return answer, o
 		}
 	}

@@ -76,7 +76,7 @@ func (u *Upstream) triable(current secret.Value) error {
 	}
 	switch missing := u.r.Missing(current); {
 	case u.kind.Undo == upstream.Impossible:
-		return refuse("what it makes takes the place of the account's credential, and nothing brings that back",
+		return refuse("what it makes takes the place of the account's credential, and the old one cannot be restored",
 			"make an account there that nobody needs, with a ManagedSecret of its own, and rotate that one: `custody rotate NAME --reason TEXT`")
 	case u.r.Interrupts() && missing != "":
 		return refuse("a new credential ends the current one, and the current one, which would be applied again, lacks the field "+missing,

@@ -217,7 +217,7 @@ func (s *session) applied(run authority.RunID, candidate secret.Value) (bool, er
 	if s.r.Source.List.Each["tag"] != "" && !s.carries(found[0], run) {
 		return false, &upstream.Error{
 			Doing: s.doing, Class: upstream.ErrSuperseded,
-			Detail: fmt.Sprintf("the upstream has this candidate already, as %q, which is not of run %s", shown(found[0].Name), run),
+			Detail: fmt.Sprintf("the upstream already has this candidate, as %q, but run %s did not make it", shown(found[0].Name), run),
 			Next:   "see who made it; remove it there if nobody needs it",
 		}
 	}
@@ -233,7 +233,7 @@ func (u *Upstream) carries(item recipe.Item, run authority.RunID) bool {
 func lacks(doing, field string) *upstream.Error {
 	return &upstream.Error{
 		Doing: doing, Detail: "a credential needs the field " + field,
-		Next: "hand the value in with that field as well: " + upstream.SealOwn(field),
+		Next: "supply the value with that field as well: " + upstream.SealOwn(field),
 	}
 }
 
@@ -326,8 +326,8 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 		if verdict == upstream.Refused {
 			return nil
 		}
-		failed := refuse("the upstream's list has nothing that is this credential, and yet it is "+string(verdict),
-			"find out whose account it belongs to and revoke it there by hand; the run then goes on")
+		failed := refuse("the upstream's list does not have this credential, and yet it is "+string(verdict),
+			"find out whose account it belongs to and revoke it there by hand; the run then continues")
 		failed.Cause = err
 		return failed
 	}
@@ -343,7 +343,7 @@ func (s *session) target(old, successor secret.Value) (*recipe.Item, error) {
 	if len(s.r.List) == 0 {
 		id, next := s.r.Identity(s.vars, old), s.r.Identity(s.vars, successor)
 		if id == "" {
-			return nil, refuse("the value does not say which credential it is", "revoke it by hand; the run then goes on")
+			return nil, refuse("the value does not say which credential it is", "revoke it by hand; the run then continues")
 		}
 		if id == next {
 			return nil, refuse(same, "")

@@ -74,7 +74,7 @@ func (u *Upstream) change(ctx context.Context, doing string, run authority.RunID
 		pause(ctx, between)
 	}
 	return &upstream.Error{
-		Doing: doing, Class: upstream.ErrNotApplied, Detail: "what the entry holds is not what the admin is shown of it",
+		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin cannot read the whole entry",
 		Next: nextBusy + "; if it goes on: " + nextRights,
 	}
 }
@@ -272,7 +272,7 @@ func (u *Upstream) set(e *entry, candidate secret.Value, signIn func(context.Con
 	}
 	made, err := hashed(u.Random, u.Hash, password)
 	if errors.Is(err, hashing.ErrTooLong) {
-		return &upstream.Error{Doing: e.doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "change the secret's generate rule so that it makes shorter passwords"}
 	}
 	if err != nil {
 		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Cause: err}
@@ -298,7 +298,7 @@ func (u *Upstream) empty(e *entry, old secret.Value, signIn func(context.Context
 	}
 	verdict, err := signIn(e.ctx)
 	if verdict == upstream.Unknown {
-		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling whether the old password opens the entry", Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "finding out whether the entry accepts the old password", Cause: err}
 	}
 	e.replace = verdict == upstream.Accepted
 	return nil
@@ -328,10 +328,10 @@ func (u *Upstream) unset(e *entry, old, successor secret.Value, signIn func(cont
 	case verdict == upstream.Refused:
 		return nil
 	case verdict == upstream.Unknown:
-		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "telling which value is the old password's", Cause: err}
+		return &upstream.Error{Doing: e.doing, Class: upstream.ErrNotApplied, Detail: "finding out which value belongs to the old password", Cause: err}
 	case len(left) > 1:
 		return e.refuse(fmt.Sprintf("%d values of userPassword could be the old password's, in schemes that cannot be computed here", len(left)),
-			"delete the right one by hand; the run then goes on")
+			"delete the right one by hand; the run then continues")
 	}
 	e.remove = left
 	return nil

@@ -227,7 +227,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	}
 	locked, err := u.lockedOut(ctx, v.ExposeText(login.Username))
 	if err != nil {
-		return unknown(&upstream.Error{Detail: "the server refuses the credential, and whether it has locked the account cannot be told", Said: result(code), Cause: err})
+		return unknown(&upstream.Error{Detail: "the server refuses the credential; it is not known whether it has locked the account", Said: result(code), Cause: err})
 	}
 	if locked {
 		return unknown(u.locked(result(code)))
@@ -239,7 +239,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 func (u *Upstream) believe(s *session, v secret.Value, said int8) (upstream.Verdict, error) {
 	if said == policyReset {
 		return upstream.Unknown, &upstream.Error{
-			Doing: login.SigningIn, Detail: "the password policy wants the account to change its password before it does anything else",
+			Doing: login.SigningIn, Detail: "the password policy requires the account to change its password before anything else",
 			Next: "give the account a policy without pwdMustChange",
 		}
 	}

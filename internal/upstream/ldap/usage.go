@@ -47,7 +47,7 @@ func (w witness) Uses(ctx context.Context, old secret.Value, since time.Time) ([
 	case !kept: // Custody has signed in as this entry
 		return nil, &upstream.Error{
 			Doing: "asking who signs in", Detail: fmt.Sprintf("the entry %q has no %s that the admin can see", dn, w.LastUse),
-			Next: "see that the directory keeps it (lastbind), that the admin may read it, and that lastUse names it; or leave lastUse out of the Upstream document",
+			Next: "check that the directory stores it (lastbind), that the admin may read it, and that lastUse names it; or leave lastUse out of the Upstream document",
 		}
 	case last.IsZero(), last.Before(since.Truncate(time.Second)):
 		return nil, nil

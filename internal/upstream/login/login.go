@@ -146,7 +146,7 @@ func (a Account) Foreign(ctx context.Context, verify func(context.Context, secre
 	}
 	return &upstream.Error{
 		Doing: Revoking, Class: upstream.ErrNotApplied, Cause: err, Detail: a.foreign(old.ExposeText(Username)).Error(),
-		Next: next + "; the run then goes on",
+		Next: next + "; the run then continues",
 	}
 }
 
@@ -193,7 +193,7 @@ func AdminWithBackoff[Session any](ctx context.Context, backoff *AdminBackoff, d
 	}
 	return none, &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: detail, Said: said,
-		Next: "set the admin's password by hand and hand it in, as the secret that adminRef names: " + upstream.SupplyAdmin,
+		Next: "set the admin's password by hand and supply it for the secret that adminRef names: " + upstream.SupplyAdmin,
 	}
 }
 
@@ -202,6 +202,6 @@ func Unreachable(doing string, err error, otherwise string) *upstream.Error {
 	detail, cause := upstream.Told(err, otherwise)
 	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: upstream.Join("the server is unreachable", detail), Cause: cause,
-		Next: "see that the server runs, and that host, port and TLS in the Upstream document are right",
+		Next: "check that the server runs, and that host, port and TLS in the Upstream document are right",
 	}
 }

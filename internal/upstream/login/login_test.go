@@ -115,7 +115,7 @@ func TestForeignLoginIsRevokedOnceItIsRefused(t *testing.T) {
 	old := value(t, "username", "before-custody", "password", "hunter2")
 	for verdict, done := range map[upstream.Verdict]bool{upstream.Accepted: false, upstream.Unknown: false, upstream.Refused: true} {
 		err := account(upstream.Dual, "shop").Foreign(t.Context(), func(context.Context, secret.Value) (upstream.Verdict, error) { return verdict, nil }, old, "lock it")
-		if done != (err == nil) || err != nil && (!errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(upstream.Explained(err), "lock it; the run then goes on")) {
+		if done != (err == nil) || err != nil && (!errors.Is(err, upstream.ErrNotApplied) || !strings.Contains(upstream.Explained(err), "lock it; the run then continues")) {
 			t.Errorf("%s: got %v", verdict, err)
 		}
 	}

@@ -101,6 +101,6 @@ func (m Marker) Change(run authority.RunID) (next Marker, ok bool) {
 func Superseded[ID ~string](doing string, run, later ID) *upstream.Error {
 	return &upstream.Error{
 		Doing: doing, Class: upstream.ErrSuperseded, Detail: fmt.Sprintf("run %s came after run %s", later, run),
-		Next: "nothing: the later run goes on",
+		Next: "nothing: the later run continues",
 	}
 }

@@ -29,7 +29,7 @@ type Knower interface {
 func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict, error) {
 	holds, err := u.holder(ctx, v)
 	if err != nil {
-		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server refuses the credential, and its entry cannot be looked at or is locked", Said: refusal, Cause: err}
+		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server refuses the credential, and its entry is locked or cannot be read", Said: refusal, Cause: err}
 		if looking, ok := errors.AsType[*upstream.Error](err); ok {
 			e.Next = looking.Next
 		}
@@ -53,8 +53,8 @@ func (u *Upstream) doubt(ctx context.Context, v secret.Value) (upstream.Verdict,
 		return upstream.Refused, nil
 	}
 	return upstream.Unknown, &upstream.Error{
-		Doing: login.SigningIn, Detail: "the server refuses the credential, and nothing that is known to be right gets through either", Said: refusal,
-		Next: "see in the mail server's log whether it can read its passwords; if it can, see that it reads the ones that the Upstream document names",
+		Doing: login.SigningIn, Detail: "the server refuses the credential, but also one that is known to be right", Said: refusal,
+		Next: "check in the mail server's log whether it can read its passwords; if it can, check that it reads those that the Upstream document names",
 	}
 }
 

@@ -270,7 +270,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, cand
 	}
 	made, err := hashed(u.Cost, password)
 	if errors.Is(err, hashing.ErrTooLong) {
-		return secret.Value{}, &upstream.Error{Doing: doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "let the password's rule make shorter ones"}
+		return secret.Value{}, &upstream.Error{Doing: doing, Class: upstream.ErrRefusedCandidate, Cause: err, Next: "change the secret's generate rule so that it makes shorter passwords"}
 	}
 	if err != nil {
 		return secret.Value{}, notApplied(doing, err.Error(), "")
@@ -368,8 +368,8 @@ func (u *Upstream) opens(ctx context.Context, doing string, r *row, old secret.V
 	verdict, err := u.Verify(ctx, old)
 	if verdict == upstream.Unknown {
 		return false, &upstream.Error{
-			Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("whether the old password opens %q is not known", r.login), Cause: err,
-			Next: "the call is repeated once a sign-in says yes or no",
+			Doing: doing, Class: upstream.ErrNotApplied, Detail: fmt.Sprintf("it is not known whether %q accepts the old password", r.login), Cause: err,
+			Next: "Custody repeats the call once a sign-in is accepted or refused",
 		}
 	}
 	return verdict == upstream.Accepted, nil

@@ -42,9 +42,9 @@ func (p *PasswdFile) check(mode upstream.Capability) error {
 	case !filepath.IsAbs(p.Folder):
 		return errors.New("the folder of the passwd-file is not absolute")
 	case !filepath.IsLocal(p.File):
-		return fmt.Errorf("%q does not lie beneath its folder", p.File)
+		return fmt.Errorf("%q is not inside its folder", p.File)
 	case mode == upstream.Dual && (!filepath.IsLocal(p.Second) || filepath.Clean(p.File) == filepath.Clean(p.Second)):
-		return errors.New("mode dual needs a second file, beneath the folder as well")
+		return errors.New("mode dual needs a second file, also inside the folder")
 	}
 	return nil
 }

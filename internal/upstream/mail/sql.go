@@ -181,7 +181,7 @@ func (t *table) admin(ctx context.Context, doing string) (session, error) {
 		}
 		return nil, "", &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "signing in as the admin", Said: said,
-			Next: "see that the database runs, and that what the Upstream document says of it is right",
+			Next: "check that the database runs, and that the Upstream document describes it correctly",
 		}
 	})
 }

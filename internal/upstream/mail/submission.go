@@ -122,7 +122,7 @@ func (u *Upstream) ask(ctx context.Context, v secret.Value) (upstream.Verdict, e
 		err = client.Hello("localhost")
 	}
 	if err == nil && !client.SupportsAuth(sasl.Plain) {
-		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server offers no AUTH PLAIN", Next: "see that submission wants passwords, and takes them over TLS"}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server offers no AUTH PLAIN", Next: "check that submission requires passwords, and accepts them over TLS"}
 	}
 	if err == nil {
 		err = client.Auth(sasl.NewPlainClient("", name, password))

@@ -250,10 +250,10 @@ func checkFile(file PasswdFileSpec, bad upstream.Report) {
 		bad(upstream.RuleForm, upstream.At("folder"), "not the name of a folder in the host's configuration")
 	}
 	if file.File != "" && !filepath.IsLocal(file.File) {
-		bad(upstream.RuleForm, upstream.At("file"), "the file does not lie beneath its folder")
+		bad(upstream.RuleForm, upstream.At("file"), "the file is not inside its folder")
 	}
 	if file.SecondFile != "" && (!filepath.IsLocal(file.SecondFile) || filepath.Clean(file.SecondFile) == filepath.Clean(file.File)) {
-		bad(upstream.RuleForm, upstream.At("secondFile"), "not another file beneath the folder")
+		bad(upstream.RuleForm, upstream.At("secondFile"), "it is not a second file inside the folder")
 	}
 }
 

@@ -188,7 +188,7 @@ func (c *call) remove(id string) error {
 	}
 	listed, err := c.listAs(c.admin)
 	if err != nil {
-		return &upstream.Error{Doing: c.doing, Detail: "whether the key is gone cannot be told", Cause: upstream.Classless(err)}
+		return &upstream.Error{Doing: c.doing, Detail: "it is not known whether the key is gone", Cause: upstream.Classless(err)}
 	}
 	if listed.Status != http.StatusOK {
 		return listed.failure(c.doing)

@@ -218,10 +218,10 @@ func (c *call) same(found account, next marker, candidate secret.Value) error {
 		return nil
 	case upstream.Refused:
 		e := upstream.NotApplied(c.doing, "the key of this run exists, with another secret or switched off")
-		e.Next = "delete the key by hand: mc admin accesskey rm ALIAS KEY; the run then goes on"
+		e.Next = "delete the key by hand: mc admin accesskey rm ALIAS KEY; the run then continues"
 		return e
 	default:
-		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "the key exists, and whether it is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "the key exists, but it is not known whether it is accepted", Cause: err}
 	}
 }
 
@@ -256,10 +256,10 @@ func (u *Upstream) Revoke(ctx context.Context, run authority.RunID, old, success
 	case verdict == upstream.Accepted && exists:
 		return c.remove(id)
 	case verdict == upstream.Accepted:
-		e := upstream.NotApplied(c.doing, "it is honoured, but not an access key of the user "+u.User)
-		e.Next = "delete it by hand (mc admin accesskey rm, or mc admin user disable); the run then goes on"
+		e := upstream.NotApplied(c.doing, "the key works, but is not an access key of the user "+u.User)
+		e.Next = "delete it by hand (mc admin accesskey rm, or mc admin user disable); the run then continues"
 		return e
 	default:
-		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the key is honoured cannot be told", Cause: err}
+		return &upstream.Error{Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "it is not known whether the key is still accepted", Cause: err}
 	}
 }

@@ -219,8 +219,8 @@ func (u *Upstream) honoured(s *session, v secret.Value) (bool, error) {
 
 func (s *session) unsure(err error) error {
 	e := &upstream.Error{
-		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server honours", Cause: err,
-		Next: "the call is repeated once a sign-in says yes or no",
+		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known which passwords the server accepts", Cause: err,
+		Next: "Custody repeats the call once a sign-in is accepted or refused",
 	}
 	if failure, ok := errors.AsType[*upstream.Error](err); ok && failure.Next != "" {
 		e.Next = failure.Next

@@ -231,7 +231,7 @@ func (s *session) cannot(failure *mysql.MySQLError) error {
 		switch row[1] {
 		case strconv.Itoa(errPasswordRule):
 			return &upstream.Error{
-				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "its password rule speaks", Cause: answer(errPasswordRule),
+				Doing: s.doing, Class: upstream.ErrRefusedCandidate, Detail: "the new password violates the server's password rule", Cause: answer(errPasswordRule),
 				Next: "make the secret's generate rule at least as strict as the server's",
 			}
 		case strconv.Itoa(errReadOnly):

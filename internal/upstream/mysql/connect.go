@@ -229,7 +229,7 @@ func (u *Upstream) try(ctx context.Context, v secret.Value) (upstream.Verdict, e
 	role, verdict, err := u.enter(ctx, v)
 	if user := v.ExposeText(login.Username); verdict == upstream.Accepted && u.Mode == upstream.Alternate && u.account.Manages(user) && u.Role != "" && !u.hasRole(role) {
 		return upstream.Unknown, &upstream.Error{
-			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential, but the session does not have the role %q", u.Role),
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server accepted the credential, but the session does not have the role %q", u.Role),
 			Next: u.defaultRole(user),
 		}
 	}
@@ -262,7 +262,7 @@ func (u *Upstream) enter(ctx context.Context, v secret.Value) (role string, _ up
 	defer made.hangUp()
 	rows, err := made.query(ctx, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), ''), "+ownMark("CONNECTION_ID()", "GET_LOCK", ", 0"))
 	if err != nil || len(rows) != 1 {
-		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server took the credential but answers no query"}
+		e := &upstream.Error{Doing: login.SigningIn, Detail: "the server accepted the credential but answers no query"}
 		if failure, answered := errors.AsType[*mysql.MySQLError](err); answered {
 			e.Cause = answer(failure.Number)
 			if failure.Number == errMustChange {
@@ -273,7 +273,7 @@ func (u *Upstream) enter(ctx context.Context, v secret.Value) (role string, _ up
 	}
 	if want := user + "@" + u.Host; u.account.Manages(user) && rows[0][0] != want {
 		return "", upstream.Unknown, &upstream.Error{
-			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential for account %q, not %q", rows[0][0], want),
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server accepted the credential for account %q, not %q", rows[0][0], want),
 			Next: "another account matches better from here: DROP USER it, or name its host part in the document",
 		}
 	}

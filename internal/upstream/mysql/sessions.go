@@ -28,7 +28,7 @@ func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, erro
 	const doing = "ending sessions"
 	user := old.ExposeText(login.Username)
 	if !u.account.Manages(user) {
-		return 0, &upstream.Error{Doing: doing, Detail: "the user is not one that this account's document names", Next: "end its sessions by hand (KILL)"}
+		return 0, &upstream.Error{Doing: doing, Detail: "the user is not named in this account's document", Next: "end its sessions by hand (KILL)"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()

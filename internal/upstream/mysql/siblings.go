@@ -61,7 +61,7 @@ func (u *Upstream) shared(s *session, v secret.Value, host string, class error) 
 	user := v.ExposeText(login.Username)
 	return &upstream.Error{
 		Doing: s.doing, Class: class,
-		Detail: fmt.Sprintf("account %q is opened by the old password too, and would go on honouring it", user+"@"+host),
+		Detail: fmt.Sprintf("account %q accepts the old password too, and would still accept it", user+"@"+host),
 		Next: fmt.Sprintf("give %[2]s what SHOW GRANTS FOR %[1]s says, then DROP USER %[1]s: its clients sign in as %[2]s from then on; "+
 			"or, where both are needed, ALTER USER %[1]s with another password, in a secret of its own that names its host",
 			quoteAccount(user, host), quoteAccount(user, u.Host)),

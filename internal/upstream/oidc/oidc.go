@@ -224,7 +224,7 @@ func (u *Upstream) check() error {
 	case u.Client.Name == "":
 		return errors.New("a client name is needed")
 	case probe(u.Client.GrantTypes) == "":
-		return errors.New("one of the grants client_credentials, authorization_code, refresh_token and device_code is needed, or nothing can tell whether a client is honoured")
+		return errors.New("one of the grants client_credentials, authorization_code, refresh_token and device_code is needed, otherwise Custody cannot test whether a client works")
 	}
 	if u.Clients != "" {
 		if _, err := u.allowed(u.Clients); err != nil {

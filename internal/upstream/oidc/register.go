@@ -85,7 +85,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 	if found.registration == "" {
 		return secret.Value{}, &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider has no registration endpoint",
-			Next: "turn dynamic client registration on at the provider",
+			Next: "enable dynamic client registration at the provider",
 		}
 	}
 	tokens, err := u.tokens(ctx, doing, AdminInitial)
@@ -100,7 +100,7 @@ func (u *Upstream) Apply(ctx context.Context, run authority.RunID, current, _ se
 			told()
 			refused = &upstream.Error{
 				Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider refuses every initial access token", Said: a.said(),
-				Next: "have the provider make an initial access token, and hand it in as the field initialAccessToken of the secret that adminRef names: " + upstream.SupplyAdmin,
+				Next: "create an initial access token at the provider, and supply it as the field initialAccessToken of the secret that adminRef names: " + upstream.SupplyAdmin,
 			}
 			continue
 		}
@@ -138,7 +138,7 @@ func (u *Upstream) tokens(ctx context.Context, doing, field string) ([]string, e
 	}
 	return nil, &upstream.Error{
 		Doing: doing, Class: upstream.ErrNotApplied, Detail: "the admin credential has no field " + field,
-		Next: "hand in the secret that adminRef names with the field " + field + ": " + upstream.SupplyAdmin,
+		Next: "supply the secret that adminRef names with the field " + field + ": " + upstream.SupplyAdmin,
 	}
 }
 
@@ -168,7 +168,7 @@ func (u *Upstream) registered(
 	}
 	value, err := u.value(current, made)
 	if err != nil {
-		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "the provider registered a client that no value can hold"}
+		return secret.Value{}, &upstream.Error{Doing: doing, Detail: "the provider registered a client whose data cannot be stored as a value"}
 	}
 	told(value)
 	if reason == "" {
@@ -189,8 +189,8 @@ func (u *Upstream) unwanted(ctx context.Context, doing string, run authority.Run
 	}
 	u.issued.TakenBack(run, value)
 	return secret.Value{}, &upstream.Error{
-		Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "the provider registered it otherwise than asked, and it was deleted again: " + reason,
-		Next: "ask for what the provider allows, or have it allow what is asked for",
+		Doing: doing, Class: upstream.ErrRefusedCandidate, Detail: "the provider registered something other than requested, so it was deleted again: " + reason,
+		Next: "request only what the provider allows, or let the provider allow more",
 	}
 }
 

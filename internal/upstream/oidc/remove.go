@@ -38,19 +38,19 @@ func (u *Upstream) remove(ctx context.Context, doing string, v secret.Value) err
 	case upstream.Refused:
 		if left := u.issued.Unsettled(); left > 0 {
 			return &upstream.Later{After: left, Err: &upstream.Error{
-				Doing: doing, Detail: "the client is refused, which so soon after a registration may be delay: whether it is gone cannot be told yet",
+				Doing: doing, Detail: "the client is refused, but it was registered only just now: it is not known yet whether it is gone",
 			}}
 		}
 		return nil
 	case upstream.Accepted:
 		return &upstream.Error{
 			Doing: doing, Class: upstream.ErrNotApplied, Cause: unable,
-			Detail: "the client is honoured, and cannot be deleted: its registration access token is missing, not honoured, or may not delete",
-			Next:   "delete the client " + clientForm(v.ExposeText(FieldID)) + "at the provider by hand; the run then goes on",
+			Detail: "the client still works and cannot be deleted: its registration access token is missing, invalid, or may not delete",
+			Next:   "delete the client " + clientForm(v.ExposeText(FieldID)) + "at the provider by hand; the run then continues",
 		}
 	}
 	return &upstream.Error{
-		Doing: doing, Detail: "whether the client is gone cannot be told", Cause: err,
+		Doing: doing, Detail: "it is not known whether the client is gone", Cause: err,
 		Next: "see whether the client " + clientForm(v.ExposeText(FieldID)) + "is at the provider still, and delete it by hand",
 	}
 }
@@ -160,7 +160,7 @@ func (c Collecting) collectListed(ctx context.Context, doing string, run authori
 			if !done {
 				return &upstream.Error{
 					Doing: doing, Class: upstream.ErrNotApplied, Detail: "the provider's list names the client " + clientForm(id) + "and does not let it be deleted",
-					Next: "see that the clientsToken may delete clients, or delete it by hand",
+					Next: "check that the clientsToken may delete clients, or delete it by hand",
 				}
 			}
 		}

@@ -196,15 +196,15 @@ func (u *Upstream) verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	defer hangUp(conn)
 	result := conn.ExecParams(ctx, "SELECT session_user::text, current_user::text", nil, nil, nil, nil).Read()
 	if result.Err != nil || len(result.Rows) != 1 {
-		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server took the credential but answers no query"}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: "the server accepted the credential but answers no query"}
 	}
 	session, current := string(result.Rows[0][0]), string(result.Rows[0][1])
 	if session != user {
-		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: fmt.Sprintf("the session is user %q, not %q: a pooler or a user map stands between", session, user)}
+		return upstream.Unknown, &upstream.Error{Doing: login.SigningIn, Detail: fmt.Sprintf("the session is user %q, not %q: there is a pooler or a user map in between", session, user)}
 	}
 	if u.Mode == upstream.Alternate && u.account.Manages(user) && current != u.Owner {
 		return upstream.Unknown, &upstream.Error{
-			Doing: login.SigningIn, Detail: fmt.Sprintf("the server took the credential, but the session does not become %q", u.Owner),
+			Doing: login.SigningIn, Detail: fmt.Sprintf("the server accepted the credential, but the session does not become %q", u.Owner),
 			Next: fmt.Sprintf("ALTER ROLE %s SET role TO %s", quoteName(user), quoteName(u.Owner)),
 		}
 	}

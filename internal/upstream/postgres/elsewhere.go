@@ -56,7 +56,7 @@ func (u *Upstream) verifyElsewhere(ctx context.Context, v secret.Value, verdict 
 		if got == verdict {
 			continue
 		}
-		e := &upstream.Error{Doing: login.SigningIn, At: further.name, Cause: err, Detail: "no answer that decides"}
+		e := &upstream.Error{Doing: login.SigningIn, At: further.name, Cause: err, Detail: "the answer does not say whether the credential is valid"}
 		switch got {
 		case upstream.Accepted:
 			e.Detail = "the server refuses what is still accepted here"
@@ -99,8 +99,8 @@ func (u *Upstream) verifyAt(ctx context.Context, further place, v secret.Value) 
 		}
 	}
 	return upstream.Unknown, &upstream.Error{
-		Doing: login.SigningIn, Detail: "refused, and so is the admin", Said: said(failure),
-		Next: "let the admin sign in through this pooler (auth_query, or its auth_file), so that its faults can be told from refusals",
+		Doing: login.SigningIn, Detail: "the server refuses the credential, and also the admin's", Said: said(failure),
+		Next: "let the admin sign in through this pooler (auth_query, or its auth_file), so that an error of the pooler is not taken for a refused password",
 	}
 }
 

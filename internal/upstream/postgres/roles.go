@@ -179,7 +179,7 @@ func (u *Upstream) disable(s *session, old secret.Value) error {
 		}
 	}
 	if existing.super {
-		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then goes on")
+		return s.refuse(fmt.Sprintf("the user %q is a superuser", user), "take its login away by hand; the run then continues")
 	}
 	return s.exec("ALTER ROLE " + quoteName(user) + " NOLOGIN PASSWORD NULL")
 }
@@ -195,8 +195,8 @@ func (u *Upstream) opens(s *session, v secret.Value) (bool, error) {
 		return true, nil
 	}
 	e := &upstream.Error{
-		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "whether the credential opens a user without a claim is not known",
-		Next: "the call is repeated once a sign-in says yes or no",
+		Doing: s.doing, Class: upstream.ErrNotApplied, Detail: "it is not known whether the credential belongs to a user without a claim",
+		Next: "Custody repeats the call once a sign-in is accepted or refused",
 	}
 	failure, answered := errors.AsType[*pgconn.PgError](err)
 	switch {

@@ -22,7 +22,7 @@ func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, erro
 	const doing = "ending sessions"
 	user := old.ExposeText(login.Username)
 	if !u.account.Manages(user) {
-		return 0, &upstream.Error{Doing: doing, Detail: "the user is not one that this account's document names", Next: "end its sessions by hand (pg_terminate_backend)"}
+		return 0, &upstream.Error{Doing: doing, Detail: "the user is not named in this account's document", Next: "end its sessions by hand (pg_terminate_backend)"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()
@@ -46,7 +46,7 @@ func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, erro
 		return 0, err
 	}
 	if count, err := strconv.Atoi(left[0][0]); err != nil || count > 0 {
-		return 0, s.refuse(left[0][0]+" sessions of "+user+" are left", "it is tried again; clients that sign in anew with a password that is honoured are among them")
+		return 0, s.refuse(left[0][0]+" sessions of "+user+" are left", "Custody tries again; some are clients that signed in again with a valid password")
 	}
 	return len(rows), nil
 }

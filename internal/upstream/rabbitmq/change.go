@@ -141,8 +141,8 @@ func (c *change) opens(ctx context.Context, a account, v secret.Value) (bool, er
 	verdict, err := c.Verify(ctx, v)
 	if verdict == upstream.Unknown {
 		return false, &upstream.Error{
-			Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "whether the password is that of a user without a claim is not known", Cause: err,
-			Next: "the call is repeated once a sign-in says yes or no",
+			Doing: c.doing, Class: upstream.ErrNotApplied, Detail: "it is not known whether the password belongs to a user without a claim", Cause: err,
+			Next: "Custody repeats the call once a sign-in is accepted or refused",
 		}
 	}
 	return verdict == upstream.Accepted, nil

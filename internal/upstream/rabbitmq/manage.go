@@ -67,7 +67,7 @@ func (m *manager) signIn(ctx context.Context, v secret.Value) (*manager, string,
 	case status == http.StatusUnauthorized:
 		return nil, said(status), nil
 	case err == nil && !slices.Contains(self.Tags, "administrator"):
-		err = &upstream.Error{Doing: m.doing, Class: upstream.ErrNotApplied, Detail: "the admin has not the tag administrator", Next: nextAdmin}
+		err = &upstream.Error{Doing: m.doing, Class: upstream.ErrNotApplied, Detail: "the admin does not have the tag administrator", Next: nextAdmin}
 	}
 	return m, "", err
 }

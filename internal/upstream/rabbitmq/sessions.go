@@ -22,7 +22,7 @@ func (u *Upstream) EndSessions(ctx context.Context, old secret.Value) (int, erro
 	const doing = "closing connections"
 	name := old.ExposeText(login.Username)
 	if !u.account.Manages(name) {
-		return 0, &upstream.Error{Doing: doing, Detail: "the user is not one that this account's document names", Next: "close its connections by hand (rabbitmqctl close_all_user_connections)"}
+		return 0, &upstream.Error{Doing: doing, Detail: "the user is not named in this account's document", Next: "close its connections by hand (rabbitmqctl close_all_user_connections)"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.CallDeadline)
 	defer cancel()

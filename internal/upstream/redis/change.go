@@ -279,7 +279,7 @@ func (s *session) theirs(subject, template user) bool {
 // foreign is the error for a user of the pair that is somebody else's.
 func (s *session) foreign(subject user) error {
 	detail := "the current credential does not open it"
-	next := fmt.Sprintf("see who uses it; if its password is known, hand that in: %[2]s; else hand it over with ACL SETUSER %[1]s reset, "+
+	next := fmt.Sprintf("see who uses it; if its password is known, supply that:  %[2]s; else hand it over with ACL SETUSER %[1]s reset, "+
 		"which switches it off and takes its passwords and rights, or remove it: ACL DELUSER %[1]s; and let no configuration of the server's declare it", subject.name, upstream.SupplyOwn)
 	if subject.nopass {
 		detail, next = "any password opens it", "see who uses it without one, then ACL SETUSER "+subject.name+" reset"
@@ -315,7 +315,7 @@ func (s *session) mark(subject user) (next marker, err error) {
 	m.claim = claimDigest(s.Claim)
 	next, ok := m.supersede(s.run)
 	if !ok {
-		return next, s.superseded(fmt.Sprintf("a later run than %s has changed user %q", s.run, subject.name), "nothing: the later run goes on")
+		return next, s.superseded(fmt.Sprintf("a later run than %s has changed user %q", s.run, subject.name), "nothing: the later run continues")
 	}
 	return next, nil
 }

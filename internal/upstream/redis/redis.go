@@ -257,7 +257,7 @@ func (u *Upstream) Verify(ctx context.Context, v secret.Value) (upstream.Verdict
 	if len(at) > 1 {
 		return upstream.Unknown, &upstream.Error{
 			Doing: doing, Detail: fmt.Sprintf("%s accepts what %s refuses", strings.Join(at[upstream.Accepted], ", "), strings.Join(at[upstream.Refused], ", ")),
-			Next: "a change stopped halfway, or a node was restored from older users: abort the run, which takes its candidate off everywhere, or bring the users of the nodes in line (ACL LIST at each)",
+			Next: "a change stopped halfway, or a node was restored from older users: abort the run, which removes its candidate on every node, or make the users of all nodes equal (ACL LIST on each)",
 		}
 	}
 	for verdict := range at {
