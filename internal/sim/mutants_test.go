@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "revocation-is-believed", file: "rotation/retire.go",
-		old: "\tcase upstream.Accepted:\n\t\ta.p.revoked = time.Time{} // it is revoked again\n", new: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n",
+		old: "\tcase upstream.Accepted:\n\t\ta.seen.revoked = time.Time{} // it is revoked again\n", new: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n",
 		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
 	},
 	{
@@ -101,7 +101,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
-		old: "left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0", new: "left := a.p.applied.Sub(a.Now()); left >= 0",
+		old: "left := a.seen.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0", new: "left := a.seen.applied.Sub(a.Now()); left >= 0",
 		run: "TestPropagationIsNoRefusal", caught: "request-kept",
 	},
 	{
@@ -142,8 +142,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
-		old: "\tid, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
-		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(within, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
+		old: "\tid, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.seen.candidate)\n",
+		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(within, a.s.Path, newest.ID.Number, a.run.ID, a.seen.candidate)\n",
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
@@ -154,7 +154,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "late-revoke-is-not-fenced", file: "rotation/deliver.go",
-		old: "a.entry.QuietUntil = a.p.prior", new: "a.entry.QuietUntil = time.Time{}",
+		old: "a.entry.QuietUntil = a.seen.prior", new: "a.entry.QuietUntil = time.Time{}",
 		run: scenario("dual"), caught: "one-live-run",
 	},
 	{
@@ -165,8 +165,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "undo-without-fence", file: "rotation/apply.go",
-		old: "\t\tif stop := a.fence(); stop != nil {\n\t\t\treturn stop, nil\n\t\t}\n\t\tif a.p.old",
-		new: "\t\tif a.p.old",
+		old: "\t\tif stop := a.fence(); stop != nil {\n\t\t\treturn stop, nil\n\t\t}\n\t\tif a.seen.old",
+		new: "\t\tif a.seen.old",
 		run: scenario("abort-staged-dual"), caught: "no-orphans",
 	},
 	{
@@ -239,7 +239,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "settle-time-is-skipped", file: "rotation/deliver.go",
-		old: "a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0", new: "a.p.proven.Sub(a.Now()); left > 0",
+		old: "a.seen.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0", new: "a.seen.proven.Sub(a.Now()); left > 0",
 		run: "TestSettleTimeIsWaitedOut", caught: "settle-time",
 	},
 	{
@@ -254,14 +254,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "refusal-of-the-old-is-not-checked", file: "rotation/deliver.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\tif more",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\tif more",
+		old: "\tswitch verdict, err := a.ask(ctx, a.seen.old); verdict {\n\tcase upstream.Refused:\n\t\tif more",
+		new: "\t_, err := a.ask(ctx, a.seen.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\tif more",
 		run: "TestUpstreamLosesARevocation", caught: "no-orphans",
 	},
 	{
 		name: "undo-does-not-ask-whether-the-old-one-works", file: "rotation/apply.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
+		old: "\tswitch verdict, err := a.ask(ctx, a.seen.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
+		new: "\t_, err := a.ask(ctx, a.seen.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
 		run: "TestUpstreamLosesAnUndo", caught: "record-is-honoured",
 	},
 	{
@@ -311,7 +311,7 @@ var faultyWorld = []mutant{
 	},
 	{
 		name: "lost-revocation-is-not-noticed", file: "rotation/deliver.go",
-		old: "\ta.p.revoked = a.Now()\n\treturn a.refused(ctx)\n", new: "\ta.p.revoked = a.Now()\n\ta.reach(journal.Revoked)\n\treturn nil, a.audit(ctx, journal.Revoked, \"\")\n",
+		old: "\ta.seen.revoked = a.Now()\n\treturn a.refused(ctx)\n", new: "\ta.seen.revoked = a.Now()\n\ta.reach(journal.Revoked)\n\treturn nil, a.audit(ctx, journal.Revoked, \"\")\n",
 		run: scenario("dual"), caught: "no-orphans",
 	},
 	{
@@ -321,8 +321,8 @@ var faultyWorld = []mutant{
 	},
 	{
 		name: "consumer-that-fell-back-is-not-seen", file: "rotation/deliver.go",
-		old: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > 0 {\n\t\ta.p.proven",
-		new: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > len(a.s.Consumers) {\n\t\ta.p.proven",
+		old: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > 0 {\n\t\ta.seen.proven",
+		new: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > len(a.s.Consumers) {\n\t\ta.seen.proven",
 		run: scenario("dual"), caught: "proof-before-revocation",
 	},
 	{
@@ -346,7 +346,7 @@ var faultyWorld = []mutant{
 var engineMutants = []mutant{
 	{
 		name: "sessions-go-on", file: "rotation/compromise.go",
-		old: "\tif says == nil || !says.EndSessions || a.p.recorded[stepSessions] {", new: "\tif says != nil || a.p.recorded[stepSessions] {",
+		old: "\tif says == nil || !says.EndSessions || a.seen.recorded[stepSessions] {", new: "\tif says != nil || a.seen.recorded[stepSessions] {",
 		run: "TestCompromiseSupersedesAStuckRun", caught: "a session that began with the compromised credential is open",
 	},
 	{
