@@ -225,7 +225,7 @@ func (k known) planned() move {
 		return move{do: checkMarker}
 	case k.run.Trigger.Kind == Supplied && !k.pending:
 		return waits(reason.ValueToBeSupplied, reason.Args{"supply": k.secret, "abort": string(k.run.ID)})
-	case k.kind.Issues && h.unlisted != nil:
+	case h.unlisted != nil:
 		return undecided(reason.CredentialsNotListed, h.unlisted)
 	case k.kind.Issues && !h.listed:
 		return move{do: listExisting}
@@ -233,9 +233,9 @@ func (k known) planned() move {
 		return move{do: stage}
 	case !k.pending && !h.proposed:
 		return move{do: propose}
-	case !k.pending && h.unproposed != nil:
+	case h.unproposed != nil:
 		return undecided(reason.CandidateNotProposed, h.unproposed)
-	case !k.pending && h.unfit != nil:
+	case h.unfit != nil:
 		return move{do: wait, why: reason.New(reason.CandidateUnfit, reason.Args{"consumer": h.unfitFor}).Because(h.unfit.Error())}
 	case !k.pending && !k.onboarded && k.kind.Verifies && !h.decoy.asked(): // and again before it counts, see honoured
 		return move{do: tryProposed}
@@ -275,15 +275,15 @@ func (k known) staged() move {
 		return k.notApplied(h.called)
 	case !k.seen.fresh && !h.candidate.asked():
 		return move{do: tryCandidate}
-	case !k.seen.fresh && h.candidate.verdict == upstream.Accepted && !k.seen.recorded[journal.Applied]:
+	case h.candidate.verdict == upstream.Accepted && !k.seen.recorded[journal.Applied]:
 		return move{do: recordApplied}
-	case !k.seen.fresh && h.candidate.verdict == upstream.Accepted && k.kind.Settle > 0:
+	case h.candidate.verdict == upstream.Accepted && k.kind.Settle > 0:
 		return move{do: noteApplied}
-	case !k.seen.fresh && h.candidate.verdict == upstream.Accepted:
+	case h.candidate.verdict == upstream.Accepted:
 		return k.honoured()
-	case !k.seen.fresh && h.candidate.verdict == upstream.Refused && k.run.Trigger.Kind == Supplied:
+	case h.candidate.verdict == upstream.Refused && k.run.Trigger.Kind == Supplied:
 		return move{do: takeBack, says: "the upstream refuses what was handed in"}
-	case !k.seen.fresh && h.candidate.verdict == upstream.Unknown && k.seen.unsaid <= unknownPolls:
+	case h.candidate.verdict == upstream.Unknown && k.seen.unsaid <= unknownPolls:
 		return undecided(reason.CandidateEffectUnknown, h.candidate.err) // applied again later: nodes that disagree since one missed it agree then
 	case k.interruptsGroup() && !h.grouped:
 		return move{do: askGroup}

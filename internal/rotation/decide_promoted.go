@@ -123,7 +123,7 @@ func (k known) delivered() move {
 		return k.refusedNow(h.honoured)
 	case maybe && !h.old.asked():
 		return move{do: tryOld}
-	case maybe && h.old.verdict == upstream.Unknown:
+	case h.old.verdict == upstream.Unknown:
 		return undecided(reason.OldUndecided, h.old.err)
 	case !maybe || h.old.verdict == upstream.Accepted:
 		return k.settling()
@@ -139,8 +139,8 @@ func (k known) settling() move {
 		return move{do: readAgain}
 	}
 	next := k.settled()
-	if every, on := k.nextWatch(); next.do == wait && on && every > 0 { // the value is watched meanwhile
-		next.most = every
+	if left, _ := k.nextWatch(); next.do == wait && left > 0 { // the value is watched meanwhile
+		next.most = left
 	}
 	return next
 }
@@ -199,13 +199,13 @@ func (k known) quiet() move {
 		return move{do: askUses}
 	case h.unused != nil && k.waivesEvidence(h.unused):
 		return move{do: revoke}
-	case h.unused != nil && h.gone.verdict == upstream.Refused: // somebody removed it, and nobody can use it
+	case h.gone.verdict == upstream.Refused: // somebody removed it, and nobody can use it
 		return move{do: revoke}
 	case h.unused != nil:
 		unknown := undecided(reason.OldUsesUnknown, h.unused)
 		unknown.why = unknown.why.With(reason.Args{"force": string(k.run.ID)})
 		return unknown
-	case k.clocked && h.clock == 1: // it may have jumped before that was asked
+	case h.clock == 1: // it may have jumped before that was asked
 		return move{do: checkClock}
 	}
 	return k.uses(began)
@@ -298,7 +298,7 @@ func (k known) promotedBy(held *authority.Versioned) bool {
 
 // refusedNow holds the run while the upstream does not accept the promoted value any more.
 func (k known) refusedNow(given answer) move {
-	if given.verdict == upstream.Unknown && !k.run.Refused {
+	if !k.run.Refused { // it cannot say, and has not said no
 		return undecided(reason.NewCredentialUndecided, given.err)
 	}
 	stop := waits(reason.NewCredentialRefused, reason.Args{"version": k.seen.here.value.ID.String(), "old": k.oldStands(), "supply": k.secret})
@@ -310,7 +310,7 @@ func (k known) refusedNow(given answer) move {
 // disturbs nobody again who has it; who has not is locked out where the old credential is gone, and gets it whatever
 // the strategy.
 func (k known) owed(now time.Time, held *authority.Versioned, missing []missingProof) []missingProof {
-	if !k.seen.delivered.IsZero() && now.Sub(k.seen.delivered) < redeliverAfter {
+	if now.Sub(k.seen.delivered) < redeliverAfter {
 		return nil
 	}
 	if k.run.Policy.FailureStrategy == strategyHold && k.overdue(now, held) {

@@ -42,7 +42,7 @@ var fromSentences = []mutant{
 		name: "whatever-follows-the-base-is-its-own", file: "rotation/rotation.go",
 		old: "held.ID.Number == run.Follows()+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil",
 		new: "held.ID.Number == run.Follows()+1 && len(key) > 0, nil",
-		and: &mutant{file: "rotation/deliver.go", old: "held.ID.Run != a.run.ID || ", new: ""},
+		and: &mutant{file: "rotation/decide_promoted.go", old: "held.ID.Run == k.run.ID && ", new: ""},
 		run: scenario("foreign-before-promotion"), caught: "foreign-value-is-not-delivered",
 	},
 	{
