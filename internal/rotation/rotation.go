@@ -37,12 +37,10 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// Authority is what a run needs of the authority that holds the values. See authority.Store for each method's promise.
+// Authority is what a run needs of the authority that holds the values.
 type Authority interface {
-	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
-	ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error)
-	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
-	Destroy(ctx context.Context, path authority.Path, number authority.Version) error
+	authority.Values
+	// DigestKey is authority.Store's.
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
