@@ -104,9 +104,6 @@ type shown struct {
 
 func (l *Log) show() { l.shown.Store(&shown{l.covered, l.signed, l.sealed, *l.part}) }
 
-// Checkpoint returns the newest signed checkpoint. Keep it where whoever writes the log cannot rewrite it.
-func (l *Log) Checkpoint() []byte { return append([]byte(nil), l.shown.Load().signed...) }
-
 // Size is the number of events that the newest checkpoint covers.
 func (l *Log) Size() uint64 { return l.shown.Load().covered }
 

@@ -83,17 +83,12 @@ type Queue interface {
 	Prune(ctx context.Context) error
 }
 
-// Clock says "" while the wall clock can be believed.
-type Clock interface {
-	Check(ctx context.Context) (string, error)
-}
-
 // Config wires an Orchestrator.
 type Config struct {
 	Journal  journal.Listing
 	Values   Values
 	Queue    Queue
-	Clock    Clock
+	Clock    rotation.Clock
 	Record   audit.Recorder
 	Handover *handover.Engine
 	Rotation *rotation.Engine

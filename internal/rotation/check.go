@@ -46,6 +46,6 @@ func (e *Engine) Check(ctx context.Context, s Subject, held authority.Versioned)
 	if err := e.Ready(ctx, s); err != nil {
 		return upstream.Unknown, err
 	}
-	a := &attempt{Engine: e, s: s, kind: s.Upstream.Kind()}
+	a := &attempt{Engine: e, s: s, known: known{kind: s.Upstream.Kind()}}
 	return a.ask(ctx, held.Value)
 }

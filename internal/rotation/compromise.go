@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -74,7 +73,7 @@ func (e *Engine) Compromised(ctx context.Context, s Subject, why journal.Trigger
 	done := run.Step == journal.Promoted || run.Step == journal.Delivered
 	verified := run.Step == journal.Verified
 	if verified {
-		if done, err = e.promoted(ctx, s.Path, run); err != nil {
+		if done, err = e.hasPromoted(ctx, s.Path, run); err != nil {
 			return err
 		}
 	}
@@ -140,7 +139,7 @@ func (e *Engine) supersede(ctx context.Context, s Subject, held *journal.Held, w
 	entry.Rotated, entry.Current, entry.Retry, entry.Checked, entry.Recovery = record.Created, &record.ID, nil, nil, nil
 	entry.Last = &journal.Outcome{
 		Run: was.ID, Workflow: was.Workflow, Result: journal.ResultSuperseded, Trigger: was.Trigger, Forced: was.Forced, Waived: was.Waived,
-		Detail: "superseded, because the secret was reported as compromised", Started: was.Started, Ended: e.Now(), Spent: e.owed(entry),
+		Detail: "superseded, because the secret was reported as compromised", Started: was.Started, Ended: e.Now(), Spent: e.undestroyed(entry),
 	}
 	run := &journal.Run{
 		ID: e.NewRun(), Workflow: journal.Rotation, Step: journal.Planned, Trigger: why, Started: e.Now(), Policy: policy,
@@ -164,7 +163,7 @@ func (a *attempt) recordCompromise(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	if was := a.run.Supersedes; was != "" && !a.p.recorded[stepSuperseded] {
+	if was := a.run.Supersedes; was != "" && !a.seen.recorded[stepSuperseded] {
 		err := a.Record.Append(ctx, audit.Event{
 			Run: was, Step: string(stepSuperseded), Workflow: audit.Workflow(a.run.Workflow), Secret: a.s.Secret, Path: a.s.Path, By: c.By,
 			Reason: c.Reason, Result: audit.OK, Detail: "the secret was reported as compromised: run " + string(a.run.ID) + " replaces what this one promoted, and revokes what it had not", At: a.Now(),
@@ -172,31 +171,9 @@ func (a *attempt) recordCompromise(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("recording that run %s was superseded: %w", was, err)
 		}
-		a.p.recorded[stepSuperseded] = true
+		a.seen.recorded[stepSuperseded] = true
 	}
 	return a.audit(ctx, stepCompromised, "reported by "+c.By+": "+c.Reason)
-}
-
-// breaksIn is how long it is until consumers without proof are broken, by so much of the policy's time; false where they never are.
-func (a *attempt) breaksIn(of portion) (time.Duration, bool) {
-	c, says := a.run.Compromise, a.run.Policy.OnCompromise
-	if c == nil || says == nil || says.BreakAfter <= 0 {
-		return 0, false
-	}
-	left := c.At.Add(says.BreakAfter / time.Duration(of)).Sub(a.Now())
-	return min(left, says.BreakAfter), true // or the clock was set back
-}
-
-func (a *attempt) breaks(of portion) bool {
-	left, on := a.breaksIn(of)
-	return on && left <= 0
-}
-
-// waitBroken waits for proofs until consumers are broken.
-func (a *attempt) waitBroken(consumers, force string, left time.Duration) *pause {
-	stop := a.until(reason.CompromiseProofMissing, reason.Args{"consumers": consumers, "force": force}, left)
-	stop.after = min(a.backoff(), max(left, time.Millisecond))
-	return stop
 }
 
 // breakConsumers goes on without the proofs that are missing, as the policy says. Each is recorded before it counts.
@@ -235,13 +212,14 @@ func (a *attempt) makeRoom(ctx context.Context) (*pause, error) {
 		return nil, err
 	}
 	if held.ID.Number != a.run.Follows() {
-		return a.foreignWrite(held, true), nil
+		a.seen.here.value = &held
+		return a.pause(a.foreignWrite()), nil
 	}
 	missing, err := a.missing(ctx, held, nil)
 	if err != nil {
 		return nil, err
 	}
-	if owed := a.owed(held, missing); len(owed) > 0 {
+	if owed := a.owed(a.Now(), &held, missing); len(owed) > 0 {
 		faults, err := a.deliverTo(ctx, held, owed)
 		if err != nil {
 			return nil, err
@@ -253,26 +231,22 @@ func (a *attempt) makeRoom(ctx context.Context) (*pause, error) {
 	pair := a.kind.Capability == upstream.Alternate
 	required := a.required(missing)
 	switch {
-	case len(required) > 0 && !a.breaks(half) && pair:
-		said := make([]string, len(required))
-		for i, one := range required {
-			said[i] = one.consumer.Name() + " " + one.why
-		}
-		stop := a.wait(reason.CompromiseWaits, reason.Args{"consumers": strings.Join(said, "; "), "force": string(a.run.ID)})
-		if left, on := a.breaksIn(half); on {
+	case len(required) > 0 && !a.breaks(a.Now(), half) && pair:
+		stop := a.wait(reason.CompromiseWaits, reason.Args{"consumers": said(required), "force": string(a.run.ID)})
+		if left, on := a.breaksIn(a.Now(), half); on {
 			stop.reason = stop.reason.Till(a.Now().Add(left).Truncate(time.Second))
 			stop.after = min(stop.after, max(left, time.Millisecond))
 		}
 		return stop, nil
-	case len(required) > 0 && !a.breaks(half):
-		a.p.delivered = time.Time{}
+	case len(required) > 0 && !a.breaks(a.Now(), half):
+		a.seen.delivered = time.Time{}
 		return nil, nil
 	case len(required) > 0:
 		if err := a.breakConsumers(ctx, required); err != nil {
 			return nil, err
 		}
 	}
-	a.p.delivered = time.Time{} // the next version is handed to everybody at once
+	a.seen.delivered = time.Time{} // the next version is handed to everybody at once
 	if pair {
 		return nil, nil
 	}
@@ -304,7 +278,7 @@ func (a *attempt) endCompromise(ctx context.Context) (*pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.endSessions(ctx, append(values, a.p.old), func(err error) *pause {
+	return a.endSessions(ctx, append(values, a.seen.old), func(err error) *pause {
 		stop := a.stuck(reason.SessionsNotEnded, err)
 		if stop.reason.Is(reason.SessionsNotEnded) {
 			stop.reason = stop.reason.With(reason.Args{"force": string(a.run.ID)})
@@ -363,35 +337,35 @@ func (a *attempt) revokeOlder(ctx context.Context, successor secret.Value) (*pau
 		return nil, err
 	}
 	for i, old := range values {
-		if a.p.older > i || old.Equal(successor) {
+		if a.seen.older > i || old.Equal(successor) {
 			continue
 		}
 		verdict, err := a.ask(ctx, old)
 		if verdict == upstream.Accepted {
-			if a.p.olderRevoked.IsZero() {
+			if a.seen.olderRevoked.IsZero() {
 				if err := a.change(ctx, func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, old, successor) }); err != nil {
 					if errors.Is(err, journal.ErrSuperseded) {
 						return nil, err
 					}
 					if errors.Is(err, upstream.ErrSuperseded) {
-						return a.claimed(err), nil
+						return a.pause(a.claimed(err)), nil
 					}
 					return a.stuck(reason.OldNotRevoked, err), nil
 				}
-				a.p.olderRevoked = a.Now()
+				a.seen.olderRevoked = a.Now()
 			}
-			if left := a.p.olderRevoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
+			if left := a.seen.olderRevoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
 				return a.until(reason.OldSettling, nil, left+1), nil
 			}
 			if verdict, err = a.ask(ctx, old); verdict == upstream.Accepted {
-				a.p.olderRevoked = time.Time{} // it is revoked again
+				a.seen.olderRevoked = time.Time{} // it is revoked again
 				return a.wait(reason.OldStillAccepted, nil), nil
 			}
 		}
 		if verdict != upstream.Refused {
 			return a.stuck(reason.OldUndecided, err), nil
 		}
-		a.p.older, a.p.olderRevoked = i+1, time.Time{}
+		a.seen.older, a.seen.olderRevoked = i+1, time.Time{}
 	}
 	return nil, nil
 }
@@ -400,7 +374,7 @@ func (a *attempt) revokeOlder(ctx context.Context, successor secret.Value) (*pau
 // that nobody begins another. stuck is what follows where it fails.
 func (a *attempt) endSessions(ctx context.Context, of []secret.Value, stuck func(error) *pause) (*pause, error) {
 	says := a.run.Policy.OnCompromise
-	if says == nil || !says.EndSessions || a.p.recorded[stepSessions] {
+	if says == nil || !says.EndSessions || a.seen.recorded[stepSessions] {
 		return nil, nil
 	}
 	ender, able := a.s.Upstream.(upstream.SessionEnder)

@@ -3,13 +3,11 @@
 package rotation
 
 import (
-	"context"
-	"slices"
 	"time"
 
 	"custody.dev/custody/internal/authority"
 	"custody.dev/custody/internal/journal"
-	"custody.dev/custody/internal/reason"
+	"custody.dev/custody/internal/secret"
 	"custody.dev/custody/internal/upstream"
 )
 
@@ -21,152 +19,162 @@ const (
 	promoteWithin = time.Minute
 )
 
-// confirm signs in with the candidate once more before it is promoted, where that was accepted longer than promoteWithin ago: the
-// process may have been down for days. A candidate that is refused now is taken back as one that was never verified. No other
-// engine can promote it any more: each journals until when it may, and its write ends by then.
-func (a *attempt) confirm(ctx context.Context) (*pause, error) {
-	left := a.run.PromoteBy.Sub(a.Now())
-	switch {
-	case !a.kind.Verifies:
-		a.run.PromoteBy = a.Now().Add(promoteWithin)
-		return nil, nil
-	case left > 0 && left <= promoteWithin:
-		return nil, nil
-	}
-	switch verdict, err := a.ask(ctx, a.p.candidate); verdict {
-	case upstream.Accepted:
-		a.run.PromoteBy, a.run.Refused = a.Now().Add(promoteWithin), false
-		return nil, a.save(ctx)
-	case upstream.Refused:
-		return a.candidateLost(ctx, left > 0)
-	default:
-		return a.stuck(reason.CandidateUndecided, err), nil
-	}
+// evidence is what this process knows of a run beyond its journal. All of it can be lost at any moment: what a process that has just
+// started does instead is in TestForgetting.
+type evidence struct {
+	at   journal.Step      // "" until the parts were asked
+	over authority.Version // the run's when they were; see journal.Run.Over
+	// begun: this process planned the run and has not looked at it yet.
+	begun bool
+	// prior: calls of which no reply was seen may land until then.
+	prior time.Time
+	// settled is the journaled deadline that prior has in it already: of a call whose reply this process saw, or one that
+	// a clock ahead of time wrote.
+	settled time.Time
+	// fresh: no call to apply can have been made before this process's own.
+	fresh bool
+	// old and candidate are the run's values, as they were read last. issued is what the upstream made and the journal has not kept yet.
+	old, candidate, issued secret.Value
+	applied                time.Time           // when the candidate was applied, or found to be
+	proven                 time.Time           // when the last proof was in
+	undated                bool                // the wall clock could not be believed when it was asked last
+	dated                  time.Time           // since when it can be again
+	delivered              time.Time           // last delivery to consumers without proof
+	accepted               time.Time           // when the upstream accepted the promoted value last, before a delivery or while the run waited
+	watch                  time.Time           // when it may be tried again, after a sign-in that decided nothing
+	lost                   time.Time           // when the upstream was first found to refuse a candidate that it had accepted
+	polls                  int                 // how often the run waited at its step
+	unsaid                 int                 // how often the upstream could not say whether the candidate was applied
+	attempts               int                 // calls to apply that may have had an effect, or that the upstream answered with an error
+	released               bool                // the leader of its group was taken back
+	waiting                journal.Waiting     // what the run waits for, and since when
+	familiar               bool                // the account's marker names no stranger
+	revoked                time.Time           // when this process's call to revoke succeeded
+	takenOff               time.Time           // when this process's call to take the candidate off ended
+	ended                  []authority.Version // of a retirement, those that the upstream was seen to refuse
+	recorded               map[journal.Step]bool
+	older                  int       // how many of those that a superseded run had not revoked are refused
+	olderRevoked           time.Time // when this process's call to revoke the next of them succeeded
+
+	turn
 }
 
-// candidateLost takes a run back whose candidate is refused before it was promoted. One that cannot be taken back alone waits for
-// it to be accepted again, or for another value. Where the clock was set back, a write of another engine may be under way.
-func (a *attempt) candidateLost(ctx context.Context, setBack bool) (*pause, error) {
-	if a.p.lost.IsZero() {
-		a.p.lost = a.Now()
-	}
-	if left := a.p.lost.Add(promoteWithin).Sub(a.Now()); setBack && left >= 0 {
-		return a.until(reason.EarlierCallPending, nil, left+1), nil
-	}
-	if a.run.Group == "" && a.run.Over == 0 && a.kind.Undo != upstream.Impossible {
-		return a.beginUndo(ctx, "the upstream refuses the candidate, which it accepted before")
-	}
-	if !a.run.Refused {
-		a.run.Refused = true
-		if err := a.save(ctx); err != nil {
-			return nil, err
-		}
-	}
-	stop := a.wait(reason.CandidateLost, reason.Args{"old": a.oldStands(), "supply": a.s.Secret})
-	stop.after = max(stop.after, 2*a.kind.WrongEvery) // half of the time is left to a person's own try
-	return stop, nil
+// newEvidence is what a process knows that has just started.
+func newEvidence(run *journal.Run) *evidence {
+	return &evidence{prior: run.CallBy, recorded: map[journal.Step]bool{}}
 }
 
-// worthHanding signs in with the promoted value once more before consumers that have a credential which works are handed it, where
-// it was accepted longer than promoteWithin ago. Where the old one ended when this one was made, nobody waits for that.
-func (a *attempt) worthHanding(ctx context.Context, held authority.Versioned, owed []missingProof) (*pause, error) {
-	recent := func(left time.Duration) bool { return left > 0 && left <= promoteWithin }
-	now := a.Now()
-	switch {
-	case recent(a.run.PromoteBy.Sub(now)) || recent(a.p.accepted.Add(promoteWithin).Sub(now)):
-		return nil, nil
-	case !a.kind.Verifies || a.run.Base == 0 || a.kind.Capability == upstream.Overwrite:
-		return nil, nil
-	case !slices.ContainsFunc(owed, func(l missingProof) bool { return !l.has }):
-		return nil, nil
-	}
-	stop, err := a.stillHonoured(ctx, held)
-	if stop == nil && err == nil {
-		a.p.accepted = now
-	}
-	return stop, err
+// turn is what one turn has done and learnt. The next turn begins without it: it asks again.
+type turn struct {
+	// resumed: the parts were asked how far the run came. noted: its beginning is on record.
+	resumed, noted bool
+	// here is what was done and learnt since the run came to its step.
+	here answers
 }
 
-// stillHonoured signs in with the version of record once more: right before the old credential is revoked, or, where a run
-// revokes nothing, before it completes. The new credential was verified before it was promoted, which can be weeks ago: a
-// fail-over, a restored backup or a person may have undone it since. Unknown and refused hold the run.
-func (a *attempt) stillHonoured(ctx context.Context, held authority.Versioned) (*pause, error) {
-	switch verdict, err := a.ask(ctx, held.Value); {
-	case verdict == upstream.Accepted && a.run.Refused:
-		a.run.Refused = false
-		return nil, a.save(ctx)
-	case verdict == upstream.Accepted:
-		return nil, nil
-	case verdict == upstream.Unknown && !a.run.Refused:
-		return a.stuck(reason.NewCredentialUndecided, err), nil
-	case !a.run.Refused:
-		a.run.Refused = true // and stays so until it is accepted
-		if err := a.save(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := a.audit(ctx, stepNewRefused, "the upstream accepted version "+held.ID.String()+" before and refuses it now; the old credential is not revoked"); err != nil {
-		return nil, err
-	}
-	stop := a.wait(reason.NewCredentialRefused, reason.Args{"version": held.ID.String(), "old": a.oldStands(), "supply": a.s.Secret})
-	stop.after = max(stop.after, 2*a.kind.WrongEvery) // half of the time is left to a person's own try
-	return stop, nil
+// answer is how a sign-in was answered.
+type answer struct {
+	verdict upstream.Verdict // "" until it was tried
+	err     error            // why it is Unknown
 }
 
-// oldStands says what is left of the old credential while the new one is refused.
-func (a *attempt) oldStands() string {
-	switch {
-	case a.reverts():
-		return "nothing is revoked"
-	case a.run.Base == 0:
-		return "there is no other"
-	case a.kind.Capability == upstream.Overwrite:
-		return "it had replaced the old one"
-	case a.run.Step == journal.Delivered:
-		return "the old one may be revoked already"
-	}
-	return "the old one is not revoked"
+func (a answer) asked() bool { return a.verdict != "" }
+
+// answers are what was done and learnt in this turn, at the step that the run is at.
+type answers struct {
+	begun bool // anything was
+
+	// Of what must be so before the account is changed.
+	familiar  bool // its marker names no stranger
+	based     bool // the old value was read
+	reclaimed bool // nothing is left of a call whose reply was lost
+	fenced    bool // no such call can land any more
+	grouped   bool // the candidates of the other members that come first work
+	roomy     bool // there is room for another credential
+	joined    bool // the group goes forward
+
+	// Of the candidate.
+	listed     bool         // what exists was listed
+	unlisted   error        // why it was not
+	proposed   bool         // the upstream was asked to propose one
+	proposal   secret.Value // what it proposed
+	unproposed error        // why it proposed none
+	unfitFor   string       // the first consumer that it can never be delivered to
+	unfit      error        // why it, or what was issued, can never be used
+	decoy      answer       // to a credential that the upstream was never given
+	undecoyed  error        // why there is none
+	journaled  bool         // the journal has it
+	deposited  bool         // the escrow has it
+	candidate  answer       // to the candidate
+	called     error        // why the call that changes something upstream failed
+
+	// Of the promoted value.
+	read     bool                 // what stands at the secret's path was read
+	value    *authority.Versioned // nil for nothing
+	again    bool                 // it was read again, before anything is revoked
+	honoured answer               // to it
+	last     answer               // to it, right before anything is revoked
+	watched  answer               // to it, while the run waits for anything else
+	proved   bool                 // every consumer was asked
+	missing  []missingProof       // those that did not prove it
+	handed   bool                 // it was delivered to those that were owed it
+	faults   map[string]error     // the deliveries that failed, by consumer
+
+	// Of the old credential.
+	old    answer         // to it, before it is revoked
+	after  answer         // to it, after that
+	clock  int            // how often the wall clock was asked about
+	jumped string         // why it cannot be believed
+	used   bool           // the upstream was asked who uses the old one
+	uses   []upstream.Use // what it told
+	unused error          // why it told nothing
+	gone   answer         // to the old one, where it told nothing
+	ended  bool           // all else that a compromised credential opens is ended
 }
 
-// watched signs in with the promoted value while its run waits for anything else, as often as the policy's verifyEvery says: proofs and
-// windows may take weeks. What decides nothing is tried again within the hour, and holds nothing.
-func (a *attempt) watched(ctx context.Context, held authority.Versioned) (*pause, error) {
-	if left, on := a.nextWatch(); !on || left > 0 {
-		return nil, nil
+func (e *Engine) remember(run *journal.Run) *evidence {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p := e.runs[run.ID]; e.touched[run.ID] || p != nil && p.over != run.Over { // another process may have decided
+		delete(e.touched, run.ID)
+		e.discard(run.ID)
 	}
-	stop, err := a.stillHonoured(ctx, held)
-	switch now := a.Now(); {
-	case err != nil || stop != nil && a.run.Refused:
-		return stop, err
-	case stop == nil:
-		a.p.accepted = now
-	default:
-		a.p.watch = now.Add(time.Hour)
+	p := e.runs[run.ID]
+	if p == nil {
+		p = newEvidence(run)
+		e.runs[run.ID] = p
 	}
-	return nil, nil
+	if run.CallBy.After(p.prior) && !run.CallBy.Equal(p.settled) {
+		p.prior = run.CallBy // another process's call
+	}
+	return p
 }
 
-// nextWatch is how long it is to the next such sign-in; false when there is to be none.
-func (a *attempt) nextWatch() (time.Duration, bool) {
-	every := a.s.Policy.VerifyEvery
-	if every <= 0 || !a.kind.Verifies {
-		return 0, false
-	}
-	last := a.run.PromoteBy.Add(-promoteWithin)
-	if a.p.accepted.After(last) {
-		last = a.p.accepted
-	}
-	next := last.Add(watchEvery(a.s.Path, every))
-	if a.p.watch.After(next) {
-		next = a.p.watch
-	}
-	return next.Sub(a.Now()), true
+// doubt forgets all but what nobody else knows.
+func (e *Engine) doubt(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.discard(run)
 }
 
-// watching has a pause end when the next such sign-in is due.
-func (a *attempt) watching(stop *pause) *pause {
-	if left, on := a.nextWatch(); stop != nil && on && left > 0 {
-		stop.after = min(stop.after, left)
+// touch has the next look at a run, which may be another goroutine's, ask the parts again.
+func (e *Engine) touch(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.touched[run] = true
+}
+
+func (e *Engine) discard(run authority.RunID) {
+	if p := e.runs[run]; p != nil && !p.issued.Empty() {
+		e.runs[run] = &evidence{prior: p.prior, settled: p.settled, issued: p.issued, recorded: map[journal.Step]bool{}}
+		return
 	}
-	return stop
+	delete(e.runs, run)
+}
+
+func (e *Engine) forget(run authority.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.runs, run)
+	delete(e.touched, run)
 }

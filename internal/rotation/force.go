@@ -28,7 +28,7 @@ func (e *Engine) Force(ctx context.Context, s Subject, id authority.RunID, by, w
 	}
 	entry := &held.Entry
 	a := &attempt{Engine: e, s: s, document: held, entry: entry}
-	a.attach(&progress{prior: run.CallBy, recorded: map[journal.Step]bool{}})
+	a.attach(newEvidence(run))
 	waivers, err := a.waivable(ctx)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (a *attempt) waivable(ctx context.Context) ([]journal.Waiver, error) {
 		}
 		return waivers, err
 	}
-	if done, err := a.promoted(ctx, a.s.Path, a.run); err != nil || !done {
+	if done, err := a.hasPromoted(ctx, a.s.Path, a.run); err != nil || !done {
 		return nil, err
 	}
 	held, stop, err := a.held(ctx)
@@ -156,19 +156,4 @@ func (a *attempt) auditWaiver(ctx context.Context, w journal.Waiver) error {
 		return fmt.Errorf("recording what is waived of run %s: %w", a.run.ID, err)
 	}
 	return nil
-}
-
-// waives reports whether a person waived this.
-func (a *attempt) waives(kind, name string) bool {
-	return slices.ContainsFunc(a.run.Waived, journal.Waiver{Kind: kind, Name: name}.Same)
-}
-
-// required are those without proof whose proof nobody waived.
-func (a *attempt) required(missing []missingProof) []missingProof {
-	return slices.DeleteFunc(slices.Clone(missing), func(l missingProof) bool { return a.waives(journal.WaivedConsumer, l.consumer.Name()) })
-}
-
-// waivesProof reports whether a person waived the proof of any consumer.
-func (a *attempt) waivesProof() bool {
-	return slices.ContainsFunc(a.run.Waived, func(w journal.Waiver) bool { return w.Kind == journal.WaivedConsumer })
 }

@@ -153,7 +153,7 @@ func (a *attempt) beginForeign(ctx context.Context, found authority.Versioned, b
 	if entry.Last != nil {
 		entry.Live.Older = entry.Last.Older
 	}
-	a.attach(&progress{recorded: map[journal.Step]bool{}})
+	a.attach(&evidence{recorded: map[journal.Step]bool{}})
 	if a.choice == Adopted {
 		err = a.takesOver(ctx, managed.Value, found.Value)
 	} else {
@@ -186,13 +186,13 @@ func (a *attempt) takesOver(ctx context.Context, old, found secret.Value) error 
 	if err := a.follows(old, found); err != nil {
 		return err
 	}
-	a.p.old, a.p.candidate = old, found
+	a.seen.old, a.seen.candidate = old, found
 	if a.kind.Verifies {
 		if err := a.honoured(ctx, found); err != nil {
 			return err
 		}
-		if stop, err := a.onboarded(ctx); stop != nil || err != nil {
-			return a.stopped(stop, err)
+		if stop := a.onboard(ctx); stop != nil {
+			return a.stopped(stop, nil)
 		}
 	}
 	if stop, err := a.ours(ctx); stop != nil || err != nil {
@@ -252,16 +252,16 @@ func (a *attempt) otherwise() string {
 // turnForeign has a run that verified its candidate go on from there once more, over the version that somebody else wrote: with its
 // candidate, or with that version's value. What was waived was of the version before.
 func (a *attempt) turnForeign(ctx context.Context, found authority.Versioned) error {
-	a.attach(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
-	if !a.pending() {
-		return a.stopped(a.pendingGone(), nil)
+	a.attach(newEvidence(a.entry.Live))
+	if !a.values() {
+		return a.stopped(a.pause(a.pendingGone()), nil)
 	}
 	if stop := a.fence(); stop != nil {
 		return a.stopped(stop, nil)
 	}
 	a.run.PromoteBy = a.Now().Add(-promoteWithin) // it is asked for again before it is promoted
 	if a.choice == Adopted {
-		old, candidate := a.p.old, a.p.candidate
+		old, candidate := a.seen.old, a.seen.candidate
 		if candidate.Equal(found.Value) {
 			return a.undecided(ErrNotAllowed, a.otherwise(), "it is the one that run %s made", a.run.ID)
 		}
@@ -279,9 +279,6 @@ func (a *attempt) turnForeign(ctx context.Context, found authority.Versioned) er
 	return nil
 }
 
-// reverts reports whether the run was begun to put the managed value back.
-func (a *attempt) reverts() bool { return a.run.Trigger.Kind == Reverted }
-
 // decisionStep is the step in which what is decided about a version that somebody else wrote is on record.
 func decisionStep(d *journal.Decision) journal.Step {
 	if d.Choice == Adopted {
@@ -293,7 +290,7 @@ func decisionStep(d *journal.Decision) journal.Step {
 // recordDecision records who decided what about a version that somebody else wrote, where the run carries that out.
 func (a *attempt) recordDecision(ctx context.Context) error {
 	d := a.entry.Decided
-	if d == nil || d.Run != a.run.ID || a.p.recorded[decisionStep(d)] {
+	if d == nil || d.Run != a.run.ID || a.seen.recorded[decisionStep(d)] {
 		return nil
 	}
 	event := a.event(decisionStep(d), "version "+d.Version.String()+" is one that somebody else wrote")
@@ -301,20 +298,16 @@ func (a *attempt) recordDecision(ctx context.Context) error {
 	if err := a.Record.Append(ctx, event); err != nil {
 		return fmt.Errorf("recording what is decided about version %s: %w", d.Version, err)
 	}
-	a.p.recorded[decisionStep(d)] = true
+	a.seen.recorded[decisionStep(d)] = true
 	return nil
 }
 
-// replacedNext has the run revoke the next of the credentials that it replaced, once the one before is refused; false when none is
-// left.
-func (a *attempt) replacedNext(ctx context.Context) (bool, error) {
+// replacedNext has the run revoke the next of the credentials that it replaced, once the one before is refused.
+func (a *attempt) replacedNext(ctx context.Context) error {
 	left := a.document.Pending.Replaced
-	if len(left) == 0 {
-		return false, nil
-	}
-	a.p.old, a.p.revoked = left[0], time.Time{}
+	a.seen.old, a.seen.revoked, a.seen.here = left[0], time.Time{}, answers{}
 	a.replacing(left[0], left[1:])
-	return true, a.save(ctx)
+	return a.save(ctx)
 }
 
 // replacing notes what ends with the run: old first, and then the others. The next save writes it.

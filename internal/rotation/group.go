@@ -97,9 +97,6 @@ func fateOf(entry *journal.Entry, group authority.RunID) fate {
 // together waits until the whole group may go forward, or takes this run back with it. After it returns without a pause
 // and without undoing, this run goes forward.
 func (a *attempt) together(ctx context.Context) (*pause, error) {
-	if a.run.Group == "" {
-		return nil, nil
-	}
 	if a.run.Step != journal.Applied {
 		a.run.Step = journal.Applied
 		if err := a.save(ctx); err != nil {
@@ -117,7 +114,7 @@ func (a *attempt) together(ctx context.Context) (*pause, error) {
 	case decided:
 		return nil, nil
 	case undone:
-		a.p.released = true
+		a.seen.released = true
 		return a.beginUndoWith(ctx, leader, "its group was taken back")
 	}
 	return a.wait(reason.GroupVerifying, reason.Args{"leader": a.s.member(a.run.Leader).Secret}), nil
@@ -173,14 +170,6 @@ func abortedIn(entry *journal.Entry, group authority.RunID) bool {
 		return run.Aborted
 	}
 	return entry.Last != nil && entry.Last.Group == group && entry.Last.Aborted
-}
-
-// last waits, where making the new credential ends the old one, until every other member's candidate works.
-func (a *attempt) last(ctx context.Context) (*pause, error) {
-	if a.run.Group == "" || a.kind.Capability != upstream.Overwrite {
-		return nil, nil
-	}
-	return a.others(ctx, func(m Member) bool { return !m.interrupts() })
 }
 
 // others waits until the candidates of the members that count work, or takes this run back with one of them.

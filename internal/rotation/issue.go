@@ -15,40 +15,73 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// issue has the upstream make the credential. There is nothing to stage before; what a lost reply left is collected by
-// its run id, but not before that call can land no more.
-func (a *attempt) issue(ctx context.Context) (*pause, error) {
-	if !a.pending() {
-		if stop, err := a.obtain(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
-			return stop, err
+// issue has the upstream make the credential. There is nothing to stage before; what a lost reply left is collected by its run id, but
+// not before that call can land no more.
+func (a *attempt) issue(ctx context.Context) error {
+	h := &a.seen.here
+	issued, err := a.applied(ctx, a.seen.old, secret.Value{})
+	switch {
+	case errors.Is(err, journal.ErrSuperseded):
+		return err
+	case err != nil:
+		h.called = err
+		if !definite(err) { // it may have been made, and not to be used
+			a.seen.issued = issued
 		}
-		a.storePending(a.p.old, a.p.issued)
+		return nil
 	}
-	digest, err := a.digest(ctx, a.p.candidate)
+	if h.unfit = issued.Fits(); h.unfit == nil {
+		_, h.unfit = a.s.unfit(issued)
+	}
+	if h.unfit == nil {
+		a.seen.issued, h.fenced = issued, true
+	}
+	return nil
+}
+
+// keepIssued journals what was issued. That is held on to until it is stored: nothing else has it.
+func (a *attempt) keepIssued(ctx context.Context) (*pause, error) {
+	if !a.pending {
+		a.storePending(a.seen.old, a.seen.issued)
+	}
+	digest, err := a.digest(ctx, a.seen.candidate)
 	if err != nil {
 		return nil, err
 	}
 	a.run.Digest = digest
-	// What was issued is held on to until it is stored: nothing else has it.
 	if err := a.save(ctx); errors.Is(err, journal.ErrSuperseded) {
 		return nil, err
 	} else if err != nil {
 		return a.stuck(reason.IssuedNotKept, err), nil
 	}
-	a.p.issued, a.p.applied = secret.Value{}, a.Now()
+	a.seen.issued = secret.Value{}
+	return nil, a.issued(ctx)
+}
+
+// noteIssued goes on with what was issued and journaled before.
+func (a *attempt) noteIssued(ctx context.Context) (*pause, error) {
+	if stop, err := a.surplus(ctx); stop != nil || err != nil {
+		return stop, err
+	}
+	return nil, a.issued(ctx)
+}
+
+// issued notes that the upstream honours what it issued.
+func (a *attempt) issued(ctx context.Context) error {
+	a.seen.applied = a.Now()
 	if err := a.escrow(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	a.reach(journal.Applied)
-	return nil, errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
+	return errors.Join(a.audit(ctx, journal.Applied, ""), a.audit(ctx, journal.Staged, ""))
 }
 
 // surplus revokes what the upstream issued where a person handed in another before the authority could keep it.
 func (a *attempt) surplus(ctx context.Context) (*pause, error) {
-	if a.p.issued.Empty() || a.p.issued.Equal(a.p.candidate) {
+	if a.seen.issued.Empty() || a.seen.issued.Equal(a.seen.candidate) {
 		return nil, nil
 	}
-	issued, candidate := a.p.issued, a.p.candidate
+	issued, candidate := a.seen.issued, a.seen.candidate
 	err := a.change(ctx, func(ctx context.Context) error { return a.s.Upstream.Revoke(ctx, a.run.ID, issued, candidate) })
 	switch {
 	case errors.Is(err, journal.ErrSuperseded):
@@ -56,60 +89,7 @@ func (a *attempt) surplus(ctx context.Context) (*pause, error) {
 	case err != nil:
 		return a.stuck(reason.SurplusNotRevoked, err), nil
 	}
-	a.p.issued = secret.Value{}
-	return nil, nil
-}
-
-// obtain calls the upstream, unless it has answered already. What it answered in an earlier turn counts once no other engine's call
-// can land any more: one that removes it afterwards loses to the write that keeps it, and one that came before is seen when the
-// candidate is verified.
-func (a *attempt) obtain(ctx context.Context) (*pause, error) {
-	var err error
-	if a.p.old, err = a.base(ctx); err != nil {
-		return nil, err
-	}
-	if !a.p.issued.Empty() { // in an earlier turn: another engine may be collecting it, as what a lost reply left
-		return a.fence(), nil
-	}
-	if !a.p.fresh {
-		if stop, err := a.reclaim(ctx); stop != nil || err != nil {
-			return stop, err
-		}
-	}
-	if stop, err := a.last(ctx); stop != nil || err != nil || a.p.at == journal.Undoing {
-		return stop, err
-	}
-	if stop, err := a.makeRoom(ctx); stop != nil || err != nil {
-		return stop, err
-	}
-	fresh := a.p.fresh
-	a.p.fresh = false
-	old := a.p.old
-	issued, err := call(ctx, a, func(ctx context.Context) (secret.Value, error) {
-		return a.s.Upstream.Apply(ctx, a.run.ID, old, secret.Value{})
-	})
-	a.p.fresh = fresh && err != nil && definite(err) // a call that certainly had no effect left nothing behind
-	switch {
-	case errors.Is(err, journal.ErrSuperseded):
-		return nil, err
-	case errors.Is(err, upstream.ErrRefusedCandidate):
-		return a.beginUndo(ctx, a.s.Explained(err))
-	case errors.Is(err, upstream.ErrSuperseded):
-		return a.claimed(err), nil
-	case err != nil && !issued.Empty(): // made, and not to be used; undo keeps it until it is refused
-		a.p.issued = issued
-		return a.beginUndo(ctx, a.s.Explained(err))
-	case err != nil:
-		return a.stuck(reason.CredentialNotIssued, err), nil
-	}
-	err = issued.Fits()
-	if err == nil {
-		_, err = a.s.unfit(issued)
-	}
-	if err != nil {
-		return a.beginUndo(ctx, err.Error())
-	}
-	a.p.issued = issued
+	a.seen.issued = secret.Value{}
 	return nil, nil
 }
 
@@ -177,7 +157,7 @@ func (a *attempt) list(ctx context.Context, lister upstream.Lister) ([]string, e
 // newcomers compares what exists with what existed before the run. Nothing is removed: who made a newcomer, this
 // upstream cannot tell.
 func (a *attempt) newcomers(ctx context.Context, lister upstream.Lister) (*pause, error) {
-	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
+	if left := a.seen.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
 		return a.until(reason.LostReplySettling, nil, left+1), nil
 	}
 	now, err := a.list(ctx, lister)
@@ -205,10 +185,10 @@ func (a *attempt) othersMoves() reason.Args {
 // untouched goes on when the current credential still works: then the lost call had no effect, or the upstream would
 // have ended it.
 func (a *attempt) untouched(ctx context.Context) (*pause, error) {
-	if left := a.p.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
+	if left := a.seen.prior.Add(a.kind.Settle).Sub(a.Now()); left >= 0 {
 		return a.until(reason.LostReplyOldSettling, nil, left+1), nil
 	}
-	switch verdict, err := a.ask(ctx, a.p.old); verdict {
+	switch verdict, err := a.ask(ctx, a.seen.old); verdict {
 	case upstream.Accepted:
 		return nil, nil
 	case upstream.Refused:

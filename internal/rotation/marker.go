@@ -54,7 +54,7 @@ func (a *attempt) stranger(ctx context.Context) (string, error) {
 // familiar wants the account's marker to name no stranger: its error wraps upstream.ErrSuperseded where it does, and else
 // upstream.ErrNotApplied. The answer no holds for as long as this process remembers the run.
 func (a *attempt) familiar(ctx context.Context) error {
-	if a.p.familiar {
+	if a.seen.familiar {
 		return nil
 	}
 	run, err := a.stranger(ctx)
@@ -66,7 +66,7 @@ func (a *attempt) familiar(ctx context.Context) error {
 	case run != "":
 		return &strange{run, a.run.ID}
 	}
-	a.p.familiar = true
+	a.seen.familiar = true
 	return nil
 }
 
@@ -80,23 +80,11 @@ func (a *attempt) ours(ctx context.Context) (*pause, error) {
 	}
 	switch {
 	case errors.Is(err, upstream.ErrSuperseded):
-		return a.claimed(err), nil
+		return a.pause(a.claimed(err)), nil
 	case err != nil:
 		return a.stuck(reason.AccountMarkerUnread, err), nil
 	}
 	return nil, nil
-}
-
-// claimed waits for a person where the account belongs to another run.
-func (a *attempt) claimed(err error) *pause {
-	if found, is := errors.AsType[*strange](err); is {
-		return a.waitFor(found.reason())
-	}
-	args := reason.Args{"run": string(a.run.ID)}
-	if a.run.Step == journal.Planned || a.run.Step == journal.Staged && a.kind.Undo != upstream.Impossible {
-		args["abort"] = string(a.run.ID)
-	}
-	return a.waitFor(reason.New(reason.AccountClaimed, args).Because(a.s.Explained(err)))
 }
 
 // waivableMarker is the stranger that the run is held by.

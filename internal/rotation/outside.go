@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"custody.dev/custody/internal/authority"
-	"custody.dev/custody/internal/journal"
 	"custody.dev/custody/internal/materialize"
 	"custody.dev/custody/internal/outward"
 	"custody.dev/custody/internal/secret"
@@ -23,20 +22,12 @@ const (
 	consumerTimeout = 8 * time.Minute
 )
 
-// rank puts runs before others once the upstream has their candidate, and first those whose consumers are refused until
-// they are handed it.
+// rank is how soon others let the run go on.
 func (a *attempt) rank() outward.Rank {
-	if a.p == nil || a.run == nil {
+	if a.seen == nil || a.run == nil {
 		return outward.First
 	}
-	interrupts := a.kind.Capability == upstream.Overwrite && a.run.Base > 0
-	switch at := cmp.Or(a.p.at, a.run.Step); {
-	case at == journal.Planned, at == journal.Staged && (a.p.fresh || !interrupts):
-		return outward.First
-	case interrupts && (at == journal.Applied || at == journal.Verified || at == journal.Promoted):
-		return outward.Cut
-	}
-	return outward.Begun // or it may be: where a call of an overwrite run was not answered
+	return a.rankAt(cmp.Or(a.seen.at, a.run.Step))
 }
 
 // outside is a call to the run's upstream.

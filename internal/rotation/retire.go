@@ -137,7 +137,7 @@ func (a *attempt) retire(ctx context.Context) (*pause, error) {
 		if a.Stopping != nil && a.Stopping() {
 			return &pause{reason: reason.New(reason.CustodyStopping, nil), after: time.Minute}, nil
 		}
-		a.p.at = a.run.Step
+		a.seen.at = a.run.Step
 		var stop *pause
 		var err error
 		switch a.run.Step {
@@ -159,7 +159,7 @@ func (a *attempt) retire(ctx context.Context) (*pause, error) {
 
 // to journals that the run came to a step.
 func (a *attempt) to(ctx context.Context, step journal.Step) error {
-	a.run.Step, a.run.Waiting, a.p.polls = step, nil, 0
+	a.run.Step, a.run.Waiting, a.seen.polls = step, nil, 0
 	if err := a.save(ctx); err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (a *attempt) notWithdrawn(ctx context.Context, left []missingProof) (*pause
 			a.run.Waived = append(a.run.Waived, w)
 		}
 		return nil, a.save(ctx)
-	case a.breaks(whole):
+	case a.breaks(a.Now(), whole):
 		return nil, a.breakConsumers(ctx, left)
 	}
 	said := make([]string, len(left))
@@ -222,7 +222,7 @@ func (a *attempt) notWithdrawn(ctx context.Context, left []missingProof) (*pause
 		said[i] = one.consumer.Name() + ": " + one.why
 	}
 	stop := a.waitFor(reason.New(reason.RetireNotWithdrawn, reason.Args{"although": a.s.Secret}).Because(strings.Join(said, "; ")))
-	if until, on := a.breaksIn(whole); on {
+	if until, on := a.breaksIn(a.Now(), whole); on {
 		stop.after = min(stop.after, max(until, time.Millisecond))
 	}
 	return stop, nil
@@ -297,7 +297,7 @@ func (a *attempt) endAll(ctx context.Context) (*pause, error) {
 		first = a.run.Base
 	}
 	for number := first; number <= a.run.Base; number++ {
-		if a.p.done(number) {
+		if a.seen.done(number) {
 			continue
 		}
 		held, err := a.Authority.ReadVersion(ctx, a.s.Path, number)
@@ -312,17 +312,17 @@ func (a *attempt) endAll(ctx context.Context) (*pause, error) {
 		if stop, err := a.endOne(ctx, held.Value); stop != nil || err != nil {
 			return stop, err
 		}
-		a.p.ended, a.p.revoked = append(a.p.ended, number), time.Time{}
+		a.seen.ended, a.seen.revoked = append(a.seen.ended, number), time.Time{}
 	}
 	return nil, nil
 }
 
 // done reports whether this process has seen the upstream refuse a version.
-func (p *progress) done(number authority.Version) bool { return slices.Contains(p.ended, number) }
+func (e *evidence) done(number authority.Version) bool { return slices.Contains(e.ended, number) }
 
 // endOne has the upstream refuse one value.
 func (a *attempt) endOne(ctx context.Context, v secret.Value) (*pause, error) {
-	if a.p.revoked.IsZero() {
+	if a.seen.revoked.IsZero() {
 		if stop, err := a.unused(ctx, v); stop != nil || err != nil {
 			return stop, err
 		}
@@ -341,7 +341,7 @@ func (a *attempt) endOne(ctx context.Context, v secret.Value) (*pause, error) {
 		switch {
 		case errors.Is(err, journal.ErrSuperseded):
 			return nil, err
-		case first && errors.Is(err, upstream.ErrNotApplied) && a.p.prior.IsZero(): // nothing was changed after all
+		case first && errors.Is(err, upstream.ErrNotApplied) && a.seen.prior.IsZero(): // nothing was changed after all
 			a.run.Revoking = false
 			if err := a.save(ctx); err != nil {
 				return nil, err
@@ -350,16 +350,16 @@ func (a *attempt) endOne(ctx context.Context, v secret.Value) (*pause, error) {
 		case err != nil:
 			return a.retireStuck(reason.RetireNotRevoked, err), nil
 		}
-		a.p.revoked = a.Now()
+		a.seen.revoked = a.Now()
 	}
-	if left := a.p.revoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
+	if left := a.seen.revoked.Add(a.kind.Settle).Sub(a.Now()); left >= 0 && a.kind.Settle > 0 {
 		return a.until(reason.RetireSettling, nil, left+1), nil
 	}
 	switch verdict, err := a.ask(ctx, v); verdict {
 	case upstream.Refused:
 		return nil, nil
 	case upstream.Accepted:
-		a.p.revoked = time.Time{} // it is revoked again
+		a.seen.revoked = time.Time{} // it is revoked again
 		return a.retireStuck(reason.RetireStillAccepted, nil), nil
 	default:
 		return a.retireStuck(reason.RetireUndecided, err), nil
@@ -369,7 +369,7 @@ func (a *attempt) endOne(ctx context.Context, v secret.Value) (*pause, error) {
 // overwritten reports whether the one credential of a kind that overwrites was replaced already, as by a call of this run whose reply
 // was lost: such a kind may need the current credential to set another.
 func (a *attempt) overwritten(ctx context.Context, v secret.Value) bool {
-	if a.kind.Capability != upstream.Overwrite || a.Now().Before(a.p.prior) {
+	if a.kind.Capability != upstream.Overwrite || a.Now().Before(a.seen.prior) {
 		return false
 	}
 	verdict, _ := a.ask(ctx, v)
@@ -403,8 +403,8 @@ func (a *attempt) unused(ctx context.Context, v secret.Value) (*pause, error) {
 		return stop, err
 	}
 	began := a.run.WithdrawnAt
-	if a.p.dated.After(began) {
-		began = a.p.dated
+	if a.seen.dated.After(began) {
+		began = a.seen.dated
 	}
 	if left := began.Add(a.run.Policy.QuietWindow + a.kind.Evidence.Late).Sub(a.Now()); left > 0 {
 		return a.until(reason.RetireQuiet, nil, left), nil

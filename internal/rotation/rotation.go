@@ -37,12 +37,10 @@ import (
 	"custody.dev/custody/internal/upstream"
 )
 
-// Authority is what a run needs of the authority that holds the values. See authority.Store for each method's promise.
+// Authority is what a run needs of the authority that holds the values.
 type Authority interface {
-	Read(ctx context.Context, path authority.Path) (authority.Versioned, error)
-	ReadVersion(ctx context.Context, path authority.Path, number authority.Version) (authority.Versioned, error)
-	Write(ctx context.Context, path authority.Path, base authority.Version, run authority.RunID, v secret.Value) (authority.VersionID, error)
-	Destroy(ctx context.Context, path authority.Path, number authority.Version) error
+	authority.Values
+	// DigestKey is authority.Store's.
 	DigestKey(ctx context.Context, path authority.Path) ([]byte, error)
 }
 
@@ -137,8 +135,8 @@ type Config struct {
 type Engine struct {
 	Config
 
-	mu       sync.Mutex
-	progress map[authority.RunID]*progress
+	mu   sync.Mutex
+	runs map[authority.RunID]*evidence
 	// touched are the runs that a person changed while a look at them may have been under way.
 	touched map[authority.RunID]bool
 	// wrong is when a sign-in to a path's upstream was refused last. One that this process has not seen is taken to be as
@@ -155,7 +153,7 @@ func New(config Config) *Engine {
 		config.Calls = outward.New(config.Now)
 	}
 	return &Engine{
-		Config: config, progress: map[authority.RunID]*progress{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now(),
+		Config: config, runs: map[authority.RunID]*evidence{}, touched: map[authority.RunID]bool{}, wrong: map[authority.Path]time.Time{}, began: config.Now(),
 		cleaned: map[authority.Path]authority.RunID{},
 	}
 }
@@ -279,10 +277,12 @@ func (s Subject) refuse(why reason.Reason, class error) error {
 // unless its first questions have no answer yet: then Advance asks them again.
 func (e *Engine) open(ctx context.Context, s Subject, held *journal.Held) error {
 	a := &attempt{Engine: e, s: s, document: held, entry: &held.Entry}
-	a.attach(&progress{begun: true, recorded: map[journal.Step]bool{}})
+	a.attach(&evidence{begun: true, recorded: map[journal.Step]bool{}})
 	staged := false
 	if a.run.Group == "" && a.run.Trigger.Kind != Supplied && !a.kind.Issues && !s.PlanOnly {
+		a.opening = true
 		stop, err := a.prepare(ctx)
+		a.opening = false
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -294,13 +294,13 @@ func (e *Engine) open(ctx context.Context, s Subject, held *journal.Held) error 
 	if staged {
 		a.observe(journal.Planned)
 		a.reach(journal.Staged)
-		a.p.begun, a.p.settled = false, a.run.CallBy // no call was made yet
+		a.seen.begun, a.seen.settled = false, a.run.CallBy // no call was made yet
 	} else {
-		a.p.fresh, a.p.polls = false, 0
+		a.seen.fresh, a.seen.polls = false, 0
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.progress[a.run.ID] = a.p
+	e.runs[a.run.ID] = a.seen
 	return nil
 }
 
@@ -328,8 +328,8 @@ func (e *Engine) Clean(ctx context.Context, entry *journal.Entry) error {
 	return nil
 }
 
-// owed are the versions that the last run replaced and that this process has not seen destroyed.
-func (e *Engine) owed(entry *journal.Entry) []authority.Version {
+// undestroyed are the versions that the last run replaced and that this process has not seen destroyed.
+func (e *Engine) undestroyed(entry *journal.Entry) []authority.Version {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if entry.Last == nil || e.cleaned[entry.Path] == entry.Last.Run {
@@ -449,13 +449,16 @@ func (e *Engine) Advance(ctx context.Context, s Subject) (Outlook, error) {
 }
 
 // attach makes the attempt one at the entry's live run.
-func (a *attempt) attach(p *progress) {
-	a.run, a.p = a.entry.Live, p
+func (a *attempt) attach(p *evidence) {
+	a.run, a.seen = a.entry.Live, p
+	a.secret, a.path, a.verifyEvery = a.s.Secret, a.s.Path, a.s.Policy.VerifyEvery
+	a.deposits, a.clocked = a.s.Escrow != nil, a.Clock != nil
 	if kind := a.run.Trigger.Kind; a.s.Upstream == nil && (kind == Supplied || kind == Adopted || kind == Reverted) {
 		a.s.Upstream = supplied{}
 	}
 	if a.s.Upstream != nil {
 		a.kind = a.s.Upstream.Kind()
+		_, a.witness = a.s.Upstream.(upstream.Witness)
 	}
 }
 
@@ -467,91 +470,8 @@ func deadlineOf(s Subject) time.Duration {
 	return s.Upstream.Kind().CallDeadline
 }
 
-// progress is what this process knows of a run beyond the journal.
-type progress struct {
-	at   journal.Step      // "" until the parts were asked
-	over authority.Version // the run's when they were; see journal.Run.Over
-	// begun: this process planned the run and has not looked at it yet.
-	begun bool
-	// prior: calls of which no reply was seen may land until then.
-	prior time.Time
-	// settled is the journaled deadline that prior has in it already: of a call whose reply this process saw, or one that
-	// a clock ahead of time wrote.
-	settled time.Time
-	// fresh: no call to apply can have been made before this process's own.
-	fresh          bool
-	old, candidate secret.Value
-	issued         secret.Value // what the upstream made and the journal has not kept yet
-	applied        time.Time
-	proven         time.Time
-	undated        bool      // the wall clock could not be believed when it was asked last
-	dated          time.Time // since when it can be again
-	delivered      time.Time // last delivery to consumers without proof
-	accepted       time.Time // when the upstream accepted the promoted value last, before a delivery or while the run waited
-	watch          time.Time // when it may be tried again, after a sign-in that decided nothing
-	lost           time.Time // when the upstream was first found to refuse a candidate that it had accepted
-	polls          int       // how often the run waited at its step
-	unsaid         int       // how often the upstream could not say whether the candidate was applied
-	attempts       int       // calls to apply that may have had an effect, or that the upstream answered with an error
-	released       bool      // the leader of its group was taken back
-	waiting        journal.Waiting
-	familiar       bool                // the account's marker names no stranger
-	revoked        time.Time           // when this process's call to revoke succeeded
-	takenOff       time.Time           // when this process's call to take the candidate off ended
-	ended          []authority.Version // of a retirement, those that the upstream was seen to refuse
-	recorded       map[journal.Step]bool
-	older          int       // how many of those that a superseded run had not revoked are refused
-	olderRevoked   time.Time // when this process's call to revoke the next of them succeeded
-}
-
-func (e *Engine) remember(run *journal.Run) *progress {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p := e.progress[run.ID]; e.touched[run.ID] || p != nil && p.over != run.Over { // another process may have decided
-		delete(e.touched, run.ID)
-		e.discard(run.ID)
-	}
-	p := e.progress[run.ID]
-	if p == nil {
-		p = &progress{prior: run.CallBy, recorded: map[journal.Step]bool{}}
-		e.progress[run.ID] = p
-	}
-	if run.CallBy.After(p.prior) && !run.CallBy.Equal(p.settled) {
-		p.prior = run.CallBy // another process's call
-	}
-	return p
-}
-
-// doubt forgets all but what nobody else knows.
-func (e *Engine) doubt(run authority.RunID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.discard(run)
-}
-
-// touch has the next look at a run, which may be another goroutine's, ask the parts again.
-func (e *Engine) touch(run authority.RunID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.touched[run] = true
-}
-
-func (e *Engine) discard(run authority.RunID) {
-	if p := e.progress[run]; p != nil && !p.issued.Empty() {
-		e.progress[run] = &progress{prior: p.prior, settled: p.settled, issued: p.issued, recorded: map[journal.Step]bool{}}
-		return
-	}
-	delete(e.progress, run)
-}
-
-func (e *Engine) forget(run authority.RunID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.progress, run)
-	delete(e.touched, run)
-}
-
-func (e *Engine) promoted(ctx context.Context, path authority.Path, run *journal.Run) (bool, error) {
+// hasPromoted reports whether what stands at path is the candidate of run.
+func (e *Engine) hasPromoted(ctx context.Context, path authority.Path, run *journal.Run) (bool, error) {
 	if len(run.Digest) == 0 {
 		return false, nil
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"custody.dev/custody/internal/audit"
@@ -29,13 +28,11 @@ const (
 // attempt is one process's turn at one run.
 type attempt struct {
 	*Engine
-	s    Subject
-	kind upstream.Kind
+	known
+	s Subject
 	// document is the secret's; entry and run are its parts.
 	document *journal.Held
 	entry    *journal.Entry
-	run      *journal.Run
-	p        *progress
 	// version is the one that the run promoted, once this turn has seen it.
 	version *authority.VersionID
 	// choice is what a person decides about somebody else's write, "" where that is not what the attempt is for.
@@ -52,26 +49,14 @@ type pause struct {
 	uses   []string
 }
 
-// until waits for a time that is known. It is shown as the second in which it has passed: each look works it out anew.
-func (a *attempt) until(code reason.Code, args reason.Args, after time.Duration) *pause {
-	ends := a.Now().Add(after + time.Second - 1).Truncate(time.Second)
-	return &pause{reason: reason.New(code, args).Till(ends), after: after}
-}
-
-// wait looks again by and by.
-func (a *attempt) wait(code reason.Code, args reason.Args) *pause {
-	return a.waitFor(reason.New(code, args))
-}
-
-func (a *attempt) waitFor(why reason.Reason) *pause {
-	return &pause{reason: why, after: a.backoff()}
-}
-
-// stuck waits for what the upstream did not do, for as long as it says that asking again makes no sense. People are told:
-// a limit that does not end may be theirs to lift.
-func (a *attempt) stuck(code reason.Code, err error) *pause {
-	stop := a.wait(code, nil)
-	switch {
+// pause is what a wait is for this turn: people are told of an upstream that does not do what it is asked, as a limit that does not
+// end may be theirs to lift, and it is asked again when it says that this makes sense.
+func (a *attempt) pause(next move) *pause {
+	stop := &pause{reason: next.why, after: next.in, uses: next.uses}
+	if next.in == 0 {
+		stop.after = a.backoff()
+	}
+	switch err := next.cause; {
 	case errors.Is(err, errLockoutPause):
 		stop.reason = reason.New(reason.LockoutPause, nil)
 	case errors.Is(err, outward.ErrBusy):
@@ -81,21 +66,38 @@ func (a *attempt) stuck(code reason.Code, err error) *pause {
 	case err != nil:
 		stop.reason = stop.reason.Because(a.s.Explained(err))
 	}
-	if later, says := errors.AsType[*upstream.Later](err); says {
+	if later, says := errors.AsType[*upstream.Later](next.cause); says {
 		stop.after = max(stop.after, later.After)
+	}
+	if stop.after = max(stop.after, next.least); next.most > 0 {
+		stop.after = min(stop.after, next.most)
 	}
 	return stop
 }
 
+// until waits for a time that is known.
+func (a *attempt) until(code reason.Code, args reason.Args, after time.Duration) *pause {
+	a.now = a.Now()
+	return a.pause(a.known.until(code, args, after))
+}
+
+// wait looks again by and by.
+func (a *attempt) wait(code reason.Code, args reason.Args) *pause { return a.pause(waits(code, args)) }
+
+func (a *attempt) waitFor(why reason.Reason) *pause { return a.pause(move{do: wait, why: why}) }
+
+// stuck waits for what the upstream did not do.
+func (a *attempt) stuck(code reason.Code, err error) *pause { return a.pause(undecided(code, err)) }
+
 // backoff grows from a tenth of a second to a minute while a run keeps waiting at one step.
 func (a *attempt) backoff() time.Duration {
-	after := min(time.Minute, 100*time.Millisecond<<min(a.p.polls, 10))
-	a.p.polls++
+	after := min(time.Minute, 100*time.Millisecond<<min(a.seen.polls, 10))
+	a.seen.polls++
 	return after
 }
 
 func (a *attempt) reach(step journal.Step) {
-	a.p.at, a.p.polls = step, 0
+	a.seen.at, a.seen.polls, a.seen.here = step, 0, answers{}
 	a.observe(step)
 }
 
@@ -108,188 +110,127 @@ func (a *attempt) observe(step journal.Step) {
 // save stores the document with what this turn changed.
 func (a *attempt) save(ctx context.Context) error { return a.Journal.SaveHeld(ctx, a.document) }
 
-// forward takes steps until the run is closed (nil, nil) or waits.
+// forward takes the run as far as it goes now: until it is closed (nil, nil) or waits. decide says what comes next, do does it and adds
+// what came of it to the evidence, and decide is asked again.
 func (a *attempt) forward(ctx context.Context) (*pause, error) {
-	if overtaken := a.overtaken(); overtaken || a.p.at == "" || a.run.Step == journal.Undoing {
-		a.p.fresh = a.p.fresh && !overtaken
-		if err := a.resume(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := a.audit(ctx, journal.Planned, ""); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(a.recordSupply(ctx), a.recordCompromise(ctx), a.recordDecision(ctx)); err != nil {
-		return nil, err
-	}
+	a.seen.turn = turn{}
 	for a.entry.Live != nil {
-		if a.Stopping != nil && a.Stopping() {
-			return &pause{reason: reason.New(reason.CustodyStopping, nil), after: time.Minute}, nil
-		}
-		var stop *pause
-		var err error
-		switch a.p.at {
-		case journal.Planned:
-			stop, err = a.stage(ctx)
-		case journal.Staged:
-			stop, err = a.apply(ctx)
-		case journal.Applied:
-			stop, err = a.verify(ctx)
-		case journal.Verified:
-			stop, err = a.promote(ctx)
-		case journal.Promoted:
-			stop, err = a.deliver(ctx)
-		case journal.Delivered:
-			stop, err = a.revoke(ctx)
-		case journal.Revoked:
-			stop, err = a.complete(ctx)
-		case journal.Undoing:
-			stop, err = a.undo(ctx)
-		default:
-			err = fmt.Errorf("resuming run %s: unknown step %q", a.run.ID, a.p.at)
-		}
-		if err != nil || stop != nil {
+		a.look()
+		stop, err := a.do(ctx, decide(a.known))
+		if stop != nil || err != nil {
 			return stop, err
 		}
 	}
 	return nil, nil
 }
 
-// overtaken reports whether the journal knows of a step that this process has not come to: another engine took it, or a write
-// of this one came through without an answer. What this process remembers must not take the run back to before that.
-func (a *attempt) overtaken() bool {
-	beyond := []journal.Step{journal.Promoted, journal.Delivered}
-	switch a.p.at {
-	case journal.Planned:
-		return a.run.Step != journal.Planned
-	case journal.Staged, journal.Applied:
-		beyond = append(beyond, journal.Verified)
-	case journal.Verified:
-	default:
-		return false
+// look brings the circumstances up to date.
+func (a *attempt) look() {
+	a.now, a.pending, a.locked, a.onboarded = a.Now(), a.values(), a.lockOut(), a.entry.Onboarded
+	a.more = a.pending && len(a.document.Pending.Replaced) > 0
+	if a.seen.noted && !a.seen.here.begun {
+		a.stopping = a.Stopping != nil && a.Stopping()
 	}
-	return slices.Contains(beyond, a.run.Step)
 }
 
 // resume asks the parts how far the run came.
 func (a *attempt) resume(ctx context.Context) error {
-	a.p.over = a.run.Over
+	a.seen.fresh = a.seen.fresh && !a.overtaken()
+	a.seen.over, a.seen.resumed = a.run.Over, true
 	switch a.run.Step {
 	case journal.Planned, journal.Undoing:
-		a.p.at = a.run.Step
+		a.seen.at = a.run.Step
 	case journal.Delivered:
-		a.p.at = journal.Delivered
+		a.seen.at = journal.Delivered
 	default:
-		promoted, err := a.promoted(ctx, a.s.Path, a.run)
+		promoted, err := a.hasPromoted(ctx, a.s.Path, a.run)
 		if err != nil {
 			return err
 		}
 		switch {
 		case promoted:
-			a.p.at = journal.Promoted
+			a.seen.at = journal.Promoted
 		case a.run.Step == journal.Staged, a.run.Step == journal.Applied:
-			a.p.at = journal.Staged
+			a.seen.at = journal.Staged
 		default:
-			a.p.at = journal.Verified
+			a.seen.at = journal.Verified
 		}
 	}
 	if a.Observe != nil {
-		a.Observe(a.s.Secret, a.run.ID, a.p.at, !a.p.begun)
+		a.Observe(a.s.Secret, a.run.ID, a.seen.at, !a.seen.begun)
 	}
-	a.p.begun = false
+	a.seen.begun = false
 	return nil
 }
 
-// stage makes the candidate and journals it, with the old value, where no reader of the secret's path sees it.
-func (a *attempt) stage(ctx context.Context) (*pause, error) {
-	if a.s.Escrow != nil && a.run.Trigger.Kind != Supplied && !a.kind.Issues && !a.pending() {
-		// The escrow keeps one candidate for each run: the journal has it first.
-		if stop, err := a.ours(ctx); stop != nil || err != nil {
-			return stop, err
+// prepare does all of the run's first step but what journals it.
+func (a *attempt) prepare(ctx context.Context) (*pause, error) {
+	for {
+		a.look()
+		next := a.known.planned()
+		if next.do == stage {
+			return nil, a.fill(ctx)
 		}
-		if stop, err := a.candidate(ctx); stop != nil || err != nil {
+		if stop, err := a.do(ctx, next); stop != nil || err != nil {
 			return stop, err
-		}
-		if err := a.save(ctx); err != nil {
-			return nil, err
 		}
 	}
-	if stop, err := a.prepare(ctx); stop != nil || err != nil {
-		return stop, err
+}
+
+// stage journals that calls may change the account from now on.
+func (a *attempt) stage(ctx context.Context) error {
+	if err := a.fill(ctx); err != nil {
+		return err
 	}
 	if err := a.save(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	a.reach(journal.Staged)
-	return nil, nil
+	return nil
 }
 
-// prepare makes all of the run's first step but the write.
-func (a *attempt) prepare(ctx context.Context) (*pause, error) {
-	if stop, err := a.ours(ctx); stop != nil || err != nil {
-		return stop, err
-	}
-	if a.run.Trigger.Kind == Supplied && !a.pending() {
-		return a.wait(reason.ValueToBeSupplied, reason.Args{"supply": a.s.Secret, "abort": string(a.run.ID)}), nil
-	}
-	if a.kind.Issues {
-		old, err := a.base(ctx)
+// fill notes what is journaled when a run is staged.
+func (a *attempt) fill(ctx context.Context) error {
+	if !a.kind.Issues {
+		digest, err := a.digest(ctx, a.seen.candidate)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if lister, lists := a.lister(); lists {
-			if a.run.Before, err = a.list(ctx, lister); err != nil {
-				return a.stuck(reason.CredentialsNotListed, err), nil
-			}
-		}
-		a.p.old, a.p.fresh = old, true
-		a.staged()
-		return nil, nil
+		a.run.Digest = digest
 	}
-	if !a.pending() {
-		if stop, err := a.candidate(ctx); stop != nil || err != nil {
-			return stop, err
-		}
-	}
-	if err := a.escrow(ctx); err != nil {
-		return nil, err
-	}
-	digest, err := a.digest(ctx, a.p.candidate)
-	if err != nil {
-		return nil, err
-	}
-	a.run.Digest = digest
-	a.p.fresh = a.run.Trigger.Kind != Supplied // what a person handed in is there already
-	a.staged()
-	return nil, nil
-}
-
-// candidate has the upstream propose one.
-func (a *attempt) candidate(ctx context.Context) (*pause, error) {
-	old, err := a.base(ctx)
-	if err != nil {
-		return nil, err
-	}
-	proposed, err := a.propose(ctx, old)
-	if err != nil {
-		return a.stuck(reason.CandidateNotProposed, err), nil
-	}
-	if consumer, err := a.s.unfit(proposed); err != nil {
-		return a.waitFor(reason.New(reason.CandidateUnfit, reason.Args{"consumer": consumer}).Because(err.Error())), nil
-	}
-	if !a.entry.Onboarded && a.kind.Verifies { // and again before it counts, see onboarded
-		if stop := a.refuses(ctx, proposed); stop != nil {
-			return stop, nil
-		}
-	}
-	a.storePending(old, proposed)
-	return nil, nil
-}
-
-// staged notes that calls may change the account from now on.
-func (a *attempt) staged() {
+	a.seen.fresh = a.kind.Issues || a.run.Trigger.Kind != Supplied // what a person handed in is there already
 	a.run.Step, a.run.Turn, a.run.CallBy = journal.Staged, a.NewRun(), a.Now().Add(a.kind.CallDeadline)
 	a.entry.Changes(a.run.ID)
+	return nil
+}
+
+// listExisting has the upstream list what exists before it issues a credential, where that is all that it can tell later.
+func (a *attempt) listExisting(ctx context.Context) error {
+	h := &a.seen.here
+	old, err := a.base(ctx)
+	if err != nil {
+		return err
+	}
+	if lister, lists := a.lister(); lists {
+		if a.run.Before, h.unlisted = a.list(ctx, lister); h.unlisted != nil {
+			return nil
+		}
+	}
+	a.seen.old, h.listed = old, true
+	return nil
+}
+
+// proposeNext has the upstream propose a candidate.
+func (a *attempt) proposeNext(ctx context.Context) (err error) {
+	h := &a.seen.here
+	if a.seen.old, err = a.base(ctx); err != nil {
+		return err
+	}
+	h.proposed = true
+	if h.proposal, h.unproposed = a.propose(ctx, a.seen.old); h.unproposed == nil {
+		h.unfitFor, h.unfit = a.s.unfit(h.proposal)
+	}
+	return nil
 }
 
 // escrow deposits the candidate of an admin credential outside the authority, before anything depends on it.
@@ -299,7 +240,7 @@ func (a *attempt) escrow(ctx context.Context) error {
 	}
 	call := outward.Call{Part: "escrow of " + string(a.s.Path), Limit: askTimeout}
 	if _, err := outward.Do(ctx, a.Calls, call, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, a.s.Escrow.Deposit(ctx, a.s.Path, a.run.ID, a.p.candidate)
+		return struct{}{}, a.s.Escrow.Deposit(ctx, a.s.Path, a.run.ID, a.seen.candidate)
 	}); err != nil {
 		return fmt.Errorf("depositing the admin candidate in escrow: %w", err)
 	}
@@ -314,18 +255,6 @@ func (a *attempt) propose(ctx context.Context, old secret.Value) (secret.Value, 
 		return secret.Value{}, err
 	}
 	return proposed, proposed.Fits()
-}
-
-// refuses shows that verifying means something here: a credential the upstream was never given must be refused.
-func (a *attempt) refuses(ctx context.Context, never secret.Value) *pause {
-	switch verdict, err := a.ask(ctx, never); verdict {
-	case upstream.Refused:
-		return nil
-	case upstream.Accepted:
-		return a.wait(reason.DecoyAccepted, nil)
-	default:
-		return a.stuck(reason.DecoyUndecided, err)
-	}
 }
 
 // ask signs in with v. Where wrong sign-ins lock an account out, the next sign-in waits for WrongEvery after a refused
@@ -380,15 +309,15 @@ func call[T any](ctx context.Context, a *attempt, fn func(context.Context) (T, e
 		left = a.run.CallBy.Sub(a.Now()) // the write may have taken long
 	}
 	if left <= 0 {
-		a.run.CallBy = a.p.prior
+		a.run.CallBy = a.seen.prior
 		return answer, fmt.Errorf("%w: the call's deadline passed before it began", upstream.ErrNotApplied)
 	}
 	answer, err = outward.Run(ctx, turn, left, fn)
 	if definite(err) {
-		a.p.settled = a.run.CallBy
-		a.run.CallBy = a.p.prior // this call can land no more; saved with the next step
+		a.seen.settled = a.run.CallBy
+		a.run.CallBy = a.seen.prior // this call can land no more; saved with the next step
 	} else {
-		a.p.prior = a.run.CallBy
+		a.seen.prior = a.run.CallBy
 	}
 	return answer, err
 }
@@ -414,13 +343,13 @@ func (a *attempt) base(ctx context.Context) (secret.Value, error) {
 
 // audit records a transition. It is idempotent by run and step, so what another process recorded may be repeated.
 func (a *attempt) audit(ctx context.Context, step journal.Step, detail string) error {
-	if a.p.recorded[step] {
+	if a.seen.recorded[step] {
 		return nil
 	}
 	if err := a.Record.Append(ctx, a.event(step, detail)); err != nil {
 		return fmt.Errorf("recording step %s of run %s: %w", step, a.run.ID, err)
 	}
-	a.p.recorded[step] = true
+	a.seen.recorded[step] = true
 	return nil
 }
 
@@ -444,15 +373,15 @@ func (a *attempt) event(step journal.Step, detail string) audit.Event {
 // tell journals what a run waits for once it has waited for long.
 func (a *attempt) tell(ctx context.Context, stop *pause) error {
 	now := a.Now()
-	if !a.p.waiting.Reason.Same(stop.reason) {
-		a.p.waiting = journal.Waiting{Reason: stop.reason, Since: now, Uses: stop.uses}
+	if !a.seen.waiting.Reason.Same(stop.reason) {
+		a.seen.waiting = journal.Waiting{Reason: stop.reason, Since: now, Uses: stop.uses}
 	}
-	if now.Sub(a.p.waiting.Since) < tellAfter && len(stop.uses) == 0 || (a.run.Waiting != nil && a.run.Waiting.Reason.Same(stop.reason)) {
+	if now.Sub(a.seen.waiting.Since) < tellAfter && len(stop.uses) == 0 || (a.run.Waiting != nil && a.run.Waiting.Reason.Same(stop.reason)) {
 		return nil
 	}
-	waiting := a.p.waiting
+	waiting := a.seen.waiting
 	a.run.Waiting = &waiting
-	if a.p.at == journal.Promoted {
+	if a.seen.at == journal.Promoted {
 		a.run.Step = journal.Promoted
 	}
 	return a.save(ctx)
@@ -480,16 +409,16 @@ func (a *attempt) storePending(old, candidate secret.Value) {
 		replaced = before.Replaced
 	}
 	a.document.Pending = &journal.Pending{Run: a.run.ID, Old: old, Candidate: candidate, Replaced: replaced}
-	a.p.old, a.p.candidate = old, candidate
+	a.seen.old, a.seen.candidate = old, candidate
 }
 
-// pending reports whether the run has its candidate.
-func (a *attempt) pending() bool {
+// values reads the run's values from its document, and reports whether they are there.
+func (a *attempt) values() bool {
 	values := a.document.Pending
 	if values == nil || values.Run != a.run.ID {
 		return false
 	}
-	a.p.old, a.p.candidate = values.Old, values.Candidate
+	a.seen.old, a.seen.candidate = values.Old, values.Candidate
 	return true
 }
 

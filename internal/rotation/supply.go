@@ -45,7 +45,7 @@ func (e *Engine) Supply(ctx context.Context, s Subject, by, why string, v secret
 	if run := a.entry.Live; run == nil || run.Workflow != journal.Rotation {
 		return "", fmt.Errorf("supplying a value to %s: another run is live: %w", s.Secret, ErrNotNow)
 	}
-	a.attach(&progress{prior: a.entry.Live.CallBy, recorded: map[journal.Step]bool{}})
+	a.attach(newEvidence(a.entry.Live))
 	defer e.touch(a.run.ID) // what an upstream issued and nothing else holds stays, whether v is taken or refused
 	err = a.take(ctx, by, why, v)
 	if !errors.Is(err, errTakesNone) {
@@ -107,8 +107,8 @@ func (a *attempt) givesWay(ctx context.Context, v secret.Value) error {
 		return err
 	}
 	has := []secret.Value{old}
-	if a.pending() {
-		has = append(has, a.p.candidate)
+	if a.values() {
+		has = append(has, a.seen.candidate)
 	}
 	for _, one := range has {
 		if one.Empty() {
@@ -143,7 +143,7 @@ func (a *attempt) begin(ctx context.Context, by, reason string, v secret.Value) 
 		return err
 	}
 	if a.s.Upstream != nil {
-		a.kind, a.p = a.s.Upstream.Kind(), &progress{}
+		a.kind, a.seen = a.s.Upstream.Kind(), &evidence{}
 		if !a.kind.Verifies {
 			return fmt.Errorf("supplying a value to %s: Custody makes its values itself; use %s: %w", a.s.Secret, next.Rotate(a.s.Secret), ErrNotAllowed)
 		}
@@ -192,9 +192,9 @@ func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) erro
 	}
 	switch {
 	case replaces:
-	case a.pending(): // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
-		if verdict, err := a.ask(ctx, a.p.candidate); !stranded || verdict != upstream.Refused {
-			if a.p.candidate.Equal(v) && a.run.Supplied != "" { // it was stored, and the answer was lost
+	case a.values(): // a second one only where the first turned out to be worth nothing, and the run can go nowhere without
+		if verdict, err := a.ask(ctx, a.seen.candidate); !stranded || verdict != upstream.Refused {
+			if a.seen.candidate.Equal(v) && a.run.Supplied != "" { // it was stored, and the answer was lost
 				return a.recordSupply(ctx)
 			}
 			return fmt.Errorf("supplying a value to run %s: it has one: %w", a.run.ID, errors.Join(ErrNotAllowed, err))
@@ -233,7 +233,7 @@ func (a *attempt) take(ctx context.Context, by, why string, v secret.Value) erro
 // replaced is the version that a value follows which is handed in for one that the upstream refuses: what the run promoted, or,
 // where it was refused before that, what it was to follow.
 func (a *attempt) replaced(ctx context.Context) (authority.Version, error) {
-	done, err := a.promoted(ctx, a.s.Path, a.run)
+	done, err := a.hasPromoted(ctx, a.s.Path, a.run)
 	if err != nil || !done && a.run.Step == journal.Verified {
 		return a.run.Over, err
 	}

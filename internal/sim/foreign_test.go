@@ -26,7 +26,7 @@ var foreignMutants = []mutant{
 	},
 	{
 		name: "decision-is-not-recorded", file: "rotation/foreign.go",
-		old: "\tif d == nil || d.Run != a.run.ID || a.p.recorded[", new: "\tif d == nil || d.Run == a.run.ID || a.p.recorded[",
+		old: "\tif d == nil || d.Run != a.run.ID || a.seen.recorded[", new: "\tif d == nil || d.Run == a.run.ID || a.seen.recorded[",
 		run: scenario("foreign-adopted"), caught: "foreign-write-is-decided",
 	},
 }

@@ -8,13 +8,14 @@ package sim
 var fromInvariants = []mutant{
 	{
 		name: "successor-is-revoked", file: "rotation/deliver.go",
-		old: "a.s.Upstream.Revoke(ctx, a.run.ID, old, held.Value)", new: "a.s.Upstream.Revoke(ctx, a.run.ID, held.Value, old)",
+		old: "a.s.Upstream.Revoke(ctx, a.run.ID, old, successor)",
+		new: "a.s.Upstream.Revoke(ctx, a.run.ID, successor, old)",
 		run: scenario("dual"), caught: "record-is-honoured",
 	},
 	{
-		name: "unknown-is-good-enough", file: "rotation/apply.go",
-		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.beginUndo(ctx, \"the upstream refuses the candidate that it took\")",
-		new: "\tcase upstream.Accepted, upstream.Unknown:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:\n\t\treturn a.beginUndo(ctx, \"the upstream refuses the candidate that it took\")",
+		name: "unknown-is-good-enough", file: "rotation/decide.go",
+		old: "\tcase upstream.Accepted:\n\t\treturn k.honoured()\n\tcase upstream.Refused:\n\t\treturn move{do: takeBack, says: \"the upstream refuses the candidate that it took\"}",
+		new: "\tcase upstream.Accepted, upstream.Unknown:\n\t\treturn k.honoured()\n\tcase upstream.Refused:\n\t\treturn move{do: takeBack, says: \"the upstream refuses the candidate that it took\"}",
 		run: scenario("dual"), caught: "record-is-honoured",
 	},
 	{

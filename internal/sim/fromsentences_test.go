@@ -17,8 +17,8 @@ var fromSentences = []mutant{
 	},
 	{
 		name: "consumers-are-those-of-the-plan", file: "rotation/rotation.go",
-		old: "\ta.run, a.p = a.entry.Live, p\n",
-		new: "\ta.run, a.p = a.entry.Live, p\n\tif !p.recorded[\"known\"] {\n\t\tp.recorded[\"known\"] = true\n\t\tfor _, c := range a.s.Consumers {\n\t\t\tp.recorded[journal.Step(\"of \"+c.Name())] = true\n\t\t}\n\t}\n" +
+		old: "\ta.run, a.seen = a.entry.Live, p\n",
+		new: "\ta.run, a.seen = a.entry.Live, p\n\tif !p.recorded[\"known\"] {\n\t\tp.recorded[\"known\"] = true\n\t\tfor _, c := range a.s.Consumers {\n\t\t\tp.recorded[journal.Step(\"of \"+c.Name())] = true\n\t\t}\n\t}\n" +
 			"\tvar of []Consumer\n\tfor _, c := range a.s.Consumers {\n\t\tif p.recorded[journal.Step(\"of \"+c.Name())] {\n\t\t\tof = append(of, c)\n\t\t}\n\t}\n\ta.s.Consumers = of\n",
 		run: scenario("consumer-added"), caught: "proof-before-revocation",
 	},
@@ -34,15 +34,15 @@ var fromSentences = []mutant{
 	},
 	{
 		name: "another-candidate-after-a-crash", file: "rotation/run.go",
-		old: "\t\t\ta.p.at = journal.Staged\n\t\tdefault:",
-		new: "\t\t\tif a.p.at = journal.Staged; a.run.Step == journal.Staged && !a.p.begun && !a.kind.Issues {\n\t\t\t\ta.document.Pending, a.p.at = nil, journal.Planned\n\t\t\t}\n\t\tdefault:",
+		old: "\t\t\ta.seen.at = journal.Staged\n\t\tdefault:",
+		new: "\t\t\tif a.seen.at = journal.Staged; a.run.Step == journal.Staged && !a.seen.begun && !a.kind.Issues {\n\t\t\t\ta.document.Pending, a.seen.at = nil, journal.Planned\n\t\t\t}\n\t\tdefault:",
 		run: scenario("dual"), caught: "no-orphans",
 	},
 	{
 		name: "whatever-follows-the-base-is-its-own", file: "rotation/rotation.go",
 		old: "held.ID.Number == run.Follows()+1 && held.ID.Run == run.ID && slices.Equal(held.Value.Digest(key), run.Digest), nil",
 		new: "held.ID.Number == run.Follows()+1 && len(key) > 0, nil",
-		and: &mutant{file: "rotation/deliver.go", old: "held.ID.Run != a.run.ID || ", new: ""},
+		and: &mutant{file: "rotation/decide_promoted.go", old: "held.ID.Run == k.run.ID && ", new: ""},
 		run: scenario("foreign-before-promotion"), caught: "foreign-value-is-not-delivered",
 	},
 	{
@@ -57,7 +57,7 @@ var fromSentences = []mutant{
 	},
 	{
 		name: "ready-member-that-fails-is-taken-back-alone", file: "rotation/apply.go",
-		old: "a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.p.released {", new: "a.run.Step == \"never\" {",
+		old: "a.run.Step == journal.Applied && a.run.Group != a.run.ID && !a.seen.released {", new: "a.run.Step == \"never\" {",
 		run: scenario("group-member-lost"), caught: "one-fate",
 	},
 }

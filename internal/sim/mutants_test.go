@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "revocation-is-believed", file: "rotation/retire.go",
-		old: "\tcase upstream.Accepted:\n\t\ta.p.revoked = time.Time{} // it is revoked again\n", new: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n",
+		old: "\tcase upstream.Accepted:\n\t\ta.seen.revoked = time.Time{} // it is revoked again\n", new: "\tcase upstream.Accepted:\n\t\treturn nil, nil\n",
 		run: scenario("retired-dual"), caught: "retired-leaves-nothing",
 	},
 	{
@@ -85,8 +85,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "ambiguous-apply-is-taken-for-not-applied", file: "rotation/apply.go",
-		old: "\tcase errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.claimed(err), nil\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
-		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn nil, a.abandon(ctx)\n\tcase errors.Is(err, upstream.ErrNotApplied): // it",
+		old: "\tcase !definite(err): // what never arrived, or is refused, counts as no attempt\n\t\ta.seen.attempts++\n",
+		new: "\tcase !errors.Is(err, upstream.ErrSuperseded):\n\t\treturn a.abandon(ctx)\n",
 		run: scenario("overwrite"), caught: "working-credential",
 	},
 	{
@@ -100,8 +100,9 @@ var mutants = []mutant{
 		run: "TestUpstreamDownForAnHour/applied", caught: "silence-is-no-refusal",
 	},
 	{
-		name: "refused-counts-before-the-settle-time", file: "rotation/apply.go",
-		old: "left := a.p.applied.Add(a.kind.Settle).Sub(a.Now()); left >= 0", new: "left := a.p.applied.Sub(a.Now()); left >= 0",
+		name: "refused-counts-before-the-settle-time", file: "rotation/decide.go",
+		old: "left := k.seen.applied.Add(k.kind.Settle).Sub(k.now); left >= 0",
+		new: "left := k.seen.applied.Sub(k.now); left >= 0",
 		run: "TestPropagationIsNoRefusal", caught: "request-kept",
 	},
 	{
@@ -110,7 +111,7 @@ var mutants = []mutant{
 		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
 	},
 	{
-		name: "compromise-breaks-at-once", file: "rotation/compromise.go",
+		name: "compromise-breaks-at-once", file: "rotation/decide_promoted.go",
 		old: "c.At.Add(says.BreakAfter / time.Duration(of))", new: "c.At.Add(says.BreakAfter / time.Duration(20*of))",
 		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "consumers-have-their-time",
 	},
@@ -120,7 +121,7 @@ var mutants = []mutant{
 		run: "TestCompromiseWithoutFaults/compromised-again-and-again$", caught: "consumers-not-refused",
 	},
 	{
-		name: "compromise-breaks-nobody", file: "rotation/compromise.go",
+		name: "compromise-breaks-nobody", file: "rotation/decide_promoted.go",
 		old: "\tif c == nil || says == nil || says.BreakAfter <= 0 {", new: "\tif c == nil || says == nil || says.BreakAfter >= 0 {",
 		run: "TestCompromiseWithoutFaults/compromised-while-stuck-dual$", caught: "compromise-ends",
 	},
@@ -142,8 +143,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "promote-over-a-newer-version", file: "rotation/apply.go",
-		old: "\tid, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.p.candidate)\n",
-		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(within, a.s.Path, newest.ID.Number, a.run.ID, a.p.candidate)\n",
+		old: "\tid, err := a.Authority.Write(within, a.s.Path, a.run.Follows(), a.run.ID, a.seen.candidate)\n",
+		new: "\tnewest, _ := a.Authority.Read(ctx, a.s.Path)\n\tid, err := a.Authority.Write(within, a.s.Path, newest.ID.Number, a.run.ID, a.seen.candidate)\n",
 		run: scenario("foreign-before-promotion"), caught: "foreign-write-holds",
 	},
 	{
@@ -154,7 +155,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "late-revoke-is-not-fenced", file: "rotation/deliver.go",
-		old: "a.entry.QuietUntil = a.p.prior", new: "a.entry.QuietUntil = time.Time{}",
+		old: "a.entry.QuietUntil = a.seen.prior", new: "a.entry.QuietUntil = time.Time{}",
 		run: scenario("dual"), caught: "one-live-run",
 	},
 	{
@@ -165,14 +166,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "undo-without-fence", file: "rotation/apply.go",
-		old: "\t\tif stop := a.fence(); stop != nil {\n\t\t\treturn stop, nil\n\t\t}\n\t\tif a.p.old",
-		new: "\t\tif a.p.old",
+		old: "\t\tif stop := a.fence(); stop != nil {\n\t\t\treturn stop, nil\n\t\t}\n\t\tif a.seen.old",
+		new: "\t\tif a.seen.old",
 		run: scenario("abort-staged-dual"), caught: "no-orphans",
 	},
 	{
 		name: "promote-without-journaling-the-decision", file: "rotation/apply.go",
-		old: "\tcase upstream.Accepted:\n\t\treturn a.decide(ctx)\n\tcase upstream.Refused:",
-		new: "\tcase upstream.Accepted:\n\t\ta.run.PromoteBy = a.Now().Add(promoteWithin)\n\t\ta.reach(journal.Verified)\n\t\treturn nil, a.audit(ctx, journal.Verified, \"\")\n\tcase upstream.Refused:",
+		old: "\ta.run.Step, a.run.PromoteBy = journal.Verified, a.Now().Add(promoteWithin)\n\tif err := a.save(ctx); err != nil {\n\t\treturn err\n\t}\n",
+		new: "\ta.run.PromoteBy = a.Now().Add(promoteWithin)\n",
 		run: scenario("abort-applied-dual"), caught: "record-is-honoured",
 	},
 	{
@@ -186,13 +187,15 @@ var mutants = []mutant{
 		run: scenario("refused-dual"), caught: "one-live-run",
 	},
 	{
-		name: "revoke-what-is-still-used", file: "rotation/quiet.go",
-		old: "\tif len(uses) == 0 {\n", new: "\tif true {\n",
+		name: "revoke-what-is-still-used", file: "rotation/decide_promoted.go",
+		old: "\tcase len(who) == 0:\n\t\treturn move{do: revoke}\n",
+		new: "\tcase true:\n\t\treturn move{do: revoke}\n",
 		run: scenario("old-still-used"), caught: "used-credential-is-kept",
 	},
 	{
 		name: "uses-are-dated-by-a-clock-that-jumped", file: "rotation/quiet.go",
-		old: "\tif why == \"\" {\n", new: "\tif why != \"never\" {\n",
+		old: "\treturn why, nil\n",
+		new: "\treturn \"\", nil\n",
 		run: "TestClockJumpKeepsAUsedCredential/forward", caught: "used-credential-is-kept",
 	},
 	{
@@ -227,8 +230,9 @@ var mutants = []mutant{
 		run: scenario("group-abort-member"), caught: "one-fate",
 	},
 	{
-		name: "interrupting-member-goes-first", file: "rotation/group.go",
-		old: "if a.run.Group == \"\" || a.kind.Capability != upstream.Overwrite {", new: "if true {",
+		name: "interrupting-member-goes-first", file: "rotation/decide.go",
+		old: "\treturn k.run.Group != \"\" && k.kind.Capability == upstream.Overwrite\n",
+		new: "\treturn false\n",
 		run: "TestOverwritingMemberGoesLast", caught: "interrupting-goes-last",
 	},
 	{
@@ -238,30 +242,33 @@ var mutants = []mutant{
 		run: "TestTwoEnginesStageAtOneInstant", caught: "no-orphans",
 	},
 	{
-		name: "settle-time-is-skipped", file: "rotation/deliver.go",
-		old: "a.p.proven.Add(a.run.Policy.Settle).Sub(a.Now()); left > 0", new: "a.p.proven.Sub(a.Now()); left > 0",
+		name: "settle-time-is-skipped", file: "rotation/decide_promoted.go",
+		old: "k.seen.proven.Add(k.run.Policy.Settle).Sub(k.now)\n",
+		new: "k.seen.proven.Sub(k.now)\n",
 		run: "TestSettleTimeIsWaitedOut", caught: "settle-time",
 	},
 	{
-		name: "proofs-are-not-looked-at-after-settling", file: "rotation/deliver.go",
-		old: "if len(a.required(missing)) > 0 {", new: "if len(missing) > 100 {",
+		name: "proofs-are-not-looked-at-after-settling", file: "rotation/decide_promoted.go",
+		old: "\tcase len(k.required(h.missing)) > 0:\n\t\treturn move{do: proveAgain}\n",
+		new: "\tcase len(h.missing) > 100:\n\t\treturn move{do: proveAgain}\n",
 		run: "TestProofLostWhileSettling", caught: "proof-before-revocation",
 	},
 	{
-		name: "new-credential-is-not-tried-before-revoking", file: "rotation/evidence.go",
-		old: "\tcase verdict == upstream.Accepted:\n", new: "\tcase verdict != \"never\":\n",
+		name: "new-credential-is-not-tried-before-revoking", file: "rotation/decide_promoted.go",
+		old: "\tcase h.last.verdict != upstream.Accepted:\n",
+		new: "\tcase h.last.verdict == \"never\":\n",
 		run: "TestUpstreamLosesTheNewCredentialAfterProof", caught: "working-credential",
 	},
 	{
-		name: "refusal-of-the-old-is-not-checked", file: "rotation/deliver.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Refused:\n\t\tif more",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Refused; verdict {\n\tcase upstream.Refused:\n\t\tif more",
+		name: "refusal-of-the-old-is-not-checked", file: "rotation/act.go",
+		old: "h.after.verdict == upstream.Accepted {\n\t\t\ta.seen.revoked = time.Time{}\n",
+		new: "h.after.verdict != \"never\" {\n\t\t\th.after.verdict = upstream.Refused\n",
 		run: "TestUpstreamLosesARevocation", caught: "no-orphans",
 	},
 	{
 		name: "undo-does-not-ask-whether-the-old-one-works", file: "rotation/apply.go",
-		old: "\tswitch verdict, err := a.ask(ctx, a.p.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
-		new: "\t_, err := a.ask(ctx, a.p.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
+		old: "\tswitch verdict, err := a.ask(ctx, a.seen.old); verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
+		new: "\t_, err := a.ask(ctx, a.seen.old)\n\tswitch verdict := upstream.Accepted; verdict {\n\tcase upstream.Accepted:\n\t\treturn nil\n\tcase upstream.Refused:\n\t\treturn a.wait(reason.CurrentRefusedAfterUndo,",
 		run: "TestUpstreamLosesAnUndo", caught: "record-is-honoured",
 	},
 	{
@@ -276,13 +283,15 @@ var mutants = []mutant{
 		run: "TestDeclaredPolicyIsEnforced", caught: "declared-policy-is-enforced",
 	},
 	{
-		name: "promoted-on-what-was-verified-long-ago", file: "rotation/evidence.go",
-		old: "\tcase left > 0 && left <= promoteWithin:\n", new: "\tcase left <= promoteWithin:\n\t\ta.run.PromoteBy = a.Now().Add(promoteWithin)\n",
+		name: "promoted-on-what-was-verified-long-ago", file: "rotation/decide.go",
+		old: "left > 0 && left <= promoteWithin:\n", new: "left <= promoteWithin:\n",
+		and: &mutant{file: "rotation/apply.go", old: "\tif !a.kind.Verifies {\n\t\ta.run.PromoteBy", new: "\tif true {\n\t\ta.run.PromoteBy"},
 		run: "TestUpstreamLosesTheCandidateWhileTheProcessIsDown", caught: "record-is-honoured",
 	},
 	{
-		name: "handed-out-on-what-was-verified-long-ago", file: "rotation/evidence.go",
-		old: "\tstop, err := a.stillHonoured(ctx, held)\n\tif stop == nil && err == nil {\n", new: "\tvar stop *pause\n\tvar err error\n\tif stop == nil && err == nil {\n",
+		name: "handed-out-on-what-was-verified-long-ago", file: "rotation/decide_promoted.go",
+		old: "\treturn slices.ContainsFunc(owed, func(l missingProof) bool { return !l.has })\n",
+		new: "\treturn len(owed) > 100\n",
 		run: "TestUpstreamLosesThePromotedValueWhileTheProcessIsDown", caught: "consumers-not-refused",
 	},
 	{
@@ -311,18 +320,20 @@ var faultyWorld = []mutant{
 	},
 	{
 		name: "lost-revocation-is-not-noticed", file: "rotation/deliver.go",
-		old: "\ta.p.revoked = a.Now()\n\treturn a.refused(ctx)\n", new: "\ta.p.revoked = a.Now()\n\ta.reach(journal.Revoked)\n\treturn nil, a.audit(ctx, journal.Revoked, \"\")\n",
+		old: "\ta.seen.revoked = a.Now()\n\treturn nil\n",
+		new: "\ta.seen.revoked = a.Now()\n\ta.reach(journal.Revoked)\n\treturn a.audit(ctx, journal.Revoked, \"\")\n",
 		run: scenario("dual"), caught: "no-orphans",
 	},
 	{
-		name: "run-completes-on-what-was-verified-once", file: "rotation/evidence.go",
-		old: "\tcase verdict == upstream.Accepted && a.run.Refused:\n", new: "\tcase verdict == upstream.Refused && !a.run.Refused:\n\t\treturn nil, nil\n\tcase verdict == upstream.Accepted && a.run.Refused:\n",
+		name: "run-completes-on-what-was-verified-once", file: "rotation/deliver.go",
+		old: "\tcase given.verdict == upstream.Accepted, given.verdict == upstream.Unknown && !a.run.Refused:\n",
+		new: "\tcase given.verdict == upstream.Refused && !a.run.Refused:\n\t\treturn answer{verdict: upstream.Accepted}, nil\n\tcase given.verdict == upstream.Accepted, given.verdict == upstream.Unknown && !a.run.Refused:\n",
 		run: scenario("dual"), caught: "working-credential",
 	},
 	{
-		name: "consumer-that-fell-back-is-not-seen", file: "rotation/deliver.go",
-		old: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > 0 {\n\t\ta.p.proven",
-		new: "\tmissing, err := a.missing(ctx, held, nil)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tif len(a.required(missing)) > len(a.s.Consumers) {\n\t\ta.p.proven",
+		name: "consumer-that-fell-back-is-not-seen", file: "rotation/decide_promoted.go",
+		old: "\tcase !h.proved:\n\t\treturn move{do: askConsumers}\n\tcase len(k.required(h.missing)) > 0:\n",
+		new: "\tcase len(k.required(h.missing)) > 0:\n",
 		run: scenario("dual"), caught: "proof-before-revocation",
 	},
 	{
@@ -346,7 +357,7 @@ var faultyWorld = []mutant{
 var engineMutants = []mutant{
 	{
 		name: "sessions-go-on", file: "rotation/compromise.go",
-		old: "\tif says == nil || !says.EndSessions || a.p.recorded[stepSessions] {", new: "\tif says != nil || a.p.recorded[stepSessions] {",
+		old: "\tif says == nil || !says.EndSessions || a.seen.recorded[stepSessions] {", new: "\tif says != nil || a.seen.recorded[stepSessions] {",
 		run: "TestCompromiseSupersedesAStuckRun", caught: "a session that began with the compromised credential is open",
 	},
 	{
@@ -360,13 +371,15 @@ var engineMutants = []mutant{
 		run: "TestIssuedCredentialOutlivesAFailedWrite", caught: "calls to issue",
 	},
 	{
-		name: "overwritten-before-the-lock-out-is-over", file: "rotation/apply.go",
-		old: "a.kind.Capability == upstream.Overwrite {", new: "a.kind.Capability == \"never\" {",
+		name: "overwritten-before-the-lock-out-is-over", file: "rotation/decide.go",
+		old: "k.kind.Capability == upstream.Overwrite && k.locked > 0",
+		new: "k.kind.Capability == \"never\" && k.locked > 0",
 		run: "TestLockOutIsWaitedOutBeforeOverwriting", caught: "after it was applied",
 	},
 	{
-		name: "refused-is-taken-for-revoked", file: "rotation/deliver.go",
-		old: "\tif gone == upstream.Accepted {\n", new: "\tif gone == upstream.Refused {\n\t\ta.reach(journal.Revoked)\n\t\treturn nil, nil\n\t} else {\n",
+		name: "refused-is-taken-for-revoked", file: "rotation/decide_promoted.go",
+		old: "\t\treturn k.settling()\n\t}\n\treturn move{do: revoke}\n",
+		new: "\t\treturn k.settling()\n\t}\n\treturn move{do: noteRevoked}\n",
 		run: "TestRefusedOldCredentialIsRevokedAllTheSame", caught: "the directory is down",
 	},
 	{
@@ -385,8 +398,9 @@ var engineMutants = []mutant{
 		run: "TestWhatCannotBeUndoneIsNotAborted", caught: "want ErrNotAllowed",
 	},
 	{
-		name: "force-waives-what-is-missing-later", file: "rotation/force.go",
-		old: "return a.waives(journal.WaivedConsumer, l.consumer.Name()) })", new: "return len(a.run.Waived) > 0 })",
+		name: "force-waives-what-is-missing-later", file: "rotation/decide_promoted.go",
+		old: "return k.waives(journal.WaivedConsumer, l.consumer.Name()) })",
+		new: "return len(k.run.Waived) > 0 })",
 		run: "TestForceWaivesOnlyWhatItNames", caught: "want proof-missing with",
 	},
 	{

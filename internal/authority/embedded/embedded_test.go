@@ -278,12 +278,12 @@ func TestOpenWaitsForLock(t *testing.T) {
 
 func TestClosedIsSealed(t *testing.T) {
 	s := mustOpen(t, initialised(t))
-	if s.Sealed() {
+	if s.closed.Load() {
 		t.Error("an open authority says that it is sealed")
 	}
 	mustClose(t, s)
 	mustClose(t, s)
-	if !s.Sealed() {
+	if !s.closed.Load() {
 		t.Error("a closed authority says that it is not sealed")
 	}
 	_, err := s.Read(t.Context(), "a")
@@ -324,8 +324,8 @@ func TestIncarnationDoesNotWaitForTheDisk(t *testing.T) {
 		ended <- err
 	}()
 	<-begun
-	if s.Incarnation() != was || s.Sealed() || s.Broken() != "" {
-		t.Errorf("while it is renewed: %s, sealed %v, broken %q", s.Incarnation(), s.Sealed(), s.Broken())
+	if s.Incarnation() != was || s.closed.Load() || s.Broken() != "" {
+		t.Errorf("while it is renewed: %s, sealed %v, broken %q", s.Incarnation(), s.closed.Load(), s.Broken())
 	}
 	close(release)
 	if err := <-ended; err != nil || s.Incarnation() == was {

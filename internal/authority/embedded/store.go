@@ -147,9 +147,6 @@ var (
 // Incarnation identifies this initialisation of the authority. It waits for no call.
 func (s *Store) Incarnation() authority.Incarnation { return *s.present.Load() }
 
-// Sealed reports whether the keyset is out of reach: from Close on. It waits for no call.
-func (s *Store) Sealed() bool { return s.closed.Load() }
-
 // show has Incarnation answer with what identity says.
 func (s *Store) show() {
 	current := s.identity.current()
