@@ -21,8 +21,8 @@ type Answer struct {
 	Repository bool `json:"repository"`
 	// Remote is the web address of where the repository was cloned from, as its configuration has it.
 	Remote  string   `json:"remote,omitempty"`
-	Counts     Counts   `json:"counts"`
-	Secrets    []Secret `json:"secrets"`
+	Counts  Counts   `json:"counts"`
+	Secrets []Secret `json:"secrets"`
 }
 
 // Secret is one, with all its places.
