@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"custody.dev/custody/api/v1alpha1"
+	"custody.dev/custody/internal/next"
 )
 
 // Do is what a line of the checklist asks for.
@@ -44,7 +45,7 @@ var dos = []Do{AddFolder, Untrack, Remove, Rotate, GiveValue, StopScript, AddUps
 type Item struct {
 	Do Do `json:"do" yaml:"do"`
 	// Secret is the ManagedSecret, or what discover calls the candidate.
-	Secret string `json:"secret" yaml:"secret"`
+	Secret string `json:"secret,omitempty" yaml:"secret,omitempty"`
 	// Source, File and Name are the place; of a folder, Name is its name and File its path.
 	Source string `json:"source,omitempty" yaml:"source,omitempty"`
 	File   string `json:"file,omitempty" yaml:"file,omitempty"`
@@ -172,7 +173,7 @@ func (p *planner) remains(c *Candidate, add func(Item)) {
 		page := pageOf(place.Source, p.Answer.Remote)
 		where := or(settingsOf(place.Source), "the place that has it")
 		add(Item{Do: GiveValue, Secret: c.Name, Source: place.Source, File: place.File, Name: place.Name, Page: page, Due: p.Due.Format(time.DateOnly),
-			Text: fmt.Sprintf("its value is in %s, where it cannot be read here. Get it from whoever issued it, and give it: custody adopt DIR --estate ESTATE --only %s --from-file %s=FILE", where, c.Name, c.Name)})
+			Text: fmt.Sprintf("its value is in %s, where it cannot be read here. Get it from whoever issued it, and give it: custody adopt %s --only %s --from-file %s=FILE", where, next.Word(p.Root), c.Name, c.Name)})
 		return
 	}
 	public := false

@@ -5,6 +5,7 @@ package adopt
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,13 +54,13 @@ func (p *planner) chosen(text, by string) (string, error) {
 	return text, nil
 }
 
-// fileName is what the secret of a file is called: by its folder and its name, .env being env.
-func fileName(file string) string {
-	base := strings.Trim(path.Base(file), ".")
-	if dir := path.Base(path.Dir(file)); dir != "." && dir != "/" {
-		return dir + "-" + base
+// fileName is what the secret of a file is called: by its folder and its name. That of shop/.env is shop-env.
+func (p *planner) fileName(file string) string {
+	dir := path.Base(path.Dir(file))
+	if dir == "." {
+		dir = filepath.Base(p.Root)
 	}
-	return base
+	return dir + "-" + strings.Trim(path.Base(file), ".")
 }
 
 // camel is a name as templates know an input: letters and digits.

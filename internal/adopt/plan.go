@@ -298,7 +298,7 @@ func (p *planner) consume(file string, one *File, as Attributes, got reading) {
 			}
 		}
 	}
-	name := p.name(fileName(file))
+	name := p.name(p.fileName(file))
 	if len(holes) > 0 {
 		settings := name + "-settings"
 		if p.Estate.Names[settings] || p.named[settings] || p.Paths[prefix+settings] {
