@@ -39,7 +39,10 @@ const (
 	Revoke Do = "revoke"
 )
 
-var dos = []Do{AddFolder, Untrack, Remove, Rotate, GiveValue, StopScript, AddUpstream, Revoke}
+// Dos are all of them.
+func Dos() []Do {
+	return []Do{AddFolder, Untrack, Remove, Rotate, GiveValue, StopScript, AddUpstream, Revoke}
+}
 
 // Item is one line of the checklist.
 type Item struct {
@@ -99,7 +102,7 @@ func ParseChecklist(data []byte) (Checklist, error) {
 		return c, fmt.Errorf("want apiVersion: %s and kind: %s", v1alpha1.APIVersion, ChecklistKind)
 	}
 	for n, item := range c.Items {
-		if !slices.Contains(dos, item.Do) {
+		if !slices.Contains(Dos(), item.Do) {
 			return c, fmt.Errorf("item %d: there is nothing called %q to do", n+1, oneLine(string(item.Do)))
 		}
 	}
