@@ -112,7 +112,7 @@ Exit codes:
 	root.PersistentFlags().StringVar(&a.host, "host", "", "host `file` (default $CUSTODY_HOST, then /etc/custody/custody.yaml, then ./custody.yaml)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "`format` of the output: table, json or yaml (default table)")
 	root.AddCommand(
-		a.initCommand(), a.discoverCommand(), a.lintCommand(), a.sealCommand(), a.bootstrapCommand(), a.rootCommand(),
+		a.initCommand(), a.discoverCommand(), a.adoptCommand(), a.lintCommand(), a.sealCommand(), a.bootstrapCommand(), a.rootCommand(),
 		a.serveCommand(), a.statusCommand(), a.inventoryCommand(), a.explainCommand(), a.planCommand(),
 		a.rotateCommand(), a.supplyCommand(), a.intakeCommand(), a.adoptValueCommand(), a.revertCommand(), a.deliverCommand(), a.retireCommand(), a.withdrawCommand(), a.runCommand(), a.doctorCommand(), a.auditCommand(), a.clockCommand(),
 		a.backupCommand(), a.restoreCommand(), a.authorityCommand(), a.recoverCommand(), a.estateCommand(), a.grantCommand(), a.agentCommand(), a.notifyCommand(), a.metricsCommand(), a.upstreamCommand(), a.schemaCommand(), a.manCommand(), a.versionCommand(),

@@ -81,10 +81,24 @@ and recall for each source instead of the secrets.`,
 }
 
 func (a *app) discover(ctx context.Context, dir string, noHistory bool) (*discover.Answer, error) {
+	key, err := scanKey()
+	if err != nil {
+		return nil, err
+	}
+	return a.scan(ctx, dir, noHistory, key)
+}
+
+// scanKey is a key for the digests of one scan.
+func scanKey() ([]byte, error) {
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("making a key for digests: %w", err)
 	}
+	return key, nil
+}
+
+// scan reads a folder, and shows how far it is.
+func (a *app) scan(ctx context.Context, dir string, noHistory bool, key []byte) (*discover.Answer, error) {
 	progress := newProgress(a)
 	shown := wire.Now()
 	found, err := discover.Scan(ctx, discover.Config{

@@ -18,9 +18,11 @@ import (
 type Answer struct {
 	Folder string `json:"folder"`
 	// Repository: the folder is a Git repository, and its history was read unless it was left out.
-	Repository bool     `json:"repository"`
-	Counts     Counts   `json:"counts"`
-	Secrets    []Secret `json:"secrets"`
+	Repository bool `json:"repository"`
+	// Remote is the web address of where the repository was cloned from, as its configuration has it.
+	Remote  string   `json:"remote,omitempty"`
+	Counts  Counts   `json:"counts"`
+	Secrets []Secret `json:"secrets"`
 }
 
 // Secret is one, with all its places.
@@ -68,6 +70,8 @@ type Place struct {
 	// By is who uses it there.
 	By  string `json:"by,omitempty"`
 	Why string `json:"why"`
+	// Tracked: the newest commit of the repository has the file.
+	Tracked bool `json:"tracked,omitempty"`
 	// Digest stands for the value that is there in clear.
 	Digest string `json:"digest,omitempty"`
 	// Commit brought it. It is set for what is in the history alone.
@@ -107,6 +111,9 @@ func (s *scan) answer() (*Answer, error) {
 	}
 	tracked := s.repo.tracked(slices.Collect(maps.Keys(files)))
 	a := &Answer{Folder: s.Folder, Repository: s.repo != nil, Counts: s.counts, Secrets: []Secret{}}
+	if s.repo != nil {
+		a.Remote = s.repo.remote
+	}
 	read := func(file string) bool { return there[file] || exists(s.Folder, file) }
 	names := map[string]int{}
 	for _, g := range join(s.records, read) {
@@ -132,7 +139,7 @@ func (s *scan) secret(g group, owners *owners, tracked map[string]bool) Secret {
 	one := Secret{Why: g.why}
 	for _, i := range g.records {
 		r := s.records[i]
-		p := Place{Source: r.Source, Role: r.Role, File: r.file, Line: r.Line, Name: r.Name, By: r.By, Why: r.Why, Digest: r.digest, Steps: r.Steps}
+		p := Place{Source: r.Source, Role: r.Role, File: r.file, Line: r.Line, Name: r.Name, By: r.By, Why: r.Why, Tracked: tracked[r.file], Digest: r.digest, Steps: r.Steps}
 		if r.at != nil {
 			p.Commit, p.When = r.at.commit, &r.at.when
 		}

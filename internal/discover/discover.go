@@ -5,8 +5,8 @@
 //
 // Guaranteed: it reads one folder and, if that is a Git repository, its objects. It writes nothing, runs nothing, opens no
 // connection, decrypts nothing. It follows no symbolic links and leaves the folder only for the Git directory that belongs to
-// a worktree. Values leave the package neither in answers nor in errors; what stands for one is a digest with a key that is
-// random for each scan, so that digests of two scans cannot be compared and a digest cannot be guessed at.
+// a worktree. Values leave the package neither in answers nor in errors, only by Values, which reads one file for whoever takes
+// its values over. What stands for one is a digest with a key that is random for each scan, so that digests of two scans cannot be compared and a digest cannot be guessed at.
 //
 // Not guaranteed: that everything is found, and that everything found is a secret. Each guess says why it was made; Compare
 // measures them against a table made by hand.

@@ -26,10 +26,13 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
-// repository is a Git repository, read by its objects. No setting of it is used, and no program is run.
+// repository is a Git repository, read by its objects. No setting of it is used but the
+// address that it was cloned from, which is shown, and no program is run.
 type repository struct {
 	store *filesystem.Storage
 	head  plumbing.Hash
+	// remote is the web address of where it was cloned from.
+	remote string
 }
 
 // cacheSize bounds the unpacked objects that are kept for those that are made of them.
@@ -63,7 +66,11 @@ func open(folder string) (*repository, error) {
 	if common != "" {
 		files = dotgit.NewRepositoryFilesystem(files, osfs.New(common))
 	}
-	r := &repository{store: filesystem.NewStorage(files, cache.NewObjectLRU(cacheSize))}
+	settings := at
+	if common != "" {
+		settings = common
+	}
+	r := &repository{store: filesystem.NewStorage(files, cache.NewObjectLRU(cacheSize)), remote: remote(settings)}
 	ref, err := r.store.Reference(plumbing.HEAD)
 	for range 10 { // a name may stand for another
 		if err != nil || ref.Type() == plumbing.HashReference {

@@ -3,7 +3,6 @@
 package discover
 
 import (
-	"encoding/hex"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -49,7 +48,7 @@ func (s *scan) record(c clue.Clue, w work) record {
 	r := record{file: w.path, at: w.history}
 	c = withheld(c)
 	if !c.Value.Empty() {
-		r.digest = hex.EncodeToString(c.Value.Digest(s.Key)[:digestBytes])
+		r.digest = Digest(c.Value, s.Key)
 		r.weak = clue.Weak(c.Value.ExposeText(secret.SingleField))
 		if end := expiry.Of(c.Value); c.End.At.IsZero() {
 			c.End = end

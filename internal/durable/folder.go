@@ -154,11 +154,14 @@ func (f *Folder) Stat(name string) (fs.FileInfo, error) {
 }
 
 // Create writes a file that must not exist yet (fs.ErrExist), mode 0600.
-func (f *Folder) Create(name string, data []byte) error {
+func (f *Folder) Create(name string, data []byte) error { return f.CreateAs(name, data, Private) }
+
+// CreateAs is Create with other attributes.
+func (f *Folder) CreateAs(name string, data []byte, as Attributes) error {
 	if _, err := f.Stat(name); err == nil {
 		return fmt.Errorf("creating %s: %w", name, fs.ErrExist)
 	}
-	temporary, err := f.write(name, data, Private)
+	temporary, err := f.write(name, data, as)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"text/template"
 	"unicode/utf8"
 
+	"custody.dev/custody/internal/materialize/format" //nolint:depguard // pure: one place knows how readers of env files quote
 	"custody.dev/custody/internal/secret"
 
 	"golang.org/x/crypto/bcrypt"
@@ -28,7 +29,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"userinfo": short(plain(userinfo)), "query": short(plain(query)), "base64": short(plain(encode)), "json": short(quote),
 		"shell": short(shell), "systemd": short(systemd), "libpq": short(libpq), "pgpass": short(pgpass),
-		"htpasswd": htpasswd, "dockerConfig": dockerConfig, "sesPassword": sesPassword,
+		"env": env, "htpasswd": htpasswd, "dockerConfig": dockerConfig, "sesPassword": sesPassword,
 	}
 }
 
@@ -72,6 +73,27 @@ func systemd(text string) (string, error) {
 		return "", &functionError{"systemd: a value is UTF-8 and holds no NUL"}
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(text) + `"`, nil
+}
+
+// env is a value in an env file, as format env writes one: with quotes where it needs some, or, after the word single or double,
+// with those quotes wherever all readers read the value alike in them.
+func env(args ...string) (string, error) {
+	style := ""
+	if len(args) == 2 {
+		style = args[0]
+	}
+	if len(args) == 0 || len(args) > 2 || style != "" && style != format.Single && style != format.Double {
+		return "", &functionError{"env: it takes a text, and before it the word single or double, or nothing"}
+	}
+	text := args[len(args)-1]
+	if len(text) > secret.MaxBytes {
+		return "", errTooLong
+	}
+	written, err := format.EnvText(text, style)
+	if err != nil {
+		return "", &functionError{"env: readers of env files have no common way to read the value"}
+	}
+	return written, nil
 }
 
 // libpq is text as a value in a connection string of keywords and values, quotes included.

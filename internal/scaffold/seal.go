@@ -62,9 +62,16 @@ type Sealed struct {
 // written may be what is missing.
 type sketch struct {
 	Kind     string
-	Metadata struct{ Name, Namespace string }
-	Spec     struct {
-		Purpose, Path       string
+	Metadata struct {
+		Name, Namespace string
+		Annotations     map[string]string
+	}
+	Spec struct {
+		Purpose, Path string
+		RotationType  string `yaml:"rotationType"`
+		Rotation      *struct {
+			UpstreamRef string `yaml:"upstreamRef"`
+		}
 		Environments        []string
 		RootRecipients      []string          `yaml:"rootRecipients"`
 		BootstrapRecipients map[string]string `yaml:"bootstrapRecipients"`

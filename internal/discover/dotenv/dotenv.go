@@ -58,36 +58,47 @@ type Entry struct {
 	Line        int
 	// Literal: what the value has of $ stands for itself.
 	Literal bool
+	// From and To are where the value stands in the file, quotes included.
+	From, To int
 }
 
 // Entries are the variables of a dotenv file. What is no assignment is passed over.
 func Entries(data []byte) []Entry {
 	var entries []Entry
 	lines := strings.Split(string(data), "\n")
+	next := 0 // where the line after this one begins
 	for i := 0; i < len(lines); i++ {
-		parts := line.FindStringSubmatch(strings.TrimSuffix(lines[i], "\r"))
+		begin := next
+		next += len(lines[i]) + 1
+		trimmed := strings.TrimSuffix(lines[i], "\r")
+		parts := line.FindStringSubmatch(trimmed)
 		if parts == nil {
 			continue
 		}
-		e := Entry{Name: parts[1], Line: i + 1}
-		value := parts[2]
+		value := parts[2] // which ends the line
+		e := Entry{Name: parts[1], Line: i + 1, From: begin + len(trimmed) - len(value)}
 		if value != "" && strings.ContainsAny(value[:1], `"'`) {
 			quote := value[:1]
 			text := value[1:]
 			end := closing(text, quote)
 			for end < 0 && i+1 < len(lines) && i+1-e.Line < 200 {
 				i++
+				next += len(lines[i]) + 1
 				text += "\n" + lines[i]
 				end = closing(text, quote)
 			}
+			e.To = e.From + 1 + len(text)
 			if end >= 0 {
 				text = text[:end]
+				e.To = e.From + 1 + end + 1
 			}
 			e.Value, e.Literal = text, quote == "'"
 		} else {
 			value, _, _ = strings.Cut(value, " #")
 			e.Value = strings.TrimSpace(value)
+			e.To = e.From + len(e.Value)
 		}
+		e.To = min(e.To, len(data))
 		entries = append(entries, e)
 	}
 	return entries

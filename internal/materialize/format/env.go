@@ -4,6 +4,7 @@ package format
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,6 +59,37 @@ func written(text string, reader Reader) (line, why string) {
 			"(reader: in the consumer), or deliver it as json or raw", holds)
 	}
 	return "", fmt.Sprintf("it holds %s, which cannot be written for %s; deliver it as json or raw", holds, reader)
+}
+
+// Quotes in which EnvText can write.
+const (
+	Single = "single"
+	Double = "double"
+)
+
+// EnvText is text as everything in Readers that knows quotes reads it: with quotes where it needs some. With style Single or
+// Double it has those quotes wherever all read text alike in them.
+func EnvText(text, style string) (string, error) {
+	quote, known := map[string]string{"": "", Single: "'", Double: `"`}[style]
+	switch {
+	case !known:
+		return "", errors.New("the quotes are single or double")
+	case strings.ContainsRune(text, 0), !utf8.ValidString(text), strings.ContainsFunc(text, nonCharacter):
+		return "", fmt.Errorf("%w: it holds what no environment takes", ErrUnfit)
+	}
+	for _, s := range shapes {
+		if quote == "" || len(s.reads) < len(quoting) || !strings.HasPrefix(s.write(""), quote) {
+			continue
+		}
+		if !slices.ContainsFunc(quoting, func(r Reader) bool { return s.limit(r, text) != "" }) {
+			return s.write(text), nil
+		}
+	}
+	line, why := written(text, "")
+	if why != "" {
+		return "", fmt.Errorf("%w: %s", ErrUnfit, why)
+	}
+	return line, nil
 }
 
 // readEnv reads what appendEnv wrote.
