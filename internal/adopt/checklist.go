@@ -82,7 +82,7 @@ const ChecklistKind = "AdoptionChecklist"
 // Format writes a checklist that ParseChecklist reads.
 func (c Checklist) Format() []byte {
 	var b bytes.Buffer
-	b.WriteString("# What is left to do after `custody adopt`. `custody adopt --check FILE` looks which of it is done. Where nothing can be looked at,\n" +
+	b.WriteString("# What is left to do after an adoption. `custody adopt --check FILE` looks which of it is done. Where nothing can be looked at,\n" +
 		"# write for the item: done: WHEN AND HOW. There are no values here.\n")
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)

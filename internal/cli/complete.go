@@ -29,7 +29,7 @@ func (a *app) completers() map[string]cobra.CompletionFunc {
 	folders := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	return map[string]cobra.CompletionFunc{
 		"secret": a.completeSecrets, "consumer": a.completeConsumers, "run": a.completeRuns, "commit": a.completeCommits, "kind": completeKinds, "rule": completeRules, "format": completeFormats,
-		"file": files, "share": files, "machine": a.completeMachines, "key": cobra.FixedCompletions(nil, none), "number": cobra.FixedCompletions(nil, none), "program": files, "arg": files, "field=file": files,
+		"file": files, "share": files, "machine": a.completeMachines, "key": cobra.FixedCompletions(nil, none), "number": cobra.FixedCompletions(nil, none), "program": files, "arg": files, "field=file": files, "name=file": files, "names": cobra.FixedCompletions(nil, none),
 		"folder": folders, "dir": folders, "what": a.completeGrants, "of": a.completeGrants, "to": a.completeGrants,
 		"level": cobra.FixedCompletions(levels, none), "state": cobra.FixedCompletions(inventory.States(), none),
 		"-": cobra.FixedCompletions([]cobra.Completion{cobra.CompletionWithDesc("-", "from standard input")}, none),

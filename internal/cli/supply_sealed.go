@@ -46,16 +46,15 @@ func (s *sealing) check(given bool) error {
 		return usage("--seal-to seals a value, and --sealed hands one in", "use one of them")
 	case s.file != "" && given:
 		return usage("with --sealed the value comes from that file", "leave the others out")
-	case s.to != "":
-		if err := root.CheckRecipient(s.to); err != nil {
-			return usage("--seal-to: "+err.Error(), "copy the key that custody intake prints")
-		}
 	}
 	return nil
 }
 
 // sealFor writes a sealed value to a new file.
 func (a *app) sealFor(s sealing, name, reason string, v secret.Value) error {
+	if err := root.CheckRecipient(s.to); err != nil {
+		return usage("--seal-to: "+err.Error(), "copy the key that custody intake prints")
+	}
 	file, err := intake.Seal(s.to, intake.Sealed{Secret: name, Generation: s.generation, Reason: reason, Made: wire.Now(), Value: v})
 	if err != nil {
 		return err
