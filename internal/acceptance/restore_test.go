@@ -82,7 +82,7 @@ func TestOlderStateThatIsAccepted(t *testing.T) {
 	swap(t, state, older)
 	r.serve()
 	for range 2 { // a restart is no acceptance
-		r.finding("", reason.Recovering, "elsewhere/checkpoint", "older state was put back", "app-database: consumer", "custody recover accept --reason TEXT")
+		r.finding("", reason.Recovering, "elsewhere/checkpoint", "older state was restored", "app-database: consumer", "custody recover accept --reason TEXT")
 		r.fails(r.run("rotate", "app-database", "--reason", "acceptance test"), server.Refused, "recovering")
 		r.ok("recover", "accept", "--reason", "acceptance test", "--dry-run")
 		if verified := r.run("audit", "verify"); verified.code != 3 {

@@ -221,7 +221,7 @@ func adoptEstate(estate string) (adopt.Estate, error) {
 
 // adoptHost is what the host file says, where there is one.
 func (a *app) adoptHost(estate string) (adopt.Host, error) {
-	h := adopt.Host{Folders: map[string]string{}, Private: map[string]string{"the estate": real(estate)}}
+	h := adopt.Host{Folders: map[string]string{}, Private: map[string]string{"the estate": realPath(estate)}}
 	if a.noHost() {
 		return h, nil
 	}
@@ -231,14 +231,14 @@ func (a *app) adoptHost(estate string) (adopt.Host, error) {
 	}
 	h.File, h.Known = near(absolute(a.hostFile())), true
 	for name, path := range spec.Folders {
-		h.Folders[name] = real(path)
+		h.Folders[name] = realPath(path)
 	}
 	for what, path := range map[string]string{
 		"the state folder": spec.State, "the bootstrap identity": spec.BootstrapIdentity, "the unseal key": spec.Unseal.KeyFile,
 		"the unseal identity": spec.Unseal.Identity, "the host's configuration": a.hostFile(), "the grants file": spec.Grants, "the estate": spec.Estate,
 	} {
 		if path != "" {
-			h.Private[what] = real(path)
+			h.Private[what] = realPath(path)
 		}
 	}
 	if spec.Git != nil { // the estate's folder is a checkout, and the host reads another
@@ -247,8 +247,8 @@ func (a *app) adoptHost(estate string) (adopt.Host, error) {
 	return h, nil
 }
 
-// real is a path from the root without links, as far as it exists.
-func real(path string) string {
+// realPath is a path from the root without links, as far as it exists.
+func realPath(path string) string {
 	full := absolute(path)
 	if resolved, err := filepath.EvalSymlinks(full); err == nil {
 		return resolved

@@ -104,7 +104,7 @@ func (a *app) world(ctx context.Context, list adopt.Checklist, o adoption) (adop
 		if err != nil {
 			return w, err
 		}
-		w.Folder = func(name string) (string, bool) { return real(host.Folders[name]), true }
+		w.Folder = func(name string) (string, bool) { return realPath(host.Folders[name]), true }
 		if o.seal.Estate == "" && host.Git == nil {
 			o.seal.Estate = host.Estate
 		}

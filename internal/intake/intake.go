@@ -107,10 +107,10 @@ type taken struct {
 	Run        authority.RunID `json:"run,omitempty"`
 }
 
-// Key returns the public intake key. make makes one where there is none; else that is authority.ErrNotFound.
-func (b *Book) Key(ctx context.Context, make bool) (public string, made bool, err error) {
+// Key returns the public intake key. create makes one where there is none; else that is authority.ErrNotFound.
+func (b *Book) Key(ctx context.Context, create bool) (public string, made bool, err error) {
 	identity, err := b.identity(ctx)
-	if !errors.Is(err, authority.ErrNotFound) || !make {
+	if !errors.Is(err, authority.ErrNotFound) || !create {
 		return identity.Public(), false, err
 	}
 	if identity, err = root.NewIdentity(); err != nil {

@@ -57,7 +57,7 @@ func seenIn(t *testing.T, config Config) string {
 		}
 		for number := authority.Version(1); number <= 2; number++ {
 			held, err := s.ReadVersion(t.Context(), path, number)
-			fmt.Fprintln(&b, held.Path, held.ID, held.Created, held.Value.ExposeText("value"), errors.Is(err, authority.ErrNotFound), held.Value.Digest(key))
+			fmt.Fprintln(&b, held.Path, held.ID, held.Created, held.Value.ExposeText("value"), errors.Is(err, authority.ErrNotFound), string(held.Value.Digest(key)))
 		}
 	}
 	for name, err := range s.Keys(t.Context(), "") {
