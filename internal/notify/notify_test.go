@@ -148,7 +148,7 @@ func TestFindingsAreToldOnce(t *testing.T) {
 	bubble(t, func(d *desk) {
 		d.findings = []notify.Finding{refused("b"), refused("a")}
 		d.pass(5 * time.Minute)
-		d.want(d.apps, 1, "[custody home/prod] findings: 2 new", "- a: since now the upstream refuses", "`custody rotate a --reason TEXT`", "[value-refused]", "owner apps", "since 20")
+		d.want(d.apps, 1, "[custody home/prod] findings: 2 new", "- a: its upstream has refused the current value", "`custody rotate a --reason TEXT`", "[value-refused]", "owner apps", "since 20")
 		d.start()
 		d.pass(20 * time.Minute)
 		d.want(d.apps, 0)
@@ -266,7 +266,7 @@ func TestTargetThatIsAway(t *testing.T) {
 		if tries < 5 || tries > 10 {
 			t.Errorf("%d tries in two hours", tries)
 		}
-		d.want(d.ops, 1, "the platform: no copy of the estate")
+		d.want(d.ops, 1, "the platform: saving a copy of the estate in force failed")
 		found := d.notifier.Reasons()
 		if len(found) != 1 || !found[0].Is(reason.TargetAway) || found[0].Args["count"] != "1" || found[0].Cause != "HTTP 500" {
 			t.Fatalf("findings %v", found)
