@@ -273,7 +273,7 @@ func TestTargetThatIsAway(t *testing.T) {
 		}
 		d.findings = append(d.findings, notify.Finding{Reason: found[0]})
 		d.pass(5 * time.Minute)
-		d.want(d.ops, 1, "webhook apps has taken no message since", "HTTP 500", "`custody notify test --owner apps`")
+		d.want(d.ops, 1, "webhook apps has accepted no message since", "HTTP 500", "`custody notify test --owner apps`")
 		d.apps.set(nil)
 		d.findings = d.findings[:2]
 		d.pass(90 * time.Minute)
